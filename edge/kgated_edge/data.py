@@ -1,0 +1,163 @@
+"""The data contract: an `.npz` file of padded sequences."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kgated_edge.errors import DataError
+from kgated_edge.specs import Array
+
+
+@dataclass(frozen=True, eq=False)
+class SequenceData:
+    """N sequences, padded to T frames each.
+
+    Attributes:
+        x: (N, T, F...) float32 frames, or (N, T) int32 tokens.
+        lengths: (N,) int64, frames of each sequence that are real, 1..T; the rest is padding.
+        y: (N,) labels, (N, T, ...) targets, or None.
+    """
+
+    x: Array
+    lengths: npt.NDArray[np.int64]
+    y: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def load_npz(path: str | Path) -> SequenceData:
+    """Reads and validates sequences.
+
+    Args:
+        path: a file with `x`, and optionally `lengths` (N,), all T where absent, and `y`.
+
+    Raises:
+        DataError: one line with the file, what is wrong in it, and the way out.
+    """
+    try:
+        arrays = _read(Path(path))
+        x = _frames(arrays)
+        lengths = _lengths(arrays.get("lengths"), x)
+        _check_finite(x, lengths)
+        return SequenceData(x, lengths, _targets(arrays.get("y"), x))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def _read(path: Path) -> dict[str, Array]:
+    try:
+        # np.load given a path leaves the file open when the archive in it is damaged.
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise DataError("this is a single array: save it with np.savez(path, x=x)")
+            return {name: _member(archive, name) for name in _names(archive)}
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError("no such file: check the path") from None
+    except IsADirectoryError:
+        raise DataError("this is a directory: name the .npz file in it") from None
+    # NumPy and zipfile raise a dozen kinds of exception on damaged bytes.
+    except Exception as error:
+        raise DataError(
+            f"this is not an intact .npz file ({_reason(error)}): copy it again, "
+            "or save it with np.savez(path, x=x)"
+        ) from None
+
+
+def _names(archive: Any) -> list[str]:
+    if "x" not in archive.files:
+        found = ", ".join(archive.files) or "nothing"
+        raise DataError(f"there is no array `x`, only {found}: save it with np.savez(path, x=x)")
+    return [name for name in ("x", "lengths", "y") if name in archive.files]
+
+
+def _member(archive: Any, name: str) -> Array:
+    try:
+        array = archive[name]
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise DataError(
+            f"`{name}` holds pickled objects, which are not loaded: save plain numbers"
+        ) from None
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"`{name}` is not an array: save it with np.savez(path, {name}={name})")
+    return array
+
+
+def _frames(arrays: dict[str, Array]) -> Array:
+    x = arrays["x"]
+    if x.dtype.kind == "f":
+        _require_dtype(x, "float32")
+    elif x.dtype.kind in "iu":
+        _require_dtype(x, "int32")
+    else:
+        raise DataError(f"`x` must be float32 or int32, got {x.dtype}: save numbers")
+    if (x.ndim != 2) if x.dtype.kind == "i" else (x.ndim < 3):
+        raise DataError(
+            f"`x` must be (N, T, F) float32 frames or (N, T) int32 tokens, "
+            f"got shape {x.shape} of {x.dtype}: reshape it"
+        )
+    if 0 in x.shape:
+        raise DataError(f"`x` must not be empty, got shape {x.shape}: save one sequence or more")
+    return x
+
+
+def _require_dtype(x: Array, dtype: str) -> None:
+    if x.dtype != dtype:
+        raise DataError(f"`x` must be {dtype}, got {x.dtype}: save x.astype('{dtype}')")
+
+
+def _lengths(lengths: Array | None, x: Array) -> npt.NDArray[np.int64]:
+    count, most = x.shape[:2]
+    if lengths is None:
+        return np.full(count, most, np.int64)
+    if lengths.shape != (count,) or lengths.dtype.kind not in "iu":
+        raise DataError(
+            f"`lengths` must be ({count},) integers, one per sequence, "
+            f"got shape {lengths.shape} of {lengths.dtype}: save the real lengths"
+        )
+    bad = (lengths < 1) | (lengths > most)
+    if bad.any():
+        at = int(bad.argmax())
+        raise DataError(
+            f"`lengths` must be in 1..{most}, the frames in `x`, "
+            f"got {lengths[at]} for sequence {at}: save the real lengths"
+        )
+    return lengths.astype(np.int64)
+
+
+def _check_finite(x: Array, lengths: npt.NDArray[np.int64]) -> None:
+    """Refuses NaN and inf in real frames; what padding holds is nobody's business."""
+    real = np.arange(x.shape[1]) < lengths[:, None]
+    bad = real & ~np.isfinite(x).reshape(*x.shape[:2], -1).all(axis=-1)
+    if bad.any():
+        sequence, frame = np.argwhere(bad)[0]
+        raise DataError(
+            f"`x` holds NaN or inf in sequence {sequence}, frame {frame}: "
+            "drop the frame or repeat the last good one"
+        )
+
+
+def _targets(y: Array | None, x: Array) -> Array | None:
+    if y is None:
+        return None
+    if y.dtype.kind not in "biuf":
+        raise DataError(f"`y` must hold numbers, got {y.dtype}: save class numbers")
+    if y.shape[:1] != x.shape[:1] or y.shape[1:2] not in ((), x.shape[1:2]):
+        raise DataError(
+            f"`y` must be (N,) labels or (N, T, ...) targets with N, T = {x.shape[:2]}, "
+            f"got shape {y.shape}: save one per sequence"
+        )
+    return y
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,24 @@
+"""What this package raises when it is given something that it cannot use.
+
+Every message is one line: the thing, the rule, what was received, and the way out.
+"""
+
+
+class EdgeError(ValueError):
+    """Base of all errors below; the command line turns it into exit code 2."""
+
+
+class ManifestError(EdgeError):
+    """A model file that cannot be run: missing, damaged, or not made by `kgated convert`."""
+
+
+class FrameError(EdgeError):
+    """A frame that the model does not take; the state of the model is as before the call."""
+
+
+class StateError(EdgeError):
+    """A state that the model does not take; the state of the model is as before the call."""
+
+
+class DataError(EdgeError):
+    """An `.npz` file, or the arrays in it, that break the data contract."""

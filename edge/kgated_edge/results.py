@@ -1,0 +1,73 @@
+"""What `check` and `selftest` report. Units are in the names."""
+
+from dataclasses import dataclass
+
+from kgated_edge.latency import Histogram
+
+
+@dataclass(frozen=True)
+class SelftestResult:
+    """How far the device's outputs are from the golden ones.
+
+    Attributes:
+        golden_frames: golden frames replayed, in order, from zero state.
+        golden_max_abs_error: largest absolute difference, in units of the output.
+        golden_tolerance: the largest difference allowed.
+        passed: whether it was kept.
+        failures: a sentence per limit missed.
+    """
+
+    golden_frames: int
+    golden_max_abs_error: float
+    golden_tolerance: float
+    passed: bool
+    failures: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What one run over a data set measured.
+
+    Attributes:
+        sequences: sequences run.
+        steps: frames run, padding left out.
+        num_threads: threads of the interpreter.
+        model_bytes: size of the `.tflite` file.
+        accuracy: share of sequences whose largest output at the last real frame is `y`, or None.
+        min_accuracy: the limit on it, or None.
+        golden_max_abs_error, golden_tolerance, golden_ok: see `SelftestResult`.
+        latency_us_p50, ..._p90, ..._p99, ..._max, ..._mean: time of one step.
+        latency_histogram: the same times in logarithmic bins.
+        deadline_ms: the limit on one step, or None.
+        deadline_misses: steps that took longer, or None without a deadline.
+        max_misses: how many are allowed.
+        sample_period_s: time between two frames, where the model's manifest has it.
+        real_time_factor: mean step time / sample period; below 1 is faster than real time.
+        peak_memory_mib: the largest memory that the whole process held, None where unknown.
+        passed: whether all limits were kept.
+        failures: a sentence per limit missed.
+    """
+
+    sequences: int
+    steps: int
+    num_threads: int
+    model_bytes: int
+    accuracy: float | None
+    min_accuracy: float | None
+    golden_max_abs_error: float
+    golden_tolerance: float
+    golden_ok: bool
+    latency_us_p50: float
+    latency_us_p90: float
+    latency_us_p99: float
+    latency_us_max: float
+    latency_us_mean: float
+    latency_histogram: Histogram
+    deadline_ms: float | None
+    deadline_misses: int | None
+    max_misses: int
+    sample_period_s: float | None
+    real_time_factor: float | None
+    peak_memory_mib: float | None
+    passed: bool
+    failures: tuple[str, ...]

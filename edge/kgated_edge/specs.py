@@ -1,0 +1,149 @@
+"""The parts of a manifest: a tensor as the runner sees it, and the golden frames."""
+
+import base64
+import binascii
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kgated_edge.fields import Fields
+
+Array = npt.NDArray[Any]
+"""An array of the dtype that its `TensorSpec` names."""
+
+_DTYPES = ("float32", "int32")
+_INT32_MIN = -(2**31)
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of the signature.
+
+    Attributes:
+        name: its name in the signature.
+        shape: without the batch axis, which is always 1; () for a token.
+        dtype: "float32" or "int32".
+        scale: step of a quantized tensor (real = scale * (stored - zero_point)), else None.
+        zero_point: stored value of a real zero, else None.
+        vocabulary: tokens lie in 0..vocabulary - 1; None for tensors that hold no tokens.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    scale: float | None = None
+    zero_point: int | None = None
+    vocabulary: int | None = None
+
+    @property
+    def size(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
+
+    @property
+    def is_token(self) -> bool:
+        """Whether it is one whole number out of a vocabulary."""
+        return self.dtype == "int32" and self.shape == () and self.vocabulary is not None
+
+    @property
+    def is_real(self) -> bool:
+        """Whether it is a float array of one axis or more."""
+        return self.dtype == "float32" and self.shape != () and self.vocabulary is None
+
+    def to_plain(self) -> dict[str, object]:
+        """The entry of the JSON document."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, items: Fields) -> "TensorSpec":
+        """Reads an entry of the JSON document.
+
+        Raises:
+            ManifestError: a field is missing or breaks its rule.
+        """
+        return cls(
+            name=items.text("name"),
+            shape=items.integers("shape", 1),
+            dtype=items.choice("dtype", _DTYPES),
+            scale=items.optional("scale", items.positive),
+            zero_point=items.optional("zero_point", lambda key: items.integer(key, _INT32_MIN)),
+            vocabulary=items.optional("vocabulary", lambda key: items.integer(key, 1)),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Golden:
+    """Frames and what the model answers when they come in order, from zero state.
+
+    Attributes:
+        frames: (n, *frame.shape), of the frame's dtype.
+        outputs: (n, *output.shape), of the output's dtype.
+        tolerance: the largest absolute difference allowed, in units of the output.
+    """
+
+    frames: Array
+    outputs: Array
+    tolerance: float
+
+    def to_plain(self) -> dict[str, object]:
+        """The entry of the JSON document."""
+        return {
+            "frames": _encode(self.frames),
+            "outputs": _encode(self.outputs),
+            "tolerance": float(self.tolerance),
+        }
+
+    @classmethod
+    def read(cls, items: Fields, frame: TensorSpec, output: TensorSpec) -> "Golden":
+        """Reads an entry of the JSON document.
+
+        Raises:
+            ManifestError: arrays that do not fit `frame` and `output`, hold other than finite
+                numbers and tokens of the vocabulary, or are of different lengths.
+        """
+        golden = cls(
+            _decode(items.nested("frames"), frame),
+            _decode(items.nested("outputs"), output),
+            items.real("tolerance"),
+        )
+        if len(golden.frames) != len(golden.outputs):
+            raise items.wrong("outputs", "as many as the golden frames")
+        return golden
+
+
+def _encode(array: Array) -> dict[str, object]:
+    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    return {"shape": list(array.shape), "base64": base64.b64encode(little.tobytes()).decode()}
+
+
+def _decode(items: Fields, spec: TensorSpec) -> Array:
+    """An array (n, *spec.shape) in native byte order."""
+    shape = items.integers("shape", 1)
+    if shape[1:] != spec.shape or len(shape) != len(spec.shape) + 1:
+        raise items.wrong("shape", f"[n, {', '.join(map(str, spec.shape))}]")
+    stored = np.dtype(spec.dtype).newbyteorder("<")
+    content = _unbase64(items)
+    if len(content) != math.prod(shape) * stored.itemsize:
+        raise items.wrong("base64", f"{math.prod(shape)} numbers of {spec.dtype}")
+    array = np.frombuffer(content, stored).reshape(shape).astype(spec.dtype)
+    if not holds_values(array, spec):
+        raise items.wrong("base64", "finite numbers, and tokens of the vocabulary")
+    return array
+
+
+def _unbase64(items: Fields) -> bytes:
+    text = items.text("base64")
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise items.wrong("base64", "base64") from None
+
+
+def holds_values(array: Array, spec: TensorSpec) -> bool:
+    """Whether all numbers are finite, and inside the vocabulary where the tensor has one."""
+    if spec.vocabulary is None:
+        return bool(np.isfinite(array).all())
+    return bool(((array >= 0) & (array < spec.vocabulary)).all())

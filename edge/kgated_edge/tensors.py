@@ -1,0 +1,87 @@
+"""NumPy views of an interpreter's tensors, bound once by address.
+
+The array that `Interpreter.tensor(i)()` returns holds a reference that makes `invoke()` refuse to
+run, and `set_tensor` with `get_tensor` costs more than a small model's step. The tensors of a
+static graph stay where they are after `allocate_tensors()`, so their addresses are taken once. A
+view does not keep the interpreter alive: whoever holds the one holds the other.
+"""
+
+import ctypes
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from kgated_edge.errors import ManifestError
+from kgated_edge.specs import Array, TensorSpec
+
+Details = Mapping[str, Mapping[str, Any]]
+"""Tensor details by signature name, as the interpreter reports them."""
+
+
+class Tensors(Protocol):
+    """The part of the interpreter that is used here."""
+
+    def tensor(self, index: int) -> Any:
+        """A function that returns a view of a tensor."""
+
+
+def check_tensors(details: Details, specs: Iterable[TensorSpec]) -> None:
+    """Compares the tensors of a signature with the manifest's.
+
+    Raises:
+        ManifestError: a tensor is missing, there is one more, or shape or dtype differ.
+    """
+    expected = {spec.name: ((1, *spec.shape), np.dtype(spec.dtype)) for spec in specs}
+    found = {
+        name: (tuple(map(int, one["shape"])), np.dtype(one["dtype"]))
+        for name, one in details.items()
+    }
+    for name in expected.keys() | found.keys():
+        if expected.get(name) != found.get(name):
+            raise ManifestError(
+                f"tensor `{name}` is {_text(found.get(name))}, "
+                f"its manifest says {_text(expected.get(name))}: convert it again"
+            )
+
+
+def addresses(interpreter: Tensors, details: Details) -> dict[str, int]:
+    """Where each tensor's memory starts, by signature name."""
+    return {name: _address(interpreter, one["index"]) for name, one in details.items()}
+
+
+def view(address: int, spec: TensorSpec) -> Array:
+    """A writable view of a tensor's memory, without the batch axis."""
+    dtype = np.dtype(spec.dtype)
+    memory = (ctypes.c_ubyte * (spec.size * dtype.itemsize)).from_address(address)
+    return np.frombuffer(memoryview(memory), dtype).reshape(spec.shape)
+
+
+def raw(array: Array) -> memoryview:
+    """The bytes of a contiguous array as a writable view of one axis."""
+    return array.reshape(-1).view(np.uint8).data
+
+
+def copies(pairs: list[tuple[Array, Array]]) -> list[tuple[memoryview, memoryview]]:
+    """The (target, source) byte copies that move all sources to all targets, in order.
+
+    A source that is some target's memory goes through a buffer of its own, before all others.
+    """
+    targets = [target for target, _ in pairs]
+    staged, moves = [], []
+    for target, source in pairs:
+        if any(np.may_share_memory(source, other) for other in targets):
+            buffer = np.empty_like(source)
+            staged.append((raw(buffer), raw(source)))
+            source = buffer
+        moves.append((raw(target), raw(source)))
+    return staged + moves
+
+
+def _address(interpreter: Tensors, index: int) -> int:
+    # The view dies with this call: see the head of the module.
+    return int(interpreter.tensor(index)().__array_interface__["data"][0])
+
+
+def _text(found: tuple[tuple[int, ...], np.dtype[Any]] | None) -> str:
+    return "absent" if found is None else f"{list(found[0])} {found[1]}"

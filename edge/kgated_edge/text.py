@@ -1,0 +1,74 @@
+"""Results as text for a person."""
+
+from kgated_edge.results import CheckResult, SelftestResult
+
+Row = tuple[str, str]
+
+
+def check_text(model: str, result: CheckResult) -> str:
+    """An aligned table of a check, and PASS or FAIL with the reasons."""
+    rows: list[Row] = [
+        ("model", f"{model} ({result.model_bytes / 1024:.1f} KiB)"),
+        ("sequences / steps", f"{result.sequences} / {result.steps}"),
+        ("accuracy", _accuracy(result)),
+        ("golden outputs", _golden(result.golden_max_abs_error, result.golden_tolerance)),
+        ("step p50 / p90 / p99", _microseconds(result)),
+        ("step mean / max", f"{result.latency_us_mean:.1f} / {result.latency_us_max:.1f} us"),
+        ("deadline", _deadline(result)),
+        ("real-time factor", _real_time(result)),
+        ("peak memory", _or_dash(result.peak_memory_mib, "{:.1f} MiB")),
+        ("threads", str(result.num_threads)),
+    ]
+    return _table(rows, result.failures)
+
+
+def selftest_text(model: str, result: SelftestResult) -> str:
+    """An aligned table of a self-test, and PASS or FAIL with the reason."""
+    rows = [
+        ("model", model),
+        ("golden frames", str(result.golden_frames)),
+        ("golden outputs", _golden(result.golden_max_abs_error, result.golden_tolerance)),
+    ]
+    return _table(rows, result.failures)
+
+
+def _table(rows: list[Row], failures: tuple[str, ...]) -> str:
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{name:<{width}}  {value}" for name, value in rows]
+    lines += [f"FAIL: {reason}" for reason in failures] or ["PASS"]
+    return "\n".join(lines)
+
+
+def _accuracy(result: CheckResult) -> str:
+    text = _or_dash(result.accuracy, "{:.4f}")
+    return text + _or_dash(result.min_accuracy, " (at least {:g})", dash="")
+
+
+def _golden(error: float, tolerance: float) -> str:
+    return f"largest difference {error:.2e} (allowed {tolerance:.2e})"
+
+
+def _microseconds(result: CheckResult) -> str:
+    values = (result.latency_us_p50, result.latency_us_p90, result.latency_us_p99)
+    return " / ".join(f"{value:.1f}" for value in values) + " us"
+
+
+def _deadline(result: CheckResult) -> str:
+    if result.deadline_ms is None:
+        return "-"
+    return (
+        f"{result.deadline_ms:g} ms, {result.deadline_misses} of {result.steps} steps missed "
+        f"(allowed {result.max_misses})"
+    )
+
+
+def _real_time(result: CheckResult) -> str:
+    if result.real_time_factor is None or result.sample_period_s is None:
+        return "- (the model has no sample period)"
+    return (
+        f"{result.real_time_factor:.2e} of a sample period of {result.sample_period_s * 1e3:g} ms"
+    )
+
+
+def _or_dash(value: float | None, form: str, dash: str = "-") -> str:
+    return dash if value is None else form.format(value)

@@ -1,0 +1,30 @@
+"""Gated recurrent networks for Keras 3, made to run on a device in real time."""
+
+from typing import TYPE_CHECKING, Any
+
+from kgated.cells import GRUCell, LSTMCell, PeepholeLSTMCell
+from kgated.errors import ConversionError
+from kgated.layers import GRU, LSTM, PeepholeLSTM
+
+if TYPE_CHECKING:
+    from kgated.deploy import to_tflite
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "ConversionError",
+    "GRUCell",
+    "LSTMCell",
+    "PeepholeLSTM",
+    "PeepholeLSTMCell",
+    "to_tflite",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # The layers need Keras alone; what conversion needs is imported when it is asked for.
+    if name == "to_tflite":
+        from kgated.deploy import to_tflite
+
+        return to_tflite
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

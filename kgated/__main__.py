@@ -1,0 +1,5 @@
+"""`python -m kgated`."""
+
+from kgated_cli import main
+
+main()

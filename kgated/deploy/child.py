@@ -1,0 +1,68 @@
+"""Conversion in a process of its own, on the TensorFlow backend."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kgated.deploy.recipe import Recipe
+from kgated.deploy.verify import Agreement
+from kgated.errors import ConversionError
+
+
+def run_convert(
+    model: keras.Model,
+    path: Path,
+    recipe: Recipe,
+    calibration: Any,
+    labels: Sequence[str] | None,
+    sample_period_s: float | None,
+) -> Agreement:
+    """Save the model, convert it by the command line under TensorFlow, return the agreement.
+
+    Raises:
+        ConversionError: with the last line that the child wrote.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        saved, report = Path(folder, "model.keras"), Path(folder, "report.json")
+        model.save(saved)
+        command = [sys.executable, "-m", "kgated_cli", "convert", str(saved), str(path)]
+        command += ["--mode", recipe.mode, "--quantize", recipe.quantize, "--json", str(report)]
+        command += _options(Path(folder), calibration, labels, sample_period_s)
+        environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+        run = subprocess.run(command, capture_output=True, text=True, env=environment)
+        if run.returncode != 0:
+            lines = run.stderr.strip().splitlines() or [f"exit status {run.returncode}"]
+            raise ConversionError(lines[-1].removeprefix("kgated: error: "))
+        return Agreement(**json.loads(report.read_text())["agreement"])
+
+
+def _options(
+    folder: Path, calibration: Any, labels: Sequence[str] | None, sample_period_s: float | None
+) -> list[str]:
+    options = []
+    if calibration is not None:
+        options += ["--calibration", str(_as_file(folder, calibration))]
+    if labels is not None:
+        options += ["--labels", ",".join(labels)]
+    if sample_period_s is not None:
+        options += ["--sample-period-ms", repr(1000.0 * sample_period_s)]
+    return options
+
+
+def _as_file(folder: Path, calibration: Any) -> Path:
+    if isinstance(calibration, str | Path):
+        return Path(calibration)
+    path = folder / "calibration.npz"
+    if isinstance(calibration, np.ndarray):
+        np.savez(path, x=calibration)
+    else:
+        np.savez(path, x=calibration.x, lengths=calibration.lengths)
+    return path

@@ -1,0 +1,240 @@
+"""The layers: `keras.layers.RNN` over one of our cells, with the arguments of Keras's own layers."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
+
+import keras
+
+from kgated.cells import GRUCell, LSTMCell, PeepholeLSTMCell, register
+
+Activation = str | Callable[..., Any] | None
+Initializer = str | keras.initializers.Initializer
+Regularizer = str | keras.regularizers.Regularizer | None
+Constraint = str | keras.constraints.Constraint | None
+
+
+def _arguments(names: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a constructor, from its `locals()`."""
+    named = {k: v for k, v in names.items() if k not in ("self", "__class__", "kwargs")}
+    return {**named, **names["kwargs"]}
+
+
+class GatedRNN(keras.layers.RNN):
+    """The shared base: builds the cell from the cell's share of the arguments.
+
+    Every argument of the cell can be read from the layer too, such as `layer.units`.
+    """
+
+    cell_class: ClassVar[type[keras.layers.Layer]]
+    cell_options: ClassVar[frozenset[str]]
+    keras_class: ClassVar[type[keras.layers.RNN]] = keras.layers.LSTM
+    keras_convention: ClassVar[dict[str, Any]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        names: set[str] = set()
+        for base in cls.cell_class.__mro__[: cls.cell_class.__mro__.index(keras.layers.Layer)]:
+            names.update(inspect.signature(base.__init__).parameters)
+        cls.cell_options = frozenset(names - {"self", "args", "kwargs"})
+        for name in cls.cell_options:
+            setattr(cls, name, property(lambda self, name=name: getattr(self.cell, name)))
+
+    def __init__(self, **options: Any) -> None:
+        of_cell = {k: options.pop(k) for k in list(options) if k in self.cell_options}
+        shared = {k: options[k] for k in ("dtype", "trainable") if k in options}
+        super().__init__(self.cell_class(**of_cell, **shared), **options)
+        self.input_spec = keras.InputSpec(ndim=3)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, those of the cell among them."""
+        config = super().get_config()
+        del config["cell"]
+        of_cell = self.cell.get_config()
+        return {**config, **{k: v for k, v in of_cell.items() if k in self.cell_options}}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Build the layer from `get_config()`."""
+        return cls(**config)
+
+    @classmethod
+    def from_keras(cls, layer: keras.layers.RNN) -> Self:
+        """The same layer in our class: its options, its convention, a copy of its weights.
+
+        Weights that Keras's layer does not have, such as peepholes, keep their initial values.
+
+        Raises:
+            TypeError: `layer` is not Keras's own layer of this kind.
+        """
+        if not isinstance(layer, cls.keras_class):
+            raise TypeError(
+                f"`layer` must be a keras.layers.{cls.keras_class.__name__}. Received: {layer!r}"
+            )
+        known = cls.cell_options | set(inspect.signature(cls.__init__).parameters)
+        known |= {"name", "trainable", "dtype", "zero_output_for_mask"}
+        config = {k: v for k, v in layer.get_config().items() if k in known}
+        ours = cls(**{**config, **cls.keras_convention})
+        if layer.built:
+            ours.build((None, None, layer.cell.kernel.shape[0]))
+            by_name = {w.name: w for w in ours.cell.weights}
+            for weight in layer.cell.weights:
+                by_name[weight.name].assign(weight)
+        return ours
+
+
+@register
+class LSTM(GatedRNN):
+    """LSTM layer: (B, T, F) to (B, U), or to (B, T, U) with `return_sequences=True`.
+
+    The arguments of `keras.layers.LSTM` in the same order with the same defaults, then the
+    variants `coupled_gates`, `projection_units` and `layer_norm` of `kgated.LSTMCell`, where the
+    equations are. `use_cudnn` and `implementation` do not exist here.
+
+    Call: `layer(x, mask=None, training=False, initial_state=None)`, with mask (B, T) boolean and
+    initial_state [h (B, U), c (B, U)].
+
+    Example:
+        >>> import keras, kgated
+        >>> kgated.LSTM(16)(keras.random.normal((2, 10, 4))).shape
+        TensorShape([2, 16])
+    """
+
+    cell_class = LSTMCell
+
+    def __init__(
+        self,
+        units: int,
+        activation: Activation = "tanh",
+        recurrent_activation: Activation = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Initializer = "glorot_uniform",
+        recurrent_initializer: Initializer = "orthogonal",
+        bias_initializer: Initializer = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: Regularizer = None,
+        recurrent_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        recurrent_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        coupled_gates: bool = False,
+        projection_units: int | None = None,
+        layer_norm: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**_arguments(locals()))
+
+
+@register
+class PeepholeLSTM(GatedRNN):
+    """LSTM layer with peepholes: (B, T, F) to (B, U), or (B, T, U) with `return_sequences=True`.
+
+    The arguments of `kgated.LSTM`, then `peephole`, `output_peephole` and the peephole weights'
+    initializer, regularizer and constraint of `kgated.PeepholeLSTMCell`, where the equations are.
+
+    Example:
+        >>> import keras, kgated
+        >>> kgated.PeepholeLSTM(16, peephole="full")(keras.random.normal((2, 10, 4))).shape
+        TensorShape([2, 16])
+    """
+
+    cell_class = PeepholeLSTMCell
+
+    def __init__(
+        self,
+        units: int,
+        activation: Activation = "tanh",
+        recurrent_activation: Activation = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Initializer = "glorot_uniform",
+        recurrent_initializer: Initializer = "orthogonal",
+        bias_initializer: Initializer = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: Regularizer = None,
+        recurrent_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        recurrent_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        coupled_gates: bool = False,
+        projection_units: int | None = None,
+        layer_norm: bool = False,
+        peephole: str = "diagonal",
+        output_peephole: str = "current",
+        peephole_initializer: Initializer = "zeros",
+        peephole_regularizer: Regularizer = None,
+        peephole_constraint: Constraint = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**_arguments(locals()))
+
+
+@register
+class GRU(GatedRNN):
+    """GRU layer in the textbook's form, which is NOT the default form of `keras.layers.GRU`.
+
+    Copying raw weights between conventions gives wrong results without an error: build the layer
+    by `GRU.from_keras(layer)`, which picks `reset_after` and `update_gate` and copies the weights.
+
+    (B, T, F) to (B, U), or to (B, T, U) with `return_sequences=True`. The arguments of
+    `keras.layers.GRU` in the same order with the same defaults but `reset_after=False`, then
+    `update_gate` of `kgated.GRUCell`, where the equations are.
+
+    Example:
+        >>> import keras, kgated
+        >>> kgated.GRU(16)(keras.random.normal((2, 10, 4))).shape
+        TensorShape([2, 16])
+    """
+
+    cell_class = GRUCell
+    keras_class = keras.layers.GRU
+    keras_convention: ClassVar[dict[str, Any]] = {"update_gate": "state"}
+
+    def __init__(
+        self,
+        units: int,
+        activation: Activation = "tanh",
+        recurrent_activation: Activation = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Initializer = "glorot_uniform",
+        recurrent_initializer: Initializer = "orthogonal",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None,
+        recurrent_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        recurrent_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        reset_after: bool = False,
+        update_gate: str = "candidate",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**_arguments(locals()))

@@ -1,0 +1,208 @@
+"""The formulas: one pure function per cell, arrays in, arrays out.
+
+Dimension letters, everywhere in this package:
+
+    B batch    T time steps    F input features    U units    P units of the projected state
+
+Gate order along the last axis of a fused weight: LSTM `i|f|c|o`, coupled LSTM `f|c|o`, GRU `z|r|h`,
+as in `keras.layers.LSTM` and `keras.layers.GRU`, so that weights copy over untouched.
+
+Every function is written on `keras.ops` and runs on each Keras backend and on plain TensorFlow
+tensors. What varies between variants of a cell comes in as a small function (`peek`, `mix`,
+`affine`, the activations), so that each step reads like its equations.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+Array = Any
+Function = Callable[..., Array]
+
+
+class Gates(NamedTuple):
+    """One entry per gate of an LSTM: pre-activations (B, U), or activation functions."""
+
+    i: Any
+    f: Any
+    g: Any
+    o: Any
+
+
+class Peepholes(NamedTuple):
+    """Peephole weights per gate: (U,) each when diagonal, (U, U) each when full."""
+
+    i: Array
+    f: Array
+    o: Array
+
+
+def affine(x: Array, W: Array, h: Array, R: Array, b: Array | None = None) -> Array:
+    """`x·W + h·R + b` with x (B, F), W (F, N), h (B, P), R (P, N), b (N,); returns (B, N)."""
+    z = ops.matmul(x, W) + ops.matmul(h, R)
+    return z if b is None else z + b
+
+
+def affine_joined(x: Array, W: Array, h: Array, R: Array, b: Array | None = None) -> Array:
+    """`[x, h]·[W; R] + b`: the same value as `affine` by one wider product, for inference."""
+    z = ops.matmul(ops.concatenate([x, h], axis=-1), ops.concatenate([W, R], axis=0))
+    return z if b is None else z + b
+
+
+def lstm_gates(z: Array, coupled: bool = False) -> Gates:
+    """Split pre-activations (B, 4U), or (B, 3U) of a coupled LSTM, into gates of (B, U).
+
+    A coupled LSTM has no input gate of its own: its i is computed from f's pre-activation.
+    """
+    if coupled:
+        f, g, o = ops.split(z, 3, axis=-1)
+        return Gates(f, f, g, o)
+    return Gates(*ops.split(z, 4, axis=-1))
+
+
+def lstm_step(z: Gates, c: Array, act: Gates, tanh: Function) -> tuple[Array, Array]:
+    """LSTM (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000).
+
+    z holds the pre-activations `x·W + h·R + b`, c (B, U) the cell state; returns h', c' (B, U).
+    """
+    i = act.i(z.i)
+    f = act.f(z.f)
+    g = act.g(z.g)
+    o = act.o(z.o)
+    c = f * c + i * g
+    h = o * tanh(c)
+    return h, c
+
+
+def peephole_lstm_step(
+    z: Gates,
+    c: Array,
+    p: Peepholes,
+    act: Gates,
+    tanh: Function,
+    peek: Function,
+    output_sees: Function,
+) -> tuple[Array, Array]:
+    """LSTM whose gates see the cell state (Gers & Schmidhuber 2000); `peek(c, p)` says how.
+
+    `output_sees(c, c')` picks the cell state that the output gate looks at.
+    """
+    i = act.i(z.i + peek(c, p.i))
+    f = act.f(z.f + peek(c, p.f))
+    g = act.g(z.g)
+    c_new = f * c + i * g
+    o = act.o(z.o + peek(output_sees(c, c_new), p.o))
+    h = o * tanh(c_new)
+    return h, c_new
+
+
+def gru_step(
+    x: Array,
+    h: Array,
+    W: Array,
+    R: Array,
+    b: Array | None,
+    sigmoid: Function,
+    tanh: Function,
+    mix: Function,
+    affine: Function = affine,
+) -> Array:
+    """GRU with the reset gate before the product (Cho et al. 2014); returns h' (B, U).
+
+    x (B, F), h (B, U), W (F, 3U), R (U, 3U), b (3U,) or None.
+    """
+    gates, candidate = gru_columns(W, R, b)
+    z, r = ops.split(sigmoid(affine(x, gates.W, h, gates.R, gates.b)), 2, axis=-1)
+    g = tanh(affine(x, candidate.W, r * h, candidate.R, candidate.b))
+    return mix(z, h, g)
+
+
+def gru_reset_after_step(
+    x: Array,
+    h: Array,
+    W: Array,
+    R: Array,
+    b: Array | None,
+    sigmoid: Function,
+    tanh: Function,
+    mix: Function,
+) -> Array:
+    """GRU with the reset gate after the product, cuDNN's form; returns h' (B, U).
+
+    As `gru_step`, but b is (2, 3U): the input's bias and the state's, which r scales.
+    """
+    from_x, from_h = ops.matmul(x, W), ops.matmul(h, R)
+    if b is not None:
+        from_x, from_h = from_x + b[0], from_h + b[1]
+    x_z, x_r, x_g = ops.split(from_x, 3, axis=-1)
+    h_z, h_r, h_g = ops.split(from_h, 3, axis=-1)
+    z = sigmoid(x_z + h_z)
+    r = sigmoid(x_r + h_r)
+    g = tanh(x_g + r * h_g)
+    return mix(z, h, g)
+
+
+class Columns(NamedTuple):
+    """A block of columns of a GRU's fused weights: W (F, N), R (U, N), b (N,) or None."""
+
+    W: Array
+    R: Array
+    b: Array | None
+
+
+def gru_columns(W: Array, R: Array, b: Array | None) -> tuple[Columns, Columns]:
+    """Split a GRU's fused weights into the columns of z|r and those of the candidate."""
+    n = 2 * R.shape[0]
+    gates = Columns(W[:, :n], R[:, :n], None if b is None else b[:n])
+    candidate = Columns(W[:, n:], R[:, n:], None if b is None else b[n:])
+    return gates, candidate
+
+
+def diagonal(c: Array, p: Array) -> Array:
+    """A peephole per unit: `p ∘ c`, c (B, U), p (U,)."""
+    return c * p
+
+
+def full(c: Array, p: Array) -> Array:
+    """A peephole from every unit to every unit: `c·p`, c (B, U), p (U, U)."""
+    return ops.matmul(c, p)
+
+
+def toward_candidate(z: Array, h: Array, g: Array) -> Array:
+    """`(1-z)∘h + z∘g`, by one product: z weighs the candidate g."""
+    return h + z * (g - h)
+
+
+def toward_state(z: Array, h: Array, g: Array) -> Array:
+    """`z∘h + (1-z)∘g`, by one product: z weighs the old state h."""
+    return g + z * (h - g)
+
+
+def normalized(activation: Function, gain: Array, bias: Array | None) -> Function:
+    """The activation of a layer-normalized gate: `activation(gain∘(a-μ)/√(σ²+1e-8) + bias)`.
+
+    μ and σ² are taken over the units, a (B, U) (Ba et al. 2016; the TFLite kernel's epsilon), in
+    float32 at least: the epsilon is nothing in float16.
+    """
+
+    def normalize(a: Array) -> Array:
+        a = standardized(a) * gain
+        return activation(a if bias is None else a + bias)
+
+    return normalize
+
+
+def standardized(a: Array) -> Array:
+    """`(a-μ)/√(σ²+1e-8)` over the last axis, in float32 at least; returns a's dtype."""
+    dtype = keras.backend.standardize_dtype(a.dtype)
+    a = ops.cast(a, keras.backend.result_type(dtype, "float32"))
+    centred = a - ops.mean(a, axis=-1, keepdims=True)
+    variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
+    return ops.cast(centred * ops.rsqrt(variance + 1e-8), dtype)
+
+
+def complement(activation: Function) -> Function:
+    """`1 - activation(a)`: the input gate of a coupled LSTM, from the forget gate's."""
+    return lambda a: 1.0 - activation(a)

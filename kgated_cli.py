@@ -1,0 +1,156 @@
+"""The `kgated` command.
+
+A module beside the package, not in it: importing `kgated` imports Keras and its backend, which
+takes seconds and logs to stderr, and `kgated --help` needs neither.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+BAD_INPUT = (ValueError, TypeError, OSError, ImportError)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command, with the process's arguments or those given.
+
+    Exit status: 0, 1 (a check failed), 2 (bad input, one line on stderr), 3 (a defect of ours).
+    """
+    with native_logs_to_file() as log:
+        try:
+            status = app(arguments, standalone_mode=False) or 0
+        except typer.TyperException as error:
+            _fail(f"{error.format_message()} See `kgated --help`.")
+        except (typer.Abort, KeyboardInterrupt):
+            raise SystemExit(130) from None
+        except BAD_INPUT as error:
+            _fail(str(error))
+        except Exception as error:
+            if type(error).__name__ == "ConversionError":
+                _fail(str(error))
+            traceback.print_exc()
+            sys.stderr.write(f"The native libraries had logged:\n{Path(log).read_text()}")
+            raise SystemExit(3) from None
+        raise SystemExit(status)
+
+
+@contextlib.contextmanager
+def native_logs_to_file() -> Iterator[str]:
+    """Send what C++ libraries write to stderr to a file; Python's own stderr stays as it is."""
+    with tempfile.NamedTemporaryFile() as log:
+        python, real = sys.stderr, os.dup(2)
+        os.dup2(log.fileno(), 2)
+        sys.stderr = os.fdopen(os.dup(real), "w", buffering=1)
+        try:
+            yield log.name
+        finally:
+            sys.stderr.close()
+            sys.stderr = python
+            os.dup2(real, 2)
+            os.close(real)
+
+
+def _fail(message: str) -> NoReturn:
+    sys.stderr.write(f"kgated: error: {' '.join(message.split())}\n")
+    raise SystemExit(2)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"kgated {version('kgated')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Gated recurrent networks for Keras, made to run on a device in real time."""
+
+
+@app.command()
+def convert(
+    model: Annotated[Path, typer.Argument(help="A saved Keras model (.keras).")],
+    output: Annotated[Path, typer.Argument(help="The .tflite file to write.")],
+    mode: Annotated[str, typer.Option(help="stream: one frame per call, state in and out.")] = (
+        "stream"
+    ),
+    quantize: Annotated[
+        str, typer.Option(help="none: float32. dynamic: int8 weights, float state.")
+    ] = "none",
+    calibration: Annotated[
+        Path | None, typer.Option(help="Sequences (.npz) to check the file on. Else noise.")
+    ] = None,
+    labels: Annotated[str | None, typer.Option(help="Class names, separated by commas.")] = None,
+    sample_period_ms: Annotated[
+        float | None, typer.Option(help="Milliseconds from one frame to the next.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--json", help="Write size and agreement with Keras here.")
+    ] = None,
+) -> None:
+    """Convert a Keras model into one .tflite file of builtin ops, checked against the model."""
+    from kgated.files import check_writable, replace_file
+
+    for path in (output, report):
+        if path is not None and check_writable(path).resolve() == model.resolve():
+            raise ValueError(f"can't write {path}: it is the model itself; name another file")
+
+    from dataclasses import asdict
+
+    from kgated.deploy import to_tflite
+
+    conversion = to_tflite(
+        load_model(model),
+        output,
+        mode=mode,
+        quantize=quantize,
+        calibration=calibration,
+        labels=None if labels is None else labels.split(","),
+        sample_period_s=None if sample_period_ms is None else sample_period_ms / 1000.0,
+    )
+    found = conversion.agreement
+    facts: dict[str, Any] = {"file_bytes": conversion.file_bytes, "agreement": asdict(found)}
+    if report is not None:
+        replace_file(report, json.dumps(facts, indent=2).encode())
+    typer.echo(
+        f"{output}: {conversion.file_bytes / 1024:.1f} KiB, {mode}, quantize {quantize}; against "
+        f"Keras over {found.results} results: max abs error {found.max_abs_error:.2g}, "
+        f"RMSE {found.rmse:.2g}, top-1 agreement {100 * found.top1_agreement:.1f}%"
+    )
+
+
+def load_model(path: Path) -> Any:
+    """Load a `.keras` file with our layers known.
+
+    Raises:
+        ValueError: the file is missing, no Keras model, or holds layers that nobody registered.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; give a model saved by `model.save('….keras')`")
+    import keras
+
+    import kgated  # noqa: F401 - registers the layers
+
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [repr(error)]
+        raise ValueError(f"{path}: can't be loaded as a Keras model: {reason[-1][:300]}") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""The whole conversion: file against Keras, refusals, and what is on disk afterwards."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+from kgated_edge import EdgeModel
+from kgated_edge.data import SequenceData
+
+import kgated
+from kgated.deploy import Recipe, convert, verify
+from kgated.errors import ConversionError
+
+FEATURES, STEPS = 5, 12
+LAYERS = [kgated.LSTM, kgated.PeepholeLSTM, kgated.GRU, keras.layers.LSTM, keras.layers.GRU]
+
+
+def classifier(layer, units=16):
+    return keras.Sequential(
+        [
+            keras.Input((None, FEATURES)),
+            keras.layers.Masking(),
+            layer(units),
+            keras.layers.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+@pytest.fixture
+def model(rng):
+    built = classifier(kgated.PeepholeLSTM)
+    built.set_weights([w + rng.normal(0, 0.3, w.shape) for w in built.get_weights()])
+    return built
+
+
+@pytest.fixture
+def x(rng):
+    return rng.normal(size=(6, STEPS, FEATURES)).astype(np.float32)
+
+
+def operators(path):
+    interpreter = Interpreter(str(path))
+    return {op["op_name"] for op in interpreter._get_ops_details()}
+
+
+@pytest.mark.parametrize(
+    "layer", LAYERS, ids=lambda c: f"{c.__module__.split('.')[0]}.{c.__name__}"
+)
+def test_float_file_equals_keras_at_every_frame(layer, x, rng, tmp_path):
+    model = classifier(layer)
+    model.set_weights([w + rng.normal(0, 0.3, w.shape) for w in model.get_weights()])
+    kgated.to_tflite(model, tmp_path / "m.tflite")
+    edge = EdgeModel(tmp_path / "m.tflite")
+    for sequence in x:
+        edge.reset()
+        streamed = edge.run(sequence)
+        prefixes = [np.asarray(model(sequence[None, : n + 1]))[0] for n in range(STEPS)]
+        np.testing.assert_allclose(streamed, prefixes, atol=1e-5)
+
+
+def test_only_builtin_operators(model, tmp_path):
+    kgated.to_tflite(model, tmp_path / "m.tflite")
+    found = operators(tmp_path / "m.tflite")
+    assert "FULLY_CONNECTED" in found
+    assert not {name for name in found if name.startswith("Flex") or name == "CUSTOM"}
+
+
+def test_dynamic_is_smaller_and_agrees(model, x, tmp_path):
+    plain = kgated.to_tflite(model, tmp_path / "f.tflite", calibration=x)
+    dynamic = kgated.to_tflite(model, tmp_path / "d.tflite", quantize="dynamic", calibration=x)
+    assert dynamic.file_bytes < plain.file_bytes
+    assert plain.agreement.max_abs_error < 1e-5
+    assert 1e-5 < dynamic.agreement.max_abs_error < 0.1
+    weights = [t["dtype"] for t in Interpreter(str(tmp_path / "d.tflite")).get_tensor_details()]
+    assert np.int8 in weights
+
+
+def test_manifest_tells_the_contract(model, x, tmp_path):
+    conversion = kgated.to_tflite(
+        model, tmp_path / "m.tflite", labels=["a", "b", "c"], sample_period_s=0.01, calibration=x
+    )
+    manifest = EdgeModel(tmp_path / "m.tflite").manifest
+    assert manifest.file_sha256 != "0" * 64
+    assert manifest.labels == ("a", "b", "c")
+    assert manifest.sample_period_s == 0.01
+    assert manifest.frame.shape == (FEATURES,)
+    assert [s.shape for s in manifest.states] == [(16,), (16,)]
+    assert manifest.model.parameters == model.count_params()
+    assert manifest.recipe == {"mode": "stream", "quantize": "none"}
+    np.testing.assert_array_equal(manifest.golden.frames, x[0, : len(manifest.golden.frames)])
+    assert conversion.file_bytes == os.path.getsize(tmp_path / "m.tflite")
+
+
+def test_lengths_of_the_calibration_are_respected(model, x, tmp_path):
+    x[0, 4:] = np.nan
+    data = SequenceData(x=x, lengths=np.array([4, 12, 12, 12, 12, 12]), y=None)
+    conversion = kgated.to_tflite(model, tmp_path / "m.tflite", calibration=data)
+    assert conversion.agreement.results == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mode": "sideways"}, "`mode`"),
+        ({"quantize": "int3"}, "`quantize`"),
+        ({"labels": ["a"]}, "`labels`"),
+        ({"sample_period_s": -1.0}, "`sample_period_s`"),
+        ({"calibration": np.zeros((2, 3, 4), np.float32)}, "`calibration`"),
+        ({"calibration": "nowhere.npz"}, "nowhere.npz"),
+    ],
+)
+def test_bad_arguments_leave_no_file(model, tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        kgated.to_tflite(model, tmp_path / "m.tflite", **arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unwritable_path(model, tmp_path):
+    with pytest.raises(OSError, match="no folder"):
+        kgated.to_tflite(model, tmp_path / "nowhere" / "m.tflite")
+
+
+def test_a_file_that_disagrees_is_never_written(model, x, tmp_path, monkeypatch):
+    good = tmp_path / "m.tflite"
+    good.write_bytes(b"an older file")
+    lower = convert.lower
+
+    def lower_another(step, recipe):
+        kernel = step.model.trainable_variables[0]
+        kernel.assign(kernel + 0.05)
+        try:
+            return lower(step, recipe)
+        finally:
+            kernel.assign(kernel - 0.05)
+
+    monkeypatch.setattr(convert, "lower", lower_another)
+    with pytest.raises(ConversionError, match="disagrees"):
+        kgated.to_tflite(model, good, calibration=x)
+    assert good.read_bytes() == b"an older file"
+    assert list(tmp_path.iterdir()) == [good]
+
+
+def test_a_failing_converter_is_wrapped_with_the_recipe(model, tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    class Failing:
+        target_spec = tf.lite.TargetSpec()
+
+        def convert(self):
+            raise RuntimeError("\nno such op\nlong trace")
+
+    made = lambda *args, **kwargs: Failing()  # noqa: E731
+    monkeypatch.setattr(tf.lite.TFLiteConverter, "from_saved_model", made)
+    with pytest.raises(ConversionError, match="stream-none: no such op$"):
+        kgated.to_tflite(model, tmp_path / "m.tflite")
+
+
+def test_a_failed_write_keeps_the_older_file(model, tmp_path, monkeypatch):
+    good = tmp_path / "m.tflite"
+    good.write_bytes(b"an older file")
+
+    def disk_full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", disk_full)
+    with pytest.raises(OSError, match="No space"):
+        kgated.to_tflite(model, good)
+    assert good.read_bytes() == b"an older file"
+    assert list(tmp_path.iterdir()) == [good]
+
+
+def test_recipe_limits_scale_with_the_output():
+    recipe = Recipe(quantize="dynamic")
+    assert recipe.name == "stream-dynamic"
+    assert recipe.limit(10.0) == 10 * recipe.limit(1.0) == 10 * recipe.limit(0.5)
+    assert recipe.tolerance(0.0, 1.0) == 1e-3
+    assert recipe.tolerance(0.01, 1.0) == 0.04
+
+
+def test_agreement_against_hand_counted_values():
+    found = verify.agreement(np.array([[1.0, 0.0], [0.2, 0.8]]), np.array([[0.9, 0.1], [0.6, 0.4]]))
+    assert found.top1_agreement == 0.5
+    assert found.max_abs_error == pytest.approx(0.4)
+    assert found.rmse == pytest.approx(np.sqrt((2 * 0.1**2 + 2 * 0.4**2) / 4))
+
+
+def test_a_model_of_another_backend_converts(tmp_path):
+    jax = pytest.importorskip("jax", reason="JAX is not installed: its conversion is not tested")
+    assert jax
+    code = f"""
+import keras, kgated
+assert keras.backend.backend() == "jax"
+model = keras.Sequential([keras.Input((None, 3)), kgated.GRU(4), keras.layers.Dense(2)])
+conversion = kgated.to_tflite(model, {str(tmp_path / "m.tflite")!r}, labels=["a", "b"])
+assert conversion.agreement.max_abs_error < 1e-5, conversion
+try:
+    model = keras.Sequential([keras.Input((None, 3)), keras.layers.Conv1D(4, 2, name="guilty")])
+    kgated.to_tflite(model, {str(tmp_path / "no.tflite")!r})
+except kgated.ConversionError as error:
+    assert "guilty" in str(error), error
+else:
+    raise AssertionError("a convolution was taken")
+"""
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=120)
+    assert EdgeModel(tmp_path / "m.tflite").manifest.labels == ("a", "b")
+    assert not (tmp_path / "no.tflite").exists()

@@ -1,0 +1,168 @@
+"""Writing a manifest into a `.tflite` file changes nothing else in it."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import flatbuffers
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+from kgated_edge import EdgeModel, ManifestError, read_manifest
+
+from kgated.deploy.manifest import embed
+
+SPEECH = Path(__file__).parents[1] / "edge" / "fixtures" / "speech.tflite"
+NAME = b"kgated_manifest"
+
+
+@pytest.fixture
+def manifest():
+    return read_manifest(SPEECH)
+
+
+@pytest.fixture
+def bare():
+    """The file as the converter made it: no manifest, packed by the schema's own writer."""
+    model = unpack(SPEECH.read_bytes())
+    (ours,) = [one for one in model.metadata if one.name == NAME]
+    model.metadata.remove(ours)
+    model.buffers[ours.buffer].data = None
+    assert model.metadata, "nothing else is there to be preserved"
+    return pack(model)
+
+
+def unpack(content):
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
+
+
+def pack(model):
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def offsets(content):
+    """Where the data of each buffer that has any starts in the file."""
+    model = schema.Model.GetRootAs(content)
+    tables = [model.Buffers(n)._tab for n in range(model.BuffersLength())]
+    places = [table.Vector(table.Offset(4)) for table in tables if table.Offset(4)]
+    return [place for place in places if place < len(content)]
+
+
+def entries(content):
+    model = unpack(content)
+    return {one.name: bytes(model.buffers[one.buffer].data) for one in model.metadata}
+
+
+def signature(content):
+    """The signature as plain data."""
+    (found,) = unpack(content).signatureDefs
+    maps = [[(one.name, one.tensorIndex) for one in side] for side in (found.inputs, found.outputs)]
+    return found.signatureKey, found.subgraphIndex, maps
+
+
+def outputs(content, frames):
+    """All outputs of the signature over the frames, from zero state, by the plain interpreter."""
+    runner = Interpreter(model_content=content, num_threads=1).get_signature_runner("step")
+    state = {name: np.zeros((1, 4), np.float32) for name in ("lstm_h", "lstm_c")}
+    found = []
+    for frame in frames:
+        result = runner(frame=frame[None], **state)
+        state = {name: result[name] for name in state}
+        found.append(np.concatenate([result[name][0] for name in sorted(result)]))
+    return np.array(found)
+
+
+@pytest.fixture
+def frames():
+    return np.random.default_rng(8).normal(size=(50, 3)).astype(np.float32)
+
+
+def test_the_same_manifest_is_read_back(bare, manifest, tmp_path):
+    path = tmp_path / "new.tflite"
+    path.write_bytes(embed(bare, manifest))
+    again = read_manifest(path)
+    assert replace(again, file_sha256="").to_json() == replace(manifest, file_sha256="").to_json()
+    assert EdgeModel(path).run(manifest.golden.frames).shape == manifest.golden.outputs.shape
+
+
+def test_the_digest_is_that_of_the_file_with_zeros_in_its_place(bare, manifest, tmp_path):
+    content = embed(bare, manifest)
+    place = content.index(b'"file_sha256":"') + len(b'"file_sha256":"')
+    zeroed = content[:place] + b"0" * 64 + content[place + 64 :]
+    assert content[place : place + 64].decode() == hashlib.sha256(zeroed).hexdigest()
+
+
+def test_every_buffer_is_aligned(bare, manifest):
+    found = offsets(embed(bare, manifest))
+    assert len(found) > 4
+    assert [place % 16 for place in found] == [0] * len(found)
+
+
+def test_the_alignment_test_can_fail(bare):
+    """The schema's own writer does not align: this is why `embed` does."""
+    assert any(place % 16 for place in offsets(bare))
+
+
+def test_outputs_are_the_same_to_the_bit(bare, manifest, frames):
+    content = embed(bare, manifest)
+    before = outputs(bare, frames)
+    assert np.array_equal(outputs(content, frames), before)
+    assert not np.array_equal(outputs(content, frames + 1), before)
+
+
+def test_all_else_is_preserved(bare, manifest):
+    content = embed(bare, manifest)
+    assert signature(content) == signature(bare)
+    found = entries(content)
+    assert found.pop(NAME).startswith(b'{"format_version":1,')
+    assert found == entries(bare)
+    before, after = unpack(bare), unpack(content)
+    assert (after.version, after.description) == (before.version, before.description)
+    for old, new in zip(before.buffers, after.buffers, strict=False):
+        assert (old.data is None) == (new.data is None)
+        assert old.data is None or bytes(old.data) == bytes(new.data)
+    tensors = [
+        [(one.name, list(one.shape)) for one in m.subgraphs[0].tensors] for m in (before, after)
+    ]
+    assert tensors[0] == tensors[1]
+
+
+def test_a_second_manifest_replaces_the_first(bare, manifest):
+    first = embed(bare, manifest)
+    second = embed(first, replace(manifest, labels=("ja", "nein")))
+    assert b'"labels":["ja","nein"]' in second
+    assert b'"labels":["yes","no"]' not in second
+    assert len(unpack(second).metadata) == len(unpack(first).metadata)
+    assert len(unpack(second).buffers) == len(unpack(first).buffers)
+    assert embed(second, manifest) == first
+
+
+def test_labels_of_any_script(bare, manifest, tmp_path):
+    labels = ("はい", '"file_sha256":"')
+    path = tmp_path / "new.tflite"
+    path.write_bytes(embed(bare, replace(manifest, labels=labels)))
+    assert read_manifest(path).labels == labels
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": ("one",)}, "`labels` must be 2 names"),
+        ({"mode": "other"}, "`mode` must be 'stream'"),
+        ({"sample_period_s": -1.0}, "`sample_period_s`"),
+        ({"tools": {"keras": ""}}, "`tools.keras`"),
+    ],
+)
+def test_a_bad_manifest_is_not_written(bare, manifest, change, message):
+    with pytest.raises(ManifestError, match=message):
+        embed(bare, replace(manifest, **change))
+
+
+def test_weights_outside_the_flatbuffer_are_refused(bare, manifest):
+    model = unpack(bare)
+    model.buffers[1].offset, model.buffers[1].size = 4096, 16
+    with pytest.raises(ValueError, match="keeps its weights outside"):
+        embed(pack(model), manifest)

@@ -1,0 +1,90 @@
+"""The command as a person meets it: in a process of its own."""
+
+import json
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import pytest
+
+import kgated
+import kgated_cli
+
+SCRIPT = Path(__file__).parent.parent / "scripts" / "convert.py"
+
+
+def run(*arguments, program=("-m", "kgated_cli")):
+    command = [sys.executable, *program, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    layers = [keras.Input((None, 3)), kgated.PeepholeLSTM(4), keras.layers.Dense(2)]
+    keras.Sequential(layers).save(tmp_path / "model.keras")
+    return tmp_path / "model.keras"
+
+
+def assert_one_line(done, *words):
+    """Bad input: status 2, nothing on stdout, one line on stderr that holds the words."""
+    assert done.returncode == 2, done
+    assert done.stdout == ""
+    assert done.stderr.startswith("kgated: error: ")
+    assert done.stderr.count("\n") == 1
+    assert all(word in done.stderr for word in words), done.stderr
+
+
+def test_version_and_help_need_no_backend():
+    assert run("--version").stdout == f"kgated {version('kgated')}\n"
+    assert "convert" in run("--help").stdout
+    for option in ("--mode", "--quantize", "--calibration", "--labels", "--sample-period-ms"):
+        assert option in run("convert", "--help").stdout
+
+
+def test_convert_writes_file_and_report(saved, tmp_path):
+    output, report = tmp_path / "m.tflite", tmp_path / "r.json"
+    arguments = (saved, output, "--quantize", "dynamic", "--labels", "a,b")
+    done = run("convert", *arguments, "--sample-period-ms", "12.5", "--json", report)
+    assert done.returncode == 0, done
+    assert done.stderr == ""
+    assert "top-1 agreement" in done.stdout
+    assert json.loads(report.read_text())["file_bytes"] == output.stat().st_size
+
+
+def test_script_is_the_same_command(saved, tmp_path):
+    done = run(saved, tmp_path / "m.tflite", program=(SCRIPT,))
+    assert done.returncode == 0, done
+    assert (tmp_path / "m.tflite").exists()
+
+
+def test_module_of_the_package_is_the_same_command():
+    assert "convert" in run("--help", program=("-m", "kgated")).stdout
+
+
+def test_bad_input_of_a_process_of_its_own(saved, tmp_path):
+    assert_one_line(run("convert", saved, tmp_path / "m.tflite", "--quantize", "int3"), "int3")
+
+
+def test_bad_input_is_one_line_and_status_2(saved, tmp_path, capfd):
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            kgated_cli.main([*map(str, arguments)])
+        return subprocess.CompletedProcess(arguments, stop.value.code, *capfd.readouterr())
+
+    text = tmp_path / "text.keras"
+    text.write_text("not a model")
+    before = sorted(tmp_path.iterdir())
+    output = tmp_path / "m.tflite"
+    assert_one_line(run("convert", tmp_path / "no.keras", output), "no.keras", "no such file")
+    assert_one_line(run("convert", text, output), "text.keras", "can't be loaded")
+    assert_one_line(run("convert", saved, tmp_path / "no" / "m.tflite"), "no folder")
+    assert_one_line(run("convert", saved, tmp_path), "it is a folder")
+    assert_one_line(run("convert", saved, saved), "model itself")
+    assert_one_line(run("convert", saved, output, "--quantize", "int3"), "`quantize`")
+    assert_one_line(run("convert", saved, output, "--labels", "a"), "`labels`")
+    assert_one_line(run("convert", saved, output, "--calibration", "no.npz"), "no.npz")
+    assert_one_line(run("convert", saved), "output")
+    assert_one_line(run("convert", saved, output, "--nonsense"), "--nonsense")
+    assert sorted(tmp_path.iterdir()) == before
