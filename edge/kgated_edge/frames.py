@@ -20,6 +20,7 @@ Writer = Callable[[Any], None]
 _ALL = slice(None)
 _TOP_BYTES = slice(3 if sys.byteorder == "little" else 0, None, 4)
 _SMALL = 256
+_BOOLS = (bool, np.bool_)
 
 
 def frame_writer(spec: TensorSpec, target: Array) -> Writer:
@@ -133,11 +134,11 @@ def _large_check(target: Array) -> Callable[[], bool]:
 
 
 def _token_writer(spec: TensorSpec, target: Array, vocabulary: int) -> Writer:
-    memory, index = target.reshape(1).data, operator.index
+    memory, index, bools = target.reshape(1).data, operator.index, _BOOLS
 
     def write(token: Any) -> None:
-        # bool counts as an integer in Python, but is no token.
-        if token is True or token is False:
+        # A bool counts as an integer in Python, but is no token.
+        if isinstance(token, bools):
             raise explain(spec, token)
         try:
             number = index(token)
@@ -172,7 +173,7 @@ def _explain_array(spec: TensorSpec, frame: Any) -> FrameError:
 
 def _explain_token(spec: TensorSpec, token: Any) -> FrameError:
     try:
-        is_index = not isinstance(token, bool) and operator.index(token) is not None
+        is_index = not isinstance(token, _BOOLS) and operator.index(token) is not None
     except TypeError:
         is_index = False
     if not is_index:

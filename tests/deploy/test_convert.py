@@ -155,7 +155,7 @@ def test_a_failing_converter_is_wrapped_with_the_recipe(model, tmp_path, monkeyp
 
     made = lambda *args, **kwargs: Failing()  # noqa: E731
     monkeypatch.setattr(tf.lite.TFLiteConverter, "from_saved_model", made)
-    with pytest.raises(ConversionError, match="stream-none: no such op$"):
+    with pytest.raises(ConversionError, match=r"stream-none: no such op$"):
         kgated.to_tflite(model, tmp_path / "m.tflite")
 
 

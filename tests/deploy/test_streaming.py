@@ -201,10 +201,10 @@ def test_what_cannot_stream_is_refused_by_name(case):
 def test_return_state_is_refused():
     x = keras.Input((None, FEATURES))
     output, _, _ = kgated.LSTM(3, return_state=True, name="guilty")(x)
-    with pytest.raises(ConversionError, match="guilty.*return_state"):
+    with pytest.raises(ConversionError, match=r"guilty.*return_state"):
         step_model(keras.Model(x, output))
 
 
 def test_an_initial_state_in_the_graph_is_refused():
-    with pytest.raises(ConversionError, match="guilty|lambda"):
+    with pytest.raises(ConversionError, match=r"guilty|lambda"):
         step_model(with_initial_state())

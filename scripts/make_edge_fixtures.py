@@ -1,0 +1,73 @@
+"""Makes the model files that `tests/edge` runs on, into `tests/edge/fixtures`.
+
+Each comes as NAME.tflite, converted by kgated, and NAME.npz with the weights and a sequence of
+frames, from which the tests compute the outputs on their own. Seeded: running it again makes models
+that compute the same.
+"""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import kgated
+
+FIXTURES = Path(__file__).parents[1] / "tests" / "edge" / "fixtures"
+FRAMES = 12
+
+
+def speech() -> tuple[keras.Model, np.ndarray]:
+    """Float frames (3,) to two classes."""
+    layers = [
+        keras.Input((None, 3)),
+        kgated.LSTM(4, name="lstm"),
+        keras.layers.Dense(2, activation="softmax", name="dense"),
+    ]
+    frames = np.random.default_rng(1).normal(size=(FRAMES, 3)).astype(np.float32)
+    return keras.Sequential(layers, name="speech"), frames
+
+
+def text() -> tuple[keras.Model, np.ndarray]:
+    """Tokens 0..4 to the distribution of the next one."""
+    layers = [
+        keras.Input((None,), dtype="int32"),
+        keras.layers.Embedding(5, 3, name="embedding"),
+        kgated.LSTM(4, return_sequences=True, name="lstm"),
+        keras.layers.Dense(5, activation="softmax", name="dense"),
+    ]
+    frames = np.random.default_rng(2).integers(5, size=FRAMES).astype(np.int32)
+    return keras.Sequential(layers, name="text"), frames
+
+
+def spread(model: keras.Model, seed: int) -> None:
+    """Replace the weights by larger ones, so that the outputs move from frame to frame."""
+    rng = np.random.default_rng(seed)
+    shapes = [weight.shape for weight in model.get_weights()]
+    model.set_weights([rng.normal(0.0, 1.2, shape).astype(np.float32) for shape in shapes])
+
+
+def save(model: keras.Model, frames: np.ndarray, **facts: object) -> None:
+    """Write one model and what is needed to compute its outputs."""
+    kgated.to_tflite(model, FIXTURES / f"{model.name}.tflite", **facts)
+    weights = {
+        f"{layer.name}_{weight.path.split('/')[-1]}": np.asarray(weight)
+        for layer in model.layers
+        for weight in layer.weights
+    }
+    np.savez(FIXTURES / f"{model.name}.npz", frames=frames, **weights)
+
+
+def main() -> None:
+    """Make all fixtures."""
+    FIXTURES.mkdir(exist_ok=True)
+    keras.utils.set_random_seed(0)
+    model, frames = speech()
+    spread(model, 3)
+    save(model, frames, labels=["yes", "no"], sample_period_s=0.01)
+    model, frames = text()
+    spread(model, 4)
+    save(model, frames)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""Figures of step times, on times whose figures are known."""
+
+import time
+
+import numpy as np
+from kgated_edge import latency
+
+
+def test_figures():
+    times = np.arange(1, 1001) * 1000
+    np.random.default_rng(0).shuffle(times)
+    assert latency.figures(times) == {
+        "latency_us_p50": 500.0,
+        "latency_us_p90": 900.0,
+        "latency_us_p99": 990.0,
+        "latency_us_max": 1000.0,
+        "latency_us_mean": 500.5,
+    }
+
+
+def test_figures_of_one_step():
+    figures = latency.figures(np.array([1500]))
+    assert set(figures.values()) == {1.5}
+
+
+def test_histogram_counts_every_time_once():
+    times = np.array([100, 999, 1000, 1001, 1300, 10_000, 123_456_789])
+    result = latency.histogram(times)
+    assert sum(result.counts) == len(times)
+    assert len(result.edges_us) == len(result.counts) + 1
+    for low, high, count in zip(
+        result.edges_us[:-1], result.edges_us[1:], result.counts, strict=True
+    ):
+        assert count == ((times / 1e3 >= low) & (times / 1e3 < high)).sum()
+
+
+def test_histograms_of_different_runs_share_their_edges():
+    first = latency.histogram(np.array([1100, 90_000]))
+    second = latency.histogram(np.array([5, 2_000]))
+    shared = set(first.edges_us) & set(second.edges_us)
+    assert shared == {edge for edge in first.edges_us if edge <= second.edges_us[-1]}
+
+
+def test_a_time_of_zero_is_counted():
+    assert sum(latency.histogram(np.array([0, 0, 3])).counts) == 3
+
+
+def test_times_each_step_alone():
+    times = np.zeros(3, np.int64)
+    waits = [0.02, 0.0, 0.01]
+    result = latency.time_steps(lambda wait: time.sleep(wait) or wait, waits, times)
+    assert result == 0.01
+    assert times[0] >= 20e6
+    assert 0 < times[1] < times[0]
+    assert times[2] >= 10e6

@@ -1,0 +1,300 @@
+"""The manifest: every field read, every defect refused, damage found before anything else."""
+
+import copy
+import json
+import random
+import tracemalloc
+
+import numpy as np
+import pytest
+from kgated_edge import EdgeModel, ManifestError, read_manifest
+from kgated_edge.manifest import Manifest
+
+MUTATIONS = 300
+
+
+@pytest.fixture
+def document(speech):
+    """The manifest as parsed JSON, cut out of the file without this package."""
+    return parse(speech.read_bytes())
+
+
+def parse(content):
+    start = content.index(b'{"format_version"')
+    return json.JSONDecoder().raw_decode(content[start:].decode(errors="replace"))[0]
+
+
+def test_reads_every_field(speech, document):
+    manifest = read_manifest(speech)
+    assert manifest.mode == "stream"
+    assert manifest.signature == "step"
+    assert manifest.recipe == {"mode": "stream", "quantize": "none"}
+    assert (manifest.frame.name, manifest.frame.shape) == ("frame", (3,))
+    assert (manifest.frame.dtype, manifest.frame.vocabulary) == ("float32", None)
+    assert (manifest.output.name, manifest.output.shape) == ("output", (2,))
+    assert [(state.name, state.shape) for state in manifest.states] == [
+        ("lstm_h", (4,)),
+        ("lstm_c", (4,)),
+    ]
+    assert manifest.labels == ("yes", "no")
+    assert manifest.sample_period_s == 0.01
+    assert manifest.model.name == "speech"
+    assert manifest.model.parameters == 3 * 16 + 4 * 16 + 16 + 4 * 2 + 2
+    assert manifest.model.sha256 == document["model"]["sha256"]
+    assert manifest.tools == document["tools"]
+    assert manifest.golden.tolerance == document["golden"]["tolerance"]
+    assert manifest.file_sha256 == document["file_sha256"]
+
+
+def test_reads_a_token_model(text):
+    manifest = read_manifest(text)
+    assert (manifest.frame.shape, manifest.frame.dtype) == ((), "int32")
+    assert manifest.frame.vocabulary == 5
+    assert (manifest.labels, manifest.sample_period_s) == (None, None)
+    assert manifest.golden.frames.dtype == np.int32
+
+
+@pytest.mark.parametrize("name", ["speech", "text"])
+def test_golden_outputs_are_those_of_the_equations(name, oracle, request):
+    path = request.getfixturevalue(name)
+    golden = read_manifest(path).golden
+    assert len(golden.frames) > 1
+    assert np.abs(golden.outputs - oracle(path, golden.frames)).max() <= golden.tolerance
+    assert np.abs(golden.outputs - oracle(path, golden.frames[::-1])).max() > golden.tolerance
+
+
+def test_survives_a_round_trip(document):
+    again = json.loads(Manifest.from_json(json.dumps(document)).to_json())
+    assert again == document
+
+
+def test_keys_of_a_later_version_are_left_alone(document):
+    document["colour"] = document["frame"]["colour"] = "red"
+    assert Manifest.from_json(json.dumps(document)).frame.shape == (3,)
+
+
+def change(*path):
+    """A function that puts a value at a path of the document."""
+
+    def put(document, value):
+        for key in path[:-1]:
+            document = document[key]
+        document[path[-1]] = value
+
+    return put
+
+
+DEFECTS = [
+    (change("mode"), "sequence", "`mode` must be 'stream', got 'sequence'"),
+    (change("signature"), "serve", "`signature` must be 'step'"),
+    (change("recipe"), ["stream"], "`recipe` must be an object"),
+    (change("frame"), None, "`frame` must be an object, got None"),
+    (change("frame", "name"), "", "`frame.name` must be a non-empty string"),
+    (change("frame", "shape"), [0], "`frame.shape` must be an array of whole numbers"),
+    (change("frame", "shape"), [2**31], "`frame.shape` must be an array of whole numbers"),
+    (change("frame", "shape"), [True], "`frame.shape` must be an array of whole numbers"),
+    (change("frame", "shape"), 3, "`frame.shape` must be an array"),
+    (change("frame", "shape"), [], "`golden.frames.shape` must be"),
+    (change("frame", "dtype"), "float64", "`frame.dtype` must be 'float32' or 'int32'"),
+    (change("frame", "dtype"), "int32", "`frame` must be float32 of one axis or more, or an int32"),
+    (change("frame", "scale"), 0.0, "`frame.scale` must be above zero"),
+    (change("frame", "scale"), "1", "`frame.scale` must be a finite number"),
+    (change("frame", "zero_point"), 0.5, "`frame.zero_point` must be a whole number"),
+    (change("frame", "vocabulary"), 0, "`frame.vocabulary` must be a whole number of at least 1"),
+    (change("frame", "vocabulary"), 9, "tokens of the vocabulary"),
+    (change("output", "shape"), [3], "`golden.outputs.shape` must be"),
+    (change("states"), {}, "`states` must be an array"),
+    (change("states"), [7], r"`states\[0\]` must be an object, got 7"),
+    (change("states", 1, "name"), "lstm_h", "`states` must be of different names"),
+    (change("states", 1, "name"), "frame", "`states` must be of different names"),
+    (change("states", 1, "dtype"), "int32", "so must be the states"),
+    (change("labels"), ["yes"], "`labels` must be 2 names"),
+    (change("labels"), "ab", "`labels` must be an array"),
+    (change("labels"), [1, 2], "`labels` must be an array of strings"),
+    (change("sample_period_s"), 0, "`sample_period_s` must be above zero"),
+    (change("sample_period_s"), -1.0, "`sample_period_s` must be a finite number, not negative"),
+    (change("sample_period_s"), True, "`sample_period_s` must be a finite number"),
+    (change("sample_period_s"), 10**400, "`sample_period_s` must be a finite number"),
+    (change("model", "sha256"), "a" * 63, "`model.sha256` must be 64 hex digits"),
+    (change("model", "sha256"), "G" * 64, "`model.sha256` must be 64 hex digits"),
+    (change("model", "parameters"), -1, "`model.parameters` must be a whole number"),
+    (change("tools"), {"keras": 3}, "`tools.keras` must be a non-empty string"),
+    (change("golden", "tolerance"), float("nan"), "`golden.tolerance` must be a finite number"),
+    (change("golden", "tolerance"), float("inf"), "`golden.tolerance` must be a finite number"),
+    (change("golden", "frames", "base64"), "====", "`golden.frames.base64` must be base64"),
+    (change("golden", "frames", "base64"), "\u00e9", "`golden.frames.base64` must be base64"),
+    (change("golden", "frames", "base64"), "AAAA", "must be 24 numbers of float32"),
+    (change("golden", "frames", "shape"), [7, 3], "must be 21 numbers of float32"),
+    (change("golden", "frames", "shape"), [2**31 - 1, 3], "numbers of float32"),
+    (change("golden", "frames", "shape"), [24], r"must be \[n, 3\]"),
+    (change("golden", "frames", "base64"), "AADAfwAA" * 16, "must be finite numbers"),
+    (change("file_sha256"), None, "`file_sha256` must be a non-empty string"),
+    (change("format_version"), 2, "has format 2, this version reads 1: update kgated-edge"),
+    (change("format_version"), 1.0, "`format_version` must be a whole number of at least 1"),
+    (change("format_version"), 0, "`format_version` must be a whole number of at least 1"),
+]
+
+
+@pytest.mark.parametrize(("put", "value", "message"), DEFECTS)
+def test_names_the_defect(document, put, value, message):
+    put(document, value)
+    with pytest.raises(ManifestError, match=message) as caught:
+        Manifest.from_json(json.dumps(document))
+    assert "\n" not in str(caught.value)
+
+
+def paths(document, prefix=()):
+    if isinstance(document, dict):
+        for key, value in document.items():
+            yield (*prefix, key)
+            if key not in ("recipe", "tools"):
+                yield from paths(value, (*prefix, key))
+
+
+def test_names_the_field_that_is_missing(document):
+    places = list(paths(document))
+    assert len(places) > 30
+    for place in places:
+        broken = copy.deepcopy(document)
+        inner = broken
+        for key in place[:-1]:
+            inner = inner[key]
+        del inner[place[-1]]
+        with pytest.raises(ManifestError, match=f"`{'.'.join(place)}` is missing"):
+            Manifest.from_json(json.dumps(broken))
+
+
+def test_golden_arrays_of_different_lengths(document):
+    golden = document["golden"]
+    golden["outputs"] = {"shape": [1, 2], "base64": "AAAAAAAAAAA="}
+    with pytest.raises(ManifestError, match=r"`golden\.outputs` must be as many as"):
+        Manifest.from_json(json.dumps(document))
+
+
+def test_a_golden_token_outside_the_vocabulary(text):
+    document = parse(text.read_bytes())
+    document["frame"]["vocabulary"] = 4
+    with pytest.raises(ManifestError, match=r"`golden.frames.base64` must be .* vocabulary"):
+        Manifest.from_json(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"\xff", b"[" * 100_000, b'{"a":1' + b"1" * 5000 + b"}", "{}", "[]", "null"]
+)
+def test_what_is_not_a_manifest(text):
+    with pytest.raises(ManifestError, match="manifest"):
+        Manifest.from_json(text)
+
+
+def refusal(path):
+    with pytest.raises(ManifestError) as caught:
+        read_manifest(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message
+
+
+def test_tells_files_apart(tmp_path, speech):
+    content = speech.read_bytes()
+    path = tmp_path / "model.tflite"
+    assert "no such file" in refusal(path)
+    assert "this is a directory" in refusal(tmp_path)
+    path.write_bytes(b"")
+    assert "the file is empty" in refusal(path)
+    path.write_bytes(b"PK\3\4" + content[4:8])
+    assert "cut short or damaged: copy it again" in refusal(path)
+    path.write_bytes(b"PK\3\4" * 100)
+    assert "not a TFLite file: name a file made by `kgated convert`" in refusal(path)
+    path.write_bytes(content[:-500])
+    assert "cut short or damaged: copy it again" in refusal(path)
+    path.write_bytes(content.replace(b"kgated_manifest", b"other_metadata_"))
+    assert "no kgated manifest in it: convert it with `kgated convert`" in refusal(path)
+    path.write_bytes(content.replace(b'"quantize":"none"', b'"quantize":"nona"'))
+    assert "digest does not match, it is damaged or edited: copy it again" in refusal(path)
+    path.write_bytes(content.replace(b'"file_sha256"', b'"file_sha255"'))
+    assert "no digest" in refusal(path)
+    path.write_bytes(content + b"\0")
+    assert "digest does not match" in refusal(path)
+
+
+def test_a_name_that_is_no_path():
+    with pytest.raises(ManifestError, match="cannot be read"):
+        read_manifest("a\0b.tflite")
+
+
+def test_a_format_of_the_future(speech, edit):
+    path = edit(speech, b'"format_version":1,', b'"format_version":2,')
+    assert "has format 2, this version reads 1: update kgated-edge" in refusal(path)
+
+
+def test_the_signing_helper_makes_files_that_are_read(speech, edit):
+    path = edit(speech, b'"quantize":"none"', b'"quantize":"nona"')
+    assert read_manifest(path).recipe["quantize"] == "nona"
+
+
+def test_damaged_files_end_in_one_clear_error(speech, text, tmp_path, monkeypatch):
+    """No other exception, no interpreter, no memory to speak of, whatever the bytes."""
+
+    def no_interpreter(*_, **__):
+        raise AssertionError("the native interpreter saw a damaged file")
+
+    monkeypatch.setattr("kgated_edge.model.Interpreter", no_interpreter)
+    path, chance = tmp_path / "damaged.tflite", random.Random(5)
+    originals = [speech.read_bytes(), text.read_bytes()]
+    path.write_bytes(originals[0])
+    with pytest.raises(AssertionError):
+        EdgeModel(path)
+    tracemalloc.start()
+    for n in range(MUTATIONS):
+        damaged = damage(originals[n % 2], chance, n // 2 % 5)
+        assert damaged != originals[n % 2]
+        path.write_bytes(damaged)
+        with pytest.raises(ManifestError):
+            EdgeModel(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2_000_000
+
+
+def damage(content, chance, kind):
+    """Another file: cut, with bytes changed, offsets made huge, a piece doubled or gone."""
+    if kind == 0:
+        return content[: chance.randrange(len(content))]
+    changed = bytearray(content)
+    if kind == 1:
+        for _ in range(chance.randint(1, 20)):
+            changed[chance.randrange(8, len(changed))] ^= chance.randint(1, 255)
+    elif kind == 2:
+        place = 4 * chance.randrange(2, len(changed) // 4)
+        changed[place : place + 4] = chance.choice(
+            [b"\xff" * 4, b"\xff\xff\xff\x7f", b"\3\2\1\x80"]
+        )
+    else:
+        start = chance.randrange(8, len(changed) - 8)
+        piece = changed[start : start + chance.randint(1, 200)]
+        changed[start : start + (len(piece) if kind == 3 else 0)] = piece if kind == 4 else b""
+    return bytes(changed)
+
+
+def test_damaged_manifests_end_in_one_clear_error(document):
+    """The digest does not help here: any value of any field may be anything."""
+    chance = random.Random(6)
+    junk = [None, True, 0, -1, 2**63, 1.5, 1e308, "", "x", [], [[]], {}, {"shape": 1}, "\ud800"]
+    places, refused = list(paths(document)), 0
+    for _ in range(MUTATIONS):
+        broken = copy.deepcopy(document)
+        change(*chance.choice(places))(broken, chance.choice(junk))
+        try:
+            Manifest.from_json(json.dumps(broken))
+        except ManifestError:
+            refused += 1
+    assert refused > MUTATIONS // 2
+
+
+def test_a_cut_or_changed_text_is_refused(document):
+    chance, text = random.Random(7), json.dumps(document).encode()
+    for _ in range(MUTATIONS):
+        changed = bytearray(text[: chance.randrange(len(text))])
+        with pytest.raises(ManifestError):
+            Manifest.from_json(bytes(changed))
