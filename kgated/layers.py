@@ -1,23 +1,41 @@
-"""The layers: `keras.layers.RNN` over one of our cells, with the arguments of Keras's own layers."""
+"""The layers: `keras.layers.RNN` over one of our cells, with the arguments of Keras's own."""
 
 import inspect
 from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeAlias
 
 import keras
+from keras import ops
 
 from kgated.cells import GRUCell, LSTMCell, PeepholeLSTMCell, register
+from kgated.cells.base import LoopStep
+from kgated.steps import Array
 
-Activation = str | Callable[..., Any] | None
-Initializer = str | keras.initializers.Initializer
-Regularizer = str | keras.regularizers.Regularizer | None
-Constraint = str | keras.constraints.Constraint | None
+Activation: TypeAlias = str | Callable[..., Any] | None
+Initializer: TypeAlias = str | keras.initializers.Initializer
+Regularizer: TypeAlias = str | keras.regularizers.Regularizer | None
+Constraint: TypeAlias = str | keras.constraints.Constraint | None
 
 
 def _arguments(names: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a constructor, from its `locals()`."""
     named = {k: v for k, v in names.items() if k not in ("self", "__class__", "kwargs")}
     return {**named, **names["kwargs"]}
+
+
+def _of_cell(name: str) -> property:
+    return property(lambda self: getattr(self.cell, name))
+
+
+class _WithStep:
+    """A layer that has a plain function for its cell, while it loops over time."""
+
+    def __init__(self, layer: keras.layers.RNN, step: LoopStep) -> None:
+        self._layer = layer
+        self.cell = step
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._layer, name)
 
 
 class GatedRNN(keras.layers.RNN):
@@ -35,16 +53,24 @@ class GatedRNN(keras.layers.RNN):
         super().__init_subclass__(**kwargs)
         names: set[str] = set()
         for base in cls.cell_class.__mro__[: cls.cell_class.__mro__.index(keras.layers.Layer)]:
-            names.update(inspect.signature(base.__init__).parameters)
+            names.update(inspect.signature(vars(base).get("__init__", object)).parameters)
         cls.cell_options = frozenset(names - {"self", "args", "kwargs"})
         for name in cls.cell_options:
-            setattr(cls, name, property(lambda self, name=name: getattr(self.cell, name)))
+            setattr(cls, name, _of_cell(name))
 
     def __init__(self, **options: Any) -> None:
         of_cell = {k: options.pop(k) for k in list(options) if k in self.cell_options}
         shared = {k: options[k] for k in ("dtype", "trainable") if k in options}
         super().__init__(self.cell_class(**of_cell, **shared), **options)
         self.input_spec = keras.InputSpec(ndim=3)
+
+    def inner_loop(
+        self, sequences: Array, initial_state: Any, mask: Any, training: bool = False
+    ) -> tuple[Array, Array, list[Array]]:
+        """Keras's loop over time, over a step whose weights were sliced once before it."""
+        step = self.cell.loop_step(training, batch=ops.shape(sequences)[0])
+        loop = keras.layers.RNN.inner_loop
+        return loop(_WithStep(self, step), sequences, initial_state, mask, training)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, those of the cell among them."""
@@ -76,7 +102,8 @@ class GatedRNN(keras.layers.RNN):
         config = {k: v for k, v in layer.get_config().items() if k in known}
         ours = cls(**{**config, **cls.keras_convention})
         if layer.built:
-            ours.build((None, None, layer.cell.kernel.shape[0]))
+            batch = layer.states[0].shape[0] if layer.stateful else None
+            ours.build((batch, None, layer.cell.kernel.shape[0]))
             by_name = {w.name: w for w in ours.cell.weights}
             for weight in layer.cell.weights:
                 by_name[weight.name].assign(weight)

@@ -101,9 +101,9 @@ def peephole_lstm_step(
 def gru_step(
     x: Array,
     h: Array,
-    W: Array,
-    R: Array,
-    b: Array | None,
+    seen: Array,
+    gates: "Columns",
+    candidate: "Columns",
     sigmoid: Function,
     tanh: Function,
     mix: Function,
@@ -111,29 +111,31 @@ def gru_step(
 ) -> Array:
     """GRU with the reset gate before the product (Cho et al. 2014); returns h' (B, U).
 
-    x (B, F), h (B, U), W (F, 3U), R (U, 3U), b (3U,) or None.
+    x (B, F), h (B, U), `seen` (B, U) what the gates see of h: all of it, but for dropout; the
+    weights of z|r and of the candidate as from `gru_columns`.
     """
-    gates, candidate = gru_columns(W, R, b)
-    z, r = ops.split(sigmoid(affine(x, gates.W, h, gates.R, gates.b)), 2, axis=-1)
-    g = tanh(affine(x, candidate.W, r * h, candidate.R, candidate.b))
+    z, r = ops.split(sigmoid(affine(x, gates.W, seen, gates.R, gates.b)), 2, axis=-1)
+    g = tanh(affine(x, candidate.W, r * seen, candidate.R, candidate.b))
     return mix(z, h, g)
 
 
 def gru_reset_after_step(
     x: Array,
     h: Array,
+    seen: Array,
     W: Array,
     R: Array,
-    b: Array | None,
+    b: tuple[Array, Array] | None,
     sigmoid: Function,
     tanh: Function,
     mix: Function,
 ) -> Array:
     """GRU with the reset gate after the product, cuDNN's form; returns h' (B, U).
 
-    As `gru_step`, but b is (2, 3U): the input's bias and the state's, which r scales.
+    x (B, F), h and `seen` as for `gru_step`, W (F, 3U), R (U, 3U), b the input's bias and the
+    state's, (3U,) each; r scales the state's.
     """
-    from_x, from_h = ops.matmul(x, W), ops.matmul(h, R)
+    from_x, from_h = ops.matmul(x, W), ops.matmul(seen, R)
     if b is not None:
         from_x, from_h = from_x + b[0], from_h + b[1]
     x_z, x_r, x_g = ops.split(from_x, 3, axis=-1)

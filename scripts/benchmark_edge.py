@@ -1,5 +1,7 @@
-"""What a step costs on the device side: `EdgeModel.step` against the bare `Interpreter.invoke()`
-and against ONNX Runtime called per frame with the same weights. One thread, batch 1, interleaved.
+"""What a step costs on the device side.
+
+`EdgeModel.step` against the bare `Interpreter.invoke()`, and against ONNX Runtime called per frame
+with the same weights. One thread, batch 1, interleaved.
 """
 
 import json

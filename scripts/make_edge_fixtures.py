@@ -6,6 +6,7 @@ that compute the same.
 """
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -46,10 +47,10 @@ def spread(model: keras.Model, seed: int) -> None:
     model.set_weights([rng.normal(0.0, 1.2, shape).astype(np.float32) for shape in shapes])
 
 
-def save(model: keras.Model, frames: np.ndarray, **facts: object) -> None:
+def save(model: keras.Model, frames: np.ndarray, **facts: Any) -> None:
     """Write one model and what is needed to compute its outputs."""
     kgated.to_tflite(model, FIXTURES / f"{model.name}.tflite", **facts)
-    weights = {
+    weights: dict[str, Any] = {
         f"{layer.name}_{weight.path.split('/')[-1]}": np.asarray(weight)
         for layer in model.layers
         for weight in layer.weights

@@ -70,14 +70,16 @@ def golden_frames(
 
 def compare(path: str | Path, model: keras.Model, sequences: Sequences) -> Agreement:
     """Run each sequence through the file, frame by frame, and through Keras as a whole."""
-    edge = EdgeModel(path)
-    pairs = []
-    for frames in sequences:
-        whole = _predict(model, frames[None])
-        edge.reset()
-        streamed = edge.run(frames)
-        pairs.append((whole[0], streamed) if whole.ndim > streamed.ndim else (whole, streamed[-1:]))
-    return agreement(*(np.concatenate(side) for side in zip(*pairs, strict=True)))
+    edge, each_frame = EdgeModel(path), answers_each_frame(model)
+    reference, measured = [], []
+    for length in {len(frames) for frames in sequences}:  # Keras takes equal lengths at once
+        alike = [frames for frames in sequences if len(frames) == length]
+        whole = _predict(model, np.stack(alike))
+        reference.append(np.concatenate(whole) if each_frame else whole)
+        for frames in alike:
+            edge.reset()
+            measured.append(edge.run(frames)[0 if each_frame else -1 :])
+    return agreement(np.concatenate(reference), np.concatenate(measured))
 
 
 def agreement(reference: np.ndarray, measured: np.ndarray) -> Agreement:

@@ -34,9 +34,7 @@ def stream(model, frames):
 
 def prefixes(model, frames):
     """Keras's own result after each of the frames: the model over each prefix."""
-    return np.concatenate(
-        [np.asarray(model(frames[None, :n])) for n in range(1, len(frames) + 1)]
-    )
+    return np.concatenate([np.asarray(model(frames[None, :n])) for n in range(1, len(frames) + 1)])
 
 
 def sequential(*layers):

@@ -1,0 +1,105 @@
+"""What the cells share: checks of arguments, dropout, and the step as a function for a loop."""
+
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any
+
+import keras
+from keras import ops
+
+from kgated import steps
+from kgated.steps import Array, Function
+
+register = keras.saving.register_keras_serializable(package="kgated")
+
+States = list[Array]
+# (x (B, F), the state (B, P or U) as the gates see it, states) -> (output, new states)
+Step = Callable[[Array, Array, States], tuple[Array, States]]
+# (x (B, F), states) -> (output, new states)
+LoopStep = Callable[[Array, States], tuple[Array, States]]
+
+
+def choose(argument: str, value: Any, options: dict[Any, Any]) -> Any:
+    """Return `options[value]`, or raise a ValueError that names the argument and the choices."""
+    if value not in options:
+        raise ValueError(f"`{argument}` must be one of {list(options)}. Received: {value!r}")
+    return options[value]
+
+
+def check_size(argument: str, value: Any) -> int:
+    """Return `value` as an int, or raise a ValueError where it is no integer of at least 1."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"`{argument}` must be an integer of at least 1. Received: {value!r}")
+    return int(value)
+
+
+def check_rate(argument: str, value: Any) -> float:
+    """Return `value`, or raise a ValueError where it is no share of inputs to drop."""
+    if not isinstance(value, Real) or not 0.0 <= float(value) < 1.0:
+        raise ValueError(f"`{argument}` must be a number from 0 to below 1. Received: {value!r}")
+    return float(value)
+
+
+def check_flag(argument: str, value: Any) -> bool:
+    """Return `value`, or raise a ValueError where it is neither True nor False."""
+    return bool(choose(argument, value, {True: True, False: False}))
+
+
+def tensor(weight: Any) -> Array | None:
+    """A weight as a plain tensor of the precision computed in; None where there is no weight."""
+    return None if weight is None else ops.convert_to_tensor(weight)
+
+
+class GatedCell(keras.Layer):
+    """What a cell does with its step: one step, one step in training, one step of a loop.
+
+    A subclass has `prepare`. Comes before one of Keras's cells among the bases of a class.
+    """
+
+    dropout: float
+    recurrent_dropout: float
+
+    def prepare(self, affine: Function = steps.affine, batch: int | None = None) -> Step:
+        """The step as a function, with the weights sliced once.
+
+        Args:
+            affine: computes `x·W + h·R + b`.
+            batch: B, for a loop over many steps: weights that meet (B, U) are spread over it once.
+        """
+        raise NotImplementedError
+
+    def step(
+        self, x: Array, states: States, affine: Function = steps.affine
+    ) -> tuple[Array, States]:
+        """One step without dropout: x (B, F), states as the cell takes them."""
+        return self.prepare(affine)(x, states[0], states)
+
+    def loop_step(self, training: bool = False, batch: int | None = None) -> LoopStep:
+        """One step of a loop over time: weights sliced once, with dropout when `training`."""
+        step = self.prepare(batch=batch)
+
+        def step_with_dropout(x: Array, states: States) -> tuple[Array, States]:
+            seen = states[0]
+            if training and self.dropout:
+                x = x * self.get_dropout_mask(x)
+            if training and self.recurrent_dropout:
+                seen = seen * self.get_recurrent_dropout_mask(seen)
+            return step(x, seen, states)
+
+        return step_with_dropout
+
+    def call(self, inputs: Array, states: Any, training: bool = False) -> tuple[Array, Any]:
+        """One step, with dropout when `training`; a state outside a list stays so."""
+        listed = keras.tree.is_nested(states)
+        output, new = self.loop_step(training)(inputs, list(states) if listed else [states])
+        return output, new if listed else new[0]
+
+    def _checked(self, units: Any, options: dict[str, Any]) -> int:
+        """U, after a check of what Keras's constructor would take and clip."""
+        for name in ("dropout", "recurrent_dropout"):
+            check_rate(name, options.get(name, 0.0))
+        return check_size("units", units)
+
+    def _one_mask_for_all_gates(self) -> None:
+        """Undo what Keras's constructor makes of `recurrent_dropout`: a mask for each gate."""
+        self.implementation, self.dropout_mask_count = 2, None

@@ -1,0 +1,82 @@
+"""The GRU cell."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kgated import steps
+from kgated.cells.base import GatedCell, Step, check_flag, choose, register, tensor
+from kgated.steps import Array, Function
+
+
+@register
+class GRUCell(GatedCell, keras.layers.GRUCell):
+    """GRU cell in the textbook's form, which is NOT the form of Keras, PyTorch or ONNX.
+
+    Copying raw weights between the conventions gives wrong results without an error; use
+    `GRU.from_keras(layer)`, which picks both options below from the layer.
+
+    Equations, with the columns of each fused weight in the order z|r|h::
+
+        z  = σ(x·Wz + h·Rz + bz)            r = σ(x·Wr + h·Rr + br)
+        h̃  = tanh(x·Wh + (r∘h)·Rh + bh)     h' = (1-z)∘h + z∘h̃
+
+    Args:
+        units: U, the size of the state, at least 1.
+        reset_after: True: `h̃ = tanh(x·Wh + bh + r∘(h·Rh + b'h))`, cuDNN's form, with a bias for
+            each product.
+        update_gate: what z weighs: the "candidate" as above, or the old "state":
+            `h' = z∘h + (1-z)∘h̃`, the convention of Keras, PyTorch, cuDNN and ONNX.
+        Other arguments: as in `keras.layers.GRUCell`.
+
+    Weights: `kernel` (F, 3U), `recurrent_kernel` (U, 3U), `bias` (3U,), or (2, 3U) when
+    `reset_after`.
+
+    Call: inputs (B, F), states [h (B, U)]; returns h', [h'].
+
+    Raises:
+        ValueError: `units` below 1, an unknown `update_gate`, a dropout rate outside [0, 1).
+
+    Reference: Cho et al. 2014 (v3 of the paper puts the reset before the product).
+    """
+
+    def __init__(
+        self,
+        units: int,
+        *args: Any,
+        reset_after: bool = False,
+        update_gate: str = "candidate",
+        **kwargs: Any,
+    ) -> None:
+        reset_after = check_flag("reset_after", reset_after)
+        super().__init__(self._checked(units, kwargs), *args, reset_after=reset_after, **kwargs)
+        self._mix = choose(
+            "update_gate",
+            update_gate,
+            {"candidate": steps.toward_candidate, "state": steps.toward_state},
+        )
+        self.update_gate = update_gate
+        self._one_mask_for_all_gates()
+
+    def prepare(self, affine: Function = steps.affine, batch: int | None = None) -> Step:
+        """The step as a function, with the weights sliced once; see `GatedCell`."""
+        W, R, b = tensor(self.kernel), tensor(self.recurrent_kernel), tensor(self.bias)
+        functions = self.recurrent_activation, self.activation, self._mix
+        columns = None if self.reset_after else steps.gru_columns(W, R, b)
+        biases = None if b is None or not self.reset_after else ops.unstack(b, axis=0)
+
+        def next_state(x: Array, seen: Array, h: Array) -> Array:
+            if columns is None:
+                return steps.gru_reset_after_step(x, h, seen, W, R, biases, *functions)
+            return steps.gru_step(x, h, seen, *columns, *functions, affine)
+
+        def step(x: Array, seen: Array, states: list[Array]) -> tuple[Array, list[Array]]:
+            h = next_state(x, seen, states[0])
+            return h, [h]
+
+        return step
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "update_gate": self.update_gate}

@@ -1,0 +1,229 @@
+"""ONNX LSTM and GRU nodes to our layers; imports onnx only when called."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kgated.interop import gates
+from kgated.interop.activations import from_onnx_names
+from kgated.interop.gates import Array, Weights
+from kgated.layers import GRU, LSTM, PeepholeLSTM
+
+INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
+STATES = ("initial_h", "initial_c")
+DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
+FUNCTIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"]}
+ATTRIBUTES = {
+    *("hidden_size", "direction", "layout", "input_forget", "linear_before_reset"),
+    *("activations", "activation_alpha", "activation_beta"),
+}
+
+
+class OnnxLayer(NamedTuple):
+    """What becomes of a node: our layer, and what the layer takes at each call.
+
+    `initial_state` holds the node's constant initial state as the layer takes it, h (B, U) and
+    c (B, U), then those of the backward direction; None where there is no such constant.
+    `at_run_time` names the node's inputs that the graph feeds it: `initial_h` and `initial_c` are
+    the layer's `initial_state`, and `sequence_lens` its `mask`.
+    """
+
+    layer: Any
+    initial_state: list[Array] | None
+    at_run_time: tuple[str, ...]
+
+
+def from_onnx(model: Any, **options: Any) -> list[OnnxLayer]:
+    """The layers of all LSTM and GRU nodes of an `onnx.ModelProto`'s graph, in its order.
+
+    Options and errors as for `from_onnx_node`.
+
+    Raises:
+        ValueError: the graph has no such node.
+    """
+    from onnx import numpy_helper
+
+    constants = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+    nodes = [node for node in model.graph.node if node.op_type in FUNCTIONS]
+    if not nodes:
+        found = sorted({node.op_type for node in model.graph.node})
+        raise ValueError(f"`model` has no LSTM or GRU node, only {found}")
+    return [from_onnx_node(node, constants, **options) for node in nodes]
+
+
+def from_onnx_node(
+    node: Any,
+    constants: Mapping[str, Any],
+    *,
+    return_sequences: bool = True,
+    update_gate: str = "state",
+) -> OnnxLayer:
+    """The layer that computes the same as an ONNX LSTM or GRU node.
+
+    Gate order iofc becomes i|f|c|o; the two halves of B become their sum, but for a GRU with
+    `linear_before_reset`, which has both. With P the layer is a `PeepholeLSTM`. `input_forget` is
+    read as ONNX Runtime computes it, f = 1 - i, and becomes `coupled_gates=True`, i = 1 - f, with
+    the signs changed. A layer takes and returns (B, T, …) where a node with `layout=0` has
+    (T, B, …), and a "reverse" layer returns its sequence last step first, as Keras's do.
+
+    Args:
+        node: an `onnx.NodeProto`.
+        constants: name to array for W (D, 4U, F), R (D, 4U, U), B (D, 8U), P (D, 3U), and
+            initial_h and initial_c (D, B, U) where constant; D directions, 3U and 6U for a GRU.
+        return_sequences: whether the layer returns (B, T, U) or (B, U).
+        update_gate: convention of a GRU, "state" as in ONNX, or "candidate", exactly.
+
+    Raises:
+        ValueError: an attribute or activation that our layers don't have (`clip` among them), or a
+            tensor that is missing or of the wrong shape; the message names it.
+    """
+    theirs = _parse(node, constants)
+    _check_options(theirs)
+    _check_tensors(theirs)
+    layers = [
+        _layer(theirs, d, update_gate, return_sequences=return_sequences)
+        for d in range(len(theirs.backwards))
+    ]
+    fed = [k for k in theirs.inputs if k in ("sequence_lens", *STATES) and k not in theirs.tensors]
+    return OnnxLayer(gates.one_or_both(layers), _initial_state(theirs), tuple(fed))
+
+
+@dataclass(frozen=True)
+class _Node:
+    """The facts of a recurrent node.
+
+    `inputs` names what it is given, `tensors` holds what of that is constant, and `backwards` says
+    for each direction whether it runs backwards.
+    """
+
+    op: str
+    called: str
+    attributes: dict[str, Any]
+    backwards: tuple[bool, ...]
+    inputs: tuple[str, ...]
+    tensors: dict[str, Array]
+
+    def has(self, attribute: str) -> bool:
+        return bool(self.attributes.get(attribute, 0))
+
+
+def _parse(node: Any, constants: Mapping[str, Any]) -> _Node:
+    from onnx.helper import get_attribute_value
+
+    values = {one.name: get_attribute_value(one) for one in node.attribute}
+    backwards = DIRECTIONS[values.get("direction", b"forward").decode()]
+    if "activations" in values:
+        values["activations"] = [name.decode() for name in values["activations"]]
+    named = {name: of for name, of in zip(INPUTS, node.input, strict=False) if of}
+    tensors = {k: gates.array(constants[of]) for k, of in named.items() if of in constants}
+    called = f" of {node.op_type} node {node.name or node.output[0]!r}"
+    return _Node(node.op_type, called, values, backwards, tuple(named), tensors)
+
+
+def _check_options(node: _Node) -> None:
+    """Raise a ValueError for a node or an attribute that our layers don't have."""
+    if node.op not in FUNCTIONS:
+        raise ValueError(f"`node` must be an LSTM or a GRU. Received: {node.op}")
+    if unknown := sorted(node.attributes.keys() - ATTRIBUTES):
+        name, value = unknown[0], node.attributes[unknown[0]]
+        raise ValueError(f"Our layers can't express `{name}={value}`{node.called}")
+
+
+def _check_tensors(node: _Node) -> None:
+    """Raise a ValueError for the first tensor that is missing or of the wrong shape."""
+    for name in ("W", "R", "B", "P"):
+        if name not in node.tensors and (name in node.inputs or name in ("W", "R")):
+            raise ValueError(f"`{name}`{node.called} must be a constant of the graph")
+    d, n = len(node.backwards), 3 if node.op == "GRU" else 4
+    u = int(node.attributes.get("hidden_size") or _units(node))
+    shapes: dict[str, tuple[tuple[int, ...], str]] = {
+        "R": ((d, n * u, u), f"(D, {n}U, U)"),
+        "W": ((d, n * u, node.tensors["W"].shape[-1]), f"(D, {n}U, F)"),
+        "B": ((d, 2 * n * u), f"(D, {2 * n}U)"),
+        "P": ((d, 3 * u), "(D, 3U)"),
+    }
+    for name in STATES:
+        if name in node.tensors:
+            given = node.tensors[name].shape
+            shapes[name] = ((d, *given[1:2], u), "(D, B, U)")
+            if node.has("layout"):
+                shapes[name] = ((*given[:1], d, u), "(B, D, U)")
+    for name, (expected, meaning) in shapes.items():
+        if name in node.tensors:
+            gates.check_shape(name, node.tensors[name], expected, meaning, node.called)
+
+
+def _activations(node: _Node, d: int) -> dict[str, str]:
+    """Keras's names of the activations of direction `d`, as options of a layer."""
+    default = FUNCTIONS[node.op]
+    names = from_onnx_names(node.attributes, default * len(node.backwards))
+    gate, cell, *output = names[d * len(default) : (d + 1) * len(default)]
+    if output not in ([], [cell]):
+        raise ValueError(
+            f"Our layers can't express `activations`{node.called} with {cell!r} for the cell's "
+            f"input and {output[0]!r} for its output"
+        )
+    return {"recurrent_activation": gate, "activation": cell}
+
+
+def _columns(node: _Node, d: int) -> Weights:
+    columns = {"kernel": node.tensors["W"][d].T, "recurrent_kernel": node.tensors["R"][d].T}
+    if "B" in node.tensors:
+        both = node.tensors["B"][d].reshape(2, -1)
+        columns["bias"] = both if node.has("linear_before_reset") else both[0] + both[1]
+    return columns
+
+
+def _layer(node: _Node, d: int, update_gate: str, **options: Any) -> Any:
+    """The layer of direction `d`."""
+    options |= _activations(node, d)
+    options["go_backwards"] = node.backwards[d]
+    options["zero_output_for_mask"] = "sequence_lens" in node.inputs
+    if node.op == "GRU":
+        options["reset_after"] = node.has("linear_before_reset")
+        layer = gates.make(GRU, _units(node), _columns(node, d), update_gate="state", **options)
+        return gates.with_update_gate(layer, update_gate)
+    layer = _lstm(node, d, options)
+    if layer.coupled_gates:
+        gates.require_symmetric(layer, "A coupled layer", f"`input_forget=1`{node.called}")
+    return layer
+
+
+def _units(node: _Node) -> int:
+    return int(node.tensors["R"].shape[-1])
+
+
+def _lstm(node: _Node, d: int, options: dict[str, Any]) -> Any:
+    coupled = node.has("input_forget")
+    weights = {
+        name: gates.reorder(_coupled(v) if coupled else v, "iofc", "ico" if coupled else "ifco")
+        for name, v in _columns(node, d).items()
+    }
+    if "P" not in node.tensors:
+        return gates.make(LSTM, _units(node), weights, coupled_gates=coupled, **options)
+    peepholes = dict(zip("iof", np.split(node.tensors["P"][d], 3), strict=True))
+    rows = [-peepholes["i"], peepholes["o"]] if coupled else [peepholes[gate] for gate in "ifo"]
+    weights["peephole_kernel"] = np.stack(rows)
+    return gates.make(PeepholeLSTM, _units(node), weights, coupled_gates=coupled, **options)
+
+
+def _coupled(columns: Array) -> Array:
+    # f = 1 - i = σ(-a): our f is their i negated, and what they have for f is not used.
+    return gates.negate(columns, "iofc", "i")
+
+
+def _initial_state(node: _Node) -> list[Array] | None:
+    """The constant initial state in the order in which our layer takes it; zeros where half."""
+    given = [name for name in STATES if name in node.tensors]
+    if not given:
+        return None
+    axis = 1 if node.has("layout") else 0
+    by_name = {name: np.moveaxis(node.tensors[name], axis, 0) for name in given}
+    names = STATES if node.op == "LSTM" else STATES[:1]
+    zeros = np.zeros_like(by_name[given[0]])
+    return [by_name.get(name, zeros)[d] for d in range(len(node.backwards)) for name in names]

@@ -1,0 +1,137 @@
+"""Our layers to ONNX models of one LSTM or GRU node; imports onnx only when called."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from kgated.interop import gates
+from kgated.interop.activations import to_onnx_names
+from kgated.interop.gates import Array, Weights
+from kgated.interop.onnx_read import STATES
+from kgated.layers import GRU, PeepholeLSTM
+
+OPSET, IR_VERSION = 14, 8
+
+
+def to_onnx(layer: Any, initial_state: Iterable[Any] | None = None) -> Any:
+    """An ONNX model with one LSTM or GRU node that computes the same as `layer`.
+
+    Input `X` (T, B, F), outputs `Y` (T, D, B, U), `Y_h` and, of an LSTM, `Y_c` (D, B, U), D
+    directions: ONNX's `layout=0`, the one that ONNX Runtime has. Where `layer` has `go_backwards`,
+    Y is in the order of the input all the same.
+
+    `update_gate="candidate"` is rewritten exactly, as in `to_keras`. A coupled LSTM sets
+    `input_forget`, and its node is right for runtimes that ignore that attribute too.
+
+    Args:
+        layer: a built `kgated.LSTM`, `PeepholeLSTM`, `GRU`, Keras's LSTM or GRU, or a
+            `Bidirectional` of one.
+        initial_state: constants to write into the model, as the layer takes them: h (B, U) and
+            c (B, U), then those of the backward direction. None: zero.
+
+    Returns:
+        An `onnx.ModelProto`, opset 14.
+
+    Raises:
+        TypeError: another kind of layer.
+        ValueError: an option that ONNX doesn't have, by name: projection, layer normalization,
+            `peephole="full"`, `output_peephole="previous"`, some activations.
+    """
+    pair = gates.directions(layer, "ONNX")
+    op = "GRU" if isinstance(pair[0], GRU) else "LSTM"
+    tensors = _stacked([_tensors(one) for one in pair])
+    state = [] if initial_state is None else [gates.array(one) for one in initial_state]
+    tensors |= _initial_state(state, STATES[: 1 if op == "GRU" else 2], len(pair), pair[0].units)
+    return _model(op, tensors, _attributes(pair))
+
+
+def _tensors(layer: Any) -> Weights:
+    """W, R, B and P of one direction, without the axis of directions."""
+    if isinstance(layer, GRU):
+        return _fused(gates.state_weighing_gru(layer, "ONNX"))
+    gates.require(layer, "ONNX", projection_units=None)
+    if isinstance(layer, PeepholeLSTM):
+        gates.require(layer, "ONNX", peephole="diagonal", output_peephole="current")
+    weights = gates.plain_lstm(layer, "ONNX")
+    peepholes = weights.pop("peephole_kernel", None)
+    tensors = _fused({k: gates.reorder(v, "ifco", "iofc") for k, v in weights.items()})
+    if peepholes is not None:
+        tensors["P"] = gates.reorder(peepholes.reshape(-1), "ifo", "iof")
+    return tensors
+
+
+def _fused(weights: Weights) -> Weights:
+    tensors = {"W": weights["kernel"].T, "R": weights["recurrent_kernel"].T}
+    if "bias" in weights:
+        bias = weights["bias"]
+        both = bias if bias.ndim == 2 else np.stack([bias, np.zeros_like(bias)])
+        tensors["B"] = both.reshape(-1)
+    return tensors
+
+
+def _stacked(directions: list[Weights]) -> Weights:
+    shapes = [{name: value.shape for name, value in one.items()} for one in directions]
+    if shapes[0] != shapes[-1]:
+        raise ValueError(f"ONNX has one size for both directions. Received: {shapes}")
+    return {name: np.stack([one[name] for one in directions]) for name in directions[0]}
+
+
+def _initial_state(
+    arrays: list[Array], names: tuple[str, ...], directions: int, units: int
+) -> Weights:
+    """`initial_h` and `initial_c` (D, B, U) from the arrays (B, U) of each direction in turn."""
+    if arrays and len(arrays) != directions * len(names):
+        raise ValueError(
+            f"`initial_state` must be {directions * len(names)} arrays. Received: {len(arrays)}"
+        )
+    for n, value in enumerate(arrays):
+        gates.check_shape(f"initial_state[{n}]", value, (arrays[0].shape[0], units), "(B, U)")
+    return {name: np.stack(arrays[n :: len(names)]) for n, name in enumerate(names) if arrays}
+
+
+def _attributes(pair: list[Any]) -> dict[str, Any]:
+    direction = "reverse" if pair[0].go_backwards else "forward"
+    attributes: dict[str, Any] = {
+        "hidden_size": pair[0].units,
+        "direction": direction if len(pair) == 1 else "bidirectional",
+        **to_onnx_names([name for one in pair for name in _functions(one)]),
+    }
+    option, attribute = ("coupled_gates", "input_forget")
+    if isinstance(pair[0], GRU):
+        option, attribute = ("reset_after", "linear_before_reset")
+    values = {int(getattr(one, option)) for one in pair}
+    if len(values) > 1:
+        raise ValueError(f"ONNX has one `{option}` for both directions. Received: False and True")
+    return {**attributes, attribute: values.pop()}
+
+
+def _functions(layer: Any) -> list[str]:
+    gate = gates.activation_name(layer.recurrent_activation)
+    cell = gates.activation_name(layer.activation)
+    return [gate, cell] if isinstance(layer, GRU) else [gate, cell, cell]
+
+
+def _model(op: str, tensors: Weights, attributes: dict[str, Any]) -> Any:
+    from onnx import helper, numpy_helper
+
+    kind = helper.np_dtype_to_tensor_dtype(tensors["W"].dtype)
+    names = ("W", "R", "B", "", *STATES, "P")[: 5 if op == "GRU" else 7]
+    inputs = ["X", *(name if name in tensors else "" for name in names)]
+    d, _, features = tensors["W"].shape
+    state = [d, "B", attributes["hidden_size"]]
+    shapes = {"Y": ["T", *state], "Y_h": state, "Y_c": state}
+    if op == "GRU":
+        del shapes["Y_c"]
+    node = helper.make_node(op, inputs, list(shapes), name=op.lower(), **attributes)
+    graph = helper.make_graph(
+        [node],
+        "kgated",
+        [helper.make_tensor_value_info("X", kind, ["T", "B", features])],
+        [helper.make_tensor_value_info(name, kind, shape) for name, shape in shapes.items()],
+        [numpy_helper.from_array(np.ascontiguousarray(v), k) for k, v in tensors.items()],
+    )
+    opset = helper.make_opsetid("", OPSET)
+    return helper.make_model(
+        graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="kgated"
+    )

@@ -1,0 +1,93 @@
+"""Weights of `tfa.rnn.PeepholeLSTMCell` to `kgated.PeepholeLSTM` and back."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kgated.interop import gates
+from kgated.interop.gates import Array, Weights
+from kgated.layers import GRU, PeepholeLSTM
+
+PEEPHOLES = tuple(f"{gate}_gate_peephole_weights" for gate in ("input", "forget", "output"))
+NAMES = ("kernel", "recurrent_kernel", "bias", *PEEPHOLES)
+
+
+def from_tfa(weights: Mapping[str, Any] | Sequence[Any], **options: Any) -> Any:
+    """The `kgated.PeepholeLSTM` that computes the same as a `tfa.rnn.PeepholeLSTMCell`.
+
+    That cell's equations are our default: diagonal peepholes, i and f see c, o sees c'.
+
+    Args:
+        weights: what the cell's `get_weights()` returns, in its order, or arrays by name: `kernel`
+            (F, 4U), `recurrent_kernel` (U, 4U), `bias` (4U,) or none, and
+            `input_gate_peephole_weights`, `forget_gate_peephole_weights`,
+            `output_gate_peephole_weights` (U,). Of a name such as `rnn/cell/kernel:0` the last
+            part counts.
+        options: of `kgated.PeepholeLSTM`, such as `return_sequences=True`, or `activation` where
+            the cell had another than the default. Weights don't tell.
+
+    Raises:
+        ValueError: a weight is missing, unknown or of the wrong shape; the message names it.
+    """
+    theirs = _by_name(weights)
+    required = [name for name in NAMES if name != "bias"]
+    if missing := [name for name in required if name not in theirs]:
+        raise ValueError(f"`weights` has no `{missing[0]}`; it holds {list(theirs)}")
+    if unknown := sorted(theirs.keys() - set(NAMES)):
+        raise ValueError(f"`weights` holds {unknown}, which a PeepholeLSTMCell doesn't have")
+    _check_shapes(theirs)
+    ours = {name: theirs[name] for name in theirs if name not in PEEPHOLES}
+    ours["peephole_kernel"] = np.stack([theirs[name] for name in PEEPHOLES])
+    return gates.make(PeepholeLSTM, len(theirs[PEEPHOLES[0]]), ours, **options)
+
+
+def _by_name(weights: Mapping[str, Any] | Sequence[Any]) -> Weights:
+    if isinstance(weights, Mapping):
+        short = [name.rpartition("/")[2].removesuffix(":0") for name in weights]
+        if len(set(short)) < len(short):
+            raise ValueError(f"`weights` must be those of one cell. Received: {list(weights)}")
+        return dict(zip(short, map(gates.array, weights.values()), strict=True))
+    names = NAMES if len(weights) == len(NAMES) else [name for name in NAMES if name != "bias"]
+    if len(weights) != len(names):
+        raise ValueError(
+            f"`weights` must be {len(NAMES)} arrays, {list(NAMES)}, or one less without a bias. "
+            f"Received: {len(weights)}"
+        )
+    return dict(zip(names, map(gates.array, weights), strict=True))
+
+
+def _check_shapes(theirs: Weights) -> None:
+    units, features = (theirs[name].shape[:1] for name in ("recurrent_kernel", "kernel"))
+    columns = tuple(4 * size for size in units)
+    expected = {
+        "recurrent_kernel": ((*units, *columns), "(U, 4U)"),
+        "kernel": ((*features, *columns), "(F, 4U)"),
+        "bias": (columns, "(4U,)"),
+        **dict.fromkeys(PEEPHOLES, (units, "(U,)")),
+    }
+    for name, (shape, meaning) in expected.items():
+        if name in theirs:
+            gates.check_shape(name, theirs[name], shape, meaning)
+
+
+def to_tfa(layer: Any) -> dict[str, Array]:
+    """The weights of the `tfa.rnn.PeepholeLSTMCell` that computes the same, by its names.
+
+    In the order of its `set_weights`: `cell.set_weights(list(to_tfa(layer).values()))`. An LSTM
+    gets zero peepholes; `coupled_gates` is rewritten exactly, as in `to_keras`.
+
+    Raises:
+        TypeError: not an LSTM.
+        ValueError: an option that the cell doesn't have, by name.
+    """
+    layer, target = gates.ours(layer), "tfa.rnn.PeepholeLSTMCell"
+    if isinstance(layer, GRU):
+        raise TypeError(f"`layer` must be a PeepholeLSTM or an LSTM. Received: {layer!r}")
+    gates.require(layer, target, projection_units=None)
+    if isinstance(layer, PeepholeLSTM):
+        gates.require(layer, target, peephole="diagonal", output_peephole="current")
+    weights = gates.plain_lstm(layer, target)
+    zeros = np.zeros((3, layer.units), weights["kernel"].dtype)
+    peepholes = zip(PEEPHOLES, weights.get("peephole_kernel", zeros), strict=True)
+    return {name: weights[name] for name in NAMES if name in weights} | dict(peepholes)

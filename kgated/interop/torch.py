@@ -1,0 +1,215 @@
+"""State dicts of `torch.nn.LSTM` and `torch.nn.GRU` to our layers and back; needs no torch."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kgated.interop import gates
+from kgated.interop.gates import Array, Weights
+from kgated.layers import GRU, LSTM
+
+SUFFIXES = ("", "_reverse")
+
+
+def from_torch(
+    state_dict: Mapping[str, Any],
+    *,
+    prefix: str = "",
+    return_sequences: bool = True,
+    update_gate: str = "state",
+) -> list[Any]:
+    """The layers of a `torch.nn.LSTM` or `torch.nn.GRU`, first layer first.
+
+    Everything is read from the tensors: kind, sizes, number of layers, directions, `bias`,
+    `proj_size`. PyTorch's i|f|g|o and r|z|n become i|f|c|o and z|r|h; the two biases of an LSTM
+    become their sum. `dropout` and `batch_first` are not in a state dict: our layers take
+    (B, T, F), and dropout between them is `keras.layers.Dropout`.
+
+    Args:
+        state_dict: name to tensor or NumPy array: `weight_ih_l0` (4U, F) or (3U, F),
+            `weight_hh_l0` (4U, U) or (4U, P) or (3U, U), `bias_ih_l0` and `bias_hh_l0` (4U,) or
+            (3U,), `weight_hr_l0` (P, U), the same with `_reverse`, and so on for each layer.
+        prefix: what precedes these names, such as `"encoder.lstm."`; other names are left alone.
+        return_sequences: whether the last layer returns (B, T, U), as in PyTorch, or (B, U).
+        update_gate: convention of the GRUs, "state" as in PyTorch, or "candidate", exactly.
+
+    Returns:
+        One built layer per PyTorch layer: `kgated.LSTM`, `kgated.GRU` (`reset_after=True`), or a
+        `keras.layers.Bidirectional` of them; for `keras.Sequential` or to call one by one.
+
+    Raises:
+        ValueError: a tensor is missing, unknown, or of the wrong shape; the message names it.
+    """
+    tensors = {k.removeprefix(prefix): v for k, v in state_dict.items() if k.startswith(prefix)}
+    depth = sum(bool(re.fullmatch(r"weight_ih_l\d+", name)) for name in tensors)
+    if not depth:
+        raise ValueError(_nothing_there(state_dict, prefix))
+    suffixes = SUFFIXES if "weight_ih_l0_reverse" in tensors else SUFFIXES[:1]
+    inputs, layers = None, []
+    for n in range(depth):
+        pair = [_take(tensors, f"l{n}{suffix}", inputs) for suffix in suffixes]
+        inputs = sum(weights["recurrent_kernel"].shape[0] for weights in pair)
+        sequences = return_sequences or n + 1 < depth
+        both = [
+            _layer(weights, go_backwards=backwards, return_sequences=sequences)
+            for backwards, weights in zip((False, True), pair, strict=False)
+        ]
+        layers.append(gates.one_or_both([gates.with_update_gate(one, update_gate) for one in both]))
+    if tensors:
+        raise ValueError(f"`state_dict` has tensors of no LSTM or GRU layer: {sorted(tensors)}")
+    return layers
+
+
+def _nothing_there(state_dict: Mapping[str, Any], prefix: str) -> str:
+    found = [k.removesuffix("weight_ih_l0") for k in state_dict if k.endswith("weight_ih_l0")]
+    hint = f"give `prefix`, one of {found}" if found else f"it holds {sorted(state_dict)}"
+    return f"`state_dict` must hold `{prefix}weight_ih_l0` of an nn.LSTM or nn.GRU; {hint}"
+
+
+def _take(tensors: dict[str, Any], place: str, inputs: int | None) -> Weights:
+    """Move one direction of one layer out of `tensors`, into our names, shapes and gate order."""
+    has_bias = f"bias_ih_{place}" in tensors or f"bias_hh_{place}" in tensors
+    names = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if has_bias else [])]
+    if missing := [f"{name}_{place}" for name in names if f"{name}_{place}" not in tensors]:
+        raise ValueError(f"`state_dict` has no `{missing[0]}`. Received: {sorted(tensors)}")
+    if f"weight_hr_{place}" in tensors:
+        names.insert(0, "weight_hr")
+    theirs = {name: gates.array(tensors.pop(f"{name}_{place}")) for name in names}
+    for name in names:
+        if theirs[name].ndim != (2 if name.startswith("weight") else 1):
+            shape = theirs[name].shape
+            raise ValueError(f"`{name}_{place}` has the wrong number of axes. Received: {shape}")
+    _check_shapes(theirs, place, inputs)
+    return _from_gru(theirs) if _is_gru(theirs) else _from_lstm(theirs)
+
+
+def _is_gru(theirs: Weights) -> bool:
+    rows, columns = theirs["weight_hh"].shape
+    return "weight_hr" not in theirs and bool(rows == 3 * columns)
+
+
+def _check_shapes(theirs: Weights, place: str, inputs: int | None) -> None:
+    """Raise a ValueError for the first tensor whose shape doesn't fit the others."""
+    if "weight_hr" in theirs:
+        (outputs, units), kind = theirs["weight_hr"].shape, "(4U, P) of an LSTM with projection"
+    else:
+        outputs = units = theirs["weight_hh"].shape[1]
+        kind = "(4U, U) of an LSTM, or (3U, U) of a GRU"
+    rows = (3 if _is_gru(theirs) else 4) * units
+    inputs = theirs["weight_ih"].shape[1] if inputs is None else inputs
+    expected = {
+        "weight_hh": ((rows, outputs), kind),
+        "weight_ih": ((rows, inputs), "the rows of `weight_hh` by the size of the input"),
+        "bias_ih": ((rows,), "the rows of `weight_hh`"),
+        "bias_hh": ((rows,), "the rows of `weight_hh`"),
+    }
+    for name, (shape, meaning) in expected.items():
+        if name in theirs:
+            gates.check_shape(f"{name}_{place}", theirs[name], shape, meaning)
+
+
+def _kernels(theirs: Weights) -> Weights:
+    return {"kernel": theirs["weight_ih"].T, "recurrent_kernel": theirs["weight_hh"].T}
+
+
+def _from_lstm(theirs: Weights) -> Weights:
+    weights = _kernels(theirs)
+    if "bias_ih" in theirs:
+        weights["bias"] = theirs["bias_ih"] + theirs["bias_hh"]
+    if "weight_hr" in theirs:
+        weights["projection_kernel"] = theirs["weight_hr"].T
+    return weights
+
+
+def _from_gru(theirs: Weights) -> Weights:
+    weights = _kernels(theirs)
+    if "bias_ih" in theirs:
+        weights["bias"] = np.stack([theirs["bias_ih"], theirs["bias_hh"]])
+    return {name: gates.reorder(value, "rzh", "zrh") for name, value in weights.items()}
+
+
+def _layer(weights: Weights, **options: Any) -> Any:
+    state, columns = weights["recurrent_kernel"].shape
+    if "projection_kernel" in weights:
+        return gates.make(LSTM, columns // 4, weights, projection_units=state, **options)
+    if columns == 4 * state:
+        return gates.make(LSTM, state, weights, **options)
+    return gates.make(GRU, state, weights, reset_after=True, update_gate="state", **options)
+
+
+def to_torch(layers: Any) -> dict[str, Array]:
+    """The state dict of the `torch.nn.LSTM` or `torch.nn.GRU` that computes the same as `layers`.
+
+    Load it with `module.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()})`,
+    where the module has `input_size=F`, `hidden_size=U`, `num_layers`, `bidirectional` and
+    `proj_size=P` of the layers. The whole bias of an LSTM goes into `bias_ih`.
+
+    Exact rewritings are done as in `to_keras`: zero peepholes, `coupled_gates`, and
+    `update_gate="candidate"`.
+
+    Args:
+        layers: a built layer or a sequence of them, first layer first; `kgated.LSTM`,
+            `PeepholeLSTM`, `GRU`, Keras's LSTM or GRU, or a `Bidirectional` of one.
+
+    Returns:
+        Name to array, in PyTorch's names, shapes and gate order.
+
+    Raises:
+        TypeError: another kind of layer.
+        ValueError: what PyTorch's module doesn't have, by name, such as another activation,
+            `reset_after=False`, or layers of different size.
+    """
+    stack = [gates.directions(one, "PyTorch") for one in _as_list(layers)]
+    _check_alike(stack)
+    tensors: dict[str, Array] = {}
+    for n, pair in enumerate(stack):
+        gates.require(pair[0], "PyTorch", go_backwards=False)
+        for layer, suffix in zip(pair, SUFFIXES, strict=False):
+            theirs = _to_gru(layer) if isinstance(layer, GRU) else _to_lstm(layer)
+            for name, value in theirs.items():
+                tensors[f"{name}_l{n}{suffix}"] = np.ascontiguousarray(value)
+    return tensors
+
+
+def _as_list(layers: Any) -> list[Any]:
+    return list(layers) if isinstance(layers, Sequence) else [layers]
+
+
+def _check_alike(stack: list[list[Any]]) -> None:
+    """Raise a ValueError unless one PyTorch module can hold all the layers."""
+    layers = [layer for pair in stack for layer in pair]
+    facts: dict[str, list[Any]] = {
+        "kind": ["GRU" if isinstance(layer, GRU) else "LSTM" for layer in layers],
+        "number of directions": [len(pair) for pair in stack],
+    }
+    for option in ("units", "use_bias", "projection_units"):
+        facts[f"`{option}`"] = [getattr(layer, option, None) for layer in layers]
+    for name, values in facts.items():
+        if len(set(values)) != 1:
+            raise ValueError(f"PyTorch has one {name} for all layers. Received: {values}")
+
+
+def _to_lstm(layer: Any) -> Weights:
+    target = "torch.nn.LSTM"
+    gates.require(layer, target, activation="tanh", recurrent_activation="sigmoid")
+    weights = gates.without_peepholes(layer, gates.plain_lstm(layer, target), target)
+    theirs = {"weight_ih": weights["kernel"].T, "weight_hh": weights["recurrent_kernel"].T}
+    if "bias" in weights:
+        theirs |= {"bias_ih": weights["bias"], "bias_hh": np.zeros_like(weights["bias"])}
+    if "projection_kernel" in weights:
+        theirs["weight_hr"] = weights["projection_kernel"].T
+    return theirs
+
+
+def _to_gru(layer: Any) -> Weights:
+    target = "torch.nn.GRU"
+    gates.require(layer, target, activation="tanh", recurrent_activation="sigmoid")
+    gates.require(layer, target, reset_after=True)
+    weights = gates.state_weighing_gru(layer, target)
+    weights = {name: gates.reorder(value, "zrh", "rzh") for name, value in weights.items()}
+    theirs = {"weight_ih": weights["kernel"].T, "weight_hh": weights["recurrent_kernel"].T}
+    if "bias" in weights:
+        theirs["bias_ih"], theirs["bias_hh"] = weights["bias"]
+    return theirs

@@ -1,0 +1,68 @@
+"""Streaming on real speech: masked and padded in Keras, real lengths in the file, same results."""
+
+import keras
+import numpy as np
+import pytest
+from kgated_edge import EdgeModel
+
+import kgated
+from kgated.data import japanese_vowels, real_frames
+
+pytest.importorskip("sktime", reason="the speech data set comes with sktime, which is missing")
+CELLS = [kgated.LSTM, kgated.PeepholeLSTM, kgated.GRU]
+
+
+@pytest.fixture(scope="module")
+def speech():
+    return japanese_vowels()
+
+
+@pytest.fixture(scope="module", params=CELLS, ids=lambda c: c.__name__)
+def trained(request, speech):
+    """A classifier trained just long enough to be sure of itself."""
+    keras.utils.set_random_seed(0)
+    normalization = keras.layers.Normalization()
+    normalization.adapt(real_frames(speech.train))
+    layers = [keras.Input((None, 12)), keras.layers.Masking(), normalization]
+    layers += [request.param(24), keras.layers.Dense(9, activation="softmax")]
+    model = keras.Sequential(layers)
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+    model.fit(speech.train.x, speech.train.y, batch_size=16, epochs=12, verbose=0)
+    return model
+
+
+def streamed(path, data):
+    """The file's output at every real frame of every sequence: (N, T, 9), NaN where there is none."""
+    edge = EdgeModel(path)
+    outputs = np.full((*data.x.shape[:2], 9), np.nan, np.float32)
+    for row, frames, length in zip(outputs, data.x, data.lengths, strict=True):
+        edge.reset()
+        row[:length] = edge.run(frames[:length])
+    return outputs
+
+
+def accuracy(outputs, data):
+    last = outputs[np.arange(len(data.x)), data.lengths - 1]
+    return np.mean(last.argmax(-1) == data.y)
+
+
+def test_every_step_of_the_test_set_equals_keras(trained, speech, tmp_path):
+    kgated.to_tflite(trained, tmp_path / "m.tflite", calibration=speech.train)
+    outputs = streamed(tmp_path / "m.tflite", speech.test)
+    for steps in range(1, outputs.shape[1] + 1):
+        heard = speech.test.lengths >= steps
+        prefix = np.asarray(trained(speech.test.x[heard, :steps]))
+        np.testing.assert_allclose(outputs[heard, steps - 1], prefix, atol=1e-5)
+    padded = np.asarray(trained(speech.test.x))
+    last = outputs[np.arange(len(padded)), speech.test.lengths - 1]
+    np.testing.assert_allclose(last, padded, atol=1e-5)
+
+
+def test_int8_weights_cost_at_most_half_a_point(trained, speech, tmp_path):
+    found = {}
+    for quantize in ("none", "dynamic"):
+        path = tmp_path / f"{quantize}.tflite"
+        kgated.to_tflite(trained, path, quantize=quantize, calibration=speech.train)
+        found[quantize] = accuracy(streamed(path, speech.test), speech.test)
+    assert found["none"] > 0.9
+    assert abs(found["dynamic"] - found["none"]) <= 0.005

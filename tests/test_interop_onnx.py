@@ -1,0 +1,303 @@
+"""ONNX LSTM and GRU nodes to our layers and back, against ONNX Runtime."""
+
+import keras
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from registry import ROWS, inputs, values, weights_of
+
+import kgated
+from kgated.interop import from_onnx, from_onnx_node, to_onnx
+
+F, U, T, N = 3, 4, 6, 2
+GATES = {"LSTM": 4, "GRU": 3}
+STATES = {"LSTM": ["initial_h", "initial_c"], "GRU": ["initial_h"]}
+DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
+
+
+def arrays(op, d, rng, peepholes=False, state=False):
+    """The tensors of a node with `d` directions."""
+    n = GATES[op]
+    shapes = {"W": (d, n * U, F), "R": (d, n * U, U), "B": (d, 2 * n * U)}
+    shapes |= {"P": (d, 3 * U)} if peepholes else {}
+    shapes |= dict.fromkeys(STATES[op] if state else [], (d, N, U))
+    return {name: rng.normal(0.0, 0.7, shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def graph(op, tensors, fed=(), **attributes):
+    """A model of one node; `fed` names inputs that come at run time, with their element type."""
+    order = ["X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P"]
+    have = {"X", *tensors, *fed}
+    node_inputs = [name if name in have else "" for name in order[: 6 if op == "GRU" else 8]]
+    outputs = ["Y", "Y_h", "Y_c"][: 1 + len(STATES[op])]
+    node = helper.make_node(op, node_inputs, outputs, name="rnn", hidden_size=U, **attributes)
+    kinds = {"X": TensorProto.FLOAT, **dict.fromkeys(fed, TensorProto.FLOAT)}
+    if "sequence_lens" in kinds:
+        kinds["sequence_lens"] = TensorProto.INT32
+    made = helper.make_graph(
+        [node],
+        "test",
+        [helper.make_tensor_value_info(name, kind, None) for name, kind in kinds.items()],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+        [numpy_helper.from_array(value, name) for name, value in tensors.items()],
+    )
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+
+
+def run(model, x, **fed):
+    """ONNX Runtime's Y, as (N, T, D·U), and its final states."""
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    y, *states = session.run(None, {"X": x.transpose(1, 0, 2), **fed})
+    return y.transpose(2, 0, 1, 3).reshape(len(x), x.shape[1], -1), states
+
+
+def forwards(layer, sequences):
+    """A layer's outputs in the order of its input, as ONNX has them."""
+    sequences = values(sequences)
+    return sequences[:, ::-1] if getattr(layer, "go_backwards", False) else sequences
+
+
+def distance(found, x, expected, **call):
+    return np.abs(forwards(found.layer, found.layer(x, **call)) - expected).max()
+
+
+NODES = [
+    ("LSTM", {}, {}),
+    ("LSTM", {"peepholes": True}, {}),
+    ("LSTM", {}, {"input_forget": 1}),
+    ("LSTM", {"peepholes": True}, {"input_forget": 1}),
+    ("LSTM", {}, {"activations": ["HardSigmoid", "Softsign", "Softsign"]}),
+    ("GRU", {}, {}),
+    ("GRU", {}, {"linear_before_reset": 1}),
+    ("GRU", {}, {"activations": ["HardSigmoid", "LeakyRelu"], "linear_before_reset": 1}),
+]
+SCALES = {
+    ("HardSigmoid", "Softsign", "Softsign"): {
+        "activation_alpha": [1 / 6],
+        "activation_beta": [0.5],
+    },
+    ("HardSigmoid", "LeakyRelu"): {"activation_alpha": [1 / 6, 0.2], "activation_beta": [0.5]},
+}
+
+
+def attributes_for(attributes, direction):
+    """The attributes, those of activations once for each direction."""
+    d = DIRECTIONS[direction]
+    scales = SCALES.get(tuple(attributes.get("activations", ())), {})
+    repeated = {k: v * d if isinstance(v, list) else v for k, v in (attributes | scales).items()}
+    return {"direction": direction, **repeated}
+
+
+def label(case):
+    return str(case)
+
+
+@pytest.mark.parametrize("update_gate", ["state", "candidate"])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize(("op", "with_", "attributes"), NODES, ids=label)
+def test_our_layer_computes_what_the_node_computes(
+    op, with_, attributes, direction, update_gate, rng
+):
+    tensors = arrays(op, DIRECTIONS[direction], rng, **with_)
+    model = graph(op, tensors, **attributes_for(attributes, direction))
+    x = inputs(rng, N, T, F)
+    (found,) = from_onnx(model, update_gate=update_gate)
+    assert (found.initial_state, found.at_run_time) == (None, ())
+    expected, _ = run(model, x)
+    assert distance(found, x, expected) < 2e-6
+    assert distance(found, -x, expected) > 1e-2
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize(("op", "with_", "attributes"), NODES, ids=label)
+def test_our_model_computes_what_our_layer_computes_and_returns_the_same_bits(
+    op, with_, attributes, direction, rng
+):
+    tensors = arrays(op, DIRECTIONS[direction], rng, **with_)
+    (first,) = from_onnx(graph(op, tensors, **attributes_for(attributes, direction)))
+    model = to_onnx(first.layer)
+    onnx.checker.check_model(model, full_check=True)
+    (again,) = from_onnx(model)
+    assert type(again.layer) is type(first.layer)
+    for one, other in zip(first.layer.get_weights(), again.layer.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    x = inputs(rng, N, T, F)
+    assert distance(first, x, run(model, x)[0]) < 2e-6
+
+
+def refusal(row):
+    """The option that the error must name, or None where ONNX has the row."""
+    for option in ("projection_units", "layer_norm", "output_peephole", "peephole"):
+        if row.options.get(option):
+            return "peephole" if "peephole" in option else option
+    return None
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_each_row_becomes_a_node_or_is_refused_by_name(row, rng):
+    layer = row.build(rng, return_sequences=True)
+    if word := refusal(row):
+        with pytest.raises(ValueError, match=word):
+            to_onnx(layer)
+        return
+    x = inputs(rng)
+    expected, final = row.oracle(x, weights_of(layer))
+    y, states = run(to_onnx(layer), x)
+    assert np.abs(y - expected).max() < 1e-6
+    for theirs, ours in zip(states, final, strict=True):
+        assert np.abs(theirs[0] - ours).max() < 1e-6
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("op", GATES)
+def test_a_constant_initial_state_goes_both_ways(op, direction, rng):
+    tensors = arrays(op, DIRECTIONS[direction], rng, state=True)
+    model = graph(op, tensors, direction=direction)
+    (found,) = from_onnx(model)
+    x = inputs(rng, N, T, F)
+    expected, _ = run(model, x)
+    assert distance(found, x, expected, initial_state=found.initial_state) < 2e-6
+    assert distance(found, x, expected) > 1e-2
+    again = to_onnx(found.layer, found.initial_state)
+    assert np.abs(run(again, x)[0] - expected).max() < 2e-6
+
+
+def test_half_an_initial_state_is_filled_with_zeros(rng):
+    tensors = arrays("LSTM", 1, rng, state=True)
+    del tensors["initial_h"]
+    model = graph("LSTM", tensors)
+    (found,) = from_onnx(model)
+    x = inputs(rng, N, T, F)
+    assert distance(found, x, run(model, x)[0], initial_state=found.initial_state) < 2e-6
+
+
+def test_what_comes_at_run_time_is_named_and_is_the_layers_own_argument(rng):
+    fed = arrays("LSTM", 1, rng, state=True)
+    tensors = {name: fed.pop(name) for name in ("W", "R", "B")}
+    model = graph("LSTM", tensors, fed=["sequence_lens", *fed])
+    (found,) = from_onnx(model)
+    assert found.at_run_time == ("sequence_lens", "initial_h", "initial_c")
+    x, lengths = inputs(rng, N, T, F), np.array([T, 2], np.int32)
+    expected, _ = run(model, x, sequence_lens=lengths, **fed)
+    call = {"initial_state": [fed["initial_h"][0], fed["initial_c"][0]]}
+    mask = np.arange(T) < lengths[:, None]
+    assert distance(found, x, expected, mask=mask, **call) < 2e-6
+    assert distance(found, x, expected, **call) > 1e-2
+
+
+def test_layout_1_is_read_too(rng):
+    tensors = arrays("GRU", 1, rng, state=True)
+    time_first = graph("GRU", tensors)
+    tensors["initial_h"] = tensors["initial_h"].transpose(1, 0, 2)
+    (found,) = from_onnx(graph("GRU", tensors, layout=1))
+    x = inputs(rng, N, T, F)
+    expected, _ = run(time_first, x)
+    assert distance(found, x, expected, initial_state=found.initial_state) < 2e-6
+
+
+def test_a_node_and_its_constants_will_do_and_b_may_be_missing(rng):
+    tensors = arrays("LSTM", 1, rng)
+    del tensors["B"]
+    model = graph("LSTM", tensors)
+    found = from_onnx_node(model.graph.node[0], tensors, return_sequences=False)
+    assert not found.layer.use_bias
+    x = inputs(rng, N, T, F)
+    assert np.abs(values(found.layer(x)) - run(model, x)[0][:, -1]).max() < 2e-6
+
+
+def test_all_nodes_of_a_graph_come_in_its_order_and_constants_may_be_nodes(rng):
+    model = graph("GRU", arrays("GRU", 1, rng))
+    (w,) = [one for one in model.graph.initializer if one.name == "W"]
+    model.graph.initializer.remove(w)
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["W"], value=w))
+    second = graph("LSTM", arrays("LSTM", 1, rng)).graph
+    for one in second.initializer:
+        one.name = f"second_{one.name}"
+    second.node[0].input[:] = [name and f"second_{name}" for name in second.node[0].input]
+    model.graph.node.extend(second.node)
+    model.graph.initializer.extend(second.initializer)
+    kinds = [type(found.layer) for found in from_onnx(model)]
+    assert kinds == [kgated.GRU, kgated.LSTM]
+
+
+def test_a_layer_of_keras_becomes_a_model(rng):
+    stock = keras.layers.Bidirectional(keras.layers.GRU(U, return_sequences=True))
+    x = inputs(rng)
+    expected = values(stock(x))
+    assert np.abs(run(to_onnx(stock), x)[0] - expected).max() < 1e-6
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_the_dtype_stays(dtype, rng):
+    tensors = {name: a.astype(dtype) for name, a in arrays("GRU", 1, rng).items()}
+    (found,) = from_onnx(graph("GRU", tensors))
+    assert found.layer.cell.kernel.dtype == dtype
+    back = {one.name: numpy_helper.to_array(one) for one in to_onnx(found.layer).graph.initializer}
+    np.testing.assert_array_equal(back["W"], tensors["W"])
+    assert back["B"].dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"clip": 3.0}, "`clip=3.0` of LSTM node 'rnn'"),
+        ({"activations": ["Sigmoid", "Tanh", "Relu"]}, "'tanh'.*'relu'"),
+        ({"activations": ["HardSigmoid", "Tanh", "Tanh"]}, r"'HardSigmoid' with \(0.2, 0.5\)"),
+        ({"activations": ["ScaledTanh", "Tanh", "Tanh"]}, "ScaledTanh"),
+        ({"activations": ["Relu", "Tanh", "Tanh"], "input_forget": 1}, "`input_forget=1`"),
+    ],
+    ids=label,
+)
+def test_what_our_layers_do_not_have_is_refused_by_name(attributes, message, rng):
+    with pytest.raises(ValueError, match=message):
+        from_onnx(graph("LSTM", arrays("LSTM", 1, rng), **attributes))
+
+
+@pytest.mark.parametrize("name", ["W", "R", "B", "P", "initial_h", "initial_c"])
+def test_a_wrong_shape_is_named_with_both_shapes(name, rng):
+    tensors = arrays("LSTM", 1, rng, peepholes=True, state=True)
+    shape = (*tensors[name].shape[:-1], tensors[name].shape[-1] + 1)
+    if name == "W":
+        shape = (1, 4 * U + 1, F)
+    tensors[name] = np.zeros(shape, np.float32)
+    message = rf"`{name}` of LSTM node 'rnn' must have shape \(.*\({', '.join(map(str, shape))}\)"
+    with pytest.raises(ValueError, match=message):
+        from_onnx(graph("LSTM", tensors))
+
+
+def test_weights_that_the_graph_computes_are_refused(rng):
+    tensors = arrays("LSTM", 1, rng)
+    del tensors["R"]
+    with pytest.raises(ValueError, match="`R` of LSTM node 'rnn' must be a constant"):
+        from_onnx(graph("LSTM", tensors, fed=["R"]))
+
+
+def test_a_model_without_recurrent_nodes_is_refused():
+    model = helper.make_model(
+        helper.make_graph([helper.make_node("Relu", ["X"], ["Y"])], "test", [], [])
+    )
+    with pytest.raises(ValueError, match=r"no LSTM or GRU node, only \['Relu'\]"):
+        from_onnx(model)
+    with pytest.raises(ValueError, match="Relu"):
+        from_onnx_node(model.graph.node[0], {})
+
+
+def test_what_onnx_does_not_have_is_refused_by_name(rng):
+    layer = kgated.LSTM(U, activation="gelu")
+    layer.build((None, None, F))
+    with pytest.raises(ValueError, match="'gelu'"):
+        to_onnx(layer)
+    layer = kgated.LSTM(U)
+    layer.build((None, None, F))
+    with pytest.raises(ValueError, match=r"`initial_state` must be 2 arrays\. Received: 1"):
+        to_onnx(layer, [np.zeros((1, U))])
+    with pytest.raises(ValueError, match=r"`initial_state\[1\]`.*\(1, 4\).*\(1, 5\)"):
+        to_onnx(layer, [np.zeros((1, U)), np.zeros((1, U + 1))])
+    mixed = keras.layers.Bidirectional(
+        kgated.GRU(U), backward_layer=kgated.GRU(U, use_bias=False, go_backwards=True)
+    )
+    mixed.build((None, None, F))
+    with pytest.raises(ValueError, match="both directions"):
+        to_onnx(mixed)
