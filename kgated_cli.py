@@ -94,7 +94,9 @@ def convert(
     calibration: Annotated[
         Path | None, typer.Option(help="Sequences (.npz) to check the file on. Else noise.")
     ] = None,
-    labels: Annotated[str | None, typer.Option(help="Class names, separated by commas.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Class names, separated by commas, or a file of one a line.")
+    ] = None,
     sample_period_ms: Annotated[
         float | None, typer.Option(help="Milliseconds from one frame to the next.")
     ] = None,
@@ -119,7 +121,7 @@ def convert(
         mode=mode,
         quantize=quantize,
         calibration=calibration,
-        labels=None if labels is None else labels.split(","),
+        labels=None if labels is None else _names(labels),
         sample_period_s=None if sample_period_ms is None else sample_period_ms / 1000.0,
     )
     found = conversion.agreement
@@ -131,6 +133,29 @@ def convert(
         f"Keras over {found.results} results: max abs error {found.max_abs_error:.2g}, "
         f"RMSE {found.rmse:.2g}, top-1 agreement {100 * found.top1_agreement:.1f}%"
     )
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the page, the models and the data.")] = Path(
+        "kgated-demo"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Of the split, the weights and the order.")] = 0,
+) -> None:
+    """Train LSTM, PeepholeLSTM and GRU on real speech, convert each, check each on the device side.
+
+    Ends with a table, results.json and report.html. Exit status 1 where a limit was missed.
+    """
+    from kgated.compare import demo as run_demo
+
+    if not run_demo(out, seed=seed).passed:
+        raise typer.Exit(1)
+
+
+def _names(text: str) -> list[str]:
+    if Path(text).is_file():
+        return Path(text).read_text(encoding="utf-8").splitlines()
+    return text.split(",")
 
 
 def load_model(path: Path) -> Any:

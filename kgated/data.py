@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from kgated_edge.data import SequenceData, load_npz
 
+from kgated.extras import from_demo
 from kgated.files import replace_file
 
 __all__ = [
     "DataSet",
     "SequenceData",
+    "is_real",
     "japanese_vowels",
     "load_npz",
     "pad",
@@ -21,6 +23,7 @@ __all__ = [
     "save_npz",
     "split",
     "take",
+    "zero_padded",
 ]
 
 SPEAKERS = 9
@@ -50,21 +53,15 @@ class DataSet:
 def japanese_vowels() -> DataSet:
     """JapaneseVowels: nine men say the vowels /ae/; who was it? (Kudo, Toyama & Shimbo 1999).
 
-    270 utterances to train on and 370 to test, of 7 to 29 frames with 12 cepstrum coefficients, y in
-    0..8. Read from the copy that comes with the package sktime; no network.
+    270 utterances to train on and 370 to test, of 7 to 29 frames with 12 cepstrum coefficients
+    each, y in 0..8. Read from the copy that comes with the package sktime, without a network.
 
     Raises:
         ImportError: sktime is not installed.
     """
-    try:
-        from sktime.datasets import load_japanese_vowels
-    except ImportError as error:
-        raise ImportError(
-            f'the data set JapaneseVowels comes with sktime: pip install "kgated[demo]" ({error})'
-        ) from None
+    load = from_demo("sktime.datasets").load_japanese_vowels
     train, test = (
-        _from_tables(*load_japanese_vowels(split=part, return_type="df-list"))
-        for part in ("TRAIN", "TEST")
+        _from_tables(*load(split=part, return_type="df-list")) for part in ("TRAIN", "TEST")
     )
     labels = tuple(f"speaker {n + 1}" for n in range(SPEAKERS))
     return DataSet("JapaneseVowels", train, test, labels, SAMPLE_PERIOD_S)
@@ -85,9 +82,20 @@ def pad(sequences: list[np.ndarray], y: np.ndarray | None = None) -> SequenceDat
     return SequenceData(x, lengths, y)
 
 
+def is_real(lengths: np.ndarray, steps: int) -> np.ndarray:
+    """Which of `steps` frames are no padding, (N, steps) boolean."""
+    return np.arange(steps) < lengths[:, None]
+
+
 def real_frames(data: SequenceData) -> np.ndarray:
     """Every frame that is not padding, (frames, F)."""
-    return data.x[np.arange(data.x.shape[1]) < data.lengths[:, None]]
+    return data.x[is_real(data.lengths, data.x.shape[1])]
+
+
+def zero_padded(data: SequenceData) -> np.ndarray:
+    """The frames (N, T, F) with zeros as padding, as `keras.layers.Masking` knows it."""
+    real = is_real(data.lengths, data.x.shape[1])
+    return np.where(real[..., None], data.x, np.zeros((), data.x.dtype))
 
 
 def take(data: SequenceData, index: np.ndarray) -> SequenceData:

@@ -3,6 +3,17 @@
 import numpy as np
 import pytest
 
+# Warnings that other packages raise from their own code, each with where it comes from.
+OF_OTHERS = [
+    # Keras's variables hand NumPy 2 an `__array__` without its `copy` argument.
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning:keras",
+]
+
+
+def pytest_configure(config):
+    for warning in OF_OTHERS:
+        config.addinivalue_line("filterwarnings", warning)
+
 
 @pytest.fixture
 def rng():

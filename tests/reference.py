@@ -50,8 +50,8 @@ def lstm_gate(gate, x, h, seen, w, gates):
     return a + by_gate(w["bias"], gates)[gate] if "bias" in w else a
 
 
-def lstm_step(x, state, w, coupled_gates, output_peephole, activation, recurrent_activation):
-    h, c = state
+def lstm_step(x, state, w, keep, coupled_gates, output_peephole, activation, recurrent_activation):
+    h, c = state[0] * keep, state[1]
     tanh, sigma = ACTIVATIONS[activation], ACTIVATIONS[recurrent_activation]
     gate = partial(lstm_gate, x=x, h=h, w=w, gates="fgo" if coupled_gates else "ifgo")
     f = sigma(gate("f", seen=c))
@@ -62,8 +62,9 @@ def lstm_step(x, state, w, coupled_gates, output_peephole, activation, recurrent
     return (new_h @ w["projection_kernel"] if "projection_kernel" in w else new_h), new_c
 
 
-def gru_step(x, state, w, reset_after, update_gate, activation, recurrent_activation):
-    (h,) = state
+def gru_step(x, state, w, keep, reset_after, update_gate, activation, recurrent_activation):
+    (old,) = state
+    h = old * keep
     tanh, sigma = ACTIVATIONS[activation], ACTIVATIONS[recurrent_activation]
     width = w["kernel"].shape[-1]
     bias = np.broadcast_to(w.get("bias", np.zeros(width)), (2 if reset_after else 1, width))
@@ -74,20 +75,21 @@ def gru_step(x, state, w, reset_after, update_gate, activation, recurrent_activa
     from_state = r * (h @ R["h"] + b_state["h"]) if reset_after else (r * h) @ R["h"]
     candidate = tanh(x @ W["h"] + b["h"] + from_state)
     share = z if update_gate == "candidate" else 1.0 - z
-    return ((1.0 - share) * h + share * candidate,)
+    return ((1.0 - share) * old + share * candidate,)
 
 
 def scan(step, x, state, mask=None, zero_output_for_mask=False):
     """Run `step` over x (B, T, F), row by row: outputs (B, T, P) and the final states, (B, .) each.
 
-    Where the mask (B, T) is False the states stay, and the output is the previous one.
+    Where the mask (B, T) is False the states stay, and the output is the previous one. `step` is
+    told the row too.
     """
     rows, finals = [], []
     for b in range(len(x)):
         now, output, outputs = [s[b] for s in state], np.zeros_like(state[0][b]), []
         for t in range(x.shape[1]):
             if mask is None or mask[b, t]:
-                now = step(x[b, t], now)
+                now = step(x[b, t], now, b)
                 output = now[0]
             elif zero_output_for_mask:
                 output = np.zeros_like(output)
@@ -95,6 +97,10 @@ def scan(step, x, state, mask=None, zero_output_for_mask=False):
         rows.append(outputs)
         finals.append(now)
     return np.array(rows), [np.array(s) for s in zip(*finals, strict=True)]
+
+
+def _row(step, w, keep, options, x, state, b):
+    return step(x, state, w, keep[b], *options)
 
 
 def exact(arrays):
@@ -109,15 +115,21 @@ def lstm(
     output_peephole="current",
     activation="tanh",
     recurrent_activation="sigmoid",
+    recurrent_mask=None,
     **masking,
 ):
-    """Outputs (B, T, P or U) and final [h, c] of an LSTM, with peepholes if it has the weights."""
+    """Outputs (B, T, P or U) and final [h, c] of an LSTM, with peepholes if it has the weights.
+
+    `recurrent_mask` (B, P or U) scales h as the gates see it, at every step.
+    """
     w = exact(weights)
     units = w["kernel"].shape[-1] // (3 if coupled_gates else 4)
     if state is None:
         state = [np.zeros((len(x), n)) for n in (len(w["recurrent_kernel"]), units)]
     options = coupled_gates, output_peephole, activation, recurrent_activation
-    return scan(lambda x, s: lstm_step(x, s, w, *options), np.float64(x), state, **masking)
+    keep = np.ones_like(state[0]) if recurrent_mask is None else recurrent_mask
+    step = partial(_row, lstm_step, w, keep, options)
+    return scan(step, np.float64(x), state, **masking)
 
 
 def gru(
@@ -128,6 +140,7 @@ def gru(
     update_gate="candidate",
     activation="tanh",
     recurrent_activation="sigmoid",
+    recurrent_mask=None,
     **masking,
 ):
     """Outputs (B, T, U) and final [h] of a GRU."""
@@ -135,7 +148,9 @@ def gru(
     if state is None:
         state = [np.zeros((len(x), len(w["recurrent_kernel"])))]
     options = reset_after, update_gate, activation, recurrent_activation
-    return scan(lambda x, s: gru_step(x, s, w, *options), np.float64(x), state, **masking)
+    keep = np.ones_like(state[0]) if recurrent_mask is None else recurrent_mask
+    step = partial(_row, gru_step, w, keep, options)
+    return scan(step, np.float64(x), state, **masking)
 
 
 def gradient(loss, arrays, names, delta=1e-6):

@@ -164,6 +164,23 @@ def test_a_constant_initial_state_goes_both_ways(op, direction, rng):
     assert np.abs(run(again, x)[0] - expected).max() < 2e-6
 
 
+@pytest.mark.parametrize("layer", [kgated.GRU, kgated.PeepholeLSTM], ids=["GRU", "PeepholeLSTM"])
+def test_a_caller_may_carry_the_state_from_frame_to_frame(layer, rng):
+    layer = layer(U, return_sequences=True)
+    x = inputs(rng, 1, T, F)
+    expected = values(layer(x))
+    model = to_onnx(layer, state_inputs=True)
+    onnx.checker.check_model(model, full_check=True)
+    names = [one.name for one in model.graph.input[1:]]
+    assert names == STATES[model.graph.node[0].op_type]
+    states = [np.zeros((1, 1, U), np.float32) for _ in names]
+    for t in range(T):
+        y, states = run(model, x[:, t : t + 1], **dict(zip(names, states, strict=True)))
+        assert np.abs(y[:, 0] - expected[:, t]).max() < 1e-6
+    with pytest.raises(ValueError, match="state_inputs"):
+        to_onnx(layer, states, state_inputs=True)
+
+
 def test_half_an_initial_state_is_filled_with_zeros(rng):
     tensors = arrays("LSTM", 1, rng, state=True)
     del tensors["initial_h"]

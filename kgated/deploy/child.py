@@ -51,7 +51,8 @@ def _options(
     if calibration is not None:
         options += ["--calibration", str(_as_file(folder, calibration))]
     if labels is not None:
-        options += ["--labels", ",".join(labels)]
+        Path(folder, "labels.txt").write_text("\n".join(labels), encoding="utf-8")
+        options += ["--labels", str(folder / "labels.txt")]
     if sample_period_s is not None:
         options += ["--sample-period-ms", repr(1000.0 * sample_period_s)]
     return options

@@ -149,6 +149,8 @@ def _check_facts(
         raise ValueError(
             f"`labels` must name the {output.shape[-1]} outputs. Received {len(labels)} names"
         )
+    if not all(isinstance(name, str) and len(name.splitlines()) == 1 for name in labels or ()):
+        raise ValueError(f"`labels` must be names of one line each. Received: {labels!r}")
     if sample_period_s is not None and not 0.0 < sample_period_s < float("inf"):
         raise ValueError(f"`sample_period_s` must be above 0. Received: {sample_period_s!r}")
 

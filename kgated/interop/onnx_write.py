@@ -14,7 +14,9 @@ from kgated.layers import GRU, PeepholeLSTM
 OPSET, IR_VERSION = 14, 8
 
 
-def to_onnx(layer: Any, initial_state: Iterable[Any] | None = None) -> Any:
+def to_onnx(
+    layer: Any, initial_state: Iterable[Any] | None = None, *, state_inputs: bool = False
+) -> Any:
     """An ONNX model with one LSTM or GRU node that computes the same as `layer`.
 
     Input `X` (T, B, F), outputs `Y` (T, D, B, U), `Y_h` and, of an LSTM, `Y_c` (D, B, U), D
@@ -29,6 +31,8 @@ def to_onnx(layer: Any, initial_state: Iterable[Any] | None = None) -> Any:
             `Bidirectional` of one.
         initial_state: constants to write into the model, as the layer takes them: h (B, U) and
             c (B, U), then those of the backward direction. None: zero.
+        state_inputs: make `initial_h` and, of an LSTM, `initial_c` (D, B, U) inputs of the model,
+            for a caller who carries the state from one call to the next.
 
     Returns:
         An `onnx.ModelProto`, opset 14.
@@ -36,14 +40,18 @@ def to_onnx(layer: Any, initial_state: Iterable[Any] | None = None) -> Any:
     Raises:
         TypeError: another kind of layer.
         ValueError: an option that ONNX doesn't have, by name: projection, layer normalization,
-            `peephole="full"`, `output_peephole="previous"`, some activations.
+            `peephole="full"`, `output_peephole="previous"`, some activations. Or both an
+            `initial_state` and `state_inputs`.
     """
     pair = gates.directions(layer, "ONNX")
     op = "GRU" if isinstance(pair[0], GRU) else "LSTM"
     tensors = _stacked([_tensors(one) for one in pair])
     state = [] if initial_state is None else [gates.array(one) for one in initial_state]
-    tensors |= _initial_state(state, STATES[: 1 if op == "GRU" else 2], len(pair), pair[0].units)
-    return _model(op, tensors, _attributes(pair))
+    names = STATES[: 1 if op == "GRU" else 2]
+    if state and state_inputs:
+        raise ValueError("`initial_state` can't be given where `state_inputs=True`")
+    tensors |= _initial_state(state, names, len(pair), pair[0].units)
+    return _model(op, tensors, _attributes(pair), names if state_inputs else ())
 
 
 def _tensors(layer: Any) -> Weights:
@@ -112,14 +120,15 @@ def _functions(layer: Any) -> list[str]:
     return [gate, cell] if isinstance(layer, GRU) else [gate, cell, cell]
 
 
-def _model(op: str, tensors: Weights, attributes: dict[str, Any]) -> Any:
+def _model(op: str, tensors: Weights, attributes: dict[str, Any], fed: tuple[str, ...]) -> Any:
     from onnx import helper, numpy_helper
 
     kind = helper.np_dtype_to_tensor_dtype(tensors["W"].dtype)
     names = ("W", "R", "B", "", *STATES, "P")[: 5 if op == "GRU" else 7]
-    inputs = ["X", *(name if name in tensors else "" for name in names)]
+    inputs = ["X", *(name if name in tensors or name in fed else "" for name in names)]
     d, _, features = tensors["W"].shape
     state = [d, "B", attributes["hidden_size"]]
+    given = {"X": ["T", "B", features], **dict.fromkeys(fed, state)}
     shapes = {"Y": ["T", *state], "Y_h": state, "Y_c": state}
     if op == "GRU":
         del shapes["Y_c"]
@@ -127,7 +136,7 @@ def _model(op: str, tensors: Weights, attributes: dict[str, Any]) -> Any:
     graph = helper.make_graph(
         [node],
         "kgated",
-        [helper.make_tensor_value_info("X", kind, ["T", "B", features])],
+        [helper.make_tensor_value_info(name, kind, shape) for name, shape in given.items()],
         [helper.make_tensor_value_info(name, kind, shape) for name, shape in shapes.items()],
         [numpy_helper.from_array(np.ascontiguousarray(v), k) for k, v in tensors.items()],
     )

@@ -108,6 +108,7 @@ def test_lengths_of_the_calibration_are_respected(model, x, tmp_path):
         ({"mode": "sideways"}, "`mode`"),
         ({"quantize": "int3"}, "`quantize`"),
         ({"labels": ["a"]}, "`labels`"),
+        ({"labels": ["a", "b", "c\nd"]}, "`labels`"),
         ({"sample_period_s": -1.0}, "`sample_period_s`"),
         ({"calibration": np.zeros((2, 3, 4), np.float32)}, "`calibration`"),
         ({"calibration": "nowhere.npz"}, "nowhere.npz"),
@@ -195,7 +196,7 @@ def test_a_model_of_another_backend_converts(tmp_path):
 import keras, kgated
 assert keras.backend.backend() == "jax"
 model = keras.Sequential([keras.Input((None, 3)), kgated.GRU(4), keras.layers.Dense(2)])
-conversion = kgated.to_tflite(model, {str(tmp_path / "m.tflite")!r}, labels=["a", "b"])
+conversion = kgated.to_tflite(model, {str(tmp_path / "m.tflite")!r}, labels=["a, too", "b"])
 assert conversion.agreement.max_abs_error < 1e-5, conversion
 try:
     model = keras.Sequential([keras.Input((None, 3)), keras.layers.Conv1D(4, 2, name="guilty")])
@@ -207,5 +208,5 @@ else:
 """
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=120)
-    assert EdgeModel(tmp_path / "m.tflite").manifest.labels == ("a", "b")
+    assert EdgeModel(tmp_path / "m.tflite").manifest.labels == ("a, too", "b")
     assert not (tmp_path / "no.tflite").exists()

@@ -1,6 +1,8 @@
 """check and selftest: what they count, and which limits they hold a run to."""
 
 import itertools
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -126,6 +128,14 @@ def test_real_time_factor(speech, text, data, rng):
 
 def test_peak_memory_is_that_of_a_python_process(speech, data):
     assert 10 < check(speech, data).peak_memory_mib < 100_000
+
+
+def test_peak_memory_leaves_out_what_the_starting_process_held():
+    held = np.ones(2**25)  # 256 MiB
+    code = "from kgated_edge.check import peak_memory_mib; print(peak_memory_mib())"
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert held.all()
+    assert 10 < float(run.stdout) < 200
 
 
 def test_selftest_passes(speech, text):

@@ -1,0 +1,62 @@
+"""What a linear classifier makes of the same sequences: a recurrent one has to be as good."""
+
+from typing import Any
+
+import numpy as np
+
+from kgated.batches import resampled
+from kgated.data import SequenceData, zero_padded
+from kgated.extras import from_demo
+from kgated.results import Baseline
+
+# Frames that a sequence is brought to before it is one long vector; None: padded as it is.
+FRAMES = (None, 2, 4, 8)
+STRENGTHS = (0.1, 1.0, 10.0)
+FOLDS = 5
+
+
+def linear_baseline(train: SequenceData, test: SequenceData, *, seed: int = 0) -> Baseline:
+    """Logistic regression on whole sequences as vectors, chosen on folds of the training set.
+
+    It sees a sequence at once, brought to a fixed number of frames, which a stream can't.
+
+    Args:
+        train: frames (N, T, F) and labels y (N,); the choice between vectors and strengths of
+            regularization is made by stratified cross-validation here.
+        test: sequences that the one chosen is judged by, once.
+        seed: of the folds.
+
+    Raises:
+        ImportError: scikit-learn is not installed.
+    """
+    steps = max(train.x.shape[1], test.x.shape[1])
+    searches = [_search(vectors(train, frames, steps), train.y, seed) for frames in FRAMES]
+    best = int(np.argmax([search.best_score_ for search in searches]))
+    frames, search = FRAMES[best], searches[best]
+    seen = "padded frames" if frames is None else f"{frames} frames resampled over the sequence"
+    strength = search.best_params_["logisticregression__C"]
+    return Baseline(
+        f"logistic regression on {seen}, C={strength:g}",
+        float(search.best_score_),
+        float(search.score(vectors(test, frames, steps), test.y)),
+    )
+
+
+def vectors(data: SequenceData, frames: int | None, steps: int) -> np.ndarray:
+    """Each sequence as one vector: resampled to `frames` frames, or padded to `steps`."""
+    if frames is None:
+        x = zero_padded(data)
+        x = np.pad(x, ((0, 0), (0, steps - x.shape[1]), (0, 0)))
+    else:
+        x = resampled(data.x, data.lengths, np.full(len(data), frames))
+    return x.reshape(len(x), -1)
+
+
+def _search(x: np.ndarray, y: np.ndarray | None, seed: int) -> Any:
+    linear, selection = from_demo("sklearn.linear_model"), from_demo("sklearn.model_selection")
+    scale = from_demo("sklearn.preprocessing").StandardScaler()
+    chain = from_demo("sklearn.pipeline").make_pipeline
+    model = chain(scale, linear.LogisticRegression(max_iter=2000))
+    folds = selection.StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    grid = {"logisticregression__C": STRENGTHS}
+    return selection.GridSearchCV(model, grid, cv=folds).fit(x, y)

@@ -1,0 +1,127 @@
+"""Batches of sequences to train on: shuffled and disturbed anew in each epoch."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from kgated_edge.data import SequenceData
+
+from kgated.data import is_real, real_frames
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """What is done to the training data, so that a model learns what matters.
+
+    Attributes:
+        stretch: each sequence is stretched in time by exp(±stretch) at most, up to T frames;
+            0 for not at all.
+        noise: standard deviation of Gaussian noise on each frame, in units of the feature's own.
+        mix: sequences are mixed in pairs, and their targets likewise (mixup, Zhang et al. 2018);
+            both parameters of the Beta distribution that the shares come from; 0 for not at all.
+
+    Raises:
+        ValueError: a value below 0.
+    """
+
+    stretch: float = 0.3
+    noise: float = 0.3
+    mix: float = 0.4
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0.0 <= value < float("inf"):
+                raise ValueError(f"`{name}` must be 0 or above. Received: {value!r}")
+
+
+class Batches(keras.utils.PyDataset):
+    """Each epoch's batches: x (B, T, F) float32 padded with zeros, targets (B, classes).
+
+    Random numbers come from the object alone, so that a seed gives the same batches anywhere.
+
+    Args:
+        data: frames (N, T, F) float32.
+        targets: (N, classes) float32.
+        batch_size: B; the last batch of the N sequences may be smaller.
+        disturbance: what is done to the sequences.
+        seed: of the order and the disturbance.
+    """
+
+    def __init__(
+        self,
+        data: SequenceData,
+        targets: Array,
+        batch_size: int,
+        disturbance: Disturbance,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.data, self.targets = data, targets
+        self.batch_size, self.disturbance = batch_size, disturbance
+        self.scale = disturbance.noise * real_frames(data).std(axis=0)
+        self.rng = np.random.default_rng(seed)
+        self.batches = self._draw()
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> tuple[Array, Array]:
+        return self.batches[index]
+
+    def on_epoch_end(self) -> None:
+        """Draw the next epoch."""
+        self.batches = self._draw()
+
+    def _draw(self) -> list[tuple[Array, Array]]:
+        lengths = self._lengths()
+        x, y = self._mixed(lengths)
+        x += self.scale * self.rng.standard_normal(x.shape, np.float32)
+        x *= is_real(lengths, x.shape[1])[..., None]
+        order = self.rng.permutation(len(x))
+        cuts = range(self.batch_size, len(x), self.batch_size)
+        return [(x[rows], y[rows]) for rows in np.split(order, list(cuts))]
+
+    def _lengths(self) -> Array:
+        spread = self.disturbance.stretch
+        factor = np.exp(self.rng.uniform(-spread, spread, len(self.data)))
+        wanted = np.rint(self.data.lengths * factor).astype(np.int64)
+        return np.clip(wanted, 1, self.data.x.shape[1])
+
+    def _mixed(self, lengths: Array) -> tuple[Array, Array]:
+        x = self._resampled(np.arange(len(self.data)), lengths)
+        if not self.disturbance.mix:
+            return x, self.targets
+        other = self.rng.permutation(len(x))
+        x_other = self._resampled(other, lengths)
+        mix = self.disturbance.mix
+        share = self.rng.beta(mix, mix, len(x)).astype(np.float32)
+        y = self.targets + share[:, None] * (self.targets[other] - self.targets)
+        return x + share[:, None, None] * (x_other - x), y
+
+    def _resampled(self, rows: Array, wanted: Array) -> Array:
+        x, lengths = self.data.x[rows], self.data.lengths[rows]
+        return resampled(x, lengths, wanted, x.shape[1])
+
+
+def resampled(x: Array, lengths: Array, wanted: Array, steps: int | None = None) -> Array:
+    """Sequences with another number of frames, by linear interpolation over time.
+
+    Args:
+        x: (N, T, F), of which `lengths` frames are real.
+        lengths: (N,), in 1..T.
+        wanted: (N,), the number of frames that each is to have, from its first to its last.
+        steps: frames of the result; None: the most wanted.
+
+    Returns:
+        (N, steps, F), float32, padded with zeros.
+    """
+    time = np.arange(wanted.max() if steps is None else steps)
+    last = (lengths - 1)[:, None]
+    place = np.minimum(time * (last / np.maximum(wanted - 1, 1)[:, None]), last)
+    left = place.astype(np.int64)
+    weight = (place - left).astype(np.float32)[..., None]
+    row = np.arange(len(x))[:, None]
+    y = x[row, left] * (1.0 - weight) + x[row, np.minimum(left + 1, last)] * weight
+    return y * is_real(wanted, len(time))[..., None]

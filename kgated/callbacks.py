@@ -1,0 +1,278 @@
+"""What a training keeps on disk, when it stops, and how it goes on after a kill.
+
+Keras's own callbacks forget on the way. `keras.callbacks.BackupAndRestore` puts weights and
+optimizer back but not the random state of dropout, and `EarlyStopping` and `ModelCheckpoint` then
+know nothing of the epochs before and take a worse model for the best. Here a backup holds all
+variables, and what is best is a function of the log, which is on disk.
+"""
+
+import csv
+import importlib.util
+import io
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kgated.files import replace_file
+
+Row = dict[str, float]
+Logs = dict[str, Any] | None
+BACKUP, SUFFIX = "backup-", ".npz"
+
+
+class DivergenceError(ValueError):
+    """The loss became NaN or infinite; nothing of that epoch was kept."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training that writes to a folder, and where it goes on.
+
+    Attributes:
+        initial_epoch: the epochs already done, for `fit(initial_epoch=...)`.
+        log: each epoch's numbers, those from before a kill among them.
+        callbacks: for `fit(callbacks=...)`.
+    """
+
+    initial_epoch: int
+    log: "Log"
+    callbacks: list[keras.callbacks.Callback]
+
+
+def start_or_resume(
+    model: keras.Model,
+    folder: str | Path,
+    *,
+    monitor: str = "val_loss",
+    patience: int | None = None,
+    keep: keras.Model | None = None,
+    tensorboard: bool = False,
+) -> Run:
+    """Prepare a training that a kill cannot harm: called again, it goes on at the last epoch.
+
+    In `folder`: `log.csv`, a row per epoch; `best.keras`, the model at its best so far; the backup,
+    weights, optimizer, random state and epoch in one file, until the training ends. The resumed
+    training equals the uninterrupted one when the order of the data is fixed or drawn from the
+    epoch's number (`Recordings`, `NextEpoch`).
+
+    Args:
+        model: compiled and built, with the same options as before the kill.
+        folder: made if missing; one per training, since what is found there is gone on with.
+        monitor: the number to be lowest, a column of the log.
+        patience: stop after so many epochs without a new best. None: never.
+        keep: the model to save as the best, where it is not `model`, as with `carry_state`.
+        tensorboard: write logs for TensorBoard too, in `folder/tensorboard`.
+
+    Raises:
+        ValueError: `model` is not compiled, `patience` below 1, a backup of another model.
+        ImportError: `tensorboard` without the package tensorboard.
+        OSError: the folder can't be made.
+
+    Example:
+        >>> run = start_or_resume(model, "runs/first", patience=5)
+        >>> model.fit(x, y, validation_data=(x_valid, y_valid), epochs=100, shuffle=False,
+        ...           initial_epoch=run.initial_epoch, callbacks=run.callbacks)
+    """
+    if not getattr(model, "optimizer", None):
+        raise ValueError("`model` must be compiled before its training is prepared")
+    if patience is not None and patience < 1:
+        raise ValueError(f"`patience` must be None or at least 1. Received: {patience!r}")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    epoch = _restore(model, folder)
+    log = Log(folder / "log.csv", epoch)
+    callbacks = [
+        StopOnDivergence(),
+        log,
+        KeepBest(folder / "best.keras", log, monitor, patience, keep or model),
+    ]
+    if tensorboard:
+        callbacks.append(_tensorboard(folder / "tensorboard"))
+    return Run(epoch, log, [*callbacks, Backup(folder)])
+
+
+def _tensorboard(folder: Path) -> keras.callbacks.Callback:
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ImportError(
+            "`tensorboard=True` needs a package that is missing: pip install tensorboard"
+        )
+    return keras.callbacks.TensorBoard(str(folder))
+
+
+class StopOnDivergence(keras.callbacks.Callback):
+    """Raises `DivergenceError`, with the epoch, as soon as a loss is NaN or infinite."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        """Remember where we are."""
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Check the loss of the epoch so far."""
+        self._check("loss", f"epoch {self.epoch + 1}, batch {batch + 1}", logs)
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Check the validation loss."""
+        self._check("val_loss", f"epoch {epoch + 1}", logs)
+
+    def _check(self, name: str, where: str, logs: Logs) -> None:
+        value = float((logs or {}).get(name, 0.0))
+        if not math.isfinite(value):
+            raise DivergenceError(
+                f"the training diverged: {name} is {value} in {where}. Lower the learning rate, "
+                "clip the gradient (`global_clipnorm=1.0` of the optimizer), and look for NaN or "
+                "huge values in the data"
+            )
+
+
+class Log(keras.callbacks.Callback):
+    """Writes a CSV file, a row per epoch, and keeps it true over a kill.
+
+    Columns: epoch (from 0), seconds (of training so far, those before a kill included), and what
+    Keras logs, digit for digit.
+
+    Args:
+        path: the file. Rows of `initial_epoch` and later are dropped: they will be made again.
+        initial_epoch: the epochs already done.
+    """
+
+    def __init__(self, path: Path, initial_epoch: int) -> None:
+        super().__init__()
+        self.path = path
+        self.rows: list[Row] = []
+        if initial_epoch and path.is_file():
+            with path.open(newline="") as file:
+                rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+            self.rows = [row for row in rows if row["epoch"] < initial_epoch]
+        self.begin = self._now()
+
+    def seconds(self) -> float:
+        """Seconds of training so far."""
+        return self._now() - self.begin
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Start the clock where it stood."""
+        self.begin = self._now() - (self.rows[-1]["seconds"] if self.rows else 0.0)
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Write the epoch's row."""
+        measured = {name: float(value) for name, value in (logs or {}).items()}
+        self.rows.append({"epoch": epoch, "seconds": self.seconds(), **measured})
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(self.rows[0]))
+        writer.writeheader()
+        writer.writerows(self.rows)
+        replace_file(self.path, text.getvalue().encode())
+
+    @staticmethod
+    def _now() -> float:
+        return time.perf_counter()
+
+
+class KeepBest(keras.callbacks.Callback):
+    """Saves the model whenever it is the best so far, and stops when it has long not been.
+
+    Args:
+        path: the `.keras` file, replaced whole.
+        log: the numbers to choose by.
+        monitor: the column to be lowest.
+        patience: epochs without a new best before stopping; None: never.
+        keep: the model to save.
+    """
+
+    def __init__(
+        self, path: Path, log: Log, monitor: str, patience: int | None, keep: keras.Model
+    ) -> None:
+        super().__init__()
+        self.path, self.log, self.monitor = path, log, monitor
+        self.patience, self.keep = patience, keep
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch with the lowest value, from 0; of equal ones the first."""
+        return int(np.argmin([row[self.monitor] for row in self.log.rows]))
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Save if best; stop if hopeless."""
+        if self.monitor not in self.log.rows[-1]:
+            raise ValueError(
+                f"`monitor` must be one of {sorted(self.log.rows[-1])}. Received: "
+                f"{self.monitor!r}; `val_` columns need `validation_data`"
+            )
+        if self.best_epoch == epoch:
+            temporary = self.path.with_name(f".{self.path.name}")
+            self.keep.save(temporary)
+            os.replace(temporary, self.path)
+        if self.patience is not None and epoch - self.best_epoch >= self.patience:
+            self.model.stop_training = True
+
+
+class Backup(keras.callbacks.Callback):
+    """All variables after each epoch, those of optimizer and dropout too; the file names the epoch.
+
+    One file, renamed into place: a kill at any moment leaves the last whole backup, and never the
+    weights of one epoch with the number of another.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Write this epoch's file, then drop the one before."""
+        before = _backups(self.folder)
+        path = self.folder / f"{BACKUP}{epoch + 1:06d}{SUFFIX}"
+        content = io.BytesIO()
+        np.savez(content, *map(_value, _state(self.model)))
+        replace_file(path, content.getvalue())
+        for old in before:
+            if old != path:
+                old.unlink()
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        """The training is over; a next one in this folder starts afresh."""
+        for path in _backups(self.folder):
+            path.unlink()
+
+
+def _backups(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"{BACKUP}*{SUFFIX}"))
+
+
+def _state(model: keras.Model) -> list[keras.Variable]:
+    """Every variable that the next step depends on."""
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _value(variable: keras.Variable) -> np.ndarray:
+    # NumPy's files do not know bfloat16, of which float32 holds every value.
+    wide = "float32" if variable.dtype == "bfloat16" else variable.dtype
+    return keras.ops.convert_to_numpy(keras.ops.cast(variable, wide))
+
+
+def _restore(model: keras.Model, folder: Path) -> int:
+    """Load the last backup, if there is one; the number of epochs done."""
+    found = _backups(folder)
+    if not found:
+        return 0
+    model.optimizer.build(model.trainable_variables)
+    variables = _state(model)
+    with np.load(found[-1], allow_pickle=False) as file:
+        values = [file[name] for name in file.files]
+    if [v.shape for v in values] != [tuple(v.shape) for v in variables]:
+        raise ValueError(
+            f"{found[-1]}: this backup is of another model: name a fresh folder, or build the "
+            "model with the options of that training"
+        )
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    return int(found[-1].name.removeprefix(BACKUP).removesuffix(SUFFIX))

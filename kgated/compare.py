@@ -1,0 +1,244 @@
+"""The cells side by side: trained, converted, run on the device side, and compared."""
+
+import os
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import numpy as np
+from kgated_edge import EdgeModel
+from kgated_edge.data import SequenceData
+from rich.console import Console
+from rich.table import Table
+
+from kgated.baseline import linear_baseline
+from kgated.data import DataSet, japanese_vowels, real_frames, save_npz, split, zero_padded
+from kgated.deploy import Recipe, to_tflite
+from kgated.device import Limits, run_check
+from kgated.extras import require_demo
+from kgated.files import check_writable, replace_file
+from kgated.layers import GRU, LSTM, PeepholeLSTM
+from kgated.models import Recurrent, sequence_classifier
+from kgated.report import percent, render, table_text
+from kgated.results import Results, Row, Setting, disagreements, to_json
+from kgated.training import Plan, fit
+
+CELLS: dict[str, Recurrent] = {"LSTM": LSTM, "PeepholeLSTM": PeepholeLSTM, "GRU": GRU}
+QUANTIZATIONS = ("none", "dynamic")
+PACKAGES = ("kgated", "kgated-edge", "keras", "tensorflow", "ai-edge-litert", "numpy")
+VALIDATION = 0.2
+DEADLINE_MS = 10.0
+# A desktop system takes the processor away now and then: this share of the steps may be late.
+MISSES_ALLOWED = 0.001
+ACCURACY_LOSS_ALLOWED = 0.005
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A cell's model after training.
+
+    Attributes:
+        cell: the layer's name.
+        model: the Keras model.
+        outputs: (N, classes), its results on the padded, masked test set.
+        accuracy: of these.
+        seconds: what the training took.
+    """
+
+    cell: str
+    model: keras.Model
+    outputs: np.ndarray
+    accuracy: float
+    seconds: float
+
+
+def demo(
+    out_dir: str | Path,
+    *,
+    seed: int = 0,
+    cells: Sequence[str] = tuple(CELLS),
+    plan: Plan | None = None,
+    data: DataSet | None = None,
+    console: Console | None = None,
+) -> Results:
+    """Train each cell on real speech, convert it, check it on the device side, write a page.
+
+    Into `out_dir` go `report.html` and `results.json`, each model as `.keras` and by each recipe
+    as `.tflite`, and `test.npz`: what a device needs to be asked the same by `kgated-edge check`.
+
+    Args:
+        out_dir: the folder to write to, made where it is missing.
+        seed: of the split, the weights and the order.
+        cells: names from `CELLS`.
+        plan: how to train; None: as `Plan` says. Its seed is `seed`.
+        data: what to train and test on; None: JapaneseVowels.
+        console: where to print; None: the terminal.
+
+    Returns:
+        What was found. `passed` is False where a limit was missed, or where a float file and its
+        Keras model disagree.
+
+    Raises:
+        OSError: `out_dir` can't be made or written to; said before anything else is done.
+        ImportError: a package of the extra `demo` is missing.
+    """
+    folder = prepared(out_dir)
+    console = console or Console()
+    require_demo()
+    start = time.perf_counter()
+    data = data or japanese_vowels()
+    setting = setting_of(data, seed)
+    save_npz(folder / "test.npz", data.test)
+    baseline = linear_baseline(data.train, data.test, seed=seed)
+    console.print(f"linear baseline: {percent(baseline.test_accuracy)}%, {baseline.description}")
+    plan = replace(plan or Plan(), seed=seed)
+    trained = [train_cell(cell, data, plan, console) for cell in cells]
+    for one in trained:
+        save_model(one, folder)
+    rows = []
+    with console.status("converting, and checking on the device side"):
+        for one in trained:
+            rows += [convert_and_check(one, q, data, setting, folder) for q in QUANTIZATIONS]
+    seconds = {one.cell: one.seconds for one in trained}
+    results = Results(setting, baseline, tuple(rows), seconds, time.perf_counter() - start)
+    publish(results, folder, console)
+    return results
+
+
+def prepared(out_dir: str | Path) -> Path:
+    """The folder, made where it is missing, that files can be written to.
+
+    Raises:
+        OSError: it can't be; one line with the way out.
+    """
+    folder = Path(out_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"can't make the folder {folder} ({error.strerror}); name another one"
+        ) from error
+    return check_writable(folder / "report.html").parent
+
+
+def setting_of(data: DataSet, seed: int) -> Setting:
+    """What a comparison is made on."""
+    frames = int(data.test.lengths.sum())
+    return Setting(
+        data=data.name,
+        train_sequences=len(data.train),
+        test_sequences=len(data.test),
+        test_frames=frames,
+        classes=len(data.labels),
+        sample_period_s=data.sample_period_s,
+        deadline_ms=DEADLINE_MS,
+        max_misses=int(MISSES_ALLOWED * frames),
+        seed=seed,
+        machine=f"{platform.machine()}, {platform.system()}, {os.cpu_count()} CPUs",
+        versions={name: version(name) for name in PACKAGES},
+    )
+
+
+def train_cell(cell: str, data: DataSet, plan: Plan, console: Console) -> Trained:
+    """Train a classifier on one cell; a part of the training set is kept to stop early by."""
+    train, validation = split(data.train, VALIDATION, seed=plan.seed)
+    model = sequence_classifier(
+        CELLS[cell],
+        frames=real_frames(train),
+        classes=len(data.labels),
+        seed=plan.seed,
+        name=cell,
+    )
+    start = time.perf_counter()
+    fit(model, train, validation, plan, console=console)
+    seconds = time.perf_counter() - start
+    outputs = model.predict(zero_padded(data.test), batch_size=len(data.test), verbose=0)
+    return Trained(cell, model, outputs, accuracy(outputs, data.test), seconds)
+
+
+def accuracy(outputs: np.ndarray, data: SequenceData) -> float:
+    """The share of sequences whose largest output (N, classes) is their label."""
+    return float((outputs.argmax(axis=-1) == data.y).mean())
+
+
+def save_model(trained: Trained, folder: Path) -> None:
+    """Save the Keras model, whole or not at all."""
+    path = folder / f"{trained.cell}.keras"
+    temporary = path.with_name(f".{path.name}")
+    trained.model.save(temporary)
+    os.replace(temporary, path)
+
+
+def convert_and_check(
+    trained: Trained, quantize: str, data: DataSet, setting: Setting, folder: Path
+) -> Row:
+    """Make one `.tflite` file, run the test set through it on the device side, compare."""
+    path = folder / f"{trained.cell}.{Recipe(quantize=quantize).name}.tflite"
+    conversion = to_tflite(
+        trained.model,
+        path,
+        quantize=quantize,
+        calibration=data.train,
+        labels=data.labels,
+        sample_period_s=data.sample_period_s,
+    )
+    floor = max(0.0, trained.accuracy - ACCURACY_LOSS_ALLOWED)
+    limits = Limits(setting.deadline_ms, setting.max_misses, floor)
+    checked = run_check(path, folder / "test.npz", limits)
+    difference, differing = compared(trained.outputs, final_outputs(path, data.test))
+    return Row(
+        cell=trained.cell,
+        quantize=quantize,
+        parameters=int(sum(np.prod(w.shape) for w in trained.model.trainable_weights)),
+        keras_accuracy=trained.accuracy,
+        device_accuracy=checked.accuracy,
+        differing_decisions=differing,
+        max_abs_difference=difference,
+        file_name=path.name,
+        file_bytes=conversion.file_bytes,
+        latency=checked.latency,
+        deadline_misses=checked.deadline_misses,
+        peak_memory_mib=checked.peak_memory_mib,
+        failures=checked.failures + disagreements(quantize, difference, differing),
+    )
+
+
+def compared(outputs: np.ndarray, others: np.ndarray) -> tuple[float, int]:
+    """The largest absolute difference of results (N, classes), and how many decisions differ."""
+    differing = outputs.argmax(axis=-1) != others.argmax(axis=-1)
+    return float(np.abs(outputs - others).max()), int(differing.sum())
+
+
+def final_outputs(path: Path, data: SequenceData) -> np.ndarray:
+    """What the device says after the last real frame of each sequence, (N, classes)."""
+    edge = EdgeModel(path)
+    outputs = []
+    for frames, length in zip(data.x, data.lengths, strict=True):
+        edge.reset()
+        outputs.append(edge.run(frames[:length])[-1])
+    return np.stack(outputs)
+
+
+def publish(results: Results, folder: Path, console: Console) -> None:
+    """Write the results and the page, print the table and what went wrong."""
+    replace_file(folder / "results.json", to_json(results).encode())
+    replace_file(folder / "report.html", render(results).encode())
+    console.print(table(results))
+    for failure in results.failures:
+        console.print(f"[red]FAIL[/] {failure}")
+    console.print(f"{folder / 'report.html'}, after {results.total_s:.0f} s")
+
+
+def table(results: Results) -> Table:
+    """The results for a terminal: what stands in the page's table."""
+    rows = table_text(results)
+    shown = Table(caption=f"linear baseline: {percent(results.baseline.test_accuracy)}%")
+    for name in rows[0]:
+        shown.add_column(name, justify="left" if name in ("cell", "quantize") else "right")
+    for row in rows:
+        shown.add_row(*row.values(), style=None if row["passed"] == "yes" else "red")
+    return shown

@@ -1,0 +1,30 @@
+"""Packages that only the extra `demo` brings, imported when they are needed."""
+
+import importlib
+from typing import Any
+
+DEMO = ("jinja2", "matplotlib", "sklearn", "sktime")
+
+
+def from_demo(module: str) -> Any:
+    """A module of the extra `demo`, such as "sktime.datasets".
+
+    Raises:
+        ImportError: it is not there; one line that says how to get it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f'{module} can\'t be imported ({error}): pip install "kgated[demo]"'
+        ) from error
+
+
+def require_demo() -> None:
+    """Import what the demo needs, before it begins.
+
+    Raises:
+        ImportError: see `from_demo`.
+    """
+    for module in DEMO:
+        from_demo(module)

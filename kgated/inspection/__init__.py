@@ -1,0 +1,7 @@
+"""Look inside a recurrent model: gates and states over time, gradient flow, and their plots."""
+
+from kgated.inspection.gradients import gradient_flow
+from kgated.inspection.plots import plot_gates, plot_gradient_flow
+from kgated.inspection.tracing import gate_activations
+
+__all__ = ["gate_activations", "gradient_flow", "plot_gates", "plot_gradient_flow"]

@@ -1,0 +1,135 @@
+"""How much of the loss's gradient arrives at each time step."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kgated.inspection import probes
+from kgated.inspection.tracing import unused
+from kgated.steps import Array
+
+Pushes = list[Array]
+
+
+def gradient_flow(
+    model: Any, x: Any, y: Any, loss: str | Callable[..., Any] | None = None
+) -> dict[str, dict[str, np.ndarray]]:
+    """The norm of the loss's gradient with respect to each step's hidden and cell state.
+
+    The derivative is the total one: through the layer's output at that step and through all later
+    steps, and for the cell state through the hidden state of the same step too. In a recurrent
+    network with vanishing gradients the norm falls geometrically towards the first step
+    (Hochreiter 1991; Bengio, Simard & Frasconi 1994).
+
+    Args:
+        model: a model with recurrent layers, ours or Keras's, anywhere in it.
+        x: what the model takes: N sequences. The pass is one batch, without dropout.
+        y: the targets.
+        loss: a Keras loss or its name. None: the loss that the model was compiled with.
+
+    Returns:
+        Layer's name to `"h"` and, of an LSTM, `"c"`, to norms (T,): the square root of the sum of
+        squares over the batch and the units. Time is that of the layer's input; a layer called
+        more than once has `name`, `name#2`, … as for `gate_activations`. Below about 1e-35 a norm
+        says no more than that float32 has underflowed.
+
+    Raises:
+        ValueError: no recurrent layer, no loss, or a Keras backend without gradients.
+        TypeError: a recurrent layer whose cell is not one of LSTM, GRU and SimpleRNN.
+    """
+    if (backend := keras.backend.backend()) not in GRADIENTS:
+        raise ValueError(
+            f"`gradient_flow` needs a Keras backend of {list(GRADIENTS)}. Received: {backend!r}"
+        )
+    layers = probes.recurrent_layers(model)
+    names, zeros = _zeros(model, layers, x)
+
+    def loss_of(pushes: Pushes) -> Array:
+        left = list(pushes)
+        with probes.loops({layer: _pushing(layer, left) for layer in layers}):
+            return _loss(model, x, y, loss)
+
+    flows: dict[str, dict[str, np.ndarray]] = {}
+    gradients = GRADIENTS[backend](loss_of, zeros)
+    for (layer, state), gradient in zip(names, gradients, strict=True):
+        squares = np.square(keras.ops.convert_to_numpy(gradient).astype(np.float64))
+        flows.setdefault(layer, {})[state] = np.sqrt(squares.sum(axis=(0, 2)))
+    return flows
+
+
+def _loss(model: Any, x: Any, y: Any, loss: Any) -> Array:
+    outputs = model(x, training=False)
+    if loss is not None:
+        return ops.mean(keras.losses.get(loss)(y, outputs))
+    if not getattr(model, "compiled", False):
+        raise ValueError("`loss` must be given where `model` is not compiled with one")
+    return model.compute_loss(x=x, y=y, y_pred=outputs, training=False)
+
+
+def _zeros(
+    model: Any, layers: list[keras.layers.RNN], x: Any
+) -> tuple[list[tuple[str, str]], Pushes]:
+    """For each state of each call of a layer: (layer's name, state's name), zeros (N, T, U)."""
+    names: list[tuple[str, str]] = []
+    zeros: Pushes = []
+
+    def measuring(layer: keras.layers.RNN) -> probes.Loop:
+        inner_loop = layer.inner_loop
+
+        def loop(sequences: Array, states: Any, mask: Any) -> Any:
+            name = unused(layer.name, {layer for layer, _ in names})
+            for state, size in probes.Pushed(layer.cell).parts.items():
+                names.append((name, state))
+                zeros.append(ops.zeros((*sequences.shape[:2], size), sequences.dtype))
+            return inner_loop(sequences=sequences, initial_state=states, mask=mask)
+
+        return loop
+
+    with probes.loops({layer: measuring(layer) for layer in layers}):
+        model(x, training=False)
+    return names, zeros
+
+
+def _pushing(layer: keras.layers.RNN, left: Pushes) -> probes.Loop:
+    """The layer's loop with a pushed cell; takes its pushes from the front of `left`."""
+    probe = probes.Pushed(layer.cell)
+
+    def loop(x: Array, states: Any, mask: Any) -> Any:
+        own = [left.pop(0) for _ in probe.parts]
+        outputs, states = probes.run(layer, probe, ops.concatenate([x, *own], -1), states, mask)
+        return outputs[:, -1], outputs, states
+
+    return loop
+
+
+def _tensorflow(loss_of: Callable[[Pushes], Array], pushes: Pushes) -> Pushes:
+    import tensorflow as tf
+
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(pushes)
+        loss = loss_of(pushes)
+    return list(tape.gradient(loss, pushes, unconnected_gradients="zero"))
+
+
+def _jax(loss_of: Callable[[Pushes], Array], pushes: Pushes) -> Pushes:
+    import jax
+
+    return list(jax.grad(loss_of)(pushes))
+
+
+def _torch(loss_of: Callable[[Pushes], Array], pushes: Pushes) -> Pushes:
+    import torch
+
+    leaves = [push.requires_grad_() for push in pushes]
+    found = torch.autograd.grad(loss_of(leaves), leaves, allow_unused=True)
+    return [push if one is None else one for push, one in zip(pushes, found, strict=True)]
+
+
+GRADIENTS: dict[str, Callable[[Callable[[Pushes], Array], Pushes], Pushes]] = {
+    "tensorflow": _tensorflow,
+    "jax": _jax,
+    "torch": _torch,
+}

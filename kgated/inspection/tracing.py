@@ -1,0 +1,76 @@
+"""Every gate and state of a model's recurrent layers over time."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from kgated.inspection import probes
+from kgated.steps import Array
+
+Traces = dict[str, dict[str, np.ndarray]]
+
+
+def gate_activations(model: Any, x: Any) -> Traces:
+    """Every gate and state over time, by layer and by name.
+
+    Names are those of the equations: `i`, `f`, `g`, `o`, `h`, `c` of an LSTM (a coupled one has
+    its i too), `z`, `r`, `g`, `h` of a GRU, `h` of a SimpleRNN; g is the candidate.
+
+    Args:
+        model: a model with recurrent layers, ours or Keras's, anywhere in it; or one such layer.
+        x: what the model takes: N sequences. The pass is one batch, without dropout.
+
+    Returns:
+        Layer's name to quantity's name to array (N, T, U), (N, T, P) for a projected h. Time is
+        that of the layer's input, of a `go_backwards` layer too, and where a mask hides the step
+        there is NaN. A layer that the model calls more than once has `name`, `name#2`, …; the
+        layers of a `Bidirectional` are named by Keras, `forward_lstm` and `backward_lstm`.
+
+    Raises:
+        ValueError: the model has no recurrent layer.
+        TypeError: a recurrent layer whose cell is not one of the above.
+
+    Example:
+        >>> import keras, kgated.inspection
+        >>> model = keras.Sequential([keras.Input((10, 4)), kgated.GRU(16, name="gru")])
+        >>> traces = kgated.inspection.gate_activations(model, keras.random.normal((2, 10, 4)))
+        >>> traces["gru"]["z"].shape
+        (2, 10, 16)
+    """
+    traces: Traces = {}
+    layers = probes.recurrent_layers(model)
+    with probes.loops({layer: _watching(layer, traces) for layer in layers}):
+        model(x, training=False)
+    return traces
+
+
+def _watching(layer: keras.layers.RNN, traces: Traces) -> probes.Loop:
+    """The layer's loop with a watched cell; adds what it saw to `traces`."""
+
+    def loop(x: Array, states: Any, mask: Any) -> Any:
+        probe = probes.Watched(layer.cell)
+        outputs, states = probes.run(layer, probe, x, states, mask)
+        found = probes.apart(outputs, probe.parts)
+        name = unused(layer.name, traces)
+        traces[name] = {k: _over_input(layer, part, mask) for k, part in found.items()}
+        return found["h"][:, -1], found["h"], states
+
+    return loop
+
+
+def unused(name: str, names: Any) -> str:
+    """`name`, or `name#2`, `name#3`, … if that is there already."""
+    tries = [name, *(f"{name}#{n}" for n in range(2, len(names) + 2))]
+    return next(one for one in tries if one not in names)
+
+
+def _over_input(layer: keras.layers.RNN, part: Array, mask: Any) -> np.ndarray:
+    """A part (N, T, U) in the order of the input, NaN where the mask hides the step."""
+    values = np.array(keras.ops.convert_to_numpy(part))
+    if layer.go_backwards:
+        values = values[:, ::-1]
+    if mask is not None:
+        hidden = ~keras.ops.convert_to_numpy(mask).astype(bool)
+        values[hidden.reshape(values.shape[:2])] = np.nan
+    return values

@@ -1,0 +1,274 @@
+"""A language model over characters or tokens, and the text that it writes."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import keras
+import numpy as np
+
+from kgated.cells import choose, register
+from kgated.layers import GRU, LSTM, PeepholeLSTM
+from kgated.recordings import Recordings, carry_state
+
+# The loss of a language model: logits (B, T, V) against the tokens that follow (B, T).
+NEXT_TOKEN_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+CELLS = {"LSTM": LSTM, "PeepholeLSTM": PeepholeLSTM, "GRU": GRU}
+Prompt = TypeVar("Prompt", str, list[str])
+
+
+@register
+class LanguageModel(keras.Sequential):
+    """Language model: tokens (B, T) int32 to logits (B, T, V) of the token that follows each.
+
+    Embedding, `layers` recurrent layers with dropout before each and after the last, Dense. It is
+    saved, loaded and converted like any Keras model, its vocabulary in its configuration.
+
+    Args:
+        vocabulary: V symbols, each once; a symbol is a character or a longer token.
+        cell: "LSTM", "PeepholeLSTM" or "GRU".
+        units: U, of each recurrent layer.
+        layers: how many recurrent layers.
+        embedding_units: E, the size of a symbol's vector.
+        dropout: between layers, 0 to below 1.
+        recurrent_dropout: on the state, 0 to below 1.
+        dtype: a Keras dtype policy such as "mixed_bfloat16"; the logits are float32.
+
+    Raises:
+        ValueError: an empty vocabulary or one that repeats, an unknown cell, `layers` below 1.
+
+    Example:
+        >>> model = LanguageModel(sorted(set(text)), units=128)
+        >>> twin = carry_state(model, streams=16)
+        >>> twin.compile("adam", NEXT_TOKEN_LOSS)
+        >>> twin.fit(text_streams(model.encode(text), streams=16, steps=64), epochs=10)
+        >>> model.generate("The ", max_len=80, temperature=0.7, seed=1)
+    """
+
+    def __init__(
+        self,
+        vocabulary: Sequence[str],
+        cell: str = "LSTM",
+        units: int = 256,
+        layers: int = 1,
+        embedding_units: int = 64,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        dtype: Any = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        recurrent = choose("cell", cell, CELLS)
+        _check_vocabulary(vocabulary)
+        if layers < 1:
+            raise ValueError(f"`layers` must be at least 1. Received: {layers!r}")
+        shared = {"recurrent_dropout": recurrent_dropout, "return_sequences": True, "dtype": dtype}
+        stack = [
+            keras.Input((None,), dtype="int32"),
+            keras.layers.Embedding(len(vocabulary), embedding_units, dtype=dtype),
+        ]
+        for _ in range(layers):
+            stack += [keras.layers.Dropout(dropout, dtype=dtype), recurrent(units, **shared)]
+        stack += [
+            keras.layers.Dropout(dropout, dtype=dtype),
+            keras.layers.Dense(len(vocabulary), dtype="float32", name="logits"),
+        ]
+        super().__init__(stack, name=name, **kwargs)
+        self.vocabulary = tuple(vocabulary)
+        self._index = {symbol: token for token, symbol in enumerate(self.vocabulary)}
+        self._options = {
+            "cell": cell,
+            "units": units,
+            "layers": layers,
+            "embedding_units": embedding_units,
+            "dropout": dropout,
+            "recurrent_dropout": recurrent_dropout,
+            "dtype": keras.dtype_policies.serialize(keras.dtype_policies.get(dtype)),
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"name": self.name, "vocabulary": list(self.vocabulary), **self._options}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "LanguageModel":
+        """Build the model from `get_config()`."""
+        return cls(**config)
+
+    def encode(self, text: Sequence[str]) -> np.ndarray:
+        """Tokens (T,) int32 of a text, or of a list of symbols.
+
+        Raises:
+            ValueError: a symbol that is not in the vocabulary.
+        """
+        try:
+            return np.array([self._index[symbol] for symbol in text], np.int32)
+        except KeyError as error:
+            raise ValueError(
+                f"`text` holds {error.args[0]!r}, which is not among the {len(self.vocabulary)} "
+                "symbols of the vocabulary: replace it, or train with it"
+            ) from None
+
+    def decode(self, tokens: Sequence[int] | np.ndarray) -> str:
+        """The text of tokens."""
+        return "".join(self.vocabulary[token] for token in tokens)
+
+    def generate(
+        self,
+        prompt: Prompt,
+        max_len: int = 200,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        stop_token: str | None = None,
+        seed: int | None = None,
+    ) -> Prompt:
+        """Write on from a prompt, the state kept between tokens: one step per token.
+
+        Args:
+            prompt: a text of characters, or a list of symbols; at least one.
+            max_len: how many symbols to write at most.
+            temperature: divides the logits; below 1 safer, above 1 bolder, 0: always the likeliest.
+            top_k: draw among the k likeliest only, 1 to V. None: among all.
+            stop_token: the symbol at which to stop, which is not returned. None: `max_len` alone.
+            seed: of the draws. None: another text each time.
+
+        Returns:
+            What follows the prompt, a text or a list of symbols as the prompt is.
+
+        Raises:
+            ValueError: an empty prompt, a symbol that is not in the vocabulary, `max_len` or
+                `temperature` below 0, `top_k` out of range.
+        """
+        self._check_generate(prompt, max_len, temperature, top_k)
+        stop = None if stop_token is None else int(self.encode([stop_token])[0])
+        step, rng, written = Stepper(self), np.random.default_rng(seed), list[int]()
+        for token in self.encode(prompt):
+            logits = step(token)
+        while len(written) < max_len:
+            token = sample(logits, temperature, top_k, rng)
+            if token == stop:
+                break
+            written.append(token)
+            if len(written) < max_len:
+                logits = step(token)
+        symbols = [self.vocabulary[token] for token in written]
+        return "".join(symbols) if isinstance(prompt, str) else symbols
+
+    def _check_generate(
+        self, prompt: Sequence[str], max_len: int, temperature: float, top_k: int | None
+    ) -> None:
+        if not len(prompt):
+            raise ValueError(
+                "`prompt` must hold a symbol or more. Received none: start with one that begins "
+                "a text"
+            )
+        if max_len < 0:
+            raise ValueError(f"`max_len` must be at least 0. Received: {max_len!r}")
+        if not 0.0 <= temperature < math.inf:
+            raise ValueError(
+                f"`temperature` must be 0 (the likeliest) or above. Received: {temperature!r}"
+            )
+        if top_k is not None and not 1 <= top_k <= len(self.vocabulary):
+            raise ValueError(
+                f"`top_k` must be in 1..{len(self.vocabulary)}, the vocabulary, or None. "
+                f"Received: {top_k!r}"
+            )
+
+
+class Stepper:
+    """One step of a language model per call, the state kept between calls.
+
+    Args:
+        model: a chain of layers from (B, T) tokens, such as a `LanguageModel`; weights are shared.
+    """
+
+    def __init__(self, model: keras.Sequential) -> None:
+        inputs = [keras.Input(batch_shape=(1, 1), dtype="int32")]
+        x, outputs = inputs[0], list[Any]()
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.RNN):
+                states = [
+                    keras.Input(batch_shape=(1, size), dtype=layer.compute_dtype)
+                    for size in layer.state_size
+                ]
+                x, *new = _one_step(layer)(x, initial_state=states)
+                inputs, outputs = inputs + states, outputs + new
+            else:
+                x = layer(x)
+        self._model = keras.Model(inputs, [x, *outputs])
+        self.state = [np.zeros(tensor.shape, tensor.dtype) for tensor in inputs[1:]]
+
+    def __call__(self, token: int) -> np.ndarray:
+        """The logits (V,) of the token that follows `token`; moves the state on."""
+        frame = np.array([[token]], np.int32)
+        logits, *self.state = self._model.predict_on_batch([frame, *self.state])
+        return np.asarray(logits[0, 0], np.float64)
+
+
+def _one_step(layer: keras.layers.RNN) -> keras.layers.RNN:
+    return keras.layers.RNN(
+        layer.cell, return_sequences=True, return_state=True, unroll=True, dtype=layer.dtype_policy
+    )
+
+
+def sample(
+    logits: np.ndarray, temperature: float, top_k: int | None, rng: np.random.Generator
+) -> int:
+    """Draw a token from logits (V,): `softmax(logits / temperature)` over the k likeliest.
+
+    Temperature 0 is the likeliest token; of tokens equally likely, the first.
+    """
+    if temperature == 0.0:
+        return int(np.argmax(logits))
+    order = np.argsort(-logits, kind="stable")[:top_k]
+    scaled = (logits[order] - logits[order[0]]) / temperature
+    p = np.exp(scaled)
+    return int(rng.choice(order, p=p / p.sum()))
+
+
+def text_streams(tokens: np.ndarray, streams: int, steps: int) -> Recordings:
+    """A text (T,) cut into `streams` pieces, read side by side; the target is the next token.
+
+    Raises:
+        ValueError: fewer than 2 tokens for each stream.
+    """
+    if len(tokens) < 2 * streams:
+        raise ValueError(
+            f"a text for {streams} streams must have {2 * streams} tokens or more. Received "
+            f"{len(tokens)}: take fewer streams"
+        )
+    x, y = np.array_split(tokens[:-1], streams), np.array_split(tokens[1:], streams)
+    return Recordings(x, y, streams, steps)
+
+
+def bits_per_token(model: keras.Model, tokens: np.ndarray, steps: int = 512) -> float:
+    """Mean of `-log2 p(token | all tokens before it in the text)`, from the second token on.
+
+    The text is read once, as one stream, its state carried from chunk to chunk.
+
+    Args:
+        model: from tokens to logits, such as a `LanguageModel`.
+        tokens: (T,) int32, at least 2.
+        steps: the chunk's length; the result does not depend on it.
+    """
+    twin, bits = carry_state(model, streams=1), 0.0
+    data = text_streams(tokens, 1, steps)
+    for x, y, weights in (data[k] for k in range(len(data))):
+        logits = np.asarray(twin.predict_on_batch(x)[0], np.float64)
+        bits += float(cross_entropy_bits(logits, y[0])[weights[0] > 0].sum())
+    return bits / (len(tokens) - 1)
+
+
+def cross_entropy_bits(logits: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """`-log2 softmax(logits)[token]`, (T,), from logits (T, V) and tokens (T,)."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    chosen = np.take_along_axis(shifted, tokens[:, None], axis=-1)[:, 0]
+    return (np.log(np.exp(shifted).sum(axis=-1)) - chosen) / math.log(2.0)
+
+
+def _check_vocabulary(vocabulary: Sequence[str]) -> None:
+    if not len(vocabulary):
+        raise ValueError("`vocabulary` must hold a symbol or more. Received none")
+    if len(set(vocabulary)) != len(vocabulary):
+        twice = next(s for s in vocabulary if list(vocabulary).count(s) > 1)
+        raise ValueError(f"`vocabulary` must hold each symbol once. Received {twice!r} again")

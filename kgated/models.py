@@ -1,0 +1,87 @@
+"""The classic models on recurrent layers, ready to train and to stream."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from kgated.layers import LSTM
+
+Recurrent = Callable[..., keras.Layer]
+
+
+def sequence_classifier(
+    recurrent: Recurrent = LSTM,
+    *,
+    frames: np.ndarray,
+    classes: int,
+    units: int = 64,
+    layers: int = 1,
+    dropout: float = 0.3,
+    seed: int = 0,
+    name: str | None = None,
+) -> keras.Sequential:
+    """Which class is this sequence? Decided after its last frame, by a model that can stream.
+
+    (B, T, F) frames, T free, to (B, classes) probabilities: Masking, Normalization, `layers` times
+    a recurrent layer and Dropout, Dense with softmax.
+
+    A frame of zeros is padding and changes nothing, so that a padded batch gives what the real
+    frames alone give. Frames go in raw: their mean and variance are part of the model.
+
+    Args:
+        recurrent: called as `recurrent(units, return_sequences=..., kernel_initializer=...,
+            recurrent_initializer=..., name=...)`: `kgated.LSTM`, `PeepholeLSTM`, `GRU` or Keras's.
+        frames: (n, F) real frames, without padding, to take mean and variance from.
+        classes: how many there are.
+        units: the width of each recurrent layer.
+        layers: how many recurrent layers.
+        dropout: the share of a recurrent layer's outputs dropped in training, 0 to below 1.
+        seed: of weights and dropout; the same seed builds the same model.
+        name: the model's name.
+
+    Returns:
+        The model, built, not compiled.
+
+    Raises:
+        ValueError: `frames` of another shape, none at all, NaN or inf in them; fewer than two
+            `classes`; `layers` below 1.
+
+    Example:
+        >>> frames = np.random.default_rng(0).normal(size=(100, 12)).astype("float32")
+        >>> sequence_classifier(GRU, frames=frames, classes=9).output_shape
+        (None, 9)
+    """
+    _check(frames, classes, layers)
+    seeds = iter(np.random.default_rng(seed).integers(2**31, size=3 * layers + 1).tolist())
+    scale = keras.layers.Normalization(name="scale")
+    scale.adapt(frames)
+    front = [keras.Input((None, frames.shape[1])), keras.layers.Masking(name="padding"), scale]
+    middle = []
+    for n in range(layers):
+        middle += [
+            recurrent(
+                units,
+                return_sequences=n < layers - 1,
+                kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
+                recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
+                name=f"recurrent_{n + 1}",
+            ),
+            keras.layers.Dropout(dropout, seed=next(seeds), name=f"dropout_{n + 1}"),
+        ]
+    glorot = keras.initializers.GlorotUniform(next(seeds))
+    head = keras.layers.Dense(
+        classes, activation="softmax", kernel_initializer=glorot, name="classes"
+    )
+    return keras.Sequential([*front, *middle, head], name=name)
+
+
+def _check(frames: np.ndarray, classes: int, layers: int) -> None:
+    if frames.ndim != 2 or 0 in frames.shape:
+        raise ValueError(f"`frames` must be (n, features), n above 0. Received: {frames.shape}")
+    if not np.isfinite(frames).all():
+        raise ValueError("`frames` holds NaN or inf: drop them, or repeat the last good one")
+    if classes < 2:
+        raise ValueError(f"`classes` must be at least 2. Received: {classes}")
+    if layers < 1:
+        raise ValueError(f"`layers` must be at least 1. Received: {layers}")

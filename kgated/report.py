@@ -1,0 +1,56 @@
+"""The page that a comparison ends with: one HTML file that needs nothing else."""
+
+from importlib.resources import files
+
+from kgated.charts import accuracy_chart, latency_chart
+from kgated.extras import from_demo
+from kgated.results import FLOAT_TOLERANCE, Results, Row
+
+
+def render(results: Results) -> str:
+    """The page as text: the table, accuracy against the baseline, the latency distributions.
+
+    Raises:
+        ImportError: jinja2 or matplotlib, of the extra `demo`, is missing.
+    """
+    jinja2 = from_demo("jinja2")
+    template = files("kgated").joinpath("templates", "report.html").read_text("utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    markup = jinja2.utils.markupsafe.Markup
+    return environment.from_string(template).render(
+        results=results,
+        setting=results.setting,
+        cells=table_text(results),
+        cell_names=list(results.training_s),
+        quantizations=len(results.rows) // len(results.training_s),
+        baseline=percent(results.baseline.test_accuracy),
+        tolerance=f"{FLOAT_TOLERANCE:.0e}".replace("e-0", "e-"),
+        accuracy_chart=markup(accuracy_chart(results)),
+        latency_chart=markup(latency_chart(results)),
+    )
+
+
+def table_text(results: Results) -> list[dict[str, str]]:
+    """The table's text: a dictionary per row, column name to what stands there."""
+    return [_cells(row) for row in results.rows]
+
+
+def _cells(row: Row) -> dict[str, str]:
+    return {
+        "cell": row.cell,
+        "quantize": row.quantize,
+        "parameters": f"{row.parameters:,}",
+        "file, KiB": f"{row.file_bytes / 1024:.1f}",
+        "Keras, %": percent(row.keras_accuracy),
+        "device, %": percent(row.device_accuracy),
+        "step p50, µs": f"{row.latency.us_p50:.1f}",
+        "step p99, µs": f"{row.latency.us_p99:.1f}",
+        "passed": "yes" if row.passed else "NO",
+    }
+
+
+def percent(share: float) -> str:
+    """A share in percent with two decimals, without the sign."""
+    return f"{100 * share:.2f}"

@@ -1,0 +1,234 @@
+"""Training with the field's habits: clipped gradients, early stopping, disturbed data, seeds."""
+
+import contextlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import keras
+import numpy as np
+from kgated_edge.data import SequenceData
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from kgated.batches import Batches, Disturbance
+from kgated.callbacks import StopOnDivergence, start_or_resume
+from kgated.data import is_real, zero_padded
+
+Logs = dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a classifier of sequences is trained. The defaults are those of `kgated demo`.
+
+    Attributes:
+        epochs: at most so many passes over the data. The learning rate falls from
+            `learning_rate` to 0 along half a cosine over all of them.
+        patience: stop after so many epochs without a lower validation loss.
+        batch_size: sequences per step.
+        learning_rate: Adam's at the start.
+        clip_norm: the largest norm of a gradient, over all weights together.
+        label_smoothing: the share of each target that is spread over all classes.
+        disturbance: what is done to the training data, anew in each epoch.
+        seed: of the order and the disturbance.
+    """
+
+    epochs: int = 100
+    patience: int = 25
+    batch_size: int = 32
+    learning_rate: float = 3e-3
+    clip_norm: float = 1.0
+    label_smoothing: float = 0.1
+    disturbance: Disturbance = field(default_factory=Disturbance)
+    seed: int = 0
+
+
+def fit(
+    model: keras.Model,
+    train: SequenceData,
+    validation: SequenceData,
+    plan: Plan | None = None,
+    *,
+    quiet: bool = False,
+    console: Console | None = None,
+    folder: str | Path | None = None,
+    tensorboard: bool = False,
+) -> keras.callbacks.History:
+    """Train a classifier of sequences and leave it with its best weights.
+
+    Args:
+        model: (B, T, F) to (B, classes) probabilities, with frames of zeros as padding, such as
+            `sequence_classifier`; compiled here, its weights changed.
+        train: frames (N, T, F) float32 and labels y (N,) in 0..classes-1 to learn from.
+        validation: the same, to choose the weights by: those of the epoch with the lowest loss.
+        plan: the rest; None: the defaults.
+        quiet: show no progress.
+        console: where to show it; None: the terminal.
+        folder: keep a log, the best model and a backup there, and go on from the backup after a
+            kill, with the same result as without one; see `kgated.callbacks.start_or_resume`.
+        tensorboard: logs for TensorBoard in `folder` too.
+
+    Returns:
+        Keras's history: loss, accuracy, val_loss and val_accuracy of each epoch, of those before a
+        kill too.
+
+    Raises:
+        ValueError: no sequences, NaN or inf in a real frame, other features than the model's,
+            labels missing or out of range; `tensorboard` without `folder`.
+        DivergenceError: the loss became NaN or infinite; the message names the epoch.
+    """
+    plan = plan or Plan()
+    features, classes = model.input_shape[-1], model.output_shape[-1]
+    targets = targets_of("train", train, features, classes)
+    held_out = targets_of("validation", validation, features, classes)
+    batches = Batches(train, targets, plan.batch_size, plan.disturbance, plan.seed)
+    _compile(model, plan, steps=plan.epochs * len(batches))
+    keeper = _Keeper(model, plan, batches, folder, tensorboard)
+    with contextlib.ExitStack() as screen:
+        shown = (
+            [] if quiet else [screen.enter_context(ProgressBar(model.name, plan.epochs, console))]
+        )
+        history = model.fit(
+            batches,
+            shuffle=False,  # `Batches` shuffles, by its own seed
+            epochs=plan.epochs,
+            initial_epoch=keeper.initial_epoch,
+            validation_data=(zero_padded(validation), held_out),
+            validation_batch_size=len(validation),
+            callbacks=[*keeper.callbacks, *shown],
+            verbose=0,
+        )
+    keeper.finish(history)
+    return history
+
+
+class _Keeper:
+    """Keeps the best weights of a training: in memory, or with all else in a folder."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        plan: Plan,
+        batches: Batches,
+        folder: str | Path | None,
+        tensorboard: bool,
+    ) -> None:
+        self.model, self.run, self.initial_epoch = model, None, 0
+        self.callbacks: list[keras.callbacks.Callback]
+        if folder is None:
+            if tensorboard:
+                raise ValueError("`tensorboard` needs a `folder` for its logs: name one")
+            best = keras.callbacks.EarlyStopping(
+                "val_loss", patience=plan.patience, restore_best_weights=True
+            )
+            self.callbacks = [StopOnDivergence(), best]
+            return
+        self.best = Path(folder) / "best.keras"
+        self.run = start_or_resume(model, folder, patience=plan.patience, tensorboard=tensorboard)
+        self.callbacks, self.initial_epoch = self.run.callbacks, self.run.initial_epoch
+        for _ in range(self.initial_epoch):  # to where their random numbers stood
+            batches.on_epoch_end()
+
+    def finish(self, history: keras.callbacks.History) -> None:
+        """The best weights into the model, all epochs into the history."""
+        if self.run is None:
+            return
+        best = keras.saving.load_model(self.best, compile=False)
+        self.model.set_weights(best.get_weights())
+        rows = self.run.log.rows
+        history.epoch = [int(row["epoch"]) for row in rows]
+        names = [name for name in rows[0] if name not in ("epoch", "seconds")]
+        history.history = {name: [row[name] for row in rows] for name in names}
+
+
+def _compile(model: keras.Model, plan: Plan, steps: int) -> None:
+    rate = keras.optimizers.schedules.CosineDecay(plan.learning_rate, steps)
+    model.compile(
+        keras.optimizers.Adam(rate, global_clipnorm=plan.clip_norm),
+        keras.losses.CategoricalCrossentropy(label_smoothing=plan.label_smoothing),
+        metrics=["accuracy"],
+    )
+
+
+def targets_of(name: str, data: SequenceData, features: int, classes: int) -> np.ndarray:
+    """Targets (N, classes) float32 of sequences that a classifier can be trained on.
+
+    Args:
+        name: of the argument, for the message.
+        data: the sequences, with labels y (N,).
+        features: of a frame.
+        classes: labels are in 0..classes-1.
+
+    Raises:
+        ValueError: one line with what is wrong, where, and the way out.
+    """
+    _check_frames(name, data, features)
+    return np.eye(classes, dtype=np.float32)[_labels(name, data, classes)]
+
+
+def _check_frames(name: str, data: SequenceData, features: int) -> None:
+    if not len(data):
+        raise ValueError(f"`{name}` is empty: give it one sequence or more")
+    if data.x.shape[2:] != (features,):
+        raise ValueError(
+            f"`{name}` must have frames of {features} features, as the model takes them. "
+            f"Received: x of shape {data.x.shape}"
+        )
+    real = is_real(data.lengths, data.x.shape[1])
+    bad = np.argwhere(real & ~np.isfinite(data.x).all(axis=-1))
+    if len(bad):
+        raise ValueError(
+            f"`{name}` holds NaN or inf in sequence {bad[0][0]}, frame {bad[0][1]}: drop the "
+            "frame, or repeat the last good one"
+        )
+
+
+def _labels(name: str, data: SequenceData, classes: int) -> np.ndarray:
+    y = data.y
+    if y is None or y.shape != (len(data),) or y.dtype.kind not in "iu":
+        found = "none" if y is None else f"shape {y.shape} of {y.dtype}"
+        raise ValueError(
+            f"`{name}` must have labels `y`, one integer per sequence. Received: {found}"
+        )
+    bad = np.flatnonzero((y < 0) | (y >= classes))
+    if len(bad):
+        raise ValueError(
+            f"`{name}` must have labels in 0..{classes - 1}, the outputs of the model. Received: "
+            f"{y[bad[0]]} for sequence {bad[0]}"
+        )
+    return y
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """A line on the terminal while in its `with` block: the epoch, the validation, the time.
+
+    Args:
+        title: what is being trained.
+        epochs: how many there will be at most.
+        console: where to show it; None: the terminal.
+    """
+
+    def __init__(self, title: str, epochs: int, console: Console | None = None) -> None:
+        super().__init__()
+        self.bar = Progress(
+            TextColumn("{task.description:<13}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[news]}"),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self.task = self.bar.add_task(title, total=epochs, news="")
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.stop()
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Move on by an epoch."""
+        news = "val loss {val_loss:.3f} accuracy {val_accuracy:.3f}".format(**(logs or {}))
+        self.bar.update(self.task, advance=1, news=news)

@@ -1,0 +1,247 @@
+"""Train a character language model on English that every Python has, beside a 5-gram.
+
+The text is `pydoc_data.topics`, Python's own manual, its paragraphs each once. Both models learn
+from the same eight tenths, are tuned on a tenth and judged by the last tenth, in bits per
+character. A run that was killed goes on where it was when the same command is given again.
+"""
+
+import json
+import math
+import pydoc_data.topics
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import keras
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from kgated.callbacks import Log, start_or_resume
+from kgated.files import check_writable, replace_file
+from kgated.language import CELLS, NEXT_TOKEN_LOSS, LanguageModel, bits_per_token, text_streams
+from kgated.recordings import carry_state
+
+END = "¶"  # ends each paragraph
+RARE = "�"  # stands for characters that the training text has once at most
+FOLDS = 10
+ORDER = 5
+STREAMS, STEPS = 16, 32
+console = Console()
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Three texts over one vocabulary, each starting with END."""
+
+    vocabulary: tuple[str, ...]
+    train: str
+    valid: str
+    test: str
+
+
+def corpus() -> Corpus:
+    """Python's manual; of ten paragraphs eight to learn from, one to tune on, one to judge by."""
+    topics = pydoc_data.topics.topics
+    text = "\n\n".join(topics[name] for name in sorted(topics))
+    once = {" ".join(p.split()): p for p in reversed(re.split(r"\n\s*\n", text)) if p.strip()}
+    paragraphs = [p.strip("\n") for p in reversed(once.values())]
+    parts: dict[str, list[str]] = {"train": [], "valid": [], "test": []}
+    for n, paragraph in enumerate(paragraphs):
+        name = {FOLDS - 2: "valid", FOLDS - 1: "test"}.get(n % FOLDS, "train")
+        parts[name].append(paragraph)
+    texts = {name: END + END.join(found) + END for name, found in parts.items()}
+    known = {c for c, count in Counter(texts["train"]).items() if count > 1}
+    folded = {
+        name: "".join(c if c in known else RARE for c in part) for name, part in texts.items()
+    }
+    return Corpus((RARE, *sorted(known)), **folded)
+
+
+class NGram:
+    """Interpolated Kneser-Ney n-gram (Chen & Goodman 1999), its discounts chosen on held-out text.
+
+    `p_k(c|h) = (max(n(hc) - D_k, 0) + D_k·d(h)·p_{k-1}(c|h')) / n(h)`, with d(h) the characters
+    seen after the context h; below the highest order, n counts the contexts that a gram follows.
+    """
+
+    def __init__(self, tokens: np.ndarray, size: int, order: int = ORDER) -> None:
+        self.size, self.order = size, order
+        self.levels = []
+        for k in range(order):
+            longer = self._grams(tokens, min(k + 1, order - 1))
+            followed = np.unique(longer) % size ** (k + 1) if k < order - 1 else longer
+            grams, n = np.unique(followed, return_counts=True)
+            contexts, of_gram = np.unique(grams // size, return_inverse=True)
+            self.levels.append((grams, n, contexts, np.bincount(of_gram, n), np.bincount(of_gram)))
+        self.discounts = np.full(order, 0.75)
+
+    def tune(self, tokens: np.ndarray) -> None:
+        """Choose each order's discount by the bits per character of a held-out text."""
+        counts = self._counts(tokens)
+        for level in 2 * list(range(self.order)):
+            tried = np.tile(self.discounts, (20, 1))
+            tried[:, level] = np.linspace(0.05, 1.0, 20)
+            self.discounts = min(tried, key=lambda d: self._bits(counts, d))
+
+    def bits_per_token(self, tokens: np.ndarray) -> float:
+        """Mean of `-log2 p`, from the second token on."""
+        return self._bits(self._counts(tokens), self.discounts)
+
+    def _bits(self, counts: list[tuple[np.ndarray, ...]], discounts: np.ndarray) -> float:
+        p = np.full(len(counts[0][0]), 1.0 / self.size)
+        for (n, total, distinct), D in zip(counts, discounts, strict=True):
+            mixed = (np.maximum(n - D, 0.0) + D * distinct * p) / np.maximum(total, 1.0)
+            p = np.where(total > 0, mixed, p)
+        return float(-np.log2(p).mean())
+
+    def _grams(self, tokens: np.ndarray, context: int) -> np.ndarray:
+        """Each token from the second on with `context` tokens before it, as one integer."""
+        padded = np.concatenate([np.full(context, tokens[0]), tokens]).astype(np.int64)
+        count = len(tokens) - 1
+        grams = np.zeros(count, np.int64)
+        for j in range(context + 1):
+            grams = grams * self.size + padded[1 + j : 1 + j + count]
+        return grams
+
+    def _counts(self, tokens: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+        found: list[tuple[np.ndarray, ...]] = []
+        for k, (grams, n, contexts, total, distinct) in enumerate(self.levels):
+            asked = self._grams(tokens, k)
+            context = asked // self.size
+            found.append(
+                (
+                    _look_up(grams, n, asked),
+                    _look_up(contexts, total, context),
+                    _look_up(contexts, distinct, context),
+                )
+            )
+        return found
+
+
+def _look_up(keys: np.ndarray, values: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    at = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
+    return np.where(keys[at] == asked, values[at], 0)
+
+
+class Anneal(keras.callbacks.Callback):
+    """Learning rate: up over the first tenth, then down a cosine, done in time.
+
+    How far the training is counts in steps, so that a run repeats; a machine too slow for the
+    budget counts in minutes, and ends at a low rate too.
+    """
+
+    def __init__(self, peak: float, steps: int, minutes: float, log: Log, bar: Any) -> None:
+        super().__init__()
+        self.peak, self.steps, self.minutes, self.log, self.bar = peak, steps, minutes, log, bar
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Set the rate of this step; stop when the time is over."""
+        done = int(self.model.optimizer.iterations) / self.steps
+        done = min(1.0, max(done, self.log.seconds() / 60.0 / self.minutes))
+        rise, fall = done / 0.1, 0.5 + 0.5 * math.cos(math.pi * (done - 0.1) / 0.9)
+        self.model.optimizer.learning_rate = self.peak * max(0.01, min(rise, fall))
+        self.model.stop_training = self.model.stop_training or done >= 1.0
+        self.bar(done)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Say where it stands."""
+        row = self.log.rows[-1]
+        bits = row["val_loss"] / math.log(2.0)
+        console.print(f"epoch {epoch + 1}: valid {bits:.3f} bits, {row['seconds']:.0f} s")
+
+
+def main(
+    folder: Annotated[Path, typer.Option(help="Where the run is kept.")] = Path("runs/language"),
+    minutes: Annotated[float, typer.Option(min=0.05, help="Time for training.")] = 9.0,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the text.")] = 20,
+    cell: Annotated[str, typer.Option(help=f"One of {', '.join(CELLS)}.")] = "LSTM",
+    units: Annotated[int, typer.Option(min=1, help="Units of the recurrent layer.")] = 256,
+    dropout: Annotated[float, typer.Option(min=0.0, max=0.9, help="Between layers.")] = 0.25,
+    rate: Annotated[float, typer.Option(help="The highest learning rate.")] = 4e-3,
+    seed: Annotated[int, typer.Option(help="Of weights and dropout.")] = 0,
+    prompt: Annotated[str, typer.Option(help="What the sample of text starts with.")] = "The ",
+    out: Annotated[Path | None, typer.Option("--json", help="Write the numbers here.")] = None,
+) -> None:
+    """Train, and print the bits per character of both models and a sample of text."""
+    if out is not None:
+        check_writable(out)
+    use_one_thread()
+    keras.utils.set_random_seed(seed)
+    text = corpus()
+    model = LanguageModel(text.vocabulary, cell, units, dropout=dropout)
+    train, valid, test = (model.encode(part) for part in (text.train, text.valid, text.test))
+    ngram = NGram(train, len(text.vocabulary))
+    ngram.tune(valid)
+    console.print(
+        f"{len(train)} characters to learn from, {len(valid)} to tune on, {len(test)} to judge by, "
+        f"{len(text.vocabulary)} different; {model.count_params()} weights"
+    )
+    log = fit(model, train, valid, folder, minutes, epochs, rate)
+    best = keras.saving.load_model(folder / "best.keras")
+    facts = {
+        "test_bits_per_character": bits_per_token(best, test),
+        "ngram_test_bits_per_character": ngram.bits_per_token(test),
+        "ngram_order": ORDER,
+        "train_seconds": log.seconds(),
+        "epochs": len(log.rows),
+        "cell": cell,
+        "units": units,
+        "weights": model.count_params(),
+        "seed": seed,
+    }
+    console.print(
+        f"test: {cell} {facts['test_bits_per_character']:.3f} bits per character, "
+        f"{ORDER}-gram {facts['ngram_test_bits_per_character']:.3f}, after "
+        f"{facts['train_seconds']:.0f} s of training"
+    )
+    written = best.generate(prompt, 400, temperature=0.6, stop_token=END, seed=seed)
+    console.print(prompt + written, markup=False, highlight=False)
+    if out is not None:
+        replace_file(out, json.dumps({**facts, "sample": prompt + written}, indent=2).encode())
+
+
+def use_one_thread() -> None:
+    """Matrices this small are multiplied faster by one thread than by two (TensorFlow, CPU)."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+
+
+def fit(
+    model: LanguageModel,
+    train: np.ndarray,
+    valid: np.ndarray,
+    folder: Path,
+    minutes: float,
+    epochs: int,
+    rate: float,
+) -> Log:
+    """Truncated backpropagation over parallel streams of the text; the best is in the folder."""
+    twin = carry_state(model, STREAMS)
+    twin.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0), NEXT_TOKEN_LOSS)
+    data = text_streams(train, STREAMS, STEPS)
+    run = start_or_resume(twin, folder, keep=model)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("training", total=1.0)
+        anneal = Anneal(
+            rate, epochs * len(data), minutes, run.log, lambda d: progress.update(task, completed=d)
+        )
+        twin.fit(
+            data,
+            validation_data=text_streams(valid, STREAMS, STEPS),
+            epochs=epochs,
+            initial_epoch=run.initial_epoch,
+            callbacks=[*run.callbacks, anneal],
+            verbose=0,
+        )
+    return run.log
+
+
+if __name__ == "__main__":
+    typer.run(main)

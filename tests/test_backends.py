@@ -1,0 +1,58 @@
+"""The contract on the other backends of Keras, each in a process of its own.
+
+A subset, to keep the time down: on each backend the rows in `SUBSET` alone, and of the tests those
+on what a layer computes (steps, values, masks, states, gradients, dropout, precision), not those on
+its options, configuration and files. `KERAS_BACKEND=jax pytest tests/test_layers.py` runs all rows.
+"""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from registry import EVERY_ROW
+
+TESTS = Path(__file__).parent
+EVERYTHING = "PeepholeLSTM-peephole_full-output_peephole_previous-coupled_gates-projection_units_3-layer_norm"
+SUBSET = {
+    "jax": ["LSTM", EVERYTHING, "GRU", "GRU-reset_after-update_gate_state"],
+    "torch": [
+        "LSTM",
+        "LSTM-no_use_bias",
+        "LSTM-coupled_gates-projection_units_3-layer_norm",
+        "PeepholeLSTM",
+        EVERYTHING,
+        "GRU",
+        "GRU-reset_after",
+        "GRU-reset_after-update_gate_state",
+    ],
+}
+COMPUTED = {
+    "test_steps.py": "equals_oracle or float32",
+    "test_layers.py": "test",
+    "test_layer_options.py": "gradient or dropout or mixed",
+}
+LEAST_PER_ROW = 25
+
+
+@pytest.mark.parametrize("backend", list(SUBSET))
+def test_contract_holds_on(backend):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed: the contract was NOT checked on it")
+    assert {str(row) for row in EVERY_ROW} >= set(SUBSET[backend])
+    rows = " ".join(SUBSET[backend])
+    wanted = " or ".join(f"({name} and ({tests}))" for name, tests in COMPUTED.items())
+    files = [str(TESTS / name) for name in COMPUTED]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", wanted, *files],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "KERAS_BACKEND": backend, "KGATED_TEST_ROWS": rows},
+        cwd=TESTS.parent,
+    )
+    assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
+    passed = int(re.findall(r"(\d+) passed", run.stdout)[-1])
+    assert passed >= LEAST_PER_ROW * len(SUBSET[backend]), run.stdout[-1000:]

@@ -1,0 +1,161 @@
+"""The demo from data to page, on one cell and made-up speech, and the ways it must fail."""
+
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from kgated_edge import EdgeModel
+from rich.console import Console
+
+import kgated
+from kgated import compare
+from kgated.baseline import linear_baseline, vectors
+from kgated.data import DataSet, load_npz, pad
+from kgated.device import Limits, run_check
+from kgated.training import Plan
+
+
+def speech(rng, count):
+    """Sequences of 3 to 6 frames around a place of their class."""
+    y = np.arange(count) % 3
+    frames = [rng.normal(label, 0.4, (rng.integers(3, 7), 4)) for label in y]
+    return pad([f.astype(np.float32) for f in frames], y)
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    return DataSet("made up", speech(rng, 45), speech(rng, 30), ("a", "b", "c"), 0.01)
+
+
+@pytest.fixture(scope="module")
+def made(data, tmp_path_factory):
+    """(folder, results, what was printed) of one run."""
+    folder, screen = tmp_path_factory.mktemp("demo") / "new" / "folder", io.StringIO()
+    console = Console(file=screen, width=140)
+    results = compare.demo(
+        folder, seed=1, cells=["GRU"], plan=Plan(epochs=3), data=data, console=console
+    )
+    return folder, results, screen.getvalue()
+
+
+def test_the_demo_leaves_what_it_promises(made):
+    folder, results, printed = made
+    assert {path.name for path in folder.iterdir()} == {
+        "GRU.keras",
+        "GRU.stream-none.tflite",
+        "GRU.stream-dynamic.tflite",
+        "report.html",
+        "results.json",
+        "test.npz",
+    }
+    written = json.loads((folder / "results.json").read_text())
+    assert written["rows"][0]["device_accuracy"] == results.rows[0].device_accuracy
+    assert "GRU" in printed
+    assert f"{results.rows[1].file_bytes / 1024:.1f}" in printed
+    assert "linear baseline" in printed
+
+
+def test_keras_masked_and_the_device_agree(made, data):
+    folder, results, _ = made
+    plain, dynamic = results.rows
+    assert (plain.quantize, dynamic.quantize) == ("none", "dynamic")
+    assert plain.max_abs_difference <= 1e-5
+    assert plain.differing_decisions == 0
+    assert plain.device_accuracy == plain.keras_accuracy
+    assert 1e-5 < dynamic.max_abs_difference < 0.1
+    # What the rows say, once more from the file and the plain frames.
+    edge = EdgeModel(folder / plain.file_name)
+    right = 0
+    for x, n, y in zip(data.test.x, data.test.lengths, data.test.y, strict=True):
+        edge.reset()
+        right += edge.run(x[:n])[-1].argmax() == y
+    assert plain.device_accuracy == pytest.approx(right / 30)
+
+
+def test_figures_are_those_of_the_runner_alone(made, data):
+    _, results, _ = made
+    for row in results.rows:
+        assert sum(row.latency.counts) == data.test.lengths.sum()
+        assert 0.0 < row.latency.us_p50 <= row.latency.us_p99 <= row.latency.us_max
+        assert 10.0 < row.peak_memory_mib < 300.0  # this process, which has TensorFlow, holds more
+    assert results.rows[0].file_bytes > results.rows[1].file_bytes
+    # z|r|h: frames and state to gates, a bias each; and the classes.
+    assert results.rows[0].parameters == 3 * 64 * (4 + 64 + 1) + 3 * (64 + 1)
+
+
+def test_the_saved_model_is_the_one_converted(made, data):
+    import keras
+
+    folder, results, _ = made
+    model = keras.saving.load_model(folder / "GRU.keras")
+    outputs = np.asarray(model(data.test.x))
+    file = compare.final_outputs(folder / results.rows[0].file_name, data.test)
+    assert compare.compared(outputs, file)[0] < 1e-5
+    test = load_npz(folder / "test.npz")
+    assert (test.x == data.test.x).all()
+
+
+def test_a_difference_is_found():
+    outputs = np.array([[0.6, 0.4], [0.3, 0.7]])
+    assert compare.compared(outputs, outputs) == (0.0, 0)
+    assert compare.compared(outputs, outputs[:, ::-1]) == (pytest.approx(0.4), 2)
+
+
+def test_a_missed_limit_and_a_broken_file_are_not_passed_over(made, tmp_path):
+    folder, results, _ = made
+    path, data = folder / results.rows[0].file_name, folder / "test.npz"
+    strict = run_check(path, data, Limits(deadline_ms=1e-6, max_misses=0, min_accuracy=0.0))
+    assert strict.deadline_misses == sum(strict.latency.counts)
+    assert len(strict.failures) == 1
+    (tmp_path / "broken.tflite").write_bytes(b"nothing")
+    with pytest.raises(RuntimeError, match=r"the check did not run: .*broken\.tflite"):
+        run_check(tmp_path / "broken.tflite", data, Limits(10.0, 0, 0.0))
+
+
+def test_a_folder_that_can_t_be_written_is_said_before_the_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(compare, "japanese_vowels", lambda: pytest.fail("it began"))
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match=r"can't make the folder .*file.*name another") as caught:
+        compare.demo(tmp_path / "file" / "inside")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_package_is_said_before_the_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(compare, "japanese_vowels", lambda: pytest.fail("it began"))
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(ImportError, match=r'jinja2 .*pip install "kgated\[demo\]"'):
+        compare.demo(tmp_path)
+
+
+def test_the_cells_are_ours():
+    ours = [kgated.LSTM, kgated.PeepholeLSTM, kgated.GRU]
+    assert {cell.__name__: cell for cell in ours} == compare.CELLS
+
+
+def test_the_baseline_learns_the_classes_and_no_more(data):
+    found = linear_baseline(data.train, data.test)
+    assert found.test_accuracy > 0.9
+    assert "logistic regression on" in found.description
+    rng = np.random.default_rng(3)
+    shuffled = pad(list(data.train.x), rng.permutation(data.train.y))
+    assert linear_baseline(shuffled, data.test).fold_accuracy < 0.7
+
+
+def test_vectors_do_not_see_the_padding(data):
+    spoilt = pad(list(data.train.x), data.train.y)
+    spoilt = type(spoilt)(spoilt.x.copy(), data.train.lengths, spoilt.y)
+    spoilt.x[np.arange(spoilt.x.shape[1]) >= spoilt.lengths[:, None]] = 50.0
+    for frames in (None, 4):
+        plain = vectors(data.train, frames, 8)
+        np.testing.assert_array_equal(vectors(spoilt, frames, 8), plain)
+        assert plain.shape == (45, 4 * (frames or 8))
+
+
+def test_importing_the_comparison_asks_for_no_extra():
+    code = "import sys, kgated.compare; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert not set(run.stdout.split()) & {"jinja2", "sklearn", "sktime"}

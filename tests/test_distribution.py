@@ -1,0 +1,79 @@
+"""One training on two devices gives the loss curve of one; each engine in its own process."""
+
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from kgated.distribution import data_parallel
+
+# Prints what there is, and the losses of each epoch on one device and on two.
+TRAINING = """
+import json
+import keras
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import numpy as np
+import kgated
+from kgated.distribution import available, data_parallel
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=(32, 6, 3)).astype("float32")
+y = (x.sum(axis=(1, 2)) > 0).astype("int32")
+
+def training(names):
+    keras.utils.set_random_seed(0)
+    with data_parallel(names) as devices:
+        model = keras.Sequential([
+            keras.Input((None, 3)), kgated.PeepholeLSTM(8), keras.layers.Dense(2)
+        ])
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        optimizer = keras.optimizers.SGD(1.0, global_clipnorm=0.1)  # below the gradient's norm
+        model.compile(optimizer, loss)
+        held_out = (x[:16], y[:16])
+        found = model.fit(x, y, batch_size=8, epochs=6, shuffle=False, validation_data=held_out,
+                          verbose=0)
+    return {"devices": devices, **found.history}
+
+try:
+    data_parallel(["cpu:7"]).__enter__()
+except ValueError as error:
+    refused = str(error)
+one, two = training(["cpu:0"]), training(None)
+print(json.dumps({"found": available(), "one": one, "two": two, "refused": refused}))
+"""
+
+
+@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+def test_two_devices_give_the_loss_curve_of_one(backend):
+    pytest.importorskip(backend)
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    command = [sys.executable, "-c", TRAINING]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-2000:]
+    said = json.loads(run.stdout.splitlines()[-1])
+    one, two = said["one"], said["two"]
+    assert said["found"] == ["cpu:0", "cpu:1"]
+    assert (one["devices"], two["devices"]) == (1, 2)
+    assert said["refused"].startswith("`devices` must be among ['cpu:0', 'cpu:1']. Received")
+    assert len(one["loss"]) == 6
+    for name in ("loss", "val_loss"):
+        np.testing.assert_allclose(two[name], one[name], rtol=0, atol=1e-4)
+    assert one["loss"][0] - one["loss"][-1] > 0.01  # a curve, and no constant
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="the PyTorch backend alone")
+def test_other_backends_say_what_to_do():
+    with pytest.raises(ValueError, match="set KERAS_BACKEND"), data_parallel():
+        pass

@@ -1,0 +1,374 @@
+"""Gates and states over time, gradient flow, and their plots."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import reference
+from registry import ROWS, Row, inputs, randomized, values, weights_of
+
+import kgated
+from kgated import inspection
+
+SEQUENCES = {"return_sequences": True}
+SIGMA = {"recurrent_activation": "sigmoid", "activation": "tanh"}
+
+
+def before(sequence):
+    """The state before each step, (N, T, U), from the states after."""
+    return np.concatenate([np.zeros_like(sequence[:, :1]), sequence[:, :-1]], axis=1)
+
+
+def steps(x):
+    return np.ndindex(*x.shape[:2])
+
+
+def close(a, b, tolerance=2e-6):
+    a, b = np.asarray(a), np.asarray(b)
+    return a.shape == b.shape and np.abs(a - b).max() < tolerance
+
+
+def lstm_gates(row, x, w, h, c):
+    """The gates that the oracle computes from the states before and after each step."""
+    options = {**SIGMA, **row.options}
+    sigma, tanh = (reference.ACTIVATIONS[options[k]] for k in SIGMA)
+    coupled = options.get("coupled_gates", False)
+    order = "fgo" if coupled else "ifgo"
+    h_before, c_before = before(h), before(c)
+    seen_by_o = c_before if options.get("output_peephole") == "previous" else c
+    gates = {name: np.zeros(c.shape) for name in order}
+    for at in steps(x):
+        for name in order:
+            seen = seen_by_o if name == "o" else c_before
+            a = reference.lstm_gate(name, x[at], h_before[at], seen[at], w, order)
+            gates[name][at] = tanh(a) if name == "g" else sigma(a)
+    return {"i": 1.0 - gates["f"], **gates} if coupled else gates
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.layer is not kgated.GRU], ids=str)
+def test_an_lstms_gates_and_states_are_those_of_the_oracle(row, rng):
+    layer = row.build(rng, **SEQUENCES)
+    x, w = inputs(rng), reference.exact(weights_of(layer))
+    trace = inspection.gate_activations(layer, x)[layer.name]
+    assert list(trace) == ["i", "f", "g", "o", "h", "c"]
+    outputs, (_, c_last) = row.oracle(x, w)
+    assert close(trace["h"], outputs)
+    assert close(trace["c"][:, -1], c_last)
+    for name, expected in lstm_gates(row, x, w, trace["h"], trace["c"]).items():
+        assert close(trace[name], expected), name
+    assert close(trace["c"], trace["f"] * before(trace["c"]) + trace["i"] * trace["g"])
+    assert not close(trace["f"], trace["o"], 1e-2)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.layer is kgated.GRU], ids=str)
+def test_a_grus_gates_and_states_are_those_of_the_oracle(row, rng):
+    layer = row.build(rng, **SEQUENCES)
+    x, w = inputs(rng), reference.exact(weights_of(layer))
+    trace = inspection.gate_activations(layer, x)[layer.name]
+    assert list(trace) == ["z", "r", "g", "h"]
+    assert close(trace["h"], row.oracle(x, w)[0])
+    h = before(trace["h"])
+    sigma = reference.ACTIVATIONS[{**SIGMA, **row.options}["recurrent_activation"]]
+    bias = np.atleast_2d(w.get("bias", np.zeros(w["kernel"].shape[1]))).sum(axis=0)
+    a = reference.by_gate(x @ w["kernel"] + h @ w["recurrent_kernel"] + bias, "zrh")
+    assert close(trace["z"], sigma(a["z"]))
+    assert close(trace["r"], sigma(a["r"]))
+    share = trace["z"] if layer.update_gate == "candidate" else 1.0 - trace["z"]
+    assert close(trace["h"], (1.0 - share) * h + share * trace["g"])
+
+
+@pytest.mark.parametrize("stock", ["LSTM", "GRU", "SimpleRNN"])
+def test_keras_own_layers_are_traced_through_our_cells(stock, rng):
+    layer = getattr(keras.layers, stock)(4, **SEQUENCES)
+    x = inputs(rng)
+    expected = values(layer(x))
+    randomized(layer, rng)
+    trace = inspection.gate_activations(layer, x)[layer.name]
+    assert close(trace["h"], values(layer(x)))
+    assert not close(trace["h"], expected, 1e-2)
+    if stock != "SimpleRNN":
+        twin = getattr(kgated, stock).from_keras(layer)
+        for name, value in inspection.gate_activations(twin, x)[twin.name].items():
+            np.testing.assert_array_equal(trace[name], value)
+
+
+def mixture():
+    """A functional model: our layers and Keras's, a mask, both directions, a layer called twice."""
+    tokens = keras.Input((6,), dtype="int32")
+    x = keras.layers.Embedding(9, 3, mask_zero=True)(tokens)
+    x = keras.layers.Bidirectional(kgated.LSTM(4, name="lstm", **SEQUENCES))(x)
+    shared = kgated.GRU(8, name="shared", **SEQUENCES)
+    x = shared(shared(x))
+    x = keras.layers.RNN(kgated.PeepholeLSTMCell(4), name="rnn", **SEQUENCES)(x)
+    return keras.Model(tokens, keras.layers.Dense(2)(keras.layers.GRU(5, name="last")(x)))
+
+
+def test_every_layer_of_a_model_is_there_and_the_model_is_left_as_it_was(rng):
+    model = mixture()
+    tokens = np.array([[1, 2, 3, 4, 5, 6], [7, 8, 0, 0, 0, 0]], np.int32)
+    expected, weights = values(model(tokens)), model.get_weights()
+    traces = inspection.gate_activations(model, tokens)
+    assert list(traces) == ["forward_lstm", "backward_lstm", "shared", "shared#2", "rnn", "last"]
+    np.testing.assert_array_equal(values(model(tokens)), expected)
+    for old, new in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    for name, trace in traces.items():
+        for value in trace.values():
+            assert np.isnan(value[1, 2:]).all(), name
+            assert not np.isnan(value[0]).any(), name
+            assert not np.isnan(value[1, :2]).any(), name
+    # What the last layer leaves is what the head sees.
+    head = model.layers[-1]
+    last = np.stack([traces["last"]["h"][0, -1], traces["last"]["h"][1, 1]])
+    assert close(values(head(last)), expected)
+
+
+def test_time_is_that_of_the_input_in_a_backward_layer_too(rng):
+    layer = kgated.GRU(4, go_backwards=True, **SEQUENCES)
+    x = inputs(rng)
+    trace = inspection.gate_activations(layer, x)[layer.name]
+    assert close(trace["h"][:, ::-1], values(layer(x)))
+
+
+def test_initial_and_carried_states_count(rng):
+    layer = kgated.LSTM(4, stateful=True, **SEQUENCES)
+    x = inputs(rng)
+    first, second = values(layer(x)), values(layer(x))
+    carried = [state.numpy() for state in layer.states]
+    third = inspection.gate_activations(layer, x)[layer.name]["h"]
+    for state, old in zip(layer.states, carried, strict=True):
+        np.testing.assert_array_equal(state.numpy(), old)
+    assert close(third, values(layer(x)))
+    assert not close(first, second)
+    assert not close(second, third, 1e-7)
+
+
+def test_functions_that_keras_cannot_restore_do_not_hinder(rng):
+    def half(a):
+        return 0.5 * a
+
+    def ones(shape, dtype=None):
+        return keras.ops.ones(shape, dtype)
+
+    layer = kgated.GRU(4, activation=half, kernel_initializer=ones, **SEQUENCES)
+    x = inputs(rng)
+    expected = values(layer(x))
+    assert close(inspection.gate_activations(layer, x)[layer.name]["h"], expected)
+
+
+def test_bfloat16_layers_are_traced(rng):
+    layer = kgated.PeepholeLSTM(4, dtype="mixed_bfloat16", **SEQUENCES)
+    x = inputs(rng)
+    expected = values(layer(x)).astype(np.float32)
+    trace = inspection.gate_activations(layer, x)[layer.name]
+    np.testing.assert_array_equal(trace["h"].astype(np.float32), expected)
+
+
+@pytest.mark.parametrize("function", ["gate_activations", "gradient_flow"])
+def test_models_that_cannot_be_inspected_are_refused(function, rng):
+    run = getattr(inspection, function)
+    more = [np.zeros((2, 1), np.float32), "mse"] if function == "gradient_flow" else []
+    with pytest.raises(ValueError, match="must have a recurrent layer"):
+        run(keras.Sequential([keras.Input((4, 3)), keras.layers.Dense(1)]), inputs(rng), *more)
+    stack = keras.layers.RNN([kgated.GRUCell(4), kgated.GRUCell(4)])
+    with pytest.raises(TypeError, match="StackedRNNCells"):
+        run(stack, inputs(rng), *more)
+    assert "inner_loop" not in vars(stack)
+
+
+def moved_loss(row, w, x, y, push):
+    """Loss of `dense(h at the last step)` against y, with `push` added to the states over time.
+
+    What is added to c' at a step counts for the h' of that step too.
+    """
+    state = [np.zeros_like(one[:, 0]) for one in push.values()]
+    for t in range(x.shape[1]):
+        old = state
+        _, state = row.oracle(x[:, t : t + 1], w, state=old)
+        if "c" in push:
+            state = [output(row, x[:, t], old, state[1], push["c"][:, t], w), state[1]]
+        state = [now + one[:, t] for now, one in zip(state, push.values(), strict=True)]
+    return np.mean(np.square(state[0] @ w["dense"] - y))
+
+
+def output(row, x, old, c, push, w):
+    """h' of an LSTM's step from the states before it, the new c' and what is added to c'."""
+    order = "fgo" if row.options.get("coupled_gates") else "ifgo"
+    seen = old[1] if row.options.get("output_peephole") == "previous" else c + push
+    a = [reference.lstm_gate("o", *of, w, order) for of in zip(x, old[0], seen, strict=True)]
+    h = reference.sigmoid(np.array(a)) * np.tanh(c + push)
+    return h @ w["projection_kernel"] if "projection_kernel" in w else h
+
+
+FLOWS = [
+    Row(kgated.LSTM),
+    Row(kgated.LSTM, {"projection_units": 3, "coupled_gates": True}),
+    Row(kgated.PeepholeLSTM),
+    Row(kgated.PeepholeLSTM, {"peephole": "full", "output_peephole": "previous"}),
+    Row(kgated.PeepholeLSTM, {"layer_norm": True}),
+    Row(kgated.GRU),
+    Row(kgated.GRU, {"reset_after": True, "update_gate": "state"}),
+]
+
+
+@pytest.mark.parametrize("row", FLOWS, ids=str)
+def test_gradient_flow_is_that_of_finite_differences(row, rng):
+    layer, head = row.build(rng), keras.layers.Dense(2, use_bias=False)
+    model = keras.Sequential([keras.Input((4, 3)), layer, head])
+    x, y = inputs(rng), rng.normal(size=(2, 2)).astype(np.float32)
+    flow = inspection.gradient_flow(model, x, y, "mse")[layer.name]
+    assert list(flow) == (["h"] if row.layer is kgated.GRU else ["h", "c"])
+    w = {**reference.exact(weights_of(layer)), "dense": values(head.kernel).astype(np.float64)}
+    sizes = dict(zip(flow, np.atleast_1d(layer.cell.state_size), strict=True))
+    push = {name: np.zeros((2, 4, size)) for name, size in sizes.items()}
+    expected = reference.gradient(lambda moved: moved_loss(row, w, x, y, moved), push, list(push))
+    for name, gradient in expected.items():
+        norms = np.sqrt(np.square(gradient).sum(axis=(0, 2)))
+        assert norms.min() > 1e-4
+        np.testing.assert_allclose(flow[name], norms, rtol=1e-3)
+
+
+def test_the_gradient_of_a_simple_rnn_falls_by_its_weight(rng):
+    model = keras.Sequential(
+        [keras.Input((5, 1)), keras.layers.SimpleRNN(1, activation="linear", name="rnn")]
+    )
+    model.layers[0].set_weights([np.ones((1, 1)), np.array([[0.5]]), np.zeros(1)])
+    x, y = np.zeros((1, 5, 1), np.float32), np.ones((1, 1), np.float32)
+    flow = inspection.gradient_flow(model, x, y, "mse")["rnn"]["h"]
+    np.testing.assert_allclose(flow, 2.0 * 0.5 ** np.arange(5)[::-1], rtol=1e-6)
+
+
+def test_masked_steps_pass_the_gradient_on(rng):
+    model = keras.Sequential(
+        [keras.Input((5, 3)), keras.layers.Masking(), kgated.LSTM(4, name="rnn")]
+    )
+    x, y = inputs(rng, time=5), rng.normal(size=(2, 4)).astype(np.float32)
+    x[:, 3:] = 0.0
+    flow = inspection.gradient_flow(model, x, y, "mse")["rnn"]
+    short = keras.Sequential([keras.Input((3, 3)), model.layers[-1]])
+    shorter = inspection.gradient_flow(short, x[:, :3], y, "mse")["rnn"]
+    np.testing.assert_allclose(flow["h"][:3], shorter["h"], rtol=1e-5)
+    assert not flow["h"][3:].any()
+
+
+def test_the_compiled_loss_is_used_and_one_is_needed(rng):
+    model = mixture()
+    tokens, y = rng.integers(1, 9, (2, 6)).astype(np.int32), np.zeros((2, 2), np.float32)
+    with pytest.raises(ValueError, match="`loss` must be given"):
+        inspection.gradient_flow(model, tokens, y)
+    given = inspection.gradient_flow(model, tokens, y, "mae")
+    model.compile(loss="mae")
+    for name, flow in inspection.gradient_flow(model, tokens, y).items():
+        for state, norms in flow.items():
+            assert norms.any()
+            np.testing.assert_allclose(norms, given[name][state], rtol=1e-5)
+
+
+def computed():
+    """A fixed model's flow and trace on whichever backend is set, flat, for another process."""
+    layers = [
+        kgated.LSTM(4, name="lstm", **SEQUENCES),
+        kgated.GRU(4, name="gru", **SEQUENCES),
+        keras.layers.SimpleRNN(4, name="simple"),
+    ]
+    model = keras.Sequential([keras.Input((5, 3)), *layers])
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.normal(0.0, 0.4, w.shape) for w in model.get_weights()])
+    x, y = inputs(rng, time=5), rng.normal(size=(2, 4)).astype(np.float32)
+    found = {
+        "flow": inspection.gradient_flow(model, x, y, "mse"),
+        "trace": inspection.gate_activations(model, x),
+    }
+    return {
+        f"{kind} {layer} {name}": value.ravel().tolist()
+        for kind, layers in found.items()
+        for layer, of in layers.items()
+        for name, value in of.items()
+    }
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_other_backends_agree_with_this_one(backend):
+    pytest.importorskip(backend, reason=f"{backend} is not installed: this backend is not tested")
+    code = "import json, keras, test_inspection as t; print(keras.backend.backend()); "
+    run = subprocess.run(
+        [sys.executable, "-c", code + "print(json.dumps(t.computed()))"],
+        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(Path(__file__).parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    used, found = run.stdout.splitlines()[-2:]
+    assert used == backend
+    found, expected = json.loads(found), computed()
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_a_backend_without_gradients_is_refused(monkeypatch, rng):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "numpy")
+    with pytest.raises(ValueError, match="Received: 'numpy'"):
+        inspection.gradient_flow(kgated.GRU(4), inputs(rng), None)
+
+
+@pytest.fixture
+def cells(rng):
+    """One small model per cell, as the plots overlay them."""
+    x, y = inputs(rng, time=8), rng.normal(size=(2, 4)).astype(np.float32)
+    layers = {
+        "LSTM": kgated.LSTM,
+        "PeepholeLSTM": kgated.PeepholeLSTM,
+        "GRU": kgated.GRU,
+        "SimpleRNN": keras.layers.SimpleRNN,
+    }
+    models = {
+        name: keras.Sequential([keras.Input((8, 3)), layer(4, name="rnn")])
+        for name, layer in layers.items()
+    }
+    traces = {k: inspection.gate_activations(m, x)["rnn"] for k, m in models.items()}
+    flows = {k: inspection.gradient_flow(m, x, y, "mse")["rnn"] for k, m in models.items()}
+    return traces, flows
+
+
+def test_plots_overlay_the_cells(cells, tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: no plots to test")
+    traces, flows = cells
+    gates, flow = inspection.plot_gates(traces), inspection.plot_gradient_flow(flows)
+    of = {axes.get_ylabel(): axes for axes in gates.axes}
+    assert list(of) == ["i", "f", "o", "z", "r", "g", "c", "h"]
+    assert [line.get_label() for line in of["h"].lines] == list(traces)
+    assert [line.get_label() for line in of["z"].lines] == ["GRU"]
+    np.testing.assert_allclose(
+        of["f"].lines[0].get_ydata(), np.median(traces["LSTM"]["f"][0], axis=-1)
+    )
+    hidden, cell = flow.axes
+    assert [line.get_label() for line in hidden.lines] == list(flows)
+    assert [line.get_label() for line in cell.lines] == ["LSTM", "PeepholeLSTM"]
+    np.testing.assert_array_equal(hidden.lines[2].get_ydata(), flows["GRU"]["h"])
+    assert len({line.get_color() for line in hidden.lines}) == 4
+    assert [text.get_text() for text in gates.legends[0].get_texts()] == list(traces)
+    again = inspection.plot_gradient_flow(
+        {"GRU": flows["GRU"]}, [hidden], {"GRU": {"color": "black", "linewidth": 3}}
+    )
+    assert again is flow
+    assert (hidden.lines[-1].get_color(), hidden.lines[-1].get_linewidth()) == ("black", 3)
+    for n, figure in enumerate((gates, flow)):
+        figure.savefig(tmp_path / f"{n}.png")
+        assert (tmp_path / f"{n}.png").stat().st_size > 10_000
+
+
+def test_plots_say_which_extra_they_need(cells, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    for draw, data in zip(
+        (inspection.plot_gates, inspection.plot_gradient_flow), cells, strict=True
+    ):
+        with pytest.raises(ImportError, match=r"pip install .kgated\[demo\]"):
+            draw(data)

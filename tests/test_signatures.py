@@ -1,0 +1,70 @@
+"""Our constructors are Keras's: names, order and defaults, but for the differences listed here."""
+
+import inspect
+
+import keras
+import pytest
+
+import kgated
+
+LSTM_VARIANTS = {"coupled_gates": False, "projection_units": None, "layer_norm": False}
+PEEPHOLES = {
+    "peephole": "diagonal",
+    "output_peephole": "current",
+    "peephole_initializer": "zeros",
+    "peephole_regularizer": None,
+    "peephole_constraint": None,
+}
+GRU_VARIANTS = {"update_gate": "candidate"}
+
+# (ours, Keras's, arguments that ours lacks, defaults that differ, arguments that ours adds)
+LAYERS = [
+    (kgated.LSTM, keras.layers.LSTM, {"use_cudnn"}, {}, LSTM_VARIANTS),
+    (kgated.PeepholeLSTM, keras.layers.LSTM, {"use_cudnn"}, {}, LSTM_VARIANTS | PEEPHOLES),
+    (kgated.GRU, keras.layers.GRU, {"use_cudnn"}, {"reset_after": False}, GRU_VARIANTS),
+]
+# Cells pass Keras's own arguments on to Keras's own cell, so that only what they add is theirs.
+CELLS = [
+    (kgated.LSTMCell, keras.layers.LSTMCell, {}, LSTM_VARIANTS),
+    (kgated.PeepholeLSTMCell, keras.layers.LSTMCell, {}, LSTM_VARIANTS | PEEPHOLES),
+    (kgated.GRUCell, keras.layers.GRUCell, {"reset_after": False}, GRU_VARIANTS),
+]
+
+
+def arguments(constructor):
+    found = inspect.signature(constructor).parameters.values()
+    return {p.name: p.default for p in found if p.kind is p.POSITIONAL_OR_KEYWORD}
+
+
+@pytest.mark.parametrize(("ours", "theirs", "lacking", "changed", "added"), LAYERS)
+def test_layer_signature(ours, theirs, lacking, changed, added):
+    expected = {k: v for k, v in arguments(theirs).items() if k not in lacking}
+    # Keras puts `reset_after` last of all; so do we, before what we add.
+    assert list(arguments(ours).items()) == list({**expected, **changed, **added}.items())
+    assert lacking <= set(arguments(theirs))
+
+
+@pytest.mark.parametrize(("ours", "theirs", "changed", "added"), CELLS)
+def test_cell_options(ours, theirs, changed, added):
+    keywords = {}
+    for base in ours.__mro__[: ours.__mro__.index(theirs)]:
+        if "__init__" in vars(base):
+            found = inspect.signature(base.__init__).parameters.values()
+            keywords |= {p.name: p.default for p in found if p.kind is p.KEYWORD_ONLY}
+    assert keywords == {**changed, **added}
+    config, expected = ours(4, name="cell").get_config(), theirs(4, name="cell").get_config()
+    assert {k: v for k, v in config.items() if k not in added} == {**expected, **changed}
+    assert set(config) - set(expected) == set(added)
+
+
+@pytest.mark.parametrize("ours", [row[0] for row in LAYERS])
+def test_every_argument_may_be_given_by_position(ours):
+    values = list(arguments(ours).values())[1:]
+    by_position = ours(4, *values)
+    assert {**by_position.get_config(), "name": ""} == {**ours(4).get_config(), "name": ""}
+
+
+def test_call_arguments_are_those_of_keras():
+    for ours, theirs, *_ in LAYERS:
+        expected = inspect.signature(theirs.call).parameters
+        assert list(inspect.signature(ours.call).parameters) == list(expected)
