@@ -27,7 +27,7 @@ class Disturbance:
     """
 
     stretch: float = 0.3
-    noise: float = 0.3
+    noise: float = 0.6
     mix: float = 0.4
 
     def __post_init__(self) -> None:

@@ -94,7 +94,9 @@ def demo(
     setting = setting_of(data, seed)
     save_npz(folder / "test.npz", data.test)
     baseline = linear_baseline(data.train, data.test, seed=seed)
-    console.print(f"linear baseline: {percent(baseline.test_accuracy)}%, {baseline.description}")
+    console.print(
+        f"baseline: {percent(baseline.test_accuracy)}%, {baseline.description}", soft_wrap=True
+    )
     plan = replace(plan or Plan(), seed=seed)
     trained = [train_cell(cell, data, plan, console) for cell in cells]
     for one in trained:
@@ -229,14 +231,14 @@ def publish(results: Results, folder: Path, console: Console) -> None:
     replace_file(folder / "report.html", render(results).encode())
     console.print(table(results))
     for failure in results.failures:
-        console.print(f"[red]FAIL[/] {failure}")
-    console.print(f"{folder / 'report.html'}, after {results.total_s:.0f} s")
+        console.print(f"FAIL {failure}", style="red", soft_wrap=True)
+    console.print(f"{folder / 'report.html'}, after {results.total_s:.0f} s", soft_wrap=True)
 
 
 def table(results: Results) -> Table:
     """The results for a terminal: what stands in the page's table."""
     rows = table_text(results)
-    shown = Table(caption=f"linear baseline: {percent(results.baseline.test_accuracy)}%")
+    shown = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for name in rows[0]:
         shown.add_column(name, justify="left" if name in ("cell", "quantize") else "right")
     for row in rows:

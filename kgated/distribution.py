@@ -16,8 +16,8 @@ def data_parallel(devices: Sequence[str] | None = None) -> Iterator[int]:
     """Split every batch over devices; build, compile and fit the model in the `with` block.
 
     Each device holds all weights and takes batch/devices rows; the gradients are averaged, so the
-    loss curve is that of one device with the whole batch, up to rounding. Dropout draws other
-    masks on each device.
+    loss curve is that of one device with the whole batch, up to rounding. An optimizer that clips
+    has to go through `clip_after_sum`. Dropout draws other masks on each device.
 
     Args:
         devices: names as `keras.distribution.list_devices()` gives them, such as "cpu:0" or
@@ -33,7 +33,8 @@ def data_parallel(devices: Sequence[str] | None = None) -> Iterator[int]:
     Example:
         >>> with data_parallel() as devices:
         ...     model = build()
-        ...     model.compile("adam", "sparse_categorical_crossentropy")
+        ...     optimizer = clip_after_sum(keras.optimizers.Adam(global_clipnorm=1.0))
+        ...     model.compile(optimizer, "sparse_categorical_crossentropy")
         ...     model.fit(x, y, batch_size=32 * devices)
     """
     backend = keras.backend.backend()
@@ -49,6 +50,37 @@ def data_parallel(devices: Sequence[str] | None = None) -> Iterator[int]:
         raise ValueError(f"`devices` must be among {found}. Received: {devices!r}")
     with _jax(chosen) if backend == "jax" else _tensorflow(chosen):
         yield len(chosen)
+
+
+def clip_after_sum(optimizer: keras.Optimizer) -> keras.Optimizer:
+    """Make an optimizer clip the gradient of the whole batch, and not each device's share of it.
+
+    Under `tf.distribute` Keras's optimizers clip before they sum over the devices, so that several
+    devices learn something else than one. On one device, and on JAX, nothing changes.
+
+    Args:
+        optimizer: with `clipnorm`, `clipvalue` or `global_clipnorm`; changed.
+
+    Returns:
+        The optimizer.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return optimizer
+    import tensorflow as tf
+
+    clip = optimizer._clip_gradients
+
+    def sum_and_clip(gradients: list[Any]) -> list[Any]:
+        context = tf.distribute.get_replica_context()
+        count = context.num_replicas_in_sync if context else 1
+        if count == 1:
+            return clip(gradients)
+        # The optimizer sums over the devices after this: each hands in its part of the sum.
+        total = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        return [gradient / count for gradient in clip(total)]
+
+    optimizer._clip_gradients = sum_and_clip
+    return optimizer
 
 
 def available() -> list[str]:

@@ -93,14 +93,12 @@ class GatedRNN(keras.layers.RNN):
         Raises:
             TypeError: `layer` is not Keras's own layer of this kind.
         """
-        if not isinstance(layer, cls.keras_class):
+        if type(layer) is not cls.keras_class:
             raise TypeError(
-                f"`layer` must be a keras.layers.{cls.keras_class.__name__}. Received: {layer!r}"
+                f"`layer` must be a keras.layers.{cls.keras_class.__name__} itself, since a "
+                f"subclass may compute something else. Received: {layer!r}"
             )
-        known = cls.cell_options | set(inspect.signature(cls.__init__).parameters)
-        known |= {"name", "trainable", "dtype", "zero_output_for_mask"}
-        config = {k: v for k, v in layer.get_config().items() if k in known}
-        ours = cls(**{**config, **cls.keras_convention})
+        ours = cls(**{**layer.get_config(), **cls.keras_convention})
         if layer.built:
             batch = layer.states[0].shape[0] if layer.stateful else None
             ours.build((batch, None, layer.cell.kernel.shape[0]))

@@ -17,7 +17,7 @@ def sequence_classifier(
     classes: int,
     units: int = 64,
     layers: int = 1,
-    dropout: float = 0.3,
+    dropout: float = 0.5,
     seed: int = 0,
     name: str | None = None,
 ) -> keras.Sequential:

@@ -170,6 +170,23 @@ class Carried(keras.layers.Layer):
         return mask[0] if mask and self.rnn.return_sequences else None
 
 
+class Carrying(keras.Model):
+    """What `carry_state` makes: a model that takes batches in their order alone."""
+
+    def fit(self, *args: Any, shuffle: bool = False, **kwargs: Any) -> Any:
+        """`keras.Model.fit`, whose default would shuffle the chunks, and the states with them.
+
+        Raises:
+            ValueError: `shuffle=True`.
+        """
+        if shuffle:
+            raise ValueError(
+                "`shuffle` must be False: a chunk goes on where the one before ended. For another "
+                "order of whole recordings in each epoch give `Recordings` a `seed`"
+            )
+        return super().fit(*args, shuffle=False, **kwargs)
+
+
 def carry_state(model: keras.Model, streams: int) -> keras.Model:
     """A model on the same weights that keeps its state from batch to batch, for `Recordings`.
 
@@ -211,7 +228,7 @@ def carry_state(model: keras.Model, streams: int) -> keras.Model:
     # What `keras.models.clone_model` does, which can't add an input on the way.
     graph = keras.Model(model.inputs, model.outputs)
     outputs = graph._run_through_graph([x], operation_fn=carried, call_fn=call)
-    return keras.Model({X: x, START: start}, keras.tree.flatten(outputs)[0])
+    return Carrying({X: x, START: start}, keras.tree.flatten(outputs)[0])
 
 
 def _check_carries(model: keras.Model) -> None:

@@ -42,11 +42,11 @@ def _cells(row: Row) -> dict[str, str]:
         "cell": row.cell,
         "quantize": row.quantize,
         "parameters": f"{row.parameters:,}",
-        "file, KiB": f"{row.file_bytes / 1024:.1f}",
-        "Keras, %": percent(row.keras_accuracy),
-        "device, %": percent(row.device_accuracy),
-        "step p50, µs": f"{row.latency.us_p50:.1f}",
-        "step p99, µs": f"{row.latency.us_p99:.1f}",
+        "file KiB": f"{row.file_bytes / 1024:.1f}",
+        "Keras %": percent(row.keras_accuracy),
+        "device %": percent(row.device_accuracy),
+        "p50 µs": f"{row.latency.us_p50:.1f}",
+        "p99 µs": f"{row.latency.us_p99:.1f}",
         "passed": "yes" if row.passed else "NO",
     }
 

@@ -41,14 +41,18 @@ class Peepholes(NamedTuple):
 
 def affine(x: Array, W: Array, h: Array, R: Array, b: Array | None = None) -> Array:
     """`x·W + h·R + b` with x (B, F), W (F, N), h (B, P), R (P, N), b (N,); returns (B, N)."""
-    z = ops.matmul(x, W) + ops.matmul(h, R)
-    return z if b is None else z + b
+    return plus_bias(ops.matmul(x, W), b) + ops.matmul(h, R)
 
 
 def affine_joined(x: Array, W: Array, h: Array, R: Array, b: Array | None = None) -> Array:
     """`[x, h]·[W; R] + b`: the same value as `affine` by one wider product, for inference."""
-    z = ops.matmul(ops.concatenate([x, h], axis=-1), ops.concatenate([W, R], axis=0))
-    return z if b is None else z + b
+    W_and_R = ops.concatenate([W, R], axis=0)
+    return plus_bias(ops.matmul(ops.concatenate([x, h], axis=-1), W_and_R), b)
+
+
+def plus_bias(z: Array, b: Array | None) -> Array:
+    """`z + b`; right after a product, so that TensorFlow does both at once."""
+    return z if b is None else ops.add(z, b)
 
 
 def lstm_gates(z: Array, coupled: bool = False) -> Gates:
@@ -135,9 +139,9 @@ def gru_reset_after_step(
     x (B, F), h and `seen` as for `gru_step`, W (F, 3U), R (U, 3U), b the input's bias and the
     state's, (3U,) each; r scales the state's.
     """
-    from_x, from_h = ops.matmul(x, W), ops.matmul(seen, R)
-    if b is not None:
-        from_x, from_h = from_x + b[0], from_h + b[1]
+    b_x, b_h = (None, None) if b is None else b
+    from_x = plus_bias(ops.matmul(x, W), b_x)
+    from_h = plus_bias(ops.matmul(seen, R), b_h)
     x_z, x_r, x_g = ops.split(from_x, 3, axis=-1)
     h_z, h_r, h_g = ops.split(from_h, 3, axis=-1)
     z = sigmoid(x_z + h_z)

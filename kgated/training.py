@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kgated.batches import Batches, Disturbance
 from kgated.callbacks import StopOnDivergence, start_or_resume
 from kgated.data import is_real, zero_padded
+from kgated.distribution import clip_after_sum
 
 Logs = dict[str, Any] | None
 
@@ -145,7 +146,7 @@ class _Keeper:
 def _compile(model: keras.Model, plan: Plan, steps: int) -> None:
     rate = keras.optimizers.schedules.CosineDecay(plan.learning_rate, steps)
     model.compile(
-        keras.optimizers.Adam(rate, global_clipnorm=plan.clip_norm),
+        clip_after_sum(keras.optimizers.Adam(rate, global_clipnorm=plan.clip_norm)),
         keras.losses.CategoricalCrossentropy(label_smoothing=plan.label_smoothing),
         metrics=["accuracy"],
     )

@@ -166,18 +166,19 @@ def table(results: list[Result]) -> Table:
     steps = results[0].time_steps
     found = Table(
         title=f"adding problem, T = {steps} steps; predicting the mean has MSE {BASELINE:.3f}",
-        caption=f"solved: test MSE below {SOLVED}; gradient: norm of the loss's gradient at the "
-        f"hidden state of step 1, as a part of that at step {steps}",
+        caption=f"solved: training steps until the test MSE is below {SOLVED}; stopped: until it "
+        f"is below {ENOUGH} or no more are allowed; before, after training: what arrives of the "
+        f"loss's gradient at the hidden state of step 1, as a part of that at step {steps}",
     )
-    found.add_column("cell")
-    for heading in ("test MSE", "solved at", "trained", "s", "gradient before", "after"):
+    found.add_column("cell", no_wrap=True)
+    for heading in ("test MSE", "solved", "stopped", "s", "before", "after"):
         found.add_column(heading, justify="right")
     for one in results:
         found.add_row(
             one.cell,
             f"{one.test_mse[-1]:.4f}",
-            "no" if one.steps_to_solve is None else f"step {one.steps_to_solve}",
-            f"{one.training_steps} steps",
+            "no" if one.steps_to_solve is None else str(one.steps_to_solve),
+            str(one.training_steps),
             f"{one.seconds:.0f}",
             span(one.gradient_norm_before),
             span(one.gradient_norm_after),

@@ -44,7 +44,10 @@ class Corpus:
 
 
 def corpus() -> Corpus:
-    """Python's manual; of ten paragraphs eight to learn from, one to tune on, one to judge by."""
+    """Python's manual; of ten paragraphs eight to learn from, one to tune on, one to judge by.
+
+    A paragraph that comes again, in other spacing too, is kept where it comes last.
+    """
     topics = pydoc_data.topics.topics
     text = "\n\n".join(topics[name] for name in sorted(topics))
     once = {" ".join(p.split()): p for p in reversed(re.split(r"\n\s*\n", text)) if p.strip()}
@@ -91,12 +94,19 @@ class NGram:
         """Mean of `-log2 p`, from the second token on."""
         return self._bits(self._counts(tokens), self.discounts)
 
+    def probabilities(self, tokens: np.ndarray) -> np.ndarray:
+        """Of each token given those before it, (T - 1,), from the second token on."""
+        return self._mixed(self._counts(tokens), self.discounts)
+
     def _bits(self, counts: list[tuple[np.ndarray, ...]], discounts: np.ndarray) -> float:
+        return float(-np.log2(self._mixed(counts, discounts)).mean())
+
+    def _mixed(self, counts: list[tuple[np.ndarray, ...]], discounts: np.ndarray) -> np.ndarray:
         p = np.full(len(counts[0][0]), 1.0 / self.size)
         for (n, total, distinct), D in zip(counts, discounts, strict=True):
             mixed = (np.maximum(n - D, 0.0) + D * distinct * p) / np.maximum(total, 1.0)
             p = np.where(total > 0, mixed, p)
-        return float(-np.log2(p).mean())
+        return p
 
     def _grams(self, tokens: np.ndarray, context: int) -> np.ndarray:
         """Each token from the second on with `context` tokens before it, as one integer."""
@@ -141,7 +151,9 @@ class Anneal(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Set the rate of this step; stop when the time is over."""
         done = int(self.model.optimizer.iterations) / self.steps
-        done = min(1.0, max(done, self.log.seconds() / 60.0 / self.minutes))
+        spent = self.log.seconds() / 60.0 / self.minutes
+        if spent > 0.1:  # before, the time of the first step says nothing about the pace
+            done = min(1.0, max(done, spent))
         rise, fall = done / 0.1, 0.5 + 0.5 * math.cos(math.pi * (done - 0.1) / 0.9)
         self.model.optimizer.learning_rate = self.peak * max(0.01, min(rise, fall))
         self.model.stop_training = self.model.stop_training or done >= 1.0

@@ -272,7 +272,7 @@ def test_the_compiled_loss_is_used_and_one_is_needed(rng):
 def computed():
     """A fixed model's flow and trace on whichever backend is set, flat, for another process."""
     layers = [
-        kgated.LSTM(4, name="lstm", **SEQUENCES),
+        kgated.PeepholeLSTM(4, name="lstm", **SEQUENCES),
         kgated.GRU(4, name="gru", **SEQUENCES),
         keras.layers.SimpleRNN(4, name="simple"),
     ]

@@ -209,3 +209,36 @@ def test_tolerance_sees_a_small_error_in_each_weight(pair, x, rng):
 def test_from_keras_refuses_another_kind(wrong):
     with pytest.raises(TypeError, match=r"`layer` must be a keras\.layers\.LSTM"):
         kgated.LSTM.from_keras(wrong)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_same_initial_weights_from_the_same_seeds(name):
+    theirs_class, ours_class, fixed = PAIRS[name]
+    seeded = {
+        "kernel_initializer": keras.initializers.HeNormal(seed=1),
+        "recurrent_initializer": keras.initializers.Orthogonal(seed=2),
+        "bias_initializer": keras.initializers.RandomNormal(seed=3),
+    }
+    ours, theirs = (built(one(UNITS, **fixed, **seeded)) for one in (ours_class, theirs_class))
+    found, expected = weights_of(ours), weights_of(theirs)
+    for weight in expected:
+        np.testing.assert_array_equal(found[weight], expected[weight])
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_fit_follows_keras_step_by_step(pair, rng, jit_compile):
+    """The loss of each epoch, in compiled training with masks, in batches the last one smaller."""
+    tokens = rng.integers(0, 5, size=(10, TIME))
+    labels = (tokens.sum(axis=1) % 2).astype(np.float32)
+    losses = []
+    for layer in pair(dtype="float32"):
+        if isinstance(layer, kgated.PeepholeLSTM):
+            layer.cell.peephole_kernel.trainable = False  # else it learns peepholes
+        front = keras.layers.Embedding(5, FEATURES, mask_zero=True, embeddings_initializer="ones")
+        head = keras.layers.Dense(1, kernel_initializer="ones")
+        model = keras.Sequential([front, layer, head])
+        model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=jit_compile)
+        history = model.fit(tokens, labels, batch_size=4, epochs=3, shuffle=False, verbose=0)
+        losses.append(history.history["loss"])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+    assert losses[0][-1] < losses[0][0]

@@ -1,5 +1,8 @@
 """The language model: what it learns, what it writes, and that it runs on the device."""
 
+import importlib.util
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -210,3 +213,37 @@ def test_converts_after_training_with_carried_state(lstm, tmp_path):
     carry_state(lstm, streams=2)
     found = kgated.to_tflite(lstm, tmp_path / "m.tflite", quantize="dynamic")
     assert found.agreement.top1_agreement > 0.9
+
+
+@pytest.fixture(scope="module")
+def script():
+    path = Path(__file__).parent.parent / "scripts" / "train_language_model.py"
+    spec = importlib.util.spec_from_file_location("train_language_model", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("context", [[], [0, 1, 2, 1], [2, 2, 2, 2], [3, 3]])
+def test_the_ngrams_chances_sum_to_one(script, rng, context):
+    ngram = script.NGram(rng.integers(0, 3, 400), size=4, order=3)  # 3 is never seen
+    ngram.tune(rng.integers(0, 4, 100))
+    ends = [ngram.probabilities(np.array([0, *context, c]))[-1] for c in range(4)]
+    assert sum(ends) == pytest.approx(1.0, abs=1e-9)
+    assert min(ends) > 0
+
+
+def test_the_ngram_knows_a_text_that_repeats(script):
+    text = np.tile([0, 1, 0, 2], 200)  # two symbols back tell the next, one does not
+    bits = [script.NGram(text, size=3, order=n).bits_per_token(text) for n in (1, 2, 3)]
+    assert bits[0] > 1.4 > 0.6 > bits[1] > 0.4 > 0.05 > bits[2]
+
+
+def test_the_corpus_is_split_by_paragraphs_that_come_once(script):
+    text = script.corpus()
+    assert text == script.corpus()
+    parts = [part.split(script.END)[1:-1] for part in (text.train, text.valid, text.test)]
+    paragraphs = [" ".join(p.split()) for part in parts for p in part]
+    assert len(paragraphs) == len(set(paragraphs)) > 500
+    assert len(parts[0]) / len(paragraphs) == pytest.approx(0.8, abs=0.01)
+    assert set(text.valid) | set(text.test) <= set(text.vocabulary)

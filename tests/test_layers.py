@@ -163,3 +163,27 @@ def test_mask_arrives_from_the_layer_before(row, rng, source):
         embedded, weights_of(layer), mask=np.array([[1, 1, 0, 0], [0, 1, 1, 0]])
     )
     close(keras.Sequential([front, layer])(tokens), expected[:, -1])
+
+
+def test_rnn_of_the_cell_equals_the_layer(row, x, rng):
+    layer = row.build(rng, return_sequences=True, return_state=True)
+    config = keras.saving.serialize_keras_object(layer.cell)
+    cell = keras.saving.deserialize_keras_object(config)
+    loop = keras.layers.RNN(cell, return_sequences=True, return_state=True)
+    loop.build(x.shape)
+    loop.set_weights(layer.get_weights())
+    close(loop(x), layer(x))
+
+
+def test_decoder_starts_from_the_encoders_state(row, x, rng, tmp_path):
+    encoder, decoder = (row.build(rng, return_sequences=True, return_state=True) for _ in range(2))
+    source, target = keras.Input((None, FEATURES)), keras.Input((None, FEATURES))
+    _, *states = encoder(source)
+    decoded, *_ = decoder(target, initial_state=states)
+    model = keras.Model([source, target], decoded)
+    _, end = row.oracle(x, weights_of(encoder))
+    expected, _ = row.oracle(x[:, ::-1], weights_of(decoder), state=end)
+    close(model([x, x[:, ::-1].copy()]), expected)
+    model.save(tmp_path / "both.keras")
+    again = keras.saving.load_model(tmp_path / "both.keras")
+    close(again([x, x[:, ::-1].copy()]), expected)

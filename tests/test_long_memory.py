@@ -56,12 +56,18 @@ def test_tuned_memories_last_from_one_step_to_the_horizon(script):
     assert 90.0 < memory.max() < 101.0
 
 
-def test_a_gru_learns_what_a_frozen_start_does_not_and_all_of_it_is_reported(script, tmp_path):
-    report, png = tmp_path / "found.json", tmp_path / "found.png"
-    arguments = ["--length", 10, "--steps", 200, "--only", "SimpleRNN, GRU"]
+@pytest.fixture(scope="module")
+def short_run(script, tmp_path_factory):
+    """Both files and the output of one run of the script."""
+    report, png = (tmp_path_factory.mktemp("run") / f"found.{kind}" for kind in ("json", "png"))
+    arguments = ["--length", 10, "--steps", 150, "--only", "SimpleRNN, GRU"]
     found = run(script, *arguments, "--json", report, "--png", png)
     assert found.exit_code == 0, found.output
-    rnn, gru = json.loads(report.read_text())
+    return json.loads(report.read_text()), png.read_bytes(), found.output
+
+
+def test_a_gru_learns_and_all_of_it_is_reported(script, short_run):
+    (rnn, gru), png, output = short_run
     assert (rnn["cell"], gru["cell"]) == ("SimpleRNN", "GRU")
     assert gru["test_mse"][-1] < 0.5 * script.BASELINE
     assert gru["training_steps"] == script.STEPS_PER_ROUND * len(gru["test_mse"])
@@ -73,19 +79,16 @@ def test_a_gru_learns_what_a_frozen_start_does_not_and_all_of_it_is_reported(scr
     assert rnn["input_gate"] == []
     assert len(gru["input_gate"]) == 10
     assert len(gru["marked_steps"]) == 2
-    assert png.read_bytes().startswith(b"\x89PNG")
+    assert png.startswith(b"\x89PNG")
     for word in ("SimpleRNN", "GRU", f"{gru['test_mse'][-1]:.4f}"):
-        assert word in found.output
+        assert word in output
 
 
-def test_the_same_seed_gives_the_same_run(script):
-    test = script.adding_problem(np.random.default_rng(9), 20, 4)
-
-    def learnt(seed):
-        make = script.cells(4, seed)["SimpleRNN"]
-        return script.learn("SimpleRNN", make, test, 1, seed, lambda result: None).test_mse
-
-    assert learnt(3) == learnt(3)
+def test_the_same_seed_gives_the_same_run(script, short_run):
+    test = script.adding_problem(np.random.default_rng(1), script.TEST, 10)
+    make = script.cells(10, 0)["SimpleRNN"]
+    again = script.learn("SimpleRNN", make, test, 1, 0, lambda result: None)
+    assert again.test_mse == short_run[0][0]["test_mse"][:1]
 
 
 def test_underflow_is_said(script):

@@ -127,7 +127,7 @@ def test_learns_what_lies_further_back_than_a_chunk(rng):
     twin, data = carry_state(model, 8), Recordings(x, y, 8, 4, seed=0)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     twin.compile(keras.optimizers.Adam(0.03), loss)
-    twin.fit(data, shuffle=False, epochs=15, callbacks=[NextEpoch(data)], verbose=0)
+    twin.fit(data, epochs=15, callbacks=[NextEpoch(data)], verbose=0)
     answers = np.asarray(model(np.stack(x))).argmax(axis=-1)
     assert (answers[:, -4:] == np.stack(y)[:, -4:]).mean() > 0.95
 
@@ -159,6 +159,22 @@ def test_the_loss_is_the_mean_over_the_real_frames(x, y, rng):
     each = [loss(t[None], model(r[None])) for r, t in zip(x, y, strict=True)]
     mean = np.average([float(value) for value in each], weights=LENGTHS)
     assert found == pytest.approx(mean, abs=1e-6)
+
+
+def test_chunks_are_heard_in_their_order(x, y, monkeypatch):
+    read = []
+    item = Recordings.__getitem__
+    monkeypatch.setattr(Recordings, "__getitem__", lambda s, k: (read.append(k), item(s, k))[1])
+    long = [np.tile(r, (8, 1)) for r in x]
+    data = Recordings(long, [np.tile(t, 8) for t in y], streams=2, steps=STEPS)
+    twin = carry_state(stack(kgated.LSTM(UNITS, **SEQUENCES)), 2)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    twin.compile("sgd", loss)
+    twin.fit(data, verbose=0)
+    assert read[-len(data) :] == list(range(len(data)))
+    assert len(data) > 20
+    with pytest.raises(ValueError, match="`shuffle` must be False"):
+        twin.fit(data, shuffle=True)
 
 
 def test_the_twin_shares_the_weights_and_the_model_stays_without_state(x, y, rng):

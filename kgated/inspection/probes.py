@@ -19,9 +19,11 @@ from kgated.steps import Array, Function, Gates
 Loop = Callable[..., tuple[Array, Array, list[Array]]]
 
 
-def state_names(cell: Any) -> tuple[str, ...]:
-    """`("h", "c")` of an LSTM cell, `("h",)` of a GRU or SimpleRNN cell."""
-    return ("h", "c") if isinstance(cell, LSTMCell) else ("h",)
+def state_widths(cell: Any) -> dict[str, int]:
+    """The widths of h and c of an LSTM cell, or of h of a GRU or SimpleRNN cell, by name."""
+    names = ("h", "c") if isinstance(cell, LSTMCell) else ("h",)
+    sizes = cell.state_size if isinstance(cell.state_size, list) else [cell.state_size]
+    return dict(zip(names, sizes, strict=True))
 
 
 def copy_cell(cell: Any) -> Any:
@@ -71,15 +73,14 @@ class Watched:
         self.cell = copy_cell(cell)
         self.state_size = self.cell.state_size
         self._seen: dict[str, Any] = {}
+        gates = ""
         if isinstance(self.cell, LSTMCell):
+            gates = "ifgo"
             self._watch_lstm()
         elif isinstance(self.cell, GRUCell):
+            gates = "zrg"
             self._watch_gru()
-        gates = {LSTMCell: "ifgo", GRUCell: "zrg"}
-        names = next((v for k, v in gates.items() if isinstance(self.cell, k)), "")
-        sizes = self.state_size if isinstance(self.state_size, list) else [self.state_size]
-        self.parts = dict.fromkeys(names, self.cell.units)
-        self.parts |= dict(zip(state_names(self.cell), sizes, strict=True))
+        self.parts = dict.fromkeys(gates, self.cell.units) | state_widths(self.cell)
 
     def _noting(self, name: str, function: Function) -> Function:
         def noted(a: Array) -> Array:
@@ -114,7 +115,7 @@ class Watched:
     def call(self, x: Array, states: list[Array]) -> tuple[Array, list[Array]]:
         """One step: inputs (B, F), states [h, …]; returns all parts (B, their widths), states."""
         _, states = self.cell(x, states)
-        self._seen.update(zip(state_names(self.cell), states, strict=True))
+        self._seen.update(zip(state_widths(self.cell), states, strict=True))
         return ops.concatenate([self._seen[name] for name in self.parts], axis=-1), states
 
     __call__ = call
@@ -130,8 +131,7 @@ class Pushed:
     def __init__(self, cell: Any) -> None:
         self.cell = copy_cell(cell)
         self.state_size = self.cell.state_size
-        sizes = self.state_size if isinstance(self.state_size, list) else [self.state_size]
-        self.parts = dict(zip(state_names(self.cell), sizes, strict=True))
+        self.parts = state_widths(self.cell)
         self._push: dict[str, Array] = {}
         if isinstance(self.cell, LSTMCell):
             self._push_cell_state(copy_cell(cell))
