@@ -166,8 +166,8 @@ def train(
 
     check_writable(output)
 
-    from kgated.training import Plan
     from kgated.classifier import train_classifier
+    from kgated.training import Plan
 
     plan = Plan(
         epochs=epochs,

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -169,10 +170,10 @@ def accuracy(outputs: np.ndarray, data: SequenceData) -> float:
 
 def save_model(trained: Trained, folder: Path) -> None:
     """Save the Keras model, whole or not at all."""
-    path = folder / f"{trained.cell}.keras"
-    temporary = path.with_name(f".{path.name}")
-    trained.model.save(temporary)
-    os.replace(temporary, path)
+    with tempfile.TemporaryDirectory() as scratch:
+        saved = Path(scratch, "model.keras")
+        trained.model.save(saved)
+        replace_file(folder / f"{trained.cell}.keras", saved.read_bytes())
 
 
 def convert_and_check(

@@ -31,22 +31,6 @@ STEPS_PER_ROUND = 200
 PEERS = {"none": "float", "dynamic": "int8"}  # ONNX Runtime's precision beside each recipe
 
 
-def onnx_with_state(layer: keras.Layer) -> onnx.ModelProto:
-    """The layer as an ONNX model of one frame, its state as inputs, as a stream needs it."""
-    model = to_onnx(layer)
-    node = model.graph.node[0]
-    sizes = [1, 1, layer.units]
-    names = ["initial_h"] if node.op_type == "GRU" else ["initial_h", "initial_c"]
-    inputs = [*node.input, *[""] * (5 + len(names) - len(node.input))]
-    inputs[5 : 5 + len(names)] = names  # the places that the operator gives them
-    del node.input[:]
-    node.input.extend(inputs)
-    value = onnx.helper.make_tensor_value_info
-    model.graph.input.extend(value(name, onnx.TensorProto.FLOAT, sizes) for name in names)
-    onnx.checker.check_model(model)
-    return model
-
-
 def peer_step(path: Path, states: int, frame: np.ndarray, units: int) -> Step:
     """ONNX Runtime fed one frame per call, its state carried by the caller."""
     options = onnxruntime.SessionOptions()
@@ -68,7 +52,7 @@ def candidates(folder: Path, cell: type, features: int, units: int) -> dict[str,
     frame = np.random.default_rng(0).normal(size=features).astype(np.float32)
     model = keras.Sequential([keras.Input((None, features)), cell(units)])
     layer, found = model.layers[0], {}
-    onnx.save(onnx_with_state(layer), folder / "float.onnx")
+    onnx.save(to_onnx(layer, state_inputs=True), folder / "float.onnx")
     quantize_dynamic(folder / "float.onnx", folder / "int8.onnx", weight_type=QuantType.QInt8)
     for recipe, peer in PEERS.items():
         path = folder / f"{recipe}.tflite"

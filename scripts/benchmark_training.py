@@ -138,7 +138,7 @@ def torch_runs(kind: str, shape: Shape, policy: str) -> dict[str, Run]:
     def train() -> float:
         optimizer.zero_grad()
         loss = torch.nn.functional.mse_loss(forward().float(), y)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return loss.item()
 

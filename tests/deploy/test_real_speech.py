@@ -32,7 +32,7 @@ def trained(request, speech):
 
 
 def streamed(path, data):
-    """The file's output at every real frame of every sequence: (N, T, 9), NaN where there is none."""
+    """The file's output at every real frame of each sequence: (N, T, 9), else NaN."""
     edge = EdgeModel(path)
     outputs = np.full((*data.x.shape[:2], 9), np.nan, np.float32)
     for row, frames, length in zip(outputs, data.x, data.lengths, strict=True):
