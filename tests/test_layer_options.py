@@ -185,8 +185,8 @@ def test_dropout_acts_in_training_alone_and_follows_its_seed(row, rng, kind):
     outputs, _ = row.oracle(x, weights_of(layer))
     close(layer(x), outputs[:, -1])
     close(layer(x, training=False), outputs[:, -1])
-    first, second = (values(layer(x, training=True)) for _ in range(2))
-    assert np.abs(first - second).max() > 1e-4, "one mask for all calls"
+    first, *others = (values(layer(x, training=True)) for _ in range(4))
+    assert max(np.abs(first - other).max() for other in others) > 1e-3, "one mask for all calls"
     twin(x), twin(x, training=False)  # draw as often as the layer did
     np.testing.assert_array_equal(values(twin(x, training=True)), first)
 
