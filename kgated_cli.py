@@ -166,7 +166,7 @@ def train(
 
     check_writable(output)
 
-    from kgated.classifier import train_classifier
+    from kgated.models import train_classifier
     from kgated.training import Plan
 
     plan = Plan(
@@ -207,7 +207,7 @@ def demo(
 
     Ends with a table, results.json and report.html. Exit status 1 where a limit was missed.
     """
-    from kgated.compare import demo as run_demo
+    from kgated.compare.demo import demo as run_demo
 
     if not run_demo(out, seed=seed).passed:
         raise typer.Exit(1)

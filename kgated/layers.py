@@ -263,3 +263,9 @@ class GRU(GatedRNN):
         **kwargs: Any,
     ) -> None:
         super().__init__(**_arguments(locals()))
+
+
+# The layers by the word that an argument or the command takes for one.
+CELLS: dict[str, Callable[..., GatedRNN]] = {
+    layer.__name__: layer for layer in (LSTM, PeepholeLSTM, GRU)
+}

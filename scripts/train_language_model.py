@@ -20,10 +20,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from kgated.callbacks import Log, start_or_resume
 from kgated.files import check_writable, replace_file
-from kgated.language import CELLS, NEXT_TOKEN_LOSS, LanguageModel, bits_per_token, text_streams
-from kgated.recordings import carry_state
+from kgated.layers import CELLS
+from kgated.models import NEXT_TOKEN_LOSS, LanguageModel, bits_per_token, text_streams
+from kgated.training import carry_state, start_or_resume
+from kgated.training.callbacks import Log
 
 END = "¶"  # ends each paragraph
 RARE = "�"  # stands for characters that the training text has once at most

@@ -5,11 +5,9 @@ import numpy as np
 import pytest
 
 import kgated
-from kgated.batches import Batches, Disturbance
-from kgated.classifier import train_classifier
 from kgated.data import SequenceData, pad, real_frames, save_npz
-from kgated.models import sequence_classifier
-from kgated.training import Plan
+from kgated.models import sequence_classifier, train_classifier
+from kgated.training import Batches, Disturbance, Plan
 from kgated.training import fit as fit_classifier
 
 

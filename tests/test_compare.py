@@ -10,9 +10,10 @@ from kgated_edge import EdgeModel
 from rich.console import Console
 
 import kgated
-from kgated import baseline, compare
+from kgated.compare import baseline, demo
+from kgated.compare.device import Limits, run_check
 from kgated.data import DataSet, load_npz, pad
-from kgated.device import Limits, run_check
+from kgated.layers import CELLS
 from kgated.training import Plan
 
 
@@ -34,7 +35,7 @@ def made(data, tmp_path_factory):
     """(folder, results, what was printed) of one run."""
     folder, screen = tmp_path_factory.mktemp("demo") / "new" / "folder", io.StringIO()
     console = Console(file=screen, width=80)
-    results = compare.demo(
+    results = demo.demo(
         folder, seed=1, cells=["GRU"], plan=Plan(epochs=3), data=data, console=console
     )
     return folder, results, screen.getvalue()
@@ -91,16 +92,16 @@ def test_the_saved_model_is_the_one_converted(made, data):
     folder, results, _ = made
     model = keras.saving.load_model(folder / "GRU.keras")
     outputs = np.asarray(model(data.test.x))
-    file = compare.final_outputs(folder / results.rows[0].file_name, data.test)
-    assert compare.compared(outputs, file)[0] < 1e-5
+    file = demo.final_outputs(folder / results.rows[0].file_name, data.test)
+    assert demo.compared(outputs, file)[0] < 1e-5
     test = load_npz(folder / "test.npz")
     assert (test.x == data.test.x).all()
 
 
 def test_a_difference_is_found():
     outputs = np.array([[0.6, 0.4], [0.3, 0.7]])
-    assert compare.compared(outputs, outputs) == (0.0, 0)
-    assert compare.compared(outputs, outputs[:, ::-1]) == (pytest.approx(0.4), 2)
+    assert demo.compared(outputs, outputs) == (0.0, 0)
+    assert demo.compared(outputs, outputs[:, ::-1]) == (pytest.approx(0.4), 2)
 
 
 def test_a_missed_limit_and_a_broken_file_are_not_passed_over(made, tmp_path):
@@ -115,23 +116,23 @@ def test_a_missed_limit_and_a_broken_file_are_not_passed_over(made, tmp_path):
 
 
 def test_a_folder_that_can_t_be_written_is_said_before_the_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(compare, "japanese_vowels", lambda: pytest.fail("it began"))
+    monkeypatch.setattr(demo, "japanese_vowels", lambda: pytest.fail("it began"))
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match=r"can't make the folder .*file.*name another") as caught:
-        compare.demo(tmp_path / "file" / "inside")
+        demo.demo(tmp_path / "file" / "inside")
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_package_is_said_before_the_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(compare, "japanese_vowels", lambda: pytest.fail("it began"))
+    monkeypatch.setattr(demo, "japanese_vowels", lambda: pytest.fail("it began"))
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(ImportError, match=r'jinja2 .*pip install "kgated\[demo\]"'):
-        compare.demo(tmp_path)
+        demo.demo(tmp_path)
 
 
 def test_the_cells_are_ours():
     ours = [kgated.LSTM, kgated.PeepholeLSTM, kgated.GRU]
-    assert {cell.__name__: cell for cell in ours} == compare.CELLS
+    assert {cell.__name__: cell for cell in ours} == CELLS
 
 
 def test_the_baseline_learns_the_classes_and_no_more(data, monkeypatch):

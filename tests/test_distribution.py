@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from kgated.distribution import data_parallel
+from kgated.training import data_parallel
 
 # Prints what there is, and the losses of each epoch on one device and on two.
 TRAINING = """
@@ -21,7 +21,8 @@ if keras.backend.backend() == "tensorflow":
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import numpy as np
 import kgated
-from kgated.distribution import available, clip_after_sum, data_parallel
+from kgated.training import clip_after_sum, data_parallel
+from kgated.training.distribution import available
 
 rng = np.random.default_rng(0)
 x = rng.normal(size=(32, 6, 3)).astype("float32")

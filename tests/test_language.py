@@ -9,9 +9,9 @@ import pytest
 from kgated_edge import EdgeModel
 
 import kgated
-from kgated import language
-from kgated.language import (
-    CELLS,
+from kgated.layers import CELLS
+from kgated.models import language
+from kgated.models.language import (
     NEXT_TOKEN_LOSS,
     LanguageModel,
     Stepper,
@@ -20,7 +20,7 @@ from kgated.language import (
     sample,
     text_streams,
 )
-from kgated.recordings import carry_state
+from kgated.training import carry_state
 
 LETTERS = "abcd."
 UNITS = 8

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import kgated
-from kgated.recordings import START, NextEpoch, Recordings, X, carry_state
+from kgated.training import NextEpoch, Recordings, carry_state
+from kgated.training.recordings import START, X
 
 FEATURES, UNITS, STEPS = 3, 4, 5
 LENGTHS = (12, 7, 5, 9)

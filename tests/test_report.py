@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from kgated.charts import accuracy_chart, latency_chart, wilson
-from kgated.report import render, table_text
-from kgated.results import Baseline, Latency, Results, Row, Setting, disagreements, to_json
+from kgated.compare.charts import accuracy_chart, latency_chart, wilson
+from kgated.compare.report import render, table_text
+from kgated.compare.results import Baseline, Latency, Results, Row, Setting, disagreements, to_json
 
 LATENCY = Latency(3.25, 7.5, 812.0, (1.0, 10.0, 100.0, 1000.0), (350, 49, 1))
 

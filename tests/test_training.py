@@ -7,10 +7,10 @@ import pytest
 from rich.console import Console
 
 import kgated
-from kgated.batches import Batches, Disturbance, resampled
 from kgated.data import SequenceData, pad, real_frames
 from kgated.models import sequence_classifier
-from kgated.training import Plan, fit
+from kgated.training import Batches, Disturbance, Plan, fit
+from kgated.training.batches import resampled
 
 QUIET = Disturbance(stretch=0.0, noise=0.0, mix=0.0)
 PLAN = Plan(epochs=6, batch_size=8, learning_rate=0.02)

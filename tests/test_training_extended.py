@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 import kgated
-from kgated.callbacks import DivergenceError, KeepBest, Log, start_or_resume
+from kgated.training import DivergenceError, start_or_resume
+from kgated.training.callbacks import KeepBest, Log
 
 FEATURES, UNITS, STEPS = 3, 4, 5
 # Defines `train(folder, die_at)`: a training that kills its own process in the middle of an epoch.
 TRAINING = """
 import os, signal
 import keras, numpy as np, kgated
-from kgated.callbacks import start_or_resume
-from kgated.recordings import NextEpoch, Recordings, carry_state
+from kgated.training import NextEpoch, Recordings, carry_state, start_or_resume
 
 class Die(keras.callbacks.Callback):
     def __init__(self, epoch):

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from kgated.errors import ConversionError
+from kgated.graph import run_again
 
 
 def replay(model: keras.Model, inputs: Any, call: Callable[..., Any] | None = None) -> Any:
@@ -20,10 +21,7 @@ def replay(model: keras.Model, inputs: Any, call: Callable[..., Any] | None = No
         call: `call(layer, *args, **kwargs)` in place of `layer(*args, **kwargs)`.
 
     """
-    # What `keras.models.clone_model` does, which can't add inputs (the states) on the way.
-    graph = keras.Model(model.inputs, model.outputs)
-    outputs = graph._run_through_graph([inputs], operation_fn=_for_inference, call_fn=call)
-    return keras.tree.flatten(outputs)[0]
+    return run_again(model, inputs, _for_inference, call)
 
 
 def any_length(model: keras.Model) -> keras.Model:

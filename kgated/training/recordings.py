@@ -12,6 +12,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from kgated.graph import run_again
+
 Array = np.ndarray
 X, START = "x", "start"
 
@@ -225,10 +227,7 @@ def carry_state(model: keras.Model, streams: int) -> keras.Model:
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         return layer([args[0], start]) if isinstance(layer, Carried) else layer(*args, **kwargs)
 
-    # What `keras.models.clone_model` does, which can't add an input on the way.
-    graph = keras.Model(model.inputs, model.outputs)
-    outputs = graph._run_through_graph([x], operation_fn=carried, call_fn=call)
-    return Carrying({X: x, START: start}, keras.tree.flatten(outputs)[0])
+    return Carrying({X: x, START: start}, run_again(model, x, carried, call))
 
 
 def _check_carries(model: keras.Model) -> None:

@@ -16,19 +16,18 @@ from kgated_edge.data import SequenceData
 from rich.console import Console
 from rich.table import Table
 
-from kgated.baseline import linear_baseline
+from kgated.compare.baseline import linear_baseline
+from kgated.compare.device import Limits, run_check
+from kgated.compare.report import percent, render, table_text
+from kgated.compare.results import Results, Row, Setting, disagreements, to_json
 from kgated.data import DataSet, japanese_vowels, real_frames, save_npz, split, zero_padded
 from kgated.deploy import Recipe, to_tflite
-from kgated.device import Limits, run_check
 from kgated.extras import require_demo
 from kgated.files import check_writable, replace_file
-from kgated.layers import GRU, LSTM, PeepholeLSTM
-from kgated.models import Recurrent, sequence_classifier
-from kgated.report import percent, render, table_text
-from kgated.results import Results, Row, Setting, disagreements, to_json
+from kgated.layers import CELLS
+from kgated.models import sequence_classifier
 from kgated.training import Plan, fit
 
-CELLS: dict[str, Recurrent] = {"LSTM": LSTM, "PeepholeLSTM": PeepholeLSTM, "GRU": GRU}
 QUANTIZATIONS = ("none", "dynamic")
 PACKAGES = ("kgated", "kgated-edge", "keras", "tensorflow", "ai-edge-litert", "numpy")
 VALIDATION = 0.2

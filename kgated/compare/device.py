@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kgated.results import Latency
+from kgated.compare.results import Latency
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,11 @@ import keras
 import numpy as np
 
 from kgated.cells import choose, register
-from kgated.layers import GRU, LSTM, PeepholeLSTM
-from kgated.recordings import Recordings, carry_state
+from kgated.layers import CELLS
+from kgated.training import Recordings, carry_state
 
 # The loss of a language model: logits (B, T, V) against the tokens that follow (B, T).
 NEXT_TOKEN_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-CELLS = {"LSTM": LSTM, "PeepholeLSTM": PeepholeLSTM, "GRU": GRU}
 Prompt = TypeVar("Prompt", str, list[str])
 
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from kgated.batches import resampled
+from kgated.compare.results import Baseline
 from kgated.data import SequenceData, zero_padded
 from kgated.extras import from_demo
-from kgated.results import Baseline
+from kgated.training.batches import resampled
 
 # Frames that a sequence is brought to before it is one long vector; None: padded as it is.
 FRAMES = (None, 2, 4, 8)

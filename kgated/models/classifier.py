@@ -9,8 +9,8 @@ from kgated_edge.data import load_npz
 from kgated.cells import choose
 from kgated.data import real_frames, split
 from kgated.files import check_writable
-from kgated.language import CELLS
-from kgated.models import sequence_classifier
+from kgated.layers import CELLS
+from kgated.models.sequence import sequence_classifier
 from kgated.training import Plan, fit
 
 VALIDATION = 0.2

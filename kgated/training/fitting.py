@@ -3,20 +3,18 @@
 import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
 
 import keras
-import numpy as np
 from kgated_edge.data import SequenceData
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from kgated.batches import Batches, Disturbance
-from kgated.callbacks import StopOnDivergence, start_or_resume
-from kgated.data import is_real, zero_padded
-from kgated.distribution import clip_after_sum
-
-Logs = dict[str, Any] | None
+from kgated.data import zero_padded
+from kgated.training.batches import Batches, Disturbance
+from kgated.training.callbacks import StopOnDivergence
+from kgated.training.distribution import clip_after_sum
+from kgated.training.progress import ProgressBar
+from kgated.training.resume import start_or_resume
+from kgated.training.targets import targets_of
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def fit(
         quiet: show no progress.
         console: where to show it; None: the terminal.
         folder: keep a log, the best model and a backup there, and go on from the backup after a
-            kill, with the same result as without one; see `kgated.callbacks.start_or_resume`.
+            kill, with the same result as without one; see `start_or_resume`.
         tensorboard: logs for TensorBoard in `folder` too.
 
     Returns:
@@ -150,86 +148,3 @@ def _compile(model: keras.Model, plan: Plan, steps: int) -> None:
         keras.losses.CategoricalCrossentropy(label_smoothing=plan.label_smoothing),
         metrics=["accuracy"],
     )
-
-
-def targets_of(name: str, data: SequenceData, features: int, classes: int) -> np.ndarray:
-    """Targets (N, classes) float32 of sequences that a classifier can be trained on.
-
-    Args:
-        name: of the argument, for the message.
-        data: the sequences, with labels y (N,).
-        features: of a frame.
-        classes: labels are in 0..classes-1.
-
-    Raises:
-        ValueError: one line with what is wrong, where, and the way out.
-    """
-    _check_frames(name, data, features)
-    return np.eye(classes, dtype=np.float32)[_labels(name, data, classes)]
-
-
-def _check_frames(name: str, data: SequenceData, features: int) -> None:
-    if not len(data):
-        raise ValueError(f"`{name}` is empty: give it one sequence or more")
-    if data.x.shape[2:] != (features,):
-        raise ValueError(
-            f"`{name}` must have frames of {features} features, as the model takes them. "
-            f"Received: x of shape {data.x.shape}"
-        )
-    real = is_real(data.lengths, data.x.shape[1])
-    bad = np.argwhere(real & ~np.isfinite(data.x).all(axis=-1))
-    if len(bad):
-        raise ValueError(
-            f"`{name}` holds NaN or inf in sequence {bad[0][0]}, frame {bad[0][1]}: drop the "
-            "frame, or repeat the last good one"
-        )
-
-
-def _labels(name: str, data: SequenceData, classes: int) -> np.ndarray:
-    y = data.y
-    if y is None or y.shape != (len(data),) or y.dtype.kind not in "iu":
-        found = "none" if y is None else f"shape {y.shape} of {y.dtype}"
-        raise ValueError(
-            f"`{name}` must have labels `y`, one integer per sequence. Received: {found}"
-        )
-    bad = np.flatnonzero((y < 0) | (y >= classes))
-    if len(bad):
-        raise ValueError(
-            f"`{name}` must have labels in 0..{classes - 1}, the outputs of the model. Received: "
-            f"{y[bad[0]]} for sequence {bad[0]}"
-        )
-    return y
-
-
-class ProgressBar(keras.callbacks.Callback):
-    """A line on the terminal while in its `with` block: the epoch, the validation, the time.
-
-    Args:
-        title: what is being trained.
-        epochs: how many there will be at most.
-        console: where to show it; None: the terminal.
-    """
-
-    def __init__(self, title: str, epochs: int, console: Console | None = None) -> None:
-        super().__init__()
-        self.bar = Progress(
-            TextColumn("{task.description:<13}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[news]}"),
-            TimeElapsedColumn(),
-            console=console,
-        )
-        self.task = self.bar.add_task(title, total=epochs, news="")
-
-    def __enter__(self) -> Self:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.stop()
-
-    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Move on by an epoch."""
-        news = "val loss {val_loss:.3f} accuracy {val_accuracy:.3f}".format(**(logs or {}))
-        self.bar.update(self.task, advance=1, news=news)

@@ -2,9 +2,9 @@
 
 from importlib.resources import files
 
-from kgated.charts import accuracy_chart, latency_chart
+from kgated.compare.charts import accuracy_chart, latency_chart
+from kgated.compare.results import FLOAT_TOLERANCE, Results, Row
 from kgated.extras import from_demo
-from kgated.results import FLOAT_TOLERANCE, Results, Row
 
 
 def render(results: Results) -> str:
@@ -14,7 +14,7 @@ def render(results: Results) -> str:
         ImportError: jinja2 or matplotlib, of the extra `demo`, is missing.
     """
     jinja2 = from_demo("jinja2")
-    template = files("kgated").joinpath("templates", "report.html").read_text("utf-8")
+    template = files("kgated.compare").joinpath("templates", "report.html").read_text("utf-8")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -1,0 +1,1 @@
+"""The cells side by side on one data set, from training to the device, and the page of it."""

@@ -1,0 +1,23 @@
+"""Training: a classifier's fit, long recordings, resume after a kill, several devices."""
+
+from kgated.training.batches import Batches, Disturbance
+from kgated.training.callbacks import DivergenceError
+from kgated.training.distribution import clip_after_sum, data_parallel
+from kgated.training.fitting import Plan, fit
+from kgated.training.recordings import NextEpoch, Recordings, carry_state
+from kgated.training.resume import Run, start_or_resume
+
+__all__ = [
+    "Batches",
+    "Disturbance",
+    "DivergenceError",
+    "NextEpoch",
+    "Plan",
+    "Recordings",
+    "Run",
+    "carry_state",
+    "clip_after_sum",
+    "data_parallel",
+    "fit",
+    "start_or_resume",
+]

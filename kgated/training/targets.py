@@ -1,0 +1,55 @@
+"""What a classifier learns from, checked before the first step."""
+
+import numpy as np
+from kgated_edge.data import SequenceData
+
+from kgated.data import is_real
+
+
+def targets_of(name: str, data: SequenceData, features: int, classes: int) -> np.ndarray:
+    """Targets (N, classes) float32 of sequences that a classifier can be trained on.
+
+    Args:
+        name: of the argument, for the message.
+        data: the sequences, with labels y (N,).
+        features: of a frame.
+        classes: labels are in 0..classes-1.
+
+    Raises:
+        ValueError: one line with what is wrong, where, and the way out.
+    """
+    _check_frames(name, data, features)
+    return np.eye(classes, dtype=np.float32)[_labels(name, data, classes)]
+
+
+def _check_frames(name: str, data: SequenceData, features: int) -> None:
+    if not len(data):
+        raise ValueError(f"`{name}` is empty: give it one sequence or more")
+    if data.x.shape[2:] != (features,):
+        raise ValueError(
+            f"`{name}` must have frames of {features} features, as the model takes them. "
+            f"Received: x of shape {data.x.shape}"
+        )
+    real = is_real(data.lengths, data.x.shape[1])
+    bad = np.argwhere(real & ~np.isfinite(data.x).all(axis=-1))
+    if len(bad):
+        raise ValueError(
+            f"`{name}` holds NaN or inf in sequence {bad[0][0]}, frame {bad[0][1]}: drop the "
+            "frame, or repeat the last good one"
+        )
+
+
+def _labels(name: str, data: SequenceData, classes: int) -> np.ndarray:
+    y = data.y
+    if y is None or y.shape != (len(data),) or y.dtype.kind not in "iu":
+        found = "none" if y is None else f"shape {y.shape} of {y.dtype}"
+        raise ValueError(
+            f"`{name}` must have labels `y`, one integer per sequence. Received: {found}"
+        )
+    bad = np.flatnonzero((y < 0) | (y >= classes))
+    if len(bad):
+        raise ValueError(
+            f"`{name}` must have labels in 0..{classes - 1}, the outputs of the model. Received: "
+            f"{y[bad[0]]} for sequence {bad[0]}"
+        )
+    return y
