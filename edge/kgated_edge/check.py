@@ -3,19 +3,18 @@
 import sys
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from kgated_edge import latency
+from kgated_edge.blocks import alone, by_name, cut
 from kgated_edge.data import SequenceData, load_npz
 from kgated_edge.errors import DataError
-from kgated_edge.judge import Limits, check_fit, labels_of
+from kgated_edge.judge import Labels, Limits, check_fit, hits, labels_of
 from kgated_edge.manifest import Manifest, read_manifest
 from kgated_edge.model import EdgeModel
 from kgated_edge.results import CheckResult, SelftestResult
-
-Labels = npt.NDArray[np.int64]
 
 
 def selftest(path: str | Path, num_threads: int = 1) -> SelftestResult:
@@ -65,7 +64,8 @@ def check(
     golden = _replay(model)
     _warm_up(model, sequences, warmup_steps)
     times, decisions = _run(model, sequences)
-    accuracy = None if labels is None else float((decisions == labels).mean())
+    size = manifest.frames_per_step
+    accuracy = None if labels is None else hits(labels, decisions, size)
     misses = None if deadline_ms is None else int((times > deadline_ms * 1e6).sum())
     failures = golden.failures + limits.failures(accuracy, misses, len(times))
     period = manifest.sample_period_s
@@ -85,7 +85,7 @@ def check(
         deadline_misses=misses,
         max_misses=max_misses,
         sample_period_s=period,
-        real_time_factor=None if period is None else float(times.mean()) / 1e9 / period,
+        real_time_factor=None if period is None else float(times.mean()) / 1e9 / (size * period),
         peak_memory_mib=peak_memory_mib(),
         passed=not failures,
         failures=failures,
@@ -115,7 +115,8 @@ def _inputs(
     """The sequences, and their labels where there are any; all fit the model."""
     if isinstance(data, SequenceData):
         return data, _labels(manifest, data, limits)
-    sequences = load_npz(data)
+    names = [frame.name for frame in manifest.frames]
+    sequences = load_npz(data, names if len(names) > 1 else ())
     try:
         return sequences, _labels(manifest, sequences, limits)
     except DataError as error:
@@ -133,32 +134,36 @@ def _labels(manifest: Manifest, data: SequenceData, limits: Limits) -> Labels | 
 def _replay(model: EdgeModel) -> SelftestResult:
     golden = model.manifest.golden
     model.reset()
-    difference = model.run(golden.frames).astype(np.float64) - golden.outputs
+    found = by_name(model.manifest.outputs, model.run(alone(golden.frames)))
     model.reset()
-    error = float(np.abs(difference).max())
-    # Written so that NaN fails.
+    differences = [found[n].astype(np.float64) - array for n, array in golden.outputs.items()]
+    # Written so that NaN stays, and fails.
+    error = float(np.max([np.abs(one).max() for one in differences]))
     passed = bool(error <= golden.tolerance)
     failure = f"golden outputs differ by {error:.3g}, allowed are {golden.tolerance:.3g}"
-    return SelftestResult(
-        len(golden.frames), error, golden.tolerance, passed, () if passed else (failure,)
-    )
+    count = len(next(iter(golden.frames.values())))
+    return SelftestResult(count, error, golden.tolerance, passed, () if passed else (failure,))
+
+
+def _blocks(manifest: Manifest, data: SequenceData, n: int) -> list[Any]:
+    return cut(manifest.frames, manifest.frames_per_step, data.sequence(n))
 
 
 def _warm_up(model: EdgeModel, data: SequenceData, steps: int) -> None:
-    first = data.x[0, : data.lengths[0]]
-    for frame in islice(cycle(first), steps):
-        model.step(frame)
+    for block in islice(cycle(_blocks(model.manifest, data, 0)), steps):
+        model.step(block)
 
 
-def _run(model: EdgeModel, data: SequenceData) -> tuple[latency.Nanoseconds, Labels]:
-    """Time of each step, and the index of the largest output at each sequence's last frame."""
-    times = np.empty(int(data.lengths.sum()), np.int64)
-    decisions = np.empty(len(data), np.int64)
+def _run(model: EdgeModel, data: SequenceData) -> tuple[latency.Nanoseconds, list[Labels]]:
+    """Time of each step, and per sequence the index of each step's largest output."""
+    first, decisions = model.manifest.outputs[0], []
+    times = np.empty(int((data.lengths // model.manifest.frames_per_step).sum()), np.int64)
     done = 0
-    for n, length in enumerate(data.lengths.tolist()):
+    for n in range(len(data)):
         model.reset()
-        frames = list(data.x[n, :length])
-        result = latency.time_steps(model.step, frames, times[done : done + length])
-        decisions[n] = result.argmax()
-        done += length
+        blocks = _blocks(model.manifest, data, n)
+        results = latency.time_steps(model.step, blocks, times[done : done + len(blocks)])
+        firsts = [by_name(model.manifest.outputs, one)[first.name] for one in results]
+        decisions.append(np.reshape(firsts, (len(blocks), -1)).argmax(-1))
+        done += len(blocks)
     return times, decisions

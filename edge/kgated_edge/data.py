@@ -1,5 +1,6 @@
 """The data contract: an `.npz` file of padded sequences."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,46 +17,61 @@ class SequenceData:
     """N sequences, padded to T frames each.
 
     Attributes:
-        x: (N, T, F...) float32 frames, or (N, T) int32 tokens.
+        x: (N, T, F...) float32 frames, or (N, T) int32 tokens; of the first input where there are
+            several.
         lengths: (N,) int64, frames of each sequence that are real, 1..T; the rest is padding.
         y: (N,) labels, (N, T, ...) targets, or None.
+        inputs: an array like `x` for each input by name, where there are several, else None.
     """
 
     x: Array
     lengths: npt.NDArray[np.int64]
     y: Array | None = None
+    inputs: Mapping[str, Array] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
+    def sequence(self, n: int) -> Any:
+        """The real frames of one sequence: an array, or one per input in a dict by name."""
+        length = self.lengths[n]
+        if self.inputs is None:
+            return self.x[n, :length]
+        return {name: array[n, :length] for name, array in self.inputs.items()}
 
-def load_npz(path: str | Path) -> SequenceData:
+
+def load_npz(path: str | Path, names: Sequence[str] = ()) -> SequenceData:
     """Reads and validates sequences.
 
     Args:
         path: a file with `x`, and optionally `lengths` (N,), all T where absent, and `y`.
+        names: the model's inputs where it has several: the arrays that stand in place of `x`.
 
     Raises:
         DataError: one line with the file, what is wrong in it, and the way out.
     """
     try:
-        arrays = _read(Path(path))
-        x = _frames(arrays)
+        inputs = tuple(names) or ("x",)
+        arrays = _read(Path(path), inputs)
+        xs = {name: _frames(arrays[name], name) for name in inputs}
+        x = xs[inputs[0]]
         lengths = _lengths(arrays.get("lengths"), x)
-        _check_finite(x, lengths)
-        return SequenceData(x, lengths, _targets(arrays.get("y"), x))
+        for name, array in xs.items():
+            _check_alike(name, array, x)
+            _check_finite(name, array, lengths)
+        return SequenceData(x, lengths, _targets(arrays.get("y"), x), xs if names else None)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
 
 
-def _read(path: Path) -> dict[str, Array]:
+def _read(path: Path, inputs: Sequence[str]) -> dict[str, Array]:
     try:
         # np.load given a path leaves the file open when the archive in it is damaged.
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
                 raise DataError("this is a single array: save it with np.savez(path, x=x)")
-            return {name: _member(archive, name) for name in _names(archive)}
+            return {name: _member(archive, name) for name in _names(archive, inputs)}
     except DataError:
         raise
     except FileNotFoundError:
@@ -70,11 +86,15 @@ def _read(path: Path) -> dict[str, Array]:
         ) from None
 
 
-def _names(archive: Any) -> list[str]:
-    if "x" not in archive.files:
-        found = ", ".join(archive.files) or "nothing"
-        raise DataError(f"there is no array `x`, only {found}: save it with np.savez(path, x=x)")
-    return [name for name in ("x", "lengths", "y") if name in archive.files]
+def _names(archive: Any, inputs: Sequence[str]) -> list[str]:
+    for name in inputs:
+        if name not in archive.files:
+            found = ", ".join(archive.files) or "nothing"
+            way_out = ", ".join(f"{one}={one}" for one in inputs)
+            raise DataError(
+                f"there is no array `{name}`, only {found}: save it with np.savez(path, {way_out})"
+            )
+    return [name for name in (*inputs, "lengths", "y") if name in archive.files]
 
 
 def _member(archive: Any, name: str) -> Array:
@@ -91,27 +111,28 @@ def _member(archive: Any, name: str) -> Array:
     return array
 
 
-def _frames(arrays: dict[str, Array]) -> Array:
-    x = arrays["x"]
+def _frames(x: Array, name: str) -> Array:
     if x.dtype.kind == "f":
-        _require_dtype(x, "float32")
+        _require_dtype(x, name, "float32")
     elif x.dtype.kind in "iu":
-        _require_dtype(x, "int32")
+        _require_dtype(x, name, "int32")
     else:
-        raise DataError(f"`x` must be float32 or int32, got {x.dtype}: save numbers")
+        raise DataError(f"`{name}` must be float32 or int32, got {x.dtype}: save numbers")
     if (x.ndim != 2) if x.dtype.kind == "i" else (x.ndim < 3):
         raise DataError(
-            f"`x` must be (N, T, F) float32 frames or (N, T) int32 tokens, "
+            f"`{name}` must be (N, T, F) float32 frames or (N, T) int32 tokens, "
             f"got shape {x.shape} of {x.dtype}: reshape it"
         )
     if 0 in x.shape:
-        raise DataError(f"`x` must not be empty, got shape {x.shape}: save one sequence or more")
+        raise DataError(
+            f"`{name}` must not be empty, got shape {x.shape}: save one sequence or more"
+        )
     return x
 
 
-def _require_dtype(x: Array, dtype: str) -> None:
+def _require_dtype(x: Array, name: str, dtype: str) -> None:
     if x.dtype != dtype:
-        raise DataError(f"`x` must be {dtype}, got {x.dtype}: save x.astype('{dtype}')")
+        raise DataError(f"`{name}` must be {dtype}, got {x.dtype}: save {name}.astype('{dtype}')")
 
 
 def _lengths(lengths: Array | None, x: Array) -> npt.NDArray[np.int64]:
@@ -133,14 +154,22 @@ def _lengths(lengths: Array | None, x: Array) -> npt.NDArray[np.int64]:
     return lengths.astype(np.int64)
 
 
-def _check_finite(x: Array, lengths: npt.NDArray[np.int64]) -> None:
+def _check_alike(name: str, array: Array, first: Array) -> None:
+    if array.shape[:2] != first.shape[:2]:
+        raise DataError(
+            f"`{name}` must hold N, T = {first.shape[:2]} frames as the first input does, "
+            f"got shape {array.shape}: save the inputs of the same sequences"
+        )
+
+
+def _check_finite(name: str, x: Array, lengths: npt.NDArray[np.int64]) -> None:
     """Refuses NaN and inf in real frames; what padding holds is nobody's business."""
     real = np.arange(x.shape[1]) < lengths[:, None]
     bad = real & ~np.isfinite(x).reshape(*x.shape[:2], -1).all(axis=-1)
     if bad.any():
         sequence, frame = np.argwhere(bad)[0]
         raise DataError(
-            f"`x` holds NaN or inf in sequence {sequence}, frame {frame}: "
+            f"`{name}` holds NaN or inf in sequence {sequence}, frame {frame}: "
             "drop the frame or repeat the last good one"
         )
 

@@ -7,7 +7,7 @@ that fails them is looked at again, to find the words.
 
 import operator
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,20 @@ _SMALL = 256
 _BOOLS = (bool, np.bool_)
 
 
+def step_writer(specs: Sequence[TensorSpec], targets: Mapping[str, Array]) -> Writer:
+    """The function that checks what one step takes and copies it into the input tensors.
+
+    Args:
+        specs: what one step takes of each input, a frame or a block of frames.
+        targets: a view of each input tensor by name.
+
+    Returns:
+        a function of one frame for one input, of a dict by name for several.
+    """
+    writers = {spec.name: frame_writer(spec, targets[spec.name]) for spec in specs}
+    return _dict_writer(writers) if len(specs) > 1 else writers[specs[0].name]
+
+
 def frame_writer(spec: TensorSpec, target: Array) -> Writer:
     """The function that checks a frame and copies it into `target`.
 
@@ -34,10 +48,14 @@ def frame_writer(spec: TensorSpec, target: Array) -> Writer:
         a function of one frame; it raises `FrameError` for a frame of another shape or dtype, with
         NaN or inf, or for a token outside the vocabulary.
     """
+    if spec.is_token:
+        return _token_writer(spec, target, spec.vocabulary or 0)
     if spec.vocabulary is not None:
-        return _token_writer(spec, target, spec.vocabulary)
+        return _array_writer(spec, target, _vocabulary_check(target, spec.vocabulary))
     is_plain = target.ndim == 1 and target.size <= _SMALL
-    return _vector_writer(spec, target) if is_plain else _array_writer(spec, target)
+    if is_plain:
+        return _vector_writer(spec, target)
+    return _array_writer(spec, target, _finite_check(target))
 
 
 def check_frames(spec: TensorSpec, frames: Any) -> None:
@@ -67,14 +85,14 @@ def bad_frames(spec: TensorSpec, frames: Array) -> np.ndarray[Any, np.dtype[np.b
 
 def explain(spec: TensorSpec, frame: Any) -> FrameError:
     """The error for a frame that a writer refused."""
-    return _explain_token(spec, frame) if spec.vocabulary else _explain_array(spec, frame)
+    return _explain_token(spec, frame) if spec.is_token else _explain_array(spec, frame)
 
 
 def _vector_writer(spec: TensorSpec, target: Array) -> Writer:
     # Assigning to a memoryview compares shape and dtype by itself, at half of NumPy's price. The
     # check of `_small_check` stands here once more, for the price of a call.
     memory, content, top = target.data, raw(target).tobytes, _TOP_BYTES
-    write_any = _array_writer(spec, target)
+    write_any = _array_writer(spec, target, _small_check(target))
 
     def write(frame: Any) -> None:
         try:
@@ -89,9 +107,8 @@ def _vector_writer(spec: TensorSpec, target: Array) -> Writer:
     return write
 
 
-def _array_writer(spec: TensorSpec, target: Array) -> Writer:
+def _array_writer(spec: TensorSpec, target: Array, is_good: Callable[[], bool]) -> Writer:
     shape, dtype = target.shape, target.dtype
-    is_finite = _small_check(target) if target.size <= _SMALL else _large_check(target)
 
     def write(frame: Any) -> None:
         try:
@@ -101,10 +118,35 @@ def _array_writer(spec: TensorSpec, target: Array) -> Writer:
         if not fits:
             raise explain(spec, frame)
         target[...] = frame
-        if not is_finite():
+        if not is_good():
             raise explain(spec, frame)
 
     return write
+
+
+def _dict_writer(writers: Mapping[str, Writer]) -> Writer:
+    names = writers.keys()
+
+    def write(frames: Any) -> None:
+        if not isinstance(frames, Mapping) or frames.keys() != names:
+            rule = f"a step of this model takes a dict of {sorted(names)}"
+            got = sorted(frames) if isinstance(frames, Mapping) else _describe(frames)
+            raise FrameError(f"{rule}, got {got}: pass one array per name")
+        for name, write_one in writers.items():
+            try:
+                write_one(frames[name])
+            except FrameError as error:
+                raise FrameError(f"input `{name}`: {error}") from None
+
+    return write
+
+
+def _vocabulary_check(target: Array, vocabulary: int) -> Callable[[], bool]:
+    return lambda: bool(((target >= 0) & (target < vocabulary)).all())
+
+
+def _finite_check(target: Array) -> Callable[[], bool]:
+    return _small_check(target) if target.size <= _SMALL else _large_check(target)
 
 
 def _small_check(target: Array) -> Callable[[], bool]:
@@ -161,6 +203,9 @@ def _explain_array(spec: TensorSpec, frame: Any) -> FrameError:
         return _error(rule, frame, "pass one frame of the shape that the model was trained on")
     if frame.dtype != spec.dtype:
         return _error(rule, frame, _cast(spec, "frame"))
+    if spec.vocabulary is not None:
+        bad = frame[(frame < 0) | (frame >= spec.vocabulary)]
+        return _outside(spec.vocabulary, bad[0])
     bad = np.argwhere(~np.isfinite(frame))
     if len(bad):
         place = tuple(map(int, bad[0]))
@@ -178,9 +223,12 @@ def _explain_token(spec: TensorSpec, token: Any) -> FrameError:
         is_index = False
     if not is_index:
         return _error("a frame must be one integer token", token, "pass an int")
-    most = (spec.vocabulary or 1) - 1
+    return _outside(spec.vocabulary or 1, operator.index(token))
+
+
+def _outside(vocabulary: int, token: int) -> FrameError:
     return FrameError(
-        f"a token must be in 0..{most}, got {operator.index(token)}: "
+        f"a token must be in 0..{vocabulary - 1}, got {token}: "
         "encode with the vocabulary that the model was trained on"
     )
 

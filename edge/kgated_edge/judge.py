@@ -10,7 +10,9 @@ from kgated_edge.data import SequenceData
 from kgated_edge.errors import DataError, EdgeError
 from kgated_edge.frames import bad_frames
 from kgated_edge.manifest import Manifest
-from kgated_edge.specs import TensorSpec
+from kgated_edge.specs import Array, TensorSpec
+
+Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -55,49 +57,89 @@ def check_fit(manifest: Manifest, data: SequenceData) -> None:
     """Compares the frames of data with a model's.
 
     Raises:
-        DataError: another shape, dtype, or a token outside the vocabulary.
+        DataError: other inputs, shapes or dtypes, a token outside the vocabulary, or a sequence
+            too short for one step.
     """
-    frame = manifest.frame
-    if data.x.shape[2:] != frame.shape or data.x.dtype != frame.dtype:
+    for frame, x in zip(manifest.frames, _arrays(manifest, data), strict=True):
+        if x.shape[2:] != frame.shape or x.dtype != frame.dtype:
+            raise DataError(
+                f"frames of shape {x.shape[2:]} {x.dtype} do not fit the model, "
+                f"which takes {frame.shape} {frame.dtype}: use the data it was made for"
+            )
+        _check_tokens(frame, x, data.lengths)
+    size, least = manifest.frames_per_step, int(data.lengths.min())
+    if least < size:
         raise DataError(
-            f"frames of shape {data.x.shape[2:]} {data.x.dtype} do not fit the model, "
-            f"which takes {frame.shape} {frame.dtype}: use the data it was made for"
+            f"sequences must have {size} frames or more, which one step of the model takes, "
+            f"got {least} in sequence {data.lengths.argmin()}: leave such sequences out"
         )
-    _check_tokens(frame, data)
 
 
-def labels_of(manifest: Manifest, data: SequenceData) -> npt.NDArray[np.int64] | None:
-    """The label of each sequence, (N,), or None where the data have no `y`.
+def labels_of(manifest: Manifest, data: SequenceData) -> Labels | None:
+    """The labels: (N,) of the sequences, or (N, T) of the frames, or None without `y`.
 
     Raises:
-        DataError: `y` is not one integer per sequence, or not an index into the model's outputs.
+        DataError: `y` is neither, or not an index into the model's first output.
     """
     if data.y is None:
         return None
-    if data.y.shape != (len(data),) or data.y.dtype.kind not in "iu":
+    shapes = data.x.shape[:1], data.x.shape[:2]
+    if data.y.shape not in shapes or data.y.dtype.kind not in "iu":
         raise DataError(
-            f"`y` must be ({len(data)},) integers, one label per sequence, to judge accuracy, "
-            f"got shape {data.y.shape} of {data.y.dtype}: save such labels, or leave `y` out"
+            f"`y` must be {shapes[0]} or {shapes[1]} integers, a label per sequence or frame, to "
+            f"judge accuracy, got shape {data.y.shape} of {data.y.dtype}: save such labels, or "
+            "leave `y` out"
         )
-    size = manifest.output.size
+    size = manifest.outputs[0].size
     bad = (data.y < 0) | (data.y >= size)
+    if data.y.ndim == 2:
+        bad &= _real(data.lengths, data.y.shape[1])
     if bad.any():
-        at = int(bad.argmax())
+        at = tuple(map(int, np.argwhere(bad)[0]))
         raise DataError(
-            f"`y` must be in 0..{size - 1}, the outputs of the model, "
-            f"got {data.y[at]} for sequence {at}: save class numbers"
+            f"`y` must be in 0..{size - 1}, the outputs of the model, got {data.y[at]} for "
+            f"sequence {at[0]}{f', frame {at[1]}' if at[1:] else ''}: save class numbers"
         )
     return data.y.astype(np.int64)
 
 
-def _check_tokens(frame: TensorSpec, data: SequenceData) -> None:
+def hits(labels: Labels, decisions: list[Labels], size: int) -> float:
+    """The share of decisions that are right.
+
+    Args:
+        labels: as `labels_of` returns them.
+        decisions: for each sequence the decision of each step.
+        size: frames per step; a step is judged by the label of its last frame.
+    """
+    if labels.ndim == 1:
+        return float((labels == [steps[-1] for steps in decisions]).mean())
+    ends = [row[size - 1 :: size] for row in labels]
+    right = [row[: len(steps)] == steps for row, steps in zip(ends, decisions, strict=True)]
+    return float(np.concatenate(right).mean())
+
+
+def _arrays(manifest: Manifest, data: SequenceData) -> list[Array]:
+    names = [frame.name for frame in manifest.frames]
+    if len(names) == 1 and data.inputs is None:
+        return [data.x]
+    if set(data.inputs or ()) != set(names):
+        got = "`x` alone" if data.inputs is None else sorted(data.inputs)
+        raise DataError(f"the model takes the inputs {names}, got {got}: give an array for each")
+    return [data.inputs[name] for name in names] if data.inputs else []
+
+
+def _real(lengths: Labels, most: int) -> npt.NDArray[np.bool_]:
+    """Which frames (N, T) are no padding."""
+    return np.asarray(np.arange(most) < lengths[:, None])
+
+
+def _check_tokens(frame: TensorSpec, x: Array, lengths: Labels) -> None:
     if frame.vocabulary is None:
         return
-    real = np.arange(data.x.shape[1]) < data.lengths[:, None]
-    bad = real & bad_frames(frame, data.x)
+    bad = _real(lengths, x.shape[1]) & bad_frames(frame, x)
     if bad.any():
         sequence, place = np.argwhere(bad)[0]
         raise DataError(
-            f"tokens must be in 0..{frame.vocabulary - 1}, got {data.x[sequence, place]} in "
+            f"tokens must be in 0..{frame.vocabulary - 1}, got {x[sequence, place]} in "
             f"sequence {sequence}, frame {place}: encode with the model's vocabulary"
         )

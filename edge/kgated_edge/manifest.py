@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from kgated_edge.errors import ManifestError
+from kgated_edge.errors import EdgeError, ManifestError
 from kgated_edge.fields import Fields
 from kgated_edge.modelfile import NO_DIGEST, read_verified
 from kgated_edge.specs import Golden, TensorSpec
@@ -17,6 +17,7 @@ from kgated_edge.specs import Golden, TensorSpec
 __all__ = ["FORMAT_VERSION", "Golden", "Manifest", "ModelInfo", "TensorSpec", "read_manifest"]
 
 FORMAT_VERSION = 1
+_SIGNATURES = {"stream": "step", "sequence": "serve"}
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -40,13 +41,17 @@ class Manifest:
     """The contract of one `.tflite` file.
 
     Attributes:
-        mode: "stream": one frame per call, state in and out.
-        signature: name of the signature to run, "step".
+        mode: "stream": frame by frame; "sequence": a whole sequence per call.
+        signature: name of the signature to run, "step" or "serve".
         recipe: the choices it was converted with, as in {"mode": "stream", "quantize": "none"}.
-        frame: one input frame, floats of one axis or more, or a token.
-        output: one result.
-        states: the state tensors; a state's signature input and output have the same name.
-        labels: a name per entry of the output's last axis, or None.
+        frames: one frame of each input, floats of one axis or more, or a token.
+        frames_per_step: how many frames k one call takes; its tensors are (1, k, *frame.shape),
+            and (1, *frame.shape) where k is 1.
+        outputs: one result of each output; the first is the one that `labels` and `check` go by.
+        state: "external": inputs and outputs; "internal": variables in the file, which its
+            signature "reset" sets to zero.
+        states: the external states; a state's signature input and output have the same name.
+        labels: a name per entry of the first output's last axis, or None.
         sample_period_s: seconds between two frames, or None where it is not known.
         model: the float model.
         tools: versions that made the file, by name.
@@ -57,8 +62,10 @@ class Manifest:
     mode: str
     signature: str
     recipe: Mapping[str, object]
-    frame: TensorSpec
-    output: TensorSpec
+    frames: tuple[TensorSpec, ...]
+    frames_per_step: int
+    outputs: tuple[TensorSpec, ...]
+    state: str
     states: tuple[TensorSpec, ...]
     labels: tuple[str, ...] | None
     sample_period_s: float | None
@@ -67,6 +74,31 @@ class Manifest:
     golden: Golden
     file_sha256: str = NO_DIGEST
 
+    @property
+    def frame(self) -> TensorSpec:
+        """The only input's frame; `EdgeError` where there are several."""
+        return _only("frame", self.frames)
+
+    @property
+    def output(self) -> TensorSpec:
+        """The only output; `EdgeError` where there are several."""
+        return _only("output", self.outputs)
+
+    @property
+    def blocks(self) -> tuple[TensorSpec, ...]:
+        """The input tensors of one call, states left out."""
+        return tuple(frame.block(self.frames_per_step) for frame in self.frames)
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """All input tensors of the signature."""
+        return (*self.blocks, *self.states)
+
+    @property
+    def results(self) -> tuple[TensorSpec, ...]:
+        """All output tensors of the signature."""
+        return (*self.outputs, *self.states)
+
     def to_json(self) -> str:
         """The manifest as compact JSON."""
         document = {
@@ -74,8 +106,10 @@ class Manifest:
             "mode": self.mode,
             "signature": self.signature,
             "recipe": dict(self.recipe),
-            "frame": self.frame.to_plain(),
-            "output": self.output.to_plain(),
+            "frames": [frame.to_plain() for frame in self.frames],
+            "frames_per_step": self.frames_per_step,
+            "outputs": [output.to_plain() for output in self.outputs],
+            "state": self.state,
             "states": [state.to_plain() for state in self.states],
             "labels": self.labels,
             "sample_period_s": self.sample_period_s,
@@ -95,20 +129,21 @@ class Manifest:
         """
         items = Fields(_parse(text))
         _check_version(items.integer("format_version", 1))
-        frame = TensorSpec.read(items.nested("frame"))
-        output = TensorSpec.read(items.nested("output"))
+        frames, outputs = _specs(items, "frames"), _specs(items, "outputs")
         manifest = cls(
-            mode=items.choice("mode", ("stream",)),
-            signature=items.choice("signature", ("step",)),
+            mode=items.choice("mode", tuple(_SIGNATURES)),
+            signature=items.text("signature"),
             recipe=items.mapping("recipe"),
-            frame=frame,
-            output=output,
-            states=_states(items),
+            frames=frames,
+            frames_per_step=items.integer("frames_per_step", 1),
+            outputs=outputs,
+            state=items.choice("state", ("external", "internal")),
+            states=_specs(items, "states"),
             labels=items.optional("labels", items.texts),
             sample_period_s=items.optional("sample_period_s", items.positive),
             model=_model(items.nested("model")),
             tools=_tools(items.nested("tools")),
-            golden=Golden.read(items.nested("golden"), frame, output),
+            golden=Golden.read(items.nested("golden"), frames, outputs),
             file_sha256=_digest(items, "file_sha256"),
         )
         _check_together(items, manifest)
@@ -152,9 +187,16 @@ def _check_version(version: int) -> None:
         )
 
 
-def _states(items: Fields) -> tuple[TensorSpec, ...]:
-    entries = items.array("states")
-    return tuple(TensorSpec.read(Fields(one, f"states[{n}]")) for n, one in enumerate(entries))
+def _specs(items: Fields, key: str) -> tuple[TensorSpec, ...]:
+    entries = items.array(key)
+    return tuple(TensorSpec.read(Fields(one, f"{key}[{n}]")) for n, one in enumerate(entries))
+
+
+def _only(what: str, specs: tuple[TensorSpec, ...]) -> TensorSpec:
+    if len(specs) != 1:
+        names = [spec.name for spec in specs]
+        raise EdgeError(f"`{what}` is for models of one, this has {names}: use `{what}s`")
+    return specs[0]
 
 
 def _model(items: Fields) -> ModelInfo:
@@ -174,12 +216,26 @@ def _digest(items: Fields, key: str) -> str:
 
 def _check_together(items: Fields, manifest: Manifest) -> None:
     """The rules that no field shows alone."""
-    if not (manifest.frame.is_real or manifest.frame.is_token):
-        raise items.wrong("frame", "float32 of one axis or more, or an int32 token")
-    if not (manifest.output.is_real and all(state.is_real for state in manifest.states)):
-        raise items.wrong("output", "float32 of one axis or more, and so must be the states")
-    states = {state.name for state in manifest.states}
-    if len(states) != len(manifest.states) or {manifest.frame.name, manifest.output.name} & states:
-        raise items.wrong("states", "of different names, none the frame's or the output's")
-    if manifest.labels is not None and len(manifest.labels) != manifest.output.shape[-1]:
-        raise items.wrong("labels", f"{manifest.output.shape[-1]} names, one per output")
+    if manifest.signature != _SIGNATURES[manifest.mode]:
+        raise items.wrong("signature", f"'{_SIGNATURES[manifest.mode]}'")
+    if not manifest.frames or not all(one.is_real or one.is_token for one in manifest.frames):
+        raise items.wrong("frames", "float32 of one axis or more, or an int32 token, at least one")
+    if not manifest.outputs or not all(one.is_real for one in manifest.results):
+        raise items.wrong("outputs", "float32 of one axis or more, and so must be the states")
+    for key, specs in (("frames", manifest.inputs), ("outputs", manifest.results)):
+        if len({spec.name for spec in specs}) != len(specs):
+            raise items.wrong(key, "of different names, and those of the states others again")
+    if manifest.state == "internal" and manifest.states:
+        raise items.wrong("states", 'empty with "state": "internal"')
+    first = manifest.outputs[0]
+    if manifest.labels is not None and len(manifest.labels) != first.shape[-1]:
+        raise items.wrong("labels", f"{first.shape[-1]} names, one per output")
+    _check_golden(items, manifest)
+
+
+def _check_golden(items: Fields, manifest: Manifest) -> None:
+    golden, size = manifest.golden, manifest.frames_per_step
+    steps = {len(array) for array in golden.outputs.values()}
+    frames = {len(array) for array in golden.frames.values()}
+    if len(steps) != 1 or frames != {size * n for n in steps}:
+        raise items.nested("golden").wrong("outputs", "as many as the golden frames make steps")

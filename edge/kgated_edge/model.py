@@ -1,17 +1,18 @@
-"""Runs a streaming model frame by frame. The only place that makes an interpreter."""
+"""Runs a streaming model frame by frame."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
-from kgated_edge import tensors
-from kgated_edge.errors import EdgeError, ManifestError, StateError
-from kgated_edge.frames import check_frames, frame_writer
-from kgated_edge.manifest import Manifest, read_model
+from kgated_edge.binding import bind
+from kgated_edge.blocks import alone, cut
+from kgated_edge.errors import StateError
+from kgated_edge.frames import step_writer
+from kgated_edge.manifest import Manifest
 from kgated_edge.specs import Array, TensorSpec
+from kgated_edge.tensors import copies
 
 _ALL = slice(None)
 
@@ -20,6 +21,10 @@ class EdgeModel:
     """A streaming model with its state, one frame per call.
 
     Equation: (output_t, state_t) = step(frame_t, state_{t-1}), state_0 = 0.
+
+    A model that takes `manifest.frames_per_step` = k > 1 frames at once (its layers stride over
+    time) takes blocks (k, *frame) and gives one result for each. A model of several inputs takes a
+    dict of arrays by name; one of several outputs gives a dict.
 
     Args:
         path: a `.tflite` file made by `kgated convert`.
@@ -35,18 +40,21 @@ class EdgeModel:
         >>> model.reset()
     """
 
-    __slots__ = ("__weakref__", "_hot", "_interpreter", "_manifest", "_states")
+    __slots__ = ("__weakref__", "_binding", "_hot", "_interpreter", "_manifest", "_states")
 
     def __init__(self, path: str | Path, num_threads: int = 1) -> None:
-        if type(num_threads) is not int or num_threads < 1:
-            raise EdgeError(f"`num_threads` must be an int of at least 1, got {num_threads!r}")
-        content, self._manifest = read_model(path)
-        try:
-            self._interpreter = _interpreter(content, num_threads)
-            self._bind()
-        except (ManifestError, RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise ManifestError(f"{path}: the model does not run here: {reason}") from None
+        self._binding = found = bind(path, num_threads, "stream")
+        self._manifest = manifest = found.manifest
+        self._interpreter = found.interpreter
+        names = [spec.name for spec in manifest.states]
+        self._states = {name: found.inputs[name] for name in names}
+        self._hot: tuple[Any, ...] = (
+            step_writer(manifest.blocks, found.inputs),
+            self._interpreter.invoke,
+            copies([(found.inputs[name], found.outputs[name]) for name in names]),
+            _reader([found.outputs[spec.name] for spec in manifest.outputs], manifest.outputs),
+        )
+        self.reset()
 
     @property
     def manifest(self) -> Manifest:
@@ -58,80 +66,75 @@ class EdgeModel:
         """A copy of each state tensor by name, without the batch axis.
 
         Can be assigned: all names, each an array of the right shape and dtype, all finite.
-        Otherwise `StateError` is raised, and nothing has changed.
+        Otherwise `StateError` is raised, and nothing has changed. A file converted with
+        state="internal" keeps its state to itself: `StateError`.
         """
+        self._check_external()
         return {name: view.copy() for name, view in self._states.items()}
 
     @state.setter
     def state(self, values: Mapping[str, Array]) -> None:
+        self._check_external()
         self._check_state(values)
         for name, view in self._states.items():
             view[...] = values[name]
 
-    def step(self, frame: Any) -> Array:
-        """Takes one frame, moves the state on, and returns the result.
+    def step(self, frame: Any) -> Any:
+        """Takes one frame, or one block of frames, moves the state on, and returns the result.
 
         Args:
             frame: array of shape `manifest.frame.shape` and its dtype; for a token model an int.
+                With k frames per step (k, *manifest.frame.shape); with several inputs a dict.
 
         Returns:
-            a new array of shape `manifest.output.shape`, float32.
+            a new array of shape `manifest.output.shape`, float32; a dict where there are several.
 
         Raises:
             FrameError: wrong shape or dtype, NaN or inf, or a token outside the vocabulary. The
                 state is as before the call.
         """
-        write, invoke, copies, result = self._hot
+        write, invoke, moves, read = self._hot
         write(frame)
         invoke()
-        for target, source in copies:
+        for target, source in moves:
             target[_ALL] = source
-        return result.copy()  # type: ignore[no-any-return]
+        return read()
 
-    def run(self, frames: Array) -> Array:
+    def run(self, frames: Any) -> Any:
         """Takes a sequence of frames, from the present state on.
 
         Args:
-            frames: (T, *manifest.frame.shape), of the frame's dtype.
+            frames: (T, *manifest.frame.shape), of the frame's dtype; a dict of such arrays where
+                there are several inputs. With k frames per step, the last T mod k are not used.
 
         Returns:
-            (T, *manifest.output.shape), float32.
+            (T // k, *manifest.output.shape), float32; a dict of such where there are several.
 
         Raises:
             FrameError: a frame is bad; none has been run.
         """
-        check_frames(self._manifest.frame, frames)
-        output = self._manifest.output
-        results = np.empty((len(frames), *output.shape), output.dtype)
-        for t, frame in enumerate(frames):
-            results[t] = self.step(frame)
-        return results
+        manifest = self._manifest
+        steps = cut(manifest.frames, manifest.frames_per_step, frames)
+        outputs = manifest.outputs
+        found = {o.name: np.empty((len(steps), *o.shape), o.dtype) for o in outputs}
+        for n, block in enumerate(steps):
+            result = self.step(block)
+            for name, results in found.items():
+                results[n] = result if len(outputs) == 1 else result[name]
+        return alone(found)
 
     def reset(self) -> None:
         """Sets all states to zero, as at the start of a sequence."""
+        self._binding.reset_inside()
         for view in self._states.values():
             view.fill(0)
 
-    def _bind(self) -> None:
-        """Takes the tensors' addresses, and proves that a step does not move them."""
-        manifest = self._manifest
-        inputs, outputs = _signature(self._interpreter, manifest)
-        before = _all_addresses(self._interpreter, inputs, outputs)
-        sources, results = before
-        frame = tensors.view(sources[manifest.frame.name], manifest.frame)
-        self._states = _views(sources, manifest.states)
-        frame.fill(0)
-        self.reset()
-        self._interpreter.invoke()
-        if _all_addresses(self._interpreter, inputs, outputs) != before:
-            raise ManifestError("its tensors move while it runs: convert it with a fixed shape")
-        moved = _views(results, manifest.states)
-        self._hot: tuple[Any, ...] = (
-            frame_writer(manifest.frame, frame),
-            self._interpreter.invoke,
-            tensors.copies([(view, moved[name]) for name, view in self._states.items()]),
-            tensors.view(results[manifest.output.name], manifest.output),
-        )
+    def _check_external(self) -> None:
+        if self._manifest.state == "internal":
+            raise StateError(
+                "this file keeps its state inside, where nobody can read or set it: convert the "
+                'model with state="external"'
+            )
 
     def _check_state(self, values: Mapping[str, Array]) -> None:
         if set(values) != set(self._states):
@@ -143,33 +146,12 @@ class EdgeModel:
             _check_state_array(spec, values[spec.name])
 
 
-def _interpreter(content: bytes, num_threads: int) -> Any:
-    interpreter = Interpreter(model_content=content, num_threads=num_threads)
-    interpreter.allocate_tensors()
-    return interpreter
-
-
-def _signature(interpreter: Any, manifest: Manifest) -> tuple[tensors.Details, tensors.Details]:
-    """Details of the signature's inputs and outputs, compared with the manifest."""
-    signatures = list(interpreter.get_signature_list())
-    if signatures != [manifest.signature]:
-        raise ManifestError(f"its signatures are {signatures}, not only `{manifest.signature}`")
-    # The runner holds a reference that would make invoke() refuse; it ends with this function.
-    runner = interpreter.get_signature_runner(manifest.signature)
-    inputs, outputs = runner.get_input_details(), runner.get_output_details()
-    tensors.check_tensors(inputs, (manifest.frame, *manifest.states))
-    tensors.check_tensors(outputs, (manifest.output, *manifest.states))
-    return inputs, outputs
-
-
-def _all_addresses(
-    interpreter: Any, inputs: tensors.Details, outputs: tensors.Details
-) -> tuple[dict[str, int], dict[str, int]]:
-    return tensors.addresses(interpreter, inputs), tensors.addresses(interpreter, outputs)
-
-
-def _views(addresses: dict[str, int], specs: tuple[TensorSpec, ...]) -> dict[str, Array]:
-    return {spec.name: tensors.view(addresses[spec.name], spec) for spec in specs}
+def _reader(views: Sequence[Array], specs: Sequence[TensorSpec]) -> Callable[[], Any]:
+    """Copies the result out of the output tensors."""
+    if len(views) == 1:
+        return views[0].copy
+    pairs = [(spec.name, view.copy) for spec, view in zip(specs, views, strict=True)]
+    return lambda: {name: copy() for name, copy in pairs}
 
 
 def _check_state_array(spec: TensorSpec, value: Any) -> None:

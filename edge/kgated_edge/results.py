@@ -30,10 +30,11 @@ class CheckResult:
 
     Attributes:
         sequences: sequences run.
-        steps: frames run, padding left out.
+        steps: steps run, padding left out.
         num_threads: threads of the interpreter.
         model_bytes: size of the `.tflite` file.
-        accuracy: share of sequences whose largest output at the last real frame is `y`, or None.
+        accuracy: share of sequences whose largest output at the last step is `y`, or with a label
+            per frame the share of steps whose largest output is that of their last frame, or None.
         min_accuracy: the limit on it, or None.
         golden_max_abs_error, golden_tolerance, golden_ok: see `SelftestResult`.
         latency_us_p50, ..._p90, ..._p99, ..._max, ..._mean: time of one step.
@@ -42,7 +43,7 @@ class CheckResult:
         deadline_misses: steps that took longer, or None without a deadline.
         max_misses: how many are allowed.
         sample_period_s: time between two frames, where the model's manifest has it.
-        real_time_factor: mean step time / sample period; below 1 is faster than real time.
+        real_time_factor: mean step time / time between two steps; below 1 is faster than real time.
         peak_memory_mib: the largest memory that the whole process held, None where unknown.
         passed: whether all limits were kept.
         failures: a sentence per limit missed.

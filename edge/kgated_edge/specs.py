@@ -3,7 +3,8 @@
 import base64
 import binascii
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,10 @@ class TensorSpec:
         """Whether it is a float array of one axis or more."""
         return self.dtype == "float32" and self.shape != () and self.vocabulary is None
 
+    def block(self, size: int) -> "TensorSpec":
+        """The tensor that holds `size` of these, one after the other; itself for 1."""
+        return self if size == 1 else replace(self, shape=(size, *self.shape))
+
     def to_plain(self) -> dict[str, object]:
         """The entry of the JSON document."""
         return asdict(self)
@@ -79,39 +84,43 @@ class Golden:
     """Frames and what the model answers when they come in order, from zero state.
 
     Attributes:
-        frames: (n, *frame.shape), of the frame's dtype.
-        outputs: (n, *output.shape), of the output's dtype.
+        frames: by input name (n * frames_per_step, *frame.shape), of the frame's dtype.
+        outputs: by output name (n, *output.shape), of the output's dtype.
         tolerance: the largest absolute difference allowed, in units of the output.
     """
 
-    frames: Array
-    outputs: Array
+    frames: Mapping[str, Array]
+    outputs: Mapping[str, Array]
     tolerance: float
 
     def to_plain(self) -> dict[str, object]:
         """The entry of the JSON document."""
         return {
-            "frames": _encode(self.frames),
-            "outputs": _encode(self.outputs),
+            "frames": {name: _encode(array) for name, array in self.frames.items()},
+            "outputs": {name: _encode(array) for name, array in self.outputs.items()},
             "tolerance": float(self.tolerance),
         }
 
     @classmethod
-    def read(cls, items: Fields, frame: TensorSpec, output: TensorSpec) -> "Golden":
+    def read(
+        cls, items: Fields, frames: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+    ) -> "Golden":
         """Reads an entry of the JSON document.
 
         Raises:
-            ManifestError: arrays that do not fit `frame` and `output`, hold other than finite
-                numbers and tokens of the vocabulary, or are of different lengths.
+            ManifestError: arrays that do not fit `frames` and `outputs`, or hold other than finite
+                numbers and tokens of the vocabulary.
         """
-        golden = cls(
-            _decode(items.nested("frames"), frame),
-            _decode(items.nested("outputs"), output),
+        return cls(
+            _decode_all(items, "frames", frames),
+            _decode_all(items, "outputs", outputs),
             items.real("tolerance"),
         )
-        if len(golden.frames) != len(golden.outputs):
-            raise items.wrong("outputs", "as many as the golden frames")
-        return golden
+
+
+def _decode_all(items: Fields, key: str, specs: tuple[TensorSpec, ...]) -> dict[str, Array]:
+    entries = items.nested(key)
+    return {spec.name: _decode(entries.nested(spec.name), spec) for spec in specs}
 
 
 def _encode(array: Array) -> dict[str, object]:

@@ -99,14 +99,18 @@ def to_tflite(
         mode=mode,
         signature=SIGNATURE,
         recipe=recipe.as_dict(),
-        frame=frame,
-        output=output,
+        frames=(frame,),
+        frames_per_step=1,
+        outputs=(output,),
+        state="external",
         states=tuple(_spec(step, name) for name in step.states),
         labels=None if labels is None else tuple(labels),
         sample_period_s=sample_period_s,
         model=_model_info(model),
         tools={name: importlib.metadata.version(name) for name in TOOLS},
-        golden=Golden(frames, outputs, recipe.limit(float(np.abs(outputs).max()))),
+        golden=Golden(
+            {INPUT: frames}, {OUTPUT: outputs}, recipe.limit(float(np.abs(outputs).max()))
+        ),
     )
     return _finish(path, lower(step, recipe), manifest, reference, sequences, recipe)
 

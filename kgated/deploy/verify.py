@@ -99,7 +99,7 @@ def replay_golden(path: str | Path) -> Agreement:
     """Run the golden frames in a file through it, as a device does."""
     edge = EdgeModel(path)
     golden = edge.manifest.golden
-    return agreement(golden.outputs, edge.run(golden.frames))
+    return agreement(golden.outputs["output"], edge.run(golden.frames["frame"]))
 
 
 def require(found: Agreement, recipe: Recipe, what: str) -> None:

@@ -91,7 +91,8 @@ def test_manifest_tells_the_contract(model, x, tmp_path):
     assert [s.shape for s in manifest.states] == [(16,), (16,)]
     assert manifest.model.parameters == model.count_params()
     assert manifest.recipe == {"mode": "stream", "quantize": "none"}
-    np.testing.assert_array_equal(manifest.golden.frames, x[0, : len(manifest.golden.frames)])
+    golden = manifest.golden.frames["frame"]
+    np.testing.assert_array_equal(golden, x[0, : len(golden)])
     assert conversion.file_bytes == os.path.getsize(tmp_path / "m.tflite")
 
 

@@ -85,7 +85,7 @@ def test_the_same_manifest_is_read_back(bare, manifest, tmp_path):
     path.write_bytes(embed(bare, manifest))
     again = read_manifest(path)
     assert replace(again, file_sha256="").to_json() == replace(manifest, file_sha256="").to_json()
-    assert EdgeModel(path).run(manifest.golden.frames).shape == manifest.golden.outputs.shape
+    assert EdgeModel(path).run(manifest.golden.frames["frame"]).shape == (8, 2)
 
 
 def test_the_digest_is_that_of_the_file_with_zeros_in_its_place(bare, manifest, tmp_path):
@@ -151,7 +151,7 @@ def test_labels_of_any_script(bare, manifest, tmp_path):
     ("change", "message"),
     [
         ({"labels": ("one",)}, "`labels` must be 2 names"),
-        ({"mode": "other"}, "`mode` must be 'stream'"),
+        ({"mode": "other"}, "`mode` must be 'stream' or 'sequence'"),
         ({"sample_period_s": -1.0}, "`sample_period_s`"),
         ({"tools": {"keras": ""}}, "`tools.keras`"),
     ],

@@ -46,6 +46,16 @@ def test_accuracy_is_decided_at_the_last_real_frame(speech, data):
     assert check(speech, whole).accuracy < 1.0, "padding changes no decision: a weak test"
 
 
+def test_labels_of_frames_judge_every_step(speech, oracle, data):
+    each = np.stack([oracle(speech, row).argmax(-1) for row in data.x])
+    each[np.arange(MOST) >= data.lengths[:, None]] = -1  # what padding holds counts for nothing
+    assert check(speech, relabelled(data, each)).accuracy == 1.0
+    wrong = each.copy()
+    wrong[3, 0] = 1 - wrong[3, 0]
+    total = data.lengths.sum()
+    assert check(speech, relabelled(data, wrong)).accuracy == pytest.approx((total - 1) / total)
+
+
 def test_each_sequence_starts_from_zero(speech, data):
     """Run the other way round, each sequence still gets the decision it had."""
     backwards = SequenceData(data.x[::-1], data.lengths[::-1], data.y[::-1])
@@ -171,8 +181,9 @@ def test_selftest_sees_a_perturbed_golden_output(speech, edit):
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        (np.zeros(COUNT), "must be \\(24,\\) integers.*float64: save such labels"),
-        (np.zeros((COUNT, MOST), int), "got shape \\(24, 9\\)"),
+        (np.zeros(COUNT), r"must be \(24,\) or \(24, 9\) integers.*float64: save such"),
+        (np.zeros((COUNT, MOST - 1), int), r"got shape \(24, 8\)"),
+        (np.full((COUNT, MOST), 2), r"got 2 for sequence 0, frame 0"),
         (np.zeros(COUNT, bool), "got shape \\(24,\\) of bool"),
         (np.full(COUNT, 2), r"`y` must be in 0\.\.1, the outputs of the model, got 2"),
         (np.full(COUNT, -1), "got -1 for sequence 0"),

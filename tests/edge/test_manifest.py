@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+import re
 import tracemalloc
 
 import numpy as np
@@ -51,16 +52,17 @@ def test_reads_a_token_model(text):
     assert (manifest.frame.shape, manifest.frame.dtype) == ((), "int32")
     assert manifest.frame.vocabulary == 5
     assert (manifest.labels, manifest.sample_period_s) == (None, None)
-    assert manifest.golden.frames.dtype == np.int32
+    assert manifest.golden.frames["frame"].dtype == np.int32
 
 
 @pytest.mark.parametrize("name", ["speech", "text"])
 def test_golden_outputs_are_those_of_the_equations(name, oracle, request):
     path = request.getfixturevalue(name)
     golden = read_manifest(path).golden
-    assert len(golden.frames) > 1
-    assert np.abs(golden.outputs - oracle(path, golden.frames)).max() <= golden.tolerance
-    assert np.abs(golden.outputs - oracle(path, golden.frames[::-1])).max() > golden.tolerance
+    frames = golden.frames["frame"]
+    assert len(frames) > 1
+    assert np.abs(golden.outputs["output"] - oracle(path, frames)).max() <= golden.tolerance
+    assert np.abs(golden.outputs["output"] - oracle(path, frames[::-1])).max() > golden.tolerance
 
 
 def test_survives_a_round_trip(document):
@@ -69,7 +71,7 @@ def test_survives_a_round_trip(document):
 
 
 def test_keys_of_a_later_version_are_left_alone(document):
-    document["colour"] = document["frame"]["colour"] = "red"
+    document["colour"] = document["frames"][0]["colour"] = "red"
     assert Manifest.from_json(json.dumps(document)).frame.shape == (3,)
 
 
@@ -85,28 +87,48 @@ def change(*path):
 
 
 DEFECTS = [
-    (change("mode"), "sequence", "`mode` must be 'stream', got 'sequence'"),
+    (change("mode"), "other", "`mode` must be 'stream' or 'sequence', got 'other'"),
+    (change("mode"), "sequence", "`signature` must be 'serve', got 'step'"),
     (change("signature"), "serve", "`signature` must be 'step'"),
     (change("recipe"), ["stream"], "`recipe` must be an object"),
-    (change("frame"), None, "`frame` must be an object, got None"),
-    (change("frame", "name"), "", "`frame.name` must be a non-empty string"),
-    (change("frame", "shape"), [0], "`frame.shape` must be an array of whole numbers"),
-    (change("frame", "shape"), [2**31], "`frame.shape` must be an array of whole numbers"),
-    (change("frame", "shape"), [True], "`frame.shape` must be an array of whole numbers"),
-    (change("frame", "shape"), 3, "`frame.shape` must be an array"),
-    (change("frame", "shape"), [], "`golden.frames.shape` must be"),
-    (change("frame", "dtype"), "float64", "`frame.dtype` must be 'float32' or 'int32'"),
-    (change("frame", "dtype"), "int32", "`frame` must be float32 of one axis or more, or an int32"),
-    (change("frame", "scale"), 0.0, "`frame.scale` must be above zero"),
-    (change("frame", "scale"), "1", "`frame.scale` must be a finite number"),
-    (change("frame", "zero_point"), 0.5, "`frame.zero_point` must be a whole number"),
-    (change("frame", "vocabulary"), 0, "`frame.vocabulary` must be a whole number of at least 1"),
-    (change("frame", "vocabulary"), 9, "tokens of the vocabulary"),
-    (change("output", "shape"), [3], "`golden.outputs.shape` must be"),
+    (change("frames"), None, "`frames` must be an array, got None"),
+    (change("frames", 0), None, r"`frames\[0\]` must be an object, got None"),
+    (change("frames"), [], "`frames` must be float32"),
+    (change("outputs"), [], "`outputs` must be float32"),
+    (change("frames_per_step"), 0, "`frames_per_step` must be a whole number of at least 1"),
+    (change("frames_per_step"), 2, "`golden.outputs` must be as many as the golden frames make"),
+    (change("state"), "hidden", "`state` must be 'external' or 'internal'"),
+    (change("state"), "internal", "`states` must be empty"),
+    (change("frames", 0, "name"), "", r"`frames\[0\].name` must be a non-empty string"),
+    (change("frames", 0, "shape"), [0], r"`frames\[0\].shape` must be an array of whole numbers"),
+    (
+        change("frames", 0, "shape"),
+        [2**31],
+        r"`frames\[0\].shape` must be an array of whole numbers",
+    ),
+    (change("frames", 0, "shape"), [True], r"`frames\[0\].shape` must be an array of whole"),
+    (change("frames", 0, "shape"), 3, r"`frames\[0\].shape` must be an array"),
+    (change("frames", 0, "shape"), [], "`golden.frames.frame.shape` must be"),
+    (change("frames", 0, "dtype"), "float64", r"`frames\[0\].dtype` must be 'float32' or 'int32'"),
+    (
+        change("frames", 0, "dtype"),
+        "int32",
+        "`frames` must be float32 of one axis or more, or an int32",
+    ),
+    (change("frames", 0, "scale"), 0.0, r"`frames\[0\].scale` must be above zero"),
+    (change("frames", 0, "scale"), "1", r"`frames\[0\].scale` must be a finite number"),
+    (change("frames", 0, "zero_point"), 0.5, r"`frames\[0\].zero_point` must be a whole number"),
+    (
+        change("frames", 0, "vocabulary"),
+        0,
+        r"`frames\[0\].vocabulary` must be a whole number of at least 1",
+    ),
+    (change("frames", 0, "vocabulary"), 9, "tokens of the vocabulary"),
+    (change("outputs", 0, "shape"), [3], "`golden.outputs.output.shape` must be"),
     (change("states"), {}, "`states` must be an array"),
     (change("states"), [7], r"`states\[0\]` must be an object, got 7"),
-    (change("states", 1, "name"), "lstm_h", "`states` must be of different names"),
-    (change("states", 1, "name"), "frame", "`states` must be of different names"),
+    (change("states", 1, "name"), "lstm_h", "`frames` must be of different names"),
+    (change("states", 1, "name"), "frame", "`frames` must be of different names"),
     (change("states", 1, "dtype"), "int32", "so must be the states"),
     (change("labels"), ["yes"], "`labels` must be 2 names"),
     (change("labels"), "ab", "`labels` must be an array"),
@@ -121,13 +143,21 @@ DEFECTS = [
     (change("tools"), {"keras": 3}, "`tools.keras` must be a non-empty string"),
     (change("golden", "tolerance"), float("nan"), "`golden.tolerance` must be a finite number"),
     (change("golden", "tolerance"), float("inf"), "`golden.tolerance` must be a finite number"),
-    (change("golden", "frames", "base64"), "====", "`golden.frames.base64` must be base64"),
-    (change("golden", "frames", "base64"), "\u00e9", "`golden.frames.base64` must be base64"),
-    (change("golden", "frames", "base64"), "AAAA", "must be 24 numbers of float32"),
-    (change("golden", "frames", "shape"), [7, 3], "must be 21 numbers of float32"),
-    (change("golden", "frames", "shape"), [2**31 - 1, 3], "numbers of float32"),
-    (change("golden", "frames", "shape"), [24], r"must be \[n, 3\]"),
-    (change("golden", "frames", "base64"), "AADAfwAA" * 16, "must be finite numbers"),
+    (
+        change("golden", "frames", "frame", "base64"),
+        "====",
+        "`golden.frames.frame.base64` must be base64",
+    ),
+    (
+        change("golden", "frames", "frame", "base64"),
+        "\u00e9",
+        "`golden.frames.frame.base64` must be base64",
+    ),
+    (change("golden", "frames", "frame", "base64"), "AAAA", "must be 24 numbers of float32"),
+    (change("golden", "frames", "frame", "shape"), [7, 3], "must be 21 numbers of float32"),
+    (change("golden", "frames", "frame", "shape"), [2**31 - 1, 3], "numbers of float32"),
+    (change("golden", "frames", "frame", "shape"), [24], r"must be \[n, 3\]"),
+    (change("golden", "frames", "frame", "base64"), "AADAfwAA" * 16, "must be finite numbers"),
     (change("file_sha256"), None, "`file_sha256` must be a non-empty string"),
     (change("format_version"), 2, "has format 2, this version reads 1: update kgated-edge"),
     (change("format_version"), 1.0, "`format_version` must be a whole number of at least 1"),
@@ -144,6 +174,10 @@ def test_names_the_defect(document, put, value, message):
 
 
 def paths(document, prefix=()):
+    """The place of every field of an object, those of objects in arrays too."""
+    if isinstance(document, list):
+        for n, value in enumerate(document):
+            yield from paths(value, (*prefix, n))
     if isinstance(document, dict):
         for key, value in document.items():
             yield (*prefix, key)
@@ -153,28 +187,29 @@ def paths(document, prefix=()):
 
 def test_names_the_field_that_is_missing(document):
     places = list(paths(document))
-    assert len(places) > 30
+    assert len(places) > 50
     for place in places:
         broken = copy.deepcopy(document)
         inner = broken
         for key in place[:-1]:
             inner = inner[key]
         del inner[place[-1]]
-        with pytest.raises(ManifestError, match=f"`{'.'.join(place)}` is missing"):
+        name = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in place)[1:]
+        with pytest.raises(ManifestError, match=f"`{re.escape(name)}` is missing"):
             Manifest.from_json(json.dumps(broken))
 
 
 def test_golden_arrays_of_different_lengths(document):
     golden = document["golden"]
-    golden["outputs"] = {"shape": [1, 2], "base64": "AAAAAAAAAAA="}
+    golden["outputs"]["output"] = {"shape": [1, 2], "base64": "AAAAAAAAAAA="}
     with pytest.raises(ManifestError, match=r"`golden\.outputs` must be as many as"):
         Manifest.from_json(json.dumps(document))
 
 
 def test_a_golden_token_outside_the_vocabulary(text):
     document = parse(text.read_bytes())
-    document["frame"]["vocabulary"] = 4
-    with pytest.raises(ManifestError, match=r"`golden.frames.base64` must be .* vocabulary"):
+    document["frames"][0]["vocabulary"] = 4
+    with pytest.raises(ManifestError, match=r"`golden.frames.frame.base64` must be .* vocabulary"):
         Manifest.from_json(json.dumps(document))
 
 
@@ -239,7 +274,7 @@ def test_damaged_files_end_in_one_clear_error(speech, text, tmp_path, monkeypatc
     def no_interpreter(*_, **__):
         raise AssertionError("the native interpreter saw a damaged file")
 
-    monkeypatch.setattr("kgated_edge.model.Interpreter", no_interpreter)
+    monkeypatch.setattr("kgated_edge.binding.Interpreter", no_interpreter)
     path, chance = tmp_path / "damaged.tflite", random.Random(5)
     originals = [speech.read_bytes(), text.read_bytes()]
     path.write_bytes(originals[0])

@@ -250,7 +250,7 @@ def test_a_manifest_of_another_model(speech, edit, old, new, message):
 
 def test_another_signature(speech, edit):
     path = edit(speech, b"\x04\0\0\0step", b"\x04\0\0\0stop")
-    with pytest.raises(ManifestError, match=r"its signatures are \['stop'\], not only `step`"):
+    with pytest.raises(ManifestError, match=r"its signatures are \['stop'\], not \['step'\]"):
         EdgeModel(path)
 
 
