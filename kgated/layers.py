@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Self, TypeAlias
 
 import keras
-from keras import ops
 
 from kgated.cells import GRUCell, LSTMCell, PeepholeLSTMCell, register
 from kgated.cells.base import LoopStep
@@ -68,9 +67,8 @@ class GatedRNN(keras.layers.RNN):
         self, sequences: Array, initial_state: Any, mask: Any, training: bool = False
     ) -> tuple[Array, Array, list[Array]]:
         """Keras's loop over time, over a step whose weights were sliced once before it."""
-        step = self.cell.loop_step(training, batch=ops.shape(sequences)[0])
-        loop = keras.layers.RNN.inner_loop
-        return loop(_WithStep(self, step), sequences, initial_state, mask, training)
+        x, step = self.cell.over_time(sequences, training)
+        return keras.layers.RNN.inner_loop(_WithStep(self, step), x, initial_state, mask, training)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, those of the cell among them."""

@@ -39,15 +39,30 @@ class Peepholes(NamedTuple):
     o: Array
 
 
-def affine(x: Array, W: Array, h: Array, R: Array, b: Array | None = None) -> Array:
-    """`x·W + h·R + b` with x (B, F), W (F, N), h (B, P), R (P, N), b (N,); returns (B, N)."""
-    return plus_bias(ops.matmul(x, W), b) + ops.matmul(h, R)
+def affine(W: Array, R: Array, b: Array | None = None) -> Function:
+    """`x·W + h·R + b` as a function of x (B, F) and h (B, P); W (F, N), R (P, N), b (N,)."""
+    return lambda x, h: plus_bias(ops.matmul(x, W), b) + ops.matmul(h, R)
 
 
-def affine_joined(x: Array, W: Array, h: Array, R: Array, b: Array | None = None) -> Array:
+def affine_joined(W: Array, R: Array, b: Array | None = None) -> Function:
     """`[x, h]·[W; R] + b`: the same value as `affine` by one wider product, for inference."""
     W_and_R = ops.concatenate([W, R], axis=0)
-    return plus_bias(ops.matmul(ops.concatenate([x, h], axis=-1), W_and_R), b)
+    return lambda x, h: plus_bias(ops.matmul(ops.concatenate([x, h], axis=-1), W_and_R), b)
+
+
+def bias_as_row(affine: Function) -> Function:
+    """The same `affine`, of an x that `ends_in_one`: `[x, 1]·[W; b]` is `x·W + b`."""
+
+    def of_weights(W: Array, R: Array, b: Array | None = None) -> Function:
+        row = ops.zeros_like(W[:1]) if b is None else ops.expand_dims(b, axis=0)
+        return affine(ops.concatenate([W, row], axis=0), R)
+
+    return of_weights
+
+
+def ends_in_one(x: Array) -> Array:
+    """X (..., F) with a 1 after its last feature, (..., F + 1)."""
+    return ops.concatenate([x, ops.ones_like(x[..., :1])], axis=-1)
 
 
 def plus_bias(z: Array, b: Array | None) -> Array:
@@ -106,20 +121,19 @@ def gru_step(
     x: Array,
     h: Array,
     seen: Array,
-    gates: "Columns",
-    candidate: "Columns",
+    gates: Function,
+    candidate: Function,
     sigmoid: Function,
     tanh: Function,
     mix: Function,
-    affine: Function = affine,
 ) -> Array:
     """GRU with the reset gate before the product (Cho et al. 2014); returns h' (B, U).
 
-    x (B, F), h (B, U), `seen` (B, U) what the gates see of h: all of it, but for dropout; the
-    weights of z|r and of the candidate as from `gru_columns`.
+    x (B, F), h (B, U), `seen` (B, U) what the gates see of h: all of it, but for dropout; `gates`
+    and `candidate` are the `affine` of z|r and that of g, their weights as from `gru_columns`.
     """
-    z, r = ops.split(sigmoid(affine(x, gates.W, seen, gates.R, gates.b)), 2, axis=-1)
-    g = tanh(affine(x, candidate.W, r * seen, candidate.R, candidate.b))
+    z, r = ops.split(sigmoid(gates(x, seen)), 2, axis=-1)
+    g = tanh(candidate(x, r * seen))
     return mix(z, h, g)
 
 

@@ -166,7 +166,8 @@ def test_bfloat16_layers_are_traced(rng):
     x = inputs(rng)
     expected = values(layer(x)).astype(np.float32)
     trace = inspection.gate_activations(layer, x)[layer.name]
-    np.testing.assert_array_equal(trace["h"].astype(np.float32), expected)
+    found = trace["h"].astype(np.float32)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=4e-3)  # a step of bfloat16 below 1
 
 
 @pytest.mark.parametrize("function", ["gate_activations", "gradient_flow"])

@@ -61,21 +61,27 @@ class GRUCell(GatedCell, keras.layers.GRUCell):
 
     def prepare(self, affine: Function = steps.affine, batch: int | None = None) -> Step:
         """The step as a function, with the weights sliced once; see `GatedCell`."""
-        W, R, b = tensor(self.kernel), tensor(self.recurrent_kernel), tensor(self.bias)
+        formula, weights = self._formula(affine)
         functions = self.recurrent_activation, self.activation, self._mix
-        columns = None if self.reset_after else steps.gru_columns(W, R, b)
-        biases = None if b is None or not self.reset_after else ops.unstack(b, axis=0)
-
-        def next_state(x: Array, seen: Array, h: Array) -> Array:
-            if columns is None:
-                return steps.gru_reset_after_step(x, h, seen, W, R, biases, *functions)
-            return steps.gru_step(x, h, seen, *columns, *functions, affine)
 
         def step(x: Array, seen: Array, states: list[Array]) -> tuple[Array, list[Array]]:
-            h = next_state(x, seen, states[0])
+            h = formula(x, states[0], seen, *weights, *functions)
             return h, [h]
 
         return step
+
+    def _formula(self, affine: Function) -> tuple[Function, tuple[Any, ...]]:
+        """The equations, and the weights as they take them."""
+        W, R, b = tensor(self.kernel), tensor(self.recurrent_kernel), tensor(self.bias)
+        if self.reset_after:
+            biases = None if b is None else ops.unstack(b, axis=0)
+            return steps.gru_reset_after_step, (W, R, biases)
+        gates, candidate = steps.gru_columns(W, R, b)
+        return steps.gru_step, (affine(*gates), affine(*candidate))
+
+    def _product_over_time(self, x: Array, training: bool) -> tuple[Array, Function]:
+        # With the reset gate after the product there are two, of x and of h.
+        return (x, steps.affine) if self.reset_after else super()._product_over_time(x, training)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

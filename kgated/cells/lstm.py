@@ -139,10 +139,10 @@ class LSTMCell(GatedCell, keras.layers.LSTMCell):
         """The step as a function, with the weights sliced once; see `GatedCell`."""
         W, R = tensor(self.kernel), tensor(self.recurrent_kernel)
         b = None if self.layer_norm else tensor(self.bias)  # normalization adds it later
-        update, project = self._update(batch), self._projection()
+        product, update, project = affine(W, R, b), self._update(batch), self._projection()
 
         def step(x: Array, seen: Array, states: list[Array]) -> tuple[Array, list[Array]]:
-            z = steps.lstm_gates(affine(x, W, seen, R, b), self.coupled_gates)
+            z = steps.lstm_gates(product(x, seen), self.coupled_gates)
             h, c = update(z, states[1])
             h = project(h)
             return h, [h, c]
