@@ -91,6 +91,9 @@ def convert(
     quantize: Annotated[
         str, typer.Option(help="none: float32. dynamic: int8 weights, float state.")
     ] = "none",
+    state: Annotated[
+        str, typer.Option(help="external: inputs and outputs. internal: inside the file.")
+    ] = "external",
     calibration: Annotated[
         Path | None, typer.Option(help="Sequences (.npz) to check the file on. Else noise.")
     ] = None,
@@ -120,6 +123,7 @@ def convert(
         output,
         mode=mode,
         quantize=quantize,
+        state=state,
         calibration=calibration,
         labels=None if labels is None else _names(labels),
         sample_period_s=None if sample_period_ms is None else sample_period_ms / 1000.0,

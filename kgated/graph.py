@@ -15,15 +15,17 @@ def run_again(
     """Call the layers of `model` in order from symbolic `inputs` to the symbolic output.
 
     Args:
-        model: a model with one input and one output.
-        inputs: a KerasTensor to stand for the model's input.
+        model: a functional or Sequential model.
+        inputs: a KerasTensor to stand for each of the model's inputs, in their order; alone where
+            there is one.
         replace: from a layer, or an operation of `keras.ops`, to what is called in its place.
         call: `call(layer, *args, **kwargs)` for `layer(*args, **kwargs)`.
 
     Returns:
-        A KerasTensor.
+        A KerasTensor, or a list of them where the model has several outputs.
     """
     # What `keras.models.clone_model` does, which can't add inputs (states, marks) on the way.
     graph = keras.Model(model.inputs, model.outputs)
-    outputs = graph._run_through_graph([inputs], operation_fn=replace, call_fn=call)
-    return keras.tree.flatten(outputs)[0]
+    found = graph._run_through_graph(inputs, operation_fn=replace, call_fn=call)
+    outputs = keras.tree.flatten(found)
+    return outputs[0] if len(outputs) == 1 else outputs

@@ -34,7 +34,8 @@ def run_convert(
         saved, report = Path(folder, "model.keras"), Path(folder, "report.json")
         model.save(saved)
         command = [sys.executable, "-m", "kgated_cli", "convert", str(saved), str(path)]
-        command += ["--mode", recipe.mode, "--quantize", recipe.quantize, "--json", str(report)]
+        command += ["--mode", recipe.mode, "--quantize", recipe.quantize]
+        command += ["--state", recipe.state, "--json", str(report)]
         command += _options(Path(folder), calibration, labels, sample_period_s)
         environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
         run = subprocess.run(command, capture_output=True, text=True, env=environment)
@@ -65,5 +66,6 @@ def _as_file(folder: Path, calibration: Any) -> Path:
     if isinstance(calibration, np.ndarray):
         np.savez(path, x=calibration)
     else:
-        np.savez(path, x=calibration.x, lengths=calibration.lengths)
+        arrays = calibration.inputs or {"x": calibration.x}
+        np.savez(path, lengths=calibration.lengths, **arrays)
     return path

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kgated.deploy import internal
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.streaming import StepModel
 from kgated.errors import ConversionError
@@ -23,7 +24,7 @@ def lower(step: StepModel, recipe: Recipe) -> bytes:
         ConversionError: the converter refuses the graph, or an op is no builtin.
     """
     try:
-        tflite = _float_flatbuffer(step)
+        tflite = _float_flatbuffer(step, recipe.state)
         return _dynamic(tflite) if recipe.quantize == "dynamic" else tflite
     except Exception as error:
         first = next((line for line in str(error).splitlines() if line.strip()), repr(error))
@@ -32,7 +33,7 @@ def lower(step: StepModel, recipe: Recipe) -> bytes:
         ) from error
 
 
-def _float_flatbuffer(step: StepModel) -> bytes:
+def _float_flatbuffer(step: StepModel, state: str) -> bytes:
     import tensorflow as tf
 
     module = tf.Module()
@@ -46,11 +47,20 @@ def _float_flatbuffer(step: StepModel) -> bytes:
         return {name: tf.identity(tensor) for name, tensor in outputs.items()}
 
     specs = {n: tf.TensorSpec(x.shape, x.dtype, name=n) for n, x in step.model.input.items()}
+    if state == "internal":
+        return internal.step_first(_convert(module, internal.signatures(module, step, call)))
+    return _convert(module, {SIGNATURE: call.get_concrete_function(**specs)})
+
+
+def _convert(module: Any, signatures: dict[str, Any]) -> bytes:
+    import tensorflow as tf
+
     with tempfile.TemporaryDirectory() as folder:
-        signature = call.get_concrete_function(**specs)
-        tf.saved_model.save(module, folder, signatures={SIGNATURE: signature})
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
+        tf.saved_model.save(module, folder, signatures=signatures)
+        names = list(signatures)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=names)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        converter.experimental_enable_resource_variables = True
         return bytes(converter.convert())
 
 

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 
 MODES = ("stream",)
 QUANTIZATIONS = ("none", "dynamic")
+STATES = ("external", "internal")
 
 # Largest error against the Keras model that a recipe may show, relative to max(1, |output|).
 LIMITS = {"none": 1e-4, "dynamic": 0.1}
@@ -18,6 +19,7 @@ class Recipe:
     Attributes:
         mode: "stream": one frame per call, the state goes in and out.
         quantize: "none": float32; "dynamic": int8 weights, float state and arithmetic at the seams.
+        state: "external": inputs and outputs; "internal": variables in the file.
 
     Raises:
         ValueError: an unknown name.
@@ -25,9 +27,11 @@ class Recipe:
 
     mode: str = "stream"
     quantize: str = "none"
+    state: str = "external"
 
     def __post_init__(self) -> None:
-        for name, options in (("mode", MODES), ("quantize", QUANTIZATIONS)):
+        known = {"mode": MODES, "quantize": QUANTIZATIONS, "state": STATES}
+        for name, options in known.items():
             value = getattr(self, name)
             if value not in options:
                 raise ValueError(f"`{name}` must be one of {list(options)}. Received: {value!r}")

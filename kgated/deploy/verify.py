@@ -1,5 +1,6 @@
 """Does the file compute what the Keras model computes? Asked of the code that the device runs."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,17 +8,21 @@ from typing import Any
 import keras
 import numpy as np
 from kgated_edge import EdgeModel
-from kgated_edge.specs import TensorSpec
+from kgated_edge.blocks import alone, by_name
+from kgated_edge.specs import Array, TensorSpec
 
-from kgated.deploy.graph import answers_each_frame
+from kgated.deploy.graph import any_length, with_time
 from kgated.deploy.recipe import Recipe
+from kgated.deploy.streaming import StepModel
 from kgated.errors import ConversionError
 
-Sequences = list[np.ndarray]
+Arrays = dict[str, Array]
+Sequences = list[Arrays]
+"""Each (T, *frame) by input name, T a multiple of the frames per step."""
 
 GOLDEN_FRAMES = 8
 GOLDEN_NUMBERS = 1024
-RANDOM_SEQUENCES = 4
+RANDOM_SEQUENCES, RANDOM_STEPS = 4, 32
 
 
 @dataclass(frozen=True)
@@ -39,47 +44,97 @@ class Agreement:
     results: int
 
 
-def expected(model: keras.Model, frames: np.ndarray) -> np.ndarray:
-    """What Keras says after each of the frames (T, ...): (T, *output).
+@dataclass(frozen=True)
+class Reference:
+    """What the file has to compute.
 
-    A model that returns one result per sequence is run on each prefix.
+    Attributes:
+        model: the Keras model, over any number of frames.
+        frames, outputs: the names of its inputs and outputs in the file, in the model's order.
+        has_time: for each output whether it has a result per step, and not one per sequence.
+        frames_per_step: how many frames a step takes.
     """
-    if answers_each_frame(model):
-        return _predict(model, frames[None])[0]
-    return np.concatenate([_predict(model, frames[None, :n]) for n in range(1, len(frames) + 1)])
+
+    model: keras.Model
+    frames: tuple[str, ...]
+    outputs: tuple[str, ...]
+    has_time: tuple[bool, ...]
+    frames_per_step: int
+
+    @classmethod
+    def of(cls, model: keras.Model, step: StepModel) -> "Reference":
+        """The reference for the step of a model."""
+        timed = tuple(with_time(model))
+        return cls(any_length(model), step.frames, step.outputs, timed, step.frames_per_step)
+
+    def predict(self, sequences: Sequences) -> Arrays:
+        """Each output (N, ...) of N sequences of one length."""
+        batch = [np.stack([sequence[name] for sequence in sequences]) for name in self.frames]
+        tensors = [keras.ops.convert_to_tensor(x) for x in batch]
+        found: Any = keras.tree.flatten(
+            self.model(tensors if len(tensors) > 1 else tensors[0], training=False)
+        )
+        arrays = [np.asarray(keras.ops.convert_to_numpy(y), np.float32) for y in found]
+        return dict(zip(self.outputs, arrays, strict=True))
 
 
-def random_sequences(frame: TensorSpec, seed: int = 0) -> Sequences:
+def expected(reference: Reference, frames: Arrays) -> Arrays:
+    """What Keras says after each step over the frames: (steps, *output) by output name.
+
+    An output that is one result per sequence is computed on each prefix.
+    """
+    size = reference.frames_per_step
+    ends = range(size, len(next(iter(frames.values()))) + 1, size)
+    prefixes = [{name: x[:end] for name, x in frames.items()} for end in ends]
+    found = {name: array[0] for name, array in reference.predict([frames]).items()}
+    if not all(reference.has_time):
+        singles = [reference.predict([prefix]) for prefix in prefixes]
+        for name, timed in zip(reference.outputs, reference.has_time, strict=True):
+            if not timed:
+                found[name] = np.concatenate([single[name] for single in singles])
+    return found
+
+
+def random_sequences(frames: tuple[TensorSpec, ...], size: int, seed: int = 0) -> Sequences:
     """Sequences to compare on where nobody gave any: normal noise, or tokens, seeded."""
     rng = np.random.default_rng(seed)
-    size = (GOLDEN_FRAMES, *frame.shape)
-    if frame.vocabulary is not None:
-        draw = [rng.integers(frame.vocabulary, size=size) for _ in range(RANDOM_SEQUENCES)]
-        return [tokens.astype(np.int32) for tokens in draw]
-    return [rng.normal(size=size).astype(np.float32) for _ in range(RANDOM_SEQUENCES)]
+
+    def draw(frame: TensorSpec) -> Array:
+        shape = (RANDOM_STEPS * size, *frame.shape)
+        if frame.vocabulary is not None:
+            return rng.integers(frame.vocabulary, size=shape).astype(np.int32)
+        return rng.normal(size=shape).astype(np.float32)
+
+    return [{frame.name: draw(frame) for frame in frames} for _ in range(RANDOM_SEQUENCES)]
 
 
-def golden_frames(
-    model: keras.Model, sequence: np.ndarray, output_size: int
-) -> tuple[np.ndarray, np.ndarray]:
+def golden_frames(reference: Reference, sequence: Arrays) -> tuple[Arrays, Arrays]:
     """The first frames of a sequence, few enough for a small part of the file, and the results."""
-    per_frame = sequence[0].size + output_size
-    count = max(2, min(GOLDEN_FRAMES, GOLDEN_NUMBERS // per_frame))
-    return sequence[:count], expected(model, sequence[:count])
+    size = reference.frames_per_step
+    start = {name: x[:size] for name, x in sequence.items()}
+    both = [*start.values(), *expected(reference, start).values()]
+    count = max(2, min(GOLDEN_FRAMES, GOLDEN_NUMBERS // sum(array.size for array in both)))
+    frames = {name: x[: count * size] for name, x in sequence.items()}
+    return frames, expected(reference, frames)
 
 
-def compare(path: str | Path, model: keras.Model, sequences: Sequences) -> Agreement:
-    """Run each sequence through the file, frame by frame, and through Keras as a whole."""
-    edge, each_frame = EdgeModel(path), answers_each_frame(model)
-    reference, measured = [], []
-    for length in {len(frames) for frames in sequences}:  # Keras takes equal lengths at once
-        alike = [frames for frames in sequences if len(frames) == length]
-        whole = _predict(model, np.stack(alike))
-        reference.append(np.concatenate(whole) if each_frame else whole)
+def compare(path: str | Path, reference: Reference, sequences: Sequences) -> Agreement:
+    """Run each sequence through the file, step by step, and through Keras as a whole."""
+    edge = EdgeModel(path)
+    timed = dict(zip(reference.outputs, reference.has_time, strict=True))
+    whole: dict[str, list[Array]] = {name: [] for name in timed}
+    streamed: dict[str, list[Array]] = {name: [] for name in timed}
+    for length in {_length(frames) for frames in sequences}:  # Keras takes equal lengths at once
+        alike = [frames for frames in sequences if _length(frames) == length]
+        for name, results in reference.predict(alike).items():
+            whole[name] += [*results] if timed[name] else [results]
         for frames in alike:
             edge.reset()
-            measured.append(edge.run(frames)[0 if each_frame else -1 :])
-    return agreement(np.concatenate(reference), np.concatenate(measured))
+            for name, results in by_name(edge.manifest.outputs, edge.run(alone(frames))).items():
+                streamed[name].append(results[0 if timed[name] else -1 :])
+    return together(
+        agreement(np.concatenate(whole[name]), np.concatenate(streamed[name])) for name in timed
+    )
 
 
 def agreement(reference: np.ndarray, measured: np.ndarray) -> Agreement:
@@ -95,11 +150,25 @@ def agreement(reference: np.ndarray, measured: np.ndarray) -> Agreement:
     )
 
 
+def together(outputs: Iterable[Agreement]) -> Agreement:
+    """The agreement of several outputs: the worst error, the mean of what is a mean."""
+    found = list(outputs)
+    total = sum(one.results for one in found)
+    return Agreement(
+        max_abs_error=float(np.max([one.max_abs_error for one in found])),  # NaN stays NaN
+        rmse=float(np.sqrt(np.average([o.rmse**2 for o in found]))),
+        top1_agreement=sum(one.top1_agreement * one.results for one in found) / total,
+        largest_output=max(one.largest_output for one in found),
+        results=total,
+    )
+
+
 def replay_golden(path: str | Path) -> Agreement:
     """Run the golden frames in a file through it, as a device does."""
     edge = EdgeModel(path)
     golden = edge.manifest.golden
-    return agreement(golden.outputs["output"], edge.run(golden.frames["frame"]))
+    found = by_name(edge.manifest.outputs, edge.run(alone(golden.frames)))
+    return together(agreement(array, found[name]) for name, array in golden.outputs.items())
 
 
 def require(found: Agreement, recipe: Recipe, what: str) -> None:
@@ -117,6 +186,5 @@ def require(found: Agreement, recipe: Recipe, what: str) -> None:
         )
 
 
-def _predict(model: keras.Model, x: np.ndarray) -> np.ndarray:
-    outputs: Any = model(keras.ops.convert_to_tensor(x), training=False)
-    return np.asarray(keras.ops.convert_to_numpy(outputs), np.float32)
+def _length(frames: Arrays) -> int:
+    return len(next(iter(frames.values())))

@@ -1,0 +1,33 @@
+"""A Keras model over sequences becomes a step over one frame, or a block of frames, and states."""
+
+import keras
+
+from kgated.deploy.streaming import convolution, per_frame, pooling, recurrent
+from kgated.deploy.streaming.walk import INPUT, OUTPUT, Handlers, StepModel, build
+
+__all__ = ["INPUT", "OUTPUT", "StepModel", "step_model"]
+
+HANDLERS: Handlers = {
+    **per_frame.HANDLERS,
+    **recurrent.HANDLERS,
+    **convolution.HANDLERS,
+    **pooling.HANDLERS,
+}
+
+
+def step_model(model: keras.Model) -> StepModel:
+    """One step of `model`, with the same weights.
+
+    Args:
+        model: a functional or Sequential model from (batch, time, features) or (batch, time)
+            tokens, one input or several, of recurrent layers, causal convolution, pooling and
+            layers that act on each frame alone.
+
+    Returns:
+        The step model. Result j is what the Keras model says of the first (j + 1) * k frames, or
+        its j-th result on the whole sequence, where k frames make a step.
+
+    Raises:
+        ConversionError: a layer that can't stream, by name, and the way out.
+    """
+    return build(model, HANDLERS)

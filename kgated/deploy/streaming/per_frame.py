@@ -1,0 +1,110 @@
+"""Layers that act on each frame alone: called on a block they give what they give on a sequence."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kgated.deploy.graph import for_inference
+from kgated.deploy.streaming.refusals import check_axis, refusal
+from kgated.deploy.streaming.walk import Handler, Handlers, Walk
+
+PER_FRAME = (
+    keras.layers.Activation,
+    keras.layers.ActivityRegularization,
+    keras.layers.AlphaDropout,
+    keras.layers.BatchNormalization,
+    keras.layers.Dense,
+    keras.layers.Dropout,
+    keras.layers.ELU,
+    keras.layers.GaussianDropout,
+    keras.layers.GaussianNoise,
+    keras.layers.Identity,
+    keras.layers.LayerNormalization,
+    keras.layers.LeakyReLU,
+    keras.layers.Masking,
+    keras.layers.Normalization,
+    keras.layers.ReLU,
+    keras.layers.Rescaling,
+    keras.layers.Softmax,
+    keras.layers.SpatialDropout1D,
+    keras.layers.UnitNormalization,
+)
+MERGES = (
+    keras.layers.Add,
+    keras.layers.Average,
+    keras.layers.Concatenate,
+    keras.layers.Maximum,
+    keras.layers.Minimum,
+    keras.layers.Multiply,
+    keras.layers.Subtract,
+)
+# What `x + y` or `keras.ops.tanh(x)` leave in a functional model's graph.
+ELEMENTWISE = (
+    *("Abs", "Add", "Divide", "Elu", "Exp", "Gelu", "HardSigmoid", "HardSilu", "LeakyRelu"),
+    *("Maximum", "Minimum", "Multiply", "Negative", "Relu", "Relu6", "Sigmoid", "Silu"),
+    *("Softplus", "Softsign", "Sqrt", "Square", "Subtract", "Tanh", "TrueDivide"),
+)
+
+
+def _per_frame(walk: Walk, layer: keras.Layer, x: Any, **kwargs: Any) -> Any:
+    check_axis(layer, len(x.shape))
+    return walk.timed(layer(x, **kwargs))
+
+
+def _prelu(walk: Walk, layer: keras.layers.PReLU, x: Any) -> Any:
+    if 1 not in (layer.shared_axes or ()):
+        raise refusal(layer, "it has a weight per frame; build it with `shared_axes=[1]`")
+    return walk.timed(layer(x))
+
+
+def _embedding(walk: Walk, layer: keras.layers.Embedding, x: Any) -> Any:
+    walk.tokens[id(x)] = min(layer.input_dim, walk.tokens.get(id(x), layer.input_dim))
+    return walk.timed(layer(x))
+
+
+def _merge(walk: Walk, layer: keras.Layer, inputs: list[Any], **kwargs: Any) -> Any:
+    check_axis(layer, len(inputs[0].shape))
+    if not all(walk.has_time(x) and x.shape[1] == inputs[0].shape[1] for x in inputs):
+        raise refusal(layer, "its inputs must be sequences of as many frames each")
+    return walk.timed(layer(inputs, **kwargs))
+
+
+def _elementwise(walk: Walk, operation: Any, *args: Any, **kwargs: Any) -> Any:
+    tensors = [x for x in keras.tree.flatten((args, kwargs)) if len(getattr(x, "shape", ()))]
+    if not all(walk.has_time(x) and x.shape[:2] == tensors[0].shape[:2] for x in tensors):
+        raise refusal(operation, "it may combine frames only with numbers and with like sequences")
+    if len({len(x.shape) for x in tensors}) > 1:
+        raise refusal(operation, "its operands must have as many axes each")
+    return walk.timed(operation(*args, **kwargs))
+
+
+def _time_distributed(walk: Walk, layer: keras.layers.TimeDistributed, x: Any, **_: Any) -> Any:
+    inner = layer.layer
+    if isinstance(inner, keras.layers.RNN | keras.layers.Bidirectional):
+        raise refusal(layer, f"`{inner.name}` reads another sequence than the stream")
+    return walk.timed(FrameByFrame(layer, walk.unique(f"{layer.name}_step"))(x))
+
+
+class FrameByFrame(keras.layers.Layer):
+    """A `TimeDistributed` layer on a block: (1, n, ...) to (1, n, ...), the frames as a batch."""
+
+    def __init__(self, layer: keras.layers.TimeDistributed, name: str) -> None:
+        super().__init__(name=name)
+        self.layer = for_inference(layer.layer)
+        self.supports_masking = True
+        self.built = True
+
+    def call(self, x: Any) -> Any:
+        """The layer inside on each frame; see the class."""
+        return ops.expand_dims(self.layer(ops.squeeze(x, 0)), 0)
+
+
+HANDLERS: Handlers = {
+    **dict.fromkeys(PER_FRAME, Handler(_per_frame)),
+    **dict.fromkeys(MERGES, Handler(_merge)),
+    **dict.fromkeys(ELEMENTWISE, Handler(_elementwise)),
+    keras.layers.Embedding: Handler(_embedding, reads_tokens=True),
+    keras.layers.PReLU: Handler(_prelu),
+    keras.layers.TimeDistributed: Handler(_time_distributed),
+}

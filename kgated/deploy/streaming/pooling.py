@@ -1,0 +1,114 @@
+"""Pooling inside a block, and over the whole sequence as a running figure."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kgated.deploy.streaming.refusals import refusal
+from kgated.deploy.streaming.walk import Handler, Handlers, TimeAxis, Walk
+
+
+class RunningAverage(keras.layers.Layer):
+    """[x (1, n, F), mean (1, F), count (1, 1)] to [mean, mean, count] with the block counted in.
+
+    Masked frames do not count. Before the first frame that does, the mean is 0, where Keras divides
+    by zero. The mean moves instead of a growing sum, so that no precision is lost over days.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name)
+        self.built = True
+
+    def call(self, inputs: list[Any], mask: list[Any] | None = None) -> list[Any]:
+        """One block; see the class."""
+        x, mean, count = inputs
+        change = x - ops.expand_dims(mean, 1)
+        if mask is None or mask[0] is None:
+            count = count + float(x.shape[1])
+        else:
+            real = ops.cast(ops.expand_dims(mask[0], -1), x.dtype)
+            change = change * real
+            count = count + ops.sum(real, axis=1)
+        mean = mean + ops.sum(change, axis=1) / ops.maximum(count, 1.0)
+        return [mean, mean, count]
+
+    def compute_mask(self, inputs: list[Any], _: Any = None) -> list[None]:
+        """None."""
+        return [None] * len(inputs)
+
+
+class RunningMax(keras.layers.Layer):
+    """[x (1, n, F), largest (1, F), started (1, 1)] to [largest, largest, 1] of all frames.
+
+    Masked frames count, as in Keras's layer. `started` is 0 before the first block, when `largest`
+    is no figure yet.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name)
+        self.built = True
+
+    def call(self, inputs: list[Any], mask: list[Any] | None = None) -> list[Any]:
+        """One block; see the class."""
+        x, largest, started = inputs
+        now = ops.max(x, axis=1)
+        largest = ops.where(started > 0.5, ops.maximum(largest, now), now)
+        return [largest, largest, ops.maximum(started, 1.0)]
+
+    def compute_mask(self, inputs: list[Any], _: Any = None) -> list[None]:
+        """None."""
+        return [None] * len(inputs)
+
+
+def _average(walk: Walk, layer: keras.Layer, x: Any, mask: Any = None, **_: Any) -> Any:
+    step = RunningAverage(walk.unique(f"{layer.name}_step"))
+    return _running(walk, layer, x, mask, step, "mean", "count")
+
+
+def _maximum(walk: Walk, layer: keras.Layer, x: Any, **_: Any) -> Any:
+    step = RunningMax(walk.unique(f"{layer.name}_step"))
+    return _running(walk, layer, x, None, step, "max", "started")
+
+
+def _running(
+    walk: Walk, layer: keras.Layer, x: Any, mask: Any, step: keras.Layer, *names: str
+) -> Any:
+    _check_format(layer)
+    mask = getattr(x, "_keras_mask", None) if mask is None else mask
+    sizes = zip(names, (x.shape[-1], 1), strict=True)
+    states = [walk.state(f"{layer.name}_{name}", size) for name, size in sizes]
+    found = step([x, *(value for _, value in states)], mask=[mask, None, None])
+    walk.outputs.update(zip((name for name, _ in states), found[1:], strict=True))
+    if not layer.keepdims:
+        return found[0]
+    return TimeAxis((1, x.shape[-1]), walk.unique(f"{layer.name}_kept"))(found[0])
+
+
+def _block_pooling(walk: Walk, layer: keras.Layer, x: Any) -> Any:
+    _check_format(layer)
+    (size,), (stride,) = layer.pool_size, layer.strides
+    if size != stride or layer.padding != "valid":
+        raise refusal(
+            layer,
+            f"its windows overlap, leave gaps or look ahead (`pool_size={size}`, "
+            f'`strides={stride}`, `padding="{layer.padding}"`); build it with equal `pool_size` '
+            'and `strides` and `padding="valid"`',
+        )
+    walk.require_multiple(x, size)
+    return walk.timed(layer(x))
+
+
+def _check_format(layer: keras.Layer) -> None:
+    if layer.data_format != "channels_last":
+        raise refusal(
+            layer, 'time is not its second axis; build it with `data_format="channels_last"`'
+        )
+
+
+HANDLERS: Handlers = {
+    keras.layers.MaxPooling1D: Handler(_block_pooling),
+    keras.layers.AveragePooling1D: Handler(_block_pooling),
+    keras.layers.GlobalAveragePooling1D: Handler(_average),
+    keras.layers.GlobalMaxPooling1D: Handler(_maximum),
+}

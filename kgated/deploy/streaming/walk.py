@@ -1,0 +1,264 @@
+"""A Keras model over sequences becomes one over a block of frames, its states in the open."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import keras
+from keras import ops
+
+from kgated.deploy.graph import check_graph, replay
+from kgated.deploy.streaming.refusals import refusal
+from kgated.errors import ConversionError
+
+INPUT = "frame"
+OUTPUT = "output"
+# The operations on numbers that Keras begins a mask with.
+MASK_STARTS = ("NotEqual", "OnesLike", "ZerosLike")
+NO_FRAMES = (
+    "streaming needs inputs (batch, time, features) with a fixed number of features, or (batch, "
+    "time) tokens into an Embedding"
+)
+
+
+@dataclass(frozen=True)
+class StepModel:
+    """One step of a streaming model.
+
+    Attributes:
+        model: a Keras model from {frames, states} to {outputs, states}, batch 1, names shared.
+        frames: the names of the inputs that are no states, in the order of the Keras model.
+        outputs: the names of its results, in the order of the Keras model.
+        states: the names of the states, in the order of the graph.
+        frames_per_step: how many frames k one step takes; the inputs are (1, k, *frame) where k is
+            above 1, and (1, *frame) where it is 1.
+        vocabulary: by input how many tokens there are, where a frame is a token.
+    """
+
+    model: keras.Model
+    frames: tuple[str, ...]
+    outputs: tuple[str, ...]
+    states: tuple[str, ...]
+    frames_per_step: int
+    vocabulary: dict[str, int]
+
+    def zeros(self) -> dict[str, Any]:
+        """The state before the first frame."""
+        shapes = {name: self.model.input[name].shape for name in self.states}
+        return {name: ops.zeros(shape) for name, shape in shapes.items()}
+
+
+class _LargerBlockError(Exception):
+    """A layer needs a block of more frames: (frames per step)."""
+
+
+@dataclass
+class Walk:
+    """Calls each layer of a graph on one block of frames, and collects the states on the way.
+
+    Tensors that still have their time axis are marked; all others are results for the sequence up
+    to now, on which any layer may act.
+
+    Attributes:
+        size: frames per step.
+        handlers: by class of a layer, or by class name of an operation, what stands for it.
+        inputs, outputs: each state before and after the step.
+        tokens: by identity of an input the number of tokens that its Embedding knows.
+    """
+
+    size: int
+    handlers: "Handlers"
+    inputs: dict[str, Any] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict)
+    tokens: dict[int, int] = field(default_factory=dict)
+    _timed: dict[int, Any] = field(default_factory=dict)
+    _padding: dict[int, tuple[keras.Layer, int]] = field(default_factory=dict)
+    _names: set[str] = field(default_factory=set)
+
+    def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
+        """What a layer of the graph gives on this block."""
+        mine = {name: value for name, value in kwargs.items() if name != "mask"}
+        timed = [x for x in keras.tree.flatten((args, mine)) if self.has_time(x)]
+        if not timed:
+            if isinstance(layer, keras.layers.RNN | keras.layers.Bidirectional):
+                raise refusal(layer, "it reads another sequence than the stream")
+            return layer(*args, **kwargs)
+        handler = self._handler(layer)
+        if handler is None:
+            return self._mask_operation(layer, timed, *args, **kwargs)
+        for x in timed:
+            if not handler.reads_padding:
+                self._check_not_padded(x)
+            if x.dtype == "int32" and not handler.reads_tokens:
+                raise refusal(layer, NO_FRAMES)
+        return handler.call(self, layer, *args, **kwargs)
+
+    def has_time(self, x: Any) -> bool:
+        """Whether a tensor of the step still has its time axis."""
+        return id(x) in self._timed
+
+    def timed(self, x: Any) -> Any:
+        """The tensor, marked as one with a time axis."""
+        self._timed[id(x)] = x  # kept alive, so that its identity stays its own
+        return x
+
+    def block(self, x: Any) -> Any:
+        """An input of the step with its time axis, marked."""
+        if self.size == 1:
+            x = TimeAxis((1, *x.shape[1:]), self.unique("with_time"))(x)
+        return self.timed(x)
+
+    def padded(self, x: Any, layer: keras.Layer, left: int) -> Any:
+        """A copy of a tensor that counts as having `left` frames of zeros before its stream."""
+        copy = self.timed(keras.layers.Identity(name=self.unique(f"{layer.name}_frames"))(x))
+        self._padding[id(copy)] = layer, left
+        return copy
+
+    def padding(self, x: Any) -> int:
+        """How many frames of zeros were put before the stream."""
+        return self._padding[id(x)][1] if id(x) in self._padding else 0
+
+    def state(self, name: str, *shape: int) -> tuple[str, Any]:
+        """A new state (1, *shape): its name, made unique, and its value before the step."""
+        unique = self.unique(name)
+        self.inputs[unique] = keras.Input(batch_shape=(1, *shape), name=unique)
+        return unique, self.inputs[unique]
+
+    def unique(self, name: str) -> str:
+        """The name, spelled so that every tool takes it, and with a number if it is taken."""
+        plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+        taken, count = plain, 2
+        while taken in self._names:
+            taken, count = f"{plain}_{count}", count + 1
+        self._names.add(taken)
+        return taken
+
+    def require_multiple(self, x: Any, stride: int) -> None:
+        """Start over with more frames per step where a block doesn't hold whole strides."""
+        rate = self.size // x.shape[1]
+        if x.shape[1] % stride:
+            raise _LargerBlockError(math.lcm(self.size, rate * stride))
+
+    def result(self, model: keras.Model, x: Any) -> Any:
+        """An output of the model as the result (1, *output) of a step."""
+        self._check_not_padded(x)
+        if not self.has_time(x):
+            return x
+        if x.shape[1] != 1:
+            raise ConversionError(
+                f"model `{model.name}` gives {x.shape[1]} results of one output for every "
+                f"{self.size} frames, and fewer of another; make them two models"
+            )
+        return TimeAxis(x.shape[2:], self.unique("without_time"))(x)
+
+    def _handler(self, layer: Any) -> "Handler | None":
+        if not isinstance(layer, keras.Layer):
+            return self.handlers.get(type(layer).__name__)
+        return next((self.handlers[k] for k in type(layer).__mro__ if k in self.handlers), None)
+
+    def _check_not_padded(self, x: Any) -> None:
+        if id(x) in self._padding:
+            raise refusal(
+                self._padding[id(x)][0],
+                "its padding must be read by a convolution alone, that comes right after it",
+            )
+
+    def _mask_operation(self, operation: Any, timed: list[Any], *args: Any, **kwargs: Any) -> Any:
+        """What Keras adds to a graph for masks: operations that end in boolean tensors."""
+        is_mask = type(operation).__name__ in MASK_STARTS or all(x.dtype == "bool" for x in timed)
+        if isinstance(operation, keras.Layer) or not is_mask:
+            raise refusal(operation)
+        output = operation(*args, **kwargs)
+        if output.dtype != "bool":
+            raise refusal(operation)
+        return self.timed(output)
+
+
+class TimeAxis(keras.layers.Layer):
+    """Puts a time axis of one frame in, or takes it away: (1, *old) to (1, *shape)."""
+
+    def __init__(self, shape: tuple[int, ...], name: str) -> None:
+        super().__init__(name=name)
+        self.shape = shape
+        self.supports_masking = True  # takes it in silence and drops it
+        self.built = True
+
+    def call(self, x: Any) -> Any:
+        """The same numbers; see the class."""
+        return ops.reshape(x, (1, *self.shape))
+
+    def compute_mask(self, *_: Any) -> None:
+        """None."""
+        return
+
+
+@dataclass(frozen=True)
+class Handler:
+    """What stands for a layer, or an operation of `keras.ops`, in a step.
+
+    Attributes:
+        call: `call(walk, layer, *args, **kwargs)` for `layer(*args, **kwargs)`.
+        reads_padding: whether it knows what to do with frames of zeros before the stream.
+        reads_tokens: whether it takes frames that are tokens.
+    """
+
+    call: Callable[..., Any]
+    reads_padding: bool = False
+    reads_tokens: bool = False
+
+
+Handlers: TypeAlias = Mapping[type | str, Handler]
+
+
+def build(model: keras.Model, handlers: Handlers) -> StepModel:
+    """One step of `model`, with as few frames per step as its strides allow."""
+    check_graph(model)
+    size = 1
+    while True:
+        try:
+            return _build(model, Walk(size, handlers))
+        except _LargerBlockError as error:
+            (size,) = error.args
+
+
+def _build(model: keras.Model, walk: Walk) -> StepModel:
+    frames = _frame_inputs(model, walk)
+    results = [walk.unique(name) for name in _output_names(model)]
+    blocks = [walk.block(x) for x in frames.values()]
+    found = keras.tree.flatten(replay(model, blocks, walk))
+    outputs = {name: walk.result(model, x) for name, x in zip(results, found, strict=True)}
+    return StepModel(
+        keras.Model(frames | walk.inputs, outputs | walk.outputs),
+        tuple(frames),
+        tuple(outputs),
+        tuple(walk.inputs),
+        walk.size,
+        {
+            n: walk.tokens[id(x)]
+            for n, x in zip(frames, blocks, strict=True)
+            if id(x) in walk.tokens
+        },
+    )
+
+
+def _frame_inputs(model: keras.Model, walk: Walk) -> dict[str, Any]:
+    """The step model's inputs by name, those of two axes taken for tokens."""
+    frames = {}
+    for x in model.inputs:
+        if len(x.shape) < 2 or None in x.shape[2:]:
+            raise ConversionError(
+                f"model `{model.name}` takes inputs of shape {x.shape}; {NO_FRAMES}"
+            )
+        name = walk.unique(x.name if len(model.inputs) > 1 else INPUT)
+        block = () if walk.size == 1 else (walk.size,)
+        dtype = "int32" if len(x.shape) == 2 else "float32"
+        frames[name] = keras.Input(batch_shape=(1, *block, *x.shape[2:]), dtype=dtype, name=name)
+    return frames
+
+
+def _output_names(model: keras.Model) -> list[str]:
+    if len(model.outputs) == 1:
+        return [OUTPUT]
+    return [x._keras_history.operation.name for x in model.outputs]
