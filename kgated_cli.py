@@ -156,12 +156,19 @@ def train(
     ] = 25,
     batch_size: Annotated[int, typer.Option(min=1, help="Sequences per step.")] = 32,
     learning_rate: Annotated[float, typer.Option(help="Adam's at the start.")] = 3e-3,
+    clip_norm: Annotated[
+        float, typer.Option(help="Scale each step's gradient down to this norm at most.")
+    ] = 1.0,
+    precision: Annotated[
+        str, typer.Option(help="float32, mixed_bfloat16 or mixed_float16 (with a scaled loss).")
+    ] = "float32",
     seed: Annotated[int, typer.Option(min=0, help="Of the split, the weights, the order.")] = 0,
     folder: Annotated[
-        Path | None, typer.Option(help="Log and backup; the same call goes on after a kill.")
+        Path | None,
+        typer.Option(help="For log.csv, best.keras and a backup: the same call resumes a kill."),
     ] = None,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Logs for TensorBoard in the folder.")
+        bool, typer.Option("--tensorboard", help="Logs for TensorBoard in FOLDER/tensorboard.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
@@ -178,6 +185,8 @@ def train(
         patience=patience,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        clip_norm=clip_norm,
+        precision=precision,
         seed=seed,
     )
     history = train_classifier(

@@ -41,6 +41,27 @@ COMPUTED = {
 LEAST_PER_ROW = 22
 
 
+def run_tests(backend, wanted, *files, **environment):
+    """Tests of ours in a process of its own; how many passed."""
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", wanted]
+        + [str(TESTS / name) for name in files],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "KERAS_BACKEND": backend, **environment},
+        cwd=TESTS.parent,
+    )
+    assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
+    return int(re.findall(r"(\d+) passed", run.stdout)[-1])
+
+
+def test_state_is_carried_on_jax():
+    """Pieces equal the whole, the gradient ends with the chunk, training learns beyond it."""
+    pytest.importorskip("jax")
+    wanted = "pieces_equal and (lstm or keras) or gradient_ends or further_back or masked"
+    assert run_tests("jax", wanted, "test_recordings.py") == 6
+
+
 @pytest.mark.parametrize("backend", list(SUBSET))
 def test_contract_holds_on(backend):
     if importlib.util.find_spec(backend) is None:
@@ -48,14 +69,5 @@ def test_contract_holds_on(backend):
     assert {str(row) for row in EVERY_ROW} >= set(SUBSET[backend])
     rows = " ".join(SUBSET[backend])
     wanted = " or ".join(f"({name} and ({tests}))" for name, tests in COMPUTED.items())
-    files = [str(TESTS / name) for name in COMPUTED]
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", wanted, *files],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "KERAS_BACKEND": backend, "KGATED_TEST_ROWS": rows},
-        cwd=TESTS.parent,
-    )
-    assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
-    passed = int(re.findall(r"(\d+) passed", run.stdout)[-1])
-    assert passed >= LEAST_PER_ROW * len(SUBSET[backend]), run.stdout[-1000:]
+    passed = run_tests(backend, wanted, *COMPUTED, KGATED_TEST_ROWS=rows)
+    assert passed >= LEAST_PER_ROW * len(SUBSET[backend])

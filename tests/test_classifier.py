@@ -1,8 +1,11 @@
 """A classifier trained from a file, and its training interrupted and gone on with."""
 
+import io
+
 import keras
 import numpy as np
 import pytest
+from rich.console import Console
 
 import kgated
 from kgated.data import SequenceData, pad, real_frames, save_npz
@@ -23,9 +26,12 @@ def test_fit_interrupted_and_called_again_equals_the_uninterrupted(tmp_path, rng
     noise = Disturbance(stretch=0.0)
     plan = Plan(epochs=5, patience=9, batch_size=8, learning_rate=0.02, disturbance=noise)
 
+    screen = io.StringIO()
+
     def run(folder):
         model = sequence_classifier(frames=real_frames(train), classes=2, units=4)
-        history = fit_classifier(model, train, held_out, plan, quiet=True, folder=folder)
+        console = Console(file=screen, width=120)
+        history = fit_classifier(model, train, held_out, plan, console=console, folder=folder)
         return model.get_weights(), history
 
     weights, history = run(tmp_path / "whole")
@@ -42,7 +48,9 @@ def test_fit_interrupted_and_called_again_equals_the_uninterrupted(tmp_path, rng
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / "cut")
     assert list((tmp_path / "cut").glob("backup*"))
+    screen.seek(screen.truncate(0))
     again, history_again = run(tmp_path / "cut")
+    assert "5/5" in screen.getvalue()  # those before the cut are counted
     assert history_again.history.keys() == history.history.keys() >= {"val_loss", "accuracy"}
     assert history_again.epoch == history.epoch == [0, 1, 2, 3, 4]
     for name, values in history.history.items():

@@ -21,7 +21,7 @@ if keras.backend.backend() == "tensorflow":
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import numpy as np
 import kgated
-from kgated.training import clip_after_sum, data_parallel
+from kgated.training import Recordings, carry_state, clip_after_sum, data_parallel
 from kgated.training.distribution import available
 
 rng = np.random.default_rng(0)
@@ -42,12 +42,31 @@ def training(names, prepare=clip_after_sum):
                           verbose=0)
     return {"devices": devices, **found.history}
 
+def carried(names):
+    # The losses of a training that carries its state, or why there is none.
+    keras.utils.set_random_seed(0)
+    with data_parallel(names):
+        model = keras.Sequential([
+            keras.Input((None, 3)), kgated.GRU(8, return_sequences=True), keras.layers.Dense(2)
+        ])
+        try:
+            twin = carry_state(model, streams=4)
+        except ValueError as error:
+            return str(error)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        twin.compile(keras.optimizers.SGD(1.0), loss)
+        recordings = [np.tile(r, (2, 1)) for r in x[:8]]
+        marks = [(np.cumsum(r.sum(axis=1)) > 0).astype("int32") for r in recordings]
+        found = twin.fit(Recordings(recordings, marks, 4, 5), epochs=5, verbose=0)
+    return found.history["loss"]
+
 try:
     data_parallel(["cpu:7"]).__enter__()
 except ValueError as error:
     refused = str(error)
 said = {"found": available(), "one": training(["cpu:0"]), "two": training(None),
-        "unprepared": training(None, lambda optimizer: optimizer), "refused": refused}
+        "unprepared": training(None, lambda optimizer: optimizer), "refused": refused,
+        "carried": [carried(["cpu:0"]), carried(None)]}
 print(json.dumps(said))
 """
 
@@ -75,6 +94,13 @@ def test_two_devices_give_the_loss_curve_of_one(backend):
     assert one["loss"][0] - one["loss"][-1] > 0.01  # a curve, and no constant
     missed = abs(said["unprepared"]["loss"][-1] - one["loss"][-1])
     assert (missed > 1e-2) is (backend == "tensorflow")  # the reason for `clip_after_sum`
+    carried_by_one, carried_by_two = said["carried"]
+    assert carried_by_one[0] - carried_by_one[-1] > 0.01
+    if backend == "jax":
+        np.testing.assert_allclose(carried_by_two, carried_by_one, rtol=0, atol=1e-4)
+    else:
+        assert "does not split over `tf.distribute`" in carried_by_two
+        assert carried_by_two.endswith("train on one device, or on several with the JAX backend")
 
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="the PyTorch backend alone")

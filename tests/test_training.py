@@ -2,6 +2,7 @@
 
 import io
 
+import keras
 import numpy as np
 import pytest
 from rich.console import Console
@@ -51,6 +52,29 @@ def test_it_learns_with_clipped_gradients_and_shows_how_far_it_is(model, train, 
     assert "updown" in screen.getvalue()
     assert "20/20" in screen.getvalue()
     assert model.optimizer.global_clipnorm == 0.25
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_it_learns_in_mixed_precision(train, validation, precision):
+    model = sequence_classifier(
+        kgated.GRU, frames=real_frames(train), classes=2, units=8, dropout=0.0, dtype=precision
+    )
+    plan = Plan(epochs=12, batch_size=16, learning_rate=0.05, precision=precision)
+    history = fit(model, train, validation, plan, quiet=True)
+    assert history.history["val_accuracy"][-1] > 0.9
+    assert model.layers[2].compute_dtype == precision.removeprefix("mixed_")
+    scaled = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert scaled is (precision == "mixed_float16")
+    assert {w.dtype for w in model.trainable_variables} == {"float32"}
+
+
+def test_precision_is_the_models(model, train, validation):
+    with pytest.raises(ValueError, match=r"`precision` must be one of .*Received: 'float16'"):
+        Plan(precision="float16")
+    with pytest.raises(ValueError, match="build the model with `dtype='mixed_float16'`"):
+        fit(model, train, validation, Plan(precision="mixed_float16"), quiet=True)
+    with pytest.raises(ValueError, match=r"`clip_norm` must be above 0\. Received: 0"):
+        Plan(clip_norm=0)
 
 
 @pytest.mark.parametrize(("epochs", "patience", "made"), [(4, 25, 4), (30, 2, 3)])

@@ -153,6 +153,7 @@ def train_cell(cell: str, data: DataSet, plan: Plan, console: Console) -> Traine
         frames=real_frames(train),
         classes=len(data.labels),
         seed=plan.seed,
+        dtype=plan.precision,
         name=cell,
     )
     start = time.perf_counter()

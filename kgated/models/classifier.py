@@ -40,7 +40,8 @@ def train_classifier(
         units: the width of each recurrent layer.
         layers: how many recurrent layers.
         dropout: after each recurrent layer.
-        plan: the rest; its seed is that of the split, the weights and the order too.
+        plan: the rest; its seed is that of the split, the weights and the order too, its precision
+            that of the recurrent layers.
         folder: see `fit`; None: no log, and no going on after a kill.
         tensorboard: see `fit`.
         quiet: show no progress.
@@ -71,6 +72,7 @@ def train_classifier(
         layers=layers,
         dropout=dropout,
         seed=plan.seed,
+        dtype=plan.precision,
         name=f"{cell.lower()}_classifier",
     )
     history = fit(model, train, held_out, plan, quiet=quiet, folder=folder, tensorboard=tensorboard)

@@ -19,6 +19,7 @@ def sequence_classifier(
     layers: int = 1,
     dropout: float = 0.5,
     seed: int = 0,
+    dtype: str | None = None,
     name: str | None = None,
 ) -> keras.Sequential:
     """Which class is this sequence? Decided after its last frame, by a model that can stream.
@@ -31,13 +32,16 @@ def sequence_classifier(
 
     Args:
         recurrent: called as `recurrent(units, return_sequences=..., kernel_initializer=...,
-            recurrent_initializer=..., name=...)`: `kgated.LSTM`, `PeepholeLSTM`, `GRU` or Keras's.
+            recurrent_initializer=..., dtype=..., name=...)`: `kgated.LSTM`, `PeepholeLSTM`, `GRU`
+            or Keras's.
         frames: (n, F) real frames, without padding, to take mean and variance from.
         classes: how many there are.
         units: the width of each recurrent layer.
         layers: how many recurrent layers.
         dropout: the share of a recurrent layer's outputs dropped in training, 0 to below 1.
         seed: of weights and dropout; the same seed builds the same model.
+        dtype: Keras's policy of the recurrent layers, such as "mixed_bfloat16"; all else computes
+            in float32. None: Keras's default.
         name: the model's name.
 
     Returns:
@@ -65,6 +69,7 @@ def sequence_classifier(
                 return_sequences=n < layers - 1,
                 kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
                 recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
+                dtype=dtype,
                 name=f"recurrent_{n + 1}",
             ),
             keras.layers.Dropout(dropout, seed=next(seeds), name=f"dropout_{n + 1}"),

@@ -8,6 +8,7 @@ import keras
 from kgated_edge.data import SequenceData
 from rich.console import Console
 
+from kgated.cells import choose
 from kgated.data import zero_padded
 from kgated.training.batches import Batches, Disturbance
 from kgated.training.callbacks import StopOnDivergence
@@ -15,6 +16,8 @@ from kgated.training.distribution import clip_after_sum
 from kgated.training.progress import ProgressBar
 from kgated.training.resume import start_or_resume
 from kgated.training.targets import targets_of
+
+PRECISIONS = dict.fromkeys(("float32", "mixed_bfloat16", "mixed_float16"))
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Plan:
         batch_size: sequences per step.
         learning_rate: Adam's at the start.
         clip_norm: the largest norm of a gradient, over all weights together.
+        precision: "float32", "mixed_bfloat16" or "mixed_float16", the policy that the model was
+            built with; float16 comes with a scale of the loss that keeps small gradients.
         label_smoothing: the share of each target that is spread over all classes.
         disturbance: what is done to the training data, anew in each epoch.
         seed: of the order and the disturbance.
@@ -38,9 +43,15 @@ class Plan:
     batch_size: int = 32
     learning_rate: float = 3e-3
     clip_norm: float = 1.0
+    precision: str = "float32"
     label_smoothing: float = 0.1
     disturbance: Disturbance = field(default_factory=Disturbance)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        choose("precision", self.precision, PRECISIONS)
+        if not self.clip_norm > 0.0:
+            raise ValueError(f"`clip_norm` must be above 0. Received: {self.clip_norm!r}")
 
 
 def fit(
@@ -74,10 +85,12 @@ def fit(
 
     Raises:
         ValueError: no sequences, NaN or inf in a real frame, other features than the model's,
-            labels missing or out of range; `tensorboard` without `folder`.
+            labels missing or out of range; `tensorboard` without `folder`; a model of another
+            precision than the plan's.
         DivergenceError: the loss became NaN or infinite; the message names the epoch.
     """
     plan = plan or Plan()
+    _check_precision(model, plan.precision)
     features, classes = model.input_shape[-1], model.output_shape[-1]
     targets = targets_of("train", train, features, classes)
     held_out = targets_of("validation", validation, features, classes)
@@ -85,9 +98,10 @@ def fit(
     _compile(model, plan, steps=plan.epochs * len(batches))
     keeper = _Keeper(model, plan, batches, folder, tensorboard)
     with contextlib.ExitStack() as screen:
-        shown = (
-            [] if quiet else [screen.enter_context(ProgressBar(model.name, plan.epochs, console))]
-        )
+        shown = []
+        if not quiet:
+            bar = ProgressBar(model.name, plan.epochs, console, done=keeper.initial_epoch)
+            shown.append(screen.enter_context(bar))
         history = model.fit(
             batches,
             shuffle=False,  # `Batches` shuffles, by its own seed
@@ -141,10 +155,22 @@ class _Keeper:
         history.history = {name: [row[name] for row in rows] for name in names}
 
 
+def _check_precision(model: keras.Model, precision: str) -> None:
+    found = {layer.dtype_policy.name for layer in model.layers} - {"float32"}
+    if found != {precision} - {"float32"}:
+        raise ValueError(
+            f"`precision` must be that of the model's layers, {sorted(found) or 'float32'}. "
+            f"Received: {precision!r}; build the model with `dtype={precision!r}`"
+        )
+
+
 def _compile(model: keras.Model, plan: Plan, steps: int) -> None:
     rate = keras.optimizers.schedules.CosineDecay(plan.learning_rate, steps)
+    optimizer = clip_after_sum(keras.optimizers.Adam(rate, global_clipnorm=plan.clip_norm))
+    if plan.precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(
-        clip_after_sum(keras.optimizers.Adam(rate, global_clipnorm=plan.clip_norm)),
+        optimizer,
         keras.losses.CategoricalCrossentropy(label_smoothing=plan.label_smoothing),
         metrics=["accuracy"],
     )

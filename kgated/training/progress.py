@@ -16,9 +16,12 @@ class ProgressBar(keras.callbacks.Callback):
         title: what is being trained.
         epochs: how many there will be at most.
         console: where to show it; None: the terminal.
+        done: epochs made before, where a training goes on.
     """
 
-    def __init__(self, title: str, epochs: int, console: Console | None = None) -> None:
+    def __init__(
+        self, title: str, epochs: int, console: Console | None = None, done: int = 0
+    ) -> None:
         super().__init__()
         self.bar = Progress(
             TextColumn("{task.description:<13}"),
@@ -28,7 +31,7 @@ class ProgressBar(keras.callbacks.Callback):
             TimeElapsedColumn(),
             console=console,
         )
-        self.task = self.bar.add_task(title, total=epochs, news="")
+        self.task = self.bar.add_task(title, total=epochs, completed=done, news="")
 
     def __enter__(self) -> Self:
         self.bar.start()
