@@ -40,6 +40,24 @@ def text() -> tuple[keras.Model, np.ndarray]:
     return keras.Sequential(layers, name="text"), frames
 
 
+def blocks() -> tuple[keras.Model, dict[str, np.ndarray]]:
+    """Two inputs, (3,) and tokens 0..4, two outputs, two frames per step by a stride of two."""
+    sound, word = keras.Input((None, 3), name="sound"), keras.Input((None,), name="word")
+    embedded = keras.layers.Embedding(5, 2, name="embedding")(word)
+    joined = keras.layers.Concatenate()([sound, embedded])
+    convolution = keras.layers.Conv1D(4, 3, strides=2, padding="causal", name="convolution")
+    hidden = kgated.LSTM(4, return_sequences=True, name="lstm")(convolution(joined))
+    each = keras.layers.Dense(2, activation="softmax", name="each")(hidden)
+    average = keras.layers.GlobalAveragePooling1D()(hidden)
+    whole = keras.layers.Dense(3, name="whole")(average)
+    rng = np.random.default_rng(5)
+    frames = {
+        "sound": rng.normal(size=(FRAMES, 3)).astype(np.float32),
+        "word": rng.integers(5, size=FRAMES).astype(np.int32),
+    }
+    return keras.Model([sound, word], [each, whole], name="blocks"), frames
+
+
 def spread(model: keras.Model, seed: int) -> None:
     """Replace the weights by larger ones, so that the outputs move from frame to frame."""
     rng = np.random.default_rng(seed)
@@ -47,15 +65,16 @@ def spread(model: keras.Model, seed: int) -> None:
     model.set_weights([rng.normal(0.0, 1.2, shape).astype(np.float32) for shape in shapes])
 
 
-def save(model: keras.Model, frames: np.ndarray, **facts: Any) -> None:
+def save(model: keras.Model, frames: Any, name: str, **facts: Any) -> None:
     """Write one model and what is needed to compute its outputs."""
-    kgated.to_tflite(model, FIXTURES / f"{model.name}.tflite", **facts)
+    kgated.to_tflite(model, FIXTURES / f"{name}.tflite", **facts)
     weights: dict[str, Any] = {
         f"{layer.name}_{weight.path.split('/')[-1]}": np.asarray(weight)
         for layer in model.layers
         for weight in layer.weights
     }
-    np.savez(FIXTURES / f"{model.name}.npz", frames=frames, **weights)
+    arrays = frames if isinstance(frames, dict) else {"frames": frames}
+    np.savez(FIXTURES / f"{name}.npz", **arrays, **weights)
 
 
 def main() -> None:
@@ -64,10 +83,14 @@ def main() -> None:
     keras.utils.set_random_seed(0)
     model, frames = speech()
     spread(model, 3)
-    save(model, frames, labels=["yes", "no"], sample_period_s=0.01)
+    save(model, frames, "speech", labels=["yes", "no"], sample_period_s=0.01)
+    save(model, frames, "inside", state="internal")
     model, frames = text()
     spread(model, 4)
-    save(model, frames)
+    save(model, frames, "text")
+    model, several = blocks()
+    spread(model, 6)
+    save(model, several, "blocks", labels=["yes", "no"], sample_period_s=0.01)
 
 
 if __name__ == "__main__":

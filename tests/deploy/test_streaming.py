@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 import pytest
+import streams
+from streams import randomize
 
 import kgated
 from kgated.deploy.graph import any_length
@@ -22,29 +24,20 @@ RECURRENT = [
 
 
 def stream(model, frames):
-    """The step model's output after each of the frames (T, ...)."""
-    step = step_model(model)
-    state, outputs = step.zeros(), []
-    for frame in frames:
-        result = step.model({"frame": keras.ops.convert_to_tensor(frame[None]), **state})
-        state = {name: result[name] for name in step.states}
-        outputs.append(keras.ops.convert_to_numpy(result["output"])[0])
-    return np.stack(outputs)
+    return only(streams.stream(model, frames))
 
 
 def prefixes(model, frames):
-    """Keras's own result after each of the frames: the model over each prefix."""
-    return np.concatenate([np.asarray(model(frames[None, :n])) for n in range(1, len(frames) + 1)])
+    return only(streams.prefixes(model, frames))
+
+
+def only(values):
+    (value,) = values
+    return value
 
 
 def sequential(*layers):
     return keras.Sequential([keras.Input((None, FEATURES)), *layers])
-
-
-def randomize(model, rng):
-    """Every weight away from its initial value, so that none can be forgotten unnoticed."""
-    model.set_weights([w + rng.normal(0, 0.3, w.shape) for w in model.get_weights()])
-    return model
 
 
 @pytest.fixture

@@ -31,6 +31,12 @@ def text() -> Path:
 
 
 @pytest.fixture
+def fixture_file() -> Callable[[str], Path]:
+    """The model file of a name."""
+    return lambda name: FIXTURES / f"{name}.tflite"
+
+
+@pytest.fixture
 def oracle() -> Callable[[Path, np.ndarray], np.ndarray]:
     """(model file, frames) -> outputs (T, O), computed in float64 from the weights beside it."""
     return compute

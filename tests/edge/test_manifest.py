@@ -29,7 +29,7 @@ def test_reads_every_field(speech, document):
     manifest = read_manifest(speech)
     assert manifest.mode == "stream"
     assert manifest.signature == "step"
-    assert manifest.recipe == {"mode": "stream", "quantize": "none"}
+    assert manifest.recipe == {"mode": "stream", "quantize": "none", "state": "external"}
     assert (manifest.frame.name, manifest.frame.shape) == ("frame", (3,))
     assert (manifest.frame.dtype, manifest.frame.vocabulary) == ("float32", None)
     assert (manifest.output.name, manifest.output.shape) == ("output", (2,))
