@@ -36,14 +36,14 @@ class RecurrentStep(keras.layers.Layer):
     def call(self, inputs: list[Any], mask: list[Any] | None = None) -> list[Any]:
         """One block; see the class."""
         x, *states = inputs
-        masks = None if mask is None else mask[0]
+        masks = [None] * x.shape[1]
+        if mask is not None and mask[0] is not None:
+            masks = [ops.expand_dims(one, -1) for one in _frames(mask[0])]
         outputs = []
-        for t in range(x.shape[1]):
-            output, states = self._frame(
-                x[:, t], states, None if masks is None else masks[:, t, None]
-            )
+        for frame, real in zip(_frames(x), masks, strict=True):
+            output, states = self._frame(frame, states, real)
             outputs.append(output)
-        return [ops.stack(outputs, 1) if self.return_sequences else outputs[-1], *states]
+        return [_joined(outputs) if self.return_sequences else outputs[-1], *states]
 
     def _frame(self, x: Any, old: list[Any], real: Any) -> tuple[Any, list[Any]]:
         """One frame (1, F), `real` (1, 1) where it may be masked."""
@@ -66,6 +66,15 @@ class RecurrentStep(keras.layers.Layer):
         """An output per frame carries the frames' mask on; other outputs and states carry none."""
         carried = mask[0] if mask and self.return_sequences else None
         return [carried] + [None] * (len(inputs) - 1)
+
+
+def _frames(x: Any) -> list[Any]:
+    """The frames of a block; of one frame without an operation that copies."""
+    return [ops.squeeze(x, 1)] if x.shape[1] == 1 else list(ops.unstack(x, axis=1))
+
+
+def _joined(frames: list[Any]) -> Any:
+    return ops.expand_dims(frames[0], 1) if len(frames) == 1 else ops.stack(frames, 1)
 
 
 def _recurrent(walk: Walk, layer: keras.layers.RNN, x: Any, mask: Any = None, **call: Any) -> Any:
