@@ -3,9 +3,10 @@
 Forward and forward+backward of our layers and of `keras.layers.LSTM` / `GRU` as compiled models on
 the current Keras backend, interleaved, several copies of each model (two copies of one model may
 differ by some per cent). Where the backend has a GPU, larger shapes in float32 and bfloat16 too,
-and PyTorch's nn.LSTM / nn.GRU beside on the PyTorch backend.
+and PyTorch's own nn.LSTM / nn.GRU beside where PyTorch has that GPU.
 """
 
+import importlib.util
 import json
 import statistics
 import time
@@ -97,13 +98,21 @@ def gpu_name() -> str | None:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
-def data(shape: Shape) -> tuple[Any, Any]:
-    """Inputs (B, T, F) and targets (B, U), on the device."""
+def torch_has_gpu() -> bool:
+    """Whether PyTorch's own layers can be timed beside on a GPU."""
+    if importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def data(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs (B, T, F) and targets (B, U)."""
     batch, steps, features, units = shape
     rng = np.random.default_rng(0)
     x = rng.normal(size=(batch, steps, features)).astype(np.float32)
-    y = rng.normal(size=(batch, units)).astype(np.float32)
-    return keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(y)
+    return x, rng.normal(size=(batch, units)).astype(np.float32)
 
 
 def keras_runs(make: Make, shape: Shape) -> dict[str, Run]:
@@ -111,24 +120,24 @@ def keras_runs(make: Make, shape: Shape) -> dict[str, Run]:
     _, steps, features, units = shape
     model = keras.Sequential([keras.Input((steps, features)), make(units)])
     model.compile(keras.optimizers.SGD(1e-3), "mse")
-    x, y = data(shape)
+    x, y = map(keras.ops.convert_to_tensor, data(shape))
     return {
         "forward": lambda: model.predict_on_batch(x),
         "train": lambda: model.train_on_batch(x, y),
     }
 
 
-def torch_runs(kind: str, shape: Shape, policy: str) -> dict[str, Run]:
-    """The same of PyTorch's own layer on the GPU, which is cuDNN's."""
+def torch_runs(kind: str, shape: Shape, policy: str, device: str = "cuda") -> dict[str, Run]:
+    """The same of PyTorch's own layer, which on a GPU is cuDNN's."""
     import torch
 
     _, _, features, units = shape
-    layer = getattr(torch.nn, kind)(features, units, batch_first=True).cuda()
+    layer = getattr(torch.nn, kind)(features, units, batch_first=True).to(device)
     optimizer = torch.optim.SGD(layer.parameters(), 1e-3)
-    x, y = data(shape)
+    x, y = (torch.from_numpy(array).to(device) for array in data(shape))
 
     def forward() -> Any:
-        with torch.autocast("cuda", torch.bfloat16, enabled=policy == "mixed_bfloat16"):
+        with torch.autocast(device, torch.bfloat16, enabled=policy == "mixed_bfloat16"):
             return layer(x)[0][:, -1]
 
     def forward_alone() -> Any:
@@ -165,7 +174,7 @@ def measure(pair: Pair, shape: Shape, policy: str, device: str, repeats: int) ->
     keras.config.set_dtype_policy(policy)
     kinds = {"ours": pair.ours, "keras": pair.keras}
     candidates = {n: [keras_runs(make, shape) for _ in range(COPIES)] for n, make in kinds.items()}
-    if keras.backend.backend() == "torch" and device != "cpu":
+    if device != "cpu" and torch_has_gpu():
         kind = type(pair.keras(1)).__name__
         candidates["torch"] = [torch_runs(kind, shape, policy)]
     found = medians_ms(candidates, repeats)
@@ -189,11 +198,13 @@ def measure(pair: Pair, shape: Shape, policy: str, device: str, repeats: int) ->
 
 def show(rows: list[Row], console: Console) -> None:
     """The table."""
-    table = Table("layer", "work", "B", "T", "F", "U", "policy", "ours ms", "Keras ms", "ratio")
+    times = ("ours ms", "Keras ms", "PyTorch ms")
+    table = Table("layer", "work", "B", "T", "F", "U", "policy", *times, "ratio")
     for row in rows:
         sizes = map(str, (row.batch, row.time_steps, row.features, row.units))
-        times = f"{row.ours_ms_p50:.2f}", f"{row.keras_ms_p50:.2f}", f"{row.ratio:.2f}"
-        table.add_row(row.layer, row.work, *sizes, row.policy, *times)
+        measured = (row.ours_ms_p50, row.keras_ms_p50, row.torch_ms_p50)
+        texts = ("-" if ms is None else f"{ms:.2f}" for ms in measured)
+        table.add_row(row.layer, row.work, *sizes, row.policy, *texts, f"{row.ratio:.2f}")
     console.print(table)
 
 
@@ -211,17 +222,21 @@ def main(
     cases = [(shape, "float32") for shape in shapes]
     skipped = []
     if gpu is None:
-        skipped.append(f"GPU rows skipped: the {backend} backend sees no GPU")
+        shown = " and ".join(str(shape) for shape in GPU_SHAPES)
+        skipped.append(f"GPU rows, B, T, F, U {shown}: the {backend} backend sees no GPU")
     elif smallest:
-        skipped.append("GPU rows skipped: --smallest was given")
+        skipped.append("GPU rows: --smallest was given")
     else:
         cases += [(shape, policy) for shape in GPU_SHAPES for policy in GPU_POLICIES]
+        if not torch_has_gpu():
+            skipped.append("PyTorch's own layers: it is not installed, or sees no GPU")
     rows: list[Row] = []
     for shape, policy in cases:
         for pair in PAIRS:
             rows += measure(pair, shape, policy, gpu or "cpu", repeats)
     show(rows, console)
-    console.print(*skipped, style="bold yellow")
+    for line in skipped:
+        console.print(f"SKIPPED: {line}", style="bold yellow", soft_wrap=True)
     if path is not None:
         tools = {name: version(name) for name in ("kgated", "keras", backend)}
         result = {"tools": tools, "skipped": skipped, "rows": [asdict(row) for row in rows]}

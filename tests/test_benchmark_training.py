@@ -51,8 +51,16 @@ def test_ratio_is_ours_over_keras(run):
 
 def test_what_was_skipped_is_said(run):
     output, result = run
-    assert "GPU rows skipped" in output
+    assert "SKIPPED: GPU rows" in output
     assert len(result["skipped"]) == 1
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_pytorchs_own_layer_is_run_too(benchmark, policy):
+    runs = benchmark.torch_runs("LSTM", (2, 5, 3, 4), policy, device="cpu")
+    assert runs["forward"]().shape == (2, 4)
+    losses = [runs["train"]() for _ in range(20)]
+    assert losses[-1] < losses[0]
 
 
 def test_medians_see_a_slower_run(benchmark):
