@@ -89,13 +89,25 @@ def convert(
         "stream"
     ),
     quantize: Annotated[
-        str, typer.Option(help="none: float32. dynamic: int8 weights, float state.")
+        str,
+        typer.Option(
+            help="none: float32. float16: weights in half the size. dynamic: int8 weights, float "
+            "state. dynamic4: 4-bit weights. int8: integers throughout, in, out and state too. "
+            "int16x8: the same with int16 activations."
+        ),
     ] = "none",
+    skip: Annotated[
+        list[str] | None, typer.Option(help="A layer to keep in float; may be given again.")
+    ] = None,
     state: Annotated[
         str, typer.Option(help="external: inputs and outputs. internal: inside the file.")
     ] = "external",
     calibration: Annotated[
-        Path | None, typer.Option(help="Sequences (.npz) to check the file on. Else noise.")
+        Path | None,
+        typer.Option(
+            help="Sequences (.npz) to check the file on, else noise. int8 and int16x8 take their "
+            "ranges from them and do not go without."
+        ),
     ] = None,
     labels: Annotated[
         str | None, typer.Option(help="Class names, separated by commas, or a file of one a line.")
@@ -123,13 +135,18 @@ def convert(
         output,
         mode=mode,
         quantize=quantize,
+        skip=skip or (),
         state=state,
         calibration=calibration,
         labels=None if labels is None else _names(labels),
         sample_period_s=None if sample_period_ms is None else sample_period_ms / 1000.0,
     )
     found = conversion.agreement
-    facts: dict[str, Any] = {"file_bytes": conversion.file_bytes, "agreement": asdict(found)}
+    facts: dict[str, Any] = {
+        "recipe": dict(conversion.manifest.recipe),
+        "file_bytes": conversion.file_bytes,
+        "agreement": asdict(found),
+    }
     if report is not None:
         replace_file(report, json.dumps(facts, indent=2).encode())
     typer.echo(

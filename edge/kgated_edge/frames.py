@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from kgated_edge.errors import FrameError
+from kgated_edge.quantized import storer
 from kgated_edge.specs import Array, TensorSpec
 from kgated_edge.tensors import raw
 
@@ -46,8 +47,11 @@ def frame_writer(spec: TensorSpec, target: Array) -> Writer:
 
     Returns:
         a function of one frame; it raises `FrameError` for a frame of another shape or dtype, with
-        NaN or inf, or for a token outside the vocabulary.
+        NaN or inf, or for a token outside the vocabulary. For a quantized tensor it takes float32,
+        or the stored integers as they are.
     """
+    if spec.is_quantized:
+        return _quantizing_writer(spec, target)
     if spec.is_token:
         return _token_writer(spec, target, spec.vocabulary or 0)
     if spec.vocabulary is not None:
@@ -64,6 +68,8 @@ def check_frames(spec: TensorSpec, frames: Any) -> None:
     Raises:
         FrameError: it is of another shape or dtype, or a frame in it is not fit for a step.
     """
+    is_stored = isinstance(frames, np.ndarray) and frames.dtype == spec.dtype
+    spec = spec if is_stored else spec.real
     expected = f"an array of shape {_shape('T', *spec.shape)} and dtype {spec.dtype}"
     if not isinstance(frames, np.ndarray) or frames.shape[1:] != spec.shape or frames.ndim == 0:
         raise _error(f"frames must be {expected}", frames, "reshape it")
@@ -103,6 +109,20 @@ def _vector_writer(spec: TensorSpec, target: Array) -> Writer:
         tops = content()[top]
         if (127 in tops or 255 in tops) and not np.isfinite(target).all():
             raise explain(spec, frame)
+
+    return write
+
+
+def _quantizing_writer(spec: TensorSpec, target: Array) -> Writer:
+    buffer = np.empty(target.shape, np.float32)
+    write_real, store = frame_writer(spec.real, buffer), storer(spec, target, buffer)
+    write_stored, dtype = _array_writer(spec, target, lambda: True), target.dtype
+
+    def write(frame: Any) -> None:
+        if type(frame) is np.ndarray and frame.dtype == dtype:
+            return write_stored(frame)
+        write_real(frame)
+        store()
 
     return write
 

@@ -60,7 +60,8 @@ def check_fit(manifest: Manifest, data: SequenceData) -> None:
         DataError: other inputs, shapes or dtypes, a token outside the vocabulary, or a sequence
             too short for one step.
     """
-    for frame, x in zip(manifest.frames, _arrays(manifest, data), strict=True):
+    for spec, x in zip(manifest.frames, _arrays(manifest, data), strict=True):
+        frame = spec.real
         if x.shape[2:] != frame.shape or x.dtype != frame.dtype:
             raise DataError(
                 f"frames of shape {x.shape[2:]} {x.dtype} do not fit the model, "

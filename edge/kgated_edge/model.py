@@ -11,6 +11,7 @@ from kgated_edge.blocks import alone, cut
 from kgated_edge.errors import StateError
 from kgated_edge.frames import step_writer
 from kgated_edge.manifest import Manifest
+from kgated_edge.quantized import reader
 from kgated_edge.specs import Array, TensorSpec
 from kgated_edge.tensors import copies
 
@@ -63,7 +64,7 @@ class EdgeModel:
 
     @property
     def state(self) -> dict[str, Array]:
-        """A copy of each state tensor by name, without the batch axis.
+        """A copy of each state tensor by name, without the batch axis, as it is stored.
 
         Can be assigned: all names, each an array of the right shape and dtype, all finite.
         Otherwise `StateError` is raised, and nothing has changed. A file converted with
@@ -84,6 +85,7 @@ class EdgeModel:
 
         Args:
             frame: array of shape `manifest.frame.shape` and its dtype; for a token model an int.
+                A quantized model takes float32 and rounds it, or integers that are its own already.
                 With k frames per step (k, *manifest.frame.shape); with several inputs a dict.
 
         Returns:
@@ -116,7 +118,7 @@ class EdgeModel:
         manifest = self._manifest
         steps = cut(manifest.frames, manifest.frames_per_step, frames)
         outputs = manifest.outputs
-        found = {o.name: np.empty((len(steps), *o.shape), o.dtype) for o in outputs}
+        found = {o.name: np.empty((len(steps), *o.shape), o.real.dtype) for o in outputs}
         for n, block in enumerate(steps):
             result = self.step(block)
             for name, results in found.items():
@@ -126,8 +128,8 @@ class EdgeModel:
     def reset(self) -> None:
         """Sets all states to zero, as at the start of a sequence."""
         self._binding.reset_inside()
-        for view in self._states.values():
-            view.fill(0)
+        for spec in self._manifest.states:
+            self._states[spec.name].fill(spec.zero_point or 0)
 
     def _check_external(self) -> None:
         if self._manifest.state == "internal":
@@ -148,10 +150,10 @@ class EdgeModel:
 
 def _reader(views: Sequence[Array], specs: Sequence[TensorSpec]) -> Callable[[], Any]:
     """Copies the result out of the output tensors."""
-    if len(views) == 1:
-        return views[0].copy
-    pairs = [(spec.name, view.copy) for spec, view in zip(specs, views, strict=True)]
-    return lambda: {name: copy() for name, copy in pairs}
+    pairs = [(spec.name, reader(spec, view)) for spec, view in zip(specs, views, strict=True)]
+    if len(pairs) == 1:
+        return pairs[0][1]
+    return lambda: {name: read() for name, read in pairs}
 
 
 def _check_state_array(spec: TensorSpec, value: Any) -> None:

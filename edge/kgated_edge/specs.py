@@ -15,7 +15,8 @@ from kgated_edge.fields import Fields
 Array = npt.NDArray[Any]
 """An array of the dtype that its `TensorSpec` names."""
 
-_DTYPES = ("float32", "int32")
+_INTEGERS = ("int8", "int16")
+_DTYPES = ("float32", "int32", *_INTEGERS)
 _INT32_MIN = -(2**31)
 
 
@@ -26,7 +27,7 @@ class TensorSpec:
     Attributes:
         name: its name in the signature.
         shape: without the batch axis, which is always 1; () for a token.
-        dtype: "float32" or "int32".
+        dtype: "float32" or "int32"; "int8" or "int16" where it is quantized.
         scale: step of a quantized tensor (real = scale * (stored - zero_point)), else None.
         zero_point: stored value of a real zero, else None.
         vocabulary: tokens lie in 0..vocabulary - 1; None for tensors that hold no tokens.
@@ -51,8 +52,21 @@ class TensorSpec:
 
     @property
     def is_real(self) -> bool:
-        """Whether it is a float array of one axis or more."""
-        return self.dtype == "float32" and self.shape != () and self.vocabulary is None
+        """Whether it is a float array of one axis or more, or one that stands for such."""
+        is_float = self.dtype == "float32" or self.is_quantized
+        return is_float and self.shape != () and self.vocabulary is None
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether it holds integers that stand for floats."""
+        return self.dtype in _INTEGERS
+
+    @property
+    def real(self) -> "TensorSpec":
+        """What a caller of the runner sees of it: float32 where it is quantized, else itself."""
+        if not self.is_quantized:
+            return self
+        return replace(self, dtype="float32", scale=None, zero_point=None)
 
     def block(self, size: int) -> "TensorSpec":
         """The tensor that holds `size` of these, one after the other; itself for 1."""
@@ -69,7 +83,7 @@ class TensorSpec:
         Raises:
             ManifestError: a field is missing or breaks its rule.
         """
-        return cls(
+        spec = cls(
             name=items.text("name"),
             shape=items.integers("shape", 1),
             dtype=items.choice("dtype", _DTYPES),
@@ -77,6 +91,9 @@ class TensorSpec:
             zero_point=items.optional("zero_point", lambda key: items.integer(key, _INT32_MIN)),
             vocabulary=items.optional("vocabulary", lambda key: items.integer(key, 1)),
         )
+        if (spec.scale is not None, spec.zero_point is not None) != (spec.is_quantized,) * 2:
+            raise items.wrong("scale", "there, and `zero_point` too, with int8 and int16 alone")
+        return spec
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +101,8 @@ class Golden:
     """Frames and what the model answers when they come in order, from zero state.
 
     Attributes:
-        frames: by input name (n * frames_per_step, *frame.shape), of the frame's dtype.
-        outputs: by output name (n, *output.shape), of the output's dtype.
+        frames: by input name (n * frames_per_step, *frame.shape), of the dtype that a caller sees.
+        outputs: by output name (n, *output.shape), float32.
         tolerance: the largest absolute difference allowed, in units of the output.
     """
 
@@ -120,7 +137,7 @@ class Golden:
 
 def _decode_all(items: Fields, key: str, specs: tuple[TensorSpec, ...]) -> dict[str, Array]:
     entries = items.nested(key)
-    return {spec.name: _decode(entries.nested(spec.name), spec) for spec in specs}
+    return {spec.name: _decode(entries.nested(spec.name), spec.real) for spec in specs}
 
 
 def _encode(array: Array) -> dict[str, object]:

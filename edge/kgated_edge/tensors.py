@@ -17,6 +17,8 @@ from kgated_edge.specs import Array, TensorSpec
 
 Details = Mapping[str, Mapping[str, Any]]
 """Tensor details by signature name, as the interpreter reports them."""
+Kind = tuple[tuple[int, ...], np.dtype[Any], tuple[float | None, int | None] | None]
+"""Shape, dtype, and scale and zero point where it is quantized."""
 
 
 class Tensors(Protocol):
@@ -30,13 +32,10 @@ def check_tensors(details: Details, specs: Iterable[TensorSpec]) -> None:
     """Compares the tensors of a signature with the manifest's.
 
     Raises:
-        ManifestError: a tensor is missing, there is one more, or shape or dtype differ.
+        ManifestError: a tensor is missing, there is one more, or shape, dtype or scale differ.
     """
-    expected = {spec.name: ((1, *spec.shape), np.dtype(spec.dtype)) for spec in specs}
-    found = {
-        name: (tuple(map(int, one["shape"])), np.dtype(one["dtype"]))
-        for name, one in details.items()
-    }
+    expected = {spec.name: _expected(spec) for spec in specs}
+    found = {name: _found(one) for name, one in details.items()}
     for name in expected.keys() | found.keys():
         if expected.get(name) != found.get(name):
             raise ManifestError(
@@ -83,5 +82,20 @@ def _address(interpreter: Tensors, index: int) -> int:
     return int(interpreter.tensor(index)().__array_interface__["data"][0])
 
 
-def _text(found: tuple[tuple[int, ...], np.dtype[Any]] | None) -> str:
-    return "absent" if found is None else f"{list(found[0])} {found[1]}"
+def _expected(spec: TensorSpec) -> Kind:
+    quantized = (spec.scale, spec.zero_point) if spec.is_quantized else None
+    return (1, *spec.shape), np.dtype(spec.dtype), quantized
+
+
+def _found(details: Mapping[str, Any]) -> Kind:
+    scale, zero_point = details.get("quantization", (0.0, 0))
+    # A scale of 0 is the interpreter's word for none.
+    quantized = (float(scale), int(zero_point)) if scale else None
+    return tuple(map(int, details["shape"])), np.dtype(details["dtype"]), quantized
+
+
+def _text(found: Kind | None) -> str:
+    if found is None:
+        return "absent"
+    shape, dtype, quantized = found
+    return f"{list(shape)} {dtype}" + (f" of scale, zero point {quantized}" if quantized else "")

@@ -1,71 +1,39 @@
-"""Conversion in a process of its own, on the TensorFlow backend."""
+"""Work that is done in a process of its own, so that a crash there is an error here."""
 
-import json
 import os
+import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import keras
-import numpy as np
-
-from kgated.deploy.recipe import Recipe
-from kgated.deploy.verify import Agreement
 from kgated.errors import ConversionError
 
 
-def run_convert(
-    model: keras.Model,
-    path: Path,
-    recipe: Recipe,
-    calibration: Any,
-    labels: Sequence[str] | None,
-    sample_period_s: float | None,
-) -> Agreement:
-    """Save the model, convert it by the command line under TensorFlow, return the agreement.
+def run(module: str, arguments: Sequence[str], what: str, environment: Mapping[str, str]) -> None:
+    """Run a Python module in a process of its own, and wait for it.
+
+    Args:
+        module: as after `python -m`.
+        arguments: its command line.
+        what: the work, as in "the quantizer, recipe stream-int8", for the error.
+        environment: variables to set over there beside this process's own.
 
     Raises:
-        ConversionError: with the last line that the child wrote.
+        ConversionError: it failed, with the last line that it wrote, or a signal ended it.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        saved, report = Path(folder, "model.keras"), Path(folder, "report.json")
-        model.save(saved)
-        command = [sys.executable, "-m", "kgated_cli", "convert", str(saved), str(path)]
-        command += ["--mode", recipe.mode, "--quantize", recipe.quantize]
-        command += ["--state", recipe.state, "--json", str(report)]
-        command += _options(Path(folder), calibration, labels, sample_period_s)
-        environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
-        run = subprocess.run(command, capture_output=True, text=True, env=environment)
-        if run.returncode != 0:
-            lines = run.stderr.strip().splitlines() or [f"exit status {run.returncode}"]
-            raise ConversionError(lines[-1].removeprefix("kgated: error: "))
-        return Agreement(**json.loads(report.read_text())["agreement"])
-
-
-def _options(
-    folder: Path, calibration: Any, labels: Sequence[str] | None, sample_period_s: float | None
-) -> list[str]:
-    options = []
-    if calibration is not None:
-        options += ["--calibration", str(_as_file(folder, calibration))]
-    if labels is not None:
-        Path(folder, "labels.txt").write_text("\n".join(labels), encoding="utf-8")
-        options += ["--labels", str(folder / "labels.txt")]
-    if sample_period_s is not None:
-        options += ["--sample-period-ms", repr(1000.0 * sample_period_s)]
-    return options
-
-
-def _as_file(folder: Path, calibration: Any) -> Path:
-    if isinstance(calibration, str | Path):
-        return Path(calibration)
-    path = folder / "calibration.npz"
-    if isinstance(calibration, np.ndarray):
-        np.savez(path, x=calibration)
-    else:
-        arrays = calibration.inputs or {"x": calibration.x}
-        np.savez(path, lengths=calibration.lengths, **arrays)
-    return path
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    if done.returncode == 0:
+        return
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    last = lines[-1] if lines else f"exit status {done.returncode}"
+    if done.returncode < 0:
+        name = signal.Signals(-done.returncode).name
+        raise ConversionError(
+            f"{what} crashed ({name}): {last}; nothing was written. Try another `quantize`"
+        )
+    raise ConversionError(last.removeprefix("kgated: error: "))

@@ -4,30 +4,32 @@ import hashlib
 import importlib.metadata
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import keras
 import numpy as np
-from kgated_edge.data import SequenceData, load_npz
+from kgated_edge import EdgeModel
 from kgated_edge.manifest import Golden, Manifest, ModelInfo, TensorSpec, read_manifest
 
+from kgated import steps
 from kgated.deploy import verify
-from kgated.deploy.child import run_convert
+from kgated.deploy.calibrate import record
+from kgated.deploy.calibration import Calibration, given_or_random
+from kgated.deploy.elsewhere import run_convert
+from kgated.deploy.flatbuffer import slim
 from kgated.deploy.graph import no_mask_warnings
 from kgated.deploy.lower import SIGNATURE, lower
-from kgated.deploy.manifest import embed
+from kgated.deploy.manifest import as_stored, embed
+from kgated.deploy.quantize import quantize as quantize_file
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.streaming import StepModel, step_model
 from kgated.deploy.verify import Agreement, Reference, Sequences
+from kgated.deploy.worker import quantize_apart
 from kgated.files import check_writable, replace_file
 
 TOOLS = ("kgated", "keras", "tensorflow", "ai-edge-quantizer", "ai-edge-litert")
-MOST_SEQUENCES = 64
-
-Calibration: TypeAlias = str | Path | np.ndarray | SequenceData | None
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ def to_tflite(
     mode: str = "stream",
     quantize: str = "none",
     state: str = "external",
+    skip: Sequence[str] = (),
     calibration: Calibration = None,
     labels: Sequence[str] | None = None,
     sample_period_s: float | None = None,
@@ -70,12 +73,16 @@ def to_tflite(
             on each frame alone. Where strides make k frames a step, so does the file.
         path: the file to write.
         mode: "stream": signature `step`, a frame and the states in, the result and the states out.
-        quantize: "none", or "dynamic": int8 weights, float state.
+        quantize: "none"; "float16": weights in half the size; "dynamic": int8 weights, float state;
+            "dynamic4": 4-bit weights; "int8": int8 throughout, in, out and state too; "int16x8":
+            the same with int16 and int8 weights.
         state: "external": inputs and outputs of the signature, which `kgated_edge` carries;
             "internal": variables in the file, and a signature `reset`.
-        calibration: sequences to check on and to take the golden frames from: the path of an
-            `.npz` data set, `SequenceData`, or an array (N, T, features) float32 or (N, T) int32.
-            None: seeded noise.
+        skip: names of layers that stay in float.
+        calibration: sequences to check on, to take the golden frames from, and for "int8" and
+            "int16x8" the ranges of every tensor: the path of an `.npz` data set, `SequenceData`, or
+            an array (N, T, features) float32 or (N, T) int32; of more than 64 sequences 64, evenly
+            spread. None: seeded noise, which is no measure for ranges, and refused there.
         labels: a name for each entry of the first output, kept in the manifest.
         sample_period_s: seconds from one frame to the next, kept in the manifest.
 
@@ -83,20 +90,24 @@ def to_tflite(
         The conversion: path, manifest, agreement with Keras, size.
 
     Raises:
-        ConversionError: a layer can't stream, the converter fails, the file disagrees with Keras.
-        ValueError: an unknown `mode`, `quantize` or `state`; `labels`, `sample_period_s` or
-            `calibration` that do not fit the model.
+        ConversionError: a layer can't stream, the converter fails or crashes, the file disagrees
+            with Keras.
+        ValueError: an unknown `mode`, `quantize`, `state` or name in `skip`; no `calibration` where
+            there must be one; `labels`, `sample_period_s` or `calibration` that do not fit the
+            model.
         OSError: `path` can't be written.
     """
-    recipe = Recipe(mode, quantize, state)
+    recipe = Recipe(mode, quantize, state, tuple(skip))
     path = check_writable(path)
-    step = step_model(model)
+    # Integers have one scale for [x, h]: the larger range would leave little of the smaller.
+    step = step_model(model, steps.affine if recipe.is_static else steps.affine_joined)
+    _check_recipe(recipe, set(step.owners.values()), calibration)
     frames, outputs = _frames(step), _results(step, step.outputs)
     _check_facts(labels, sample_period_s, outputs[0])
     if keras.backend.backend() != "tensorflow":
         found = run_convert(model, path, recipe, calibration, labels, sample_period_s)
         return Conversion(path, read_manifest(path), found, path.stat().st_size)
-    sequences = _sequences(calibration, frames, step.frames_per_step)
+    sequences = given_or_random(calibration, frames, step.frames_per_step)
     reference = Reference.of(model, step)
     golden = verify.golden_frames(reference, sequences[0])
     largest = max(float(np.abs(array).max()) for array in golden[1].values())
@@ -115,7 +126,31 @@ def to_tflite(
         tools={name: importlib.metadata.version(name) for name in TOOLS},
         golden=Golden(*golden, recipe.limit(largest)),
     )
-    return _finish(path, lower(step, recipe), manifest, reference, sequences, recipe)
+    tflite = slim(_quantized(lower(step, recipe), manifest, sequences, recipe))
+    return _finish(path, tflite, as_stored(manifest, tflite), reference, sequences, recipe)
+
+
+def _check_recipe(recipe: Recipe, layers: Collection[str], calibration: Calibration) -> None:
+    if unknown := sorted(set(recipe.skip) - set(layers)):
+        raise ValueError(
+            f"`skip` must name layers of the model: {sorted(layers)}. Received: {unknown}"
+        )
+    if recipe.is_static and calibration is None:
+        raise ValueError(
+            f"`quantize={recipe.quantize!r}` fixes the range of every tensor and needs "
+            "`calibration`: real sequences, such as the training data"
+        )
+
+
+def _quantized(tflite: bytes, draft: Manifest, sequences: Sequences, recipe: Recipe) -> bytes:
+    """The float file as the recipe wants it."""
+    if not recipe.is_static:
+        return quantize_file(tflite, recipe)
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Path(folder, "float.tflite")
+        trial.write_bytes(embed(tflite, draft))
+        samples = record(EdgeModel(trial), sequences)
+    return quantize_apart(tflite, recipe, samples, [(s.name, s.name) for s in draft.states])
 
 
 def _finish(
@@ -167,43 +202,6 @@ def _check_facts(
         raise ValueError(f"`labels` must be names of one line each. Received: {labels!r}")
     if sample_period_s is not None and not 0.0 < sample_period_s < float("inf"):
         raise ValueError(f"`sample_period_s` must be above 0. Received: {sample_period_s!r}")
-
-
-def _sequences(calibration: Calibration, frames: tuple[TensorSpec, ...], size: int) -> Sequences:
-    """The sequences to compare on, each (T, *frame) by input name, of whole steps."""
-    if calibration is None:
-        return verify.random_sequences(frames, size)
-    data = _sequence_data(calibration, [frame.name for frame in frames])
-    arrays = data.inputs or {frames[0].name: data.x}
-    for frame in frames:
-        x = arrays[frame.name]
-        if x.shape[2:] != frame.shape or x.dtype != frame.dtype:
-            raise ValueError(
-                f"`calibration` must hold frames of shape {frame.shape} and dtype {frame.dtype}, "
-                f"as the model takes them. Received: x of shape {x.shape} and dtype {x.dtype}"
-            )
-    lengths = [int(length) // size * size for length in data.lengths[:MOST_SEQUENCES]]
-    if 0 in lengths:
-        raise ValueError(
-            f"`calibration` must hold sequences of {size} frames or more, which one step takes. "
-            f"Received one of {int(data.lengths.min())}"
-        )
-    return [{name: x[n, :length] for name, x in arrays.items()} for n, length in enumerate(lengths)]
-
-
-def _sequence_data(calibration: Any, names: Sequence[str]) -> SequenceData:
-    several = names if len(names) > 1 else ()
-    if isinstance(calibration, str | Path):
-        calibration = load_npz(calibration, several)
-    if isinstance(calibration, np.ndarray):
-        lengths = np.full(len(calibration), calibration.shape[1])
-        calibration = SequenceData(x=calibration, lengths=lengths, y=None)
-    if several and set(calibration.inputs or ()) != set(names):
-        raise ValueError(
-            f"`calibration` must hold an array for each of the inputs {list(names)}. Received "
-            "only one; give the path of an .npz file, or `SequenceData` with `inputs`"
-        )
-    return calibration
 
 
 def _model_info(model: keras.Model) -> ModelInfo:

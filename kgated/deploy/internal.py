@@ -3,9 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-import flatbuffers
-from ai_edge_litert import schema_py_generated as schema
-
+from kgated.deploy.flatbuffer import pack, parse
 from kgated.deploy.streaming import StepModel
 
 RESET = "reset"
@@ -53,13 +51,11 @@ def step_first(tflite: bytes) -> bytes:
 
     The converter sorts signatures by name, and so puts `reset` there.
     """
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(tflite))
+    model = parse(tflite)
     found = {one.signatureKey: one for one in model.signatureDefs}
     (first, second), graphs = (found[b"step"], found[RESET.encode()]), model.subgraphs
     assert {first.subgraphIndex, second.subgraphIndex} == {0, 1}, "the rest stays where it is"
     if first.subgraphIndex == 1:
         graphs[0], graphs[1] = graphs[1], graphs[0]
         first.subgraphIndex, second.subgraphIndex = 0, 1
-    builder = flatbuffers.Builder(len(tflite))
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return pack(model, len(tflite))

@@ -1,22 +1,22 @@
 """A step model becomes a flatbuffer of builtin ops: the one place that calls the converter."""
 
-import contextlib
-import io
 import tempfile
 from typing import Any
 
+import keras
 import numpy as np
 
 from kgated.deploy import internal
 from kgated.deploy.recipe import Recipe
+from kgated.deploy.scopes import call_in_scopes
 from kgated.deploy.streaming import StepModel
-from kgated.errors import ConversionError
+from kgated.errors import ConversionError, first_line
 
 SIGNATURE = "step"
 
 
 def lower(step: StepModel, recipe: Recipe) -> bytes:
-    """The `.tflite` file of a step model, without manifest.
+    """The float `.tflite` file of a step model, without manifest.
 
     Needs the TensorFlow backend of Keras.
 
@@ -24,12 +24,10 @@ def lower(step: StepModel, recipe: Recipe) -> bytes:
         ConversionError: the converter refuses the graph, or an op is no builtin.
     """
     try:
-        tflite = _float_flatbuffer(step, recipe.state)
-        return _dynamic(tflite) if recipe.quantize == "dynamic" else tflite
+        return _float_flatbuffer(step, recipe.state)
     except Exception as error:
-        first = next((line for line in str(error).splitlines() if line.strip()), repr(error))
         raise ConversionError(
-            f"the TFLite converter failed with recipe {recipe.name}: {first.strip()}"
+            f"the TFLite converter failed with recipe {recipe.name}: {first_line(error)}"
         ) from error
 
 
@@ -38,12 +36,12 @@ def _float_flatbuffer(step: StepModel, state: str) -> bytes:
 
     module = tf.Module()
     # Weights go in as constants: a frozen graph needs no variables in the file.
-    trainable = [tf.constant(np.asarray(v)) for v in step.model.trainable_variables]
-    others = [tf.constant(np.asarray(v)) for v in step.model.non_trainable_variables]
+    constants = [(v, tf.constant(np.asarray(v))) for v in step.model.variables]
 
     @tf.function
     def call(**tensors: Any) -> dict[str, Any]:
-        outputs, _ = step.model.stateless_call(trainable, others, tensors, training=False)
+        with keras.StatelessScope(state_mapping=constants):
+            outputs = call_in_scopes(step.model, tensors, step.owners)
         return {name: tf.identity(tensor) for name, tensor in outputs.items()}
 
     specs = {n: tf.TensorSpec(x.shape, x.dtype, name=n) for n, x in step.model.input.items()}
@@ -62,11 +60,3 @@ def _convert(module: Any, signatures: dict[str, Any]) -> bytes:
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         converter.experimental_enable_resource_variables = True
         return bytes(converter.convert())
-
-
-def _dynamic(tflite: bytes) -> bytes:
-    from ai_edge_quantizer import quantizer, recipe
-
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints a summary of its own
-        job = quantizer.Quantizer(bytearray(tflite), recipe.dynamic_wi8_afp32())
-        return bytes(job.quantize().quantized_model)

@@ -1,14 +1,14 @@
 """Writes the manifest into a `.tflite` file; `kgated_edge.manifest` defines and reads it."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 from kgated_edge.container import metadata_span
-from kgated_edge.manifest import Manifest
+from kgated_edge.manifest import Manifest, TensorSpec
 from kgated_edge.modelfile import MANIFEST_NAME, NO_DIGEST, digest_span, file_digest
 
-_DATA_ALIGNMENT = 16
+from kgated.deploy.flatbuffer import pack, parse, scale_and_zero_point, signature, type_name
 
 
 def embed(tflite: bytes, manifest: Manifest) -> bytes:
@@ -29,37 +29,30 @@ def embed(tflite: bytes, manifest: Manifest) -> bytes:
     """
     text = replace(manifest, file_sha256=NO_DIGEST).to_json()
     Manifest.from_json(text)
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(tflite))
+    model = parse(tflite)
     _set_metadata(model, text.encode())
-    model.buffers = [_AlignedBuffer(buffer) for buffer in model.buffers]
-    return _sign(_pack(model, len(tflite) + len(text)))
+    return _sign(pack(model, len(tflite) + len(text)))
 
 
-class _AlignedBuffer(schema.BufferT):
-    """A buffer whose data starts at a multiple of 16 bytes.
+def as_stored(manifest: Manifest, tflite: bytes) -> Manifest:
+    """The manifest with dtypes, scales and zero points of its tensors as the file has them."""
+    inputs, outputs = signature(parse(tflite))
+    frames, states = (_stored(specs, inputs) for specs in (manifest.frames, manifest.states))
+    return replace(
+        manifest, frames=frames, states=states, outputs=_stored(manifest.outputs, outputs)
+    )
 
-    The schema demands that (`force_align: 16`); the generated Python writer leaves it out, and
-    kernels that load whole vectors then read unaligned weights.
-    """
 
-    def __init__(self, buffer: schema.BufferT) -> None:
-        if buffer.offset > 1:
-            raise ValueError("`tflite` keeps its weights outside the FlatBuffer: split the model")
-        super().__init__(None if buffer.data is None else bytes(buffer.data))
-
-    def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802 - the schema's own name
-        data = None if self.data is None else self._pack_data(builder)
-        schema.BufferStart(builder)
-        if data is not None:
-            schema.BufferAddData(builder, data)
-        return int(schema.BufferEnd(builder))
-
-    def _pack_data(self, builder: flatbuffers.Builder) -> int:
-        size = len(self.data)
-        builder.StartVector(1, size, _DATA_ALIGNMENT)
-        builder.head -= size
-        builder.Bytes[builder.head : builder.head + size] = self.data
-        return int(builder.EndVector())
+def _stored(
+    specs: Iterable[TensorSpec], tensors: Mapping[str, schema.TensorT]
+) -> tuple[TensorSpec, ...]:
+    found = []
+    for spec in specs:
+        tensor = tensors[spec.name]
+        scale, zero_point = scale_and_zero_point(tensor) or (None, None)
+        dtype = type_name(tensor)
+        found.append(replace(spec, dtype=dtype, scale=scale, zero_point=zero_point))
+    return tuple(found)
 
 
 def _set_metadata(model: schema.ModelT, text: bytes) -> None:
@@ -71,12 +64,6 @@ def _set_metadata(model: schema.ModelT, text: bytes) -> None:
         model.buffers.append(schema.BufferT())
         model.metadata = [*entries, entry]
     model.buffers[entry.buffer].data = text
-
-
-def _pack(model: schema.ModelT, size: int) -> bytes:
-    builder = flatbuffers.Builder(size)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
 
 
 def _sign(content: bytes) -> bytes:

@@ -3,13 +3,30 @@
 from dataclasses import asdict, dataclass
 
 MODES = ("stream",)
-QUANTIZATIONS = ("none", "dynamic")
+QUANTIZATIONS = ("none", "float16", "dynamic", "dynamic4", "int8", "int16x8")
+STATIC = ("int8", "int16x8")
 STATES = ("external", "internal")
 
 # Largest error against the Keras model that a recipe may show, relative to max(1, |output|).
-LIMITS = {"none": 1e-4, "dynamic": 0.1}
+LIMITS = {
+    "none": 1e-4,
+    "float16": 1e-2,
+    "dynamic": 0.1,
+    "dynamic4": 0.4,
+    "int8": 0.3,
+    "int16x8": 0.1,
+}
+# And of the error's root mean square, which a wrong scale raises everywhere.
+RMSE_LIMITS = {name: limit / 5 for name, limit in LIMITS.items()}
 # Rounding differs between processors: the least tolerance that a golden frame is given.
-FLOORS = {"none": 1e-5, "dynamic": 1e-3}
+FLOORS = {
+    "none": 1e-5,
+    "float16": 1e-4,
+    "dynamic": 1e-3,
+    "dynamic4": 1e-3,
+    "int8": 1e-2,
+    "int16x8": 1e-3,
+}
 
 
 @dataclass(frozen=True)
@@ -18,16 +35,21 @@ class Recipe:
 
     Attributes:
         mode: "stream": one frame per call, the state goes in and out.
-        quantize: "none": float32; "dynamic": int8 weights, float state and arithmetic at the seams.
+        quantize: "none": float32; "float16": weights in half the size, float32 arithmetic;
+            "dynamic": int8 weights, float state and arithmetic at the seams; "dynamic4": the same
+            with 4-bit weights; "int8": integers throughout, int8 in, out and in the state;
+            "int16x8": int16 in, out and in the state, int8 weights.
         state: "external": inputs and outputs; "internal": variables in the file.
+        skip: names of layers that stay in float.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name, or two choices that exclude each other.
     """
 
     mode: str = "stream"
     quantize: str = "none"
     state: str = "external"
+    skip: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         known = {"mode": MODES, "quantize": QUANTIZATIONS, "state": STATES}
@@ -35,20 +57,39 @@ class Recipe:
             value = getattr(self, name)
             if value not in options:
                 raise ValueError(f"`{name}` must be one of {list(options)}. Received: {value!r}")
+        if self.skip and self.quantize == "none":
+            raise ValueError(
+                "`skip` names layers to keep in float, and `quantize='none'` keeps all; "
+                f"leave it out. Received: {list(self.skip)}"
+            )
+        if self.is_static and self.state == "internal":
+            raise ValueError(
+                f"`state='internal'` keeps floats in the file, which `quantize={self.quantize!r}` "
+                "has none of; take `state='external'`, or `quantize='dynamic'`"
+            )
 
     @property
     def name(self) -> str:
         """The same string in file names and reports, such as "stream-dynamic"."""
         return f"{self.mode}-{self.quantize}"
 
+    @property
+    def is_static(self) -> bool:
+        """Whether ranges of inputs, outputs and states are fixed, and so needs calibration."""
+        return self.quantize in STATIC
+
     def limit(self, scale: float) -> float:
         """The largest absolute error allowed for outputs as large as `scale`."""
         return LIMITS[self.quantize] * max(1.0, scale)
+
+    def rmse_limit(self, scale: float) -> float:
+        """The largest root mean square of the error allowed for outputs as large as `scale`."""
+        return RMSE_LIMITS[self.quantize] * max(1.0, scale)
 
     def tolerance(self, measured: float, scale: float) -> float:
         """What a golden frame may differ by on a device, given the error `measured` here."""
         return max(4.0 * measured, FLOORS[self.quantize] * max(1.0, scale))
 
-    def as_dict(self) -> dict[str, str]:
+    def as_dict(self) -> dict[str, object]:
         """The recipe as it stands in the manifest."""
-        return asdict(self)
+        return {**asdict(self), "skip": list(self.skip)}

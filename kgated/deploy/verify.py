@@ -177,13 +177,17 @@ def require(found: Agreement, recipe: Recipe, what: str) -> None:
     Raises:
         ConversionError: with the error and the limit.
     """
-    limit = recipe.limit(found.largest_output)
-    if not found.max_abs_error <= limit:
-        raise ConversionError(
-            f"the file disagrees with the Keras model on {what}: max abs error "
-            f"{found.max_abs_error:.3g}, and recipe {recipe.name} allows {limit:.3g}; "
-            "nothing was written. Try another `quantize`"
-        )
+    figures = {
+        "max abs error": (found.max_abs_error, recipe.limit(found.largest_output)),
+        "RMSE": (found.rmse, recipe.rmse_limit(found.largest_output)),
+    }
+    for name, (error, limit) in figures.items():
+        if not error <= limit:
+            raise ConversionError(
+                f"the file disagrees with the Keras model on {what}: {name} {error:.3g}, and "
+                f"recipe {recipe.name} allows {limit:.3g}; nothing was written. Try another "
+                "`quantize`, or `skip` the layers that are sensitive"
+            )
 
 
 def _length(frames: Arrays) -> int:

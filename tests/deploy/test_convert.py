@@ -90,7 +90,12 @@ def test_manifest_tells_the_contract(model, x, tmp_path):
     assert manifest.frame.shape == (FEATURES,)
     assert [s.shape for s in manifest.states] == [(16,), (16,)]
     assert manifest.model.parameters == model.count_params()
-    assert manifest.recipe == {"mode": "stream", "quantize": "none", "state": "external"}
+    assert manifest.recipe == {
+        "mode": "stream",
+        "quantize": "none",
+        "state": "external",
+        "skip": [],
+    }
     golden = manifest.golden.frames["frame"]
     np.testing.assert_array_equal(golden, x[0, : len(golden)])
     assert conversion.file_bytes == os.path.getsize(tmp_path / "m.tflite")

@@ -1,7 +1,11 @@
 """A Keras model over sequences becomes a step over one frame, or a block of frames, and states."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 
+from kgated import steps
 from kgated.deploy.streaming import convolution, per_frame, pooling, recurrent
 from kgated.deploy.streaming.walk import INPUT, OUTPUT, Handlers, StepModel, build
 
@@ -15,13 +19,15 @@ HANDLERS: Handlers = {
 }
 
 
-def step_model(model: keras.Model) -> StepModel:
+def step_model(model: keras.Model, affine: Callable[..., Any] = steps.affine_joined) -> StepModel:
     """One step of `model`, with the same weights.
 
     Args:
         model: a functional or Sequential model from (batch, time, features) or (batch, time)
             tokens, one input or several, of recurrent layers, causal convolution, pooling and
             layers that act on each frame alone.
+        affine: computes `x·W + h·R + b` of a recurrent layer: one wide product as a rule, two where
+            x and h need scales of their own.
 
     Returns:
         The step model. Result j is what the Keras model says of the first (j + 1) * k frames, or
@@ -30,4 +36,4 @@ def step_model(model: keras.Model) -> StepModel:
     Raises:
         ConversionError: a layer that can't stream, by name, and the way out.
     """
-    return build(model, HANDLERS)
+    return build(model, HANDLERS, affine)

@@ -1,11 +1,11 @@
 """Recurrent layers: the cell's step for each frame of a block, its states in and out."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
-from kgated import steps
 from kgated.cells import GRUCell, LSTMCell
 from kgated.deploy.streaming.refusals import WHOLE, refusal
 from kgated.deploy.streaming.walk import Handler, Handlers, Walk
@@ -25,8 +25,15 @@ class RecurrentStep(keras.layers.Layer):
     where the cell has none that is (`carries_output`).
     """
 
-    def __init__(self, layer: keras.layers.RNN, carries_output: bool, name: str) -> None:
+    def __init__(
+        self,
+        layer: keras.layers.RNN,
+        carries_output: bool,
+        name: str,
+        affine: Callable[..., Any],
+    ) -> None:
         super().__init__(name=name)
+        self.affine = affine
         self.cell = layer.cell
         self.carries_output = carries_output
         self.zero_output_for_mask = layer.zero_output_for_mask
@@ -57,7 +64,7 @@ class RecurrentStep(keras.layers.Layer):
 
     def _step(self, x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
         if isinstance(self.cell, LSTMCell | GRUCell):
-            return self.cell.step(x, states, affine=steps.affine_joined)
+            return self.cell.step(x, states, affine=self.affine)
         nested = keras.tree.pack_sequence_as(self.cell.state_size, states)
         output, new = self.cell.call(x, nested)
         return output, keras.tree.flatten(new)
@@ -88,7 +95,7 @@ def _recurrent(walk: Walk, layer: keras.layers.RNN, x: Any, mask: Any = None, **
         sizes = {f"{layer.name}_output": layer.cell.output_size, **sizes}
     states = [walk.state(name, size) for name, size in sizes.items()]
     masks = [mask] + [None] * len(states)
-    step = RecurrentStep(layer, carries_output, walk.unique(f"{layer.name}_step"))
+    step = RecurrentStep(layer, carries_output, walk.unique(f"{layer.name}_step"), walk.affine)
     found = step([x, *(value for _, value in states)], mask=masks)
     walk.outputs.update(zip((name for name, _ in states), found[1:], strict=True))
     return walk.timed(found[0]) if layer.return_sequences else found[0]

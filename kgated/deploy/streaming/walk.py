@@ -35,6 +35,7 @@ class StepModel:
         frames_per_step: how many frames k one step takes; the inputs are (1, k, *frame) where k is
             above 1, and (1, *frame) where it is 1.
         vocabulary: by input how many tokens there are, where a frame is a token.
+        owners: by name of a layer in `model`, the layer of the Keras model that it stands for.
     """
 
     model: keras.Model
@@ -43,6 +44,7 @@ class StepModel:
     states: tuple[str, ...]
     frames_per_step: int
     vocabulary: dict[str, int]
+    owners: dict[str, str]
 
     def zeros(self) -> dict[str, Any]:
         """The state before the first frame."""
@@ -64,21 +66,30 @@ class Walk:
     Attributes:
         size: frames per step.
         handlers: by class of a layer, or by class name of an operation, what stands for it.
+        affine: computes `x·W + h·R + b`.
         inputs, outputs: each state before and after the step.
         tokens: by identity of an input the number of tokens that its Embedding knows.
+        owners: by name of a layer of the step, the layer of the Keras model that it stands for.
     """
 
     size: int
     handlers: "Handlers"
+    affine: Callable[..., Any]
     inputs: dict[str, Any] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
     tokens: dict[int, int] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
     _timed: dict[int, Any] = field(default_factory=dict)
     _padding: dict[int, tuple[keras.Layer, int]] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
 
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
         """What a layer of the graph gives on this block."""
+        found = self._call(layer, *args, **kwargs)
+        self._own(layer.name, [*keras.tree.flatten(found), *self.outputs.values()])
+        return found
+
+    def _call(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
         mine = {name: value for name, value in kwargs.items() if name != "mask"}
         timed = [x for x in keras.tree.flatten((args, mine)) if self.has_time(x)]
         if not timed:
@@ -94,6 +105,14 @@ class Walk:
             if x.dtype == "int32" and not handler.reads_tokens:
                 raise refusal(layer, NO_FRAMES)
         return handler.call(self, layer, *args, **kwargs)
+
+    def _own(self, name: str, tensors: list[Any]) -> None:
+        """Write the layer's name down for what was made since the last call."""
+        while tensors:
+            made, node, _ = tensors.pop()._keras_history
+            if made.name not in self.owners and not isinstance(made, keras.layers.InputLayer):
+                self.owners[made.name] = name
+                tensors += made._inbound_nodes[node].input_tensors
 
     def has_time(self, x: Any) -> bool:
         """Whether a tensor of the step still has its time axis."""
@@ -212,13 +231,13 @@ class Handler:
 Handlers: TypeAlias = Mapping[type | str, Handler]
 
 
-def build(model: keras.Model, handlers: Handlers) -> StepModel:
+def build(model: keras.Model, handlers: Handlers, affine: Callable[..., Any]) -> StepModel:
     """One step of `model`, with as few frames per step as its strides allow."""
     check_graph(model)
     size = 1
     while True:
         try:
-            return _build(model, Walk(size, handlers))
+            return _build(model, Walk(size, handlers, affine))
         except _LargerBlockError as error:
             (size,) = error.args
 
@@ -240,6 +259,7 @@ def _build(model: keras.Model, walk: Walk) -> StepModel:
             for n, x in zip(frames, blocks, strict=True)
             if id(x) in walk.tokens
         },
+        walk.owners,
     )
 
 

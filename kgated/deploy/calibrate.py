@@ -1,0 +1,72 @@
+"""Ranges of every tensor of a float file, taken over real sequences with their real states."""
+
+import contextlib
+import io
+import math
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from kgated_edge import EdgeModel
+from kgated_edge.blocks import alone, by_name, cut
+
+Samples = Iterable[dict[str, np.ndarray]]
+Ranges = dict[str, dict[str, np.ndarray]]
+
+MOST_SAMPLES = 4096
+CHUNK = 256
+
+
+def record(
+    edge: EdgeModel, sequences: Sequence[dict[str, np.ndarray]]
+) -> list[dict[str, np.ndarray]]:
+    """What a streaming file is fed with, state and all, while it runs over sequences.
+
+    Args:
+        edge: a float file, run from zero state on each sequence.
+        sequences: (T, *frame) each, by input name.
+
+    Returns:
+        The signature's inputs by name, with their batch axis, of no more than `MOST_SAMPLES` steps,
+        evenly spread.
+    """
+    manifest = edge.manifest
+    total = sum(len(next(iter(frames.values()))) for frames in sequences)
+    stride = math.ceil(total / MOST_SAMPLES)
+    samples, count = [], 0
+    for frames in sequences:
+        edge.reset()
+        for block in cut(manifest.frames, manifest.frames_per_step, alone(frames)):
+            if count % stride == 0:
+                inputs = {**by_name(manifest.frames, block), **edge.state}
+                samples.append({name: np.array(value)[None] for name, value in inputs.items()})
+            edge.step(block)
+            count += 1
+    return samples
+
+
+def ranges(tflite: bytes, rules: Any, samples: Samples) -> Ranges:
+    """The least and largest value of each tensor over the samples, by the tensor's name.
+
+    Args:
+        tflite: a float file with one signature.
+        rules: the quantizer's `RecipeManager`.
+        samples: the signature's inputs by name.
+    """
+    from ai_edge_quantizer import calibrator
+    from ai_edge_quantizer.utils import qsv_utils
+
+    # Its own default is a moving average, which forgets the extremes.
+    job = calibrator.Calibrator(
+        tflite,
+        num_threads=1,
+        mode=calibrator.CalibrationMode.CALIBRATION_PROFILER_BASED,
+        qsv_update_func=qsv_utils.min_max_update,
+    )
+    (name,) = job.get_signature_list()
+    remaining = iter(samples)
+    with contextlib.redirect_stderr(io.StringIO()):  # it draws progress bars
+        while chunk := list(islice(remaining, CHUNK)):
+            job.calibrate({name: chunk}, rules)
+    return dict(job.get_model_qsvs())

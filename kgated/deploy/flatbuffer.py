@@ -1,0 +1,145 @@
+"""A `.tflite` file as objects: parsed, looked at by name, packed again."""
+
+from collections.abc import Iterator
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+_DATA_ALIGNMENT = 16
+_CONVERTER_NOTES = b"CONVERSION_METADATA"
+_NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if name.isupper()}
+_TYPES = {code: name for name, code in vars(schema.TensorType).items() if name.isupper()}
+
+
+def parse(tflite: bytes) -> schema.ModelT:
+    """The file as objects of the schema, to look at and to change."""
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(tflite))
+
+
+def pack(model: schema.ModelT, size: int = 1024) -> bytes:
+    """The objects as a file; `size` is a guess at its bytes.
+
+    Raises:
+        ValueError: the file keeps its weights behind the FlatBuffer, as files over 2 GB do.
+    """
+    model.buffers = [_AlignedBuffer(buffer) for buffer in model.buffers]
+    builder = _SharingBuilder(size)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def slim(tflite: bytes) -> bytes:
+    """The same file without what nobody reads: empty tables, notes of tools, long names.
+
+    A tensor keeps the name of its layer; hundreds of long names outweigh a small model.
+    """
+    model = parse(tflite)
+    kept = [entry for entry in model.metadata or [] if entry.name != _CONVERTER_NOTES]
+    for entry in model.metadata or []:
+        if entry not in kept:
+            model.buffers[entry.buffer].data = None
+    model.metadata = kept
+    for subgraph in model.subgraphs:
+        for tensor in subgraph.tensors:
+            if tensor.quantization is not None and tensor.quantization.scale is None:
+                tensor.quantization = None
+            tensor.name = tensor_name(tensor).split("/")[0].encode()
+    return pack(model, len(tflite))
+
+
+def operator_name(model: schema.ModelT, operator: schema.OperatorT) -> str:
+    """What an operator computes, as in "FULLY_CONNECTED"; a custom one has its own name."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    if code.customCode:
+        return str(code.customCode.decode())
+    return _NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
+
+
+def type_name(tensor: schema.TensorT) -> str:
+    """A tensor's dtype as NumPy spells it, as in "float32"."""
+    return _TYPES[tensor.type].lower()
+
+
+def tensor_name(tensor: schema.TensorT) -> str:
+    """A tensor's name, empty where it has none."""
+    return tensor.name.decode() if tensor.name else ""
+
+
+def scale_and_zero_point(tensor: schema.TensorT) -> tuple[float, int] | None:
+    """Of a tensor quantized as a whole; None for any other."""
+    found = tensor.quantization
+    if found is None or found.scale is None or len(found.scale) != 1:
+        return None
+    return float(found.scale[0]), int(found.zeroPoint[0])
+
+
+def main_signature(model: schema.ModelT) -> schema.SignatureDefT:
+    """The signature that computes, and not the one that resets the state."""
+    return next(one for one in model.signatureDefs if one.signatureKey != b"reset")
+
+
+def signature(model: schema.ModelT) -> tuple[dict[str, schema.TensorT], dict[str, schema.TensorT]]:
+    """Inputs and outputs of the file's main signature, by name."""
+    first = main_signature(model)
+    tensors = model.subgraphs[first.subgraphIndex].tensors
+    inputs, outputs = (
+        {entry.name.decode(): tensors[entry.tensorIndex] for entry in entries}
+        for entries in (first.inputs, first.outputs)
+    )
+    return inputs, outputs
+
+
+def operators(model: schema.ModelT) -> Iterator[tuple[schema.SubGraphT, schema.OperatorT]]:
+    """Every operator, with the subgraph that it stands in."""
+    for subgraph in model.subgraphs:
+        for operator in subgraph.operators:
+            yield subgraph, operator
+
+
+class _SharingBuilder(flatbuffers.Builder):
+    """Writes equal names and equal vectors, such as shapes, once."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self._written: dict[tuple[str, bytes], int] = {}
+
+    def CreateString(self, text: str | bytes, *options: str) -> int:  # noqa: N802
+        data = text.encode() if isinstance(text, str) else bytes(text)
+        key = "string", data
+        if key not in self._written:
+            self._written[key] = super().CreateString(text, *options)
+        return self._written[key]
+
+    def CreateNumpyVector(self, x: np.ndarray) -> int:  # noqa: N802
+        key = x.dtype.str, x.tobytes()
+        if key not in self._written:
+            self._written[key] = super().CreateNumpyVector(x)
+        return self._written[key]
+
+
+class _AlignedBuffer(schema.BufferT):
+    """A buffer whose data starts at a multiple of 16 bytes.
+
+    The schema demands that (`force_align: 16`); the generated Python writer leaves it out, and
+    kernels that load whole vectors then read unaligned weights.
+    """
+
+    def __init__(self, buffer: schema.BufferT) -> None:
+        if buffer.offset > 1:
+            raise ValueError("`tflite` keeps its weights outside the FlatBuffer: split the model")
+        super().__init__(None if buffer.data is None else bytes(buffer.data))
+
+    def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802 - the schema's own name
+        data = None if self.data is None else self._pack_data(builder)
+        schema.BufferStart(builder)
+        if data is not None:
+            schema.BufferAddData(builder, data)
+        return int(schema.BufferEnd(builder))
+
+    def _pack_data(self, builder: flatbuffers.Builder) -> int:
+        size = len(self.data)
+        builder.StartVector(1, size, _DATA_ALIGNMENT)
+        builder.head -= size
+        builder.Bytes[builder.head : builder.head + size] = self.data
+        return int(builder.EndVector())

@@ -1,0 +1,133 @@
+"""A float `.tflite` file becomes a quantized one, however it was made."""
+
+import contextlib
+import io
+import re
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from kgated.deploy import flatbuffer, seams
+from kgated.deploy.calibrate import Ranges, Samples, ranges
+from kgated.deploy.recipe import Recipe
+from kgated.deploy.scopes import owners, scope
+from kgated.deploy.ties import Ties, tied
+from kgated.errors import ConversionError, first_line
+
+ACTIVATION_BITS = {"int8": 8, "int16x8": 16}
+# A mask asks whether a frame is padding; rounded values would answer otherwise, and the integer
+# kernels take no scale above 1.
+FLOAT_OPERATORS = ("NOT_EQUAL", "EQUAL")
+ANY = ".*"
+ANY_BUT_LATER = "(?:)"  # as wide as ANY, but a rule of its own, which takes precedence
+
+
+def quantize(tflite: bytes, recipe: Recipe, samples: Samples = (), ties: Ties = ()) -> bytes:
+    """Quantize a float file.
+
+    Args:
+        tflite: a float file with one signature.
+        recipe: what to make of it.
+        samples: for "int8" and "int16x8": the signature's inputs by name, as real data and real
+            states have them.
+        ties: (input, output) of the signature that share scale and zero point, as a state's do.
+
+    Returns:
+        The quantized file.
+
+    Raises:
+        ConversionError: a static recipe has no samples, an operator has no integer kernel, a layer
+            of `recipe.skip` has no operator, tied tensors can't share a scale.
+    """
+    if recipe.quantize == "none":
+        return tflite
+    try:
+        return _quantize(tflite, recipe, samples, ties)
+    except ConversionError:
+        raise
+    except Exception as error:
+        raise ConversionError(
+            f"the quantizer failed with recipe {recipe.name}: {first_line(error)}"
+        ) from error
+
+
+def try_once(tflite: bytes, sample: dict[str, np.ndarray]) -> None:
+    """Run a file once on a sample in float32, to see whether its kernels take it."""
+    from ai_edge_quantizer.utils import tfl_interpreter_utils as runner
+
+    interpreter = runner.create_tfl_interpreter(tflite, num_threads=1)
+    runner.invoke_interpreter_signature(interpreter, sample, quantize_input=True)
+
+
+def _quantize(tflite: bytes, recipe: Recipe, samples: Samples, ties: Ties) -> bytes:
+    rules = _rules(recipe, flatbuffer.parse(tflite))
+    if not recipe.is_static:
+        return _apply(tflite, rules, None)
+    found = ranges(tflite, rules, samples)
+    if not found:
+        raise ConversionError(f"recipe {recipe.name} needs samples to take its ranges from")
+    made = tied(
+        tflite, found, ties, lambda changed: seams.open_float(_apply(tflite, rules, changed))
+    )
+    _check_integer(made, recipe)
+    return made
+
+
+def _rules(recipe: Recipe, model: schema.ModelT) -> Any:
+    """The quantizer's rules; the last one that matches an operator counts."""
+    from ai_edge_quantizer.recipe_manager import AlgorithmName, RecipeManager
+
+    rules = RecipeManager()
+    if recipe.quantize == "float16":
+        rules.add_weight_only_config(ANY, "*", 16, algorithm_key=AlgorithmName.FLOAT_CASTING)
+    elif recipe.is_static:
+        rules.add_static_config(ANY, "*", ACTIVATION_BITS[recipe.quantize], 8)
+        for operator in FLOAT_OPERATORS:
+            rules.add_quantization_config(ANY, operator, None, AlgorithmName.NO_QUANTIZE)
+    else:
+        rules.add_dynamic_config(ANY, "*", 8)
+        if recipe.quantize == "dynamic4":  # what has no 4-bit kernel stays at 8
+            rules.add_dynamic_config(ANY_BUT_LATER, "*", 4)
+    for pattern in _patterns(model, recipe.skip):
+        rules.add_quantization_config(pattern, "*", None, AlgorithmName.NO_QUANTIZE)
+    return rules
+
+
+def _patterns(model: schema.ModelT, layers: tuple[str, ...]) -> list[str]:
+    """A pattern for each operator of the layers, as the quantizer matches them."""
+    from ai_edge_quantizer.utils.tfl_flatbuffer_utils import get_op_scope
+
+    found, seen, wanted = [], set(), {scope(layer): layer for layer in layers}
+    for subgraph in model.subgraphs:
+        for operator, layer in zip(subgraph.operators, owners(subgraph), strict=True):
+            if layer in wanted:
+                found.append(f"^{re.escape(get_op_scope(operator, subgraph.tensors))}$")
+                seen.add(wanted[layer])
+    if missing := [layer for layer in layers if layer not in seen]:
+        raise ConversionError(
+            f"`skip` names layers that leave no operator in the file: {missing}; leave them out"
+        )
+    return found
+
+
+def _apply(tflite: bytes, rules: Any, found: Ranges | None) -> bytes:
+    from ai_edge_quantizer import quantizer
+
+    job = quantizer.Quantizer(bytearray(tflite), rules.get_quantization_recipe())
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints a summary of its own
+        return bytes(job.quantize(found).quantized_model)
+
+
+def _check_integer(tflite: bytes, recipe: Recipe) -> None:
+    """Refuse a static file with float operators that nobody asked for."""
+    model = flatbuffer.parse(tflite)
+    left = {
+        flatbuffer.operator_name(model, operator)
+        for operator in seams.float_operators(model, recipe.skip)
+    } - set(FLOAT_OPERATORS)
+    if left:
+        raise ConversionError(
+            f"recipe {recipe.name} has no integer kernel for {', '.join(sorted(left))}; keep the "
+            "layer in float by `skip`, or take a dynamic recipe"
+        )

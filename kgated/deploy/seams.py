@@ -1,0 +1,75 @@
+"""Where integers and floats meet in a statically quantized file."""
+
+from collections.abc import Collection
+
+from ai_edge_litert import schema_py_generated as schema
+
+from kgated.deploy import flatbuffer
+from kgated.deploy.scopes import owners, scope
+
+SEAMS = ("QUANTIZE", "DEQUANTIZE")
+
+
+def open_float(tflite: bytes) -> bytes:
+    """Let float go in and out where the layer at the door computes in float.
+
+    The quantizer makes every input and output of the signature integer, so a layer kept in float
+    would have its input rounded before, and its output after it.
+    """
+    model = flatbuffer.parse(tflite)
+    # The bodies of loops take what the loop gives them.
+    first = flatbuffer.main_signature(model)
+    subgraph = model.subgraphs[first.subgraphIndex]
+    # Where an integer output also feeds a layer in float, the quantizer names the wrong tensor.
+    subgraph.outputs = list(dict.fromkeys(entry.tensorIndex for entry in first.outputs))
+    _open_outputs(model, subgraph)
+    _open_inputs(model, subgraph)
+    return flatbuffer.pack(model, len(tflite))
+
+
+def float_operators(model: schema.ModelT, skip: Collection[str] = ()) -> list[schema.OperatorT]:
+    """Operators that compute in float32, but for seams, and those of the layers in `skip`."""
+    found, skipped = [], {scope(layer) for layer in skip}
+    for subgraph in model.subgraphs:
+        for operator, layer in zip(subgraph.operators, owners(subgraph), strict=True):
+            tensors = [subgraph.tensors[n] for n in (*operator.inputs, *operator.outputs) if n >= 0]
+            in_float = any(tensor.type == schema.TensorType.FLOAT32 for tensor in tensors)
+            is_seam = flatbuffer.operator_name(model, operator) in SEAMS
+            if in_float and layer not in skipped and not is_seam:
+                found.append(operator)
+    return found
+
+
+def _open_outputs(model: schema.ModelT, subgraph: schema.SubGraphT) -> None:
+    for operator in list(subgraph.operators):
+        if flatbuffer.operator_name(model, operator) != "QUANTIZE":
+            continue
+        source, target = operator.inputs[0], operator.outputs[0]
+        in_float = subgraph.tensors[source].type == schema.TensorType.FLOAT32
+        if in_float and target in subgraph.outputs and source not in subgraph.inputs:
+            _rename(model, subgraph, target, source)
+            if not any(target in other.inputs for other in subgraph.operators):
+                subgraph.operators.remove(operator)
+
+
+def _rename(model: schema.ModelT, subgraph: schema.SubGraphT, old: int, new: int) -> None:
+    """Make `new` the subgraph's output in place of `old`."""
+    subgraph.outputs = [new if n == old else n for n in subgraph.outputs]
+    for signature in model.signatureDefs:
+        if model.subgraphs[signature.subgraphIndex] is subgraph:
+            for entry in signature.outputs:
+                entry.tensorIndex = new if entry.tensorIndex == old else entry.tensorIndex
+
+
+def _open_inputs(model: schema.ModelT, subgraph: schema.SubGraphT) -> None:
+    for index in subgraph.inputs:
+        users = [operator for operator in subgraph.operators if index in operator.inputs]
+        names = {flatbuffer.operator_name(model, operator) for operator in users}
+        if names != {"DEQUANTIZE"} or index in subgraph.outputs:
+            continue
+        tensor = subgraph.tensors[index]
+        tensor.type, tensor.quantization = schema.TensorType.FLOAT32, None
+        for user in users:
+            subgraph.operators.remove(user)
+            for operator in subgraph.operators:
+                operator.inputs = [index if n == user.outputs[0] else n for n in operator.inputs]
