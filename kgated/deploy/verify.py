@@ -20,7 +20,7 @@ Arrays = dict[str, Array]
 Sequences = list[Arrays]
 """Each (T, *frame) by input name, T a multiple of the frames per step."""
 
-GOLDEN_FRAMES = 8
+GOLDEN_FRAMES = 6
 GOLDEN_NUMBERS = 1024
 RANDOM_SEQUENCES, RANDOM_STEPS = 4, 32
 
