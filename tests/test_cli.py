@@ -39,18 +39,26 @@ def assert_one_line(done, *words):
 def test_version_and_help_need_no_backend():
     assert run("--version").stdout == f"kgated {version('kgated')}\n"
     assert "convert" in run("--help").stdout
-    for option in ("--mode", "--quantize", "--calibration", "--labels", "--sample-period-ms"):
+    for option in (
+        "--mode",
+        "--quantize",
+        "--state",
+        "--calibration",
+        "--labels",
+        "--sample-period-ms",
+    ):
         assert option in run("convert", "--help").stdout
 
 
 def test_convert_writes_file_and_report(saved, tmp_path):
     output, report = tmp_path / "m.tflite", tmp_path / "r.json"
-    arguments = (saved, output, "--quantize", "dynamic", "--labels", "a,b")
+    arguments = (saved, output, "--quantize", "dynamic", "--state", "internal", "--labels", "a,b")
     done = run("convert", *arguments, "--sample-period-ms", "12.5", "--json", report)
     assert done.returncode == 0, done
     assert done.stderr == ""
     assert "top-1 agreement" in done.stdout
     assert json.loads(report.read_text())["file_bytes"] == output.stat().st_size
+    assert b'"state":"internal"' in output.read_bytes()
 
 
 def test_script_is_the_same_command(saved, tmp_path):

@@ -1,6 +1,6 @@
 """The sequences that a conversion is calibrated and checked on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,7 +14,7 @@ from kgated.deploy.verify import Arrays, Sequences, random_sequences
 
 MOST_SEQUENCES = 64
 
-Calibration: TypeAlias = str | Path | np.ndarray | SequenceData | None
+Calibration: TypeAlias = str | Path | np.ndarray | Mapping[str, np.ndarray] | SequenceData | None
 
 
 def given_or_random(
@@ -67,9 +67,11 @@ def _sequence_data(calibration: Any, names: Sequence[str]) -> SequenceData:
     several = names if len(names) > 1 else ()
     if isinstance(calibration, str | Path):
         calibration = load_npz(calibration, several)
+    if isinstance(calibration, Mapping):
+        x, inputs = next(iter(calibration.values())), dict(calibration)
+        calibration = SequenceData(x, np.full(len(x), x.shape[1]), None, inputs)
     if isinstance(calibration, np.ndarray):
-        lengths = np.full(len(calibration), calibration.shape[1])
-        calibration = SequenceData(x=calibration, lengths=lengths, y=None)
+        calibration = SequenceData(calibration, np.full(len(calibration), calibration.shape[1]))
     if several and set(calibration.inputs or ()) != set(names):
         raise ValueError(
             f"`calibration` must hold an array for each of the inputs {list(names)}. Received "

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,8 @@ def _as_file(folder: Path, calibration: Any) -> Path:
     path = folder / "calibration.npz"
     if isinstance(calibration, np.ndarray):
         np.savez(path, x=calibration)
+    elif isinstance(calibration, Mapping):
+        np.savez(path, **calibration)
     else:
         arrays = calibration.inputs or {"x": calibration.x}
         np.savez(path, lengths=calibration.lengths, **arrays)

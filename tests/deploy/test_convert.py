@@ -201,9 +201,17 @@ def test_a_model_of_another_backend_converts(tmp_path):
     code = f"""
 import keras, kgated
 assert keras.backend.backend() == "jax"
-model = keras.Sequential([keras.Input((None, 3)), kgated.GRU(4), keras.layers.Dense(2)])
-conversion = kgated.to_tflite(model, {str(tmp_path / "m.tflite")!r}, labels=["a, too", "b"])
+import numpy as np
+a, b = keras.Input((None, 3), name="a"), keras.Input((None, 2), name="b")
+hidden = kgated.GRU(4)(keras.layers.Concatenate()([a, b]))
+model = keras.Model([a, b], keras.layers.Dense(2)(hidden))
+conversion = kgated.to_tflite(
+    model, {str(tmp_path / "m.tflite")!r}, labels=["a, too", "b"], state="internal",
+    calibration={{"a": np.ones((2, 5, 3), "float32"), "b": np.zeros((2, 5, 2), "float32")}},
+)
 assert conversion.agreement.max_abs_error < 1e-5, conversion
+assert conversion.manifest.state == "internal", conversion
+assert (conversion.manifest.golden.frames["a"] == 1).all(), conversion
 try:
     model = keras.Sequential([keras.Input((None, 3)), keras.layers.Conv1D(4, 2, name="guilty")])
     kgated.to_tflite(model, {str(tmp_path / "no.tflite")!r})

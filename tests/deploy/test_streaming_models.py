@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from kgated_edge import EdgeModel
 from streams import prefixes, randomize, stream
 
@@ -312,8 +313,29 @@ def test_calibration_by_input_and_blocks(rng, tmp_path):
     assert made.agreement.results == 3 + 2 + 2
     for name, array in made.manifest.golden.frames.items():
         np.testing.assert_array_equal(array, x[name][0, :6])
+    twice = kgated.to_tflite(model, tmp_path / "m.tflite", calibration=x)
+    assert twice.agreement.results == 9
     with pytest.raises(ValueError, match=r"for each of the inputs \['sound', 'motion_1'\]"):
         kgated.to_tflite(model, tmp_path / "m.tflite", calibration=x["sound"])
     np.savez(path, **x, lengths=[7, 4, 1])
     with pytest.raises(ValueError, match=r"sequences of 2 frames or more.*Received one of 1"):
         kgated.to_tflite(model, tmp_path / "m.tflite", calibration=path)
+
+
+def test_names_come_from_dictionaries(rng):
+    inputs = {name: keras.Input((None, n), name=name) for name, n in (("b in", 2), ("a", 3))}
+    hidden = kgated.GRU(4, return_sequences=True)(layers.Concatenate()(list(inputs.values())))
+    outputs = {"same": layers.Dense(2)(hidden), "a": layers.Dense(3)(hidden)}
+    step = step_model(keras.Model(inputs, outputs))
+    assert step.frames == ("a", "b_in")
+    assert step.outputs == ("a_2", "same")
+    assert [step.model.input[name].shape for name in step.frames] == [(1, 3), (1, 2)]
+    assert [step.model.output[name].shape for name in step.outputs] == [(1, 3), (1, 2)]
+
+
+def test_a_step_over_one_frame_copies_nothing(tmp_path):
+    stack = [kgated.LSTM(4, return_sequences=True), kgated.GRU(3), layers.Dense(2)]
+    kgated.to_tflite(sequential(*stack), tmp_path / "m.tflite")
+    found = {op["op_name"] for op in Interpreter(str(tmp_path / "m.tflite"))._get_ops_details()}
+    assert "FULLY_CONNECTED" in found
+    assert not found & {"RESHAPE", "STRIDED_SLICE", "PACK", "UNPACK", "TRANSPOSE"}

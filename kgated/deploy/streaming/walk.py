@@ -271,14 +271,17 @@ def _frame_inputs(model: keras.Model, walk: Walk) -> dict[str, Any]:
             raise ConversionError(
                 f"model `{model.name}` takes inputs of shape {x.shape}; {NO_FRAMES}"
             )
-        name = walk.unique(x.name if len(model.inputs) > 1 else INPUT)
         block = () if walk.size == 1 else (walk.size,)
         dtype = "int32" if len(x.shape) == 2 else "float32"
+        name = walk.unique(x.name if len(model.inputs) > 1 else INPUT)
         frames[name] = keras.Input(batch_shape=(1, *block, *x.shape[2:]), dtype=dtype, name=name)
     return frames
 
 
 def _output_names(model: keras.Model) -> list[str]:
+    """The keys of a dictionary of outputs, or the names of the layers that they come from."""
     if len(model.outputs) == 1:
         return [OUTPUT]
+    if isinstance(model.output, dict):
+        return keras.tree.flatten({name: name for name in model.output})
     return [x._keras_history.operation.name for x in model.outputs]
