@@ -81,8 +81,9 @@ def to_tflite(
         skip: names of layers that stay in float.
         calibration: sequences to check on, to take the golden frames from, and for "int8" and
             "int16x8" the ranges of every tensor: the path of an `.npz` data set, `SequenceData`, or
-            an array (N, T, features) float32 or (N, T) int32; of more than 64 sequences 64, evenly
-            spread. None: seeded noise, which is no measure for ranges, and refused there.
+            an array (N, T, features) float32 or (N, T) int32, by name where there are several
+            inputs; of more than 64 sequences 64, evenly spread. None: seeded noise, which is no
+            measure for ranges, and refused there.
         labels: a name for each entry of the first output, kept in the manifest.
         sample_period_s: seconds from one frame to the next, kept in the manifest.
 
