@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 import kgated
+import kgated_cli
 from kgated.data import SequenceData, pad, real_frames, save_npz
 from kgated.models import sequence_classifier, train_classifier
 from kgated.training import Batches, Disturbance, Plan
@@ -87,3 +88,21 @@ def test_what_cannot_become_a_classifier_is_refused(tmp_path, rng):
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         train_classifier(tmp_path / "d.npz", tmp_path / "nowhere" / "m.keras")
     assert not list(tmp_path.glob("m*"))
+
+
+def test_the_command_trains_as_its_options_say(tmp_path, rng, capfd):
+    save_npz(tmp_path / "d.npz", updown(rng, 20))
+    options = {"--precision": "mixed_bfloat16", "--clip-norm": "0.5", "--epochs": "2"}
+    arguments = ["train", tmp_path / "d.npz", tmp_path / "m.keras", "--folder", tmp_path / "run"]
+    arguments += [word for option in options.items() for word in option]
+    with pytest.raises(SystemExit) as stop:
+        kgated_cli.main([*map(str, arguments), "--tensorboard"])
+    assert (stop.value.code, capfd.readouterr().out.count("validation loss")) == (0, 1)
+    assert len((tmp_path / "run" / "log.csv").read_text().splitlines()) == 3
+    assert list((tmp_path / "run" / "tensorboard").rglob("events*"))
+    assert keras.saving.load_model(tmp_path / "m.keras").layers[2].compute_dtype == "bfloat16"
+    with pytest.raises(SystemExit):
+        kgated_cli.main(["train", "--help"])
+    told = capfd.readouterr().out
+    for option in (*options, "--patience", "--folder", "--tensorboard", "log.csv"):
+        assert option in told
