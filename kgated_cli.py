@@ -259,7 +259,7 @@ def load_model(path: Path) -> Any:
         raise ValueError(f"{path}: no such file; give a model saved by `model.save('….keras')`")
     import keras
 
-    import kgated  # noqa: F401 - registers the layers
+    import kgated.models  # noqa: F401 - registers the layers and the language model
 
     try:
         return keras.saving.load_model(path, compile=False)

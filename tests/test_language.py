@@ -1,6 +1,8 @@
 """The language model: what it learns, what it writes, and that it runs on the device."""
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -247,3 +249,12 @@ def test_the_corpus_is_split_by_paragraphs_that_come_once(script):
     assert len(paragraphs) == len(set(paragraphs)) > 500
     assert len(parts[0]) / len(paragraphs) == pytest.approx(0.8, abs=0.01)
     assert set(text.valid) | set(text.test) <= set(text.vocabulary)
+
+
+def test_the_command_loads_a_language_model_in_a_process_of_its_own(tmp_path):
+    LanguageModel("abc", units=4, embedding_units=3).save(tmp_path / "m.keras")
+    code = "import sys, pathlib, kgated_cli; m = kgated_cli.load_model(pathlib.Path(sys.argv[1]))"
+    code += "; print(*m.vocabulary)"
+    command = [sys.executable, "-c", code, str(tmp_path / "m.keras")]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.stdout.strip() == "a b c", run.stderr[-1000:]
