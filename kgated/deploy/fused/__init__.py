@@ -1,0 +1,21 @@
+"""LSTM layers as one builtin operator of the file, in float, with int8 weights, or in int8.
+
+`FusedLSTM(layer)` in the layer's place while the graph is built, `write_fused` right after the
+conversion; then `write_hybrid`, or the quantizer and `write_integer` with `fused_ranges`.
+"""
+
+from kgated.deploy.fused.integer import write_integer
+from kgated.deploy.fused.layer import FusedLSTM, check_fusable
+from kgated.deploy.fused.operator import write_fused
+from kgated.deploy.fused.ranges import Ranges, fused_ranges
+from kgated.deploy.fused.weights import write_hybrid
+
+__all__ = [
+    "FusedLSTM",
+    "Ranges",
+    "check_fusable",
+    "fused_ranges",
+    "write_fused",
+    "write_hybrid",
+    "write_integer",
+]

@@ -1,0 +1,96 @@
+"""Integers in place of a fused LSTM operator's weights, by the kernel's own rules."""
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from kgated.deploy.flatbuffer import pack, parse
+from kgated.deploy.fused.operator import LSTM_CODE, SLOTS, operator_code
+from kgated.deploy.unused import drop_unused
+
+INT8, INT16, INT32 = schema.TensorType.INT8, schema.TensorType.INT16, schema.TensorType.INT32
+DTYPES: dict[int, type[np.signedinteger]] = {INT8: np.int8, INT16: np.int16, INT32: np.int32}
+MATRICES = [slot for (kind, _), slot in SLOTS.items() if kind in ("input", "recurrent")]
+PEEPHOLES = [slot for (kind, _), slot in SLOTS.items() if kind == "peephole"]
+PROJECTION = SLOTS["projection", "h"]
+HYBRID_VERSION = 3  # the first with inputs scaled around a zero point of their own
+
+
+class Graph:
+    """A subgraph of a file, to read and to change."""
+
+    def __init__(self, model: schema.ModelT, graph: schema.SubGraphT) -> None:
+        self.model, self.graph = model, graph
+        self.tensors: list[schema.TensorT] = graph.tensors
+        for operator in graph.operators:
+            operator.inputs = np.array(operator.inputs, np.int32)  # the reader's are not to change
+
+    def code(self, operator: schema.OperatorT) -> int:
+        """Which builtin an operator is."""
+        code = self.model.operatorCodes[operator.opcodeIndex]
+        return int(max(code.builtinCode, code.deprecatedBuiltinCode))
+
+    def fused(self) -> list[schema.OperatorT]:
+        """The fused LSTM operators in the order they run."""
+        return [one for one in self.graph.operators if self.code(one) == LSTM_CODE]
+
+    def add_code(self, builtin: int, version: int) -> int:
+        """An entry of the table of operators for a builtin one; returns its index."""
+        self.model.operatorCodes.append(operator_code(builtin, version))
+        return len(self.model.operatorCodes) - 1
+
+    def values(self, index: int) -> np.ndarray:
+        """A float constant of the file."""
+        tensor = self.tensors[index]
+        data = self.model.buffers[tensor.buffer].data
+        return np.frombuffer(bytes(data), np.float32).reshape(tensor.shape)
+
+    def add(self, tensor: schema.TensorT, data: bytes | None = None) -> int:
+        """Append a tensor, a constant where there is data; returns its index."""
+        if data is not None:
+            tensor.buffer = len(self.model.buffers)
+            self.model.buffers.append(schema.BufferT(data))
+        self.tensors.append(tensor)
+        return len(self.tensors) - 1
+
+    def constant(self, like: int, kind: int, scale: float) -> int:
+        """The float constant `like` as integers of `scale`, zero point 0; returns its index."""
+        limit = np.iinfo(DTYPES[kind])
+        whole = np.rint(self.values(like).astype(np.float64) / scale)
+        data = np.clip(whole, -limit.max, limit.max).astype(DTYPES[kind]).tobytes()
+        old = self.tensors[like]
+        tensor = schema.TensorT(
+            name=old.name, shape=old.shape, type=kind, quantization=quantization(scale)
+        )
+        return self.add(tensor, data)
+
+    def symmetric(self, like: int, kind: int) -> int:
+        """The same with the smallest scale that holds every value."""
+        largest = float(np.abs(self.values(like)).max()) or 1.0
+        return self.constant(like, kind, largest / np.iinfo(DTYPES[kind]).max)
+
+    def scale(self, index: int) -> float:
+        """A quantized tensor's scale."""
+        return float(self.tensors[index].quantization.scale[0])
+
+
+def quantization(scale: float, zero_point: int = 0) -> schema.QuantizationParametersT:
+    """One scale and zero point for a whole tensor."""
+    return schema.QuantizationParametersT(scale=[scale], zeroPoint=[zero_point])
+
+
+def write_hybrid(tflite: bytes) -> bytes:
+    """Int8 weights for every fused LSTM of a float file; its arithmetic at the seams stays float.
+
+    Biases and the gains of layer normalization stay float, as the kernel wants them.
+    """
+    model = parse(tflite)
+    for subgraph in model.subgraphs:
+        graph = Graph(model, subgraph)
+        for operator in graph.fused():
+            for slot in [*MATRICES, *PEEPHOLES, PROJECTION]:
+                if operator.inputs[slot] >= 0:
+                    operator.inputs[slot] = graph.symmetric(operator.inputs[slot], INT8)
+            operator.builtinOptions.asymmetricQuantizeInputs = True
+            model.operatorCodes[operator.opcodeIndex].version = HYBRID_VERSION
+    drop_unused(model)
+    return pack(model, len(tflite))
