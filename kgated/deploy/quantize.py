@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy import flatbuffer, seams
+from kgated.deploy import flatbuffer, fused, seams
 from kgated.deploy.calibrate import Ranges, Samples, ranges
+from kgated.deploy.fused import fused_ranges, has_fused, write_hybrid, write_integer
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.scopes import owners, scope
 from kgated.deploy.ties import Ties, tied
 from kgated.errors import ConversionError, first_line
 
+DYNAMIC = ("dynamic", "dynamic4")  # the fused LSTM has no 4-bit kernel, and stays at 8
 ACTIVATION_BITS = {"int8": 8, "int16x8": 16}
 # A mask asks whether a frame is padding; rounded values would answer otherwise, and the integer
 # kernels take no scale above 1.
@@ -63,15 +65,32 @@ def try_once(tflite: bytes, sample: dict[str, np.ndarray]) -> None:
 def _quantize(tflite: bytes, recipe: Recipe, samples: Samples, ties: Ties) -> bytes:
     rules = _rules(recipe, flatbuffer.parse(tflite))
     if not recipe.is_static:
-        return _apply(tflite, rules, None)
+        made = _apply(tflite, rules, None)
+        return write_hybrid(made, recipe.skip) if recipe.quantize in DYNAMIC else made
+    samples = list(samples)
     found = ranges(tflite, rules, samples)
     if not found:
         raise ConversionError(f"recipe {recipe.name} needs samples to take its ranges from")
-    made = tied(
-        tflite, found, ties, lambda changed: seams.open_float(_apply(tflite, rules, changed))
-    )
+    seen = _seen_by_fused(tflite, recipe, samples)
+
+    def apply(changed: Ranges) -> bytes:
+        made = _apply(tflite, rules, changed)
+        return seams.open_float(write_integer(made, seen, recipe.skip) if seen else made)
+
+    made = tied(tflite, found, ties, apply)
     _check_integer(made, recipe)
     return made
+
+
+def _seen_by_fused(tflite: bytes, recipe: Recipe, samples: list) -> dict[str, fused.Ranges]:
+    """The ranges at each fused LSTM of the file, which the quantizer itself does not know."""
+    seen = fused_ranges(tflite, samples) if has_fused(tflite) else {}
+    if recipe.quantize != "int8" and set(seen) - set(map(scope, recipe.skip)):
+        raise ConversionError(
+            f"recipe {recipe.name} has no integer kernel for the fused LSTM of {sorted(seen)}; "
+            'convert with `quantize="int8"` or `lowering="unrolled"`'
+        )
+    return seen
 
 
 def _rules(recipe: Recipe, model: schema.ModelT) -> Any:

@@ -1,8 +1,6 @@
 """The builtin LSTM operator that we write, against Keras, the float64 oracle and itself in int8."""
 
-import contextlib
 import functools
-import io
 import tempfile
 
 import keras
@@ -13,8 +11,11 @@ from ai_edge_litert.interpreter import Interpreter
 from registry import Row, randomized, weights_of
 
 import kgated
+from kgated.deploy import flatbuffer, seams
 from kgated.deploy.fused import FusedLSTM, fused_ranges, write_fused, write_hybrid, write_integer
 from kgated.deploy.fused import layer as fused_layer
+from kgated.deploy.quantize import quantize
+from kgated.deploy.recipe import Recipe
 from kgated.errors import ConversionError
 
 TIME, FEATURES, UNITS = 9, 5, 8
@@ -160,25 +161,40 @@ def test_ranges_hold_what_the_layer_computes(rng):
         np.testing.assert_allclose(measured, (values.min(), values.max()), rtol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:.*experimental_preserve_all_tensors:UserWarning")
-def test_int8_among_the_quantizer_s_operators(rng):
-    """Two LSTMs and a Dense, all in int8 with no seam of floats left."""
-    from ai_edge_quantizer import quantizer, recipe
-
+def two_lstms(rng):
+    """Two fused layers and a Dense in float, and samples to quantize on."""
     first, second = built(ROWS[0], rng), kgated.LSTM(UNITS, return_sequences=True, name="second")
     second.build((None, None, UNITS))
-    tflite = fused_file(first, second, keras.layers.Dense(2))
-    samples = [{"frames": frames(rng)} for _ in range(8)]
-    job = quantizer.Quantizer(bytearray(tflite), recipe.static_wi8_ai8())
-    with contextlib.redirect_stdout(io.StringIO()):
-        static = bytes(job.quantize(job.calibrate({"serve": samples})).quantized_model)
-    whole = write_integer(static, fused_ranges(tflite, samples))
-    lstm = ["SUB", "SUB", "UNIDIRECTIONAL_SEQUENCE_LSTM"]
+    dense = keras.layers.Dense(2)
+    tflite = fused_file(first, second, dense)
+    return tflite, [{"frames": frames(rng)} for _ in range(8)]
+
+
+def left_in_float(tflite):
+    model = flatbuffer.parse(tflite)
+    return [flatbuffer.operator_name(model, one) for one in seams.float_operators(model)]
+
+
+@pytest.mark.filterwarnings("ignore:.*experimental_preserve_all_tensors:UserWarning")
+def test_the_quantizer_takes_fused_layers_along(rng):
+    tflite, samples = two_lstms(rng)
+    whole = quantize(tflite, Recipe(quantize="int8"), samples)
+    assert left_in_float(whole) == []
     assert [name for name in operators(whole) if name != "DELEGATE"] == [
-        *lstm,
-        *lstm,
+        *["SUB", "SUB", "UNIDIRECTIONAL_SEQUENCE_LSTM"] * 2,
         "FULLY_CONNECTED",
     ]
+    part = quantize(tflite, Recipe(quantize="int8", skip=("second",)), samples)
+    assert left_in_float(part) == ["ZEROS_LIKE", "ZEROS_LIKE", "UNIDIRECTIONAL_SEQUENCE_LSTM"]
+    dynamic = quantize(tflite, Recipe(quantize="dynamic"))
+    assert len(whole) < len(part) < len(tflite)
+    assert len(dynamic) < 0.7 * len(tflite)
+
+
+def test_int16x8_is_refused_for_fused_layers(rng):
+    tflite, samples = two_lstms(rng)
+    with pytest.raises(ConversionError, match=r"int16x8.*fused LSTM of .*second.*lowering="):
+        quantize(tflite, Recipe(quantize="int16x8"), samples)
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,14 @@ from kgated.deploy.fused.integer import write_integer
 from kgated.deploy.fused.layer import FusedLSTM, check_fusable
 from kgated.deploy.fused.operator import write_fused
 from kgated.deploy.fused.ranges import Ranges, fused_ranges
-from kgated.deploy.fused.weights import write_hybrid
+from kgated.deploy.fused.weights import has_fused, write_hybrid
 
 __all__ = [
     "FusedLSTM",
     "Ranges",
     "check_fusable",
     "fused_ranges",
+    "has_fused",
     "write_fused",
     "write_hybrid",
     "write_integer",

@@ -4,7 +4,7 @@ Runs after the quantizer, which leaves the operator in float between DEQUANTIZE 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -34,12 +34,13 @@ HIDDEN_SCALE = 2.0**-7
 GATES = "ifgo"
 
 
-def write_integer(tflite: bytes, ranges: Mapping[bytes, Ranges]) -> bytes:
+def write_integer(tflite: bytes, ranges: Mapping[str, Ranges], skip: Collection[str] = ()) -> bytes:
     """Every fused LSTM of a statically quantized file, in int8 with an int16 cell state.
 
     Args:
         tflite: the file after static int8 quantization of all other operators.
         ranges: as from `fused_ranges` over the float file.
+        skip: names of layers that stay float.
 
     Raises:
         ConversionError: an LSTM with layer normalization.
@@ -47,10 +48,9 @@ def write_integer(tflite: bytes, ranges: Mapping[bytes, Ranges]) -> bytes:
     model = parse(tflite)
     for subgraph in model.subgraphs:
         graph = Graph(model, subgraph)
-        for operator in graph.fused():
-            seen = ranges[graph.tensors[operator.inputs[C_STATE]].name]
+        for operator in graph.fused(skip):
             _refuse_normalized(graph, operator)
-            _Integer(graph, operator, seen).write()
+            _Integer(graph, operator, ranges[graph.layer(operator)]).write()
         _drop_dead(graph)
     drop_unused(model)
     return pack(model, len(tflite))
@@ -169,8 +169,7 @@ def _drop_dead(graph: Graph) -> None:
 
 def _refuse_normalized(graph: Graph, operator: schema.OperatorT) -> None:
     if operator.inputs[SLOTS["layer_norm", "f"]] >= 0:
-        name = graph.tensors[operator.inputs[C_STATE]].name.decode().removesuffix("_c")
         raise ConversionError(
-            f"layer `{name}` has `layer_norm=True`, which the fused operator is not given in int8 "
-            'here. Convert with `lowering="unrolled"`, or with `quantize="dynamic"`'
+            f"layer `{graph.layer(operator)}` has `layer_norm=True`, for which the fused operator "
+            'has no int8 form here. Convert with `lowering="unrolled"` or `quantize="dynamic"`'
         )

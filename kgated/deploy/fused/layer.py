@@ -14,6 +14,7 @@ from keras import ops
 
 from kgated.cells import LSTMCell, PeepholeLSTMCell
 from kgated.deploy.fused.operator import MARK, SLOTS, Slot
+from kgated.deploy.scopes import scope
 from kgated.errors import ConversionError
 from kgated.layers import LSTM, PeepholeLSTM
 
@@ -113,7 +114,7 @@ def _marked(name: str, slots: list[Slot], output_size: int) -> Callable[..., Any
     def text(key: str, value: str) -> str:
         return f'attr {{ key: "{key}" value {{ s: "{value}" }} }}'
 
-    described = [text("layer", name), text("slots", ",".join(map(str, slots)))]
+    described = [text("layer", scope(name)), text("slots", ",".join(map(str, slots)))]
     fusable = 'attr { key: "tfl_fusable_op" value { b: true } }'
 
     @tf.function(

@@ -69,16 +69,16 @@ def operator_code(builtin: int, version: int) -> schema.OperatorCodeT:
 
 def _become_lstm(graph: schema.SubGraphT, operator: schema.OperatorT) -> None:
     """The mark's operands go to their slots, the states to new variable tensors."""
-    slots = flexbuffers.Loads(bytes(operator.customOptions))["slots"]
+    told = flexbuffers.Loads(bytes(operator.customOptions))
+    name, slots = told["layer"], told["slots"]
     inputs = np.full(INPUTS, -1, np.int32)
     inputs[0] = operator.inputs[0]
     inputs[[int(slot) for slot in slots.split(",")]] = operator.inputs[1:]
     batch = int(graph.tensors[inputs[0]].shape[0])
     output = graph.tensors[operator.outputs[0]]
     units = int(graph.tensors[inputs[SLOTS["bias", "f"]]].shape[0])
-    name = flexbuffers.Loads(bytes(operator.customOptions))["layer"]
-    inputs[H_STATE] = _variable(graph, f"{name}_h", (batch, int(output.shape[-1])))
-    inputs[C_STATE] = _variable(graph, f"{name}_c", (batch, units))
+    inputs[H_STATE] = _variable(graph, f"{name}/h", (batch, int(output.shape[-1])))
+    inputs[C_STATE] = _variable(graph, f"{name}/c", (batch, units))
     operator.inputs = inputs
     operator.customOptions = None
     operator.builtinOptionsType = schema.BuiltinOptions.UnidirectionalSequenceLSTMOptions

@@ -36,24 +36,23 @@ class Ranges:
         setattr(self, name, (min(low, float(values.min())), max(high, float(values.max()))))
 
 
-def fused_ranges(tflite: bytes, samples: Samples, signature: str = "serve") -> dict[bytes, Ranges]:
-    """The ranges of each fused LSTM of a float file, by the name of its cell state's tensor.
+def fused_ranges(tflite: bytes, samples: Samples) -> dict[str, Ranges]:
+    """The ranges of each fused LSTM of a float file, by the layer's name.
 
     The cell state is no output of the operator, so each operator is run again on its own, frame by
     frame, over the inputs that reached it.
 
     Args:
         tflite: a float file from `write_fused`, with one subgraph.
-        samples: inputs of the signature, by name.
-        signature: its name.
+        samples: inputs of its signature, by name.
     """
     graph = _first(tflite)
     inputs = {int(one.inputs[0]) for one in graph.fused()}
-    seen = _recorded(tflite, inputs, samples, signature)
-    found = {}
+    seen = _recorded(tflite, inputs, samples)
+    found: dict[str, Ranges] = {}
     for number, operator in enumerate(graph.fused()):
-        name = graph.tensors[operator.inputs[C_STATE]].name
-        found[name] = _alone(tflite, number, seen[int(operator.inputs[0])])
+        ranges = found.setdefault(graph.layer(operator), Ranges())
+        _widen(ranges, tflite, number, seen[int(operator.inputs[0])])
     return found
 
 
@@ -62,9 +61,7 @@ def _first(tflite: bytes) -> Graph:
     return Graph(model, model.subgraphs[0])
 
 
-def _recorded(
-    tflite: bytes, tensors: set[int], samples: Samples, signature: str
-) -> dict[int, list[np.ndarray]]:
+def _recorded(tflite: bytes, tensors: set[int], samples: Samples) -> dict[int, list[np.ndarray]]:
     """The values of tensors of the file, one array per sample."""
     seen: dict[int, list[np.ndarray]] = {index: [] for index in tensors}
     interpreter = Interpreter(
@@ -72,6 +69,7 @@ def _recorded(
         experimental_preserve_all_tensors=True,
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     )
+    (signature,) = interpreter.get_signature_list()
     run = interpreter.get_signature_runner(signature)
     for sample in samples:
         run(**sample)
@@ -80,7 +78,7 @@ def _recorded(
     return seen
 
 
-def _alone(tflite: bytes, number: int, sequences: list[np.ndarray]) -> Ranges:
+def _widen(ranges: Ranges, tflite: bytes, number: int, sequences: list[np.ndarray]) -> None:
     """Run one fused operator frame by frame, its state kept, over sequences (B, T, F)."""
     graph = _first(tflite)
     operator = graph.fused()[number]
@@ -88,7 +86,6 @@ def _alone(tflite: bytes, number: int, sequences: list[np.ndarray]) -> Ranges:
     interpreter = Interpreter(model_content=content)
     interpreter.allocate_tensors()
     x = interpreter.get_input_details()[0]["index"]
-    ranges = Ranges()
     for sequence in sequences:
         interpreter.reset_all_variables()
         ranges.see("x", sequence)
@@ -97,7 +94,6 @@ def _alone(tflite: bytes, number: int, sequences: list[np.ndarray]) -> Ranges:
             interpreter.invoke()
             for name, index in states.items():
                 ranges.see(name, interpreter.get_tensor(index))
-    return ranges
 
 
 def _single(graph: Graph, operator: schema.OperatorT) -> tuple[bytes, dict[str, int]]:

@@ -1,10 +1,13 @@
 """Integers in place of a fused LSTM operator's weights, by the kernel's own rules."""
 
+from collections.abc import Collection
+
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.flatbuffer import pack, parse
-from kgated.deploy.fused.operator import LSTM_CODE, SLOTS, operator_code
+from kgated.deploy.flatbuffer import pack, parse, tensor_name
+from kgated.deploy.fused.operator import C_STATE, LSTM_CODE, SLOTS, operator_code
+from kgated.deploy.scopes import scope
 from kgated.deploy.unused import drop_unused
 
 INT8, INT16, INT32 = schema.TensorType.INT8, schema.TensorType.INT16, schema.TensorType.INT32
@@ -29,9 +32,14 @@ class Graph:
         code = self.model.operatorCodes[operator.opcodeIndex]
         return int(max(code.builtinCode, code.deprecatedBuiltinCode))
 
-    def fused(self) -> list[schema.OperatorT]:
-        """The fused LSTM operators in the order they run."""
-        return [one for one in self.graph.operators if self.code(one) == LSTM_CODE]
+    def fused(self, skip: Collection[str] = ()) -> list[schema.OperatorT]:
+        """The fused LSTM operators in the order they run, but for those of the layers in `skip`."""
+        found = [one for one in self.graph.operators if self.code(one) == LSTM_CODE]
+        return [one for one in found if self.layer(one) not in map(scope, skip)]
+
+    def layer(self, operator: schema.OperatorT) -> str:
+        """The layer that a fused LSTM operator was, by the name of its scope."""
+        return tensor_name(self.tensors[operator.inputs[C_STATE]]).removesuffix("/c")
 
     def add_code(self, builtin: int, version: int) -> int:
         """An entry of the table of operators for a builtin one; returns its index."""
@@ -78,15 +86,18 @@ def quantization(scale: float, zero_point: int = 0) -> schema.QuantizationParame
     return schema.QuantizationParametersT(scale=[scale], zeroPoint=[zero_point])
 
 
-def write_hybrid(tflite: bytes) -> bytes:
+def write_hybrid(tflite: bytes, skip: Collection[str] = ()) -> bytes:
     """Int8 weights for every fused LSTM of a float file; its arithmetic at the seams stays float.
 
-    Biases and the gains of layer normalization stay float, as the kernel wants them.
+    Biases and the gains of layer normalization stay float, as the kernel wants them; the layers in
+    `skip` stay float altogether.
     """
+    if not has_fused(tflite):
+        return tflite
     model = parse(tflite)
     for subgraph in model.subgraphs:
         graph = Graph(model, subgraph)
-        for operator in graph.fused():
+        for operator in graph.fused(skip):
             for slot in [*MATRICES, *PEEPHOLES, PROJECTION]:
                 if operator.inputs[slot] >= 0:
                     operator.inputs[slot] = graph.symmetric(operator.inputs[slot], INT8)
@@ -94,3 +105,9 @@ def write_hybrid(tflite: bytes) -> bytes:
             model.operatorCodes[operator.opcodeIndex].version = HYBRID_VERSION
     drop_unused(model)
     return pack(model, len(tflite))
+
+
+def has_fused(tflite: bytes) -> bool:
+    """Whether a file holds a fused LSTM."""
+    model = parse(tflite)
+    return any(Graph(model, subgraph).fused() for subgraph in model.subgraphs)
