@@ -77,8 +77,11 @@ def _become_lstm(graph: schema.SubGraphT, operator: schema.OperatorT) -> None:
     batch = int(graph.tensors[inputs[0]].shape[0])
     output = graph.tensors[operator.outputs[0]]
     units = int(graph.tensors[inputs[SLOTS["bias", "f"]]].shape[0])
-    inputs[H_STATE] = _variable(graph, f"{name}/h", (batch, int(output.shape[-1])))
-    inputs[C_STATE] = _variable(graph, f"{name}/c", (batch, units))
+    # Names are unique, and start with the layer's, by which later stages find their way.
+    number = operator.outputs[0]
+    output.name = f"{name}/output_{number}".encode()
+    inputs[H_STATE] = _variable(graph, f"{name}/h_{number}", (batch, int(output.shape[-1])))
+    inputs[C_STATE] = _variable(graph, f"{name}/c_{number}", (batch, units))
     operator.inputs = inputs
     operator.customOptions = None
     operator.builtinOptionsType = schema.BuiltinOptions.UnidirectionalSequenceLSTMOptions
@@ -89,7 +92,7 @@ def _become_lstm(graph: schema.SubGraphT, operator: schema.OperatorT) -> None:
 
 def _variable(graph: schema.SubGraphT, name: str, shape: tuple[int, int]) -> int:
     tensor = schema.TensorT(
-        name=name, shape=list(shape), type=schema.TensorType.FLOAT32, isVariable=True
+        name=name.encode(), shape=list(shape), type=schema.TensorType.FLOAT32, isVariable=True
     )
     graph.tensors.append(tensor)
     return len(graph.tensors) - 1

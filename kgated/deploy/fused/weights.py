@@ -39,7 +39,7 @@ class Graph:
 
     def layer(self, operator: schema.OperatorT) -> str:
         """The layer that a fused LSTM operator was, by the name of its scope."""
-        return tensor_name(self.tensors[operator.inputs[C_STATE]]).removesuffix("/c")
+        return tensor_name(self.tensors[operator.inputs[C_STATE]]).split("/")[0]
 
     def add_code(self, builtin: int, version: int) -> int:
         """An entry of the table of operators for a builtin one; returns its index."""
