@@ -157,6 +157,28 @@ def convert(
 
 
 @app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A .tflite file, ours or another tool's.")],
+    report: Annotated[
+        Path | None, typer.Option("--json", help="Write the same as JSON here.")
+    ] = None,
+) -> None:
+    """Print what is in a .tflite file: signature, states, operators, sizes, recipe, manifest."""
+    os.environ["KERAS_BACKEND"] = "numpy"  # nothing is computed: the backend that loads fastest
+
+    from rich.console import Console
+
+    from kgated.deploy.describe import as_plain, describe
+    from kgated.deploy.describe_text import show
+    from kgated.files import replace_file
+
+    found = describe(file)
+    if report is not None:
+        replace_file(report, json.dumps(as_plain(found), indent=2).encode())
+    show(found, Console(highlight=False))
+
+
+@app.command()
 def train(
     data: Annotated[Path, typer.Argument(help="Sequences with labels (.npz).")],
     output: Annotated[Path, typer.Argument(help="The .keras file to write.")],

@@ -85,6 +85,9 @@ def main() -> None:
     spread(model, 3)
     save(model, frames, "speech", labels=["yes", "no"], sample_period_s=0.01)
     save(model, frames, "inside", state="internal")
+    calibration = np.random.default_rng(7).normal(size=(32, 20, 3)).astype(np.float32)
+    for quantize in ("int8", "int16x8"):
+        save(model, frames, quantize, quantize=quantize, calibration=calibration)
     model, frames = text()
     spread(model, 4)
     save(model, frames, "text")

@@ -3,6 +3,8 @@
 import contextlib
 import io
 import re
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -54,12 +56,23 @@ def quantize(tflite: bytes, recipe: Recipe, samples: Samples = (), ties: Ties = 
         ) from error
 
 
-def try_once(tflite: bytes, sample: dict[str, np.ndarray]) -> None:
-    """Run a file once on a sample in float32, to see whether its kernels take it."""
+def try_once(tflite: bytes, recipe: Recipe, sample: dict[str, np.ndarray]) -> None:
+    """Run a file once on a sample in float32, to see whether its kernels take it.
+
+    Raises:
+        ConversionError: they don't. Some end the process instead.
+    """
     from ai_edge_quantizer.utils import tfl_interpreter_utils as runner
 
-    interpreter = runner.create_tfl_interpreter(tflite, num_threads=1)
-    runner.invoke_interpreter_signature(interpreter, sample, quantize_input=True)
+    try:
+        with _quietly():
+            interpreter = runner.create_tfl_interpreter(tflite, num_threads=1)
+        runner.invoke_interpreter_signature(interpreter, sample, quantize_input=True)
+    except Exception as error:
+        raise ConversionError(
+            f"the file of recipe {recipe.name} does not run ({first_line(error)}); calibrate on "
+            "sequences that move every part of the model"
+        ) from error
 
 
 def _quantize(tflite: bytes, recipe: Recipe, samples: Samples, ties: Ties) -> bytes:
@@ -134,17 +147,26 @@ def _apply(tflite: bytes, rules: Any, found: Ranges | None) -> bytes:
     from ai_edge_quantizer import quantizer
 
     job = quantizer.Quantizer(bytearray(tflite), rules.get_quantization_recipe())
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints a summary of its own
+    with _quietly():
         return bytes(job.quantize(found).quantized_model)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the quantizer's summary, and its warning of its own choice of interpreter."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Warning: Enabling `experimental_preserve_all_tensors`")
+        yield
 
 
 def _check_integer(tflite: bytes, recipe: Recipe) -> None:
     """Refuse a static file with float operators that nobody asked for."""
     model = flatbuffer.parse(tflite)
     left = {
-        flatbuffer.operator_name(model, operator)
-        for operator in seams.float_operators(model, recipe.skip)
-    } - set(FLOAT_OPERATORS)
+        f"{name} (layer `{layer}`)"
+        for name, layer in seams.float_operators(model, recipe.skip)
+        if name not in FLOAT_OPERATORS
+    }
     if left:
         raise ConversionError(
             f"recipe {recipe.name} has no integer kernel for {', '.join(sorted(left))}; keep the "

@@ -7,10 +7,11 @@ QUANTIZATIONS = ("none", "float16", "dynamic", "dynamic4", "int8", "int16x8")
 STATIC = ("int8", "int16x8")
 STATES = ("external", "internal")
 
-# Largest error against the Keras model that a recipe may show, relative to max(1, |output|).
+# Largest error against the Keras model that a recipe may show, relative to max(1, |output|): three
+# times and more of the worst seen on trained classifiers, and on every cell at random weights.
 LIMITS = {
     "none": 1e-4,
-    "float16": 1e-2,
+    "float16": 5e-3,
     "dynamic": 0.1,
     "dynamic4": 0.4,
     "int8": 0.3,

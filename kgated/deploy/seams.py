@@ -27,16 +27,18 @@ def open_float(tflite: bytes) -> bytes:
     return flatbuffer.pack(model, len(tflite))
 
 
-def float_operators(model: schema.ModelT, skip: Collection[str] = ()) -> list[schema.OperatorT]:
-    """Operators that compute in float32, but for seams, and those of the layers in `skip`."""
+def float_operators(
+    model: schema.ModelT, skip: Collection[str] = ()
+) -> list[tuple[str, str | None]]:
+    """(operator, layer) that compute in float32, but for seams and the layers in `skip`."""
     found, skipped = [], {scope(layer) for layer in skip}
     for subgraph in model.subgraphs:
         for operator, layer in zip(subgraph.operators, owners(subgraph), strict=True):
             tensors = [subgraph.tensors[n] for n in (*operator.inputs, *operator.outputs) if n >= 0]
             in_float = any(tensor.type == schema.TensorType.FLOAT32 for tensor in tensors)
-            is_seam = flatbuffer.operator_name(model, operator) in SEAMS
-            if in_float and layer not in skipped and not is_seam:
-                found.append(operator)
+            name = flatbuffer.operator_name(model, operator)
+            if in_float and layer not in skipped and name not in SEAMS:
+                found.append((name, layer))
     return found
 
 

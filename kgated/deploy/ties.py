@@ -69,7 +69,9 @@ def _representable(tensor: schema.TensorT) -> dict[str, np.ndarray]:
     assert quantized is not None, "a tied output is quantized, or its input would not differ"
     scale, zero_point = quantized
     limits = np.iinfo(flatbuffer.type_name(tensor))
+    # 16 bits are quantized symmetrically, and so the least number is left out.
+    least = -limits.max if limits.bits == 16 else limits.min
     return {
-        "min": np.array([(limits.min - zero_point) * scale], np.float32),
+        "min": np.array([(least - zero_point) * scale], np.float32),
         "max": np.array([(limits.max - zero_point) * scale], np.float32),
     }

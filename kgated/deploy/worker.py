@@ -52,7 +52,7 @@ def main(folder: str) -> None:
         samples = list(_unstacked(dict(arrays)))
     tflite = (job / "float.tflite").read_bytes()
     made = quantize(tflite, recipe, samples, [(a, b) for a, b in facts["ties"]])
-    try_once(made, samples[0])
+    try_once(made, recipe, samples[0])
     (job / "made.tflite").write_bytes(made)
 
 

@@ -1,0 +1,320 @@
+"""Quantized files: what they compute, what is in them, what is refused."""
+
+import keras
+import numpy as np
+import pytest
+from kgated_edge import EdgeModel
+
+import kgated
+from kgated import steps
+from kgated.deploy import convert, flatbuffer, verify, worker
+from kgated.deploy.calibrate import record
+from kgated.deploy.lower import lower
+from kgated.deploy.quantize import quantize
+from kgated.deploy.recipe import LIMITS, QUANTIZATIONS, STATIC, Recipe
+from kgated.deploy.streaming import step_model
+from kgated.errors import ConversionError
+
+FEATURES, UNITS, FRAMES = 5, 16, 24
+CELLS = [kgated.LSTM, kgated.PeepholeLSTM, kgated.GRU]
+
+
+@pytest.fixture
+def x(rng):
+    return rng.normal(size=(12, FRAMES, FEATURES)).astype(np.float32)
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Static quantization without a process of its own, which takes seconds to start."""
+    monkeypatch.setattr(convert, "quantize_apart", quantize)
+
+
+def spread(model, rng):
+    model.set_weights([w + rng.normal(0, 0.3, w.shape) for w in model.get_weights()])
+    return model
+
+
+def classifier(layer, rng, units=UNITS, features=FEATURES):
+    layers = [
+        keras.Input((None, features)),
+        layer(units, name="cell"),
+        keras.layers.Dense(3, activation="softmax", name="output"),
+    ]
+    return spread(keras.Sequential(layers), rng)
+
+
+def float_and_samples(model, sequences, folder):
+    """The float file that static recipes start from, what goes into it, its states as ties."""
+    step = step_model(model, steps.affine)
+    kgated.to_tflite(model, folder / "float.tflite", calibration=sequences)
+    samples = record(EdgeModel(folder / "float.tflite"), [{"frame": one} for one in sequences])
+    return lower(step, Recipe()), samples, [(name, name) for name in step.states]
+
+
+def error_of(tflite, samples, float_file):
+    """Mean error of the first output on samples, each from the float file's own state."""
+    errors = []
+    exact, rounded = (signature(content) for content in (float_file, tflite))
+    for sample in samples:
+        errors.append(np.abs(rounded(sample) - exact(sample)).mean())
+    return np.mean(errors)
+
+
+def signature(content):
+    """From a sample in float32 to the output `output` in float32."""
+    from ai_edge_quantizer.utils import tfl_interpreter_utils as tools
+
+    interpreter = tools.create_tfl_interpreter(content, num_threads=1, preserve_all_tensors=False)
+    details = interpreter.get_signature_runner().get_output_details()["output"]
+    scale, zero = details["quantization"]
+
+    def run(sample):
+        found = tools.invoke_interpreter_signature(interpreter, sample)["output"]
+        return (found.astype(np.float64) - zero) * scale if scale else found
+
+    return run
+
+
+def operators(content):
+    model = flatbuffer.parse(content)
+    for subgraph, operator in flatbuffer.operators(model):
+        outputs = [subgraph.tensors[n] for n in operator.outputs]
+        inputs = [subgraph.tensors[n] for n in operator.inputs if n >= 0]
+        yield flatbuffer.operator_name(model, operator), inputs, outputs
+
+
+def dtypes(content):
+    model = flatbuffer.parse(content)
+    return {flatbuffer.type_name(t) for subgraph in model.subgraphs for t in subgraph.tensors}
+
+
+@pytest.mark.parametrize("name", QUANTIZATIONS[1:])
+@pytest.mark.parametrize("layer", CELLS, ids=lambda cell: cell.__name__)
+def test_agrees_with_keras_on_carried_state(layer, name, rng, x, tmp_path, in_process):
+    model = classifier(layer, rng)
+    path = tmp_path / "m.tflite"
+    conversion = kgated.to_tflite(model, path, quantize=name, calibration=x)
+    edge = EdgeModel(path)
+    streamed = [edge.reset() or edge.run(sequence)[-1] for sequence in x]
+    error = np.abs(np.asarray(model(x)) - streamed)
+    assert 1e-6 < error.max() <= LIMITS[name] / 2
+    assert conversion.agreement.max_abs_error == pytest.approx(error.max(), abs=1e-5)
+    assert conversion.agreement.rmse == pytest.approx(np.sqrt((error**2).mean()), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", STATIC)
+@pytest.mark.parametrize("layer", CELLS, ids=lambda cell: cell.__name__)
+def test_static_files_are_integers_throughout(layer, name, rng, x, tmp_path):
+    source, samples, ties = float_and_samples(classifier(layer, rng), x, tmp_path)
+    made = quantize(source, Recipe(quantize=name), samples, ties)
+    assert "float32" not in dtypes(made)
+    inputs, outputs = flatbuffer.signature(flatbuffer.parse(made))
+    integer = {"int8": "int8", "int16x8": "int16"}[name]
+    assert {flatbuffer.type_name(t) for t in (*inputs.values(), *outputs.values())} == {integer}
+
+
+@pytest.mark.parametrize("name", STATIC)
+def test_a_state_comes_back_with_the_scale_that_it_left_with(name, rng, x, tmp_path):
+    source, samples, ties = float_and_samples(classifier(kgated.LSTM, rng), x, tmp_path)
+
+    def scales(made):
+        inputs, outputs = flatbuffer.signature(flatbuffer.parse(made))
+        found = flatbuffer.scale_and_zero_point
+        return [(found(inputs[a]), found(outputs[b])) for a, b in ties]
+
+    samples = samples[:2]  # a state that has just left zero: its ranges in and out differ
+    tied = scales(quantize(source, Recipe(quantize=name), samples, ties))
+    assert len(tied) == 2
+    assert all(before == after is not None for before, after in tied)
+    loose = scales(quantize(source, Recipe(quantize=name), samples, ()))
+    assert any(before != after for before, after in loose)
+
+
+@pytest.mark.parametrize(("name", "scale"), [("int8", 1 / 128), ("int16x8", 1 / 32768)])
+def test_a_state_that_is_a_tanh_has_its_kernels_scale(name, scale, rng, x, tmp_path):
+    model = classifier(keras.layers.SimpleRNN, rng)
+    source, samples, ties = float_and_samples(model, x, tmp_path)
+    made = quantize(source, Recipe(quantize=name), samples, ties)
+    inputs, outputs = flatbuffer.signature(flatbuffer.parse(made))
+    for tensor in (inputs["cell_state0"], outputs["cell_state0"]):
+        assert flatbuffer.scale_and_zero_point(tensor) == (scale, 0)
+
+
+def test_activations_have_their_kernels_scales(rng, x, tmp_path):
+    source, samples, ties = float_and_samples(classifier(kgated.LSTM, rng), x, tmp_path)
+    made = quantize(source, Recipe(quantize="int8"), samples, ties)
+    fixed = {"TANH": (1 / 128, 0), "LOGISTIC": (1 / 256, -128), "SOFTMAX": (1 / 256, -128)}
+    found = [
+        (name, flatbuffer.scale_and_zero_point(outputs[0]))
+        for name, _, outputs in operators(made)
+        if name in fixed
+    ]
+    assert {name for name, _ in found} == set(fixed)
+    assert all(quantized == fixed[name] for name, quantized in found)
+
+
+def test_weights_have_a_symmetric_scale_per_channel(rng, x, tmp_path):
+    source, samples, ties = float_and_samples(classifier(kgated.LSTM, rng), x, tmp_path)
+    made = quantize(source, Recipe(quantize="int8"), samples, ties)
+    weights = [inputs[1] for name, inputs, _ in operators(made) if name == "FULLY_CONNECTED"]
+    for tensor in weights:
+        assert len(tensor.quantization.scale) == tensor.shape[0]
+        assert not np.any(tensor.quantization.zeroPoint)
+
+
+def test_a_sequences_ranges_are_not_those_near_zero_states(rng, x, tmp_path):
+    source, samples, ties = float_and_samples(classifier(kgated.LSTM, rng), x, tmp_path)
+    states = [name for name, _ in ties]
+    near_zero = [{**s, **{name: s[name] / 20 for name in states}} for s in samples]
+    recipe = Recipe(quantize="int8")
+    real, wrong = (quantize(source, recipe, data, ties) for data in (samples, near_zero))
+    assert error_of(wrong, samples, source) > 3 * error_of(real, samples, source)
+
+
+def test_frames_of_a_large_range_leave_the_state_its_digits(rng, x, tmp_path):
+    model = classifier(kgated.LSTM, rng)
+    kernel = model.get_layer("cell").cell.kernel
+    kernel.assign(kernel / 100)
+    source, samples, ties = float_and_samples(model, 100 * x, tmp_path)
+    joined = lower(step_model(model), Recipe())
+    apart, together = (
+        quantize(one, Recipe(quantize="int8"), samples, ties) for one in (source, joined)
+    )
+    assert error_of(together, samples, source) > 2 * error_of(apart, samples, source)
+
+
+@pytest.mark.parametrize(("name", "per_weight"), [("dynamic", 1.05), ("dynamic4", 0.55)])
+@pytest.mark.parametrize("layer", CELLS, ids=lambda cell: cell.__name__)
+def test_sizes(layer, name, per_weight, rng, tmp_path):
+    x = rng.normal(size=(4, 8, 40)).astype(np.float32)
+    model = keras.models.clone_model(classifier(layer, rng, units=96, features=40))
+    conversion = kgated.to_tflite(model, tmp_path / "m.tflite", quantize=name, calibration=x)
+    assert conversion.file_bytes <= 10 * 1024 + per_weight * model.count_params()
+
+
+def test_float16_weights_are_half_the_size(rng, x, tmp_path):
+    model = classifier(kgated.GRU, rng, units=64)
+    whole, half = (
+        kgated.to_tflite(model, tmp_path / f"{name}.tflite", quantize=name, calibration=x)
+        for name in ("none", "float16")
+    )
+    matrices = sum(w.size for w in model.get_weights() if w.ndim == 2)
+    assert whole.file_bytes - half.file_bytes > 2 * matrices - 1024
+
+
+@pytest.mark.parametrize("name", ["float16", "dynamic", "int8"])
+def test_a_skipped_layer_stays_in_float(name, rng, x, tmp_path, in_process):
+    model = classifier(kgated.LSTM, rng)
+    path = tmp_path / "m.tflite"
+    kgated.to_tflite(model, path, quantize=name, skip=["output"], calibration=x)
+    weights = {}
+    for kind, inputs, _ in operators(path.read_bytes()):
+        if kind == "FULLY_CONNECTED":
+            weights[int(inputs[1].shape[0])] = flatbuffer.type_name(inputs[1])
+    assert weights.pop(3) == "float32"
+    if name != "float16":  # there the product is in float, and its weights are cast before it
+        assert set(weights.values()) == {"int8"}
+    assert EdgeModel(path).manifest.recipe["skip"] == ["output"]
+
+
+def test_a_skipped_recurrent_layer_has_a_state_in_float(rng, x, tmp_path, in_process):
+    path = tmp_path / "m.tflite"
+    model = classifier(kgated.GRU, rng)
+    kgated.to_tflite(model, path, quantize="int8", skip=["cell"], calibration=x)
+    manifest = EdgeModel(path).manifest
+    assert [state.dtype for state in manifest.states] == ["float32"]
+    assert manifest.output.dtype == "int8"
+
+
+def test_skip_tells_dense_from_dense_1(rng, x, tmp_path):
+    layers = [keras.layers.Dense(4 + n, name=f"dense_{n}" if n else "dense") for n in range(3)]
+    model = keras.Sequential([keras.Input((None, FEATURES)), *layers, kgated.GRU(4)])
+    path = tmp_path / "m.tflite"
+    kgated.to_tflite(model, path, quantize="dynamic", skip=["dense_1"], calibration=x)
+    weights = {
+        int(inputs[1].shape[0]): flatbuffer.type_name(inputs[1])
+        for name, inputs, _ in operators(path.read_bytes())
+        if name == "FULLY_CONNECTED"
+    }
+    assert {size: weights[size] for size in (4, 5, 6)} == {4: "int8", 5: "float32", 6: "int8"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"quantize": "int8"}, "needs `calibration`"),
+        ({"quantize": "int16x8"}, "needs `calibration`"),
+        ({"quantize": "dynamic", "skip": ["outptu"]}, r"\['cell', 'output'\].*outptu"),
+        ({"skip": ["output"]}, "`skip`.*'none'"),
+        ({"quantize": "int8", "state": "internal"}, "external"),
+        ({"quantize": "int8", "calibration": np.zeros((2, 3, 4), np.float32)}, "shape"),
+        ({"quantize": "int8", "calibration": np.full((2, 3, 5), np.nan, np.float32)}, "finite"),
+        ({"calibration": np.full((2, 3, 5), np.inf, np.float32)}, "sequence 0: frame 0"),
+    ],
+)
+def test_bad_arguments_leave_no_file(rng, tmp_path, arguments, message):
+    arguments = dict(arguments)
+    if "calibration" in arguments:
+        arguments["calibration"] = arguments["calibration"][..., :FEATURES]
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        kgated.to_tflite(classifier(kgated.GRU, rng), tmp_path / "m.tflite", **arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_crash_is_an_error_with_the_recipe(rng, x, tmp_path, monkeypatch):
+    (tmp_path / "crashing.py").write_text("import os\nos.abort()\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(worker, "NAME", "crashing")
+    good = tmp_path / "m.tflite"
+    good.write_bytes(b"an older file")
+    with pytest.raises(ConversionError, match=r"stream-int8, crashed .SIGABRT"):
+        kgated.to_tflite(classifier(kgated.GRU, rng), good, quantize="int8", calibration=x)
+    assert good.read_bytes() == b"an older file"
+
+
+def test_the_other_process_does_the_same_and_says_what_it_refuses(rng, x, tmp_path):
+    source, samples, ties = float_and_samples(classifier(kgated.GRU, rng), x, tmp_path)
+    recipe = Recipe(quantize="int8")
+    apart = worker.quantize_apart(source, recipe, samples, ties)
+    assert apart == quantize(source, recipe, samples, ties)
+
+
+def test_an_operator_without_integer_kernel_is_named(rng, x, tmp_path, in_process):
+    layers = [keras.layers.Dense(4, activation="elu", name="smooth"), kgated.GRU(4)]
+    model = keras.Sequential([keras.Input((None, FEATURES)), *layers])
+    with pytest.raises(
+        ConversionError, match=r"stream-int8 has no integer kernel for ELU .layer `smooth`.*`skip`"
+    ):
+        kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", calibration=x)
+    kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", skip=["smooth"], calibration=x)
+
+
+def test_a_layer_without_operators_cannot_be_skipped(rng, x, tmp_path):
+    layers = [kgated.GRU(4), keras.layers.Dropout(0.1, name="dropped")]
+    model = keras.Sequential([keras.Input((None, FEATURES)), *layers])
+    with pytest.raises(ConversionError, match="dropped"):
+        kgated.to_tflite(
+            model, tmp_path / "m.tflite", quantize="dynamic", skip=["dropped"], calibration=x
+        )
+
+
+def test_wrong_ranges_are_refused(rng, x, tmp_path, monkeypatch):
+    def with_small_ranges(tflite, recipe, samples, ties):
+        small = [{name: value / 10 for name, value in sample.items()} for sample in samples]
+        return quantize(tflite, recipe, small, ties)
+
+    monkeypatch.setattr(convert, "quantize_apart", with_small_ranges)
+    model = classifier(kgated.LSTM, rng)
+    with pytest.raises(ConversionError, match=r"disagrees.*stream-int8 allows"):
+        kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", calibration=x)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_either_error_alone_is_refused():
+    good = verify.Agreement(0.05, 0.01, 1.0, 1.0, 10)
+    verify.require(good, Recipe(quantize="int8"), "this")
+    for bad in ({"max_abs_error": 0.5}, {"rmse": 0.1}, {"rmse": np.nan}):
+        found = verify.Agreement(**{**vars(good), **bad})
+        with pytest.raises(ConversionError, match="disagrees"):
+            verify.require(found, Recipe(quantize="int8"), "this")
