@@ -53,3 +53,9 @@ def prefixes(model, frames, size=1):
         results = [keras.ops.convert_to_numpy(y)[0] for y in outputs]
         found.append([y[-1] if y.ndim > 1 else y for y in results])
     return [np.stack(column) for column in zip(*found, strict=True)]
+
+
+def assert_equal(streamed, reference):
+    for mine, theirs in zip(streamed, reference, strict=True):
+        assert mine.shape == theirs.shape
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5 * max(1, np.abs(theirs).max()))

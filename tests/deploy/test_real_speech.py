@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from kgated_edge import EdgeModel
+from kgated_edge import EdgeModel, SequenceData, check
 
 import kgated
 from kgated.data import japanese_vowels, real_frames
@@ -66,3 +66,35 @@ def test_int8_weights_cost_at_most_half_a_point(trained, speech, tmp_path):
         found[quantize] = accuracy(streamed(path, speech.test), speech.test)
     assert found["none"] > 0.9
     assert abs(found["dynamic"] - found["none"]) <= 0.005
+
+
+def whole_steps(data):
+    """The sequences, cut to an even number of frames, by length."""
+    for length in range(2, data.x.shape[1] + 1, 2):
+        which = np.flatnonzero(data.lengths // 2 * 2 == length)
+        if len(which):
+            yield data.x[which, :length], data.y[which]
+
+
+def test_a_convolutional_spotter_hears_on_the_device_what_keras_hears(speech, tmp_path):
+    keras.utils.set_random_seed(0)
+    layers = [
+        keras.Input((None, 12)),
+        keras.layers.Conv1D(24, 5, strides=2, padding="causal", use_bias=False),
+        keras.layers.BatchNormalization(),
+        keras.layers.ReLU(),
+        kgated.GRU(24),
+        keras.layers.Dense(9, activation="softmax"),
+    ]
+    model = keras.Sequential(layers)
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+    for _ in range(15):
+        for x, y in whole_steps(speech.train):
+            model.train_on_batch(x, y)
+    right = [np.asarray(model(x)).argmax(-1) == y for x, y in whole_steps(speech.test)]
+    made = kgated.to_tflite(model, tmp_path / "m.tflite", calibration=speech.train)
+    assert made.manifest.frames_per_step == 2
+    test = SequenceData(speech.test.x, speech.test.lengths, speech.test.y)
+    found = check(tmp_path / "m.tflite", test)
+    assert found.passed
+    assert found.accuracy == np.concatenate(right).mean() > 0.75

@@ -7,7 +7,8 @@ import keras
 
 from kgated import steps
 from kgated.deploy.streaming import convolution, per_frame, pooling, recurrent
-from kgated.deploy.streaming.walk import INPUT, OUTPUT, Handlers, StepModel, build
+from kgated.deploy.streaming.build import INPUT, OUTPUT, StepModel, build
+from kgated.deploy.streaming.walk import Handlers
 
 __all__ = ["INPUT", "OUTPUT", "StepModel", "step_model"]
 

@@ -1,0 +1,82 @@
+"""Streaming files of whole models against Keras, with state outside and inside."""
+
+import keras
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+from kgated_edge import EdgeModel
+from stream_models import (
+    FEATURES,
+    MODELS,
+    crnn,
+    depthwise,
+    frames_for,
+    sequential,
+    two_inputs,
+    two_outputs,
+)
+from streams import assert_equal, prefixes, randomize
+
+import kgated
+
+layers = keras.layers
+
+
+def run_file(path, frames):
+    edge = EdgeModel(path)
+    first = edge.run(frames)
+    edge.reset()
+    second = edge.run(frames)
+    for one, two in zip(keras.tree.flatten(first), keras.tree.flatten(second), strict=True):
+        np.testing.assert_array_equal(one, two)
+    return keras.tree.flatten(first)
+
+
+@pytest.mark.parametrize("build", [crnn, two_outputs, two_inputs, depthwise])
+def test_files_equal_keras_with_state_outside_and_inside(build, rng, tmp_path):
+    size = MODELS[build]
+    model = randomize(build(), rng)
+    frames = frames_for(model, size, rng)
+    outside = kgated.to_tflite(model, tmp_path / "outside.tflite")
+    inside = kgated.to_tflite(model, tmp_path / "inside.tflite", state="internal")
+    found = run_file(outside.path, frames)
+    assert_equal(found, prefixes(model, frames, size))
+    for one, other in zip(found, run_file(inside.path, frames), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert outside.manifest.frames_per_step == inside.manifest.frames_per_step == size
+    assert outside.manifest.states
+    assert not inside.manifest.states
+
+
+def test_a_model_without_states_keeps_none_inside(rng, tmp_path):
+    model = sequential(layers.Dense(2))
+    made = kgated.to_tflite(model, tmp_path / "m.tflite", state="internal", quantize="dynamic")
+    frames = rng.normal(size=(3, FEATURES)).astype(np.float32)
+    np.testing.assert_allclose(run_file(made.path, frames)[0], model(frames[None])[0], atol=0.05)
+
+
+def test_calibration_by_input_and_blocks(rng, tmp_path):
+    model = randomize(two_inputs(), rng)
+    x = {"sound": rng.normal(size=(3, 7, 3)), "motion_1": rng.normal(size=(3, 7, 2))}
+    x = {name: array.astype(np.float32) for name, array in x.items()}
+    path = tmp_path / "data.npz"
+    np.savez(path, **x, lengths=[7, 4, 5])
+    made = kgated.to_tflite(model, tmp_path / "m.tflite", calibration=path)
+    assert made.agreement.results == 3 + 2 + 2
+    for name, array in made.manifest.golden.frames.items():
+        np.testing.assert_array_equal(array, x[name][0, :6])
+    twice = kgated.to_tflite(model, tmp_path / "m.tflite", calibration=x)
+    assert twice.agreement.results == 9
+    with pytest.raises(ValueError, match=r"for each of the inputs \['sound', 'motion_1'\]"):
+        kgated.to_tflite(model, tmp_path / "m.tflite", calibration=x["sound"])
+    np.savez(path, **x, lengths=[7, 4, 1])
+    with pytest.raises(ValueError, match=r"sequences of 2 frames or more.*Received one of 1"):
+        kgated.to_tflite(model, tmp_path / "m.tflite", calibration=path)
+
+
+def test_a_step_over_one_frame_copies_nothing(tmp_path):
+    stack = [kgated.LSTM(4, return_sequences=True), kgated.GRU(3), layers.Dense(2)]
+    kgated.to_tflite(sequential(*stack), tmp_path / "m.tflite")
+    found = {op["op_name"] for op in Interpreter(str(tmp_path / "m.tflite"))._get_ops_details()}
+    assert "FULLY_CONNECTED" in found
+    assert not found & {"RESHAPE", "STRIDED_SLICE", "PACK", "UNPACK", "TRANSPOSE"}
