@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from kgated.deploy.recipe import Recipe
 from kgated.deploy.streaming import StepModel, step_model
 from kgated.deploy.verify import Agreement, Reference, Sequences
 from kgated.deploy.worker import quantize_apart
+from kgated.errors import ConversionError
 from kgated.files import check_writable, replace_file
 
 TOOLS = ("kgated", "keras", "tensorflow", "ai-edge-quantizer", "ai-edge-litert")
@@ -102,7 +103,7 @@ def to_tflite(
     path = check_writable(path)
     # Integers have one scale for [x, h]: the larger range would leave little of the smaller.
     step = step_model(model, steps.affine if recipe.is_static else steps.affine_joined)
-    _check_recipe(recipe, set(step.owners.values()), calibration)
+    _check_recipe(recipe, step, calibration)
     frames, outputs = _frames(step), _results(step, step.outputs)
     _check_facts(labels, sample_period_s, outputs[0])
     if keras.backend.backend() != "tensorflow":
@@ -131,7 +132,14 @@ def to_tflite(
     return _finish(path, tflite, as_stored(manifest, tflite), reference, sequences, recipe)
 
 
-def _check_recipe(recipe: Recipe, layers: Collection[str], calibration: Calibration) -> None:
+def _check_recipe(recipe: Recipe, step: StepModel, calibration: Calibration) -> None:
+    layers = set(step.owners.values())
+    if recipe.is_static and step.counters:
+        raise ConversionError(
+            f"layer `{step.counters[0]}` counts the frames of a stream without end, and recipe "
+            f"{recipe.name} has integers of a fixed range only; take `quantize='dynamic'`, or "
+            "another pooling"
+        )
     if unknown := sorted(set(recipe.skip) - set(layers)):
         raise ValueError(
             f"`skip` must name layers of the model: {sorted(layers)}. Received: {unknown}"

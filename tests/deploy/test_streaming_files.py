@@ -18,6 +18,7 @@ from stream_models import (
 from streams import assert_equal, prefixes, randomize
 
 import kgated
+from kgated.errors import ConversionError
 
 layers = keras.layers
 
@@ -80,3 +81,18 @@ def test_a_step_over_one_frame_copies_nothing(tmp_path):
     found = {op["op_name"] for op in Interpreter(str(tmp_path / "m.tflite"))._get_ops_details()}
     assert "FULLY_CONNECTED" in found
     assert not found & {"RESHAPE", "STRIDED_SLICE", "PACK", "UNPACK", "TRANSPOSE"}
+
+
+def test_a_count_without_end_is_refused_in_integers(rng, tmp_path):
+    model = sequential(layers.Dense(2), layers.GlobalAveragePooling1D(name="guilty"))
+    x = rng.normal(size=(4, 8, FEATURES)).astype(np.float32)
+    with pytest.raises(ConversionError, match=r"`guilty` counts the frames.*quantize='dynamic'"):
+        kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", calibration=x)
+
+
+def test_a_long_stream_keeps_its_average(rng, tmp_path):
+    model = sequential(layers.GlobalAveragePooling1D())
+    made = kgated.to_tflite(model, tmp_path / "m.tflite")
+    frames = (3.0 + rng.normal(size=(20_000, FEATURES))).astype(np.float32)
+    last = EdgeModel(made.path).run(frames)[-1]
+    np.testing.assert_allclose(last, frames.astype(np.float64).mean(0), atol=1e-4)

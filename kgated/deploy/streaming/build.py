@@ -27,6 +27,7 @@ class StepModel:
         frames_per_step: how many frames k one step takes; the inputs are (1, k, *frame) where k is
             above 1, and (1, *frame) where it is 1.
         vocabulary: by input how many tokens there are, where a frame is a token.
+        counters: names of layers that count frames for ever, in a state without bounds.
         owners: by name of a layer in `model`, the layer of the Keras model that it stands for.
     """
 
@@ -36,6 +37,7 @@ class StepModel:
     states: tuple[str, ...]
     frames_per_step: int
     vocabulary: dict[str, int]
+    counters: tuple[str, ...]
     owners: dict[str, str]
 
     def zeros(self) -> dict[str, Any]:
@@ -72,6 +74,7 @@ def _build(model: keras.Model, walk: Walk) -> StepModel:
             for n, x in zip(frames, blocks, strict=True)
             if id(x) in walk.tokens
         },
+        tuple(walk.counters),
         walk.owners,
     )
 

@@ -62,6 +62,7 @@ class RunningMax(keras.layers.Layer):
 
 
 def _average(walk: Walk, layer: keras.Layer, x: Any, mask: Any = None, **_: Any) -> Any:
+    walk.counters.append(layer.name)
     step = RunningAverage(walk.unique(f"{layer.name}_step"))
     return _running(walk, layer, x, mask, step, "mean", "count")
 

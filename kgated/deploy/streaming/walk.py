@@ -37,6 +37,7 @@ class Walk:
         affine: computes `x·W + h·R + b`.
         inputs, outputs: each state before and after the step.
         tokens: by identity of an input the number of tokens that its Embedding knows.
+        counters: names of layers that count frames for ever.
         owners: by name of a layer of the step, the layer of the Keras model that it stands for.
     """
 
@@ -46,6 +47,7 @@ class Walk:
     inputs: dict[str, Any] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
     tokens: dict[int, int] = field(default_factory=dict)
+    counters: list[str] = field(default_factory=list)
     owners: dict[str, str] = field(default_factory=dict)
     _timed: dict[int, Any] = field(default_factory=dict)
     _padding: dict[int, tuple[keras.Layer, int]] = field(default_factory=dict)
