@@ -219,7 +219,7 @@ def test_selftest(blocks, inside):
     for path in (blocks, inside):
         result = selftest(path)
         assert result.passed
-    assert selftest(blocks).golden_frames == 16
+    assert selftest(blocks).golden_frames == 12
 
 
 def test_a_perturbed_second_output_fails_the_selftest(blocks, edit):

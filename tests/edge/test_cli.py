@@ -73,7 +73,7 @@ def test_selftest(command, speech, edit, tmp_path):
     code, out, _ = command("selftest", speech, "--json", report)
     assert code == 0
     assert out.endswith("\nPASS\n")
-    assert json.loads(report.read_text())["golden_frames"] == 8
+    assert json.loads(report.read_text())["golden_frames"] == 6
     start = speech.read_bytes().index(b'"tolerance":') + len(b'"tolerance":')
     strict = edit(speech, b'"tolerance":1e-05', b'"tolerance":1e-15')
     assert start > 0
