@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
 import kgated
@@ -22,7 +23,11 @@ def run(*arguments, program=("-m", "kgated_cli")):
 
 @pytest.fixture
 def saved(tmp_path):
-    layers = [keras.Input((None, 3)), kgated.PeepholeLSTM(4), keras.layers.Dense(2)]
+    layers = [
+        keras.Input((None, 3)),
+        kgated.PeepholeLSTM(4, name="cell"),
+        keras.layers.Dense(2, name="dense"),
+    ]
     keras.Sequential(layers).save(tmp_path / "model.keras")
     return tmp_path / "model.keras"
 
@@ -42,6 +47,7 @@ def test_version_and_help_need_no_backend():
     for option in (
         "--mode",
         "--quantize",
+        "--skip",
         "--state",
         "--calibration",
         "--labels",
@@ -59,6 +65,21 @@ def test_convert_writes_file_and_report(saved, tmp_path):
     assert "top-1 agreement" in done.stdout
     assert json.loads(report.read_text())["file_bytes"] == output.stat().st_size
     assert b'"state":"internal"' in output.read_bytes()
+
+
+def test_a_static_file_and_what_inspect_says_of_it(saved, rng, tmp_path):
+    output, report = tmp_path / "m.tflite", tmp_path / "r.json"
+    np.savez(tmp_path / "x.npz", x=rng.normal(size=(4, 9, 3)).astype(np.float32))
+    arguments = ("--quantize", "int8", "--skip", "dense", "--calibration", tmp_path / "x.npz")
+    done = run("convert", saved, output, *arguments)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert "RMSE" in done.stdout
+    seen = run("inspect", output, "--json", report)
+    assert (seen.returncode, seen.stderr) == (0, ""), seen
+    for word in ("cell_h", "int8", "skip dense", "FULLY_CONNECTED", "KiB"):
+        assert word in seen.stdout
+    assert json.loads(report.read_text())["manifest"]["recipe"]["skip"] == ["dense"]
+    assert_one_line(run("inspect", saved), str(saved), "not a TFLite file")
 
 
 def test_script_is_the_same_command(saved, tmp_path):
@@ -91,6 +112,9 @@ def test_bad_input_is_one_line_and_status_2(saved, tmp_path, capfd):
     assert_one_line(run("convert", saved, tmp_path), "it is a folder")
     assert_one_line(run("convert", saved, saved), "model itself")
     assert_one_line(run("convert", saved, output, "--quantize", "int3"), "`quantize`")
+    assert_one_line(run("convert", saved, output, "--quantize", "int8"), "needs `calibration`")
+    skip = ("--quantize", "dynamic", "--skip", "nobody")
+    assert_one_line(run("convert", saved, output, *skip), "nobody", "cell")
     assert_one_line(run("convert", saved, output, "--labels", "a"), "`labels`")
     assert_one_line(run("convert", saved, output, "--calibration", "no.npz"), "no.npz")
     assert_one_line(run("convert", saved), "output")

@@ -13,6 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 from kgated.deploy import flatbuffer, fused, seams
 from kgated.deploy.calibrate import Ranges, Samples, ranges
 from kgated.deploy.fused import fused_ranges, has_fused, write_hybrid, write_integer
+from kgated.deploy.lookups import with_lookups
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.scopes import owners, scope
 from kgated.deploy.ties import Ties, tied
@@ -23,6 +24,7 @@ ACTIVATION_BITS = {"int8": 8, "int16x8": 16}
 # A mask asks whether a frame is padding; rounded values would answer otherwise, and the integer
 # kernels take no scale above 1.
 FLOAT_OPERATORS = ("NOT_EQUAL", "EQUAL")
+TENSORWISE = "TENSORWISE"
 ANY = ".*"
 ANY_BUT_LATER = "(?:)"  # as wide as ANY, but a rule of its own, which takes precedence
 
@@ -76,6 +78,7 @@ def try_once(tflite: bytes, recipe: Recipe, sample: dict[str, np.ndarray]) -> No
 
 
 def _quantize(tflite: bytes, recipe: Recipe, samples: Samples, ties: Ties) -> bytes:
+    tflite = tflite if recipe.is_static else with_lookups(tflite)
     rules = _rules(recipe, flatbuffer.parse(tflite))
     if not recipe.is_static:
         made = _apply(tflite, rules, None)
@@ -119,8 +122,11 @@ def _rules(recipe: Recipe, model: schema.ModelT) -> Any:
             rules.add_quantization_config(ANY, operator, None, AlgorithmName.NO_QUANTIZE)
     else:
         rules.add_dynamic_config(ANY, "*", 8)
-        if recipe.quantize == "dynamic4":  # what has no 4-bit kernel stays at 8
-            rules.add_dynamic_config(ANY_BUT_LATER, "*", 4)
+        bits = 4 if recipe.quantize == "dynamic4" else 8
+        # What has no 4-bit kernel stays at 8.
+        rules.add_dynamic_config(ANY_BUT_LATER, "*", bits)
+        # A scale per token would take 12 bytes a token, more than it saves.
+        rules.add_dynamic_config(ANY_BUT_LATER, "EMBEDDING_LOOKUP", bits, TENSORWISE)
     for pattern in _patterns(model, recipe.skip):
         rules.add_quantization_config(pattern, "*", None, AlgorithmName.NO_QUANTIZE)
     return rules

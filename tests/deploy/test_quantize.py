@@ -318,3 +318,26 @@ def test_either_error_alone_is_refused():
         found = verify.Agreement(**{**vars(good), **bad})
         with pytest.raises(ConversionError, match="disagrees"):
             verify.require(found, Recipe(quantize="int8"), "this")
+
+
+@pytest.mark.parametrize(("name", "per_weight"), [("dynamic", 1.05), ("dynamic4", 0.55)])
+def test_embeddings_are_quantized_too(name, per_weight, rng, tmp_path):
+    tokens = rng.integers(400, size=(6, 12)).astype(np.int32)
+    layers = [
+        keras.Input((None,), dtype="int32"),
+        keras.layers.Embedding(400, 48, embeddings_initializer="normal", name="words"),
+        kgated.GRU(48, return_sequences=True),
+        keras.layers.Dense(20, activation="softmax"),
+    ]
+    model = keras.Sequential(layers)
+    words = model.get_layer("words")
+    words.set_weights([w * 10 for w in words.get_weights()])
+    path = tmp_path / "m.tflite"
+    found = kgated.to_tflite(model, path, quantize=name, calibration=tokens)
+    assert found.file_bytes <= 10 * 1024 + per_weight * model.count_params()
+    assert found.agreement.max_abs_error > 1e-6
+    (table,) = [i[1] for kind, i, _ in operators(path.read_bytes()) if kind == "EMBEDDING_LOOKUP"]
+    assert flatbuffer.type_name(table) == {"dynamic": "int8", "dynamic4": "int4"}[name]
+    kgated.to_tflite(model, path, quantize=name, skip=["words"], calibration=tokens)
+    (table,) = [i[1] for kind, i, _ in operators(path.read_bytes()) if kind == "EMBEDDING_LOOKUP"]
+    assert flatbuffer.type_name(table) == "float32"
