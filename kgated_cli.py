@@ -146,6 +146,7 @@ def convert(
         "recipe": dict(conversion.manifest.recipe),
         "file_bytes": conversion.file_bytes,
         "agreement": asdict(found),
+        "outputs": {name: asdict(one) for name, one in conversion.outputs.items()},
     }
     if report is not None:
         replace_file(report, json.dumps(facts, indent=2).encode())

@@ -21,8 +21,11 @@ def run_convert(
     calibration: Any,
     labels: Sequence[str] | None,
     sample_period_s: float | None,
-) -> Agreement:
-    """Save the model, convert it by the command line under TensorFlow, return the agreement.
+) -> dict[str, Agreement]:
+    """Save the model, and convert it by the command line under TensorFlow.
+
+    Returns:
+        How each output agrees, by name.
 
     Raises:
         ConversionError: with the last line that the child wrote.
@@ -36,7 +39,8 @@ def run_convert(
         command += _options(Path(folder), calibration, labels, sample_period_s)
         what = f"the conversion, recipe {recipe.name},"
         child.run("kgated_cli", command, what, {"KERAS_BACKEND": "tensorflow"})
-        return Agreement(**json.loads(report.read_text())["agreement"])
+        outputs = json.loads(report.read_text())["outputs"]
+        return {name: Agreement(**one) for name, one in outputs.items()}
 
 
 def _options(

@@ -118,8 +118,12 @@ def golden_frames(reference: Reference, sequence: Arrays) -> tuple[Arrays, Array
     return frames, expected(reference, frames)
 
 
-def compare(path: str | Path, reference: Reference, sequences: Sequences) -> Agreement:
-    """Run each sequence through the file, step by step, and through Keras as a whole."""
+def compare(path: str | Path, reference: Reference, sequences: Sequences) -> dict[str, Agreement]:
+    """Run each sequence through the file, step by step, and through Keras as a whole.
+
+    Returns:
+        How each output agrees, by name.
+    """
     edge = EdgeModel(path)
     timed = dict(zip(reference.outputs, reference.has_time, strict=True))
     whole: dict[str, list[Array]] = {name: [] for name in timed}
@@ -132,9 +136,10 @@ def compare(path: str | Path, reference: Reference, sequences: Sequences) -> Agr
             edge.reset()
             for name, results in by_name(edge.manifest.outputs, edge.run(alone(frames))).items():
                 streamed[name].append(results[0 if timed[name] else -1 :])
-    return together(
-        agreement(np.concatenate(whole[name]), np.concatenate(streamed[name])) for name in timed
-    )
+    return {
+        name: agreement(np.concatenate(whole[name]), np.concatenate(streamed[name]))
+        for name in timed
+    }
 
 
 def agreement(reference: np.ndarray, measured: np.ndarray) -> Agreement:

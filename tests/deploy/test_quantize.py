@@ -341,3 +341,30 @@ def test_embeddings_are_quantized_too(name, per_weight, rng, tmp_path):
     kgated.to_tflite(model, path, quantize=name, skip=["words"], calibration=tokens)
     (table,) = [i[1] for kind, i, _ in operators(path.read_bytes()) if kind == "EMBEDDING_LOOKUP"]
     assert flatbuffer.type_name(table) == "float32"
+
+
+def test_each_output_is_judged_by_its_own_scale(rng, x, tmp_path, monkeypatch):
+    frames = keras.Input((None, FEATURES))
+    hidden = kgated.GRU(8)(frames)
+    loud = keras.layers.Dense(2, name="loud")(hidden)
+    soft = keras.layers.Dense(2, activation="softmax", name="soft")(hidden)
+    model = keras.Model(frames, [loud, soft])
+    model.get_layer("loud").kernel.assign(1000 * rng.normal(size=(8, 2)))
+    path = tmp_path / "m.tflite"
+    found = kgated.to_tflite(model, path, quantize="dynamic", calibration=x).outputs
+    assert set(found) == {"loud", "soft"}
+    assert found["loud"].largest_output > 100 * found["soft"].largest_output
+    lower = convert.lower
+
+    def lower_another(step, recipe):
+        bias = model.get_layer("soft").bias
+        bias.assign([0.0, 2.0])
+        try:
+            return lower(step, recipe)
+        finally:
+            bias.assign([0.0, 0.0])
+
+    monkeypatch.setattr(convert, "lower", lower_another)
+    monkeypatch.setattr(verify, "replay_golden", lambda path: found["loud"])
+    with pytest.raises(ConversionError, match="output `soft`"):
+        kgated.to_tflite(model, path, quantize="dynamic", calibration=x)
