@@ -52,6 +52,22 @@ def float_and_samples(model, sequences, folder):
     return lower(step, Recipe()), samples, [(name, name) for name in step.states]
 
 
+@pytest.fixture(scope="module")
+def source_of(tmp_path_factory):
+    """The float file of a classifier of a cell, its samples and ties; each made once."""
+    found = {}
+
+    def made(layer):
+        if layer not in found:
+            rng = np.random.default_rng(1)
+            x = rng.normal(size=(12, FRAMES, FEATURES)).astype(np.float32)
+            folder = tmp_path_factory.mktemp("float")
+            found[layer] = float_and_samples(classifier(layer, rng), x, folder)
+        return found[layer]
+
+    return made
+
+
 def error_of(tflite, samples, float_file):
     """Mean error of the first output on samples, each from the float file's own state."""
     errors = []
@@ -105,8 +121,8 @@ def test_agrees_with_keras_on_carried_state(layer, name, rng, x, tmp_path, in_pr
 
 @pytest.mark.parametrize("name", STATIC)
 @pytest.mark.parametrize("layer", CELLS, ids=lambda cell: cell.__name__)
-def test_static_files_are_integers_throughout(layer, name, rng, x, tmp_path):
-    source, samples, ties = float_and_samples(classifier(layer, rng), x, tmp_path)
+def test_static_files_are_integers_throughout(layer, name, source_of):
+    source, samples, ties = source_of(layer)
     made = quantize(source, Recipe(quantize=name), samples, ties)
     assert "float32" not in dtypes(made)
     inputs, outputs = flatbuffer.signature(flatbuffer.parse(made))
@@ -115,8 +131,8 @@ def test_static_files_are_integers_throughout(layer, name, rng, x, tmp_path):
 
 
 @pytest.mark.parametrize("name", STATIC)
-def test_a_state_comes_back_with_the_scale_that_it_left_with(name, rng, x, tmp_path):
-    source, samples, ties = float_and_samples(classifier(kgated.LSTM, rng), x, tmp_path)
+def test_a_state_comes_back_with_the_scale_that_it_left_with(name, source_of):
+    source, samples, ties = source_of(kgated.LSTM)
 
     def scales(made):
         inputs, outputs = flatbuffer.signature(flatbuffer.parse(made))
@@ -132,17 +148,16 @@ def test_a_state_comes_back_with_the_scale_that_it_left_with(name, rng, x, tmp_p
 
 
 @pytest.mark.parametrize(("name", "scale"), [("int8", 1 / 128), ("int16x8", 1 / 32768)])
-def test_a_state_that_is_a_tanh_has_its_kernels_scale(name, scale, rng, x, tmp_path):
-    model = classifier(keras.layers.SimpleRNN, rng)
-    source, samples, ties = float_and_samples(model, x, tmp_path)
+def test_a_state_that_is_a_tanh_has_its_kernels_scale(name, scale, source_of):
+    source, samples, ties = source_of(keras.layers.SimpleRNN)
     made = quantize(source, Recipe(quantize=name), samples, ties)
     inputs, outputs = flatbuffer.signature(flatbuffer.parse(made))
     for tensor in (inputs["cell_state0"], outputs["cell_state0"]):
         assert flatbuffer.scale_and_zero_point(tensor) == (scale, 0)
 
 
-def test_activations_have_their_kernels_scales(rng, x, tmp_path):
-    source, samples, ties = float_and_samples(classifier(kgated.LSTM, rng), x, tmp_path)
+def test_activations_have_their_kernels_scales(source_of):
+    source, samples, ties = source_of(kgated.LSTM)
     made = quantize(source, Recipe(quantize="int8"), samples, ties)
     fixed = {"TANH": (1 / 128, 0), "LOGISTIC": (1 / 256, -128), "SOFTMAX": (1 / 256, -128)}
     found = [
@@ -154,8 +169,8 @@ def test_activations_have_their_kernels_scales(rng, x, tmp_path):
     assert all(quantized == fixed[name] for name, quantized in found)
 
 
-def test_weights_have_a_symmetric_scale_per_channel(rng, x, tmp_path):
-    source, samples, ties = float_and_samples(classifier(kgated.LSTM, rng), x, tmp_path)
+def test_weights_have_a_symmetric_scale_per_channel(source_of):
+    source, samples, ties = source_of(kgated.LSTM)
     made = quantize(source, Recipe(quantize="int8"), samples, ties)
     weights = [inputs[1] for name, inputs, _ in operators(made) if name == "FULLY_CONNECTED"]
     for tensor in weights:
@@ -163,8 +178,8 @@ def test_weights_have_a_symmetric_scale_per_channel(rng, x, tmp_path):
         assert not np.any(tensor.quantization.zeroPoint)
 
 
-def test_a_sequences_ranges_are_not_those_near_zero_states(rng, x, tmp_path):
-    source, samples, ties = float_and_samples(classifier(kgated.LSTM, rng), x, tmp_path)
+def test_a_sequences_ranges_are_not_those_near_zero_states(source_of):
+    source, samples, ties = source_of(kgated.LSTM)
     states = [name for name, _ in ties]
     near_zero = [{**s, **{name: s[name] / 20 for name in states}} for s in samples]
     recipe = Recipe(quantize="int8")
@@ -273,11 +288,13 @@ def test_a_crash_is_an_error_with_the_recipe(rng, x, tmp_path, monkeypatch):
     assert good.read_bytes() == b"an older file"
 
 
-def test_the_other_process_does_the_same_and_says_what_it_refuses(rng, x, tmp_path):
-    source, samples, ties = float_and_samples(classifier(kgated.GRU, rng), x, tmp_path)
+def test_the_other_process_does_the_same_and_says_what_it_refuses(source_of):
+    source, samples, ties = source_of(kgated.GRU)
     recipe = Recipe(quantize="int8")
     apart = worker.quantize_apart(source, recipe, samples, ties)
     assert apart == quantize(source, recipe, samples, ties)
+    with pytest.raises(ConversionError, match="nobody"):
+        worker.quantize_apart(source, Recipe(quantize="int8", skip=("nobody",)), samples, ties)
 
 
 def test_an_operator_without_integer_kernel_is_named(rng, x, tmp_path, in_process):
