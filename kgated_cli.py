@@ -102,6 +102,10 @@ def convert(
     state: Annotated[
         str, typer.Option(help="external: inputs and outputs. internal: inside the file.")
     ] = "external",
+    target: Annotated[
+        str,
+        typer.Option(help="litert: any device that runs it. mcu: TensorFlow Lite Micro, in C++."),
+    ] = "litert",
     calibration: Annotated[
         Path | None,
         typer.Option(
@@ -137,6 +141,7 @@ def convert(
         quantize=quantize,
         skip=skip or (),
         state=state,
+        target=target,
         calibration=calibration,
         labels=None if labels is None else _names(labels),
         sample_period_s=None if sample_period_ms is None else sample_period_ms / 1000.0,
@@ -155,6 +160,8 @@ def convert(
         f"Keras over {found.results} results: max abs error {found.max_abs_error:.2g}, "
         f"RMSE {found.rmse:.2g}, top-1 agreement {100 * found.top1_agreement:.1f}%"
     )
+    if target == "mcu":
+        typer.echo(f"for the firmware: {output.with_suffix('.h')}, {output.with_suffix('.cc')}")
 
 
 @app.command()

@@ -14,7 +14,7 @@ from kgated_edge import EdgeModel
 from kgated_edge.manifest import Golden, Manifest, ModelInfo, TensorSpec, read_manifest
 
 from kgated import steps
-from kgated.deploy import verify
+from kgated.deploy import mcu, verify
 from kgated.deploy.calibrate import record
 from kgated.deploy.calibration import Calibration, given_or_random
 from kgated.deploy.elsewhere import run_convert
@@ -64,6 +64,7 @@ def to_tflite(
     quantize: str = "none",
     state: str = "external",
     skip: Sequence[str] = (),
+    target: str = "litert",
     calibration: Calibration = None,
     labels: Sequence[str] | None = None,
     sample_period_s: float | None = None,
@@ -85,6 +86,8 @@ def to_tflite(
         state: "external": inputs and outputs of the signature, which `kgated_edge` carries;
             "internal": variables in the file, and a signature `reset`.
         skip: names of layers that stay in float.
+        target: "litert": any device that runs LiteRT; "mcu": TensorFlow Lite Micro, for "int8" and
+            "int16x8", with C++ sources NAME.h and NAME.cc beside NAME.tflite.
         calibration: sequences to check on, to take the golden frames from, and for "int8" and
             "int16x8" the ranges of every tensor: the path of an `.npz` data set, `SequenceData`, or
             an array (N, T, features) float32 or (N, T) int32, by name where there are several
@@ -104,8 +107,10 @@ def to_tflite(
             model.
         OSError: `path` can't be written.
     """
-    recipe = Recipe(mode, quantize, state, tuple(skip))
+    recipe = Recipe(mode, quantize, state, tuple(skip), target)
     path = check_writable(path)
+    if target == "mcu":
+        mcu.check_source_paths(path)
     # Integers have one scale for [x, h]: the larger range would leave little of the smaller.
     step = step_model(model, steps.affine if recipe.is_static else steps.affine_joined)
     _check_recipe(recipe, step, calibration)
@@ -176,6 +181,7 @@ def _finish(
     recipe: Recipe,
 ) -> Conversion:
     """Check the file, tighten the golden tolerance to the error measured, write it."""
+    made = mcu.sources(tflite, draft, path.stem) if recipe.target == "mcu" else None
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder, "trial.tflite")
         trial.write_bytes(embed(tflite, draft))
@@ -188,6 +194,8 @@ def _finish(
     manifest = replace(draft, golden=replace(draft.golden, tolerance=tolerance))
     content = embed(tflite, manifest)
     replace_file(path, content)
+    if made is not None:
+        mcu.write_sources(path, made)
     return Conversion(path, manifest, found, len(content))
 
 

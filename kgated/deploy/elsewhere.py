@@ -35,6 +35,7 @@ def run_convert(
         model.save(saved)
         command = ["convert", str(saved), str(path), "--mode", recipe.mode]
         command += ["--quantize", recipe.quantize, "--state", recipe.state, "--json", str(report)]
+        command += ["--target", recipe.target]
         command += [option for name in recipe.skip for option in ("--skip", name)]
         command += _options(Path(folder), calibration, labels, sample_period_s)
         what = f"the conversion, recipe {recipe.name},"

@@ -6,6 +6,7 @@ MODES = ("stream",)
 QUANTIZATIONS = ("none", "float16", "dynamic", "dynamic4", "int8", "int16x8")
 STATIC = ("int8", "int16x8")
 STATES = ("external", "internal")
+TARGETS = ("litert", "mcu")
 
 # Largest error against the Keras model that a recipe may show, relative to max(1, |output|): three
 # times and more of the worst seen on trained classifiers, and on every cell at random weights.
@@ -42,6 +43,8 @@ class Recipe:
             "int16x8": int16 in, out and in the state, int8 weights.
         state: "external": inputs and outputs; "internal": variables in the file.
         skip: names of layers that stay in float.
+        target: "litert": any device that runs LiteRT; "mcu": TensorFlow Lite Micro, with C++
+            sources beside the file.
 
     Raises:
         ValueError: an unknown name, or two choices that exclude each other.
@@ -51,9 +54,10 @@ class Recipe:
     quantize: str = "none"
     state: str = "external"
     skip: tuple[str, ...] = ()
+    target: str = "litert"
 
     def __post_init__(self) -> None:
-        known = {"mode": MODES, "quantize": QUANTIZATIONS, "state": STATES}
+        known = {"mode": MODES, "quantize": QUANTIZATIONS, "state": STATES, "target": TARGETS}
         for name, options in known.items():
             value = getattr(self, name)
             if value not in options:
@@ -67,6 +71,12 @@ class Recipe:
             raise ValueError(
                 f"`state='internal'` keeps floats in the file, which `quantize={self.quantize!r}` "
                 "has none of; take `state='external'`, or `quantize='dynamic'`"
+            )
+
+        if self.target == "mcu" and (not self.is_static or self.skip):
+            raise ValueError(
+                "`target='mcu'` computes in integers throughout; take `quantize='int8'` or "
+                f"'int16x8' and no `skip`. Received: {self.quantize!r}, skip {list(self.skip)}"
             )
 
     @property

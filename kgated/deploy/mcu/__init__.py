@@ -1,0 +1,16 @@
+"""What a microcontroller needs of a file: operators it knows, memory it has, sources to compile."""
+
+from kgated.deploy.mcu.arena import arena_bytes
+from kgated.deploy.mcu.files import check_source_paths, source_paths, write_sources
+from kgated.deploy.mcu.operators import check_operators
+from kgated.deploy.mcu.source import Sources, sources
+
+__all__ = [
+    "Sources",
+    "arena_bytes",
+    "check_operators",
+    "check_source_paths",
+    "source_paths",
+    "sources",
+    "write_sources",
+]

@@ -1,0 +1,225 @@
+"""For microcontrollers: what is refused, the arena, and sources that a compiler takes and runs."""
+
+import shutil
+import subprocess
+
+import keras
+import numpy as np
+import pytest
+from kgated_edge import EdgeModel
+
+import kgated
+from kgated.deploy import Recipe, flatbuffer
+from kgated.deploy.mcu import arena_bytes, check_operators
+from kgated.deploy.mcu.arena import Block, plan
+from kgated.deploy.mcu.operators import method
+from kgated.errors import ConversionError
+
+FEATURES, UNITS = 5, 16
+
+
+def convert(path, *layers, quantize="int8", **options):
+    rng = np.random.default_rng(5)
+    model = keras.Sequential([keras.Input((None, FEATURES)), *layers])
+    x = rng.normal(size=(8, 20, FEATURES)).astype(np.float32)
+    return kgated.to_tflite(model, path, quantize=quantize, target="mcu", calibration=x, **options)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A small stack in int8 for a microcontroller: the file and its sources."""
+    keras.utils.set_random_seed(1)
+    folder = tmp_path_factory.mktemp("mcu")
+    stack = (kgated.GRU(UNITS, return_sequences=True), kgated.PeepholeLSTM(8))
+    convert(folder / "my-model.tflite", *stack, keras.layers.Dense(3, activation="softmax"))
+    return folder
+
+
+# Stands for the runtime: inputs and outputs lie over each other, as in an arena. An output is its
+# input plus one, that of the model itself the sum of the frame.
+MAIN = """
+#include <cstdio>
+#include <initializer_list>
+#include "my-model.h"
+
+namespace m = kgated_my_model;
+
+struct Resolver {
+  int added = 0;
+  OPERATORS
+};
+
+struct Tensor { struct { void* data; } data; };
+
+struct Interpreter {
+  std::int8_t in[4][64], out[4][64];
+  Tensor last;
+  Tensor* input(int n) { last.data.data = memory[n]; return &last; }
+  Tensor* output(int n) { last.data.data = memory[n]; return &last; }
+  std::int8_t memory[4][64];
+  int Invoke() {
+    std::memcpy(in, memory, sizeof in);
+    int sum = 0;
+    for (int n = 0; n < 5; ++n) sum += in[m::k_in_frame.input][n];
+    for (const auto& state : {STATES})
+      for (int n = 0; n < 64; ++n)
+        out[state.output][n] = static_cast<std::int8_t>(in[state.input][n] + 1);
+    for (auto& number : out[m::k_out_output.output]) number = static_cast<std::int8_t>(sum);
+    std::memcpy(memory, out, sizeof memory);
+    return 0;
+  }
+};
+
+int main(int, char** arguments) {
+  Resolver resolver;
+  if (!m::AddOperators(resolver) || resolver.added != m::kOperators) return 1;
+  Interpreter interpreter;
+  m::State state;
+  m::Reset(state);
+  const std::int8_t frame[] = {1, 2, 3, 4, 5};
+  std::int8_t result[3];
+  for (int n = 0; n < 3; ++n)
+    if (!m::Run(interpreter, state, frame, result)) return 2;
+  if (result[0] != 15 || result[2] != 15) return 3;
+  if (state.state_gru_h[15] != m::k_state_gru_h.zero_point + 3) return 4;
+  if (state.state_peephole_lstm_c[7] != m::k_state_peephole_lstm_c.zero_point + 3) return 5;
+  const float scale = m::k_in_frame.scale;
+  if (std::fabs(m::Dequantize(m::Quantize<std::int8_t>(0.5f, m::k_in_frame), m::k_in_frame) - 0.5f)
+      > scale) return 6;
+  if (m::Quantize<std::int8_t>(1e9f, m::k_in_frame) != 127) return 7;
+  if (reinterpret_cast<std::uintptr_t>(m::kModel) % 16 != 0) return 8;
+  std::FILE* file = std::fopen(arguments[1], "wb");
+  std::fwrite(m::kModel, 1, m::kModelBytes, file);
+  return std::fclose(file);
+}
+"""
+
+
+def test_the_sources_compile_and_run(folder, tmp_path):
+    if not (compiler := shutil.which("g++")):
+        pytest.skip("there is no g++ here: the generated C++ was NOT compiled")
+    names = check_operators((folder / "my-model.tflite").read_bytes())
+    methods = " ".join(f"int {method(name)}() {{ ++added; return 0; }}" for name in names)
+    manifest = EdgeModel(folder / "my-model.tflite").manifest
+    states = ", ".join(f"m::k_state_{one.name}" for one in manifest.states)
+    main = tmp_path / "main.cc"
+    main.write_text(MAIN.replace("OPERATORS", methods).replace("STATES", states))
+    program = str(tmp_path / "program")
+    warnings = ["-Wall", "-Wextra", "-Wconversion", "-Werror"]
+    sources = [str(main), str(folder / "my-model.cc")]
+    command = [compiler, "-std=c++17", *warnings, f"-I{folder}", *sources, "-o", program]
+    subprocess.run(command, check=True, timeout=120)
+    subprocess.run([program, str(tmp_path / "dumped.tflite")], check=True, timeout=20)
+    dumped = flatbuffer.parse((tmp_path / "dumped.tflite").read_bytes())
+    whole = flatbuffer.parse((folder / "my-model.tflite").read_bytes())
+    assert [one.data is None for one in dumped.buffers] == [
+        one.data is None for one in whole.buffers[: len(dumped.buffers)]
+    ]
+    for one, other in zip(dumped.buffers, whole.buffers, strict=False):
+        np.testing.assert_array_equal(one.data, other.data)
+    assert len(dumped.buffers) == len(whole.buffers) - 1  # the manifest stays out of the flash
+
+
+def test_the_constants_are_those_of_the_manifest(folder):
+    header = (folder / "my-model.h").read_text()
+    manifest = EdgeModel(folder / "my-model.tflite").manifest
+    frame, (h, *_) = manifest.frame, manifest.states
+    assert f", -1, {FEATURES}, {frame.scale!r}f, {frame.zero_point}}};" in header
+    assert f", {UNITS}, {h.scale!r}f, {h.zero_point}}};" in header
+    assert "std::int8_t state_gru_h[16];" in header
+    assert manifest.recipe["target"] == "mcu"
+
+
+def test_blocks_share_memory_where_they_do_not_meet():
+    chain = [Block(64, 0, 1), Block(32, 1, 2), Block(64, 2, 3)]
+    assert plan(chain) == 96
+    assert plan([*chain, Block(16, 0, 3)]) == 112
+    assert plan([Block(16, 0, 5), Block(16, 1, 5), Block(16, 2, 5)]) == 48
+    assert plan([]) == 0
+
+
+def places(tflite, manifest):
+    """Where the frame and the states go in, and the output and the states come out."""
+    model = flatbuffer.parse(tflite)
+    signature, states = flatbuffer.main_signature(model), [one.name for one in manifest.states]
+    graph = model.subgraphs[signature.subgraphIndex]
+    into = {one.name.decode(): one.tensorIndex for one in signature.inputs}
+    out = {one.name.decode(): one.tensorIndex for one in signature.outputs}
+    return (
+        [list(graph.inputs).index(into[name]) for name in [manifest.frame.name, *states]],
+        [list(graph.outputs).index(out[name]) for name in [manifest.output.name, *states]],
+    )
+
+
+@pytest.mark.parametrize("quantize", ["int8", "int16x8"])
+def test_the_runtime_itself_agrees(folder, tmp_path, quantize):
+    """The file in TensorFlow Lite Micro's own interpreter: same integers, arena not exceeded."""
+    reason = "tflite-micro is not installed: the files were NOT run in TensorFlow Lite Micro"
+    runtime = pytest.importorskip("tflite_micro.python.tflite_micro.runtime", reason=reason)
+    path = folder / "my-model.tflite"
+    if quantize != "int8":
+        path = tmp_path / "m.tflite"
+        convert(path, kgated.LSTM(UNITS), keras.layers.Dense(3), quantize=quantize)
+    edge, content = EdgeModel(path), path.read_bytes()
+    arena = arena_bytes(content)
+    micro = runtime.Interpreter.from_bytes(content, arena_size=arena)
+    with pytest.raises(RuntimeError, match="allocate"):
+        runtime.Interpreter.from_bytes(content, arena_size=3 * arena // 4)
+    manifest = edge.manifest
+    tensors = [manifest.frame, *manifest.states]
+    values = [np.full((1, *one.shape), one.zero_point, one.dtype) for one in tensors]
+    rng = np.random.default_rng(2)
+    into, out = places(content, manifest)
+    for frame in rng.normal(size=(10, FEATURES)).astype(np.float32):
+        limits = np.iinfo(manifest.frame.dtype)
+        whole = np.rint(frame / manifest.frame.scale + manifest.frame.zero_point)
+        values[0] = np.clip(whole, limits.min, limits.max)[None].astype(manifest.frame.dtype)
+        for place, value in zip(into, values, strict=True):
+            micro.set_input(value, place)
+        micro.invoke()
+        found = [micro.get_output(place) for place in out]
+        values[1:] = found[1:]
+        output = manifest.output.scale * (found[0][0].astype(float) - manifest.output.zero_point)
+        np.testing.assert_allclose(output, edge.step(frame), atol=4 * manifest.output.scale)
+
+
+@pytest.mark.parametrize(
+    ("layers", "operator"),
+    [
+        ([keras.layers.Masking(), kgated.LSTM(4)], "REDUCE_ANY"),
+        ([kgated.LSTM(4), keras.layers.Dense(3, activation="gelu")], "GELU"),
+    ],
+)
+def test_an_operator_that_the_runtime_lacks_is_refused_by_name(layers, operator, tmp_path):
+    with pytest.raises(ConversionError, match=f"{operator}.*TensorFlow Lite Micro"):
+        convert(tmp_path / "m.tflite", *layers)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"quantize": "dynamic"}, {"quantize": "int8", "skip": ("a",)}]
+)
+def test_floats_are_refused(options):
+    with pytest.raises(ValueError, match=r"`target='mcu'`.*`quantize='int8'`"):
+        Recipe(target="mcu", **options)
+
+
+def test_somebody_else_s_header_is_not_written_over(tmp_path):
+    (tmp_path / "m.h").write_text("int mine;")
+    with pytest.raises(FileExistsError, match=r"m\.h"):
+        convert(tmp_path / "m.tflite", kgated.LSTM(4))
+    assert [one.name for one in tmp_path.iterdir()] == ["m.h"]
+
+
+@pytest.mark.parametrize(
+    ("operator", "expected"),
+    [
+        ("FULLY_CONNECTED", "AddFullyConnected"),
+        ("CONV_2D", "AddConv2D"),
+        ("SELECT_V2", "AddSelectV2"),
+        ("PADV2", "AddPadV2"),
+        ("UNIDIRECTIONAL_SEQUENCE_LSTM", "AddUnidirectionalSequenceLSTM"),
+    ],
+)
+def test_the_resolver_s_methods(operator, expected):
+    assert method(operator) == expected
