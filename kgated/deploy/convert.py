@@ -139,6 +139,8 @@ def to_tflite(
         golden=Golden(*golden, recipe.limit(largest)),
     )
     tflite = slim(_quantized(lower(step, recipe), manifest, sequences, recipe))
+    if target == "mcu":
+        tflite = mcu.with_known_operators(tflite)
     return _finish(path, tflite, as_stored(manifest, tflite), reference, sequences, recipe)
 
 

@@ -30,7 +30,10 @@ def folder(tmp_path_factory):
     """A small stack in int8 for a microcontroller: the file and its sources."""
     keras.utils.set_random_seed(1)
     folder = tmp_path_factory.mktemp("mcu")
-    stack = (kgated.GRU(UNITS, return_sequences=True), kgated.PeepholeLSTM(8))
+    stack = (
+        kgated.GRU(UNITS, return_sequences=True, name="gru"),
+        kgated.PeepholeLSTM(8, name="peephole_lstm"),
+    )
     convert(folder / "my-model.tflite", *stack, keras.layers.Dense(3, activation="softmax"))
     return folder
 
@@ -194,6 +197,17 @@ def test_an_operator_that_the_runtime_lacks_is_refused_by_name(layers, operator,
     with pytest.raises(ConversionError, match=f"{operator}.*TensorFlow Lite Micro"):
         convert(tmp_path / "m.tflite", *layers)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tokens_are_looked_up_by_operators_that_the_runtime_has(tmp_path):
+    tokens = np.random.default_rng(5).integers(0, 9, (8, 20)).astype(np.int32)
+    layers = [keras.layers.Embedding(9, 8), kgated.GRU(8), keras.layers.Dense(3)]
+    model = keras.Sequential([keras.Input((None,), dtype="int32"), *layers])
+    options = {"target": "mcu", "calibration": tokens}
+    kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", **options)
+    assert "const std::int32_t* in_frame" in (tmp_path / "m.h").read_text()
+    with pytest.raises(ConversionError, match="GATHER in int16"):
+        kgated.to_tflite(model, tmp_path / "n.tflite", quantize="int16x8", **options)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from kgated.deploy.mcu.arena import arena_bytes
 from kgated.deploy.mcu.files import check_source_paths, source_paths, write_sources
-from kgated.deploy.mcu.operators import check_operators
+from kgated.deploy.mcu.operators import check_operators, with_known_operators
 from kgated.deploy.mcu.source import Sources, sources
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "check_source_paths",
     "source_paths",
     "sources",
+    "with_known_operators",
     "write_sources",
 ]

@@ -3,8 +3,9 @@
 from ai_edge_litert import schema_py_generated as schema
 
 from kgated.deploy import flatbuffer
-from kgated.deploy.fused.operator import INPUTS, SLOTS
+from kgated.deploy.fused.operator import INPUTS, SLOTS, operator_code
 from kgated.deploy.scopes import owners
+from kgated.deploy.unused import drop_unused
 from kgated.errors import ConversionError
 
 # The builtin operators with a method in `tensorflow/lite/micro/micro_mutable_op_resolver.h` of
@@ -23,6 +24,8 @@ TANH TRANSPOSE TRANSPOSE_CONV UNIDIRECTIONAL_SEQUENCE_LSTM UNPACK VAR_HANDLE WHI
 """
 OPERATORS = frozenset(_NAMES.split())
 LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+# Of these the kernels take int8, and not int16.
+INT8_ALONE = frozenset(("ELU", "EMBEDDING_LOOKUP", "GATHER", "HARD_SWISH", "RESIZE_BILINEAR"))
 # The methods that are not the operator's name in capitals of words.
 _METHODS = {
     "BATCH_MATMUL": "AddBatchMatMul",
@@ -41,6 +44,21 @@ def method(operator: str) -> str:
     return _METHODS.get(operator, "Add" + "".join(words))
 
 
+def with_known_operators(tflite: bytes) -> bytes:
+    """The same file with SELECT_V2, which the runtime has, for SELECT, which it has not."""
+    model, code = flatbuffer.parse(tflite), schema.BuiltinOperator
+    changed = False
+    for _, operator in flatbuffer.operators(model):
+        if flatbuffer.operator_name(model, operator) == "SELECT":
+            operator.opcodeIndex = len(model.operatorCodes)
+            model.operatorCodes.append(operator_code(code.SELECT_V2, 1))
+            operator.builtinOptionsType = schema.BuiltinOptions.SelectV2Options
+            operator.builtinOptions = schema.SelectV2OptionsT()
+            changed = True
+    drop_unused(model)
+    return flatbuffer.pack(model, len(tflite)) if changed else tflite
+
+
 def check_operators(tflite: bytes) -> tuple[str, ...]:
     """The operators of a file, sorted by name, all of which the runtime has.
 
@@ -52,17 +70,23 @@ def check_operators(tflite: bytes) -> tuple[str, ...]:
     for subgraph in model.subgraphs:
         for operator, layer in zip(subgraph.operators, owners(subgraph), strict=True):
             name = flatbuffer.operator_name(model, operator)
-            _check(name, operator, layer)
+            kinds = {subgraph.tensors[n].type for n in operator.outputs}
+            _check(name, operator, layer, schema.TensorType.INT16 in kinds)
             found.add(name)
     return tuple(sorted(found))
 
 
-def _check(name: str, operator: schema.OperatorT, layer: str | None) -> None:
+def _check(name: str, operator: schema.OperatorT, layer: str | None, int16: bool) -> None:
     where = f"layer `{layer}`" if layer else "the model"
     if name not in OPERATORS:
         raise ConversionError(
             f"{where} needs the operator {name}, which TensorFlow Lite Micro does not have. "
             "Replace the layer or its activation; a Masking layer can go where no frame is padding"
+        )
+    if int16 and name in INT8_ALONE:
+        raise ConversionError(
+            f"{where} needs the operator {name} in int16, which TensorFlow Lite Micro has in int8 "
+            'alone. Convert with `quantize="int8"`'
         )
     if name == LSTM and len(operator.inputs) == INPUTS:
         there = {slot for slot, tensor in enumerate(operator.inputs) if tensor >= 0}
