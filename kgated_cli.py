@@ -161,7 +161,11 @@ def convert(
         f"RMSE {found.rmse:.2g}, top-1 agreement {100 * found.top1_agreement:.1f}%"
     )
     if target == "mcu":
-        typer.echo(f"for the firmware: {output.with_suffix('.h')}, {output.with_suffix('.cc')}")
+        from kgated.deploy.mcu import arena_bytes, source_paths
+
+        names = ", ".join(map(str, source_paths(output)))
+        arena = arena_bytes(output.read_bytes())
+        typer.echo(f"for the firmware: {names}; an arena of {arena / 1024:.1f} KiB at most")
 
 
 @app.command()

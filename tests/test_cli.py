@@ -49,6 +49,7 @@ def test_version_and_help_need_no_backend():
         "--quantize",
         "--skip",
         "--state",
+        "--target",
         "--calibration",
         "--labels",
         "--sample-period-ms",
@@ -82,6 +83,16 @@ def test_a_static_file_and_what_inspect_says_of_it(saved, rng, tmp_path):
     assert_one_line(run("inspect", saved), str(saved), "not a TFLite file")
 
 
+def test_sources_for_a_microcontroller(saved, rng, tmp_path):
+    np.savez(tmp_path / "x.npz", x=rng.normal(size=(4, 9, 3)).astype(np.float32))
+    arguments = ("--quantize", "int8", "--target", "mcu", "--calibration", tmp_path / "x.npz")
+    done = run("convert", saved, tmp_path / "m.tflite", *arguments)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert str(tmp_path / "m.h") in done.stdout
+    assert "KiB at most" in done.stdout
+    assert "namespace kgated_m" in (tmp_path / "m.cc").read_text()
+
+
 def test_script_is_the_same_command(saved, tmp_path):
     done = run(saved, tmp_path / "m.tflite", program=(SCRIPT,))
     assert done.returncode == 0, done
@@ -113,6 +124,7 @@ def test_bad_input_is_one_line_and_status_2(saved, tmp_path, capfd):
     assert_one_line(run("convert", saved, saved), "model itself")
     assert_one_line(run("convert", saved, output, "--quantize", "int3"), "`quantize`")
     assert_one_line(run("convert", saved, output, "--quantize", "int8"), "needs `calibration`")
+    assert_one_line(run("convert", saved, output, "--target", "mcu"), "`target='mcu'`", "int8")
     skip = ("--quantize", "dynamic", "--skip", "nobody")
     assert_one_line(run("convert", saved, output, *skip), "nobody", "cell")
     assert_one_line(run("convert", saved, output, "--labels", "a"), "`labels`")

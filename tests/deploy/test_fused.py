@@ -14,6 +14,7 @@ import kgated
 from kgated.deploy import flatbuffer, seams
 from kgated.deploy.fused import FusedLSTM, fused_ranges, write_fused, write_hybrid, write_integer
 from kgated.deploy.fused import layer as fused_layer
+from kgated.deploy.mcu import check_operators
 from kgated.deploy.quantize import quantize
 from kgated.deploy.recipe import Recipe
 from kgated.errors import ConversionError
@@ -195,6 +196,18 @@ def test_int16x8_is_refused_for_fused_layers(rng):
     tflite, samples = two_lstms(rng)
     with pytest.raises(ConversionError, match=r"int16x8.*fused LSTM of .*second.*lowering="):
         quantize(tflite, Recipe(quantize="int16x8"), samples)
+
+
+@pytest.mark.parametrize("row", IN_INT8, ids=str)
+def test_microcontrollers_run_the_plain_cell_alone(row):
+    layer, tflite = converted(str(row))
+    x = np.ones((1, TIME, FEATURES), np.float32)
+    whole = write_integer(tflite, fused_ranges(tflite, [{"frames": x}]))
+    if set(row.options) <= {"use_bias"} and row.layer is kgated.LSTM:
+        assert "UNIDIRECTIONAL_SEQUENCE_LSTM" in check_operators(whole)
+    else:
+        with pytest.raises(ConversionError, match=f"`{layer.name}` has [pc]"):
+            check_operators(whole)
 
 
 @pytest.mark.parametrize(
