@@ -85,9 +85,12 @@ def root(
 def convert(
     model: Annotated[Path, typer.Argument(help="A saved Keras model (.keras).")],
     output: Annotated[Path, typer.Argument(help="The .tflite file to write.")],
-    mode: Annotated[str, typer.Option(help="stream: one frame per call, state in and out.")] = (
-        "stream"
-    ),
+    mode: Annotated[
+        str,
+        typer.Option(
+            help="stream: one frame per call, state in and out. sequence: a whole one per call."
+        ),
+    ] = "stream",
     quantize: Annotated[
         str,
         typer.Option(
@@ -104,8 +107,21 @@ def convert(
     ] = "external",
     target: Annotated[
         str,
-        typer.Option(help="litert: any device that runs it. mcu: TensorFlow Lite Micro, in C++."),
-    ] = "litert",
+        typer.Option(help="cpu: any device that runs it. mcu: TensorFlow Lite Micro, in C++."),
+    ] = "cpu",
+    lowering: Annotated[
+        str,
+        typer.Option(
+            help="Of a sequence's steps. unrolled: each in the graph. while: a loop. auto: the "
+            "faster one."
+        ),
+    ] = "auto",
+    length: Annotated[
+        int | None, typer.Option(help="Frames of a sequence; else as the model's Input says.")
+    ] = None,
+    max_length: Annotated[
+        int | None, typer.Option(help="In place of --length: sequences of up to so many frames.")
+    ] = None,
     calibration: Annotated[
         Path | None,
         typer.Option(
@@ -142,6 +158,9 @@ def convert(
         skip=skip or (),
         state=state,
         target=target,
+        lowering=lowering,
+        length=length,
+        max_length=max_length,
         calibration=calibration,
         labels=None if labels is None else _names(labels),
         sample_period_s=None if sample_period_ms is None else sample_period_ms / 1000.0,

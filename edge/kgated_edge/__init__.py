@@ -1,11 +1,12 @@
-"""Runs kgated streaming models on a device, frame by frame, and measures them."""
+"""Runs kgated models on a device, frame by frame or a sequence at once, and measures them."""
 
-from kgated_edge.check import check, selftest
+from kgated_edge.check import check, open_model, selftest
 from kgated_edge.data import SequenceData, load_npz
 from kgated_edge.errors import DataError, EdgeError, FrameError, ManifestError, StateError
 from kgated_edge.manifest import Manifest, read_manifest
 from kgated_edge.model import EdgeModel
 from kgated_edge.results import CheckResult, SelftestResult
+from kgated_edge.sequence import SequenceModel
 
 __all__ = [
     "CheckResult",
@@ -17,9 +18,11 @@ __all__ = [
     "ManifestError",
     "SelftestResult",
     "SequenceData",
+    "SequenceModel",
     "StateError",
     "check",
     "load_npz",
+    "open_model",
     "read_manifest",
     "selftest",
 ]

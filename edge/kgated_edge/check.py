@@ -3,18 +3,24 @@
 import sys
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from kgated_edge import latency
-from kgated_edge.blocks import alone, by_name, cut
+from kgated_edge.blocks import by_name
 from kgated_edge.data import SequenceData, load_npz
 from kgated_edge.errors import DataError
 from kgated_edge.judge import Labels, Limits, check_fit, hits, labels_of
 from kgated_edge.manifest import Manifest, read_manifest
 from kgated_edge.model import EdgeModel
 from kgated_edge.results import CheckResult, SelftestResult
+from kgated_edge.sequence import SequenceModel
+
+
+def open_model(path: str | Path, num_threads: int = 1) -> EdgeModel | SequenceModel:
+    """The runner of a model file, by its manifest's mode; raises as `EdgeModel`."""
+    kind = SequenceModel if read_manifest(path).mode == "sequence" else EdgeModel
+    return kind(path, num_threads)
 
 
 def selftest(path: str | Path, num_threads: int = 1) -> SelftestResult:
@@ -27,7 +33,7 @@ def selftest(path: str | Path, num_threads: int = 1) -> SelftestResult:
     Raises:
         ManifestError: the file cannot be run.
     """
-    return _replay(EdgeModel(path, num_threads))
+    return _replay(open_model(path, num_threads))
 
 
 def check(
@@ -41,6 +47,8 @@ def check(
     warmup_steps: int = 200,
 ) -> CheckResult:
     """Runs every sequence frame by frame from zero state, and times each step.
+
+    A model of whole sequences takes one step for each.
 
     Args:
         path: a `.tflite` file made by `kgated convert`.
@@ -60,15 +68,17 @@ def check(
     # All input is looked at before an interpreter exists: it writes lines of its own to stderr.
     manifest = read_manifest(path)
     sequences, labels = _inputs(manifest, data, limits)
-    model = EdgeModel(path, num_threads)
+    model = open_model(path, num_threads)
     golden = _replay(model)
     _warm_up(model, sequences, warmup_steps)
     times, decisions = _run(model, sequences)
-    size = manifest.frames_per_step
+    size = 1 if manifest.each_frame else manifest.frames_per_step
     accuracy = None if labels is None else hits(labels, decisions, size)
     misses = None if deadline_ms is None else int((times > deadline_ms * 1e6).sum())
     failures = golden.failures + limits.failures(accuracy, misses, len(times))
     period = manifest.sample_period_s
+    whole = manifest.mode == "sequence"
+    frames = int(sequences.lengths.sum()) if whole else len(times) * manifest.frames_per_step
     return CheckResult(
         sequences=len(sequences),
         steps=len(times),
@@ -85,7 +95,7 @@ def check(
         deadline_misses=misses,
         max_misses=max_misses,
         sample_period_s=period,
-        real_time_factor=None if period is None else float(times.mean()) / 1e9 / (size * period),
+        real_time_factor=None if period is None else float(times.sum()) / 1e9 / (frames * period),
         peak_memory_mib=peak_memory_mib(),
         passed=not failures,
         failures=failures,
@@ -131,11 +141,8 @@ def _labels(manifest: Manifest, data: SequenceData, limits: Limits) -> Labels | 
     return labels
 
 
-def _replay(model: EdgeModel) -> SelftestResult:
-    golden = model.manifest.golden
-    model.reset()
-    found = by_name(model.manifest.outputs, model.run(alone(golden.frames)))
-    model.reset()
+def _replay(model: EdgeModel | SequenceModel) -> SelftestResult:
+    golden, found = model.manifest.golden, model.golden_outputs()
     differences = [found[n].astype(np.float64) - array for n, array in golden.outputs.items()]
     # Written so that NaN stays, and fails.
     error = float(np.max([np.abs(one).max() for one in differences]))
@@ -145,25 +152,21 @@ def _replay(model: EdgeModel) -> SelftestResult:
     return SelftestResult(count, error, golden.tolerance, passed, () if passed else (failure,))
 
 
-def _blocks(manifest: Manifest, data: SequenceData, n: int) -> list[Any]:
-    return cut(manifest.frames, manifest.frames_per_step, data.sequence(n))
-
-
-def _warm_up(model: EdgeModel, data: SequenceData, steps: int) -> None:
-    for block in islice(cycle(_blocks(model.manifest, data, 0)), steps):
+def _warm_up(model: EdgeModel | SequenceModel, data: SequenceData, steps: int) -> None:
+    for block in islice(cycle(model.cut(data.sequence(0))), steps):
         model.step(block)
 
 
-def _run(model: EdgeModel, data: SequenceData) -> tuple[latency.Nanoseconds, list[Labels]]:
-    """Time of each step, and per sequence the index of each step's largest output."""
-    first, decisions = model.manifest.outputs[0], []
-    times = np.empty(int((data.lengths // model.manifest.frames_per_step).sum()), np.int64)
-    done = 0
+def _run(
+    model: EdgeModel | SequenceModel, data: SequenceData
+) -> tuple[latency.Nanoseconds, list[Labels]]:
+    """Time of each step, and per sequence the index of the largest output of each result."""
+    first, decisions, times = model.manifest.outputs[0], [], []
     for n in range(len(data)):
         model.reset()
-        blocks = _blocks(model.manifest, data, n)
-        results = latency.time_steps(model.step, blocks, times[done : done + len(blocks)])
+        blocks = model.cut(data.sequence(n))
+        times.append(np.empty(len(blocks), np.int64))
+        results = latency.time_steps(model.step, blocks, times[-1])
         firsts = [by_name(model.manifest.outputs, one)[first.name] for one in results]
-        decisions.append(np.reshape(firsts, (len(blocks), -1)).argmax(-1))
-        done += len(blocks)
-    return times, decisions
+        decisions.append(np.concatenate([f.reshape(-1, first.size) for f in firsts]).argmax(-1))
+    return np.concatenate(times), decisions

@@ -42,6 +42,13 @@ class Fields:
             raise self.wrong(key, " or ".join(repr(one) for one in allowed))
         return value
 
+    def flag(self, key: str) -> bool:
+        """True or false."""
+        value = self._get(key)
+        if not isinstance(value, bool):
+            raise self.wrong(key, "true or false")
+        return value
+
     def integer(self, key: str, minimum: int) -> int:
         """A whole number of at least `minimum`."""
         value = self._get(key)

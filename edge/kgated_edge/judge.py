@@ -68,11 +68,22 @@ def check_fit(manifest: Manifest, data: SequenceData) -> None:
                 f"which takes {frame.shape} {frame.dtype}: use the data it was made for"
             )
         _check_tokens(frame, x, data.lengths)
-    size, least = manifest.frames_per_step, int(data.lengths.min())
-    if least < size:
+    _check_lengths(manifest, data.lengths)
+
+
+def _check_lengths(manifest: Manifest, lengths: Labels) -> None:
+    size, least, most = manifest.frames_per_step, int(lengths.min()), int(lengths.max())
+    if manifest.mode == "sequence":
+        if most > size or (least < size and not manifest.padded):
+            allowed = "to" if manifest.padded else "just"
+            raise DataError(
+                f"sequences must have {'up ' if manifest.padded else ''}{allowed} {size} frames, "
+                f"got {least} to {most}: cut them, or convert the model for others"
+            )
+    elif least < size:
         raise DataError(
             f"sequences must have {size} frames or more, which one step of the model takes, "
-            f"got {least} in sequence {data.lengths.argmin()}: leave such sequences out"
+            f"got {least} in sequence {lengths.argmin()}: leave such sequences out"
         )
 
 
@@ -91,6 +102,8 @@ def labels_of(manifest: Manifest, data: SequenceData) -> Labels | None:
             f"judge accuracy, got shape {data.y.shape} of {data.y.dtype}: save such labels, or "
             "leave `y` out"
         )
+    if manifest.mode == "sequence" and data.y.ndim == 2 and not manifest.each_frame:
+        raise DataError("`y` has a label per frame, and the model one result: give `y` of (N,)")
     size = manifest.outputs[0].size
     bad = (data.y < 0) | (data.y >= size)
     if data.y.ndim == 2:

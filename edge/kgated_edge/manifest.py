@@ -17,6 +17,7 @@ from kgated_edge.specs import Golden, TensorSpec
 __all__ = ["FORMAT_VERSION", "Golden", "Manifest", "ModelInfo", "TensorSpec", "read_manifest"]
 
 FORMAT_VERSION = 1
+LENGTHS = TensorSpec("lengths", (), "int32")
 _SIGNATURES = {"stream": "step", "sequence": "serve"}
 _HEX = frozenset("0123456789abcdef")
 
@@ -46,7 +47,7 @@ class Manifest:
         recipe: the choices it was converted with, as in {"mode": "stream", "quantize": "none"}.
         frames: one frame of each input, floats of one axis or more, or a token.
         frames_per_step: how many frames k one call takes; its tensors are (1, k, *frame.shape),
-            and (1, *frame.shape) where k is 1.
+            and (1, *frame.shape) in a stream where k is 1.
         outputs: one result of each output; the first is the one that `labels` and `check` go by.
         state: "external": inputs and outputs; "internal": variables in the file, which its
             signature "reset" sets to zero.
@@ -57,6 +58,9 @@ class Manifest:
         tools: versions that made the file, by name.
         golden: frames with the outputs expected of them.
         file_sha256: digest of the file, 64 hex digits; filled in when the file is written.
+        each_frame: of a sequence: whether its outputs have a result per frame, (1, k, *output).
+        padded: of a sequence: whether it may be shorter than k; how long it is, is then an input
+            `lengths` (1,).
     """
 
     mode: str
@@ -73,6 +77,8 @@ class Manifest:
     tools: Mapping[str, str]
     golden: Golden
     file_sha256: str = NO_DIGEST
+    each_frame: bool = False
+    padded: bool = False
 
     @property
     def frame(self) -> TensorSpec:
@@ -87,17 +93,21 @@ class Manifest:
     @property
     def blocks(self) -> tuple[TensorSpec, ...]:
         """The input tensors of one call, states left out."""
+        if self.mode == "sequence":
+            return tuple(frame.rows(self.frames_per_step) for frame in self.frames)
         return tuple(frame.block(self.frames_per_step) for frame in self.frames)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """All input tensors of the signature."""
-        return (*self.blocks, *self.states)
+        return (*self.blocks, *self.states, *((LENGTHS,) if self.padded else ()))
 
     @property
     def results(self) -> tuple[TensorSpec, ...]:
         """All output tensors of the signature."""
-        return (*self.outputs, *self.states)
+        size = self.frames_per_step
+        outputs = [one.rows(size) for one in self.outputs] if self.each_frame else self.outputs
+        return (*outputs, *self.states)
 
     def to_json(self) -> str:
         """The manifest as compact JSON."""
@@ -108,6 +118,8 @@ class Manifest:
             "recipe": dict(self.recipe),
             "frames": [frame.to_plain() for frame in self.frames],
             "frames_per_step": self.frames_per_step,
+            "each_frame": self.each_frame,
+            "padded": self.padded,
             "outputs": [output.to_plain() for output in self.outputs],
             "state": self.state,
             "states": [state.to_plain() for state in self.states],
@@ -145,6 +157,8 @@ class Manifest:
             tools=_tools(items.nested("tools")),
             golden=Golden.read(items.nested("golden"), frames, outputs),
             file_sha256=_digest(items, "file_sha256"),
+            each_frame=items.flag("each_frame"),
+            padded=items.flag("padded"),
         )
         _check_together(items, manifest)
         return manifest
@@ -225,6 +239,10 @@ def _check_together(items: Fields, manifest: Manifest) -> None:
     for key, specs in (("frames", manifest.inputs), ("outputs", manifest.results)):
         if len({spec.name for spec in specs}) != len(specs):
             raise items.wrong(key, "of different names, and those of the states others again")
+    if manifest.mode == "stream" and (manifest.each_frame or manifest.padded):
+        raise items.wrong("each_frame", 'false in mode "stream", and `padded` too')
+    if manifest.mode == "sequence" and (manifest.state, manifest.states) != ("external", ()):
+        raise items.wrong("states", 'empty and `state` "external" in mode "sequence"')
     if manifest.state == "internal" and manifest.states:
         raise items.wrong("states", 'empty with "state": "internal"')
     first = manifest.outputs[0]
@@ -237,5 +255,10 @@ def _check_golden(items: Fields, manifest: Manifest) -> None:
     golden, size = manifest.golden, manifest.frames_per_step
     steps = {len(array) for array in golden.outputs.values()}
     frames = {len(array) for array in golden.frames.values()}
+    if manifest.mode == "sequence":
+        good = min(frames) > 0 and max(frames) <= size and max(steps) <= max(frames)
+        if not good or not (manifest.each_frame or steps == {1}):
+            raise items.nested("golden").wrong("outputs", "as many as the golden frames, or one")
+        return
     if len(steps) != 1 or frames != {size * n for n in steps}:
         raise items.nested("golden").wrong("outputs", "as many as the golden frames make steps")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kgated_edge.binding import bind
-from kgated_edge.blocks import alone, cut
+from kgated_edge.blocks import alone, by_name, cut
 from kgated_edge.errors import StateError
 from kgated_edge.frames import step_writer
 from kgated_edge.manifest import Manifest
@@ -115,9 +115,7 @@ class EdgeModel:
         Raises:
             FrameError: a frame is bad; none has been run.
         """
-        manifest = self._manifest
-        steps = cut(manifest.frames, manifest.frames_per_step, frames)
-        outputs = manifest.outputs
+        steps, outputs = self.cut(frames), self._manifest.outputs
         found = {o.name: np.empty((len(steps), *o.shape), o.real.dtype) for o in outputs}
         for n, block in enumerate(steps):
             result = self.step(block)
@@ -130,6 +128,17 @@ class EdgeModel:
         self._binding.reset_inside()
         for spec in self._manifest.states:
             self._states[spec.name].fill(spec.zero_point or 0)
+
+    def cut(self, frames: Any) -> list[Any]:
+        """What each call of `step` takes of a sequence; raises as `run`."""
+        return cut(self._manifest.frames, self._manifest.frames_per_step, frames)
+
+    def golden_outputs(self) -> dict[str, Array]:
+        """What this device answers to the manifest's golden frames, by output name; resets."""
+        self.reset()
+        found = by_name(self._manifest.outputs, self.run(alone(self._manifest.golden.frames)))
+        self.reset()
+        return found
 
     def _check_external(self) -> None:
         if self._manifest.state == "internal":

@@ -70,7 +70,11 @@ class TensorSpec:
 
     def block(self, size: int) -> "TensorSpec":
         """The tensor that holds `size` of these, one after the other; itself for 1."""
-        return self if size == 1 else replace(self, shape=(size, *self.shape))
+        return self if size == 1 else self.rows(size)
+
+    def rows(self, size: int) -> "TensorSpec":
+        """The tensor that holds `size` of these on an axis of their own."""
+        return replace(self, shape=(size, *self.shape))
 
     def to_plain(self) -> dict[str, object]:
         """The entry of the JSON document."""
@@ -102,7 +106,8 @@ class Golden:
 
     Attributes:
         frames: by input name (n * frames_per_step, *frame.shape), of the dtype that a caller sees.
-        outputs: by output name (n, *output.shape), float32.
+            For a sequence one of n frames, repeated from the start where it must be longer.
+        outputs: by output name (n, *output.shape), float32. For a sequence its last results.
         tolerance: the largest absolute difference allowed, in units of the output.
     """
 

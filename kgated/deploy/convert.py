@@ -10,23 +10,24 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from kgated_edge import EdgeModel
 from kgated_edge.manifest import Golden, Manifest, ModelInfo, TensorSpec, read_manifest
 
 from kgated import steps
 from kgated.deploy import mcu, verify
-from kgated.deploy.calibrate import record
-from kgated.deploy.calibration import Calibration, given_or_random
-from kgated.deploy.elsewhere import run_convert
+from kgated.deploy.calibration import Calibration
+from kgated.deploy.elsewhere import Facts, run_convert
 from kgated.deploy.flatbuffer import slim
-from kgated.deploy.graph import no_mask_warnings
-from kgated.deploy.lower import SIGNATURE, lower
+from kgated.deploy.graph import check_graph, no_mask_warnings
+from kgated.deploy.lower import SIGNATURES, lower
 from kgated.deploy.manifest import as_stored, embed
 from kgated.deploy.quantize import quantize as quantize_file
-from kgated.deploy.recipe import Recipe
+from kgated.deploy.recipe import Recipe, choose_lowering
+from kgated.deploy.sequence import SequenceGraph, length_of, recurrent_weights, sequence_model
 from kgated.deploy.streaming import StepModel, step_model
+from kgated.deploy.subjects import Stream, Subject, whole
 from kgated.deploy.verify import Agreement, Reference, Sequences
 from kgated.deploy.worker import quantize_apart
+from kgated.deploy.written_out import Lowering
 from kgated.errors import ConversionError
 from kgated.files import check_writable, replace_file
 
@@ -64,7 +65,10 @@ def to_tflite(
     quantize: str = "none",
     state: str = "external",
     skip: Sequence[str] = (),
-    target: str = "litert",
+    target: str = "cpu",
+    lowering: str = "auto",
+    length: int | None = None,
+    max_length: int | None = None,
     calibration: Calibration = None,
     labels: Sequence[str] | None = None,
     sample_period_s: float | None = None,
@@ -79,15 +83,22 @@ def to_tflite(
             input or several, of recurrent layers, causal convolution, pooling, and layers that act
             on each frame alone. Where strides make k frames a step, so does the file.
         path: the file to write.
-        mode: "stream": signature `step`, a frame and the states in, the result and the states out.
+        mode: "stream": signature `step`, a frame and the states in, the result and the states out;
+            "sequence": signature `serve`, a whole sequence in, its result out. A sequence may be
+            heard both ways, by Bidirectional layers or `go_backwards`; one input, one output.
         quantize: "none"; "float16": weights in half the size; "dynamic": int8 weights, float state;
             "dynamic4": 4-bit weights; "int8": int8 throughout, in, out and state too; "int16x8":
             the same with int16 and int8 weights.
         state: "external": inputs and outputs of the signature, which `kgated_edge` carries;
             "internal": variables in the file, and a signature `reset`.
         skip: names of layers that stay in float.
-        target: "litert": any device that runs LiteRT; "mcu": TensorFlow Lite Micro, for "int8" and
+        target: "cpu": any device that runs LiteRT; "mcu": TensorFlow Lite Micro, for "int8" and
             "int16x8", with C++ sources NAME.h and NAME.cc beside NAME.tflite.
+        lowering: of a sequence's steps: "unrolled", each in the graph; "while", a loop; "auto", the
+            faster one for this model and length.
+        length: of a sequence, in frames; None: as the model's `Input` says.
+        max_length: in place of `length`, for sequences of up to so many frames: how many there are,
+            is an input then, and padding does not change the result.
         calibration: sequences to check on, to take the golden frames from, and for "int8" and
             "int16x8" the ranges of every tensor: the path of an `.npz` data set, `SequenceData`, or
             an array (N, T, features) float32 or (N, T) int32, by name where there are several
@@ -102,49 +113,70 @@ def to_tflite(
     Raises:
         ConversionError: a layer can't stream, the converter fails or crashes, the file disagrees
             with Keras.
-        ValueError: an unknown `mode`, `quantize`, `state` or name in `skip`; no `calibration` where
-            there must be one; `labels`, `sample_period_s` or `calibration` that do not fit the
-            model.
+        ValueError: an unknown `mode`, `quantize`, `state`, `lowering` or name in `skip`; no
+            `calibration` where there must be one; no `length` where the model has none; `labels`,
+            `sample_period_s` or `calibration` that do not fit the model.
         OSError: `path` can't be written.
     """
-    recipe = Recipe(mode, quantize, state, tuple(skip), target)
+    recipe = Recipe(mode, quantize, state, tuple(skip), target, lowering)
     path = check_writable(path)
     if target == "mcu":
         mcu.check_source_paths(path)
-    # Integers have one scale for [x, h]: the larger range would leave little of the smaller.
-    step = step_model(model, steps.affine if recipe.is_static else steps.affine_joined)
-    _check_recipe(recipe, step, calibration)
-    frames, outputs = _frames(step), _results(step, step.outputs)
+    recipe, graph, subject = _subject(model, recipe, length, max_length)
+    _check_recipe(recipe, graph, calibration)
+    frames, outputs = _frames(graph), _results(graph, graph.outputs)
     _check_facts(labels, sample_period_s, outputs[0])
     if keras.backend.backend() != "tensorflow":
-        found = run_convert(model, path, recipe, calibration, labels, sample_period_s)
+        facts = Facts(calibration, labels, sample_period_s, length, max_length)
+        found = run_convert(model, path, recipe, facts)
         return Conversion(path, read_manifest(path), found, path.stat().st_size)
-    sequences = given_or_random(calibration, frames, step.frames_per_step)
-    reference = Reference.of(model, step)
-    golden = verify.golden_frames(reference, sequences[0])
+    sequences = subject.sequences(calibration, frames)
+    golden = subject.golden(sequences)
     largest = max(float(np.abs(array).max()) for array in golden[1].values())
     manifest = Manifest(
         mode=mode,
-        signature=SIGNATURE,
+        signature=SIGNATURES[mode],
         recipe=recipe.as_dict(),
         frames=frames,
-        frames_per_step=step.frames_per_step,
+        frames_per_step=graph.frames_per_step,
         outputs=outputs,
         state=state,
-        states=_results(step, step.states) if state == "external" else (),
+        states=_results(graph, graph.states) if state == "external" else (),
         labels=None if labels is None else tuple(labels),
         sample_period_s=sample_period_s,
         model=_model_info(model),
         tools={name: importlib.metadata.version(name) for name in TOOLS},
         golden=Golden(*golden, recipe.limit(largest)),
+        each_frame=graph.each_frame,
+        padded=graph.padded,
     )
-    tflite = slim(_quantized(lower(step, recipe), manifest, sequences, recipe))
+    tflite = slim(_quantized(lower(graph, recipe), manifest, subject, sequences, recipe))
     if target == "mcu":
         tflite = mcu.with_known_operators(tflite)
-    return _finish(path, tflite, as_stored(manifest, tflite), reference, sequences, recipe)
+    return _finish(path, tflite, as_stored(manifest, tflite), subject, sequences, recipe)
 
 
-def _check_recipe(recipe: Recipe, step: StepModel, calibration: Calibration) -> None:
+def _subject(
+    model: keras.Model, recipe: Recipe, length: int | None, max_length: int | None
+) -> tuple[Recipe, StepModel | SequenceGraph, Subject]:
+    """The recipe with every choice made, the graph to lower, and what it is checked against."""
+    if recipe.mode == "sequence":
+        check_graph(model)
+        steps_of = length_of(model, length, max_length)
+        recipe = choose_lowering(recipe, steps_of, recurrent_weights(model))
+        lowering = Lowering(recipe.lowering, select=recipe.is_static)
+        graph = sequence_model(model, lowering, length, max_length)
+        return recipe, graph, whole(model, graph)
+    if length is not None or max_length is not None:
+        raise ValueError("`length` and `max_length` are for `mode='sequence'`; a stream has no end")
+    # Integers have one scale for [x, h]: the larger range would leave little of the smaller.
+    step = step_model(model, steps.affine if recipe.is_static else steps.affine_joined)
+    return recipe, step, Stream(Reference.of(model, step))
+
+
+def _check_recipe(
+    recipe: Recipe, step: StepModel | SequenceGraph, calibration: Calibration
+) -> None:
     layers = set(step.owners.values())
     if recipe.is_static and step.counters:
         raise ConversionError(
@@ -163,14 +195,16 @@ def _check_recipe(recipe: Recipe, step: StepModel, calibration: Calibration) -> 
         )
 
 
-def _quantized(tflite: bytes, draft: Manifest, sequences: Sequences, recipe: Recipe) -> bytes:
+def _quantized(
+    tflite: bytes, draft: Manifest, subject: Subject, sequences: Sequences, recipe: Recipe
+) -> bytes:
     """The float file as the recipe wants it."""
     if not recipe.is_static:
         return quantize_file(tflite, recipe)
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder, "float.tflite")
         trial.write_bytes(embed(tflite, draft))
-        samples = record(EdgeModel(trial), sequences)
+        samples = subject.samples(trial, sequences)
     return quantize_apart(tflite, recipe, samples, [(s.name, s.name) for s in draft.states])
 
 
@@ -178,7 +212,7 @@ def _finish(
     path: Path,
     tflite: bytes,
     draft: Manifest,
-    reference: Reference,
+    subject: Subject,
     sequences: Sequences,
     recipe: Recipe,
 ) -> Conversion:
@@ -188,7 +222,7 @@ def _finish(
         trial = Path(folder, "trial.tflite")
         trial.write_bytes(embed(tflite, draft))
         on_golden = verify.replay_golden(trial)
-        found = verify.compare(trial, reference, sequences)
+        found = subject.compare(trial, sequences)
     verify.require(on_golden, recipe, "the golden frames")
     for name, one in found.items():  # each by its own scale: a large output hides no small one
         verify.require(one, recipe, f"output `{name}` over the sequences compared")
@@ -201,9 +235,10 @@ def _finish(
     return Conversion(path, manifest, found, len(content))
 
 
-def _frames(step: StepModel) -> tuple[TensorSpec, ...]:
+def _frames(step: StepModel | SequenceGraph) -> tuple[TensorSpec, ...]:
     """One frame of each input."""
-    batch = 1 if step.frames_per_step == 1 else 2
+    has_time = isinstance(step, SequenceGraph) or step.frames_per_step > 1
+    batch = 2 if has_time else 1
     tensors = {name: step.model.input[name] for name in step.frames}
     return tuple(
         TensorSpec(name, x.shape[batch:], x.dtype, vocabulary=step.vocabulary.get(name))
@@ -211,9 +246,10 @@ def _frames(step: StepModel) -> tuple[TensorSpec, ...]:
     )
 
 
-def _results(step: StepModel, names: Sequence[str]) -> tuple[TensorSpec, ...]:
-    tensors = {name: step.model.output[name] for name in names}
-    return tuple(TensorSpec(name, x.shape[1:], x.dtype) for name, x in tensors.items())
+def _results(graph: StepModel | SequenceGraph, names: Sequence[str]) -> tuple[TensorSpec, ...]:
+    tensors = {name: graph.model.output[name] for name in names}
+    first = 2 if graph.each_frame else 1
+    return tuple(TensorSpec(name, x.shape[first:], x.dtype) for name, x in tensors.items())
 
 
 def _check_facts(

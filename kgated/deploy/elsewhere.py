@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,19 @@ from kgated.deploy.recipe import Recipe
 from kgated.deploy.verify import Agreement
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What a conversion is told beside its recipe, as `to_tflite` takes it."""
+
+    calibration: Any
+    labels: Sequence[str] | None
+    sample_period_s: float | None
+    length: int | None
+    max_length: int | None
+
+
 def run_convert(
-    model: keras.Model,
-    path: Path,
-    recipe: Recipe,
-    calibration: Any,
-    labels: Sequence[str] | None,
-    sample_period_s: float | None,
+    model: keras.Model, path: Path, recipe: Recipe, facts: Facts
 ) -> dict[str, Agreement]:
     """Save the model, and convert it by the command line under TensorFlow.
 
@@ -37,24 +44,26 @@ def run_convert(
         command += ["--quantize", recipe.quantize, "--state", recipe.state, "--json", str(report)]
         command += ["--target", recipe.target]
         command += [option for name in recipe.skip for option in ("--skip", name)]
-        command += _options(Path(folder), calibration, labels, sample_period_s)
+        command += ["--lowering", recipe.lowering] if recipe.mode == "sequence" else []
+        command += _options(Path(folder), facts)
         what = f"the conversion, recipe {recipe.name},"
         child.run("kgated_cli", command, what, {"KERAS_BACKEND": "tensorflow"})
         outputs = json.loads(report.read_text())["outputs"]
         return {name: Agreement(**one) for name, one in outputs.items()}
 
 
-def _options(
-    folder: Path, calibration: Any, labels: Sequence[str] | None, sample_period_s: float | None
-) -> list[str]:
+def _options(folder: Path, facts: Facts) -> list[str]:
     options = []
-    if calibration is not None:
-        options += ["--calibration", str(_as_file(folder, calibration))]
-    if labels is not None:
-        Path(folder, "labels.txt").write_text("\n".join(labels), encoding="utf-8")
+    if facts.calibration is not None:
+        options += ["--calibration", str(_as_file(folder, facts.calibration))]
+    if facts.labels is not None:
+        Path(folder, "labels.txt").write_text("\n".join(facts.labels), encoding="utf-8")
         options += ["--labels", str(folder / "labels.txt")]
-    if sample_period_s is not None:
-        options += ["--sample-period-ms", repr(1000.0 * sample_period_s)]
+    if facts.sample_period_s is not None:
+        options += ["--sample-period-ms", repr(1000.0 * facts.sample_period_s)]
+    for name in ("length", "max_length"):
+        if (value := getattr(facts, name)) is not None:
+            options += [f"--{name.replace('_', '-')}", str(value)]
     return options
 
 

@@ -44,6 +44,22 @@ def replay(model: keras.Model, inputs: Any, call: Callable[..., Any] | None = No
         return run(model, inputs)
 
 
+def own(owners: dict[str, str], name: str, tensors: list[Any]) -> None:
+    """Note down a layer of the model for every layer and operation that its call made.
+
+    Args:
+        owners: by name of what was made, the layer that it stands for; those in it stay.
+        name: the layer.
+        tensors: the symbolic results of its call.
+    """
+    pending = list(tensors)
+    while pending:
+        made, node, _ = pending.pop()._keras_history
+        if made.name not in owners and not isinstance(made, keras.layers.InputLayer):
+            owners[made.name] = name
+            pending += made._inbound_nodes[node].input_tensors
+
+
 @contextlib.contextmanager
 def no_mask_warnings() -> Iterator[None]:
     """Without Keras's word on layers that drop masks: it was said when the model was built."""

@@ -1,4 +1,4 @@
-"""A step model becomes a flatbuffer of builtin ops: the one place that calls the converter."""
+"""A graph of fixed shapes becomes a flatbuffer of builtin ops; calls the converter."""
 
 import tempfile
 from typing import Any
@@ -9,14 +9,16 @@ import numpy as np
 from kgated.deploy import internal
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.scopes import call_in_scopes
+from kgated.deploy.sequence import SequenceGraph
+from kgated.deploy.share import share_subgraphs
 from kgated.deploy.streaming import StepModel
 from kgated.errors import ConversionError, first_line
 
-SIGNATURE = "step"
+SIGNATURES = {"stream": "step", "sequence": "serve"}
 
 
-def lower(step: StepModel, recipe: Recipe) -> bytes:
-    """The float `.tflite` file of a step model, without manifest.
+def lower(graph: StepModel | SequenceGraph, recipe: Recipe) -> bytes:
+    """The float `.tflite` file of a graph of fixed shapes, without manifest.
 
     Needs the TensorFlow backend of Keras.
 
@@ -24,30 +26,30 @@ def lower(step: StepModel, recipe: Recipe) -> bytes:
         ConversionError: the converter refuses the graph, or an op is no builtin.
     """
     try:
-        return _float_flatbuffer(step, recipe.state)
+        return share_subgraphs(_float_flatbuffer(graph, recipe))
     except Exception as error:
         raise ConversionError(
             f"the TFLite converter failed with recipe {recipe.name}: {first_line(error)}"
         ) from error
 
 
-def _float_flatbuffer(step: StepModel, state: str) -> bytes:
+def _float_flatbuffer(graph: StepModel | SequenceGraph, recipe: Recipe) -> bytes:
     import tensorflow as tf
 
     module = tf.Module()
     # Weights go in as constants: a frozen graph needs no variables in the file.
-    constants = [(v, tf.constant(np.asarray(v))) for v in step.model.variables]
+    constants = [(v, tf.constant(np.asarray(v))) for v in graph.model.variables]
 
     @tf.function
     def call(**tensors: Any) -> dict[str, Any]:
         with keras.StatelessScope(state_mapping=constants):
-            outputs = call_in_scopes(step.model, tensors, step.owners)
+            outputs = call_in_scopes(graph.model, tensors, graph.owners)
         return {name: tf.identity(tensor) for name, tensor in outputs.items()}
 
-    specs = {n: tf.TensorSpec(x.shape, x.dtype, name=n) for n, x in step.model.input.items()}
-    if state == "internal":
-        return internal.step_first(_convert(module, internal.signatures(module, step, call)))
-    return _convert(module, {SIGNATURE: call.get_concrete_function(**specs)})
+    specs = {n: tf.TensorSpec(x.shape, x.dtype, name=n) for n, x in graph.model.input.items()}
+    if isinstance(graph, StepModel) and recipe.state == "internal":
+        return internal.step_first(_convert(module, internal.signatures(module, graph, call)))
+    return _convert(module, {SIGNATURES[recipe.mode]: call.get_concrete_function(**specs)})
 
 
 def _convert(module: Any, signatures: dict[str, Any]) -> bytes:

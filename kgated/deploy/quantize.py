@@ -159,8 +159,10 @@ def _apply(tflite: bytes, rules: Any, found: Ranges | None) -> bytes:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the quantizer's summary, and its warning of its own choice of interpreter."""
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    """Without the quantizer's summary, progress bars, and warning of its own choice."""
+    hidden = io.StringIO()
+    stdout, stderr = contextlib.redirect_stdout(hidden), contextlib.redirect_stderr(hidden)
+    with stdout, stderr, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Warning: Enabling `experimental_preserve_all_tensors`")
         yield
 

@@ -1,12 +1,13 @@
 """What a conversion does, as frozen data with readable names."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
-MODES = ("stream",)
+MODES = ("stream", "sequence")
 QUANTIZATIONS = ("none", "float16", "dynamic", "dynamic4", "int8", "int16x8")
 STATIC = ("int8", "int16x8")
 STATES = ("external", "internal")
-TARGETS = ("litert", "mcu")
+TARGETS = ("cpu", "mcu")
+LOWERINGS = ("auto", "unrolled", "while")
 
 # Largest error against the Keras model that a recipe may show, relative to max(1, |output|): three
 # times and more of the worst seen on trained classifiers, and on every cell at random weights.
@@ -36,15 +37,17 @@ class Recipe:
     """How a model is lowered.
 
     Attributes:
-        mode: "stream": one frame per call, the state goes in and out.
+        mode: "stream": one frame per call, the state goes in and out; "sequence": a whole sequence.
         quantize: "none": float32; "float16": weights in half the size, float32 arithmetic;
             "dynamic": int8 weights, float state and arithmetic at the seams; "dynamic4": the same
             with 4-bit weights; "int8": integers throughout, int8 in, out and in the state;
             "int16x8": int16 in, out and in the state, int8 weights.
         state: "external": inputs and outputs; "internal": variables in the file.
         skip: names of layers that stay in float.
-        target: "litert": any device that runs LiteRT; "mcu": TensorFlow Lite Micro, with C++
+        target: "cpu": any device that runs LiteRT; "mcu": TensorFlow Lite Micro, with C++
             sources beside the file.
+        lowering: of a sequence's steps: "unrolled": each in the graph; "while": a loop; "auto": the
+            one that is faster, by `choose_lowering`.
 
     Raises:
         ValueError: an unknown name, or two choices that exclude each other.
@@ -54,10 +57,17 @@ class Recipe:
     quantize: str = "none"
     state: str = "external"
     skip: tuple[str, ...] = ()
-    target: str = "litert"
+    target: str = "cpu"
+    lowering: str = "auto"
 
     def __post_init__(self) -> None:
-        known = {"mode": MODES, "quantize": QUANTIZATIONS, "state": STATES, "target": TARGETS}
+        known = {
+            "mode": MODES,
+            "quantize": QUANTIZATIONS,
+            "state": STATES,
+            "target": TARGETS,
+            "lowering": LOWERINGS,
+        }
         for name, options in known.items():
             value = getattr(self, name)
             if value not in options:
@@ -66,6 +76,18 @@ class Recipe:
             raise ValueError(
                 "`skip` names layers to keep in float, and `quantize='none'` keeps all; "
                 f"leave it out. Received: {list(self.skip)}"
+            )
+        if self.mode == "stream" and self.lowering != "auto":
+            raise ValueError(
+                "`lowering` is for `mode='sequence'`; a stream takes its steps one by one. "
+                f"Received: {self.lowering!r}"
+            )
+        if self.mode == "sequence" and self.state == "internal":
+            raise ValueError("`state='internal'` is for `mode='stream'`: a sequence keeps no state")
+        if self.is_static and self.lowering == "while":
+            raise ValueError(
+                f"`lowering='while'` has no ranges inside its loop for `quantize="
+                f"{self.quantize!r}`; take `lowering='unrolled'`, or `mode='stream'`"
             )
         if self.is_static and self.state == "internal":
             raise ValueError(
@@ -104,3 +126,34 @@ class Recipe:
     def as_dict(self) -> dict[str, object]:
         """The recipe as it stands in the manifest."""
         return {**asdict(self), "skip": list(self.skip)}
+
+
+# Steps written out each have weights of their own in the kernels' memory: past this many bytes of
+# them the caches no longer hold, and a loop over one copy is faster.
+UNROLLED_BYTES = 6_000_000
+BYTES_PER_WEIGHT = {"none": 4.0, "float16": 4.0, "dynamic": 1.0, "dynamic4": 0.5}
+LONGEST_STATIC = 256
+
+
+def choose_lowering(recipe: Recipe, length: int, weights: int) -> Recipe:
+    """The recipe with "auto" decided.
+
+    Args:
+        recipe: for a sequence.
+        length: T, in steps.
+        weights: how many the largest recurrent layer meets at each step.
+
+    Raises:
+        ValueError: integers, which have to be unrolled, over too many steps.
+    """
+    if recipe.is_static and length > LONGEST_STATIC and recipe.lowering == "auto":
+        raise ValueError(
+            f"`quantize={recipe.quantize!r}` writes every step into the file, too many above "
+            f"{LONGEST_STATIC}; take `mode='stream'`, a `length` up to that, or "
+            f"`lowering='unrolled'` all the same. Received: {length} steps"
+        )
+    if recipe.lowering != "auto":
+        return recipe
+    written_out = length * weights * BYTES_PER_WEIGHT.get(recipe.quantize, 1.0)
+    small = recipe.is_static or written_out <= UNROLLED_BYTES
+    return replace(recipe, lowering="unrolled" if small else "while")

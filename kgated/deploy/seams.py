@@ -24,6 +24,7 @@ def open_float(tflite: bytes) -> bytes:
     subgraph.outputs = list(dict.fromkeys(entry.tensorIndex for entry in first.outputs))
     _open_outputs(model, subgraph)
     _open_inputs(model, subgraph)
+    _type_unread(model)
     return flatbuffer.pack(model, len(tflite))
 
 
@@ -52,6 +53,21 @@ def _open_outputs(model: schema.ModelT, subgraph: schema.SubGraphT) -> None:
             _rename(model, subgraph, target, source)
             if not any(target in other.inputs for other in subgraph.operators):
                 subgraph.operators.remove(operator)
+
+
+def _type_unread(model: schema.ModelT) -> None:
+    """Give an output that nobody reads the type of one beside it: the quantizer left it in float.
+
+    Such is the forget gate of a first step, whose state is zero.
+    """
+    for subgraph, operator in flatbuffer.operators(model):
+        read = {int(n) for other in subgraph.operators for n in other.inputs}
+        read |= set(map(int, subgraph.outputs))
+        outputs = [subgraph.tensors[n] for n in operator.outputs]
+        unread = [subgraph.tensors[n] for n in operator.outputs if int(n) not in read]
+        typed = [t for t in outputs if t.type != schema.TensorType.FLOAT32]
+        for tensor in unread if typed else ():
+            tensor.type, tensor.quantization = typed[0].type, typed[0].quantization
 
 
 def _rename(model: schema.ModelT, subgraph: schema.SubGraphT, old: int, new: int) -> None:

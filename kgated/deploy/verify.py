@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from kgated_edge import EdgeModel
+from kgated_edge import EdgeModel, open_model
 from kgated_edge.blocks import alone, by_name
 from kgated_edge.specs import Array, TensorSpec
 
@@ -170,10 +170,10 @@ def together(outputs: Iterable[Agreement]) -> Agreement:
 
 def replay_golden(path: str | Path) -> Agreement:
     """Run the golden frames in a file through it, as a device does."""
-    edge = EdgeModel(path)
-    golden = edge.manifest.golden
-    found = by_name(edge.manifest.outputs, edge.run(alone(golden.frames)))
-    return together(agreement(array, found[name]) for name, array in golden.outputs.items())
+    edge = open_model(path)
+    found = edge.golden_outputs()
+    golden = edge.manifest.golden.outputs
+    return together(agreement(array, found[name]) for name, array in golden.items())
 
 
 def require(found: Agreement, recipe: Recipe, what: str) -> None:

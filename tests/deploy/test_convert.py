@@ -95,7 +95,8 @@ def test_manifest_tells_the_contract(model, x, tmp_path):
         "quantize": "none",
         "state": "external",
         "skip": [],
-        "target": "litert",
+        "target": "cpu",
+        "lowering": "auto",
     }
     golden = manifest.golden.frames["frame"]
     np.testing.assert_array_equal(golden, x[0, : len(golden)])

@@ -105,13 +105,13 @@ def test_only_steps_over_the_data_are_timed(speech, data, monkeypatch, slow_call
 
     def slow_once(model, frame):
         if next(calls) == slow_call:
-            time.sleep(0.05)
+            time.sleep(1.2)
         return step(model, frame)
 
     monkeypatch.setattr(EdgeModel, "step", slow_once)
-    result = check(speech, data, deadline_ms=40, warmup_steps=6)
+    result = check(speech, data, deadline_ms=1000, warmup_steps=6)
     assert result.deadline_misses == misses
-    assert (result.latency_us_max > 40_000) == bool(misses)
+    assert (result.latency_us_max > 1e6) == bool(misses)
 
 
 def test_figures_are_in_order(speech, data):

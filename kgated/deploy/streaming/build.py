@@ -39,6 +39,7 @@ class StepModel:
     vocabulary: dict[str, int]
     counters: tuple[str, ...]
     owners: dict[str, str]
+    each_frame = padded = False  # as a whole sequence's may be
 
     def zeros(self) -> dict[str, Any]:
         """The state before the first frame."""

@@ -7,11 +7,10 @@ import keras
 from keras import ops
 
 from kgated.cells import GRUCell, LSTMCell
+from kgated.deploy.cellstep import ours, step_once
 from kgated.deploy.streaming.refusals import WHOLE, refusal
 from kgated.deploy.streaming.walk import Handler, Handlers, Walk
-from kgated.layers import GRU, LSTM, GatedRNN
 
-STOCK: dict[type, type[GatedRNN]] = {keras.layers.LSTM: LSTM, keras.layers.GRU: GRU}
 # Cells whose output is their first state.
 PLAIN_CELLS = (LSTMCell, GRUCell, keras.layers.SimpleRNNCell)
 
@@ -54,20 +53,14 @@ class RecurrentStep(keras.layers.Layer):
 
     def _frame(self, x: Any, old: list[Any], real: Any) -> tuple[Any, list[Any]]:
         """One frame (1, F), `real` (1, 1) where it may be masked."""
-        output, new = self._step(x, old[1:] if self.carries_output else old)
+        states = old[1:] if self.carries_output else old
+        output, new = step_once(self.cell, x, states, self.affine)
         new = [output, *new] if self.carries_output else new
         if real is None:
             return output, new
         masked = ops.zeros_like(output) if self.zero_output_for_mask else old[0]
         output = ops.where(real, output, masked)
         return output, [ops.where(real, n, o) for n, o in zip(new, old, strict=True)]
-
-    def _step(self, x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
-        if isinstance(self.cell, LSTMCell | GRUCell):
-            return self.cell.step(x, states, affine=self.affine)
-        nested = keras.tree.pack_sequence_as(self.cell.state_size, states)
-        output, new = self.cell.call(x, nested)
-        return output, keras.tree.flatten(new)
 
     def compute_mask(self, inputs: list[Any], mask: list[Any] | None = None) -> list[Any]:
         """An output per frame carries the frames' mask on; other outputs and states carry none."""
@@ -86,8 +79,7 @@ def _joined(frames: list[Any]) -> Any:
 
 def _recurrent(walk: Walk, layer: keras.layers.RNN, x: Any, mask: Any = None, **call: Any) -> Any:
     _check_streams(layer, x, call)
-    if type(layer) in STOCK:
-        layer = STOCK[type(layer)].from_keras(layer)
+    layer = ours(layer)
     sizes = dict(zip(_state_names(layer), keras.tree.flatten(layer.state_size), strict=True))
     mask = getattr(x, "_keras_mask", None) if mask is None else mask
     carries_output = mask is not None and not isinstance(layer.cell, PLAIN_CELLS)

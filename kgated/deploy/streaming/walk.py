@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import keras
 from keras import ops
 
+from kgated.deploy.graph import own
 from kgated.deploy.streaming.refusals import refusal
 from kgated.errors import ConversionError
 
@@ -56,7 +57,7 @@ class Walk:
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
         """What a layer of the graph gives on this block."""
         found = self._call(layer, *args, **kwargs)
-        self._own(layer.name, [*keras.tree.flatten(found), *self.outputs.values()])
+        own(self.owners, layer.name, [*keras.tree.flatten(found), *self.outputs.values()])
         return found
 
     def _call(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -75,14 +76,6 @@ class Walk:
             if x.dtype == "int32" and not handler.reads_tokens:
                 raise refusal(layer, NO_FRAMES)
         return handler.call(self, layer, *args, **kwargs)
-
-    def _own(self, name: str, tensors: list[Any]) -> None:
-        """Write the layer's name down for what was made since the last call."""
-        while tensors:
-            made, node, _ = tensors.pop()._keras_history
-            if made.name not in self.owners and not isinstance(made, keras.layers.InputLayer):
-                self.owners[made.name] = name
-                tensors += made._inbound_nodes[node].input_tensors
 
     def has_time(self, x: Any) -> bool:
         """Whether a tensor of the step still has its time axis."""

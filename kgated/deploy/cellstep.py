@@ -1,0 +1,59 @@
+"""One step of any recurrent layer's cell, by itself or with x's part computed for all frames."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from kgated import steps
+from kgated.cells import GRUCell, LSTMCell
+from kgated.layers import GRU, LSTM, GatedRNN
+from kgated.steps import Array, Function
+
+STOCK: dict[type, type[GatedRNN]] = {keras.layers.LSTM: LSTM, keras.layers.GRU: GRU}
+
+# (one row (1, ...) of each array that a step takes, states) -> (output, new states)
+RowStep = Callable[[list[Array], list[Array]], tuple[Array, list[Array]]]
+
+
+def ours(layer: keras.layers.RNN) -> keras.layers.RNN:
+    """The layer with our cell in it, where it is one of Keras's that we have."""
+    return STOCK[type(layer)].from_keras(layer) if type(layer) in STOCK else layer
+
+
+def step_once(
+    cell: Any, x: Array, states: list[Array], affine: Function = steps.affine_joined
+) -> tuple[Array, list[Array]]:
+    """One step in inference: x (1, F), the states flat; returns the output and the new states.
+
+    `affine` computes `x·W + h·R + b`, for cells of ours.
+    """
+    if isinstance(cell, LSTMCell | GRUCell):
+        return cell.step(x, states, affine=affine)
+    output, new = cell.call(x, keras.tree.pack_sequence_as(cell.state_size, states))
+    return output, keras.tree.flatten(new)
+
+
+def rows_and_step(cell: Any, frames: Array) -> tuple[list[Array], RowStep]:
+    """Split a cell's work: `x·W + b` for all frames by one wide product, the rest step by step.
+
+    Args:
+        cell: a cell of ours, or any of Keras's, which then gets each frame as it is.
+        frames: (T, F).
+
+    Returns:
+        Arrays (T, ...) with a row per frame, and the step on one row of each.
+    """
+    products: list[Array] = []
+
+    def affine(W: Array, R: Array, b: Array | None = None) -> Function:
+        products.append(steps.plus_bias(ops.matmul(frames, W), b))
+        place = len(products) - 1
+        return lambda rows, h: rows[place] + ops.matmul(h, R)
+
+    if isinstance(cell, LSTMCell | GRUCell):
+        on_rows = cell.prepare(affine)
+        if products:
+            return products, lambda rows, states: on_rows(rows, states[0], states)
+    return [frames], lambda rows, states: step_once(cell, rows[0], states)

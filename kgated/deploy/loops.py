@@ -1,0 +1,127 @@
+"""A recurrent layer's run over time, as TensorFlow ops that the TFLite converter takes.
+
+Two forms. "unrolled" writes every step into the graph: nothing is copied, but each step's weights
+are packed once more by the kernels, so long sequences fall out of the cache. "while" is a loop
+whose body holds a few steps, so that the loop's own cost is shared. A loop copies what it carries
+at each turn; a buffer for all outputs would make long sequences quadratic, so there is one loop per
+stretch of time, each with a small buffer, and `share_subgraphs` lets them have one body.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.compiler.tf2xla.python import xla
+
+Array = Any
+# (rows (1, ...) of one frame, states) -> (output, new states)
+Step = Callable[[list[Array], list[Array]], tuple[Array, list[Array]]]
+
+STEPS_PER_TURN = 4
+STRETCH = 64
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a layer runs over.
+
+    Attributes:
+        rows: arrays (T, ...), a row per frame.
+        step: takes one row (1, ...) of each, and the states.
+        states: at the start, (1, ...) each.
+        width: U, the size of the output.
+        each: whether every output is wanted, or the last alone.
+        backwards: whether the last frame comes first.
+        in_time: whether the outputs are returned in the order of the frames, else in the run's.
+        scope: the name scope of a loop's body, which does not know the one around it.
+    """
+
+    rows: list[Array]
+    step: Step
+    states: list[Array]
+    width: int
+    each: bool
+    backwards: bool
+    in_time: bool
+    scope: str
+
+    @property
+    def length(self) -> int:
+        """T."""
+        return int(self.rows[0].shape[0])
+
+
+def unrolled(run: Run) -> tuple[Array, list[Array]]:
+    """Every step in the graph; returns the outputs (T, U), or the last (1, U), and the states."""
+    frames = [[r[t : t + 1] for r in run.rows] for t in range(run.length)]
+    outputs, states = _steps(run.step, frames[:: -1 if run.backwards else 1], run.states)
+    if not run.each:
+        return outputs[-1], states
+    return _joined(outputs[:: -1 if run.backwards and run.in_time else 1]), states
+
+
+def loop(run: Run) -> tuple[Array, list[Array]]:
+    """A WHILE per stretch of time; returns as `unrolled`."""
+    if run.backwards:
+        return _reversed(run)
+    size = STRETCH if run.each else run.length - run.length % STEPS_PER_TURN
+    outputs, states, start = [], run.states, 0
+    while start < run.length:
+        stop = min(start + max(size, 1), run.length)
+        stop -= (stop - start) % STEPS_PER_TURN if stop - start >= STEPS_PER_TURN else 0
+        rows = [r[start:stop] for r in run.rows]
+        part = replace(run, rows=rows, states=states)
+        output, states = (_turns if stop - start >= STEPS_PER_TURN else unrolled)(part)
+        outputs.append(output)
+        start = stop
+    return (_joined(outputs) if run.each else outputs[-1]), states
+
+
+def _reversed(run: Run) -> tuple[Array, list[Array]]:
+    rows = [tf.reverse(r, [0]) for r in run.rows]
+    output, states = loop(replace(run, rows=rows, backwards=False))
+    return (tf.reverse(output, [0]) if run.each and run.in_time else output), states
+
+
+def _turns(run: Run) -> tuple[Array, list[Array]]:
+    """One WHILE over all of the rows, whose number is a multiple of STEPS_PER_TURN."""
+    turns = run.length // STEPS_PER_TURN
+    # GATHER has a static shape where SLICE at a computed place has none; one turn's rows are one.
+    blocks = [tf.reshape(r, (turns, STEPS_PER_TURN, *r.shape[1:])) for r in run.rows]
+
+    def turn(i: Array, last: Array, *carried: Array) -> tuple[Array, ...]:
+        states, kept = list(carried[: len(run.states)]), carried[len(run.states) :]
+        with tf.name_scope(f"{run.scope}/"):
+            rows = [tf.gather(block, i) for block in kept[: len(blocks)]]
+            frames = [[r[t : t + 1] for r in rows] for t in range(STEPS_PER_TURN)]
+            outputs, states = _steps(run.step, frames, states)
+            if run.each:
+                last = xla.dynamic_update_slice(last, _joined(outputs)[None], tf.stack([i, 0, 0]))
+            else:
+                last = outputs[-1]
+            return (i + 1, last, *states, *kept)
+
+    shape = (turns, STEPS_PER_TURN, run.width) if run.each else (1, run.width)
+    start = (tf.constant(0), tf.zeros(shape), *run.states, *blocks)
+    _, output, *carried = tf.while_loop(lambda i, *_: i < turns, turn, start)
+    if run.each:
+        output = tf.reshape(output, (run.length, run.width))
+    return output, carried[: len(run.states)]
+
+
+def _steps(
+    step: Step, frames: list[list[Array]], states: list[Array]
+) -> tuple[list[Array], list[Array]]:
+    outputs = []
+    for rows in frames:
+        output, states = step(rows, states)
+        outputs.append(output)
+    return outputs, states
+
+
+def _joined(outputs: list[Array]) -> Array:
+    return outputs[0] if len(outputs) == 1 else tf.concat(outputs, 0)
+
+
+LOWERINGS = {"unrolled": unrolled, "while": loop}

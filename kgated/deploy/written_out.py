@@ -1,0 +1,108 @@
+"""A recurrent layer over a fixed number of steps, each written out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from kgated.deploy.cellstep import RowStep, ours, rows_and_step
+from kgated.deploy.scopes import scope
+from kgated.steps import Array
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """How recurrent layers are written out.
+
+    Attributes:
+        name: "unrolled" or "while".
+        select: whether a masked step chooses between old and new state, as integers need, or weighs
+            them by 0 and 1, which is exact in float and stays with the kernels that run the rest.
+    """
+
+    name: str
+    select: bool = False
+
+
+class WrittenOut(keras.layers.Layer):
+    """A recurrent layer over a fixed number of steps: [x (1, T, F), *states] to Keras's outputs.
+
+    Args:
+        layer: the layer whose cell and options it takes.
+        lowering: the way.
+        owner: the layer of the model that it stands for.
+        name: its name.
+        in_time: whether outputs of a layer that goes backwards are in the order of the frames.
+    """
+
+    def __init__(
+        self,
+        layer: keras.layers.RNN,
+        lowering: Lowering,
+        owner: str,
+        name: str,
+        in_time: bool = False,
+    ) -> None:
+        super().__init__(name=name)
+        self.layer, self.lowering, self.owner = ours(layer), lowering, owner
+        self.in_time, self.supports_masking, self.built = in_time, True, True
+
+    def compute_mask(self, inputs: list[Array], previous_mask: Any = None) -> None:
+        """Masks come in as `valid`, and the graph hands on those of the layer itself."""
+
+    def call(self, inputs: list[Array], valid: Array | None = None) -> Any:
+        """The outputs as `keras.layers.RNN` orders them; `valid` (1, T): which frames count."""
+        from kgated.deploy.loops import LOWERINGS, Run
+
+        layer, (x, *initial) = self.layer, inputs
+        rows, step = rows_and_step(layer.cell, ops.reshape(x, x.shape[1:]))
+        sizes = keras.tree.flatten(layer.cell.state_size)
+        width = getattr(layer.cell, "output_size", None) or sizes[0]
+        states = initial or [ops.zeros((1, size)) for size in sizes]
+        if valid is not None:
+            step = _masked(step, _chosen if self.lowering.select else _weighed, layer)
+            valid = valid if self.lowering.select else ops.cast(valid, "float32")
+            rows = [*rows, ops.reshape(valid, (-1, 1))]
+            states = [*states, ops.zeros((1, width))]
+        run = Run(
+            rows,
+            step,
+            states,
+            width,
+            layer.return_sequences,
+            layer.go_backwards,
+            self.in_time,
+            scope(self.owner),
+        )
+        output, states = LOWERINGS[self.lowering.name](run)
+        if layer.return_sequences:
+            output = ops.reshape(output, (1, *output.shape))
+        return [output, *states[: len(sizes)]] if layer.return_state else output
+
+
+def _weighed(counts: Array, new: Array, old: Array) -> Array:
+    return counts * new + (1.0 - counts) * old
+
+
+def _chosen(counts: Array, new: Array, old: Array) -> Array:
+    return ops.where(counts, new, old)
+
+
+def _masked(step: RowStep, choose: Callable[..., Array], layer: keras.layers.RNN) -> RowStep:
+    """The step for rows that end with whether the frame counts; the states with the output.
+
+    Where it does not, all states stay, and the output is the last one that counted, or zeros.
+    """
+
+    def masked(rows: list[Array], states: list[Array]) -> tuple[Array, list[Array]]:
+        *rows, counts = rows
+        *old, last = states
+        output, new = step(rows, old)
+        kept = [choose(counts, n, o) for n, o in zip(new, old, strict=True)]
+        last = choose(counts, output, last)
+        zeroed = choose(counts, output, ops.zeros_like(output))
+        return (zeroed if layer.zero_output_for_mask else last), [*kept, last]
+
+    return masked

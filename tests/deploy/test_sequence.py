@@ -1,0 +1,230 @@
+"""Whole sequences: the file against Keras, every lowering, padding, and what is refused."""
+
+import keras
+import numpy as np
+import pytest
+import registry
+from kgated_edge import EdgeModel, SequenceData, SequenceModel
+
+import kgated
+from kgated.deploy import convert, flatbuffer
+from kgated.deploy.quantize import quantize as quantize_here
+from kgated.errors import ConversionError
+
+T, F = 9, 5
+L = keras.layers
+
+
+@pytest.fixture
+def x(rng):
+    return rng.normal(size=(4, T, F)).astype(np.float32)
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Static quantization without the process of its own, which takes seconds to start."""
+    monkeypatch.setattr(convert, "quantize_apart", quantize_here)
+
+
+def sequential(*layers, length=None, batch=None, **more):
+    return keras.Sequential([keras.Input(batch_shape=(batch, length, F)), *layers], **more)
+
+
+def spread(model, rng):
+    model.set_weights([w + rng.normal(0, 0.3, w.shape) for w in model.get_weights()])
+    return model
+
+
+def embedded(batch):
+    tokens = keras.Input(batch_shape=(batch, T), dtype="int32")
+    return keras.Sequential([tokens, L.Embedding(11, 6, mask_zero=True), L.LSTM(8), L.Dense(3)])
+
+
+STOCK = {
+    "LSTM": lambda b: sequential(L.LSTM(8), L.Dense(3), length=T, batch=b),
+    "GRU": lambda b: sequential(L.GRU(8), L.Dense(3), length=T, batch=b),
+    "GRU-reset-before": lambda b: sequential(L.GRU(8, reset_after=False), length=T, batch=b),
+    "LSTM-sequences": lambda b: sequential(L.LSTM(8, return_sequences=True), length=T, batch=b),
+    "Bidirectional": lambda b: sequential(L.Bidirectional(L.LSTM(8)), length=T, batch=b),
+    "two-LSTM": lambda b: sequential(
+        L.LSTM(8, return_sequences=True), L.LSTM(8), length=T, batch=b
+    ),
+    "masked-Embedding": embedded,
+}
+
+
+@pytest.mark.parametrize("quantize", ["none", "dynamic", "int8"])
+@pytest.mark.parametrize("batch", [None, 1], ids=["free", "batch-1"])
+@pytest.mark.parametrize("name", STOCK)
+def test_every_stock_model_converts(name, batch, quantize, x, rng, tmp_path, in_process):
+    model = spread(STOCK[name](batch), rng)
+    if name == "masked-Embedding":
+        x = rng.integers(1, 11, (4, T)).astype(np.int32)
+        x[1:, 5:] = 0
+    path = tmp_path / "m.tflite"
+    kgated.to_tflite(model, path, mode="sequence", quantize=quantize, calibration=x)
+    expected = np.concatenate([model(one[None], training=False) for one in x])
+    found = np.stack([SequenceModel(path).run(one) for one in x])
+    limit = {"none": 1e-5, "dynamic": 0.05, "int8": 0.15}[quantize]
+    assert np.abs(found - expected).max() <= limit
+    assert np.abs(found - expected[::-1]).max() > limit
+
+
+@pytest.mark.parametrize("lowering", ["unrolled", "while"])
+@pytest.mark.parametrize("row", registry.ROWS, ids=str)
+def test_every_cell_in_either_lowering(row, lowering, rng, tmp_path):
+    layer = row.build(rng, return_sequences=True)
+    model = keras.Sequential([keras.Input((None, registry.FEATURES)), layer])
+    path = tmp_path / "m.tflite"
+    kgated.to_tflite(model, path, mode="sequence", length=7, lowering=lowering)
+    frames = rng.normal(size=(7, registry.FEATURES)).astype(np.float32)
+    found = SequenceModel(path).run(frames)
+    np.testing.assert_allclose(found, model(frames[None])[0], atol=2e-5)
+
+
+def convertible():
+    both = L.Bidirectional(kgated.GRU(4, return_sequences=True), merge_mode="sum")
+    state = keras.Input((None, F))
+    last, h, c = kgated.LSTM(4, return_state=True)(state)
+    after = kgated.LSTM(4, return_sequences=True)(state, initial_state=[h, c])
+    skip = keras.Input((None, F))
+    deep = L.GRU(F, return_sequences=True)(L.Conv1D(F, 3, padding="same")(skip))
+    yield "backwards", sequential(kgated.PeepholeLSTM(4, go_backwards=True, return_sequences=True))
+    yield "both-ways-stacked", sequential(both, L.Bidirectional(L.LSTM(3)), L.Dense(2))
+    yield "cells", sequential(L.RNN([L.SimpleRNNCell(4), L.LSTMCell(6)], return_sequences=True))
+    yield "encoder", keras.Model(state, L.Concatenate()([after, L.RepeatVector(T)(last)]))
+    yield "residual", keras.Model(skip, L.GlobalMaxPooling1D()(L.Add()([skip, deep])))
+    yield "flat", sequential(L.LSTM(4, return_sequences=True), L.Flatten(), L.Dense(2), length=T)
+    yield "nested", sequential(sequential(L.GRU(4, return_sequences=True)), L.LSTM(3))
+
+
+MODELS = dict(convertible())
+
+
+@pytest.mark.parametrize("lowering", ["unrolled", "while"])
+@pytest.mark.parametrize("name", MODELS)
+def test_models(name, lowering, x, rng, tmp_path):
+    model, path = spread(MODELS[name], rng), tmp_path / "m.tflite"
+    kgated.to_tflite(model, path, mode="sequence", length=T, lowering=lowering)
+    expected = np.asarray(model(x, training=False))
+    found = np.stack([SequenceModel(path).run(one) for one in x])
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    assert np.abs(found - np.asarray(model(x[:, ::-1], training=False))).max() > 1e-3
+
+
+@pytest.mark.parametrize("lowering", ["unrolled", "while"])
+@pytest.mark.parametrize("masked", [False, True], ids=["plain", "Masking"])
+def test_padding_changes_nothing(masked, lowering, x, rng, tmp_path):
+    layers = [L.Masking()] if masked else []
+    both = L.Bidirectional(kgated.LSTM(4, return_sequences=True))
+    pooled = [both, L.BatchNormalization(), kgated.GRU(6, return_sequences=True)]
+    model = spread(sequential(*layers, *pooled, L.GlobalAveragePooling1D()), rng)
+    path = tmp_path / "m.tflite"
+    kgated.to_tflite(model, path, mode="sequence", max_length=T, lowering=lowering)
+    edge = SequenceModel(path)
+    for length in (1, 4, T):
+        expected = np.asarray(model(x[:1, :length], training=False))[0]
+        np.testing.assert_allclose(edge.run(x[0, :length]), expected, atol=2e-5)
+    fed = edge._binding.inputs["frames"]
+    edge.run(x[0, :4])
+    before = edge._read()
+    fed[4:] = 1e3  # what stands behind the last real frame
+    edge._binding.interpreter.invoke()
+    np.testing.assert_array_equal(edge._read(), before)
+
+
+def test_masked_padding_in_integers(x, rng, tmp_path, in_process):
+    model = spread(sequential(L.Bidirectional(L.LSTM(4)), L.Dense(2)), rng)
+    path = tmp_path / "m.tflite"
+    data = SequenceData(x, np.array([3, T, T, 5]))
+    kgated.to_tflite(model, path, mode="sequence", quantize="int8", max_length=T, calibration=data)
+    for length in (3, T):
+        expected = np.asarray(model(x[:1, :length], training=False))[0]
+        assert np.abs(SequenceModel(path).run(x[0, :length]) - expected).max() < 0.1
+
+
+@pytest.mark.parametrize("length", [1, 3, 4, 64, 70, 129])
+def test_loops_of_any_length_share_one_body(length, rng, tmp_path):
+    model = spread(sequential(kgated.LSTM(4, return_sequences=True)), rng)
+    path = tmp_path / "m.tflite"
+    kgated.to_tflite(model, path, mode="sequence", length=length, lowering="while")
+    frames = rng.normal(size=(length, F)).astype(np.float32)
+    found = SequenceModel(path).run(frames)
+    np.testing.assert_allclose(found, model(frames[None])[0], atol=2e-5)
+    graphs = flatbuffer.parse(path.read_bytes()).subgraphs
+    loops = {length} if length < 64 else {64, length % 64}
+    kinds = {n // 4 for n in loops if n >= 4}
+    assert len(graphs) == 1 + 2 * len(kinds)  # a condition and a body for each size of stretch
+
+
+def test_a_sequence_file_equals_the_stream(x, rng, tmp_path):
+    model = spread(sequential(kgated.PeepholeLSTM(8, return_sequences=True), L.Dense(3)), rng)
+    kgated.to_tflite(model, tmp_path / "stream.tflite", quantize="dynamic")
+    kgated.to_tflite(
+        model, tmp_path / "whole.tflite", mode="sequence", length=T, quantize="dynamic"
+    )
+    streamed = EdgeModel(tmp_path / "stream.tflite").run(x[0])
+    assert np.abs(streamed - SequenceModel(tmp_path / "whole.tflite").run(x[0])).max() < 0.02
+
+
+def test_auto_takes_the_loop_where_weights_would_not_fit():
+    small, large = (
+        convert.choose_lowering(convert.Recipe("sequence", "dynamic"), T, weights)
+        for weights in (1000, 10_000_000)
+    )
+    assert (small.lowering, large.lowering) == ("unrolled", "while")
+
+
+def test_skip_reaches_into_the_loop(x, rng, tmp_path):
+    model = spread(sequential(kgated.LSTM(8, name="kept"), L.Dense(3, name="head")), rng)
+    sizes = []
+    for skip in ((), ("kept",)):
+        path = tmp_path / f"{len(skip)}.tflite"
+        kgated.to_tflite(
+            model, path, mode="sequence", length=T, lowering="while", quantize="dynamic", skip=skip
+        )
+        model_objects = flatbuffer.parse(path.read_bytes())
+        types = [flatbuffer.type_name(t) for g in model_objects.subgraphs for t in g.tensors]
+        sizes.append(types.count("int8"))
+    assert sizes[0] > sizes[1] >= 1
+
+
+REFUSED = [
+    ({"length": 0}, "`length` must be an integer of at least 1. Received: 0"),
+    ({"max_length": 2.5}, "`max_length` must be an integer"),
+    ({"length": 3, "max_length": 4}, "exclude each other"),
+    ({}, "any length: give `length`, or `max_length`"),
+    ({"length": 3, "lowering": "magic"}, "`lowering` must be one of"),
+    ({"length": 3, "state": "internal"}, "a sequence keeps no state"),
+    ({"length": 3, "quantize": "int8", "lowering": "while"}, "no ranges inside its loop"),
+    ({"length": 300, "quantize": "int8"}, "too many above 256"),
+    ({"mode": "stream", "length": 3}, "are for `mode='sequence'`"),
+    ({"mode": "stream", "lowering": "while"}, "is for `mode='sequence'`"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), REFUSED)
+def test_what_does_not_go_together(options, message, x, tmp_path):
+    path = tmp_path / "m.tflite"
+    with pytest.raises(ValueError, match=message):
+        kgated.to_tflite(
+            sequential(kgated.LSTM(3)), path, **{"mode": "sequence", "calibration": x, **options}
+        )
+    assert not path.exists()
+
+
+def test_padding_is_refused_where_layers_would_see_it(tmp_path):
+    model = sequential(L.Conv1D(4, 3, padding="same", name="wide"), kgated.LSTM(3))
+    with pytest.raises(ConversionError, match=r"`wide` \(Conv1D\) may see padding.*`length`"):
+        kgated.to_tflite(model, tmp_path / "m.tflite", mode="sequence", max_length=T)
+
+
+def test_calibration_shorter_than_the_sequence(x, tmp_path):
+    with pytest.raises(ValueError, match="sequences of 20 frames or more"):
+        kgated.to_tflite(
+            sequential(kgated.LSTM(3)),
+            tmp_path / "m.tflite",
+            mode="sequence",
+            length=20,
+            calibration=x,
+        )
