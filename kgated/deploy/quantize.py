@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from kgated.deploy import flatbuffer, fused, seams
 from kgated.deploy.calibrate import Ranges, Samples, ranges
-from kgated.deploy.fused import fused_ranges, has_fused, write_hybrid, write_integer
+from kgated.deploy.fused import fused_ranges, has_fused, write_half, write_hybrid, write_integer
 from kgated.deploy.lookups import with_lookups
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.scopes import owners, scope
@@ -82,7 +82,8 @@ def _quantize(tflite: bytes, recipe: Recipe, samples: Samples, ties: Ties) -> by
     rules = _rules(recipe, flatbuffer.parse(tflite))
     if not recipe.is_static:
         made = _apply(tflite, rules, None)
-        return write_hybrid(made, recipe.skip) if recipe.quantize in DYNAMIC else made
+        write = write_hybrid if recipe.quantize in DYNAMIC else write_half
+        return write(made, recipe.skip)
     samples = list(samples)
     found = ranges(tflite, rules, samples)
     if not found:

@@ -12,7 +12,14 @@ from registry import Row, randomized, weights_of
 
 import kgated
 from kgated.deploy import flatbuffer, seams
-from kgated.deploy.fused import FusedLSTM, fused_ranges, write_fused, write_hybrid, write_integer
+from kgated.deploy.fused import (
+    FusedLSTM,
+    fused_ranges,
+    write_fused,
+    write_half,
+    write_hybrid,
+    write_integer,
+)
 from kgated.deploy.fused import layer as fused_layer
 from kgated.deploy.mcu import check_operators
 from kgated.deploy.quantize import quantize
@@ -142,6 +149,22 @@ def test_hybrid_agrees(row, rng):
     assert weights.count(np.int8) >= 6
 
 
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_half_precision_agrees(row, rng):
+    (layer, tflite), x = converted(str(row)), frames(rng)
+    half = write_half(tflite)
+    error = np.abs(run(half, x) - layer(x)).max()
+    assert 1e-6 < error < 1e-2
+    kinds = [one["dtype"] for one in Interpreter(model_content=half).get_tensor_details()]
+    assert kinds.count(np.float16) >= 6
+
+
+def test_microcontrollers_take_fixed_sizes_alone(rng):
+    tflite = fused_file(converted(str(ROWS[0]))[0], time=None)
+    with pytest.raises(ConversionError, match="fixed number of frames"):
+        check_operators(tflite)
+
+
 @pytest.mark.parametrize("row", IN_INT8, ids=str)
 def test_int8_agrees(row, rng):
     (layer, tflite), samples = converted(str(row)), [{"frames": frames(rng)} for _ in range(8)]
@@ -187,7 +210,8 @@ def test_the_quantizer_takes_fused_layers_along(rng):
     ]
     part = quantize(tflite, Recipe(quantize="int8", skip=("second",)), samples)
     assert left_in_float(part) == ["ZEROS_LIKE", "ZEROS_LIKE", "UNIDIRECTIONAL_SEQUENCE_LSTM"]
-    dynamic = quantize(tflite, Recipe(quantize="dynamic"))
+    dynamic, half = (quantize(tflite, Recipe(quantize=name)) for name in ("dynamic", "float16"))
+    assert "DEQUANTIZE" in operators(half)
     assert len(whole) < len(tflite)
     assert len(dynamic) < 0.7 * len(tflite)
 

@@ -1,14 +1,15 @@
-"""LSTM layers as one builtin operator of the file, in float, with int8 weights, or in int8.
+"""LSTM layers as one builtin operator of the file: in float, with smaller weights, or in int8.
 
-`FusedLSTM(layer)` in the layer's place while the graph is built, `write_fused` right after the
-conversion; then `write_hybrid`, or the quantizer and `write_integer` with `fused_ranges`.
+`FusedLSTM(layer)` stands in the layer's place while the graph is built, `write_fused` comes right
+after the conversion; then `write_half` or `write_hybrid`, or the quantizer and `write_integer` with
+what `fused_ranges` saw.
 """
 
 from kgated.deploy.fused.integer import write_integer
 from kgated.deploy.fused.layer import FusedLSTM, check_fusable
 from kgated.deploy.fused.operator import write_fused
 from kgated.deploy.fused.ranges import Ranges, fused_ranges
-from kgated.deploy.fused.weights import has_fused, write_hybrid
+from kgated.deploy.fused.weights import has_fused, write_half, write_hybrid
 
 __all__ = [
     "FusedLSTM",
@@ -17,6 +18,7 @@ __all__ = [
     "fused_ranges",
     "has_fused",
     "write_fused",
+    "write_half",
     "write_hybrid",
     "write_integer",
 ]

@@ -84,7 +84,7 @@ class _Integer:
             if x in one.outputs and self.graph.code(one) == OPS.DEQUANTIZE:
                 return int(one.inputs[0])
         made = self._quantized(x, self.seen.x)
-        self._insert(OPS.QUANTIZE, [x], [made])
+        self.graph.insert(self.operator, OPS.QUANTIZE, x, made)
         return made
 
     def _output(self) -> int:
@@ -97,7 +97,7 @@ class _Integer:
             made = int(ready[0].outputs[0])
         else:
             made = self._quantized(y, self.seen.h)
-        self._insert(OPS.DEQUANTIZE, [made], [y], after=True)
+        self.graph.insert(self.operator, OPS.DEQUANTIZE, made, y, after=True)
         return made
 
     def _states(self) -> None:
@@ -146,16 +146,6 @@ class _Integer:
         tensor.shapeSignature = old.shapeSignature
         tensor.quantization = quantization(scale, zero_point)
         return self.graph.add(tensor)
-
-    def _insert(
-        self, code: int, inputs: list[int], outputs: list[int], after: bool = False
-    ) -> None:
-        operators = self.graph.graph.operators
-        made = schema.OperatorT(
-            opcodeIndex=self.graph.add_code(code, 2), inputs=inputs, outputs=outputs
-        )
-        place = next(n for n, one in enumerate(operators) if one is self.operator)
-        operators.insert(place + after, made)
 
 
 def _drop_dead(graph: Graph) -> None:

@@ -15,6 +15,8 @@ DTYPES: dict[int, type[np.signedinteger]] = {INT8: np.int8, INT16: np.int16, INT
 MATRICES = [slot for (kind, _), slot in SLOTS.items() if kind in ("input", "recurrent")]
 PEEPHOLES = [slot for (kind, _), slot in SLOTS.items() if kind == "peephole"]
 PROJECTION = SLOTS["projection", "h"]
+# The first versions of these that know int16 and float16.
+VERSIONS = {schema.BuiltinOperator.QUANTIZE: 2, schema.BuiltinOperator.DEQUANTIZE: 3}
 HYBRID_VERSION = 3  # the first with inputs scaled around a zero point of their own
 
 
@@ -76,6 +78,19 @@ class Graph:
         largest = float(np.abs(self.values(like)).max()) or 1.0
         return self.constant(like, kind, largest / np.iinfo(DTYPES[kind]).max)
 
+    def insert(
+        self, beside: schema.OperatorT, code: int, source: int, target: int, after: bool = False
+    ) -> None:
+        """An operator from one tensor to another, before or after the operator `beside`."""
+        made = schema.OperatorT(
+            opcodeIndex=self.add_code(code, VERSIONS[code]),
+            inputs=np.array([source], np.int32),
+            outputs=np.array([target], np.int32),
+        )
+        operators = self.graph.operators
+        place = next(n for n, one in enumerate(operators) if one is beside)
+        operators.insert(place + after, made)
+
     def scale(self, index: int) -> float:
         """A quantized tensor's scale."""
         return float(self.tensors[index].quantization.scale[0])
@@ -105,6 +120,31 @@ def write_hybrid(tflite: bytes, skip: Collection[str] = ()) -> bytes:
             model.operatorCodes[operator.opcodeIndex].version = HYBRID_VERSION
     drop_unused(model)
     return pack(model, len(tflite))
+
+
+def write_half(tflite: bytes, skip: Collection[str] = ()) -> bytes:
+    """Float16 weights for every fused LSTM of a float file, widened before the operator."""
+    if not has_fused(tflite):
+        return tflite
+    model = parse(tflite)
+    for subgraph in model.subgraphs:
+        graph = Graph(model, subgraph)
+        for operator in graph.fused(skip):
+            for slot in [*MATRICES, PROJECTION]:
+                if operator.inputs[slot] >= 0:
+                    operator.inputs[slot] = _widened(graph, operator, operator.inputs[slot])
+    drop_unused(model)
+    return pack(model, len(tflite))
+
+
+def _widened(graph: Graph, operator: schema.OperatorT, weight: int) -> int:
+    """A float32 tensor made from a float16 copy of a constant."""
+    old, kind = graph.tensors[weight], schema.TensorType.FLOAT16
+    half = schema.TensorT(name=old.name, shape=old.shape, type=kind)
+    source = graph.add(half, graph.values(weight).astype(np.float16).tobytes())
+    target = graph.add(schema.TensorT(name=old.name, shape=old.shape))
+    graph.insert(operator, schema.BuiltinOperator.DEQUANTIZE, source, target)
+    return target
 
 
 def has_fused(tflite: bytes) -> bool:

@@ -63,9 +63,11 @@ def check_operators(tflite: bytes) -> tuple[str, ...]:
     """The operators of a file, sorted by name, all of which the runtime has.
 
     Raises:
-        ConversionError: one it has not, by name, with the layer that it comes from.
+        ConversionError: one it has not, by name, with the layer that it comes from; a tensor
+            without a fixed size.
     """
     model = flatbuffer.parse(tflite)
+    _check_shapes(model)
     found = set()
     for subgraph in model.subgraphs:
         for operator, layer in zip(subgraph.operators, owners(subgraph), strict=True):
@@ -74,6 +76,17 @@ def check_operators(tflite: bytes) -> tuple[str, ...]:
             _check(name, operator, layer, schema.TensorType.INT16 in kinds)
             found.add(name)
     return tuple(sorted(found))
+
+
+def _check_shapes(model: schema.ModelT) -> None:
+    for subgraph in model.subgraphs:
+        for tensor in subgraph.tensors:
+            if tensor.shapeSignature is not None and -1 in tensor.shapeSignature:
+                raise ConversionError(
+                    f"tensor `{flatbuffer.tensor_name(tensor)}` has the shape "
+                    f"{list(tensor.shapeSignature)}, and TensorFlow Lite Micro needs fixed sizes. "
+                    "Give the model's Input a fixed number of frames"
+                )
 
 
 def _check(name: str, operator: schema.OperatorT, layer: str | None, int16: bool) -> None:
