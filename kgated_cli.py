@@ -113,7 +113,7 @@ def convert(
         str,
         typer.Option(
             help="Of a sequence's steps. unrolled: each in the graph. while: a loop. auto: the "
-            "faster one."
+            "faster one. fused: one builtin operator for each LSTM."
         ),
     ] = "auto",
     length: Annotated[

@@ -95,7 +95,8 @@ def to_tflite(
         target: "cpu": any device that runs LiteRT; "mcu": TensorFlow Lite Micro, for "int8" and
             "int16x8", with C++ sources NAME.h and NAME.cc beside NAME.tflite.
         lowering: of a sequence's steps: "unrolled", each in the graph; "while", a loop; "auto", the
-            faster one for this model and length.
+            faster one for this model and length; "fused", the builtin operator that computes a
+            whole LSTM, for runtimes that are made for it.
         length: of a sequence, in frames; None: as the model's `Input` says.
         max_length: in place of `length`, for sequences of up to so many frames: how many there are,
             is an input then, and padding does not change the result.

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from kgated.deploy import internal
+from kgated.deploy.fused import write_fused
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.scopes import call_in_scopes
 from kgated.deploy.sequence import SequenceGraph
@@ -49,10 +50,13 @@ def _float_flatbuffer(graph: StepModel | SequenceGraph, recipe: Recipe) -> bytes
     specs = {n: tf.TensorSpec(x.shape, x.dtype, name=n) for n, x in graph.model.input.items()}
     if isinstance(graph, StepModel) and recipe.state == "internal":
         return internal.step_first(_convert(module, internal.signatures(module, graph, call)))
-    return _convert(module, {SIGNATURES[recipe.mode]: call.get_concrete_function(**specs)})
+    signatures = {SIGNATURES[recipe.mode]: call.get_concrete_function(**specs)}
+    if recipe.lowering == "fused":
+        return write_fused(_convert(module, signatures, marks=True))
+    return _convert(module, signatures)
 
 
-def _convert(module: Any, signatures: dict[str, Any]) -> bytes:
+def _convert(module: Any, signatures: dict[str, Any], marks: bool = False) -> bytes:
     import tensorflow as tf
 
     with tempfile.TemporaryDirectory() as folder:
@@ -60,5 +64,6 @@ def _convert(module: Any, signatures: dict[str, Any]) -> bytes:
         names = list(signatures)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=names)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        converter.allow_custom_ops = marks
         converter.experimental_enable_resource_variables = True
         return bytes(converter.convert())

@@ -12,7 +12,14 @@ from ai_edge_litert import schema_py_generated as schema
 
 from kgated.deploy import flatbuffer, fused, seams
 from kgated.deploy.calibrate import Ranges, Samples, ranges
-from kgated.deploy.fused import fused_ranges, has_fused, write_half, write_hybrid, write_integer
+from kgated.deploy.fused import (
+    fused_ranges,
+    has_fused,
+    layer_of,
+    write_half,
+    write_hybrid,
+    write_integer,
+)
 from kgated.deploy.lookups import with_lookups
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.scopes import owners, scope
@@ -102,9 +109,10 @@ def _quantize(tflite: bytes, recipe: Recipe, samples: Samples, ties: Ties) -> by
 def _seen_by_fused(tflite: bytes, recipe: Recipe, samples: list) -> dict[str, fused.Ranges]:
     """The ranges at each fused LSTM of the file, which the quantizer itself does not know."""
     seen = fused_ranges(tflite, samples) if has_fused(tflite) else {}
-    if recipe.quantize != "int8" and set(seen) - set(map(scope, recipe.skip)):
+    layers = {layer_of(name) for name in seen} - set(map(scope, recipe.skip))
+    if recipe.quantize != "int8" and layers:
         raise ConversionError(
-            f"recipe {recipe.name} has no integer kernel for the fused LSTM of {sorted(seen)}; "
+            f"recipe {recipe.name} has no integer kernel for the fused LSTM of {sorted(layers)}; "
             'convert with `quantize="int8"` or `lowering="unrolled"`'
         )
     return seen

@@ -7,7 +7,7 @@ QUANTIZATIONS = ("none", "float16", "dynamic", "dynamic4", "int8", "int16x8")
 STATIC = ("int8", "int16x8")
 STATES = ("external", "internal")
 TARGETS = ("cpu", "mcu")
-LOWERINGS = ("auto", "unrolled", "while")
+LOWERINGS = ("auto", "unrolled", "while", "fused")
 
 # Largest error against the Keras model that a recipe may show, relative to max(1, |output|): three
 # times and more of the worst seen on trained classifiers, and on every cell at random weights.
@@ -46,8 +46,9 @@ class Recipe:
         skip: names of layers that stay in float.
         target: "cpu": any device that runs LiteRT; "mcu": TensorFlow Lite Micro, with C++
             sources beside the file.
-        lowering: of a sequence's steps: "unrolled": each in the graph; "while": a loop; "auto": the
-            one that is faster, by `choose_lowering`.
+        lowering: of a sequence's steps: "unrolled": each in the graph; "while": a loop; "fused":
+            one operator for each LSTM; "auto": the faster one of the first two, by
+            `choose_lowering`.
 
     Raises:
         ValueError: an unknown name, or two choices that exclude each other.

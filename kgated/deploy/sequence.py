@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 from kgated_edge.manifest import LENGTHS
 
+from kgated.deploy.fused import FusedLSTM, check_whole
 from kgated.deploy.graph import check_graph, own, replay
 from kgated.deploy.written_out import Lowering, WrittenOut
 from kgated.errors import ConversionError
@@ -100,6 +101,9 @@ class _Writer:
         initial = more or keras.tree.flatten(initial_state)
         initial = [state for state in initial if state is not None]
         valid = self._valid(mask[0] if isinstance(mask, list | tuple) else mask)
+        if self.lowering.name == "fused":
+            check_whole(layer, name, initial, valid)
+            return FusedLSTM(layer, owner, name, in_time)(x)
         written = WrittenOut(layer, self.lowering, owner, name, in_time)
         return written([x, *initial]) if valid is None else written([x, *initial], valid=valid)
 

@@ -6,17 +6,19 @@ what `fused_ranges` saw.
 """
 
 from kgated.deploy.fused.integer import write_integer
-from kgated.deploy.fused.layer import FusedLSTM, check_fusable
+from kgated.deploy.fused.layer import FusedLSTM, check_fusable, check_whole
 from kgated.deploy.fused.operator import write_fused
 from kgated.deploy.fused.ranges import Ranges, fused_ranges
-from kgated.deploy.fused.weights import has_fused, write_half, write_hybrid
+from kgated.deploy.fused.weights import has_fused, layer_of, write_half, write_hybrid
 
 __all__ = [
     "FusedLSTM",
     "Ranges",
     "check_fusable",
+    "check_whole",
     "fused_ranges",
     "has_fused",
+    "layer_of",
     "write_fused",
     "write_half",
     "write_hybrid",

@@ -50,7 +50,7 @@ def write_integer(tflite: bytes, ranges: Mapping[str, Ranges], skip: Collection[
         graph = Graph(model, subgraph)
         for operator in graph.fused(skip):
             _refuse_normalized(graph, operator)
-            _Integer(graph, operator, ranges[graph.layer(operator)]).write()
+            _Integer(graph, operator, ranges[graph.name(operator)]).write()
         _drop_dead(graph)
     drop_unused(model)
     return pack(model, len(tflite))

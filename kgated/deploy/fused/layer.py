@@ -29,13 +29,23 @@ class FusedLSTM(keras.layers.Layer):
 
     Args:
         layer: `kgated.LSTM`, `kgated.PeepholeLSTM` or `keras.layers.LSTM`, built.
+        owner: the layer of the model that it stands for; the layer itself by default.
+        name: its own name; the layer's by default.
+        in_time: whether outputs of a layer that goes backwards are in the order of the frames.
 
     Raises:
         ConversionError: the kernel does not compute what the layer computes; see `check_fusable`.
     """
 
-    def __init__(self, layer: keras.layers.RNN) -> None:
-        super().__init__(name=layer.name)
+    def __init__(
+        self,
+        layer: keras.layers.RNN,
+        owner: str | None = None,
+        name: str | None = None,
+        in_time: bool = False,
+    ) -> None:
+        super().__init__(name=name or layer.name)
+        self.owner, self.in_time = owner or layer.name, in_time
         if type(layer) is keras.layers.LSTM:
             layer = LSTM.from_keras(layer)
         check_fusable(layer)
@@ -44,13 +54,25 @@ class FusedLSTM(keras.layers.Layer):
         self._operands = operands(layer.cell)
         self.built = True
 
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """(B, T, P) or (B, P); the graph is built without TensorFlow where need be."""
+        time = shape[1:2] if self.return_sequences else ()
+        return (shape[0], *time, self.output_size)
+
     def call(self, x: Any) -> Any:
         """The layer's output, once the operator is written; see the class."""
-        x = ops.flip(x, axis=1) if self.go_backwards else x
-        outputs = _marked(self.name, list(self._operands), self.output_size)(
+        x = _backwards(x) if self.go_backwards else x
+        outputs = _marked(self.owner, list(self._operands), self.output_size)(
             x, *self._operands.values()
         )
-        return outputs if self.return_sequences else outputs[:, -1]
+        if not self.return_sequences:
+            return outputs[:, -1]
+        return _backwards(outputs) if self.go_backwards and self.in_time else outputs
+
+
+def _backwards(x: Any) -> Any:
+    """The last frame first, by the operator that has integer kernels: not REVERSE_V2."""
+    return x[:, ::-1]
 
 
 def check_fusable(layer: keras.layers.RNN) -> None:
@@ -79,10 +101,27 @@ def check_fusable(layer: keras.layers.RNN) -> None:
         }
     for reason, holds in reasons.items():
         if holds:
-            raise ConversionError(
-                f"layer `{layer.name}` ({type(layer).__name__}) can't become one fused operator: "
-                f'{reason}. Convert with `lowering="auto"` or `lowering="unrolled"`'
-            )
+            raise _refusal(layer, layer.name, reason)
+
+
+def check_whole(layer: keras.layers.RNN, name: str, initial: list[Any], valid: Any) -> None:
+    """Refuse a call that the operator does not know: with a mask, or an initial state.
+
+    Raises:
+        ConversionError: by the layer's name, with the way out.
+    """
+    if initial:
+        raise _refusal(layer, name, "`initial_state`; the operator starts from zeros")
+    if valid is not None:
+        reason = "a mask; the operator counts every frame, so it takes `length` and no Masking"
+        raise _refusal(layer, name, reason)
+
+
+def _refusal(layer: keras.layers.RNN, name: str, reason: str) -> ConversionError:
+    return ConversionError(
+        f"layer `{name}` ({type(layer).__name__}) can't become one fused operator: {reason}. "
+        'Convert with `lowering="auto"` or `lowering="unrolled"`'
+    )
 
 
 def operands(cell: LSTMCell) -> dict[Slot, np.ndarray]:

@@ -37,7 +37,7 @@ class Ranges:
 
 
 def fused_ranges(tflite: bytes, samples: Samples) -> dict[str, Ranges]:
-    """The ranges of each fused LSTM of a float file, by the layer's name.
+    """The ranges of each fused LSTM of a float file, by the operator's name.
 
     The cell state is no output of the operator, so each operator is run again on its own, frame by
     frame, over the inputs that reached it.
@@ -51,7 +51,7 @@ def fused_ranges(tflite: bytes, samples: Samples) -> dict[str, Ranges]:
     seen = _recorded(tflite, inputs, samples)
     found: dict[str, Ranges] = {}
     for number, operator in enumerate(graph.fused()):
-        ranges = found.setdefault(graph.layer(operator), Ranges())
+        found[graph.name(operator)] = ranges = Ranges()
         _widen(ranges, tflite, number, seen[int(operator.inputs[0])])
     return found
 

@@ -39,9 +39,13 @@ class Graph:
         found = [one for one in self.graph.operators if self.code(one) == LSTM_CODE]
         return [one for one in found if self.layer(one) not in map(scope, skip)]
 
+    def name(self, operator: schema.OperatorT) -> str:
+        """A name for a fused LSTM operator that no other has: the layer's, a stroke, and more."""
+        return tensor_name(self.tensors[operator.inputs[C_STATE]])
+
     def layer(self, operator: schema.OperatorT) -> str:
         """The layer that a fused LSTM operator was, by the name of its scope."""
-        return tensor_name(self.tensors[operator.inputs[C_STATE]]).split("/")[0]
+        return layer_of(self.name(operator))
 
     def add_code(self, builtin: int, version: int) -> int:
         """An entry of the table of operators for a builtin one; returns its index."""
@@ -94,6 +98,11 @@ class Graph:
     def scale(self, index: int) -> float:
         """A quantized tensor's scale."""
         return float(self.tensors[index].quantization.scale[0])
+
+
+def layer_of(name: str) -> str:
+    """The layer in the name of a fused LSTM operator."""
+    return name.split("/")[0]
 
 
 def quantization(scale: float, zero_point: int = 0) -> schema.QuantizationParametersT:

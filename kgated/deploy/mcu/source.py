@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from string import Template
 
-from kgated_edge.manifest import Manifest, TensorSpec
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from kgated_edge.manifest import Manifest
 
 from kgated.deploy import flatbuffer
 from kgated.deploy.mcu.arena import arena_bytes
@@ -28,18 +30,21 @@ class _Port:
     """An input, output or state: its name in the sources, and its place in the model."""
 
     name: str
-    spec: TensorSpec
-    size: int
+    tensor: schema.TensorT
     place_in: int = -1
     place_out: int = -1
 
     @property
+    def size(self) -> int:
+        return int(np.prod(self.tensor.shape))
+
+    @property
     def number(self) -> str:
-        return f"std::{self.spec.dtype}_t"
+        return f"std::{flatbuffer.type_name(self.tensor)}_t"
 
     @property
     def constant(self) -> str:
-        scale, zero_point = self.spec.scale or 1.0, self.spec.zero_point or 0
+        scale, zero_point = flatbuffer.scale_and_zero_point(self.tensor) or (1.0, 0)
         numbers = f"{self.place_in}, {self.place_out}, {self.size}, {scale!r}f, {zero_point}"
         return f"constexpr Tensor k_{self.name} = {{{numbers}}};"
 
@@ -96,26 +101,23 @@ def _code(inputs: list[_Port], outputs: list[_Port], states: list[_Port]) -> dic
 def _ports(tflite: bytes, manifest: Manifest) -> tuple[list[_Port], list[_Port], list[_Port]]:
     """Inputs, outputs and states, each at its place among the interpreter's own."""
     model = flatbuffer.parse(tflite)
-    signature = flatbuffer.main_signature(model)
+    signature, states = flatbuffer.main_signature(model), [one.name for one in manifest.states]
     graph = model.subgraphs[signature.subgraphIndex]
+    tensors, _ = flatbuffer.signature(model)
     sides = ((signature.inputs, graph.inputs), (signature.outputs, graph.outputs))
     into, out = (
-        {entry.name.decode(): list(tensors).index(entry.tensorIndex) for entry in entries}
-        for entries, tensors in sides
+        {entry.name.decode(): list(indices).index(entry.tensorIndex) for entry in entries}
+        for entries, indices in sides
     )
-    inputs = [
-        _Port(f"in_{_identifier(frame.name)}", block, block.size, place_in=into[frame.name])
-        for frame, block in zip(manifest.frames, manifest.blocks, strict=True)
-    ]
-    outputs = [
-        _Port(f"out_{_identifier(one.name)}", one, one.size, place_out=out[one.name])
-        for one in manifest.outputs
-    ]
-    states = [
-        _Port(f"state_{_identifier(one.name)}", one, one.size, into[one.name], out[one.name])
-        for one in manifest.states
-    ]
-    return inputs, outputs, states
+    return (
+        [_Port(f"in_{_identifier(n)}", tensors[n], into[n]) for n in into if n not in states],
+        [
+            _Port(f"out_{_identifier(n)}", graph.tensors[graph.outputs[out[n]]], place_out=out[n])
+            for n in out
+            if n not in states
+        ],
+        [_Port(f"state_{_identifier(n)}", tensors[n], into[n], out[n]) for n in states],
+    )
 
 
 def _values(ports: list[_Port], states: list[_Port]) -> list[tuple[_Port, str, str]]:
