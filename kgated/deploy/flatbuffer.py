@@ -13,16 +13,23 @@ _TYPES = {code: name for name, code in vars(schema.TensorType).items() if name.i
 
 
 def parse(tflite: bytes) -> schema.ModelT:
-    """The file as objects of the schema, to look at and to change."""
-    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(tflite))
+    """The file as objects of the schema, to look at and to change.
+
+    Weights that lie behind the FlatBuffer, where the quantizer puts 256 KiB of them and more, come
+    in as those inside it do.
+    """
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(tflite))
+    for buffer in model.buffers or []:
+        if buffer.offset > 1:
+            if buffer.offset + buffer.size > len(tflite):
+                raise ValueError("the file is cut short: its weights are not all there")
+            buffer.data = tflite[buffer.offset : buffer.offset + buffer.size]
+            buffer.offset = buffer.size = 0
+    return model
 
 
 def pack(model: schema.ModelT, size: int = 1024) -> bytes:
-    """The objects as a file; `size` is a guess at its bytes.
-
-    Raises:
-        ValueError: the file keeps its weights behind the FlatBuffer, as files over 2 GB do.
-    """
+    """The objects as a file, all weights inside; `size` is a guess at its bytes."""
     model.buffers = [_AlignedBuffer(buffer) for buffer in model.buffers]
     builder = _SharingBuilder(size)
     builder.Finish(model.Pack(builder), b"TFL3")
@@ -126,8 +133,6 @@ class _AlignedBuffer(schema.BufferT):
     """
 
     def __init__(self, buffer: schema.BufferT) -> None:
-        if buffer.offset > 1:
-            raise ValueError("`tflite` keeps its weights outside the FlatBuffer: split the model")
         super().__init__(None if buffer.data is None else bytes(buffer.data))
 
     def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802 - the schema's own name

@@ -25,7 +25,6 @@ def embed(tflite: bytes, manifest: Manifest) -> bytes:
 
     Raises:
         ManifestError: the manifest breaks a rule of its own format.
-        ValueError: the file keeps its weights behind the FlatBuffer, as files over 2 GB do.
     """
     text = replace(manifest, file_sha256=NO_DIGEST).to_json()
     Manifest.from_json(text)

@@ -11,6 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from kgated_edge import EdgeModel, ManifestError, read_manifest
 
+from kgated.deploy.flatbuffer import parse
 from kgated.deploy.manifest import embed
 
 SPEECH = Path(__file__).parents[1] / "edge" / "fixtures" / "speech.tflite"
@@ -161,8 +162,28 @@ def test_a_bad_manifest_is_not_written(bare, manifest, change, message):
         embed(bare, replace(manifest, **change))
 
 
-def test_weights_outside_the_flatbuffer_are_refused(bare, manifest):
-    model = unpack(bare)
-    model.buffers[1].offset, model.buffers[1].size = 4096, 16
-    with pytest.raises(ValueError, match="keeps its weights outside"):
-        embed(pack(model), manifest)
+def with_weights_behind(content):
+    """The same file with the data of every buffer behind the FlatBuffer, as quantizers write it."""
+    model, data = unpack(content), {}
+    for number, buffer in enumerate(model.buffers):
+        if buffer.data is not None and number:
+            data[number], buffer.data = bytes(buffer.data), None
+            buffer.offset = buffer.size = 1  # to be there, for the place that they take
+    whole = bytearray(pack(model))
+    for number, weights in data.items():
+        whole += bytes(-len(whole) % 16)
+        model.buffers[number].offset, model.buffers[number].size = len(whole), len(weights)
+        whole += weights
+    front = pack(model)
+    return front + bytes(whole[len(front) :])
+
+
+def test_weights_behind_the_flatbuffer_come_inside(bare, manifest, frames):
+    behind = with_weights_behind(bare)
+    assert sum(buffer.offset > 0 for buffer in unpack(behind).buffers) > 4
+    assert not any(buffer.offset for buffer in parse(behind).buffers)
+    content = embed(behind, manifest)
+    assert np.array_equal(outputs(content, frames), outputs(bare, frames))
+    assert all(buffer.offset == 0 for buffer in unpack(content).buffers)
+    with pytest.raises(ValueError, match="cut short"):
+        embed(behind[:-1], manifest)
