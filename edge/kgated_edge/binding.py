@@ -19,14 +19,22 @@ class Binding:
 
     Attributes:
         manifest: what the file says about itself.
+        content: the file's bytes, which every interpreter made of them shares.
+        num_threads: threads of the interpreter.
         interpreter: keeps the memory behind the views alive; `invoke()` runs the signature.
         inputs, outputs: a view of each tensor of the signature by name, without the batch axis.
     """
 
     manifest: Manifest
+    content: bytes
+    num_threads: int
     interpreter: Any
     inputs: dict[str, Array]
     outputs: dict[str, Array]
+
+    def twin(self) -> "Binding":
+        """A second one on the same bytes, with an interpreter and tensors of its own."""
+        return _bind(self.content, self.manifest, self.num_threads)
 
     def reset_inside(self) -> None:
         """Sets to zero what a file with internal state keeps; nothing for others."""
@@ -69,7 +77,7 @@ def _bind(content: bytes, manifest: Manifest, num_threads: int) -> Binding:
     for view in sides[0].values():
         view.fill(0)
     interpreter.invoke()
-    bound = Binding(manifest, interpreter, *sides)
+    bound = Binding(manifest, content, num_threads, interpreter, *sides)
     bound.reset_inside()
     if _all_addresses(interpreter, inputs, outputs) != before:
         raise ManifestError("its tensors move while it runs: convert it with a fixed shape")

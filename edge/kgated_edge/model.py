@@ -1,18 +1,21 @@
 """Runs a streaming model frame by frame."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from kgated_edge.binding import bind
+from kgated_edge.binding import Binding, bind
 from kgated_edge.blocks import alone, by_name, cut
-from kgated_edge.errors import StateError
+from kgated_edge.errors import EdgeError, StateError
 from kgated_edge.frames import step_writer
 from kgated_edge.manifest import Manifest
 from kgated_edge.quantized import reader
 from kgated_edge.specs import Array, TensorSpec
+from kgated_edge.statefile import read_state, write_state
 from kgated_edge.tensors import copies
 
 _ALL = slice(None)
@@ -26,6 +29,8 @@ class EdgeModel:
     A model that takes `manifest.frames_per_step` = k > 1 frames at once (its layers stride over
     time) takes blocks (k, *frame) and gives one result for each. A model of several inputs takes a
     dict of arrays by name; one of several outputs gives a dict.
+
+    One model is for one thread at a time: a call while another thread is inside raises `EdgeError`.
 
     Args:
         path: a `.tflite` file made by `kgated convert`.
@@ -41,15 +46,20 @@ class EdgeModel:
         >>> model.reset()
     """
 
-    __slots__ = ("__weakref__", "_binding", "_hot", "_interpreter", "_manifest", "_states")
+    __slots__ = ("__weakref__", "_binding", "_hot", "_interpreter", "_lock", "_manifest", "_states")
 
     def __init__(self, path: str | Path, num_threads: int = 1) -> None:
-        self._binding = found = bind(path, num_threads, "stream")
+        self._take(bind(path, num_threads, "stream"))
+
+    def _take(self, found: Binding) -> None:
+        self._binding, self._lock = found, Lock()
         self._manifest = manifest = found.manifest
         self._interpreter = found.interpreter
         names = [spec.name for spec in manifest.states]
         self._states = {name: found.inputs[name] for name in names}
         self._hot: tuple[Any, ...] = (
+            self._lock.acquire,
+            self._lock.release,
             step_writer(manifest.blocks, found.inputs),
             self._interpreter.invoke,
             copies([(found.inputs[name], found.outputs[name]) for name in names]),
@@ -71,14 +81,42 @@ class EdgeModel:
         state="internal" keeps its state to itself: `StateError`.
         """
         self._check_external()
-        return {name: view.copy() for name, view in self._states.items()}
+        with self._alone():
+            return {name: view.copy() for name, view in self._states.items()}
 
     @state.setter
     def state(self, values: Mapping[str, Array]) -> None:
         self._check_external()
         self._check_state(values)
-        for name, view in self._states.items():
-            view[...] = values[name]
+        with self._alone():
+            for name, view in self._states.items():
+                view[...] = values[name]
+
+    def save_state(self, path: str | Path) -> None:
+        """Writes the states to a file, with the model file's digest; whole or not at all.
+
+        Raises:
+            StateError: the file cannot be written, or the state is inside the model file.
+        """
+        write_state(path, self._manifest.file_sha256, self.state)
+
+    def load_state(self, path: str | Path) -> None:
+        """Takes the states that `save_state` wrote, in this process or on another device.
+
+        Raises:
+            StateError: no such file, damaged, or of another model file; nothing has changed.
+        """
+        self._check_external()
+        self.state = read_state(path, self._manifest.file_sha256)
+
+    def clone(self) -> "EdgeModel":
+        """A second model on the same loaded bytes, with an interpreter and a state of its own.
+
+        The state starts from zero.
+        """
+        model = object.__new__(type(self))
+        model._take(self._binding.twin())
+        return model
 
     def step(self, frame: Any) -> Any:
         """Takes one frame, or one block of frames, moves the state on, and returns the result.
@@ -94,13 +132,20 @@ class EdgeModel:
         Raises:
             FrameError: wrong shape or dtype, NaN or inf, or a token outside the vocabulary. The
                 state is as before the call.
+            EdgeError: another thread is inside this model; nothing has changed.
         """
-        write, invoke, moves, read = self._hot
-        write(frame)
-        invoke()
-        for target, source in moves:
-            target[_ALL] = source
-        return read()
+        acquire, release, write, invoke, moves, read = self._hot
+        # Spelled out, not `with`: this costs 0.1 µs, a context manager of our own ten times that.
+        if not acquire(False):
+            raise _busy()
+        try:
+            write(frame)
+            invoke()
+            for target, source in moves:
+                target[_ALL] = source
+            return read()
+        finally:
+            release()
 
     def run(self, frames: Any) -> Any:
         """Takes a sequence of frames, from the present state on.
@@ -125,9 +170,10 @@ class EdgeModel:
 
     def reset(self) -> None:
         """Sets all states to zero, as at the start of a sequence."""
-        self._binding.reset_inside()
-        for spec in self._manifest.states:
-            self._states[spec.name].fill(spec.zero_point or 0)
+        with self._alone():
+            self._binding.reset_inside()
+            for spec in self._manifest.states:
+                self._states[spec.name].fill(spec.zero_point or 0)
 
     def cut(self, frames: Any) -> list[Any]:
         """What each call of `step` takes of a sequence; raises as `run`."""
@@ -139,6 +185,15 @@ class EdgeModel:
         found = by_name(self._manifest.outputs, self.run(alone(self._manifest.golden.frames)))
         self.reset()
         return found
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._lock.acquire(blocking=False):
+            raise _busy()
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _check_external(self) -> None:
         if self._manifest.state == "internal":
@@ -155,6 +210,10 @@ class EdgeModel:
             )
         for spec in self._manifest.states:
             _check_state_array(spec, values[spec.name])
+
+
+def _busy() -> EdgeError:
+    return EdgeError("another thread is inside this model: give each its own, by model.clone()")
 
 
 def _reader(views: Sequence[Array], specs: Sequence[TensorSpec]) -> Callable[[], Any]:

@@ -1,0 +1,69 @@
+"""States of a streaming model as a file: an `.npz` without pickle, bound to one model file."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from kgated_edge.errors import StateError
+from kgated_edge.specs import Array
+
+_DIGEST = "model_sha256"
+_PREFIX = "state."
+
+
+def write_state(path: str | Path, digest: str, states: Mapping[str, Array]) -> None:
+    """Writes states, whole or not at all.
+
+    Args:
+        path: the file, replaced where it exists.
+        digest: `file_sha256` of the model file.
+        states: by name.
+
+    Raises:
+        StateError: the file cannot be written.
+    """
+    target = Path(path)
+    scratch = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    arrays = {_PREFIX + name: array for name, array in states.items()}
+    try:
+        try:
+            with scratch.open("xb") as file:
+                np.savez(file, **{_DIGEST: np.array(digest)}, **arrays)
+            scratch.replace(target)
+        finally:
+            scratch.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StateError(
+            f"{path}: cannot be written ({reason}): name a file in a folder that exists and can "
+            "be written"
+        ) from None
+
+
+def read_state(path: str | Path, digest: str) -> dict[str, Array]:
+    """Reads states of the model file with this digest; shapes are not looked at here.
+
+    Raises:
+        StateError: no such file, not an intact state file, or of another model file.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            arrays = {name: np.asarray(archive[name]) for name in archive.files}
+            found = str(arrays.pop(_DIGEST))
+    except FileNotFoundError:
+        raise StateError(f"{path}: no such file: check the path") from None
+    # NumPy and zipfile raise a dozen kinds of exception on damaged bytes.
+    except Exception as error:
+        raise StateError(
+            f"{path}: this is not an intact state file ({type(error).__name__}): copy it again, or "
+            "write it with save_state()"
+        ) from None
+    if found != digest:
+        raise StateError(
+            f"{path}: the state is of the model file with digest {found[:12]}, this is "
+            f"{digest[:12]}: load it into the model that saved it"
+        )
+    return {name.removeprefix(_PREFIX): array for name, array in arrays.items()}
