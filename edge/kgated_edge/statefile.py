@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,11 +27,12 @@ def write_state(path: str | Path, digest: str, states: Mapping[str, Array]) -> N
     """
     target = Path(path)
     scratch = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    arrays = {_PREFIX + name: array for name, array in states.items()}
+    arrays: dict[str, Any] = {_PREFIX + name: array for name, array in states.items()}
+    arrays[_DIGEST] = np.array(digest)
     try:
         try:
             with scratch.open("xb") as file:
-                np.savez(file, **{_DIGEST: np.array(digest)}, **arrays)
+                np.savez(file, **arrays)
             scratch.replace(target)
         finally:
             scratch.unlink(missing_ok=True)
