@@ -19,10 +19,11 @@ from kgated.deploy.elsewhere import Facts, run_convert
 from kgated.deploy.flatbuffer import slim
 from kgated.deploy.graph import check_graph, no_mask_warnings
 from kgated.deploy.lower import SIGNATURES, lower
+from kgated.deploy.lowering import choose_lowering
 from kgated.deploy.manifest import as_stored, embed
 from kgated.deploy.quantize import quantize as quantize_file
-from kgated.deploy.recipe import Recipe, choose_lowering
-from kgated.deploy.sequence import SequenceGraph, length_of, recurrent_weights, sequence_model
+from kgated.deploy.recipe import Recipe
+from kgated.deploy.sequence import SequenceGraph, length_of, sequence_model
 from kgated.deploy.streaming import StepModel, step_model
 from kgated.deploy.subjects import Stream, Subject, whole
 from kgated.deploy.verify import Agreement, Reference, Sequences
@@ -164,7 +165,7 @@ def _subject(
     if recipe.mode == "sequence":
         check_graph(model)
         steps_of = length_of(model, length, max_length)
-        recipe = choose_lowering(recipe, steps_of, recurrent_weights(model))
+        recipe = choose_lowering(recipe, model, steps_of, padded=max_length is not None)
         lowering = Lowering(recipe.lowering, select=recipe.is_static)
         graph = sequence_model(model, lowering, length, max_length)
         return recipe, graph, whole(model, graph)

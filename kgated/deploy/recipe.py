@@ -1,6 +1,6 @@
 """What a conversion does, as frozen data with readable names."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 MODES = ("stream", "sequence")
 QUANTIZATIONS = ("none", "float16", "dynamic", "dynamic4", "int8", "int16x8")
@@ -127,34 +127,3 @@ class Recipe:
     def as_dict(self) -> dict[str, object]:
         """The recipe as it stands in the manifest."""
         return {**asdict(self), "skip": list(self.skip)}
-
-
-# Steps written out each have weights of their own in the kernels' memory: past this many bytes of
-# them the caches no longer hold, and a loop over one copy is faster.
-UNROLLED_BYTES = 6_000_000
-BYTES_PER_WEIGHT = {"none": 4.0, "float16": 4.0, "dynamic": 1.0, "dynamic4": 0.5}
-LONGEST_STATIC = 256
-
-
-def choose_lowering(recipe: Recipe, length: int, weights: int) -> Recipe:
-    """The recipe with "auto" decided.
-
-    Args:
-        recipe: for a sequence.
-        length: T, in steps.
-        weights: how many the largest recurrent layer meets at each step.
-
-    Raises:
-        ValueError: integers, which have to be unrolled, over too many steps.
-    """
-    if recipe.is_static and length > LONGEST_STATIC and recipe.lowering == "auto":
-        raise ValueError(
-            f"`quantize={recipe.quantize!r}` writes every step into the file, too many above "
-            f"{LONGEST_STATIC}; take `mode='stream'`, a `length` up to that, or "
-            f"`lowering='unrolled'` all the same. Received: {length} steps"
-        )
-    if recipe.lowering != "auto":
-        return recipe
-    written_out = length * weights * BYTES_PER_WEIGHT.get(recipe.quantize, 1.0)
-    small = recipe.is_static or written_out <= UNROLLED_BYTES
-    return replace(recipe, lowering="unrolled" if small else "while")

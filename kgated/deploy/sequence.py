@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 from kgated_edge.manifest import LENGTHS
 
@@ -220,10 +219,3 @@ def length_of(model: keras.Model, length: int | None, max_length: int | None) ->
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
         raise ValueError(f"`{name}` must be an integer of at least 1. Received: {size!r}")
     return size
-
-
-def recurrent_weights(model: keras.Model) -> int:
-    """How many weights the largest recurrent layer's state meets at each step."""
-    layers = [x for x in model._flatten_layers() if isinstance(x, keras.layers.RNN)]
-    kernels = [w for x in layers for w in x.weights if "recurrent_kernel" in w.path]
-    return max((int(np.prod(w.shape)) for w in kernels), default=0)

@@ -8,7 +8,9 @@ from kgated_edge import EdgeModel, SequenceData, SequenceModel
 
 import kgated
 from kgated.deploy import convert, flatbuffer
+from kgated.deploy.lowering import choose_lowering
 from kgated.deploy.quantize import quantize as quantize_here
+from kgated.deploy.recipe import Recipe
 from kgated.errors import ConversionError
 
 T, F = 9, 5
@@ -169,10 +171,28 @@ def test_a_sequence_file_equals_the_stream(x, rng, tmp_path):
 
 def test_auto_takes_the_loop_where_weights_would_not_fit():
     small, large = (
-        convert.choose_lowering(convert.Recipe("sequence", "dynamic"), T, weights)
-        for weights in (1000, 10_000_000)
+        choose_lowering(Recipe("sequence", "dynamic"), sequential(kgated.LSTM(4)), steps, False)
+        for steps in (T, 10**6)
     )
     assert (small.lowering, large.lowering) == ("unrolled", "while")
+
+
+@pytest.mark.parametrize(
+    ("layers", "lowering"),
+    [
+        ([L.LSTM(4)], "fused"),
+        ([kgated.LSTM(4, return_sequences=True), L.LSTM(3)], "fused"),
+        ([L.Bidirectional(L.LSTM(4))], "fused"),
+        ([kgated.LSTM(4, coupled_gates=True)], "unrolled"),
+        ([kgated.PeepholeLSTM(4)], "unrolled"),
+        ([L.LSTM(4, return_sequences=True), L.GRU(3)], "unrolled"),
+        ([L.LSTM(4, activation="relu")], "unrolled"),
+        ([L.Masking(), L.LSTM(4)], "unrolled"),
+    ],
+)
+def test_auto_takes_the_operator_of_a_microcontroller(layers, lowering):
+    recipe = Recipe("sequence", "int8", target="mcu")
+    assert choose_lowering(recipe, sequential(*layers), T, False).lowering == lowering
 
 
 def test_skip_reaches_into_the_loop(x, rng, tmp_path):
