@@ -1,0 +1,1 @@
+"""What the benchmarks of deployment share: timing, tables, and what stands beside us."""

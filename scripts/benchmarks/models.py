@@ -1,0 +1,34 @@
+"""The models that are measured: one layer alone, so that others can run the same."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import kgated
+
+Sizes = tuple[tuple[int, int], ...]  # (F, U)
+CELLS = ("LSTM", "PeepholeLSTM", "GRU")
+SIZES: Sizes = ((40, 128), (128, 512))
+
+
+def model_of(cell: str, features: int, units: int, each: bool = True) -> keras.Model:
+    """One layer alone, so that others can run the same."""
+    keras.utils.set_random_seed(0)
+    layer = getattr(kgated, cell)(units, return_sequences=each)
+    return keras.Sequential([keras.Input((None, features)), layer])
+
+
+def noise(steps: int, features: int, count: int | None = None) -> np.ndarray:
+    """Frames (T, F), or (count, T, F)."""
+    shape = (steps, features) if count is None else (count, steps, features)
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def to_file(model: keras.Model, path: Path, quantize: str, **options: Any) -> Path:
+    """Convert; integers take their ranges from noise, as good as any for the time they take."""
+    steps = options.get("length", 32)
+    calibration = noise(steps, model.inputs[0].shape[-1], 4)
+    kgated.to_tflite(model, path, quantize=quantize, calibration=calibration, **options)
+    return path

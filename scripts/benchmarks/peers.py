@@ -1,0 +1,118 @@
+"""What others take for the same layer: ONNX Runtime, PyTorch, a plain `.tflite` file."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from ai_edge_litert.interpreter import Interpreter
+from onnxruntime.quantization import QuantType, quantize_dynamic
+
+import kgated
+from benchmarks.timing import Run
+from kgated.interop import to_onnx, to_torch
+
+
+def onnx_files(layer: Any, folder: Path) -> dict[str, Path]:
+    """The layer as ONNX models, "float" and "int8", whose states are inputs."""
+    paths = {name: folder / f"{name}.onnx" for name in ("float", "int8")}
+    onnx.save(to_onnx(layer, state_inputs=True), paths["float"])
+    quantize_dynamic(paths["float"], paths["int8"], weight_type=QuantType.QInt8)
+    return paths
+
+
+def onnx_step(path: Path, layer: Any, frame: np.ndarray) -> Run:
+    """ONNX Runtime fed one frame (F,) per call, its state carried by the caller."""
+    session, feed = _session(path), _feed(layer, frame[None])
+    outputs = ["Y_h", "Y_c"][: len(feed) - 1]
+    names = [name for name in feed if name != "X"]
+
+    def step() -> Any:
+        found = session.run(outputs, feed)
+        feed.update(zip(names, found, strict=True))
+        return found[0]
+
+    return step
+
+
+def onnx_sequence(path: Path, layer: Any, frames: np.ndarray) -> Run:
+    """ONNX Runtime over frames (T, F) at once, from zero; every output, or the last."""
+    session, feed = _session(path), _feed(layer, frames)
+    wanted = ["Y" if layer.return_sequences else "Y_h"]
+    return lambda: session.run(wanted, feed)[0]
+
+
+def _session(path: Path) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+
+
+def _feed(layer: Any, frames: np.ndarray) -> dict[str, np.ndarray]:
+    states = ["initial_h", "initial_c"][: len(layer.state_size)]
+    zeros = np.zeros((1, 1, layer.units), np.float32)
+    return {"X": frames[:, None], **dict.fromkeys(states, zeros)}
+
+
+def torch_kind(layer: Any) -> Any:
+    """What PyTorch has of the same size: no peepholes, and a GRU that resets after."""
+    if type(layer) is kgated.LSTM:
+        return layer
+    units, sequences = layer.units, layer.return_sequences
+    if isinstance(layer, kgated.GRU):
+        twin: Any = kgated.GRU(units, return_sequences=sequences, reset_after=True)
+    else:
+        twin = kgated.LSTM(units, return_sequences=sequences)
+    twin.build((None, None, layer.cell.kernel.shape[0]))
+    return twin
+
+
+def torch_module(layer: Any) -> Any:
+    """PyTorch's module with the weights of `torch_kind(layer)`."""
+    torch.set_num_threads(1)
+    kind = "GRU" if isinstance(layer, kgated.GRU) else "LSTM"
+    arrays = to_torch(layer)
+    features = arrays["weight_ih_l0"].shape[1]
+    module = getattr(torch.nn, kind)(features, layer.units, batch_first=True)
+    module.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    return module.eval()
+
+
+def torch_step(layer: Any, frame: np.ndarray) -> Run:
+    """PyTorch fed one frame (F,) per call, its state carried by the caller."""
+    module, x, state = torch_module(layer), torch.from_numpy(frame[None, None]), [None]
+
+    def step() -> Any:
+        with torch.inference_mode():
+            found, state[0] = module(x, state[0])
+        return found[0, 0].numpy()
+
+    return step
+
+
+def torch_sequence(layer: Any, frames: np.ndarray) -> Run:
+    """PyTorch over frames (T, F) at once, from zero; every output, or the last."""
+    module, x = torch_module(layer), torch.from_numpy(frames[None])
+    rows = slice(None) if layer.return_sequences else -1
+
+    def run() -> Any:
+        with torch.inference_mode():
+            return module(x)[0][0, rows].numpy()
+
+    return run
+
+
+def tflite_run(path: Path, x: np.ndarray) -> Run:
+    """A plain file of one input and output; x as the file has it."""
+    interpreter = Interpreter(model_path=str(path), num_threads=1)
+    interpreter.allocate_tensors()
+    (source,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def run() -> Any:
+        interpreter.set_tensor(source["index"], x)
+        interpreter.invoke()
+        return interpreter.get_tensor(result["index"])
+
+    return run

@@ -1,0 +1,135 @@
+"""Stock Keras models through the stock converter, which may end its process: one of its own.
+
+`python stock.py JOBS.json` does the jobs, and appends a line to JOBS.json.done after each.
+"""
+
+import importlib
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Job:
+    """One conversion.
+
+    Attributes:
+        model: a name in STOCK.
+        batch: of its `Input`, None: free.
+        quantize: "none", "dynamic" or "int8".
+        steps, features, units: T, F, U.
+        path: the file to write, or "" for none.
+        package: "keras", or "tf_keras" for Keras 2.
+    """
+
+    model: str
+    batch: int | None
+    quantize: str
+    steps: int
+    features: int
+    units: int
+    path: str = ""
+    package: str = "keras"
+
+    def __str__(self) -> str:
+        return f"{self.model}, batch {self.batch or 'free'}, {self.quantize}"
+
+
+VOCABULARY = 11
+# The layers of each, from `layers` of Keras and U.
+STOCK: dict[str, Callable[[Any, int], list[Any]]] = {
+    "LSTM": lambda k, u: [k.LSTM(u)],
+    "GRU": lambda k, u: [k.GRU(u)],
+    "GRU reset before": lambda k, u: [k.GRU(u, reset_after=False)],
+    "LSTM sequences": lambda k, u: [k.LSTM(u, return_sequences=True)],
+    "Bidirectional LSTM": lambda k, u: [k.Bidirectional(k.LSTM(u))],
+    "two LSTM": lambda k, u: [k.LSTM(u, return_sequences=True), k.LSTM(u)],
+    "masked Embedding LSTM": lambda k, u: [k.Embedding(VOCABULARY, u, mask_zero=True), k.LSTM(u)],
+    "GRU reset before sequences": lambda k, u: [k.GRU(u, reset_after=False, return_sequences=True)],
+}
+MATRIX = list(STOCK)[:7]
+
+
+def build(job: Job) -> Any:
+    """The Keras model of a job."""
+    keras = importlib.import_module(job.package)
+    tokens = "Embedding" in job.model
+    shape = (job.steps,) if tokens else (job.steps, job.features)
+    dtype = "int32" if tokens else "float32"
+    first = keras.Input(shape, batch_size=job.batch, dtype=dtype)
+    return keras.Sequential([first, *STOCK[job.model](keras.layers, job.units)])
+
+
+def samples(job: Job, count: int = 4) -> np.ndarray:
+    """Seeded sequences (count, T, F), or tokens (count, T) of which the last are padding."""
+    rng = np.random.default_rng(0)
+    if "Embedding" not in job.model:
+        return rng.normal(size=(count, job.steps, job.features)).astype(np.float32)
+    tokens = rng.integers(1, VOCABULARY, (count, job.steps)).astype(np.int32)
+    tokens[1:, job.steps // 2 :] = 0
+    return tokens
+
+
+def convert(job: Job) -> None:
+    """As TensorFlow's guide does it, with builtin ops alone."""
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(build(job))
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if job.quantize != "none":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if job.quantize == "int8":
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.representative_dataset = lambda: ([x[None]] for x in samples(job))
+    content = converter.convert()
+    if job.path:
+        Path(job.path).write_bytes(content)
+
+
+def run_jobs(jobs: Sequence[Job]) -> list[str]:
+    """What became of each: "" where it converted, else why not."""
+    found: list[str] = []
+    while len(found) < len(jobs):
+        found += _in_child(jobs[len(found) :])
+    return found
+
+
+def _in_child(jobs: Sequence[Job]) -> list[str]:
+    """The results up to the first crash, and that."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "jobs.json")
+        path.write_text(json.dumps([asdict(job) for job in jobs]))
+        command = [sys.executable, "-P", __file__, str(path)]  # -P: `tables` is no package
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        results = path.with_suffix(".json.done")
+        lines = results.read_text().splitlines() if results.exists() else []
+    if done.returncode > 0:
+        raise RuntimeError(f"the child of stock conversions failed: {done.stderr[-300:]}")
+    found = [str(json.loads(line)) for line in lines]
+    if done.returncode < 0:
+        found.append(f"crashed ({signal.Signals(-done.returncode).name})")
+    return found
+
+
+def main(path: Path) -> None:
+    """Do the jobs of a file."""
+    for job in json.loads(path.read_text()):
+        try:
+            convert(Job(**job))
+            result = ""
+        except Exception as error:
+            result = next(iter(str(error).strip().splitlines()), repr(error))[:200]
+        with path.with_suffix(".json.done").open("a") as done:
+            done.write(json.dumps(result) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,38 @@
+"""Times of several candidates, taken in turns, so that a slow moment of the machine hits all."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Run = Callable[[], Any]
+SLICE_US, MOST_CALLS = 3000.0, 200
+
+
+def medians_us(runs: Mapping[str, Run], rounds: int, calls: int | None = None) -> dict[str, float]:
+    """Median µs per call of each.
+
+    Args:
+        runs: by name.
+        rounds: how many times each has its turn.
+        calls: of each in one turn; None: as many as fill 3 ms, between 1 and 200.
+    """
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    counts = {name: calls or _calls(run) for name, run in runs.items()}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            run()
+            times[name].append(_mean_us(run, counts[name]))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _calls(run: Run) -> int:
+    run()
+    return max(1, min(MOST_CALLS, int(SLICE_US / _mean_us(run, 2))))
+
+
+def _mean_us(run: Run, calls: int) -> float:
+    start = time.perf_counter_ns()
+    for _ in range(calls):
+        run()
+    return (time.perf_counter_ns() - start) / calls / 1000
