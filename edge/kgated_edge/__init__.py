@@ -5,7 +5,9 @@ from kgated_edge.data import SequenceData, load_npz
 from kgated_edge.errors import DataError, EdgeError, FrameError, ManifestError, StateError
 from kgated_edge.manifest import Manifest, read_manifest
 from kgated_edge.model import EdgeModel
-from kgated_edge.results import CheckResult, SelftestResult
+from kgated_edge.plan import Plan
+from kgated_edge.realtime import realtime
+from kgated_edge.results import CheckResult, RealtimeResult, SelftestResult
 from kgated_edge.sequence import SequenceModel
 
 __all__ = [
@@ -16,6 +18,8 @@ __all__ = [
     "FrameError",
     "Manifest",
     "ManifestError",
+    "Plan",
+    "RealtimeResult",
     "SelftestResult",
     "SequenceData",
     "SequenceModel",
@@ -24,5 +28,6 @@ __all__ = [
     "load_npz",
     "open_model",
     "read_manifest",
+    "realtime",
     "selftest",
 ]

@@ -6,6 +6,7 @@ interrupted.
 
 import argparse
 import math
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -15,7 +16,9 @@ from typing import Any, NoReturn
 from kgated_edge.check import check, selftest
 from kgated_edge.errors import EdgeError
 from kgated_edge.output import claimed
-from kgated_edge.text import check_text, selftest_text
+from kgated_edge.plan import Plan
+from kgated_edge.realtime import realtime
+from kgated_edge.text import check_text, realtime_text, selftest_text
 
 _PROGRAM = "kgated-edge"
 
@@ -59,9 +62,10 @@ def _parser() -> _Parser:
         prog=_PROGRAM, description="Runs kgated models on this device and measures them."
     )
     parser.add_argument("--version", action="version", version=f"{_PROGRAM} {version(_PROGRAM)}")
-    commands = parser.add_subparsers(required=True, metavar="{check,selftest}")
+    commands = parser.add_subparsers(required=True, metavar="{check,selftest,realtime}")
     _add_check(commands)
     _add_selftest(commands)
+    _add_realtime(commands)
     return parser
 
 
@@ -81,6 +85,24 @@ def _add_check(commands: Any) -> None:
 
 def _add_selftest(commands: Any) -> None:
     _command(commands, "selftest", _run_selftest, "replay the golden frames in the model file")
+
+
+def _add_realtime(commands: Any) -> None:
+    summary = "run on frames that arrive on a schedule, each with a deadline"
+    parser = _command(commands, "realtime", _run_realtime, summary)
+    add, count = parser.add_argument, _count(0)
+    add("--data", required=True, metavar="X.npz", help="sequences, run as one endless stream")
+    add("--period-ms", type=_above_zero, metavar="MS", help="between two arrivals (the model's)")
+    add("--deadline-ms", type=_above_zero, metavar="MS", help="from arrival to end (the period)")
+    add(
+        "--seconds", type=_above_zero, default=60.0, metavar="S", help="how long frames arrive (60)"
+    )
+    add("--max-misses", type=count, default=0, metavar="N", help="deadlines allowed to miss (0)")
+    add("--streams", type=_streams, default=1, metavar="N", help="models in turn (1), or auto")
+    add("--load", type=count, default=0, metavar="N", help="busy processes beside it (0)")
+    add("--priority", type=_count(1), metavar="P", help="real-time priority, 1 to 99")
+    add("--cpu", type=count, metavar="K", help="run on this CPU alone")
+    add("--lock-memory", action="store_true", help="keep memory from being swapped out")
 
 
 def _command(
@@ -119,6 +141,32 @@ def _run_selftest(options: argparse.Namespace) -> bool:
     return result.passed
 
 
+def _run_realtime(options: argparse.Namespace) -> bool:
+    plan = Plan(
+        period_ms=options.period_ms,
+        deadline_ms=options.deadline_ms,
+        seconds=options.seconds,
+        streams=options.streams,
+        load=options.load,
+        priority=options.priority,
+        cpu=options.cpu,
+        lock_memory=options.lock_memory,
+        max_misses=options.max_misses,
+        num_threads=options.threads,
+    )
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with claimed(options.json, (options.model, options.data)) as write:
+            result = realtime(options.model, options.data, plan)
+            write(_labelled(options, data=options.data) | asdict(result))
+        print(realtime_text(options.model, result), flush=True)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return result.passed
+
+
 def _labelled(options: argparse.Namespace, **more: str) -> dict[str, Any]:
     return {"kgated_edge": version(_PROGRAM), "model": options.model, **more}
 
@@ -142,6 +190,10 @@ def _share(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"must be in 0..1, got {text}")
     return value
+
+
+def _streams(text: str) -> int | None:
+    return None if text == "auto" else _count(1)(text)
 
 
 def _count(least: int) -> Callable[[str], int]:

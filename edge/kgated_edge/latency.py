@@ -26,6 +26,41 @@ class Histogram:
     counts: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Spread:
+    """How times of many steps lie, in microseconds.
+
+    Attributes:
+        p50_us, p90_us, p99_us, p99_9_us, max_us: that share of the steps took no longer.
+        mean_us: the mean.
+        std_us: the standard deviation.
+        histogram: the same times in logarithmic bins.
+    """
+
+    p50_us: float
+    p90_us: float
+    p99_us: float
+    p99_9_us: float
+    max_us: float
+    mean_us: float
+    std_us: float
+    histogram: Histogram
+
+
+def spread(times: Nanoseconds) -> Spread:
+    """The figures of a run of one step or more."""
+    return Spread(
+        p50_us=_quantile_us(times, 0.5),
+        p90_us=_quantile_us(times, 0.9),
+        p99_us=_quantile_us(times, 0.99),
+        p99_9_us=_quantile_us(times, 0.999),
+        max_us=int(times.max()) / 1e3,
+        mean_us=float(times.mean()) / 1e3,
+        std_us=float(times.std()) / 1e3,
+        histogram=histogram(times),
+    )
+
+
 def time_steps(step: Callable[[Any], Any], frames: Iterable[Any], times: Nanoseconds) -> list[Any]:
     """Runs the frames in order, each timed on its own.
 
@@ -49,9 +84,9 @@ def time_steps(step: Callable[[Any], Any], frames: Iterable[Any], times: Nanosec
 def figures(times: Nanoseconds) -> dict[str, Any]:
     """The figures `latency_us_*` of a run."""
     return {
-        "latency_us_p50": _percentile_us(times, 50),
-        "latency_us_p90": _percentile_us(times, 90),
-        "latency_us_p99": _percentile_us(times, 99),
+        "latency_us_p50": _quantile_us(times, 0.5),
+        "latency_us_p90": _quantile_us(times, 0.9),
+        "latency_us_p99": _quantile_us(times, 0.99),
         "latency_us_max": int(times.max()) / 1e3,
         "latency_us_mean": float(times.mean()) / 1e3,
     }
@@ -68,6 +103,6 @@ def histogram(times: Nanoseconds) -> Histogram:
     return Histogram(tuple(edges.tolist()), tuple(counts.tolist()))
 
 
-def _percentile_us(times: Nanoseconds, percent: float) -> float:
-    """A time that really occurred and that `percent` of the steps did not exceed."""
-    return float(np.percentile(times, percent, method="inverted_cdf")) / 1e3
+def _quantile_us(times: Nanoseconds, share: float) -> float:
+    """A time that really occurred and that this share of the steps did not exceed."""
+    return float(np.quantile(times, share, method="inverted_cdf")) / 1e3

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from kgated_edge.latency import Histogram
+from kgated_edge.latency import Histogram, Spread
+from kgated_edge.sensors import Reading
 
 
 @dataclass(frozen=True)
@@ -70,5 +71,63 @@ class CheckResult:
     sample_period_s: float | None
     real_time_factor: float | None
     peak_memory_mib: float | None
+    passed: bool
+    failures: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RealtimeResult:
+    """What a run on a schedule measured. With several streams a step is one of each, in turn.
+
+    Attributes:
+        streams: models that took a frame each in every period.
+        period_ms: time between two arrivals.
+        deadline_ms: from a frame's arrival to the end of its step, at most.
+        steps: frames that were to arrive.
+        steps_run: those whose step has ended; less when interrupted, or hopelessly late.
+        deadline_misses: steps that ended late, and those given up, which could not have been in
+            time; of an interrupted run, the late ones.
+        max_misses: how many are allowed.
+        worst_lateness_us: how long after its deadline the latest step ended, or 0.
+        start_delay: from a frame's arrival to the start of its step; its std and p99 are jitter.
+        compute: from the start of a step to its end.
+        completion: from a frame's arrival to the end of its step.
+        real_time_factor: mean of compute / period; below 1 is faster than real time.
+        duration_s: from the first arrival awaited to the last step's end.
+        cpu_time_s: CPU time of the process in it, waiting included.
+        start, end: readings of the system before and after.
+        max_temperature_c, min_frequency_mhz: of all readings, one a second; None where hidden.
+        load: busy processes beside it.
+        priority, cpu, lock_memory: what was asked of the machine.
+        num_threads: threads of the interpreter.
+        interrupted: whether it was ended from outside.
+        passed: whether all limits were kept.
+        failures: a sentence per limit missed.
+    """
+
+    streams: int
+    period_ms: float
+    deadline_ms: float
+    steps: int
+    steps_run: int
+    deadline_misses: int
+    max_misses: int
+    worst_lateness_us: float
+    start_delay: Spread
+    compute: Spread
+    completion: Spread
+    real_time_factor: float
+    duration_s: float
+    cpu_time_s: float
+    start: Reading
+    end: Reading
+    max_temperature_c: float | None
+    min_frequency_mhz: float | None
+    load: int
+    priority: int | None
+    cpu: int | None
+    lock_memory: bool
+    num_threads: int
+    interrupted: bool
     passed: bool
     failures: tuple[str, ...]

@@ -1,6 +1,7 @@
 """Results as text for a person."""
 
-from kgated_edge.results import CheckResult, SelftestResult
+from kgated_edge.latency import Spread
+from kgated_edge.results import CheckResult, RealtimeResult, SelftestResult
 
 Row = tuple[str, str]
 
@@ -32,9 +33,40 @@ def selftest_text(model: str, result: SelftestResult) -> str:
     return _table(rows, result.failures)
 
 
+def realtime_text(model: str, result: RealtimeResult) -> str:
+    """An aligned table of a run on a schedule, and PASS or FAIL with the reason."""
+    start, end, delay = result.start, result.end, result.start_delay
+    steps = f"{result.steps_run} of {result.steps}"
+    rows = [
+        ("model", model),
+        ("streams / threads / load", f"{result.streams} / {result.num_threads} / {result.load}"),
+        ("period / deadline", f"{result.period_ms:g} / {result.deadline_ms:g} ms"),
+        ("steps run", steps + (", interrupted" if result.interrupted else "")),
+        ("deadline misses", f"{result.deadline_misses} (allowed {result.max_misses})"),
+        ("worst lateness", f"{result.worst_lateness_us:.1f} us"),
+        ("start delay jitter", f"std {delay.std_us:.1f}, p99 {delay.p99_us:.1f} us"),
+        ("p50 / p90 / p99 / p99.9 / max", ""),
+        ("  start delay", _spread(delay)),
+        ("  compute", _spread(result.compute)),
+        ("  completion", _spread(result.completion)),
+        ("real-time factor", f"{result.real_time_factor:.2e} of the period"),
+        ("CPU time", f"{result.cpu_time_s:.2f} s of {result.duration_s:.2f} s"),
+        ("memory start / end", _seen("{:.1f} MiB", start.rss_mib, end.rss_mib)),
+        (
+            "temperature start / end / max",
+            _seen("{:.1f} C", start.temperature_c, end.temperature_c, result.max_temperature_c),
+        ),
+        (
+            "CPU clock start / end / min",
+            _seen("{:.0f} MHz", start.frequency_mhz, end.frequency_mhz, result.min_frequency_mhz),
+        ),
+    ]
+    return _table(rows, result.failures)
+
+
 def _table(rows: list[Row], failures: tuple[str, ...]) -> str:
     width = max(len(name) for name, _ in rows)
-    lines = [f"{name:<{width}}  {value}" for name, value in rows]
+    lines = [f"{name:<{width}}  {value}".rstrip() for name, value in rows]
     lines += [f"FAIL: {reason}" for reason in failures] or ["PASS"]
     return "\n".join(lines)
 
@@ -72,3 +104,14 @@ def _real_time(result: CheckResult) -> str:
 
 def _or_dash(value: float | None, form: str, dash: str = "-") -> str:
     return dash if value is None else form.format(value)
+
+
+def _spread(times: Spread) -> str:
+    values = (times.p50_us, times.p90_us, times.p99_us, times.p99_9_us, times.max_us)
+    return " / ".join(f"{value:.1f}" for value in values) + " us"
+
+
+def _seen(form: str, *values: float | None) -> str:
+    if None in values:
+        return "hidden by the system"
+    return " / ".join(form.format(value) for value in values)

@@ -127,3 +127,23 @@ def compute(path: Path, frames: np.ndarray) -> np.ndarray:
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1.0 / (1.0 + np.exp(-x))
+
+
+class FakeClock:
+    """A clock that moves by a tick when looked at, and by what is asked when slept on."""
+
+    def __init__(self, tick: int = 1000, oversleep: int = 0) -> None:
+        self.time, self.tick, self.oversleep, self.sleeps = 0, tick, oversleep, 0
+
+    def now(self) -> int:
+        self.time += self.tick
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += round(seconds * 1e9) + self.oversleep
+        self.sleeps += 1
+
+
+@pytest.fixture
+def fake_clock() -> type[FakeClock]:
+    return FakeClock

@@ -53,3 +53,13 @@ def test_times_each_step_alone():
     assert times[0] >= 20e6
     assert 0 < times[1] < times[0]
     assert times[2] >= 10e6
+
+
+def test_spread():
+    times = np.arange(1, 10_001) * 1000
+    np.random.default_rng(0).shuffle(times)
+    found = latency.spread(times)
+    assert (found.p50_us, found.p90_us, found.p99_us) == (5000.0, 9000.0, 9900.0)
+    assert (found.p99_9_us, found.max_us, found.mean_us) == (9990.0, 10_000.0, 5000.5)
+    assert found.std_us == np.sqrt((10_000**2 - 1) / 12)
+    assert sum(found.histogram.counts) == 10_000

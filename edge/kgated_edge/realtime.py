@@ -1,0 +1,175 @@
+"""Does a model hold real time on this device? Frames arrive on a schedule, each has a deadline."""
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from kgated_edge.blocks import cut
+from kgated_edge.data import SequenceData, load_npz
+from kgated_edge.errors import DataError
+from kgated_edge.judge import check_fit
+from kgated_edge.latency import spread
+from kgated_edge.machine import granted, neighbours
+from kgated_edge.manifest import Manifest, read_manifest
+from kgated_edge.model import EdgeModel
+from kgated_edge.pacing import Clock, Record, Schedule, pace
+from kgated_edge.plan import Plan
+from kgated_edge.results import RealtimeResult
+from kgated_edge.sensors import Sensors
+from kgated_edge.streams import carried
+
+_WARM_UP_STEPS = 200
+_ASKED = ("max_misses", "load", "priority", "cpu", "lock_memory", "num_threads")
+
+
+def realtime(
+    path: str | Path, data: str | Path | SequenceData, plan: Plan, clock: Clock | None = None
+) -> RealtimeResult:
+    """Runs a streaming model on frames that arrive on an absolute schedule.
+
+    The sequences follow one another as one endless stream, which begins again at its end. The
+    cyclic garbage collector rests during the run. SIGINT ends it, and the result is of the steps so
+    far.
+
+    Args:
+        path: a `.tflite` file made by `kgated convert`.
+        data: an `.npz` file, or sequences.
+        plan: the schedule, the limits, what runs beside it.
+        clock: the time; None for the system's.
+
+    Raises:
+        ManifestError: the file cannot be run, or is one of whole sequences.
+        DataError: the data are bad, or do not fit the model.
+        EdgeError: no period is known, or the machine refuses what is asked of it.
+    """
+    clock = clock or Clock()
+    # All input is looked at before an interpreter exists: it writes lines of its own to stderr.
+    manifest = read_manifest(path)
+    schedule = plan.schedule(manifest)
+    frames = _frames(manifest, data, schedule.count)
+    with neighbours(plan.load), granted(plan.priority, plan.cpu, plan.lock_memory), _undisturbed():
+        models = [EdgeModel(path, plan.num_threads)]
+        _add_streams(models, frames, schedule, plan, clock)
+        step = round_of(models, frames)
+        for n in range(max(2, _WARM_UP_STEPS // len(models))):
+            step(n)
+        return _run(step, len(models), schedule, plan, clock)
+
+
+def round_of(models: Sequence[EdgeModel], frames: Sequence[Any]) -> Callable[[int], None]:
+    """The function that gives every model the frame of a number; they begin again at the end."""
+    steps, count = [model.step for model in models], len(frames)
+
+    def take(n: int) -> None:
+        frame = frames[n % count]
+        for step in steps:
+            step(frame)
+
+    return take
+
+
+def _frames(manifest: Manifest, data: str | Path | SequenceData, most: int) -> list[Any]:
+    """What each step takes, as many as there are or can be used."""
+    if isinstance(data, SequenceData):
+        check_fit(manifest, data)
+    else:
+        names = [frame.name for frame in manifest.frames]
+        path, data = data, load_npz(data, names if len(names) > 1 else ())
+        try:
+            check_fit(manifest, data)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
+    found: list[Any] = []
+    for n in range(len(data)):
+        found += cut(manifest.frames, manifest.frames_per_step, data.sequence(n))
+        if len(found) >= most:
+            break
+    return found
+
+
+def _add_streams(
+    models: list[EdgeModel], frames: list[Any], schedule: Schedule, plan: Plan, clock: Clock
+) -> None:
+    """Clones the first model until there are as many as planned, or as can be carried."""
+
+    def grow(count: int) -> Callable[[int], None]:
+        models.extend(models[0].clone() for _ in range(count - len(models)))
+        return round_of(models[:count], frames)
+
+    grow(plan.streams or 1)
+    if plan.streams is None:
+        del models[max(1, carried(grow, schedule, plan.max_misses, clock)) :]
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keeps the garbage collector from stopping a step."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _run(
+    step: Callable[[int], None], streams: int, schedule: Schedule, plan: Plan, clock: Clock
+) -> RealtimeResult:
+    record, sensors = Record(schedule), Sensors(clock.now)
+    sensors.look()
+    interrupted, began, cpu = False, clock.now(), time.process_time()
+    try:
+        pace(step, record, clock, sensors.look_between)
+    except KeyboardInterrupt:
+        if not record.done:
+            raise
+        interrupted = True
+    duration, cpu = clock.now() - began, time.process_time() - cpu
+    sensors.look()
+    due = record.done if interrupted else schedule.count
+    misses = record.late + due - record.done
+    allowed, asked = plan.max_misses, asdict(plan)
+    return RealtimeResult(
+        streams=streams,
+        **_times(record),
+        deadline_misses=misses,
+        duration_s=duration / 1e9,
+        cpu_time_s=cpu,
+        start=sensors.readings[0],
+        end=sensors.readings[-1],
+        max_temperature_c=sensors.max_temperature_c,
+        min_frequency_mhz=sensors.min_frequency_mhz,
+        **{name: asked[name] for name in _ASKED},
+        interrupted=interrupted,
+        passed=misses <= allowed,
+        failures=_failures(misses, due, schedule, allowed) if misses > allowed else (),
+    )
+
+
+def _times(record: Record) -> dict[str, Any]:
+    schedule, done, completion = record.schedule, record.done, record.completion_ns
+    compute = spread(record.compute_ns[:done])
+    return {
+        "period_ms": schedule.period_ns / 1e6,
+        "deadline_ms": schedule.deadline_ns / 1e6,
+        "steps": schedule.count,
+        "steps_run": done,
+        "worst_lateness_us": max(0, int(completion.max()) - schedule.deadline_ns) / 1e3,
+        "start_delay": spread(record.start_delay_ns[:done]),
+        "compute": compute,
+        "completion": spread(completion),
+        "real_time_factor": compute.mean_us * 1e3 / schedule.period_ns,
+    }
+
+
+def _failures(misses: int, due: int, schedule: Schedule, allowed: int) -> tuple[str]:
+    deadline = schedule.deadline_ns / 1e6
+    return (
+        f"{misses} of {due} steps missed their deadline of {deadline:g} ms, allowed are {allowed}",
+    )

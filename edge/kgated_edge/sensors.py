@@ -1,0 +1,88 @@
+"""What the system shows of memory, temperature and clock frequency; None where it hides them."""
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+_EVERY_NS = 1_000_000_000
+_LEAST_SPARE_NS = 5_000_000
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One look.
+
+    Attributes:
+        rss_mib: memory that this process holds.
+        temperature_c: of the hottest zone.
+        frequency_mhz: of the fastest CPU that this process may use; it is the one that works.
+    """
+
+    rss_mib: float | None
+    temperature_c: float | None
+    frequency_mhz: float | None
+
+
+class Sensors:
+    """Looks at the system, and keeps what it saw.
+
+    Args:
+        now: the time in nanoseconds.
+        root: where `proc` and `sys` are.
+    """
+
+    def __init__(self, now: Callable[[], int], root: Path = Path("/")) -> None:
+        cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+        system = root / "sys/devices/system/cpu"
+        self._statm = root / "proc/self/statm"
+        self._zones = sorted(root.glob("sys/class/thermal/thermal_zone*/temp"))
+        self._clocks = [system / f"cpu{cpu}/cpufreq/scaling_cur_freq" for cpu in cpus]
+        self._now, self._due = now, now() + _EVERY_NS
+        self.readings: list[Reading] = []
+
+    @property
+    def max_temperature_c(self) -> float | None:
+        """The highest of all readings."""
+        found = [one.temperature_c for one in self.readings if one.temperature_c is not None]
+        return max(found, default=None)
+
+    @property
+    def min_frequency_mhz(self) -> float | None:
+        """The lowest of all readings."""
+        found = [one.frequency_mhz for one in self.readings if one.frequency_mhz is not None]
+        return min(found, default=None)
+
+    def look(self) -> None:
+        """Takes a reading."""
+        resident = _numbers([self._statm], 1)
+        page = os.sysconf("SC_PAGE_SIZE") if resident else 0
+        self.readings.append(
+            Reading(
+                rss_mib=resident[0] * page / 2**20 if resident else None,
+                temperature_c=_largest(self._zones, 1e3),
+                frequency_mhz=_largest(self._clocks, 1e3),
+            )
+        )
+
+    def look_between(self, spare_ns: int) -> None:
+        """Takes a reading once a second, where there is time for it before the next frame."""
+        if spare_ns > _LEAST_SPARE_NS and self._now() >= self._due:
+            self._due = self._now() + _EVERY_NS
+            self.look()
+
+
+def _largest(files: Iterable[Path], unit: float) -> float | None:
+    found = _numbers(files, 0)
+    return max(found) / unit if found else None
+
+
+def _numbers(files: Iterable[Path], place: int) -> list[int]:
+    """The number at a place in each file; files that cannot be read are left out."""
+    found = []
+    for path in files:
+        try:
+            found.append(int(path.read_text().split()[place]))
+        except (OSError, ValueError, IndexError):
+            continue
+    return found
