@@ -132,9 +132,8 @@ def _run(
         interrupted = True
     duration, cpu = clock.now() - began, time.process_time() - cpu
     sensors.look()
-    due = record.done if interrupted else schedule.count
-    misses = record.late + due - record.done
-    allowed, asked = plan.max_misses, asdict(plan)
+    misses = record.late + (0 if interrupted else schedule.count - record.done)
+    failures, asked = _failures(record, misses, plan.max_misses, interrupted), asdict(plan)
     return RealtimeResult(
         streams=streams,
         **_times(record),
@@ -147,8 +146,8 @@ def _run(
         min_frequency_mhz=sensors.min_frequency_mhz,
         **{name: asked[name] for name in _ASKED},
         interrupted=interrupted,
-        passed=misses <= allowed,
-        failures=_failures(misses, due, schedule, allowed) if misses > allowed else (),
+        passed=not failures,
+        failures=failures,
     )
 
 
@@ -168,8 +167,14 @@ def _times(record: Record) -> dict[str, Any]:
     }
 
 
-def _failures(misses: int, due: int, schedule: Schedule, allowed: int) -> tuple[str]:
-    deadline = schedule.deadline_ns / 1e6
-    return (
-        f"{misses} of {due} steps missed their deadline of {deadline:g} ms, allowed are {allowed}",
-    )
+def _failures(record: Record, misses: int, allowed: int, interrupted: bool) -> tuple[str, ...]:
+    schedule, found = record.schedule, []
+    if misses > allowed:
+        due = record.done if interrupted else schedule.count
+        found.append(
+            f"{misses} of {due} steps missed their deadline of {schedule.deadline_ns / 1e6:g} ms, "
+            f"allowed are {allowed}"
+        )
+    if interrupted:
+        found.append(f"interrupted after {record.done} of {schedule.count} steps")
+    return tuple(found)

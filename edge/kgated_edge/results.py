@@ -101,8 +101,8 @@ class RealtimeResult:
         priority, cpu, lock_memory: what was asked of the machine.
         num_threads: threads of the interpreter.
         interrupted: whether it was ended from outside.
-        passed: whether all limits were kept.
-        failures: a sentence per limit missed.
+        passed: whether all limits were kept, to the end.
+        failures: a sentence per limit missed, and one for an interrupt.
     """
 
     streams: int
