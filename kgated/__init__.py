@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from kgated.cells import GRUCell, LSTMCell, PeepholeLSTMCell
 from kgated.errors import ConversionError
 from kgated.layers import GRU, LSTM, PeepholeLSTM
+from kgated.optimize import prune, sparsity
 
 if TYPE_CHECKING:
     from kgated.deploy import to_tflite
@@ -17,6 +18,8 @@ __all__ = [
     "LSTMCell",
     "PeepholeLSTM",
     "PeepholeLSTMCell",
+    "prune",
+    "sparsity",
     "to_tflite",
 ]
 

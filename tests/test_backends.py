@@ -63,6 +63,13 @@ def test_state_is_carried_on_jax():
 
 
 @pytest.mark.parametrize("backend", list(SUBSET))
+def test_smaller_models_train_on(backend):
+    pytest.importorskip(backend)
+    wanted = "wrapped or follow_the_schedule or only_these"
+    assert run_tests(backend, wanted, "test_pruning.py") == 3
+
+
+@pytest.mark.parametrize("backend", list(SUBSET))
 def test_contract_holds_on(backend):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed: the contract was NOT checked on it")

@@ -1,4 +1,4 @@
-"""The Python examples of docs/training.md run in their order, on small data, for two epochs."""
+"""The Python examples of docs/ run in their order, on small data; those on training two epochs."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,9 @@ import pytest
 import kgated
 from kgated.data import pad, save_npz
 
-TEXT = (Path(__file__).parent.parent / "docs" / "training.md").read_text()
+DOCS = Path(__file__).parent.parent / "docs"
+TEXT = (DOCS / "training.md").read_text()
+SMALLER = re.findall(r"```python\n(.*?)```", (DOCS / "optimize.md").read_text(), re.DOTALL)
 NOT_RUN = "<!-- not run in the tests: it takes several machines -->\n"
 BLOCKS = re.findall(rf"({NOT_RUN})?```python\n(.*?)```", TEXT, re.DOTALL)
 EXAMPLES = [code for marker, code in BLOCKS if not marker]
@@ -81,3 +83,15 @@ def test_examples_run(rng, tmp_path, monkeypatch, capsys):
     bits, written = printed[for_text][-2:]
     assert 0 < float(bits) < 15  # two epochs teach it little
     assert set(written) <= set(names["text"])
+
+
+def test_examples_of_smaller_models_run(rng, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = {"keras": keras, "kgated": kgated}
+    for_keras_fit(rng, names)
+    names.update(x=np.tile(names["x"], (5, 1, 1)), y=np.tile(names["y"], 5))
+    for code in SMALLER:
+        exec(code, names)
+    assert kgated.sparsity(names["model"]) == pytest.approx({"gru": 0.75, "dense": 0.75}, abs=0.01)
+    assert "0.75" in capsys.readouterr().out
+    assert Path("pruned.tflite").is_file()

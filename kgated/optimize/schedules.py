@@ -1,0 +1,107 @@
+"""When weights are pruned, and how many of them.
+
+A schedule is a function from a training step to (prune now?, share of zeros from 0 to below 1).
+These two have the names, arguments and values of tensorflow-model-optimization's; that package's
+own objects may be used in their place.
+
+Reference: Zhu & Gupta 2017, "To prune, or not to prune", equation 1.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+Schedule = Callable[[int], tuple[Any, Any]]
+
+
+@dataclass(frozen=True)
+class ConstantSparsity:
+    """The same share of zeros from `begin_step` on, the weights chosen anew now and then.
+
+    Args:
+        target_sparsity: share of zeros, from 0 to below 1.
+        begin_step: the first step that prunes, from 0.
+        end_step: the last step that may choose weights anew; -1: none is the last.
+        frequency: steps from one choice to the next.
+
+    Raises:
+        ValueError: a share outside of its range, an end before the begin, a frequency below 1.
+    """
+
+    target_sparsity: float
+    begin_step: int
+    end_step: int = -1
+    frequency: int = 100
+
+    def __post_init__(self) -> None:
+        _check_share("target_sparsity", self.target_sparsity)
+        if self.end_step != -1:
+            _check_end(self.begin_step, self.end_step)
+        _check_steps(self.begin_step, self.frequency)
+
+    def __call__(self, step: int) -> tuple[bool, float]:
+        """Whether to prune at this step, and the share of zeros."""
+        return _is_turn(self, step), self.target_sparsity
+
+
+@dataclass(frozen=True)
+class PolynomialDecay:
+    """A share of zeros that grows fast at first and slowly towards its end.
+
+    Equation, at step t from `begin_step` b to `end_step` e::
+
+        s(t) = s_final + (s_initial - s_final) · (1 - (t - b) / (e - b))^power
+
+    Args:
+        initial_sparsity, final_sparsity: shares of zeros, from 0 to below 1.
+        begin_step, end_step: the first and the last step that prune.
+        power: the polynomial's exponent.
+        frequency: steps from one choice of weights to the next. The last one falls on `end_step`,
+            and reaches `final_sparsity`, where the frequency divides `end_step - begin_step`.
+
+    Raises:
+        ValueError: a share outside of its range, an end not after the begin, a frequency below 1.
+    """
+
+    initial_sparsity: float
+    final_sparsity: float
+    begin_step: int
+    end_step: int
+    power: float = 3
+    frequency: int = 100
+
+    def __post_init__(self) -> None:
+        _check_share("initial_sparsity", self.initial_sparsity)
+        _check_share("final_sparsity", self.final_sparsity)
+        _check_end(self.begin_step + 1, self.end_step)
+        _check_steps(self.begin_step, self.frequency)
+
+    def __call__(self, step: int) -> tuple[bool, float]:
+        """Whether to prune at this step, and the share of zeros."""
+        done = (step - self.begin_step) / (self.end_step - self.begin_step)
+        left = 1.0 - min(1.0, max(0.0, done))
+        change = self.initial_sparsity - self.final_sparsity
+        return _is_turn(self, step), self.final_sparsity + change * left**self.power
+
+
+def _is_turn(schedule: ConstantSparsity | PolynomialDecay, step: int) -> bool:
+    begin, end = schedule.begin_step, schedule.end_step
+    inside = begin <= step and (end < 0 or step <= end)
+    return inside and (step - begin) % schedule.frequency == 0
+
+
+def _check_share(argument: str, value: float) -> None:
+    if not 0.0 <= value < 1.0:
+        raise ValueError(f"`{argument}` must be from 0 to below 1. Received: {value!r}")
+
+
+def _check_end(begin: int, end: int) -> None:
+    if end < begin:
+        raise ValueError(f"`end_step` must be at least {begin} here. Received: {end!r}")
+
+
+def _check_steps(begin: int, frequency: int) -> None:
+    if begin < 0:
+        raise ValueError(f"`begin_step` must be at least 0. Received: {begin!r}")
+    if frequency < 1:
+        raise ValueError(f"`frequency` must be at least 1. Received: {frequency!r}")

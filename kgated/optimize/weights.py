@@ -1,0 +1,78 @@
+"""Which weights are made smaller: the matrices of a model, by layer."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+Matrices = dict[str, list[Any]]
+
+# Peepholes, biases and gains are few, and much depends on each.
+_BY_DEFAULT = {"kernel", "recurrent_kernel", "projection_kernel"}
+_BY_NAME = _BY_DEFAULT | {"embeddings"}
+_KINDS = (keras.layers.RNN, keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D)
+
+
+def matrices(model: keras.Model, layers: Sequence[str] | None = None) -> Matrices:
+    """The weight matrices of a model, each once, by the name of the layer that they stand in.
+
+    Args:
+        model: built; models inside of it are looked into, as `inner/layer`.
+        layers: names of layers to take, Embedding among them; None: all recurrent, Dense and
+            convolution layers, alone or wrapped.
+
+    Raises:
+        ValueError: `model` is not built or has no such matrices; a name that is not in it.
+    """
+    if not model.built:
+        raise ValueError("`model` must be built, and has no weights yet: give it an `Input`")
+    found, seen = {}, set[int]()
+    for name, layer in _outer(model):
+        own = [w for w in _weights(layer, layers is not None) if id(w) not in seen]
+        if own and (layers is None or name in layers):
+            found[name] = own
+            seen.update(map(id, own))
+    if unknown := sorted(set(layers or ()) - set(found)):
+        possible = [name for name, layer in _outer(model) if list(_weights(layer, True))]
+        raise ValueError(
+            f"`layers` must name layers with weight matrices: {possible}. Received: {unknown}"
+        )
+    if not found:
+        raise ValueError("`model` must have recurrent, Dense or convolution layers, and has none")
+    return found
+
+
+def sparsity(model: keras.Model) -> dict[str, float]:
+    """The share of zeros in the weight matrices of each layer, from 0 to 1, by its name.
+
+    Raises:
+        ValueError: `model` is not built or has no recurrent, Dense or convolution layer.
+    """
+    shares = {}
+    for name, weights in matrices(model).items():
+        values = np.concatenate([values_of(w).ravel() for w in weights])
+        shares[name] = float(np.mean(values == 0))
+    return shares
+
+
+def values_of(weight: Any) -> np.ndarray:
+    """A weight's values as NumPy keeps them."""
+    return np.asarray(keras.ops.convert_to_numpy(weight))
+
+
+def _outer(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.Layer]]:
+    """The layers as the user sees them: not the cell of a layer, but the layers of a model."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _outer(layer, f"{prefix}{layer.name}/")
+        else:
+            yield prefix + layer.name, layer
+
+
+def _weights(layer: keras.Layer, named: bool) -> Iterator[Any]:
+    """The matrices in a layer, of any kind of layer where the user named it."""
+    names = _BY_NAME if named else _BY_DEFAULT
+    for part in layer._flatten_layers():
+        if named or isinstance(part, _KINDS):
+            yield from (w for w in part.weights if w.name in names)
