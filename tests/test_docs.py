@@ -9,6 +9,7 @@ import pytest
 
 import kgated
 from kgated.data import pad, save_npz
+from kgated.deploy.recipe import LIMITS
 
 DOCS = Path(__file__).parent.parent / "docs"
 TEXT = (DOCS / "training.md").read_text()
@@ -95,3 +96,23 @@ def test_examples_of_smaller_models_run(rng, tmp_path, monkeypatch, capsys):
     assert kgated.sparsity(names["model"]) == pytest.approx({"gru": 0.75, "dense": 0.75}, abs=0.01)
     assert "0.75" in capsys.readouterr().out
     assert Path("pruned.tflite").is_file()
+
+
+DEPLOY = (Path(__file__).parent.parent / "docs" / "deploy.md").read_text()
+FOUND = re.findall(r"```python\n(.*?)```", DEPLOY, re.DOTALL)
+DEPLOY_EXAMPLES = [code for code in FOUND if "import time" not in code]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="needs minutes elsewhere")
+def test_examples_of_deployment_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for code in DEPLOY_EXAMPLES:
+        exec(code, {})
+    assert len(DEPLOY_EXAMPLES) == len(list(tmp_path.glob("*.tflite"))) - 1 == 2
+    assert float(capsys.readouterr().out.split()[1]) < 0.3
+
+
+def test_limits_of_recipes_are_those_in_the_code():
+    names, _, values = re.search(r"(\| none \|.*)\n(.*)\n(.*)", DEPLOY).groups()
+    found = dict(zip(*(line.strip("| ").split(" | ") for line in (names, values)), strict=True))
+    assert {name: float(value) for name, value in found.items()} == LIMITS
