@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from kgated.cells import GRUCell, LSTMCell, PeepholeLSTMCell
 from kgated.errors import ConversionError
 from kgated.layers import GRU, LSTM, PeepholeLSTM
-from kgated.optimize import prune, sparsity
+from kgated.optimize import cluster, prune, sparsity
 
 if TYPE_CHECKING:
     from kgated.deploy import to_tflite
@@ -18,6 +18,7 @@ __all__ = [
     "LSTMCell",
     "PeepholeLSTM",
     "PeepholeLSTMCell",
+    "cluster",
     "prune",
     "sparsity",
     "to_tflite",

@@ -65,8 +65,8 @@ def test_state_is_carried_on_jax():
 @pytest.mark.parametrize("backend", list(SUBSET))
 def test_smaller_models_train_on(backend):
     pytest.importorskip(backend)
-    wanted = "wrapped or follow_the_schedule or only_these"
-    assert run_tests(backend, wanted, "test_pruning.py") == 3
+    wanted = "wrapped or follow_the_schedule or only_these or share_values or gradients"
+    assert run_tests(backend, wanted, "test_pruning.py", "test_clustering.py") == 5
 
 
 @pytest.mark.parametrize("backend", list(SUBSET))

@@ -20,6 +20,7 @@ import numpy as np
 from keras import ops
 
 from kgated.optimize import masks
+from kgated.optimize.clustering import SharedValues
 from kgated.optimize.schedules import Schedule
 from kgated.optimize.weights import matrices, values_of
 
@@ -50,8 +51,9 @@ def prune(
         The callback, for one or more calls of `fit`.
 
     Raises:
-        ValueError: `model` is not built or has nothing to prune; an unknown `pattern` or name in
-            `layers`; a `block` below 1, or with a pattern; a schedule that no pattern can take.
+        ValueError: `model` is not built, is clustered already, has nothing to prune; an unknown
+            `pattern` or name in `layers`; a `block` below 1, or with a pattern; a schedule that no
+            pattern can take.
         TypeError: `schedule` is not callable.
 
     Example:
@@ -67,6 +69,8 @@ def prune(
         )
     _check_shape(schedule, block, pattern)
     weights = [w for listed in matrices(model, layers).values() for w in listed]
+    if clustered := [w.path for w in weights if isinstance(w.constraint, SharedValues)]:
+        raise ValueError(f"`model` must be pruned before it is clustered. Clustered: {clustered}")
     return Pruning(weights, schedule, (block[0], block[1]), pattern)
 
 
