@@ -107,7 +107,7 @@ class Golden:
     Attributes:
         frames: by input name (n * frames_per_step, *frame.shape), of the dtype that a caller sees.
             For a sequence one of n frames, repeated from the start where it must be longer.
-        outputs: by output name (n, *output.shape), float32. For a sequence its last results.
+        outputs: by output name the last results on the frames, (n, *output.shape), float32.
         tolerance: the largest absolute difference allowed, in units of the output.
     """
 

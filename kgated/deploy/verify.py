@@ -21,7 +21,7 @@ Sequences = list[Arrays]
 """Each (T, *frame) by input name, T a multiple of the frames per step."""
 
 GOLDEN_FRAMES = 6
-GOLDEN_NUMBERS = 1024
+GOLDEN_NUMBERS = 384
 RANDOM_SEQUENCES, RANDOM_STEPS = 4, 32
 
 
@@ -109,13 +109,23 @@ def random_sequences(frames: tuple[TensorSpec, ...], size: int, seed: int = 0) -
 
 
 def golden_frames(reference: Reference, sequence: Arrays) -> tuple[Arrays, Arrays]:
-    """The first frames of a sequence, few enough for a small part of the file, and the results."""
+    """The first frames of a sequence, and the last results on them.
+
+    Half of the numbers that a file has room for are frames; a result depends on all before it.
+    """
     size = reference.frames_per_step
     start = {name: x[:size] for name, x in sequence.items()}
-    both = [*start.values(), *expected(reference, start).values()]
-    count = max(2, min(GOLDEN_FRAMES, GOLDEN_NUMBERS // sum(array.size for array in both)))
+    count = fitting(GOLDEN_NUMBERS // 2, start.values())
     frames = {name: x[: count * size] for name, x in sequence.items()}
-    return frames, expected(reference, frames)
+    results = expected(reference, frames)
+    room = GOLDEN_NUMBERS - sum(x.size for x in frames.values())
+    count = fitting(room, (y[0] for y in results.values()))
+    return frames, {name: y[-count:] for name, y in results.items()}
+
+
+def fitting(numbers: int, arrays: Iterable[np.ndarray]) -> int:
+    """How many times the arrays go into so many numbers, from 1 to `GOLDEN_FRAMES`."""
+    return max(1, min(GOLDEN_FRAMES, numbers // sum(array.size for array in arrays)))
 
 
 def compare(path: str | Path, reference: Reference, sequences: Sequences) -> dict[str, Agreement]:
