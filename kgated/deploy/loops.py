@@ -19,7 +19,7 @@ Array = Any
 Step = Callable[[list[Array], list[Array]], tuple[Array, list[Array]]]
 
 STEPS_PER_TURN = 4
-STRETCH = 64
+STRETCH = 32
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,9 @@ class Run:
     """What a layer runs over.
 
     Attributes:
-        rows: arrays (T, ...), a row per frame.
-        step: takes one row (1, ...) of each, and the states.
+        frames: arrays (T, ...), a row per frame.
+        begin: from frames to what does not depend on the states, in rows of the same number, and
+            the step, which takes one row (1, ...) of each, and the states.
         states: at the start, (1, ...) each.
         width: U, the size of the output.
         each: whether every output is wanted, or the last alone.
@@ -37,8 +38,8 @@ class Run:
         scope: the name scope of a loop's body, which does not know the one around it.
     """
 
-    rows: list[Array]
-    step: Step
+    frames: list[Array]
+    begin: Callable[[list[Array]], tuple[list[Array], Step]]
     states: list[Array]
     width: int
     each: bool
@@ -49,13 +50,14 @@ class Run:
     @property
     def length(self) -> int:
         """T."""
-        return int(self.rows[0].shape[0])
+        return int(self.frames[0].shape[0])
 
 
 def unrolled(run: Run) -> tuple[Array, list[Array]]:
     """Every step in the graph; returns the outputs (T, U), or the last (1, U), and the states."""
-    frames = [[r[t : t + 1] for r in run.rows] for t in range(run.length)]
-    outputs, states = _steps(run.step, frames[:: -1 if run.backwards else 1], run.states)
+    rows, step = run.begin(run.frames)
+    each = _each(rows)
+    outputs, states = _steps(step, each[:: -1 if run.backwards else 1], run.states)
     if not run.each:
         return outputs[-1], states
     return _joined(outputs[:: -1 if run.backwards and run.in_time else 1]), states
@@ -70,8 +72,8 @@ def loop(run: Run) -> tuple[Array, list[Array]]:
     while start < run.length:
         stop = min(start + max(size, 1), run.length)
         stop -= (stop - start) % STEPS_PER_TURN if stop - start >= STEPS_PER_TURN else 0
-        rows = [r[start:stop] for r in run.rows]
-        part = replace(run, rows=rows, states=states)
+        frames = [x[start:stop] for x in run.frames]
+        part = replace(run, frames=frames, states=states)
         output, states = (_turns if stop - start >= STEPS_PER_TURN else unrolled)(part)
         outputs.append(output)
         start = stop
@@ -79,23 +81,23 @@ def loop(run: Run) -> tuple[Array, list[Array]]:
 
 
 def _reversed(run: Run) -> tuple[Array, list[Array]]:
-    rows = [tf.reverse(r, [0]) for r in run.rows]
-    output, states = loop(replace(run, rows=rows, backwards=False))
+    frames = [tf.reverse(x, [0]) for x in run.frames]
+    output, states = loop(replace(run, frames=frames, backwards=False))
     return (tf.reverse(output, [0]) if run.each and run.in_time else output), states
 
 
 def _turns(run: Run) -> tuple[Array, list[Array]]:
     """One WHILE over all of the rows, whose number is a multiple of STEPS_PER_TURN."""
     turns = run.length // STEPS_PER_TURN
-    # GATHER has a static shape where SLICE at a computed place has none; one turn's rows are one.
-    blocks = [tf.reshape(r, (turns, STEPS_PER_TURN, *r.shape[1:])) for r in run.rows]
+    # GATHER has a static shape where SLICE at a computed place has none; one turn's frames are one.
+    blocks = [tf.reshape(x, (turns, STEPS_PER_TURN, *x.shape[1:])) for x in run.frames]
 
     def turn(i: Array, last: Array, *carried: Array) -> tuple[Array, ...]:
         states, kept = list(carried[: len(run.states)]), carried[len(run.states) :]
         with tf.name_scope(f"{run.scope}/"):
-            rows = [tf.gather(block, i) for block in kept[: len(blocks)]]
-            frames = [[r[t : t + 1] for r in rows] for t in range(STEPS_PER_TURN)]
-            outputs, states = _steps(run.step, frames, states)
+            # A few rows of products at a time: those of all frames would not stay in the cache.
+            rows, step = run.begin([tf.gather(block, i) for block in kept])
+            outputs, states = _steps(step, _each(rows), states)
             if run.each:
                 last = xla.dynamic_update_slice(last, _joined(outputs)[None], tf.stack([i, 0, 0]))
             else:
@@ -108,6 +110,11 @@ def _turns(run: Run) -> tuple[Array, list[Array]]:
     if run.each:
         output = tf.reshape(output, (run.length, run.width))
     return output, carried[: len(run.states)]
+
+
+def _each(rows: list[Array]) -> list[list[Array]]:
+    """For each frame its row (1, ...) of each array."""
+    return [[r[t : t + 1] for r in rows] for t in range(int(rows[0].shape[0]))]
 
 
 def _steps(

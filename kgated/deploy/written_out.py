@@ -57,18 +57,17 @@ class WrittenOut(keras.layers.Layer):
         from kgated.deploy.loops import LOWERINGS, Run
 
         layer, (x, *initial) = self.layer, inputs
-        rows, step = rows_and_step(layer.cell, ops.reshape(x, x.shape[1:]))
+        frames = [ops.reshape(x, x.shape[1:])]
         sizes = keras.tree.flatten(layer.cell.state_size)
         width = getattr(layer.cell, "output_size", None) or sizes[0]
         states = initial or [ops.zeros((1, size)) for size in sizes]
         if valid is not None:
-            step = _masked(step, _chosen if self.lowering.select else _weighed, layer)
             valid = valid if self.lowering.select else ops.cast(valid, "float32")
-            rows = [*rows, ops.reshape(valid, (-1, 1))]
+            frames = [*frames, ops.reshape(valid, (-1, 1))]
             states = [*states, ops.zeros((1, width))]
         run = Run(
-            rows,
-            step,
+            frames,
+            self._begin,
             states,
             width,
             layer.return_sequences,
@@ -80,6 +79,14 @@ class WrittenOut(keras.layers.Layer):
         if layer.return_sequences:
             output = ops.reshape(output, (1, *output.shape))
         return [output, *states[: len(sizes)]] if layer.return_state else output
+
+    def _begin(self, frames: list[Array]) -> tuple[list[Array], RowStep]:
+        """Rows of what the states have no part in, and the step; see `Run`."""
+        x, *valid = frames
+        rows, step = rows_and_step(self.layer.cell, x)
+        if valid:
+            step = _masked(step, _chosen if self.lowering.select else _weighed, self.layer)
+        return [*rows, *valid], step
 
 
 def _weighed(counts: Array, new: Array, old: Array) -> Array:
