@@ -256,9 +256,11 @@ def _check_golden(items: Fields, manifest: Manifest) -> None:
     steps = {len(array) for array in golden.outputs.values()}
     frames = {len(array) for array in golden.frames.values()}
     if manifest.mode == "sequence":
-        good = min(frames) > 0 and max(frames) <= size and max(steps) <= max(frames)
-        if not good or not (manifest.each_frame or steps == {1}):
-            raise items.nested("golden").wrong("outputs", "as many as the golden frames, or one")
+        results = max(frames) if manifest.padded else size
+        results = results if manifest.each_frame else 1
+        if not (0 < max(frames) <= size and 0 < min(steps) <= max(steps) <= results):
+            rule = f"the last of {results}, of at most {size} golden frames"
+            raise items.nested("golden").wrong("outputs", rule)
         return
     (most,) = frames if len(frames) == 1 else (0,)
     if most % size or len(steps) != 1 or not 0 < max(steps) <= most // size:

@@ -2,7 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,14 @@ from kgated_edge import cli
 
 FIXTURES = Path(__file__).parent / "fixtures"
 DIGEST = re.compile(rb'(?<="file_sha256":")[0-9a-f]{64}(?=")')
+
+
+@pytest.fixture(autouse=True)
+def _heard() -> Iterator[None]:
+    """SIGINT as in a terminal: a job in the background is started with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
