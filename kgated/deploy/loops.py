@@ -9,14 +9,12 @@ stretch of time, each with a small buffer, and `share_subgraphs` lets them have 
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.python import xla
 
-Array = Any
-# (rows (1, ...) of one frame, states) -> (output, new states)
-Step = Callable[[list[Array], list[Array]], tuple[Array, list[Array]]]
+from kgated.deploy.cellstep import RowStep
+from kgated.steps import Array
 
 STEPS_PER_TURN = 4
 STRETCH = 32
@@ -39,7 +37,7 @@ class Run:
     """
 
     frames: list[Array]
-    begin: Callable[[list[Array]], tuple[list[Array], Step]]
+    begin: Callable[[list[Array]], tuple[list[Array], RowStep]]
     states: list[Array]
     width: int
     each: bool
@@ -118,7 +116,7 @@ def _each(rows: list[Array]) -> list[list[Array]]:
 
 
 def _steps(
-    step: Step, frames: list[list[Array]], states: list[Array]
+    step: RowStep, frames: list[list[Array]], states: list[Array]
 ) -> tuple[list[Array], list[Array]]:
     outputs = []
     for rows in frames:

@@ -27,7 +27,7 @@ def lower(graph: StepModel | SequenceGraph, recipe: Recipe) -> bytes:
         ConversionError: the converter refuses the graph, or an op is no builtin.
     """
     try:
-        return share_subgraphs(_float_flatbuffer(graph, recipe))
+        return _float_flatbuffer(graph, recipe)
     except Exception as error:
         raise ConversionError(
             f"the TFLite converter failed with recipe {recipe.name}: {first_line(error)}"
@@ -53,7 +53,8 @@ def _float_flatbuffer(graph: StepModel | SequenceGraph, recipe: Recipe) -> bytes
     signatures = {SIGNATURES[recipe.mode]: call.get_concrete_function(**specs)}
     if recipe.lowering == "fused":
         return write_fused(_convert(module, signatures, marks=True))
-    return _convert(module, signatures)
+    tflite = _convert(module, signatures)
+    return share_subgraphs(tflite) if recipe.lowering == "while" else tflite
 
 
 def _convert(module: Any, signatures: dict[str, Any], marks: bool = False) -> bytes:

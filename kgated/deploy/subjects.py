@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import keras
 import numpy as np
@@ -70,7 +70,7 @@ class Whole:
         """As in `Subject`: cut to the length, or into pieces of it where nothing may be padded."""
         size, padded = self.graph.frames_per_step, self.graph.padded
         if given is None:
-            return list(self._random(frames[0]))
+            return self._random(frames[0])
         found = [one[INPUT] for one in given_or_random(given, frames, 1 if padded else size)]
         if padded:
             return [{INPUT: x[:size]} for x in found]
@@ -117,20 +117,17 @@ class Whole:
             lengths = {LENGTHS.name: np.array([len(x)], np.int32)} if self.graph.padded else {}
             yield {INPUT: np.concatenate([x, padding])[None], **lengths}
 
-    def _random(self, frame: TensorSpec, seed: int = 0) -> Iterable[Arrays]:
+    def _random(self, frame: TensorSpec, seed: int = 0) -> Sequences:
         rng, size = np.random.default_rng(seed), self.graph.frames_per_step
         lengths = (size, (size + 1) // 2, 1, size) if self.graph.padded else (size,) * 4
-        for length in lengths:
-            shape = (length, *frame.shape)
-            if frame.vocabulary is not None:
-                yield {INPUT: rng.integers(frame.vocabulary, size=shape).astype(np.int32)}
-            else:
-                yield {INPUT: rng.normal(size=shape).astype(np.float32)}
+        return [{INPUT: verify.draw(rng, frame, length)} for length in lengths]
 
     def _predict(self, arrays: list[np.ndarray]) -> np.ndarray:
         """The outputs (N, ...) for N sequences of one length."""
-        outputs: Any = self.model(keras.ops.convert_to_tensor(np.stack(arrays)), training=False)
-        return np.asarray(keras.ops.convert_to_numpy(outputs), np.float32)
+        graph = self.graph
+        each, size = (graph.each_frame,), graph.frames_per_step
+        reference = Reference(self.model, graph.frames, graph.outputs, each, size)
+        return reference.predict([{INPUT: x} for x in arrays])[OUTPUT]
 
 
 def whole(model: keras.Model, graph: SequenceGraph) -> Whole:

@@ -97,15 +97,16 @@ def expected(reference: Reference, frames: Arrays) -> Arrays:
 
 def random_sequences(frames: tuple[TensorSpec, ...], size: int, seed: int = 0) -> Sequences:
     """Sequences to compare on where nobody gave any: normal noise, or tokens, seeded."""
-    rng = np.random.default_rng(seed)
+    rng, count = np.random.default_rng(seed), RANDOM_STEPS * size
+    return [{f.name: draw(rng, f, count) for f in frames} for _ in range(RANDOM_SEQUENCES)]
 
-    def draw(frame: TensorSpec) -> Array:
-        shape = (RANDOM_STEPS * size, *frame.shape)
-        if frame.vocabulary is not None:
-            return rng.integers(frame.vocabulary, size=shape).astype(np.int32)
-        return rng.normal(size=shape).astype(np.float32)
 
-    return [{frame.name: draw(frame) for frame in frames} for _ in range(RANDOM_SEQUENCES)]
+def draw(rng: np.random.Generator, frame: TensorSpec, count: int) -> Array:
+    """So many frames of normal noise, or tokens: (count, *frame)."""
+    shape = (count, *frame.shape)
+    if frame.vocabulary is not None:
+        return rng.integers(frame.vocabulary, size=shape).astype(np.int32)
+    return rng.normal(size=shape).astype(np.float32)
 
 
 def golden_frames(reference: Reference, sequence: Arrays) -> tuple[Arrays, Arrays]:

@@ -17,7 +17,7 @@ class Lowering:
     """How recurrent layers are written out.
 
     Attributes:
-        name: "unrolled" or "while".
+        name: "unrolled" or "while"; "fused" for `FusedLSTM` in place of `WrittenOut`.
         select: whether a masked step chooses between old and new state, as integers need, or weighs
             them by 0 and 1, which is exact in float and stays with the kernels that run the rest.
     """
@@ -109,7 +109,8 @@ def _masked(step: RowStep, choose: Callable[..., Array], layer: keras.layers.RNN
         output, new = step(rows, old)
         kept = [choose(counts, n, o) for n, o in zip(new, old, strict=True)]
         last = choose(counts, output, last)
-        zeroed = choose(counts, output, ops.zeros_like(output))
-        return (zeroed if layer.zero_output_for_mask else last), [*kept, last]
+        if layer.zero_output_for_mask:
+            return choose(counts, output, ops.zeros_like(output)), [*kept, last]
+        return last, [*kept, last]
 
     return masked

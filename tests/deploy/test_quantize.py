@@ -24,12 +24,6 @@ def x(rng):
     return rng.normal(size=(12, FRAMES, FEATURES)).astype(np.float32)
 
 
-@pytest.fixture
-def in_process(monkeypatch):
-    """Static quantization without a process of its own, which takes seconds to start."""
-    monkeypatch.setattr(convert, "quantize_apart", quantize)
-
-
 def spread(model, rng):
     model.set_weights([w + rng.normal(0, 0.3, w.shape) for w in model.get_weights()])
     return model

@@ -7,9 +7,8 @@ import registry
 from kgated_edge import EdgeModel, SequenceData, SequenceModel
 
 import kgated
-from kgated.deploy import convert, flatbuffer
+from kgated.deploy import flatbuffer
 from kgated.deploy.lowering import choose_lowering
-from kgated.deploy.quantize import quantize as quantize_here
 from kgated.deploy.recipe import Recipe
 from kgated.errors import ConversionError
 
@@ -20,12 +19,6 @@ L = keras.layers
 @pytest.fixture
 def x(rng):
     return rng.normal(size=(4, T, F)).astype(np.float32)
-
-
-@pytest.fixture
-def in_process(monkeypatch):
-    """Static quantization without the process of its own, which takes seconds to start."""
-    monkeypatch.setattr(convert, "quantize_apart", quantize_here)
 
 
 def sequential(*layers, length=None, batch=None, **more):
