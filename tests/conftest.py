@@ -1,5 +1,7 @@
 """What every test may use."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -19,3 +21,11 @@ def pytest_configure(config):
 def rng():
     """Random numbers, the same in each run."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def same_initial_weights():
+    """Keras draws the same weights in each run, where a test uses Keras."""
+    keras = sys.modules.get("keras")
+    if keras is not None:
+        keras.utils.set_random_seed(0)
