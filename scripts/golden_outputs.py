@@ -1,0 +1,62 @@
+"""How far two kinds of device are from each other on the golden frames of the same files.
+
+    python scripts/golden_outputs.py tests/edge/fixtures/*.tflite --save x86-64.npz     # on one
+    python scripts/golden_outputs.py tests/edge/fixtures/*.tflite --against x86-64.npz  # on another
+
+Needs kgated-edge alone, so that it runs on the device itself.
+"""
+
+import argparse
+import platform
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from kgated_edge import EdgeError
+from kgated_edge.check import open_model
+
+
+def answers(path: Path) -> dict[str, np.ndarray]:
+    """What this device answers, by file and output."""
+    found = open_model(path).golden_outputs()
+    return {f"{path.stem}/{name}": np.asarray(rows) for name, rows in found.items()}
+
+
+def compared(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> str:
+    """A Markdown table: the largest difference and what it is of the output's own range."""
+    rows = [f"| output | values | largest difference {platform.machine()} | of its range |"]
+    rows.append("|---|---|---|---|")
+    for name, ours_ in ours.items():
+        other = theirs[name]
+        apart, extent = np.abs(ours_ - other).max(), np.ptp(other)
+        share = f"{apart / extent:.2e}" if extent else "-"
+        rows.append(f"| {name} | {other.size} | {apart:.2e} | {share} |")
+    return "\n".join(rows)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("models", nargs="+", type=Path, help="files made by kgated convert")
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument("--save", type=Path, help="write this device's answers to an .npz file")
+    action.add_argument("--against", type=Path, help="compare with the answers of another device")
+    options = parser.parse_args()
+    try:
+        found = {name: rows for path in options.models for name, rows in answers(path).items()}
+        if options.save:
+            np.savez(options.save, **found)
+            return 0
+        theirs = dict(np.load(options.against))
+    except (EdgeError, OSError, ValueError) as error:
+        print(f"golden_outputs.py: error: {error}", file=sys.stderr)
+        return 2
+    if missing := found.keys() - theirs.keys():
+        print(f"{options.against} lacks {sorted(missing)}: save it anew", file=sys.stderr)
+        return 2
+    print(compared(found, theirs))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
