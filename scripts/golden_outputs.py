@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-
 from kgated_edge import EdgeError
 from kgated_edge.check import open_model
 

@@ -91,6 +91,7 @@ def check(
         golden_ok=golden.passed,
         **latency.figures(times),
         latency_histogram=latency.histogram(times),
+        latency_timeline=latency.timeline(times),
         deadline_ms=deadline_ms,
         deadline_misses=misses,
         max_misses=max_misses,

@@ -10,10 +10,13 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, NoReturn
 
 from kgated_edge.check import check, selftest
+from kgated_edge.device import this_device
 from kgated_edge.errors import EdgeError
 from kgated_edge.output import claimed
 from kgated_edge.plan import Plan
@@ -109,7 +112,7 @@ def _command(
     commands: Any, name: str, run: Callable[[argparse.Namespace], bool], summary: str
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, command=name)
     parser.add_argument("model", metavar="MODEL.tflite", help="made by `kgated convert`")
     parser.add_argument(
         "--threads", type=_count(1), default=1, metavar="N", help="threads of the interpreter"
@@ -168,7 +171,10 @@ def _run_realtime(options: argparse.Namespace) -> bool:
 
 
 def _labelled(options: argparse.Namespace, **more: str) -> dict[str, Any]:
-    return {"kgated_edge": version(_PROGRAM), "model": options.model, **more}
+    about = {"kgated_edge": version(_PROGRAM), "command": options.command}
+    where = {"device": asdict(this_device()), "time": datetime.now(UTC).isoformat("T", "seconds")}
+    size = Path(options.model).stat().st_size
+    return {**about, "model": options.model, "model_bytes": size, **more, **where}
 
 
 def _number(text: str) -> float:

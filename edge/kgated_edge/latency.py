@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 Nanoseconds = npt.NDArray[np.int64]
 _BINS_PER_DECADE = 10
+_SLICES = 500
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,32 @@ class Spread:
     mean_us: float
     std_us: float
     histogram: Histogram
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """How the times of a run went on, in at most 500 slices of equally many steps.
+
+    Attributes:
+        steps_per_slice: steps in each slice; the last may have fewer.
+        p50_us: the median of each slice.
+        max_us: the longest of each slice.
+    """
+
+    steps_per_slice: int
+    p50_us: tuple[float, ...]
+    max_us: tuple[float, ...]
+
+
+def timeline(times: Nanoseconds) -> Timeline:
+    """Cuts the times of a run of one step or more into slices."""
+    size = -(-len(times) // _SLICES)
+    slices = [times[n : n + size] for n in range(0, len(times), size)]
+    return Timeline(
+        size,
+        tuple(_quantile_us(one, 0.5) for one in slices),
+        tuple(int(one.max()) / 1e3 for one in slices),
+    )
 
 
 def spread(times: Nanoseconds) -> Spread:

@@ -12,7 +12,7 @@ from kgated_edge.blocks import cut
 from kgated_edge.data import SequenceData, load_npz
 from kgated_edge.errors import DataError
 from kgated_edge.judge import check_fit
-from kgated_edge.latency import spread
+from kgated_edge.latency import spread, timeline
 from kgated_edge.machine import granted, neighbours
 from kgated_edge.manifest import Manifest, read_manifest
 from kgated_edge.model import EdgeModel
@@ -163,6 +163,7 @@ def _times(record: Record) -> dict[str, Any]:
         "start_delay": spread(record.start_delay_ns[:done]),
         "compute": compute,
         "completion": spread(completion),
+        "timeline": timeline(completion),
         "real_time_factor": compute.mean_us * 1e3 / schedule.period_ns,
     }
 

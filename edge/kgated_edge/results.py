@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kgated_edge.latency import Histogram, Spread
+from kgated_edge.latency import Histogram, Spread, Timeline
 from kgated_edge.sensors import Reading
 
 
@@ -40,6 +40,7 @@ class CheckResult:
         golden_max_abs_error, golden_tolerance, golden_ok: see `SelftestResult`.
         latency_us_p50, ..._p90, ..._p99, ..._max, ..._mean: time of one step.
         latency_histogram: the same times in logarithmic bins.
+        latency_timeline: the same times as they followed one another.
         deadline_ms: the limit on one step, or None.
         deadline_misses: steps that took longer, or None without a deadline.
         max_misses: how many are allowed.
@@ -65,6 +66,7 @@ class CheckResult:
     latency_us_max: float
     latency_us_mean: float
     latency_histogram: Histogram
+    latency_timeline: Timeline
     deadline_ms: float | None
     deadline_misses: int | None
     max_misses: int
@@ -92,6 +94,7 @@ class RealtimeResult:
         start_delay: from a frame's arrival to the start of its step; its std and p99 are jitter.
         compute: from the start of a step to its end.
         completion: from a frame's arrival to the end of its step.
+        timeline: the completions as they followed one another.
         real_time_factor: mean of compute / period; below 1 is faster than real time.
         duration_s: from the first arrival awaited to the last step's end.
         cpu_time_s: CPU time of the process in it, waiting included.
@@ -116,6 +119,7 @@ class RealtimeResult:
     start_delay: Spread
     compute: Spread
     completion: Spread
+    timeline: Timeline
     real_time_factor: float
     duration_s: float
     cpu_time_s: float

@@ -63,3 +63,12 @@ def test_spread():
     assert (found.p99_9_us, found.max_us, found.mean_us) == (9990.0, 10_000.0, 5000.5)
     assert found.std_us == np.sqrt((10_000**2 - 1) / 12)
     assert sum(found.histogram.counts) == 10_000
+
+
+def test_timeline_covers_every_step_in_order():
+    times = np.arange(1, 1203) * 1000
+    found = latency.timeline(times)
+    assert found.steps_per_slice == 3
+    assert found.max_us == (*range(3, 1201, 3), 1202)
+    assert found.p50_us == (*range(2, 1201, 3), 1201)
+    assert latency.timeline(np.array([1500])) == latency.Timeline(1, (1.5,), (1.5,))
