@@ -9,7 +9,8 @@ as in `keras.layers.LSTM` and `keras.layers.GRU`, so that weights copy over unto
 
 Every function is written on `keras.ops` and runs on each Keras backend and on plain TensorFlow
 tensors. What varies between variants of a cell comes in as a small function (`peek`, `mix`,
-`affine`, the activations), so that each step reads like its equations.
+`affine`, the activations), so that each step reads like its equations. Each value that a device
+rounds goes through `at(name, value)`, which does nothing unless a caller gives another `Points`.
 """
 
 from collections.abc import Callable
@@ -39,23 +40,55 @@ class Peepholes(NamedTuple):
     o: Array
 
 
-def affine(W: Array, R: Array, b: Array | None = None) -> Function:
+class Points:
+    """What happens to the values of a step on their way: nothing.
+
+    A subclass rounds them as a device does, or marks them for a converter.
+    """
+
+    def __call__(self, name: str, value: Array) -> Array:
+        """The value of that name, as it goes on."""
+        return value
+
+    def part(self, name: str) -> "Points":
+        """The points of a part, whose names start with `name/`."""
+        return self
+
+    def matrix(self, W: Array) -> Array:
+        """The weights of a product, its outputs along the last axis."""
+        return W
+
+    def vector(self, v: Array) -> Array:
+        """Weights that meet values one by one."""
+        return v
+
+    def bias(self, b: Array | None, W: Array, operand: str) -> Array | None:
+        """The bias b (N,) of the product of an operand, "x" or the name of a point, with W."""
+        return b
+
+
+EXACT = Points()
+
+
+def affine(W: Array, R: Array, b: Array | None = None, at: Points = EXACT) -> Function:
     """`x·W + h·R + b` as a function of x (B, F) and h (B, P); W (F, N), R (P, N), b (N,)."""
-    return lambda x, h: plus_bias(ops.matmul(x, W), b) + ops.matmul(h, R)
+    return lambda x, h: at(
+        "a", at("xW", plus_bias(ops.matmul(x, W), b)) + at("hR", ops.matmul(h, R))
+    )
 
 
-def affine_joined(W: Array, R: Array, b: Array | None = None) -> Function:
+def affine_joined(W: Array, R: Array, b: Array | None = None, at: Points = EXACT) -> Function:
     """`[x, h]·[W; R] + b`: the same value as `affine` by one wider product, for inference."""
     W_and_R = ops.concatenate([W, R], axis=0)
-    return lambda x, h: plus_bias(ops.matmul(ops.concatenate([x, h], axis=-1), W_and_R), b)
+    return lambda x, h: at("a", plus_bias(ops.matmul(ops.concatenate([x, h], axis=-1), W_and_R), b))
 
 
 def bias_as_row(affine: Function) -> Function:
     """The same `affine`, of an x that `ends_in_one`: `[x, 1]·[W; b]` is `x·W + b`."""
 
-    def of_weights(W: Array, R: Array, b: Array | None = None) -> Function:
+    def of_weights(W: Array, R: Array, b: Array | None = None, at: Points = EXACT) -> Function:
         row = ops.zeros_like(W[:1]) if b is None else ops.expand_dims(b, axis=0)
-        return affine(ops.concatenate([W, row], axis=0), R)
+        return affine(ops.concatenate([W, row], axis=0), R, None, at)
 
     return of_weights
 
@@ -81,17 +114,19 @@ def lstm_gates(z: Array, coupled: bool = False) -> Gates:
     return Gates(*ops.split(z, 4, axis=-1))
 
 
-def lstm_step(z: Gates, c: Array, act: Gates, tanh: Function) -> tuple[Array, Array]:
+def lstm_step(
+    z: Gates, c: Array, act: Gates, tanh: Function, at: Points = EXACT
+) -> tuple[Array, Array]:
     """LSTM (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000).
 
     z holds the pre-activations `x·W + h·R + b`, c (B, U) the cell state; returns h', c' (B, U).
     """
-    i = act.i(z.i)
-    f = act.f(z.f)
-    g = act.g(z.g)
-    o = act.o(z.o)
-    c = f * c + i * g
-    h = o * tanh(c)
+    i = at("i", act.i(z.i))
+    f = at("f", act.f(z.f))
+    g = at("g", act.g(z.g))
+    o = at("o", act.o(z.o))
+    c = at("c", at("f*c", f * c) + at("i*g", i * g))
+    h = at("h", o * at("tanh_c", tanh(c)))
     return h, c
 
 
@@ -103,17 +138,18 @@ def peephole_lstm_step(
     tanh: Function,
     peek: Function,
     output_sees: Function,
+    at: Points = EXACT,
 ) -> tuple[Array, Array]:
     """LSTM whose gates see the cell state (Gers & Schmidhuber 2000); `peek(c, p)` says how.
 
     `output_sees(c, c')` picks the cell state that the output gate looks at.
     """
-    i = act.i(z.i + peek(c, p.i))
-    f = act.f(z.f + peek(c, p.f))
-    g = act.g(z.g)
-    c_new = f * c + i * g
-    o = act.o(z.o + peek(output_sees(c, c_new), p.o))
-    h = o * tanh(c_new)
+    i = at("i", act.i(at("a_i", z.i + at("peek_i", peek(c, p.i)))))
+    f = at("f", act.f(at("a_f", z.f + at("peek_f", peek(c, p.f)))))
+    g = at("g", act.g(z.g))
+    c_new = at("c", at("f*c", f * c) + at("i*g", i * g))
+    o = at("o", act.o(at("a_o", z.o + at("peek_o", peek(output_sees(c, c_new), p.o)))))
+    h = at("h", o * at("tanh_c", tanh(c_new)))
     return h, c_new
 
 
@@ -126,15 +162,16 @@ def gru_step(
     sigmoid: Function,
     tanh: Function,
     mix: Function,
+    at: Points = EXACT,
 ) -> Array:
     """GRU with the reset gate before the product (Cho et al. 2014); returns h' (B, U).
 
     x (B, F), h (B, U), `seen` (B, U) what the gates see of h: all of it, but for dropout; `gates`
     and `candidate` are the `affine` of z|r and that of g, their weights as from `gru_columns`.
     """
-    z, r = ops.split(sigmoid(gates(x, seen)), 2, axis=-1)
-    g = tanh(candidate(x, r * seen))
-    return mix(z, h, g)
+    z, r = ops.split(at("z|r", sigmoid(gates(x, seen))), 2, axis=-1)
+    g = at("g", tanh(candidate(x, at("r*h", r * seen))))
+    return mix(z, h, g, at)
 
 
 def gru_reset_after_step(
@@ -147,6 +184,7 @@ def gru_reset_after_step(
     sigmoid: Function,
     tanh: Function,
     mix: Function,
+    at: Points = EXACT,
 ) -> Array:
     """GRU with the reset gate after the product, cuDNN's form; returns h' (B, U).
 
@@ -154,14 +192,14 @@ def gru_reset_after_step(
     state's, (3U,) each; r scales the state's.
     """
     b_x, b_h = (None, None) if b is None else b
-    from_x = plus_bias(ops.matmul(x, W), b_x)
-    from_h = plus_bias(ops.matmul(seen, R), b_h)
+    from_x = at("xW", plus_bias(ops.matmul(x, W), b_x))
+    from_h = at("hR", plus_bias(ops.matmul(seen, R), b_h))
     x_z, x_r, x_g = ops.split(from_x, 3, axis=-1)
     h_z, h_r, h_g = ops.split(from_h, 3, axis=-1)
-    z = sigmoid(x_z + h_z)
-    r = sigmoid(x_r + h_r)
-    g = tanh(x_g + r * h_g)
-    return mix(z, h, g)
+    z = at("z", sigmoid(at("a_z", x_z + h_z)))
+    r = at("r", sigmoid(at("a_r", x_r + h_r)))
+    g = at("g", tanh(at("a_g", x_g + at("r*h", r * h_g))))
+    return mix(z, h, g, at)
 
 
 class Columns(NamedTuple):
@@ -190,14 +228,14 @@ def full(c: Array, p: Array) -> Array:
     return ops.matmul(c, p)
 
 
-def toward_candidate(z: Array, h: Array, g: Array) -> Array:
+def toward_candidate(z: Array, h: Array, g: Array, at: Points = EXACT) -> Array:
     """`(1-z)∘h + z∘g`, by one product: z weighs the candidate g."""
-    return h + z * (g - h)
+    return at("h", h + at("z*d", z * at("d", g - h)))
 
 
-def toward_state(z: Array, h: Array, g: Array) -> Array:
+def toward_state(z: Array, h: Array, g: Array, at: Points = EXACT) -> Array:
     """`z∘h + (1-z)∘g`, by one product: z weighs the old state h."""
-    return g + z * (h - g)
+    return at("h", g + at("z*d", z * at("d", h - g)))
 
 
 def normalized(activation: Function, gain: Array, bias: Array | None) -> Function:
@@ -223,6 +261,6 @@ def standardized(a: Array) -> Array:
     return ops.cast(centred * ops.rsqrt(variance + 1e-8), dtype)
 
 
-def complement(activation: Function) -> Function:
+def complement(activation: Function, at: Points = EXACT) -> Function:
     """`1 - activation(a)`: the input gate of a coupled LSTM, from the forget gate's."""
-    return lambda a: 1.0 - activation(a)
+    return lambda a: 1.0 - at("f", activation(a))

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from kgated import steps
-from kgated.steps import Array, Function
+from kgated.steps import Array, Function, Points
 
 register = keras.saving.register_keras_serializable(package="kgated")
 
@@ -67,13 +67,20 @@ class GatedCell(keras.Layer):
 
     dropout: float
     recurrent_dropout: float
+    at: Points = steps.EXACT
 
-    def prepare(self, affine: Function = steps.affine, batch: int | None = None) -> Step:
+    def prepare(
+        self,
+        affine: Function = steps.affine,
+        batch: int | None = None,
+        at: Points | None = None,
+    ) -> Step:
         """The step as a function, with the weights sliced once.
 
         Args:
-            affine: from W, R and b to `x·W + h·R + b` as a function of x and h.
+            affine: from W, R, b and `at` to `x·W + h·R + b` as a function of x and h.
             batch: B, for a loop over many steps: weights that meet (B, U) are spread over it once.
+            at: what happens to each value on its way; None: the cell's own `at`.
         """
         raise NotImplementedError
 

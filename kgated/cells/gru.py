@@ -7,7 +7,7 @@ from keras import ops
 
 from kgated import steps
 from kgated.cells.base import GatedCell, Step, check_flag, choose, register, tensor
-from kgated.steps import Array, Function
+from kgated.steps import Array, Function, Points
 
 
 @register
@@ -59,10 +59,16 @@ class GRUCell(GatedCell, keras.layers.GRUCell):
         self.update_gate = update_gate
         self._one_mask_for_all_gates()
 
-    def prepare(self, affine: Function = steps.affine, batch: int | None = None) -> Step:
+    def prepare(
+        self,
+        affine: Function = steps.affine,
+        batch: int | None = None,
+        at: Points | None = None,
+    ) -> Step:
         """The step as a function, with the weights sliced once; see `GatedCell`."""
-        formula, weights = self._formula(affine)
-        functions = self.recurrent_activation, self.activation, self._mix
+        at = at or self.at
+        formula, weights = self._formula(affine, at)
+        functions = self.recurrent_activation, self.activation, self._mix, at
 
         def step(x: Array, seen: Array, states: list[Array]) -> tuple[Array, list[Array]]:
             h = formula(x, states[0], seen, *weights, *functions)
@@ -70,14 +76,20 @@ class GRUCell(GatedCell, keras.layers.GRUCell):
 
         return step
 
-    def _formula(self, affine: Function) -> tuple[Function, tuple[Any, ...]]:
+    def _formula(self, affine: Function, at: Points) -> tuple[Function, tuple[Any, ...]]:
         """The equations, and the weights as they take them."""
-        W, R, b = tensor(self.kernel), tensor(self.recurrent_kernel), tensor(self.bias)
+        W, R = at.matrix(tensor(self.kernel)), at.matrix(tensor(self.recurrent_kernel))
+        b = tensor(self.bias)
         if self.reset_after:
-            biases = None if b is None else ops.unstack(b, axis=0)
+            if b is None:
+                return steps.gru_reset_after_step, (W, R, None)
+            b_x, b_h = ops.unstack(b, axis=0)
+            biases = at.bias(b_x, W, "x"), at.bias(b_h, R, "h")
             return steps.gru_reset_after_step, (W, R, biases)
+        b = at.bias(b, W, "x")
         gates, candidate = steps.gru_columns(W, R, b)
-        return steps.gru_step, (affine(*gates), affine(*candidate))
+        products = affine(*gates, at.part("gates")), affine(*candidate, at.part("candidate"))
+        return steps.gru_step, products
 
     def _product_over_time(self, x: Array, training: bool) -> tuple[Array, Function]:
         # With the reset gate after the product there are two, of x and of h.

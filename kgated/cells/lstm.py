@@ -8,7 +8,7 @@ from keras import ops
 
 from kgated import steps
 from kgated.cells.base import GatedCell, Step, check_flag, check_size, register, tensor
-from kgated.steps import Array, Function, Gates
+from kgated.steps import Array, Function, Gates, Points
 
 Update = Callable[[Gates, Array], tuple[Array, Array]]
 
@@ -111,7 +111,7 @@ class LSTMCell(GatedCell, keras.layers.LSTMCell):
             constraint=self.bias_constraint,
         )
 
-    def _activations(self) -> Gates:
+    def _activations(self, at: Points = steps.EXACT) -> Gates:
         """The four gates' activations, with normalization and coupling composed in."""
         sigmoid, tanh = self.recurrent_activation, self.activation
         act = Gates(sigmoid, sigmoid, tanh, sigmoid)
@@ -121,25 +121,32 @@ class LSTMCell(GatedCell, keras.layers.LSTMCell):
             if self.use_bias:
                 bias = steps.lstm_gates(tensor(self.bias), self.coupled_gates)
             act = Gates(*map(steps.normalized, act, gain, bias))
-        return act._replace(i=steps.complement(act.f)) if self.coupled_gates else act
+        return act._replace(i=steps.complement(act.f, at)) if self.coupled_gates else act
 
-    def _update(self, batch: int | None) -> Update:
+    def _update(self, batch: int | None, at: Points) -> Update:
         """From the gates' pre-activations and c to h', c'."""
-        act, tanh = self._activations(), self.activation
-        return lambda z, c: steps.lstm_step(z, c, act, tanh)
+        act, tanh = self._activations(at), self.activation
+        return lambda z, c: steps.lstm_step(z, c, act, tanh, at)
 
-    def _projection(self) -> Function:
+    def _projection(self, at: Points) -> Function:
         """From h' as the equations give it to the output."""
         if not self.projection_units:
             return lambda h: h
-        P = tensor(self.projection_kernel)
-        return lambda h: ops.matmul(h, P)
+        P = at.matrix(tensor(self.projection_kernel))
+        return lambda h: at("projected", ops.matmul(h, P))
 
-    def prepare(self, affine: Function = steps.affine, batch: int | None = None) -> Step:
+    def prepare(
+        self,
+        affine: Function = steps.affine,
+        batch: int | None = None,
+        at: Points | None = None,
+    ) -> Step:
         """The step as a function, with the weights sliced once; see `GatedCell`."""
-        W, R = tensor(self.kernel), tensor(self.recurrent_kernel)
+        at = at or self.at
+        W, R = at.matrix(tensor(self.kernel)), at.matrix(tensor(self.recurrent_kernel))
         b = None if self.layer_norm else tensor(self.bias)  # normalization adds it later
-        product, update, project = affine(W, R, b), self._update(batch), self._projection()
+        product = affine(W, R, at.bias(b, W, "x"), at)
+        update, project = self._update(batch, at), self._projection(at)
 
         def step(x: Array, seen: Array, states: list[Array]) -> tuple[Array, list[Array]]:
             z = steps.lstm_gates(product(x, seen), self.coupled_gates)

@@ -8,7 +8,7 @@ from keras import ops
 from kgated import steps
 from kgated.cells.base import choose, register, tensor
 from kgated.cells.lstm import LSTMCell, Update
-from kgated.steps import Peepholes
+from kgated.steps import Peepholes, Points
 
 
 @register
@@ -76,17 +76,18 @@ class PeepholeLSTMCell(LSTMCell):
             constraint=self.peephole_constraint,
         )
 
-    def _peepholes(self, batch: int | None) -> Peepholes:
-        rows = ops.unstack(tensor(self.peephole_kernel), axis=0)
+    def _peepholes(self, batch: int | None, at: Points) -> Peepholes:
+        of_device = at.vector if self.peephole == "diagonal" else at.matrix
+        rows = [of_device(row) for row in ops.unstack(tensor(self.peephole_kernel), axis=0)]
         if batch is not None and self.peephole == "diagonal":
             # Else TensorFlow's gradient sums each row's product over the batch at every step.
             rows = [ops.broadcast_to(row, (batch, self.units)) for row in rows]
         return Peepholes(rows[0], *rows) if self.coupled_gates else Peepholes(*rows)
 
-    def _update(self, batch: int | None) -> Update:
-        p, act, tanh = self._peepholes(batch), self._activations(), self.activation
+    def _update(self, batch: int | None, at: Points) -> Update:
+        p, act, tanh = self._peepholes(batch, at), self._activations(at), self.activation
         peek, output_sees = self._peek, self._output_sees
-        return lambda z, c: steps.peephole_lstm_step(z, c, p, act, tanh, peek, output_sees)
+        return lambda z, c: steps.peephole_lstm_step(z, c, p, act, tanh, peek, output_sees, at)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

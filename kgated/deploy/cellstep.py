@@ -9,7 +9,7 @@ from keras import ops
 from kgated import steps
 from kgated.cells import GRUCell, LSTMCell
 from kgated.layers import GRU, LSTM, GatedRNN
-from kgated.steps import Array, Function
+from kgated.steps import Array, Function, Points
 
 STOCK: dict[type, type[GatedRNN]] = {keras.layers.LSTM: LSTM, keras.layers.GRU: GRU}
 
@@ -47,10 +47,10 @@ def rows_and_step(cell: Any, frames: Array) -> tuple[list[Array], RowStep]:
     """
     products: list[Array] = []
 
-    def affine(W: Array, R: Array, b: Array | None = None) -> Function:
-        products.append(steps.plus_bias(ops.matmul(frames, W), b))
+    def affine(W: Array, R: Array, b: Array | None, at: Points) -> Function:
+        products.append(at("xW", steps.plus_bias(ops.matmul(frames, W), b)))
         place = len(products) - 1
-        return lambda rows, h: rows[place] + ops.matmul(h, R)
+        return lambda rows, h: at("a", rows[place] + at("hR", ops.matmul(h, R)))
 
     if isinstance(cell, LSTMCell | GRUCell):
         on_rows = cell.prepare(affine)
