@@ -1,26 +1,31 @@
 """What a step costs on the device side.
 
 `EdgeModel.step` against the bare `Interpreter.invoke()`, and against ONNX Runtime called per frame
-with the same weights. One thread, batch 1, interleaved.
+with the same weights; then many streams, as sessions of a pool and as clones. One thread, batch 1,
+interleaved.
 """
 
 import json
 import tempfile
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from benchmarks.models import CELLS, model_of, noise
 from benchmarks.peers import onnx_files, onnx_step
 from benchmarks.tables import table
 from benchmarks.timing import Run, medians_us
-from kgated_edge import EdgeModel
+from kgated_edge import EdgeModel, Session, SessionPool
 from rich.console import Console
 
 import kgated
 from kgated.files import check_writable, replace_file
 
 STEPS_PER_ROUND = 200
+STREAMS, MOST_CLONES = [100, 1000, 3000, 10000], 256
 PEERS = {"none": "float", "dynamic": "int8"}  # ONNX Runtime's precision beside each recipe
 
 
@@ -53,6 +58,41 @@ def row(cell: str, recipe: str, us: dict[str, float]) -> dict[str, Any]:
     }
 
 
+def crowd(path: Path, features: int, counts: list[int], rounds: int) -> list[dict[str, Any]]:
+    """What a frame costs when many streams take one each, against one model alone."""
+    model, pool, runs = EdgeModel(path), SessionPool(path), dict[str, Run]()
+    for count in counts:
+        frames = noise(count, features)
+        sessions = [pool.open() for _ in range(count)]
+        clones = [model.clone() for _ in range(min(count, MOST_CLONES))]
+        runs[f"{count} alone"] = partial(in_turn, [model] * count, frames)
+        runs[f"{count} rounds"] = partial(pool.step, sessions, frames)
+        runs[f"{count} sessions"] = partial(in_turn, sessions, frames)
+        runs[f"{count} clones"] = partial(in_turn, clones, frames)
+    us = medians_us(runs, rounds, 1)
+    return [_crowd_row(count, us) for count in counts]
+
+
+def in_turn(models: Sequence[EdgeModel | Session], frames: np.ndarray) -> None:
+    """A frame of each, while there are both."""
+    for model, frame in zip(models, frames, strict=False):
+        model.step(frame)
+
+
+def _crowd_row(count: int, us: dict[str, float]) -> dict[str, Any]:
+    alone, rounds, sessions = (us[f"{count} {w}"] / count for w in ("alone", "rounds", "sessions"))
+    return {
+        "streams": count,
+        "model_alone_us": alone,
+        "pool_round_us": rounds,
+        "pool_session_us": sessions,
+        "clones_us": us[f"{count} clones"] / min(count, MOST_CLONES),
+        "round_share_of_ideal": alone / rounds,
+        "session_share_of_ideal": alone / sessions,
+        "carried_in_10_ms": round(10_000 / rounds),
+    }
+
+
 def main(
     features: Annotated[int, typer.Option(min=1, help="Features per frame.")] = 40,
     units: Annotated[int, typer.Option(min=1, help="Units of the cell.")] = 128,
@@ -62,16 +102,19 @@ def main(
     """Measure and print the table; µs are medians of `rounds` rounds of 200 steps."""
     if out is not None:
         check_writable(out)
-    rows = []
+    rows, crowds = [], dict[str, list[dict[str, Any]]]()
     for cell in CELLS:
         with tempfile.TemporaryDirectory() as folder:
             runs = candidates(Path(folder), cell, features, units)
             us = medians_us(runs, rounds, STEPS_PER_ROUND)
+            crowds[cell] = crowd(Path(folder) / "dynamic.tflite", features, STREAMS, rounds // 2)
         rows += [row(cell, recipe, us) for recipe in PEERS]
     title = f"One step, F={features}, U={units}, batch 1, one thread, median µs"
     Console().print(table(rows, title))
+    for cell, found in crowds.items():
+        Console().print(table(found, f"{cell} dynamic, a frame of each of many streams, median µs"))
     if out is not None:
-        replace_file(out, json.dumps(rows, indent=2).encode())
+        replace_file(out, json.dumps({"steps": rows, "streams": crowds}, indent=2).encode())
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from kgated_edge.errors import DataError, EdgeError, FrameError, ManifestError, 
 from kgated_edge.manifest import Manifest, read_manifest
 from kgated_edge.model import EdgeModel
 from kgated_edge.plan import Plan
+from kgated_edge.pool import Session, SessionPool
 from kgated_edge.realtime import realtime
 from kgated_edge.results import CheckResult, RealtimeResult, SelftestResult
 from kgated_edge.sequence import SequenceModel
@@ -23,6 +24,8 @@ __all__ = [
     "SelftestResult",
     "SequenceData",
     "SequenceModel",
+    "Session",
+    "SessionPool",
     "StateError",
     "check",
     "load_npz",

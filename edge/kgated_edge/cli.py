@@ -102,6 +102,7 @@ def _add_realtime(commands: Any) -> None:
     )
     add("--max-misses", type=count, default=0, metavar="N", help="deadlines allowed to miss (0)")
     add("--streams", type=_streams, default=1, metavar="N", help="models in turn (1), or auto")
+    add("--pool", action="store_true", help="streams as sessions of one model, not as models")
     add("--load", type=count, default=0, metavar="N", help="busy processes beside it (0)")
     add("--priority", type=_count(1), metavar="P", help="real-time priority, 1 to 99")
     add("--cpu", type=count, metavar="K", help="run on this CPU alone")
@@ -150,6 +151,7 @@ def _run_realtime(options: argparse.Namespace) -> bool:
         deadline_ms=options.deadline_ms,
         seconds=options.seconds,
         streams=options.streams,
+        pool=options.pool,
         load=options.load,
         priority=options.priority,
         cpu=options.cpu,

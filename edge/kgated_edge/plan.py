@@ -20,6 +20,7 @@ class Plan:
         seconds: for how long frames arrive.
         streams: models that take a frame each in every period; None for as many as can be carried,
             found by trials.
+        pool: whether the streams are sessions of a `SessionPool`; clones of a model otherwise.
         load: busy processes beside it.
         priority: real-time priority, 1..99, or None.
         cpu: the CPU to run on, or None.
@@ -35,6 +36,7 @@ class Plan:
     deadline_ms: float | None = None
     seconds: float = 60.0
     streams: int | None = 1
+    pool: bool = False
     load: int = 0
     priority: int | None = None
     cpu: int | None = None

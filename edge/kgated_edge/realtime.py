@@ -2,11 +2,13 @@
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from kgated_edge.blocks import cut
 from kgated_edge.data import SequenceData, load_npz
@@ -18,12 +20,15 @@ from kgated_edge.manifest import Manifest, read_manifest
 from kgated_edge.model import EdgeModel
 from kgated_edge.pacing import Clock, Record, Schedule, pace
 from kgated_edge.plan import Plan
+from kgated_edge.pool import Session, SessionPool
 from kgated_edge.results import RealtimeResult
 from kgated_edge.sensors import Sensors
 from kgated_edge.streams import carried
 
 _WARM_UP_STEPS = 200
-_ASKED = ("max_misses", "load", "priority", "cpu", "lock_memory", "num_threads")
+Grow = Callable[[int], Callable[[int], object]]
+"""Takes a number of streams, returns the step that runs one frame of each."""
+_ASKED = ("pool", "max_misses", "load", "priority", "cpu", "lock_memory", "num_threads")
 
 
 def realtime(
@@ -52,12 +57,12 @@ def realtime(
     schedule = plan.schedule(manifest)
     frames = _frames(manifest, data, schedule.count)
     with neighbours(plan.load), granted(plan.priority, plan.cpu, plan.lock_memory), _undisturbed():
-        models = [EdgeModel(path, plan.num_threads)]
-        _add_streams(models, frames, schedule, plan, clock)
-        step = round_of(models, frames)
-        for n in range(max(2, _WARM_UP_STEPS // len(models))):
+        grow = _pooled(path, plan, frames) if plan.pool else _cloned(path, plan, frames)
+        streams = plan.streams or max(1, carried(grow, schedule, plan.max_misses, clock))
+        step = grow(streams)
+        for n in range(max(2, _WARM_UP_STEPS // streams)):
             step(n)
-        return _run(step, len(models), schedule, plan, clock)
+        return _run(step, streams, schedule, plan, clock)
 
 
 def round_of(models: Sequence[EdgeModel], frames: Sequence[Any]) -> Callable[[int], None]:
@@ -91,18 +96,33 @@ def _frames(manifest: Manifest, data: str | Path | SequenceData, most: int) -> l
     return found
 
 
-def _add_streams(
-    models: list[EdgeModel], frames: list[Any], schedule: Schedule, plan: Plan, clock: Clock
-) -> None:
-    """Clones the first model until there are as many as planned, or as can be carried."""
+def _cloned(path: str | Path, plan: Plan, frames: list[Any]) -> Grow:
+    """Streams that are models, clones of one."""
+    models = [EdgeModel(path, plan.num_threads)]
 
-    def grow(count: int) -> Callable[[int], None]:
-        models.extend(models[0].clone() for _ in range(count - len(models)))
-        return round_of(models[:count], frames)
+    def grow(count: int) -> Callable[[int], object]:
+        models[count:] = [models[0].clone() for _ in range(count - len(models))]
+        return round_of(models, frames)
 
-    grow(plan.streams or 1)
-    if plan.streams is None:
-        del models[max(1, carried(grow, schedule, plan.max_misses, clock)) :]
+    return grow
+
+
+def _pooled(path: str | Path, plan: Plan, frames: list[Any]) -> Grow:
+    """Streams that are sessions of a pool."""
+    pool, sessions = SessionPool(path, plan.num_threads), list[Session]()
+
+    def grow(count: int) -> Callable[[int], object]:
+        sessions[count:] = [pool.open() for _ in range(count - len(sessions))]
+        return lambda n: pool.step(sessions, _repeated(frames[n % len(frames)], count))
+
+    return grow
+
+
+def _repeated(frame: Any, count: int) -> Any:
+    """A frame for each session, all the same."""
+    if isinstance(frame, Mapping):
+        return {name: _repeated(one, count) for name, one in frame.items()}
+    return np.repeat(np.asarray(frame)[None], count, axis=0)
 
 
 @contextmanager
@@ -119,7 +139,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _run(
-    step: Callable[[int], None], streams: int, schedule: Schedule, plan: Plan, clock: Clock
+    step: Callable[[int], object], streams: int, schedule: Schedule, plan: Plan, clock: Clock
 ) -> RealtimeResult:
     record, sensors = Record(schedule), Sensors(clock.now)
     sensors.look()

@@ -82,7 +82,8 @@ class RealtimeResult:
     """What a run on a schedule measured. With several streams a step is one of each, in turn.
 
     Attributes:
-        streams: models that took a frame each in every period.
+        streams: models, or sessions of a pool, that took a frame each in every period.
+        pool: whether they were sessions of a pool.
         period_ms: time between two arrivals.
         deadline_ms: from a frame's arrival to the end of its step, at most.
         steps: frames that were to arrive.
@@ -109,6 +110,7 @@ class RealtimeResult:
     """
 
     streams: int
+    pool: bool
     period_ms: float
     deadline_ms: float
     steps: int

@@ -1,6 +1,7 @@
 """States of a streaming model as a file: an `.npz` without pickle, bound to one model file."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,58 @@ from typing import Any
 import numpy as np
 
 from kgated_edge.errors import StateError
+from kgated_edge.manifest import Manifest
 from kgated_edge.specs import Array
 
 _DIGEST = "model_sha256"
 _PREFIX = "state."
+
+
+class Stateful(ABC):
+    """What has states of a model file can write them to a file, and take them from one."""
+
+    __slots__ = ("_manifest",)
+    _manifest: Manifest
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the file says about itself."""
+        return self._manifest
+
+    @property
+    @abstractmethod
+    def state(self) -> dict[str, Array]:
+        """A copy of each state by name; can be assigned."""
+
+    @state.setter
+    @abstractmethod
+    def state(self, values: Mapping[str, Array]) -> None: ...
+
+    def save_state(self, path: str | Path) -> None:
+        """Writes the states to a file, with the model file's digest; whole or not at all.
+
+        Raises:
+            StateError: the file cannot be written, or the state is inside the model file.
+        """
+        write_state(path, self.manifest.file_sha256, self.state)
+
+    def load_state(self, path: str | Path) -> None:
+        """Takes the states that `save_state` wrote, in this process or on another device.
+
+        Raises:
+            StateError: no such file, damaged, or of another model file; nothing has changed.
+        """
+        check_external(self.manifest)
+        self.state = read_state(path, self.manifest.file_sha256)
+
+
+def check_external(manifest: Manifest) -> None:
+    """Raises `StateError` for a file whose state is inside it."""
+    if manifest.state == "internal":
+        raise StateError(
+            "this file keeps its state inside, where nobody can read or set it: convert the "
+            'model with state="external"'
+        )
 
 
 def write_state(path: str | Path, digest: str, states: Mapping[str, Array]) -> None:

@@ -7,7 +7,9 @@ view does not keep the interpreter alive: whoever holds the one holds the other.
 """
 
 import ctypes
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from struct import Struct
 from typing import Any, Protocol
 
 import numpy as np
@@ -77,9 +79,51 @@ def copies(pairs: list[tuple[Array, Array]]) -> list[tuple[memoryview, memoryvie
     return staged + moves
 
 
+def taker(views: list[Array]) -> tuple[Callable[[], tuple[bytes, ...]], list[int]]:
+    """A function that returns the bytes of all arrays at once, and the place of each among them.
+
+    One `struct` reads many arrays at a third of the price of many calls, but none twice: what
+    overlaps is read by another.
+    """
+    waves: list[list[int]] = []
+    for k in sorted(range(len(views)), key=lambda k: address(views[k])):
+        free = (wave for wave in waves if _end(views[wave[-1]]) <= address(views[k]))
+        wave = next(free, None)
+        if wave is None:
+            waves.append([k])
+        else:
+            wave.append(k)
+    reads = [_read_apart([views[k] for k in wave]) for wave in waves]
+    order = [k for wave in waves for k in wave]
+    places = [order.index(k) for k in range(len(views))]
+    if len(reads) == 1:
+        return reads[0], places
+    return lambda: tuple([one for read in reads for one in read()]), places
+
+
+def _read_apart(views: list[Array]) -> Callable[[], tuple[bytes, ...]]:
+    """Reads arrays that lie one after the other, with gaps, which are not looked at."""
+    start = end = address(views[0])
+    form = ""
+    for one in views:
+        form += f"{address(one) - end}x{one.nbytes}s"
+        end = _end(one)
+    memory = memoryview((ctypes.c_ubyte * (end - start)).from_address(start))
+    return partial(Struct(form).unpack_from, memory)
+
+
+def address(array: Array) -> int:
+    """Where an array's memory starts."""
+    return int(array.__array_interface__["data"][0])
+
+
+def _end(array: Array) -> int:
+    return address(array) + array.nbytes
+
+
 def _address(interpreter: Tensors, index: int) -> int:
     # The view dies with this call: see the head of the module.
-    return int(interpreter.tensor(index)().__array_interface__["data"][0])
+    return address(interpreter.tensor(index)())
 
 
 def _expected(spec: TensorSpec) -> Kind:

@@ -38,7 +38,7 @@ def realtime_text(model: str, result: RealtimeResult) -> str:
     start, end, delay = result.start, result.end, result.start_delay
     rows = [
         ("model", model),
-        ("streams / threads / load", f"{result.streams} / {result.num_threads} / {result.load}"),
+        ("streams / threads / load", _crew(result)),
         ("period / deadline", f"{result.period_ms:g} / {result.deadline_ms:g} ms"),
         ("steps run", f"{result.steps_run} of {result.steps}"),
         ("deadline misses", f"{result.deadline_misses} (allowed {result.max_misses})"),
@@ -61,6 +61,11 @@ def realtime_text(model: str, result: RealtimeResult) -> str:
         ),
     ]
     return _table(rows, result.failures)
+
+
+def _crew(result: RealtimeResult) -> str:
+    pooled = " (in a pool)" if result.pool else ""
+    return f"{result.streams}{pooled} / {result.num_threads} / {result.load}"
 
 
 def _table(rows: list[Row], failures: tuple[str, ...]) -> str:

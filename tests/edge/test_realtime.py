@@ -154,6 +154,26 @@ def test_as_many_streams_as_are_carried_are_run(speech, npz, fake_clock):
     assert realtime(speech, npz, replace(plan, streams=3), clock_of(fake_clock())).streams == 3
 
 
+@pytest.mark.parametrize("name", ["speech", "text", "blocks"])
+def test_streams_of_a_pool(fixture_file, tmp_path, rng, command, name):
+    data = {
+        "speech": {"x": rng.normal(size=(2, 4, 3)).astype(np.float32)},
+        "text": {"x": rng.integers(5, size=(2, 4)).astype(np.int32)},
+        "blocks": {
+            "sound": rng.normal(size=(2, 4, 3)).astype(np.float32),
+            "word": rng.integers(5, size=(2, 4)).astype(np.int32),
+        },
+    }
+    np.savez(tmp_path / "x.npz", **data[name])
+    options = ("--data", tmp_path / "x.npz", "--period-ms", 5, "--seconds", 0.1, "--pool")
+    report = tmp_path / "r.json"
+    options = (*options, "--streams", 40, "--max-misses", 20, "--json", report)
+    code, out, _ = command("realtime", fixture_file(name), *options)
+    assert code == 0
+    assert "streams / threads / load       40 (in a pool) / 1 / 0\n" in out
+    assert (json.loads(report.read_text())["pool"]) is True
+
+
 def test_data_and_models_that_do_not_fit(speech, text, fixture_file, npz):
     with pytest.raises(DataError, match=r"data.npz: .* do not fit the model"):
         realtime(text, npz, Plan(period_ms=1))
