@@ -28,20 +28,21 @@ def alone(values: Mapping[str, Any]) -> Any:
     return next(iter(values.values())) if len(values) == 1 else values
 
 
-def cut(specs: Sequence[TensorSpec], size: int, frames: Any) -> list[Any]:
+def cut(specs: Sequence[TensorSpec], size: int, frames: Any, finite: bool = True) -> list[Any]:
     """What each call of `step` takes in turn.
 
     Args:
         specs: the inputs, as the manifest describes one frame of each.
         size: frames per step; what is left at the end after whole steps is not used.
         frames: (T, *frame) of the frame's dtype, or a dict of such arrays of one length.
+        finite: whether NaN and inf are refused here.
 
     Raises:
         FrameError: another shape or dtype, a bad frame, inputs of different lengths.
     """
     arrays = by_name(specs, frames)
     for spec in specs:
-        _check(spec, arrays[spec.name], len(specs) > 1)
+        _check(spec, arrays[spec.name], len(specs) > 1, finite)
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         raise FrameError(f"the inputs must have as many frames each, got {lengths}: cut them")
@@ -56,8 +57,8 @@ def _steps(array: Array, size: int) -> Array:
     return array if size == 1 else array[: count * size].reshape(count, size, *array.shape[1:])
 
 
-def _check(spec: TensorSpec, array: Any, named: bool) -> None:
+def _check(spec: TensorSpec, array: Any, named: bool, finite: bool) -> None:
     try:
-        check_frames(spec, array)
+        check_frames(spec, array, finite)
     except FrameError as error:
-        raise (FrameError(f"input `{spec.name}`: {error}") if named else error) from None
+        raise (type(error)(f"input `{spec.name}`: {error}") if named else error) from None

@@ -16,6 +16,10 @@ class FrameError(EdgeError):
     """A frame that the model does not take; the state of the model is as before the call."""
 
 
+class NotFiniteError(FrameError):
+    """A frame with NaN or inf in it; the state of the model is as before the call."""
+
+
 class StateError(EdgeError):
     """A state that the model does not take; the state of the model is as before the call."""
 

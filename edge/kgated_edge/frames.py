@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from kgated_edge.errors import FrameError
+from kgated_edge.errors import FrameError, NotFiniteError
+from kgated_edge.hold import Hold
 from kgated_edge.quantized import storer
 from kgated_edge.specs import Array, TensorSpec
 from kgated_edge.tensors import raw
@@ -24,17 +25,26 @@ _SMALL = 256
 _BOOLS = (bool, np.bool_)
 
 
-def step_writer(specs: Sequence[TensorSpec], targets: Mapping[str, Array]) -> Writer:
+def step_writer(
+    specs: Sequence[TensorSpec],
+    targets: Mapping[str, Array],
+    hold: Hold | None = None,
+    frames: Sequence[TensorSpec] = (),
+) -> Writer:
     """The function that checks what one step takes and copies it into the input tensors.
 
     Args:
         specs: what one step takes of each input, a frame or a block of frames.
         targets: a view of each input tensor by name.
+        hold: replaces bad frames; None: they are refused.
+        frames: with `hold`, one frame of each input.
 
     Returns:
         a function of one frame for one input, of a dict by name for several.
     """
     writers = {spec.name: frame_writer(spec, targets[spec.name]) for spec in specs}
+    if hold is not None:
+        writers |= {f.name: hold.writer(f, writers[f.name]) for f in frames if f.is_real}
     return _dict_writer(writers) if len(specs) > 1 else writers[specs[0].name]
 
 
@@ -62,8 +72,8 @@ def frame_writer(spec: TensorSpec, target: Array) -> Writer:
     return _array_writer(spec, target, _finite_check(target))
 
 
-def check_frames(spec: TensorSpec, frames: Any) -> None:
-    """Checks a whole sequence (T, *spec.shape).
+def check_frames(spec: TensorSpec, frames: Any, finite: bool = True) -> None:
+    """Checks a whole sequence (T, *spec.shape); with `finite` false, not for NaN and inf.
 
     Raises:
         FrameError: it is of another shape or dtype, or a frame in it is not fit for a step.
@@ -75,10 +85,13 @@ def check_frames(spec: TensorSpec, frames: Any) -> None:
         raise _error(f"frames must be {expected}", frames, "reshape it")
     if frames.dtype != spec.dtype:
         raise _error(f"frames must be {expected}", frames, _cast(spec, "frames"))
+    if spec.vocabulary is None and not finite:
+        return
     bad = bad_frames(spec, frames)
     if bad.any():
         at = int(bad.argmax())
-        raise FrameError(f"frame {at}: {explain(spec, frames[at])}")
+        error = explain(spec, frames[at])
+        raise type(error)(f"frame {at}: {error}")
 
 
 def bad_frames(spec: TensorSpec, frames: Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -156,7 +169,7 @@ def _dict_writer(writers: Mapping[str, Writer]) -> Writer:
             try:
                 write_one(frames[name])
             except FrameError as error:
-                raise FrameError(f"input `{name}`: {error}") from None
+                raise type(error)(f"input `{name}`: {error}") from None
 
     return write
 
@@ -229,7 +242,7 @@ def _explain_array(spec: TensorSpec, frame: Any) -> FrameError:
     bad = np.argwhere(~np.isfinite(frame))
     if len(bad):
         place = tuple(map(int, bad[0]))
-        return FrameError(
+        return NotFiniteError(
             f"a frame must be finite, got {frame[place]} at {_shape(*place)}: "
             "skip the frame or repeat the last good one"
         )

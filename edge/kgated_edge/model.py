@@ -11,6 +11,7 @@ from kgated_edge.binding import Binding, bind
 from kgated_edge.blocks import alone, by_name, cut
 from kgated_edge.errors import EdgeError, StateError
 from kgated_edge.frames import step_writer
+from kgated_edge.hold import HOLD, REFUSE, Hold, check_policy
 from kgated_edge.manifest import Manifest
 from kgated_edge.quantized import reader
 from kgated_edge.specs import Array, TensorSpec
@@ -34,6 +35,9 @@ class EdgeModel(Stateful):
     Args:
         path: a `.tflite` file made by `kgated convert`.
         num_threads: threads of the interpreter, at least 1.
+        on_bad_frame: what becomes of a frame with NaN or inf: "refuse" raises `FrameError`, "hold"
+            takes the last good one in its place and counts it in `held_frames`; where none has come
+            since the last reset, it is refused.
 
     Raises:
         ManifestError: the file cannot be run; the message says why and what to do.
@@ -45,13 +49,17 @@ class EdgeModel(Stateful):
         >>> model.reset()
     """
 
-    __slots__ = ("__weakref__", "_binding", "_idle", "_interpreter", "_states")
+    __slots__ = ("__weakref__", "_binding", "_hold", "_idle", "_interpreter", "_states")
 
-    def __init__(self, path: str | Path, num_threads: int = 1) -> None:
-        self._take(bind(path, num_threads, "stream"))
+    def __init__(
+        self, path: str | Path, num_threads: int = 1, *, on_bad_frame: str = REFUSE
+    ) -> None:
+        check_policy(on_bad_frame)
+        self._take(bind(path, num_threads, "stream"), on_bad_frame)
 
-    def _take(self, found: Binding) -> None:
+    def _take(self, found: Binding, on_bad_frame: str) -> None:
         self._binding = found
+        self._hold = Hold() if on_bad_frame == HOLD else None
         self._manifest: Manifest = found.manifest
         manifest = found.manifest
         self._interpreter = found.interpreter
@@ -61,13 +69,18 @@ class EdgeModel(Stateful):
         # half of a lock's price.
         self._idle: list[tuple[Any, ...]] = [
             (
-                step_writer(manifest.blocks, found.inputs),
+                step_writer(manifest.blocks, found.inputs, self._hold, manifest.frames),
                 self._interpreter.invoke,
                 copies([(found.inputs[name], found.outputs[name]) for name in names]),
                 result_reader(found.outputs, manifest.outputs),
             )
         ]
         self.reset()
+
+    @property
+    def held_frames(self) -> int:
+        """Frames with NaN or inf that were replaced, in all, with on_bad_frame="hold"."""
+        return self._hold.count if self._hold else 0
 
     @property
     def state(self) -> dict[str, Array]:
@@ -95,7 +108,7 @@ class EdgeModel(Stateful):
         The state starts from zero.
         """
         model = object.__new__(type(self))
-        model._take(self._binding.twin())
+        model._take(self._binding.twin(), HOLD if self._hold else REFUSE)
         return model
 
     def step(self, frame: Any) -> Any:
@@ -155,12 +168,15 @@ class EdgeModel(Stateful):
         """Sets all states to zero, as at the start of a sequence."""
         with self._alone():
             self._binding.reset_inside()
+            if self._hold:
+                self._hold.forget()
             for spec in self._manifest.states:
                 self._states[spec.name].fill(spec.zero_point or 0)
 
     def cut(self, frames: Any) -> list[Any]:
         """What each call of `step` takes of a sequence; raises as `run`."""
-        return cut(self._manifest.frames, self._manifest.frames_per_step, frames)
+        manifest = self._manifest
+        return cut(manifest.frames, manifest.frames_per_step, frames, finite=self._hold is None)
 
     def golden_outputs(self) -> dict[str, Array]:
         """What this device answers to the manifest's golden frames, by output name; resets."""
