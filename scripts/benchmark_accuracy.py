@@ -1,0 +1,174 @@
+"""What each recipe costs in accuracy, and what it saves: three kinds of recordings, and text.
+
+Each cell is trained on each data set, then pruned, clustered, and trained with fake quantization;
+each of these becomes a file, which is judged over the test set by the runner of the device. What is
+done stays in the folder: the same command goes on after an interruption, and repeats nothing.
+"""
+
+import itertools
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from benchmarks.accuracies import Key, lines, summarized
+from benchmarks.tables import Row, markdown, table
+from benchmarks.tasks import tasks
+from benchmarks.timing import medians_us
+from benchmarks.variants import VARIANTS, file_of, measure
+from kgated_edge import EdgeModel
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from train_language_model import use_one_thread
+
+import kgated
+from kgated.files import check_writable, replace_file
+from kgated.layers import CELLS
+
+Job = tuple[str, str, int]  # task, cell, seed
+console = Console()
+
+
+class Part(StrEnum):
+    """A part of the benchmark, by the name of its option."""
+
+    JAPANESE_VOWELS = "JapaneseVowels"
+    PLAID = "PLAID"
+    BASIC_MOTIONS = "BasicMotions"
+    CHARACTERS = "Characters"
+    LATENCY = "latency"
+
+
+def place(folder: Path, job: Job) -> Path:
+    """The folder of a job."""
+    return folder / f"{job[0]}-{job[1]}-{job[2]}"
+
+
+def work(job: Job, folder: Path, quick: bool) -> list[Row]:
+    """All rows of a data set, a cell and a seed, in a process of its own."""
+    use_one_thread()
+    task, own = tasks(quick)[job[0]], place(folder, job)
+    own.mkdir(parents=True, exist_ok=True)
+    return [
+        measure(task, job[1], job[2], name, own)
+        for name in VARIANTS
+        if name != "int8 QAT" or hasattr(kgated, "quantize_aware")
+    ]
+
+
+def run(jobs: list[Job], folder: Path, quick: bool, processes: int) -> list[Row]:
+    """The rows of all jobs, some at a time."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    spawn = multiprocessing.get_context("spawn")
+    rows: list[Row] = []
+    with (
+        ProcessPoolExecutor(processes, spawn) as pool,
+        Progress(*columns, TimeElapsedColumn(), console=console) as progress,
+    ):
+        bar = progress.add_task("training and converting", total=len(jobs))
+        running = {pool.submit(work, job, folder, quick): job for job in jobs}
+        for done in as_completed(running):
+            task, cell, seed = running[done]
+            rows += done.result()
+            progress.update(bar, advance=1, description=f"{task} {cell}, seed {seed}")
+    for row in rows:
+        if "error" in row:
+            console.print(f"{row['task']} {row['cell']} {row['recipe']}: {row['error']}")
+    order = {job: n for n, job in enumerate(jobs)}
+    return sorted(rows, key=lambda row: order[row["task"], row["cell"], row["seed"]])
+
+
+def latencies(folder: Path, jobs: Iterable[Job], quick: bool, rounds: int) -> dict[Key, float]:
+    """Median µs of a step, by task, cell and recipe, of the files of the first seed."""
+    found: dict[Key, float] = {}
+    known, jobs = tasks(quick), list(jobs)
+    for task, cell in dict.fromkeys((task, cell) for task, cell, _ in jobs):
+        frames = known[task].frames()
+        seed = min(seed for t, c, seed in jobs if (t, c) == (task, cell))
+        runs = {}
+        for name in VARIANTS:
+            path = file_of(place(folder, (task, cell, seed)), name, "tflite")
+            if path.is_file():
+                runs[name] = stepper(path, frames)
+        for name, us in medians_us(runs, rounds).items():
+            found[task, cell, name] = us
+    return found
+
+
+def stepper(path: Path, frames: Sequence[Any]) -> Callable[[], Any]:
+    """A function that takes one step, each time with the next frame."""
+    step, again = EdgeModel(path).step, itertools.cycle(frames)
+    return lambda: step(next(again))
+
+
+def show(rows: list[Row], as_markdown: bool) -> None:
+    """The table, and how many limits were missed."""
+    title = "Accuracy on the device side, size and step of each recipe"
+    if as_markdown:
+        print(markdown(lines(rows), title))
+    elif rows:
+        Console(width=200).print(table(lines(rows), title))
+    missed = sum(len(row["missed"]) for row in rows)
+    print(f"{missed} limits missed in {len(rows)} rows")
+
+
+def main(
+    folder: Annotated[
+        Path, typer.Option(help="Where models, files and finished rows are kept.")
+    ] = Path("runs/accuracy"),
+    only: Annotated[
+        list[Part] | None, typer.Option(help="A part to run; may be given again. Else all.")
+    ] = None,
+    cell: Annotated[
+        list[str] | None, typer.Option(help="A cell to run; may be given again. Else all.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each, from seed 0 on.")] = 3,
+    quick: Annotated[bool, typer.Option("--quick", help="Learn little, to see that it runs.")] = (
+        False
+    ),
+    processes: Annotated[int, typer.Option(min=1, help="Trainings at a time.")] = 2,
+    rounds: Annotated[int, typer.Option(min=3, help="Turns of each file in `latency`.")] = 40,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="A table for a page.")] = False,
+    out: Annotated[Path | None, typer.Option("--json", help="Write the rows here.")] = None,
+) -> None:
+    """Train, convert, judge, and print the table; `--only latency` times the files there are."""
+    if out is not None:
+        check_writable(out)
+    if unknown := sorted(set(cell or ()) - set(CELLS)):
+        raise typer.BadParameter(f"`--cell` must be of {list(CELLS)}. Received: {unknown}")
+    folder = folder / "quick" if quick else folder
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = only or list(Part)
+    wanted = [p.value for p in parts if p is not Part.LATENCY]
+    names = wanted or [p.value for p in Part if p is not Part.LATENCY]
+    jobs = [(t, c, s) for s in range(seeds) for t in names for c in cell or CELLS]
+    rows = run(jobs, folder, quick, processes) if wanted else kept(jobs, folder)
+    times = folder / "latency.json"
+    known = json.loads(times.read_text()) if times.is_file() else []
+    latency = {tuple(key): us for key, us in known}
+    if Part.LATENCY in parts:
+        latency |= latencies(folder, jobs, quick, rounds)
+        replace_file(times, json.dumps([[list(k), us] for k, us in latency.items()]).encode())
+        print(f"load average at the end of the timings: {os.getloadavg()[0]:.1f}")
+    summary = summarized(rows, latency)
+    show(summary, as_markdown)
+    if out is not None:
+        replace_file(out, json.dumps({"rows": rows, "summary": summary}, indent=1).encode())
+
+
+def kept(jobs: list[Job], folder: Path) -> list[Row]:
+    """The rows that earlier runs have left."""
+    paths = [file_of(place(folder, job), name, "json") for job in jobs for name in VARIANTS]
+    return [json.loads(path.read_text()) for path in paths if path.is_file()]
+
+
+if __name__ == "__main__":
+    typer.run(main)

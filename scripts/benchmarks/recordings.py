@@ -1,0 +1,50 @@
+"""Two data sets more that come with sktime, read without a network."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from kgated.data import DataSet, SequenceData, pad
+from kgated.extras import from_demo
+
+APPLIANCES = 11
+SAMPLES = 10  # of PLAID in a frame: two periods of the mains at 300 Hz
+LEAST = 1e-3  # amperes, what the quietest recordings differ by
+MOTIONS = ("badminton", "running", "standing", "walking")
+
+
+@cache
+def plaid() -> DataSet:
+    """PLAID: which of eleven kinds of appliance draws this current? (Gao et al. 2014).
+
+    537 recordings to train on and 537 to test, of 100 to 1344 samples of the current's size. They
+    reach from milliamperes to hundreds of amperes, so their logarithm is taken, in frames of 10.
+    """
+    load = from_demo("sktime.datasets").load_plaid
+    parts = [_frames(*load(split=part, return_type="nested_univ")) for part in ("TRAIN", "TEST")]
+    labels = tuple(f"appliance {n}" for n in range(APPLIANCES))
+    return DataSet("PLAID", parts[0], parts[1], labels, SAMPLES / 300.0)
+
+
+@cache
+def basic_motions() -> DataSet:
+    """BasicMotions: what is the wearer of this watch doing? (UEA archive, Bagnall et al. 2018).
+
+    40 recordings to train on and 40 to test, of 100 frames with 6 readings, in four classes.
+    """
+    load = from_demo("sktime.datasets").load_basic_motions
+    parts = []
+    for part in ("TRAIN", "TEST"):
+        x, y = load(split=part, return_type="numpy3D")
+        frames = [one.T.astype(np.float32) for one in x]
+        parts.append(pad(frames, np.searchsorted(MOTIONS, y).astype(np.int64)))
+    return DataSet("BasicMotions", parts[0], parts[1], MOTIONS, 0.1)
+
+
+def _frames(table: Any, y: Any) -> SequenceData:
+    """Series in the first column of a table as frames of 10 samples; the rest is left out."""
+    raw = [np.asarray(one, np.float32) for one in table.iloc[:, 0]]
+    series = [np.sign(one) * np.log1p(np.abs(one) / LEAST) for one in raw]
+    whole = [one[: len(one) // SAMPLES * SAMPLES].reshape(-1, SAMPLES) for one in series]
+    return pad(whole, np.asarray(y).astype(np.int64))

@@ -1,0 +1,146 @@
+"""The rows of the accuracy benchmark: how a model is trained for each, and how it is converted."""
+
+import gzip
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+import kgated
+import kgated.models  # registers the language model
+from benchmarks.tables import Row
+from benchmarks.tasks import Callbacks, Task
+from kgated.errors import ConversionError
+from kgated.files import replace_file
+from kgated.optimize import PolynomialDecay
+
+FLOAT = "float"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row.
+
+    Attributes:
+        training: a name of `TRAININGS`.
+        quantize: the conversion's.
+        dense: the row whose gzipped size is compared with.
+        loss_limit: points that it may lose against the float row; None: no limit.
+    """
+
+    training: str
+    quantize: str
+    dense: str = FLOAT
+    loss_limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Training:
+    """What goes on from another training's weights.
+
+    Attributes:
+        parent: its name.
+        share: of zeros, or None.
+        clusters: values per matrix, or None.
+        fake_quantized: whether to train with fake quantization.
+    """
+
+    parent: str = FLOAT
+    share: float | None = None
+    clusters: int | None = None
+    fake_quantized: bool = False
+
+
+TRAININGS = {
+    "qat": Training(fake_quantized=True),
+    "pruned 50%": Training(share=0.5),
+    "pruned 75%": Training(share=0.75),
+    "clustered 16": Training(clusters=16),
+    "clustered 32": Training(clusters=32),
+    "pruned 75%, clustered 16": Training("pruned 75%", clusters=16),
+}
+VARIANTS = {
+    FLOAT: Variant(FLOAT, "none"),
+    "float16": Variant(FLOAT, "float16"),
+    "dynamic": Variant(FLOAT, "dynamic", loss_limit=0.2),
+    "dynamic4": Variant(FLOAT, "dynamic4"),
+    "int8 PTQ": Variant(FLOAT, "int8"),
+    "int8 QAT": Variant("qat", "int8", loss_limit=0.5),
+    "int16x8": Variant(FLOAT, "int16x8", loss_limit=0.3),
+    "pruned 50%": Variant("pruned 50%", "none"),
+    "pruned 75%": Variant("pruned 75%", "none", loss_limit=1.0),
+    "clustered 16": Variant("clustered 16", "none"),
+    "clustered 32": Variant("clustered 32", "none"),
+    "pruned 75%, dynamic": Variant("pruned 75%", "dynamic", "dynamic", 1.0),
+    "pruned 75%, clustered 16, dynamic": Variant("pruned 75%, clustered 16", "dynamic", "dynamic"),
+}
+
+
+def file_of(folder: Path, name: str, ending: str) -> Path:
+    """Where a row or a training keeps something."""
+    return folder / f"{name.replace(', ', '-').replace(' ', '_').replace('%', '')}.{ending}"
+
+
+def trained(task: Task, cell: str, seed: int, name: str, folder: Path) -> keras.Model:
+    """A training's model: from the folder, or trained now and left there."""
+    kept = file_of(folder, name, "keras")
+    if kept.is_file():
+        return keras.saving.load_model(kept, compile=False)
+    if name == FLOAT:
+        model = task.build(cell, seed)
+        task.train(model, task.first, seed, [])
+    else:
+        how = TRAININGS[name]
+        model = further(task, how, trained(task, cell, seed, how.parent, folder), seed)
+    temporary = kept.with_name(f".{kept.name}")
+    model.save(temporary)
+    os.replace(temporary, kept)
+    return model
+
+
+def further(task: Task, how: Training, model: keras.Model, seed: int) -> keras.Model:
+    """A model trained on, the way a row wants it."""
+    callbacks: Callbacks = []
+    if how.fake_quantized:
+        model = kgated.quantize_aware(model)
+    if how.share is not None:
+        turn = max(1, task.steps(task.again) // 20)
+        schedule = PolynomialDecay(0.0, how.share, 0, 10 * turn, frequency=turn)
+        callbacks = [kgated.prune(model, schedule)]
+    if how.clusters is not None:
+        kgated.cluster(model, how.clusters)
+    task.train(model, task.again, seed, callbacks)
+    return model
+
+
+def measure(task: Task, cell: str, seed: int, name: str, folder: Path) -> Row:
+    """A row: from the folder, or trained, converted and judged now, and left there."""
+    kept = file_of(folder, name, "json")
+    if kept.is_file():
+        row: Row = json.loads(kept.read_text())
+        return row
+    variant, path = VARIANTS[name], file_of(folder, name, "tflite")
+    row = {"task": task.name, "cell": cell, "seed": seed, "recipe": name}
+    model = trained(task, cell, seed, variant.training, folder)
+    try:
+        row |= _converted(task, model, variant, path)
+    except ConversionError as error:
+        return {**row, "error": str(error)}  # not kept: the next run tries again
+    replace_file(kept, json.dumps(row).encode())
+    return row
+
+
+def _converted(task: Task, model: keras.Model, variant: Variant, path: Path) -> dict[str, Any]:
+    # What was trained with fake quantization brings its ranges along.
+    given = None if variant.training == "qat" else task.calibration()
+    kgated.to_tflite(model, path, quantize=variant.quantize, calibration=given)
+    content = path.read_bytes()
+    return {
+        "score": task.score(path),
+        "unit": task.unit,
+        "file_bytes": len(content),
+        "gzip_bytes": len(gzip.compress(content, 9, mtime=0)),
+    }
