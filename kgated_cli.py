@@ -122,6 +122,9 @@ def convert(
     max_length: Annotated[
         int | None, typer.Option(help="In place of --length: sequences of up to so many frames.")
     ] = None,
+    batch: Annotated[
+        int, typer.Option(help="Sequences, or streams, that a call takes side by side.")
+    ] = 1,
     calibration: Annotated[
         Path | None,
         typer.Option(
@@ -161,6 +164,7 @@ def convert(
         lowering=lowering,
         length=length,
         max_length=max_length,
+        batch=batch,
         calibration=calibration,
         labels=None if labels is None else _names(labels),
         sample_period_s=None if sample_period_ms is None else sample_period_ms / 1000.0,

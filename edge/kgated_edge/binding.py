@@ -22,7 +22,7 @@ class Binding:
         content: the file's bytes, which every interpreter made of them shares.
         num_threads: threads of the interpreter.
         interpreter: keeps the memory behind the views alive; `invoke()` runs the signature.
-        inputs, outputs: a view of each tensor of the signature by name, without the batch axis.
+        inputs, outputs: a view of each tensor of the signature by name, without a batch axis of 1.
     """
 
     manifest: Manifest
@@ -93,8 +93,8 @@ def _signature(interpreter: Any, manifest: Manifest) -> tuple[tensors.Details, t
     # The runner holds a reference that would make invoke() refuse; it ends with this function.
     runner = interpreter.get_signature_runner(manifest.signature)
     inputs, outputs = runner.get_input_details(), runner.get_output_details()
-    tensors.check_tensors(inputs, manifest.inputs)
-    tensors.check_tensors(outputs, manifest.results)
+    tensors.check_tensors(inputs, manifest.inputs, manifest.batch)
+    tensors.check_tensors(outputs, manifest.results, manifest.batch)
     return inputs, outputs
 
 

@@ -72,7 +72,7 @@ def check(
     golden = _replay(model)
     _warm_up(model, sequences, warmup_steps)
     times, decisions = _run(model, sequences)
-    size = 1 if manifest.each_frame else manifest.frames_per_step
+    size = 1 if manifest.is_timed(manifest.outputs[0]) else manifest.frames_per_step
     accuracy = None if labels is None else hits(labels, decisions, size)
     misses = None if deadline_ms is None else int((times > deadline_ms * 1e6).sum())
     failures = golden.failures + limits.failures(accuracy, misses, len(times))
@@ -127,7 +127,7 @@ def _inputs(
     if isinstance(data, SequenceData):
         return data, _labels(manifest, data, limits)
     names = [frame.name for frame in manifest.frames]
-    sequences = load_npz(data, names if len(names) > 1 else ())
+    sequences = load_npz(data, names if len(names) > 1 else (), manifest.single)
     try:
         return sequences, _labels(manifest, sequences, limits)
     except DataError as error:

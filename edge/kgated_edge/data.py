@@ -22,12 +22,14 @@ class SequenceData:
         lengths: (N,) int64, frames of each sequence that are real, 1..T; the rest is padding.
         y: (N,) labels, (N, T, ...) targets, or None.
         inputs: an array like `x` for each input by name, where there are several, else None.
+        single: names of inputs with one value (N, ...) for the sequence, and none per frame.
     """
 
     x: Array
     lengths: npt.NDArray[np.int64]
     y: Array | None = None
     inputs: Mapping[str, Array] | None = None
+    single: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.x)
@@ -37,31 +39,59 @@ class SequenceData:
         length = self.lengths[n]
         if self.inputs is None:
             return self.x[n, :length]
-        return {name: array[n, :length] for name, array in self.inputs.items()}
+        return {
+            name: array[n] if name in self.single else array[n, :length]
+            for name, array in self.inputs.items()
+        }
 
 
-def load_npz(path: str | Path, names: Sequence[str] = ()) -> SequenceData:
+def load_npz(
+    path: str | Path, names: Sequence[str] = (), single: Sequence[str] = ()
+) -> SequenceData:
     """Reads and validates sequences.
 
     Args:
         path: a file with `x`, and optionally `lengths` (N,), all T where absent, and `y`.
         names: the model's inputs where it has several: the arrays that stand in place of `x`.
+        single: those of them with one value for a sequence: (N, ...) float32 or int32.
 
     Raises:
         DataError: one line with the file, what is wrong in it, and the way out.
     """
     try:
-        inputs = tuple(names) or ("x",)
-        arrays = _read(Path(path), inputs)
-        xs = {name: _frames(arrays[name], name) for name in inputs}
-        x = xs[inputs[0]]
-        lengths = _lengths(arrays.get("lengths"), x)
-        for name, array in xs.items():
-            _check_alike(name, array, x)
-            _check_finite(name, array, lengths)
-        return SequenceData(x, lengths, _targets(arrays.get("y"), x), xs if names else None)
+        return from_arrays(_read(Path(path), tuple(names) or ("x",)), names, single)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
+
+
+def from_arrays(
+    arrays: Mapping[str, Array], names: Sequence[str] = (), single: Sequence[str] = ()
+) -> SequenceData:
+    """Validates sequences.
+
+    Args:
+        arrays: `x`, and optionally `lengths` and `y`, as `load_npz` reads them from a file.
+        names: as for `load_npz`.
+        single: as for `load_npz`.
+
+    Raises:
+        DataError: what is wrong in them, and the way out.
+    """
+    inputs = tuple(names) or ("x",)
+    for name in inputs:
+        if not isinstance(arrays.get(name), np.ndarray):
+            got = f"a {type(arrays[name]).__name__}" if name in arrays else f"only {[*arrays]}"
+            raise DataError(f"there must be an array `{name}`, got {got}: pass np.asarray({name})")
+    timed = [name for name in inputs if name not in single]
+    xs = {name: _frames(arrays[name], name) for name in timed}
+    x = xs[timed[0]]
+    lengths = _lengths(arrays.get("lengths"), x)
+    for name, array in xs.items():
+        _check_alike(name, array, x)
+        _check_finite(name, array, lengths)
+    xs |= {name: _values(arrays[name], name, x) for name in inputs if name in single}
+    y = _targets(arrays.get("y"), x)
+    return SequenceData(x, lengths, y, xs if names else None, tuple(single))
 
 
 def _read(path: Path, inputs: Sequence[str]) -> dict[str, Array]:
@@ -128,6 +158,19 @@ def _frames(x: Array, name: str) -> Array:
             f"`{name}` must not be empty, got shape {x.shape}: save one sequence or more"
         )
     return x
+
+
+def _values(array: Array, name: str, x: Array) -> Array:
+    """An input with one value for each of the sequences in `x`."""
+    _require_dtype(array, name, "float32" if array.dtype.kind == "f" else "int32")
+    if array.ndim < 2 or 0 in array.shape or len(array) != len(x):
+        raise DataError(
+            f"`{name}` must be ({len(x)}, ...), a value for each sequence, got shape "
+            f"{array.shape}: save one per sequence"
+        )
+    if not np.isfinite(array).all():
+        raise DataError(f"`{name}` holds NaN or inf: leave such sequences out")
+    return array
 
 
 def _require_dtype(x: Array, name: str, dtype: str) -> None:

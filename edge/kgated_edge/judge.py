@@ -60,14 +60,20 @@ def check_fit(manifest: Manifest, data: SequenceData) -> None:
         DataError: other inputs, shapes or dtypes, a token outside the vocabulary, or a sequence
             too short for one step.
     """
+    if manifest.batch > 1:
+        raise DataError(
+            f"the file takes {manifest.batch} sequences at once, and a measurement takes them one "
+            "by one: convert the model with a batch of 1 for it"
+        )
     for spec, x in zip(manifest.frames, _arrays(manifest, data), strict=True):
-        frame = spec.real
-        if x.shape[2:] != frame.shape or x.dtype != frame.dtype:
+        frame, axes = spec.real, 1 if spec.name in manifest.single else 2
+        if x.shape[axes:] != frame.shape or x.dtype != frame.dtype:
             raise DataError(
-                f"frames of shape {x.shape[2:]} {x.dtype} do not fit the model, "
+                f"frames of shape {x.shape[axes:]} {x.dtype} do not fit the model, "
                 f"which takes {frame.shape} {frame.dtype}: use the data it was made for"
             )
-        _check_tokens(frame, x, data.lengths)
+        if axes == 2:
+            _check_tokens(frame, x, data.lengths)
     _check_lengths(manifest, data.lengths)
 
 
@@ -102,7 +108,8 @@ def labels_of(manifest: Manifest, data: SequenceData) -> Labels | None:
             f"judge accuracy, got shape {data.y.shape} of {data.y.dtype}: save such labels, or "
             "leave `y` out"
         )
-    if manifest.mode == "sequence" and data.y.ndim == 2 and not manifest.each_frame:
+    single = manifest.mode == "sequence" and not manifest.is_timed(manifest.outputs[0])
+    if data.y.ndim == 2 and single:
         raise DataError("`y` has a label per frame, and the model one result: give `y` of (N,)")
     size = manifest.outputs[0].size
     bad = (data.y < 0) | (data.y >= size)

@@ -5,20 +5,20 @@ It is compact JSON in the file's own metadata table, so any TFLite tool still op
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kgated_edge.errors import EdgeError, ManifestError
 from kgated_edge.fields import Fields
 from kgated_edge.modelfile import NO_DIGEST, read_verified
+from kgated_edge.rules import SIGNATURES, check_together
 from kgated_edge.specs import Golden, TensorSpec
 
 __all__ = ["FORMAT_VERSION", "Golden", "Manifest", "ModelInfo", "TensorSpec", "read_manifest"]
 
 FORMAT_VERSION = 1
 LENGTHS = TensorSpec("lengths", (), "int32")
-_SIGNATURES = {"stream": "step", "sequence": "serve"}
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -47,7 +47,7 @@ class Manifest:
         recipe: the choices it was converted with, as in {"mode": "stream", "quantize": "none"}.
         frames: one frame of each input, floats of one axis or more, or a token.
         frames_per_step: how many frames k one call takes; its tensors are (1, k, *frame.shape),
-            and (1, *frame.shape) in a stream where k is 1.
+            and (1, *frame.shape) in a stream where k is 1; with a batch of B, B in place of 1.
         outputs: one result of each output; the first is the one that `labels` and `check` go by.
         state: "external": inputs and outputs; "internal": variables in the file, which its
             signature "reset" sets to zero.
@@ -61,6 +61,9 @@ class Manifest:
         each_frame: of a sequence: whether its outputs have a result per frame, (1, k, *output).
         padded: of a sequence: whether it may be shorter than k; how long it is, is then an input
             `lengths` (1,).
+        single: of a sequence: names of inputs and outputs that have one value for all of it, beside
+            those with one per frame.
+        batch: how many sequences, or streams, run side by side.
     """
 
     mode: str
@@ -79,6 +82,8 @@ class Manifest:
     file_sha256: str = NO_DIGEST
     each_frame: bool = False
     padded: bool = False
+    single: tuple[str, ...] = ()
+    batch: int = 1
 
     @property
     def frame(self) -> TensorSpec:
@@ -92,22 +97,42 @@ class Manifest:
 
     @property
     def blocks(self) -> tuple[TensorSpec, ...]:
-        """The input tensors of one call, states left out."""
+        """The input tensors of one call, states left out; with a batch axis where it is above 1."""
         if self.mode == "sequence":
-            return tuple(frame.rows(self.frames_per_step) for frame in self.frames)
-        return tuple(frame.block(self.frames_per_step) for frame in self.frames)
+            return self._in_batch(map(self._in_time, self.frames))
+        return self._in_batch(frame.block(self.frames_per_step) for frame in self.frames)
+
+    @property
+    def answers(self) -> tuple[TensorSpec, ...]:
+        """The output tensors of one call, states left out, as `blocks` are its inputs."""
+        return self._in_batch(map(self._in_time, self.outputs))
+
+    @property
+    def carried(self) -> tuple[TensorSpec, ...]:
+        """The states as tensors of a call."""
+        return self._in_batch(self.states)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """All input tensors of the signature."""
-        return (*self.blocks, *self.states, *((LENGTHS,) if self.padded else ()))
+        lengths = self._in_batch((LENGTHS,)) if self.padded else ()
+        return (*self.blocks, *self.carried, *lengths)
 
     @property
     def results(self) -> tuple[TensorSpec, ...]:
         """All output tensors of the signature."""
-        size = self.frames_per_step
-        outputs = [one.rows(size) for one in self.outputs] if self.each_frame else self.outputs
-        return (*outputs, *self.states)
+        return (*self.answers, *self.carried)
+
+    def is_timed(self, spec: TensorSpec) -> bool:
+        """Whether an input or output of a sequence has a value per frame."""
+        each = self.each_frame or spec in self.frames
+        return self.mode == "sequence" and each and spec.name not in self.single
+
+    def _in_time(self, spec: TensorSpec) -> TensorSpec:
+        return spec.rows(self.frames_per_step) if self.is_timed(spec) else spec
+
+    def _in_batch(self, specs: Iterable[TensorSpec]) -> tuple[TensorSpec, ...]:
+        return tuple(spec.block(self.batch) for spec in specs)
 
     def to_json(self) -> str:
         """The manifest as compact JSON."""
@@ -120,6 +145,8 @@ class Manifest:
             "frames_per_step": self.frames_per_step,
             "each_frame": self.each_frame,
             "padded": self.padded,
+            "single": list(self.single),
+            "batch": self.batch,
             "outputs": [output.to_plain() for output in self.outputs],
             "state": self.state,
             "states": [state.to_plain() for state in self.states],
@@ -143,7 +170,7 @@ class Manifest:
         _check_version(items.integer("format_version", 1))
         frames, outputs = _specs(items, "frames"), _specs(items, "outputs")
         manifest = cls(
-            mode=items.choice("mode", tuple(_SIGNATURES)),
+            mode=items.choice("mode", tuple(SIGNATURES)),
             signature=items.text("signature"),
             recipe=items.mapping("recipe"),
             frames=frames,
@@ -159,8 +186,10 @@ class Manifest:
             file_sha256=_digest(items, "file_sha256"),
             each_frame=items.flag("each_frame"),
             padded=items.flag("padded"),
+            single=items.texts("single") if "single" in items else (),
+            batch=items.integer("batch", 1) if "batch" in items else 1,
         )
-        _check_together(items, manifest)
+        check_together(items, manifest)
         return manifest
 
 
@@ -226,43 +255,3 @@ def _digest(items: Fields, key: str) -> str:
     if len(value) != 64 or not _HEX.issuperset(value):
         raise items.wrong(key, "64 hex digits")
     return value
-
-
-def _check_together(items: Fields, manifest: Manifest) -> None:
-    """The rules that no field shows alone."""
-    if manifest.signature != _SIGNATURES[manifest.mode]:
-        raise items.wrong("signature", f"'{_SIGNATURES[manifest.mode]}'")
-    if not manifest.frames or not all(one.is_real or one.is_token for one in manifest.frames):
-        raise items.wrong("frames", "float32 of one axis or more, or an int32 token, at least one")
-    if not manifest.outputs or not all(one.is_real for one in manifest.results):
-        raise items.wrong("outputs", "float32 of one axis or more, and so must be the states")
-    for key, specs in (("frames", manifest.inputs), ("outputs", manifest.results)):
-        if len({spec.name for spec in specs}) != len(specs):
-            raise items.wrong(key, "of different names, and those of the states others again")
-    if manifest.mode == "stream" and (manifest.each_frame or manifest.padded):
-        raise items.wrong("each_frame", 'false in mode "stream", and `padded` too')
-    if manifest.mode == "sequence" and (manifest.state, manifest.states) != ("external", ()):
-        raise items.wrong("states", 'empty and `state` "external" in mode "sequence"')
-    if manifest.state == "internal" and manifest.states:
-        raise items.wrong("states", 'empty with "state": "internal"')
-    first = manifest.outputs[0]
-    if manifest.labels is not None and len(manifest.labels) != first.shape[-1]:
-        raise items.wrong("labels", f"{first.shape[-1]} names, one per output")
-    _check_golden(items, manifest)
-
-
-def _check_golden(items: Fields, manifest: Manifest) -> None:
-    golden, size = manifest.golden, manifest.frames_per_step
-    steps = {len(array) for array in golden.outputs.values()}
-    frames = {len(array) for array in golden.frames.values()}
-    if manifest.mode == "sequence":
-        results = max(frames) if manifest.padded else size
-        results = results if manifest.each_frame else 1
-        if not (0 < max(frames) <= size and 0 < min(steps) <= max(steps) <= results):
-            rule = f"the last of {results}, of at most {size} golden frames"
-            raise items.nested("golden").wrong("outputs", rule)
-        return
-    (most,) = frames if len(frames) == 1 else (0,)
-    if most % size or len(steps) != 1 or not 0 < max(steps) <= most // size:
-        rule = "as many as the golden frames make steps, or the last of them"
-        raise items.nested("golden").wrong("outputs", rule)

@@ -1,6 +1,6 @@
 """Runs a streaming model frame by frame."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from kgated_edge.binding import Binding, bind
-from kgated_edge.blocks import alone, by_name, cut
+from kgated_edge.blocks import alone, by_name, cut, for_rows, last
 from kgated_edge.errors import EdgeError, StateError
 from kgated_edge.frames import step_writer
 from kgated_edge.hold import HOLD, REFUSE, Hold, check_policy
 from kgated_edge.manifest import Manifest
-from kgated_edge.quantized import reader
+from kgated_edge.quantized import results_reader
 from kgated_edge.specs import Array, TensorSpec
 from kgated_edge.statefile import Stateful, check_external
 from kgated_edge.tensors import copies
@@ -28,7 +28,8 @@ class EdgeModel(Stateful):
 
     A model that takes `manifest.frames_per_step` = k > 1 frames at once (its layers stride over
     time) takes blocks (k, *frame) and gives one result for each. A model of several inputs takes a
-    dict of arrays by name; one of several outputs gives a dict.
+    dict of arrays by name; one of several outputs gives a dict. A file of `manifest.batch` = B > 1
+    runs B streams side by side: B is then the first axis of frames, results and states.
 
     One model is for one thread at a time: a call while another thread is inside raises `EdgeError`.
 
@@ -58,6 +59,8 @@ class EdgeModel(Stateful):
         self._take(bind(path, num_threads, "stream"), on_bad_frame)
 
     def _take(self, found: Binding, on_bad_frame: str) -> None:
+        if on_bad_frame == HOLD and found.manifest.batch > 1:
+            raise EdgeError('on_bad_frame="hold" is for files of batch 1: convert one for it')
         self._binding = found
         self._hold = Hold() if on_bad_frame == HOLD else None
         self._manifest: Manifest = found.manifest
@@ -72,7 +75,7 @@ class EdgeModel(Stateful):
                 step_writer(manifest.blocks, found.inputs, self._hold, manifest.frames),
                 self._interpreter.invoke,
                 copies([(found.inputs[name], found.outputs[name]) for name in names]),
-                result_reader(found.outputs, manifest.outputs),
+                results_reader(manifest.answers, found.outputs),
             )
         ]
         self.reset()
@@ -84,7 +87,7 @@ class EdgeModel(Stateful):
 
     @property
     def state(self) -> dict[str, Array]:
-        """A copy of each state tensor by name, without the batch axis, as it is stored.
+        """A copy of each state tensor by name, without a batch axis of 1, as it is stored.
 
         Can be assigned: all names, each an array of the right shape and dtype, all finite.
         Otherwise `StateError` is raised, and nothing has changed. A file converted with
@@ -97,7 +100,7 @@ class EdgeModel(Stateful):
     @state.setter
     def state(self, values: Mapping[str, Array]) -> None:
         check_external(self._manifest)
-        check_states(self._manifest.states, values)
+        check_states(self._manifest.carried, values)
         with self._alone():
             for name, view in self._states.items():
                 view[...] = values[name]
@@ -117,10 +120,12 @@ class EdgeModel(Stateful):
         Args:
             frame: array of shape `manifest.frame.shape` and its dtype; for a token model an int.
                 A quantized model takes float32 and rounds it, or integers that are its own already.
-                With k frames per step (k, *manifest.frame.shape); with several inputs a dict.
+                With k frames per step (k, *manifest.frame.shape), with a batch (B, ...) of these;
+                with several inputs a dict.
 
         Returns:
-            a new array of shape `manifest.output.shape`, float32; a dict where there are several.
+            a new array of shape `manifest.output.shape`, float32, with a batch (B, ...); a dict
+            where there are several.
 
         Raises:
             FrameError: wrong shape or dtype, NaN or inf, or a token outside the vocabulary. The
@@ -149,19 +154,23 @@ class EdgeModel(Stateful):
         Args:
             frames: (T, *manifest.frame.shape), of the frame's dtype; a dict of such arrays where
                 there are several inputs. With k frames per step, the last T mod k are not used.
+                With a batch (B, T, ...).
 
         Returns:
-            (T // k, *manifest.output.shape), float32; a dict of such where there are several.
+            (T // k, *manifest.output.shape), float32, with a batch (B, T // k, ...); a dict of
+            such where there are several.
 
         Raises:
             FrameError: a frame is bad; none has been run.
         """
-        steps, outputs = self.cut(frames), self._manifest.outputs
+        steps, outputs = self.cut(frames), self._manifest.answers
         found = {o.name: np.empty((len(steps), *o.shape), o.real.dtype) for o in outputs}
         for n, block in enumerate(steps):
             result = self.step(block)
             for name, results in found.items():
                 results[n] = result if len(outputs) == 1 else result[name]
+        if self._manifest.batch > 1:
+            found = {name: np.moveaxis(results, 0, 1) for name, results in found.items()}
         return alone(found)
 
     def reset(self) -> None:
@@ -176,15 +185,17 @@ class EdgeModel(Stateful):
     def cut(self, frames: Any) -> list[Any]:
         """What each call of `step` takes of a sequence; raises as `run`."""
         manifest = self._manifest
-        return cut(manifest.frames, manifest.frames_per_step, frames, finite=self._hold is None)
+        size, batch = manifest.frames_per_step, manifest.batch
+        return cut(manifest.frames, size, frames, batch, finite=self._hold is None)
 
     def golden_outputs(self) -> dict[str, Array]:
-        """What this device answers to the manifest's golden frames, by output name; resets."""
-        golden = self._manifest.golden
+        """What this device answers to the golden frames, in every row of a batch; resets."""
+        manifest, wanted = self._manifest, self._manifest.golden.outputs.items()
         self.reset()
-        found = by_name(self._manifest.outputs, self.run(alone(golden.frames)))
+        frames = for_rows(manifest.golden.frames, manifest.batch)
+        found = by_name(manifest.outputs, self.run(alone(frames)))
         self.reset()
-        return {name: results[-len(golden.outputs[name]) :] for name, results in found.items()}
+        return {name: last(found[name], len(golden), manifest.batch) for name, golden in wanted}
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -213,14 +224,6 @@ def check_states(specs: Sequence[TensorSpec], values: Mapping[str, Array]) -> No
 def busy(what: str) -> EdgeError:
     """The error of a thread that meets another."""
     return EdgeError(f"another thread is inside this {what}: give each its own, by {what}.clone()")
-
-
-def result_reader(views: Mapping[str, Array], specs: Sequence[TensorSpec]) -> Callable[[], Any]:
-    """The function that copies the result of a step out of the output tensors."""
-    pairs = [(spec.name, reader(spec, views[spec.name])) for spec in specs]
-    if len(pairs) == 1:
-        return pairs[0][1]
-    return lambda: {name: read() for name, read in pairs}
 
 
 def _check_state_array(spec: TensorSpec, value: Any) -> None:

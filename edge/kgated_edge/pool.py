@@ -11,8 +11,8 @@ from kgated_edge.blocks import alone, by_name
 from kgated_edge.errors import EdgeError, FrameError
 from kgated_edge.frames import check_frames, step_writer
 from kgated_edge.manifest import Manifest
-from kgated_edge.model import busy, check_states, result_reader
-from kgated_edge.quantized import reader, storer
+from kgated_edge.model import busy, check_states
+from kgated_edge.quantized import reader, results_reader, storer
 from kgated_edge.specs import Array, TensorSpec
 from kgated_edge.statefile import Stateful, check_external
 from kgated_edge.tensors import address, raw, taker
@@ -48,6 +48,8 @@ class SessionPool:
 
     def _take(self, found: Binding) -> None:
         check_external(found.manifest)
+        if found.manifest.batch > 1:
+            raise EdgeError("a pool takes files of batch 1, a session in each call: convert one")
         self._binding, self._manifest = found, found.manifest
         states = [found.outputs[spec.name] for spec in self._manifest.states]
         outputs = [found.outputs[spec.name] for spec in self._manifest.outputs]
@@ -67,7 +69,7 @@ class SessionPool:
                 list(zip(targets, self._state_places, strict=True)),
                 found.interpreter.invoke,
                 take,
-                result_reader(found.outputs, self._manifest.outputs),
+                results_reader(self._manifest.outputs, found.outputs),
             )
         ]
 

@@ -4,7 +4,8 @@ real = scale * (stored - zero_point); rounded to the nearest, ties to even, and 
 is set to the nearest that fits, as the runtime's own QUANTIZE does.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +50,19 @@ def reader(spec: TensorSpec, source: Array) -> Callable[[], Array]:
         return result
 
     return read
+
+
+def results_reader(specs: Sequence[TensorSpec], views: Mapping[str, Array]) -> Callable[[], Any]:
+    """The function that copies results out of output tensors: an array, or several by name.
+
+    Args:
+        specs: what they stand for.
+        views: of the tensors, by name.
+    """
+    pairs = [(spec.name, reader(spec, views[spec.name])) for spec in specs]
+    if len(pairs) == 1:
+        return pairs[0][1]
+    return lambda: {name: read() for name, read in pairs}
 
 
 def _constants(spec: TensorSpec) -> tuple[Array, Array]:

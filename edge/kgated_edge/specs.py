@@ -26,7 +26,7 @@ class TensorSpec:
 
     Attributes:
         name: its name in the signature.
-        shape: without the batch axis, which is always 1; () for a token.
+        shape: without the batch axis; () for a token.
         dtype: "float32" or "int32"; "int8" or "int16" where it is quantized.
         scale: step of a quantized tensor (real = scale * (stored - zero_point)), else None.
         zero_point: stored value of a real zero, else None.
@@ -69,11 +69,11 @@ class TensorSpec:
         return replace(self, dtype="float32", scale=None, zero_point=None)
 
     def block(self, size: int) -> "TensorSpec":
-        """The tensor that holds `size` of these, one after the other; itself for 1."""
+        """The tensor that holds `size` of these on an axis of their own; itself for 1."""
         return self if size == 1 else self.rows(size)
 
     def rows(self, size: int) -> "TensorSpec":
-        """The tensor that holds `size` of these on an axis of their own."""
+        """The same, with an axis of its own for 1 too."""
         return replace(self, shape=(size, *self.shape))
 
     def to_plain(self) -> dict[str, object]:
@@ -106,7 +106,8 @@ class Golden:
 
     Attributes:
         frames: by input name (n * frames_per_step, *frame.shape), of the dtype that a caller sees.
-            For a sequence one of n frames, repeated from the start where it must be longer.
+            For a sequence one of n frames, repeated from the start where it must be longer; of an
+            input with one value for the sequence that one. Every row of a batch gets the same.
         outputs: by output name the last results on the frames, (n, *output.shape), float32.
         tolerance: the largest absolute difference allowed, in units of the output.
     """

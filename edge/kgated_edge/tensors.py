@@ -30,13 +30,18 @@ class Tensors(Protocol):
         """A function that returns a view of a tensor."""
 
 
-def check_tensors(details: Details, specs: Iterable[TensorSpec]) -> None:
+def check_tensors(details: Details, specs: Iterable[TensorSpec], batch: int = 1) -> None:
     """Compares the tensors of a signature with the manifest's.
+
+    Args:
+        details: as the interpreter reports them.
+        specs: with the batch axis first where `batch` is above 1.
+        batch: rows of each tensor.
 
     Raises:
         ManifestError: a tensor is missing, there is one more, or shape, dtype or scale differ.
     """
-    expected = {spec.name: _expected(spec) for spec in specs}
+    expected = {spec.name: _expected(spec, batch) for spec in specs}
     found = {name: _found(one) for name, one in details.items()}
     for name in expected.keys() | found.keys():
         if expected.get(name) != found.get(name):
@@ -52,7 +57,7 @@ def addresses(interpreter: Tensors, details: Details) -> dict[str, int]:
 
 
 def view(address: int, spec: TensorSpec) -> Array:
-    """A writable view of a tensor's memory, without the batch axis."""
+    """A writable view of a tensor's memory, without a batch axis of 1."""
     dtype = np.dtype(spec.dtype)
     memory = (ctypes.c_ubyte * (spec.size * dtype.itemsize)).from_address(address)
     return np.frombuffer(memoryview(memory), dtype).reshape(spec.shape)
@@ -126,9 +131,10 @@ def _address(interpreter: Tensors, index: int) -> int:
     return address(interpreter.tensor(index)())
 
 
-def _expected(spec: TensorSpec) -> Kind:
+def _expected(spec: TensorSpec, batch: int) -> Kind:
     quantized = (spec.scale, spec.zero_point) if spec.is_quantized else None
-    return (1, *spec.shape), np.dtype(spec.dtype), quantized
+    shape = spec.shape if batch > 1 else (1, *spec.shape)
+    return shape, np.dtype(spec.dtype), quantized
 
 
 def _found(details: Mapping[str, Any]) -> Kind:

@@ -25,7 +25,7 @@ def record(
 
     Args:
         edge: a float file, run from zero state on each sequence.
-        sequences: (T, *frame) each, by input name.
+        sequences: (T, *frame) each, or (B, T, *frame) for a batch, by input name.
 
     Returns:
         The signature's inputs by name, with their batch axis, of no more than `MOST_SAMPLES` steps,
@@ -33,14 +33,15 @@ def record(
     """
     manifest = edge.manifest
     total = sum(len(next(iter(frames.values()))) for frames in sequences)
-    stride = math.ceil(total / MOST_SAMPLES)
+    stride, batch = math.ceil(total / MOST_SAMPLES), manifest.batch
     samples, count = [], 0
     for frames in sequences:
         edge.reset()
-        for block in cut(manifest.frames, manifest.frames_per_step, alone(frames)):
+        for block in cut(manifest.frames, manifest.frames_per_step, alone(frames), batch):
             if count % stride == 0:
                 inputs = {**by_name(manifest.frames, block), **edge.state}
-                samples.append({name: np.array(value)[None] for name, value in inputs.items()})
+                arrays = {name: np.array(value) for name, value in inputs.items()}
+                samples.append(arrays if batch > 1 else {n: x[None] for n, x in arrays.items()})
             edge.step(block)
             count += 1
     return samples

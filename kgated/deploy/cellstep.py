@@ -13,7 +13,7 @@ from kgated.steps import Array, Function, Points
 
 STOCK: dict[type, type[GatedRNN]] = {keras.layers.LSTM: LSTM, keras.layers.GRU: GRU}
 
-# (one row (1, ...) of each array that a step takes, states) -> (output, new states)
+# (the rows (B, ...) of each array that a step takes, states) -> (output, new states)
 RowStep = Callable[[list[Array], list[Array]], tuple[Array, list[Array]]]
 
 
@@ -25,7 +25,7 @@ def ours(layer: keras.layers.RNN) -> keras.layers.RNN:
 def step_once(
     cell: Any, x: Array, states: list[Array], affine: Function = steps.affine_joined
 ) -> tuple[Array, list[Array]]:
-    """One step in inference: x (1, F), the states flat; returns the output and the new states.
+    """One step in inference: x (B, F), the states flat; returns the output and the new states.
 
     `affine` computes `x·W + h·R + b`, for cells of ours.
     """
@@ -40,10 +40,10 @@ def rows_and_step(cell: Any, frames: Array) -> tuple[list[Array], RowStep]:
 
     Args:
         cell: a cell of ours, or any of Keras's, which then gets each frame as it is.
-        frames: (T, F).
+        frames: (T·B, F).
 
     Returns:
-        Arrays (T, ...) with a row per frame, and the step on one row of each.
+        Arrays (T·B, ...) with a row per frame, and the step on the B rows of one time.
     """
     products: list[Array] = []
 

@@ -18,12 +18,13 @@ from kgated.deploy.calibration import Calibration
 from kgated.deploy.elsewhere import Facts, run_convert
 from kgated.deploy.flatbuffer import slim
 from kgated.deploy.graph import check_graph, no_mask_warnings
+from kgated.deploy.inputs import length_of
 from kgated.deploy.lower import SIGNATURES, lower
 from kgated.deploy.lowering import choose_lowering
 from kgated.deploy.manifest import as_stored, embed
 from kgated.deploy.quantize import quantize as quantize_file
 from kgated.deploy.recipe import Recipe
-from kgated.deploy.sequence import SequenceGraph, length_of, sequence_model
+from kgated.deploy.sequence import SequenceGraph, sequence_model
 from kgated.deploy.streaming import StepModel, step_model
 from kgated.deploy.subjects import Stream, Subject, whole
 from kgated.deploy.verify import Agreement, Reference, Sequences
@@ -70,6 +71,7 @@ def to_tflite(
     lowering: str = "auto",
     length: int | None = None,
     max_length: int | None = None,
+    batch: int = 1,
     calibration: Calibration = None,
     labels: Sequence[str] | None = None,
     sample_period_s: float | None = None,
@@ -86,7 +88,8 @@ def to_tflite(
         path: the file to write.
         mode: "stream": signature `step`, a frame and the states in, the result and the states out;
             "sequence": signature `serve`, a whole sequence in, its result out. A sequence may be
-            heard both ways, by Bidirectional layers or `go_backwards`; one input, one output.
+            heard both ways, by Bidirectional layers or `go_backwards`; inputs may be vectors
+            without time beside the sequences.
         quantize: "none"; "float16": weights in half the size; "dynamic": int8 weights, float state;
             "dynamic4": 4-bit weights; "int8": int8 throughout, in, out and state too; "int16x8":
             the same with int16 and int8 weights.
@@ -101,6 +104,8 @@ def to_tflite(
         length: of a sequence, in frames; None: as the model's `Input` says.
         max_length: in place of `length`, for sequences of up to so many frames: how many there are,
             is an input then, and padding does not change the result.
+        batch: how many sequences, or streams, a call takes side by side: the first axis of every
+            tensor; "mcu" takes 1.
         calibration: sequences to check on, to take the golden frames from, and for "int8" and
             "int16x8" the ranges of every tensor: the path of an `.npz` data set, `SequenceData`, or
             an array (N, T, features) float32 or (N, T) int32, by name where there are several
@@ -120,7 +125,7 @@ def to_tflite(
             `sample_period_s` or `calibration` that do not fit the model.
         OSError: `path` can't be written.
     """
-    recipe = Recipe(mode, quantize, state, tuple(skip), target, lowering)
+    recipe = Recipe(mode, quantize, state, tuple(skip), target, lowering, batch)
     path = check_writable(path)
     if target == "mcu":
         mcu.check_source_paths(path)
@@ -149,8 +154,10 @@ def to_tflite(
         model=_model_info(model),
         tools={name: importlib.metadata.version(name) for name in TOOLS},
         golden=Golden(*golden, recipe.limit(largest)),
-        each_frame=graph.each_frame,
+        each_frame=isinstance(graph, SequenceGraph) and not set(graph.outputs) <= set(graph.single),
         padded=graph.padded,
+        single=graph.single,
+        batch=batch,
     )
     tflite = slim(_quantized(lower(graph, recipe), manifest, subject, sequences, recipe))
     if target == "mcu":
@@ -167,12 +174,13 @@ def _subject(
         steps_of = length_of(model, length, max_length)
         recipe = choose_lowering(recipe, model, steps_of, padded=max_length is not None)
         lowering = Lowering(recipe.lowering, select=recipe.is_static)
-        graph = sequence_model(model, lowering, length, max_length)
-        return recipe, graph, whole(model, graph)
+        graph = sequence_model(model, lowering, length, max_length, recipe.batch)
+        return recipe, graph, whole(model, graph, recipe.batch)
     if length is not None or max_length is not None:
         raise ValueError("`length` and `max_length` are for `mode='sequence'`; a stream has no end")
     # Integers have one scale for [x, h]: the larger range would leave little of the smaller.
-    step = step_model(model, steps.affine if recipe.is_static else steps.affine_joined)
+    affine = steps.affine if recipe.is_static else steps.affine_joined
+    step = step_model(model, affine, recipe.batch)
     return recipe, step, Stream(Reference.of(model, step))
 
 
@@ -240,18 +248,19 @@ def _finish(
 def _frames(step: StepModel | SequenceGraph) -> tuple[TensorSpec, ...]:
     """One frame of each input."""
     has_time = isinstance(step, SequenceGraph) or step.frames_per_step > 1
-    batch = 2 if has_time else 1
-    tensors = {name: step.model.input[name] for name in step.frames}
-    return tuple(
-        TensorSpec(name, x.shape[batch:], x.dtype, vocabulary=step.vocabulary.get(name))
-        for name, x in tensors.items()
-    )
+    found = []
+    for name in step.frames:
+        x, axes = step.model.input[name], 2 if has_time and name not in step.single else 1
+        vocabulary = step.vocabulary.get(name)
+        found.append(TensorSpec(name, x.shape[axes:], x.dtype, vocabulary=vocabulary))
+    return tuple(found)
 
 
 def _results(graph: StepModel | SequenceGraph, names: Sequence[str]) -> tuple[TensorSpec, ...]:
     tensors = {name: graph.model.output[name] for name in names}
-    first = 2 if graph.each_frame else 1
-    return tuple(TensorSpec(name, x.shape[first:], x.dtype) for name, x in tensors.items())
+    timed = set(names) - set(graph.single) if isinstance(graph, SequenceGraph) else set()
+    first = {name: 2 if name in timed else 1 for name in names}
+    return tuple(TensorSpec(name, x.shape[first[name] :], x.dtype) for name, x in tensors.items())
 
 
 def _check_facts(

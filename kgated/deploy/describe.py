@@ -1,9 +1,11 @@
 """What is in a `.tflite` file, ours or another's: for `kgated inspect`."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 from kgated_edge.container import metadata_span
@@ -95,7 +97,7 @@ def describe(path: str | Path) -> Description:
 
 
 def as_plain(found: Description) -> dict[str, object]:
-    """The description for JSON; of the manifest what a person asks for."""
+    """The description for JSON."""
     return {
         "path": found.path,
         "file_bytes": found.file_bytes,
@@ -114,23 +116,13 @@ def as_plain(found: Description) -> dict[str, object]:
     }
 
 
-def manifest_facts(manifest: Manifest) -> dict[str, object]:
-    """What a manifest says beside the tensors."""
-    frames = next(iter(manifest.golden.frames.values()))
-    return {
-        "mode": manifest.mode,
-        "recipe": dict(manifest.recipe),
-        "frames_per_step": manifest.frames_per_step,
-        "state": manifest.state,
-        "states": [state.name for state in manifest.states],
-        "labels": manifest.labels,
-        "sample_period_s": manifest.sample_period_s,
-        "model": vars(manifest.model),
-        "tools": dict(manifest.tools),
-        "golden_frames": len(frames),
-        "golden_tolerance": manifest.golden.tolerance,
-        "file_sha256": manifest.file_sha256,
-    }
+def manifest_facts(manifest: Manifest) -> dict[str, Any]:
+    """All that a manifest says, for JSON; of the golden frames and outputs their shapes."""
+    facts: dict[str, Any] = json.loads(manifest.to_json())
+    for side in ("frames", "outputs"):
+        arrays = facts["golden"][side]
+        facts["golden"][side] = {name: one["shape"] for name, one in arrays.items()}
+    return facts
 
 
 def _signature(model: schema.ModelT, one: schema.SignatureDefT) -> Signature:

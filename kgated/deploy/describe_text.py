@@ -46,9 +46,12 @@ def _cells(tensor: Tensor) -> tuple[str, ...]:
 
 def _text(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_text(one)}" for name, one in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or "none"
+        known = {name: one for name, one in value.items() if one is not None}
+        return ", ".join(f"{name} {_text(one)}" for name, one in known.items())
+    if isinstance(value, list):
+        between = "; " if any(isinstance(one, dict) for one in value) else ", "
+        numbers = value and all(isinstance(one, int) for one in value)
+        return (" x " if numbers else between).join(map(_text, value)) or "none"
     return "none" if value is None else str(value)
 
 

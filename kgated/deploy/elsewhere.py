@@ -42,7 +42,7 @@ def run_convert(
         model.save(saved)
         command = ["convert", str(saved), str(path), "--mode", recipe.mode]
         command += ["--quantize", recipe.quantize, "--state", recipe.state, "--json", str(report)]
-        command += ["--target", recipe.target]
+        command += ["--target", recipe.target, "--batch", str(recipe.batch)]
         command += [option for name in recipe.skip for option in ("--skip", name)]
         command += ["--lowering", recipe.lowering] if recipe.mode == "sequence" else []
         command += _options(Path(folder), facts)

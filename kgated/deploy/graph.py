@@ -1,6 +1,7 @@
 """The graph of layers of a Keras model, run again on other inputs."""
 
 import contextlib
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,6 +10,8 @@ import keras
 
 from kgated.errors import ConversionError
 from kgated.graph import run_again
+
+OUTPUT = "output"
 
 
 def replay(model: keras.Model, inputs: Any, call: Callable[..., Any] | None = None) -> Any:
@@ -58,6 +61,25 @@ def own(owners: dict[str, str], name: str, tensors: list[Any]) -> None:
         if made.name not in owners and not isinstance(made, keras.layers.InputLayer):
             owners[made.name] = name
             pending += made._inbound_nodes[node].input_tensors
+
+
+def output_names(model: keras.Model) -> list[str]:
+    """A name for each output: the keys of a dictionary of them, or the layers they come from."""
+    if len(model.outputs) == 1:
+        return [OUTPUT]
+    if isinstance(model.output, dict):
+        return keras.tree.flatten({name: name for name in model.output})
+    return [x._keras_history.operation.name for x in model.outputs]
+
+
+def plain_name(name: str, taken: set[str]) -> str:
+    """The name, spelled so that every tool takes it, with a number if it is taken; then it is."""
+    plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+    found, count = plain, 2
+    while found in taken:
+        found, count = f"{plain}_{count}", count + 1
+    taken.add(found)
+    return found
 
 
 @contextlib.contextmanager

@@ -25,10 +25,11 @@ class Run:
     """What a layer runs over.
 
     Attributes:
-        frames: arrays (T, ...), a row per frame.
+        frames: arrays (T·B, ...), a row per frame, the B frames of one time side by side.
         begin: from frames to what does not depend on the states, in rows of the same number, and
-            the step, which takes one row (1, ...) of each, and the states.
-        states: at the start, (1, ...) each.
+            the step, which takes the B rows (B, ...) of one time, and the states.
+        states: at the start, (B, ...) each.
+        batch: B.
         width: U, the size of the output.
         each: whether every output is wanted, or the last alone.
         backwards: whether the last frame comes first.
@@ -39,6 +40,7 @@ class Run:
     frames: list[Array]
     begin: Callable[[list[Array]], tuple[list[Array], RowStep]]
     states: list[Array]
+    batch: int
     width: int
     each: bool
     backwards: bool
@@ -48,13 +50,17 @@ class Run:
     @property
     def length(self) -> int:
         """T."""
-        return int(self.frames[0].shape[0])
+        return int(self.frames[0].shape[0]) // self.batch
+
+    def at(self, start: int, stop: int) -> list[Array]:
+        """The frames from one time to another."""
+        return [x[start * self.batch : stop * self.batch] for x in self.frames]
 
 
 def unrolled(run: Run) -> tuple[Array, list[Array]]:
-    """Every step in the graph; returns the outputs (T, U), or the last (1, U), and the states."""
+    """Every step in the graph: the outputs (T·B, U), or the last (B, U), and the states."""
     rows, step = run.begin(run.frames)
-    each = _each(rows)
+    each = _each(rows, run.batch)
     outputs, states = _steps(step, each[:: -1 if run.backwards else 1], run.states)
     if not run.each:
         return outputs[-1], states
@@ -70,8 +76,7 @@ def loop(run: Run) -> tuple[Array, list[Array]]:
     while start < run.length:
         stop = min(start + max(size, 1), run.length)
         stop -= (stop - start) % STEPS_PER_TURN if stop - start >= STEPS_PER_TURN else 0
-        frames = [x[start:stop] for x in run.frames]
-        part = replace(run, frames=frames, states=states)
+        part = replace(run, frames=run.at(start, stop), states=states)
         output, states = (_turns if stop - start >= STEPS_PER_TURN else unrolled)(part)
         outputs.append(output)
         start = stop
@@ -79,40 +84,49 @@ def loop(run: Run) -> tuple[Array, list[Array]]:
 
 
 def _reversed(run: Run) -> tuple[Array, list[Array]]:
-    frames = [tf.reverse(x, [0]) for x in run.frames]
+    frames = [_turned(x, run.batch) for x in run.frames]
     output, states = loop(replace(run, frames=frames, backwards=False))
-    return (tf.reverse(output, [0]) if run.each and run.in_time else output), states
+    return (_turned(output, run.batch) if run.each and run.in_time else output), states
+
+
+def _turned(x: Array, batch: int) -> Array:
+    """Rows (T·B, ...) with the last time first."""
+    if batch == 1:
+        return tf.reverse(x, [0])
+    times = tf.reshape(x, (-1, batch, *x.shape[1:]))
+    return tf.reshape(tf.reverse(times, [0]), x.shape)
 
 
 def _turns(run: Run) -> tuple[Array, list[Array]]:
     """One WHILE over all of the rows, whose number is a multiple of STEPS_PER_TURN."""
-    turns = run.length // STEPS_PER_TURN
+    turns, per_turn = run.length // STEPS_PER_TURN, STEPS_PER_TURN * run.batch
     # GATHER has a static shape where SLICE at a computed place has none; one turn's frames are one.
-    blocks = [tf.reshape(x, (turns, STEPS_PER_TURN, *x.shape[1:])) for x in run.frames]
+    blocks = [tf.reshape(x, (turns, per_turn, *x.shape[1:])) for x in run.frames]
 
     def turn(i: Array, last: Array, *carried: Array) -> tuple[Array, ...]:
         states, kept = list(carried[: len(run.states)]), carried[len(run.states) :]
         with tf.name_scope(f"{run.scope}/"):
             # A few rows of products at a time: those of all frames would not stay in the cache.
             rows, step = run.begin([tf.gather(block, i) for block in kept])
-            outputs, states = _steps(step, _each(rows), states)
+            outputs, states = _steps(step, _each(rows, run.batch), states)
             if run.each:
                 last = xla.dynamic_update_slice(last, _joined(outputs)[None], tf.stack([i, 0, 0]))
             else:
                 last = outputs[-1]
             return (i + 1, last, *states, *kept)
 
-    shape = (turns, STEPS_PER_TURN, run.width) if run.each else (1, run.width)
+    shape = (turns, per_turn, run.width) if run.each else (run.batch, run.width)
     start = (tf.constant(0), tf.zeros(shape), *run.states, *blocks)
     _, output, *carried = tf.while_loop(lambda i, *_: i < turns, turn, start)
     if run.each:
-        output = tf.reshape(output, (run.length, run.width))
+        output = tf.reshape(output, (turns * per_turn, run.width))
     return output, carried[: len(run.states)]
 
 
-def _each(rows: list[Array]) -> list[list[Array]]:
-    """For each frame its row (1, ...) of each array."""
-    return [[r[t : t + 1] for r in rows] for t in range(int(rows[0].shape[0]))]
+def _each(rows: list[Array], batch: int) -> list[list[Array]]:
+    """For each time its rows (B, ...) of each array."""
+    starts = range(0, int(rows[0].shape[0]), batch)
+    return [[r[start : start + batch] for r in rows] for start in starts]
 
 
 def _steps(

@@ -49,9 +49,10 @@ class Recipe:
         lowering: of a sequence's steps: "unrolled": each in the graph; "while": a loop; "fused":
             one operator for each LSTM; "auto": the faster one of the first two, by
             `choose_lowering`.
+        batch: how many sequences, or streams, a call takes side by side.
 
     Raises:
-        ValueError: an unknown name, or two choices that exclude each other.
+        ValueError: an unknown name, no such number, or two choices that exclude each other.
     """
 
     mode: str = "stream"
@@ -60,6 +61,7 @@ class Recipe:
     skip: tuple[str, ...] = ()
     target: str = "cpu"
     lowering: str = "auto"
+    batch: int = 1
 
     def __post_init__(self) -> None:
         known = {
@@ -73,6 +75,14 @@ class Recipe:
             value = getattr(self, name)
             if value not in options:
                 raise ValueError(f"`{name}` must be one of {list(options)}. Received: {value!r}")
+        if type(self.batch) is not int or self.batch < 1:
+            raise ValueError(f"`batch` must be an integer of at least 1. Received: {self.batch!r}")
+        if self.target == "mcu" and self.batch > 1:
+            raise ValueError(
+                "`target='mcu'` makes C++ sources for one sequence at a time, and "
+                "microcontrollers' kernels gain nothing by rows; leave `batch` at 1. "
+                f"Received: {self.batch}"
+            )
         if self.skip and self.quantize == "none":
             raise ValueError(
                 "`skip` names layers to keep in float, and `quantize='none'` keeps all; "

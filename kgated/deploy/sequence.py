@@ -8,12 +8,11 @@ from keras import ops
 from kgated_edge.manifest import LENGTHS
 
 from kgated.deploy.fused import FusedLSTM, check_whole
-from kgated.deploy.graph import check_graph, own, replay
+from kgated.deploy.graph import output_names, own, plain_name, replay
+from kgated.deploy.inputs import Input, inputs_of, length_of
 from kgated.deploy.written_out import Lowering, WrittenOut
 from kgated.errors import ConversionError
 from kgated.steps import Array
-
-INPUT, OUTPUT = "frames", "output"
 
 # Layers that let no frame see another, so that padding behind the real frames stays apart.
 FRAME_BY_FRAME = (
@@ -37,24 +36,34 @@ class SequenceGraph:
     """A whole sequence in one call, with the attributes that a `StepModel` has.
 
     Attributes:
-        model: a Keras model from {frames (1, T, F) or (1, T), and lengths (1,) int32 where it is
-            padded} to {output (1, ...)}.
+        model: a Keras model from {frames (B, T, F) or (B, T), one value (B, ...), and lengths (B,)
+            int32 where it is padded} to {outputs (B, T, ...) or (B, ...)}.
+        inputs: what its inputs are, but for the lengths, in the order of the Keras model.
+        outputs: the names of its results, in the order of the Keras model.
         frames_per_step: T.
-        vocabulary: by input how many tokens there are, where a frame is a token.
         owners: by name of a layer in `model`, the layer of the Keras model that it stands for.
-        each_frame: whether the output has a result per frame.
+        single: names of inputs and outputs that have one value for the sequence.
         padded: whether sequences may be shorter than T.
     """
 
     model: keras.Model
+    inputs: tuple[Input, ...]
+    outputs: tuple[str, ...]
     frames_per_step: int
-    vocabulary: dict[str, int]
     owners: dict[str, str]
-    each_frame: bool
+    single: tuple[str, ...]
     padded: bool
-    frames = (INPUT,)
-    outputs = (OUTPUT,)
     states = counters = ()
+
+    @property
+    def frames(self) -> tuple[str, ...]:
+        """The names of the inputs."""
+        return tuple(one.name for one in self.inputs)
+
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """By input how many tokens there are, where it takes tokens."""
+        return {x.name: x.vocabulary for x in self.inputs if x.vocabulary is not None}
 
 
 @dataclass
@@ -62,7 +71,8 @@ class _Writer:
     """Calls each layer of a graph over all frames, recurrent ones written out."""
 
     lowering: Lowering
-    real: Array | None  # (1, T): which frames are no padding
+    size: int  # T
+    real: Array | None  # (B, T): which frames are no padding
     owners: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
@@ -75,14 +85,15 @@ class _Writer:
             return self._recurrent(layer, layer.name, layer.name, *args, **kwargs)
         if isinstance(layer, keras.layers.Bidirectional):
             return self._both_ways(layer, *args, **kwargs)
-        if self.real is None:
+        timed = [x for x in keras.tree.flatten((args, kwargs)) if _has_time(x, self.size)]
+        if self.real is None or not timed:
             return layer(*args, **kwargs)
         if isinstance(layer, keras.layers.GlobalAveragePooling1D):
             return layer(*args, mask=self._valid(kwargs.get("mask")))
         if isinstance(layer, keras.layers.GlobalMaxPooling1D):
             beyond = ops.where(ops.expand_dims(self.real, -1), 0.0, -3.0e38)
             return layer(args[0] + beyond)
-        _check_padding(layer)
+        _check_padding(layer, len(timed[0].shape))
         return layer(*args, **kwargs)
 
     def _recurrent(
@@ -99,7 +110,8 @@ class _Writer:
         x, *more = x if isinstance(x, list | tuple) else [x]
         initial = more or keras.tree.flatten(initial_state)
         initial = [state for state in initial if state is not None]
-        valid = self._valid(mask[0] if isinstance(mask, list | tuple) else mask)
+        mask = mask[0] if isinstance(mask, list | tuple) else mask
+        valid = self._valid(mask) if _has_time(x, self.size) else mask
         if self.lowering.name == "fused":
             check_whole(layer, name, initial, valid)
             return FusedLSTM(layer, owner, name, in_time)(x)
@@ -135,9 +147,11 @@ def _merged(mode: str | None, there: Array, back: Array) -> Any:
     return there * back if mode == "mul" else [there, back]
 
 
-def _check_padding(layer: keras.Layer) -> None:
+def _check_padding(layer: keras.Layer, rank: int) -> None:
     masks = ("NotEqual", "Any")  # what Keras puts into a graph to compute a mask
-    if not isinstance(layer, FRAME_BY_FRAME) and type(layer).__name__ not in masks:
+    apart = isinstance(layer, FRAME_BY_FRAME) or type(layer).__name__ in masks
+    axes = [axis for axis in keras.tree.flatten(getattr(layer, "axis", None)) if axis is not None]
+    if not apart or any(axis % rank == 1 for axis in axes if type(layer).__name__ not in masks):
         raise ConversionError(
             f"layer `{layer.name}` ({type(layer).__name__}) may see padding beside the real "
             "frames; convert with `length`, for sequences of one length, in place of `max_length`"
@@ -149,73 +163,47 @@ def sequence_model(
     lowering: Lowering,
     length: int | None = None,
     max_length: int | None = None,
+    batch: int = 1,
 ) -> SequenceGraph:
     """`model` for sequences of one length, or of any up to a maximum, with the same weights.
 
     Args:
-        model: functional or Sequential, from (batch, time, features) or (batch, time) tokens.
+        model: functional or Sequential, from (batch, time, features) or (batch, time) tokens, and
+            beside them vectors (batch, features) or other values without time.
         lowering: how recurrent layers are written out.
         length: T; None: as the model's `Input` says.
         max_length: T of the padded sequences, whose lengths are then an input.
+        batch: B, how many sequences at once.
 
     Raises:
         ValueError: both lengths or neither, one below 1.
         ConversionError: a layer that can't be written out, by name.
     """
-    first = _only_input(model)
-    size, padded = length_of(model, length, max_length), max_length is not None
-    tokens = next((x for x in model.layers if isinstance(x, keras.layers.Embedding)), None)
-    is_token = len(first.shape) == 2 and tokens is not None
-    dtype = "int32" if is_token else "float32"
-    frames = keras.Input(batch_shape=(1, size, *first.shape[2:]), dtype=dtype, name=INPUT)
-    inputs, real = {INPUT: frames}, None
-    if padded:
-        inputs[LENGTHS.name] = keras.Input(batch_shape=(1,), dtype="int32", name=LENGTHS.name)
-        real = ops.expand_dims(inputs[LENGTHS.name], 1) > ops.arange(size)
-    writer = _Writer(lowering, real)
-    output = replay(model, frames, writer)
+    (inputs, _), size = inputs_of(model), length_of(model, length, max_length)
+    tensors = {one.name: one.tensor(batch, size) for one in inputs}
+    placed, real = list(tensors.values()), None
+    if max_length is not None:
+        lengths = keras.Input(batch_shape=(batch,), dtype="int32", name=LENGTHS.name)
+        tensors[LENGTHS.name] = lengths
+        real = ops.expand_dims(lengths, 1) > ops.arange(size)
+    writer = _Writer(lowering, size, real)
+    found = keras.tree.flatten(replay(model, placed if len(placed) > 1 else placed[0], writer))
+    taken = set(tensors)
+    names = [plain_name(name, taken) for name in output_names(model)]
+    outputs = dict(zip(names, found, strict=True))
+    single = [one.name for one in inputs if not one.is_timed]
+    single += [name for name, y in outputs.items() if not _has_time(y, size)]
     return SequenceGraph(
-        keras.Model(inputs, {OUTPUT: output}),
+        keras.Model(tensors, outputs),
+        tuple(inputs),
+        tuple(names),
         size,
-        {INPUT: tokens.input_dim} if is_token and tokens is not None else {},
         writer.owners,
-        len(output.shape) > 2 and output.shape[1] == size,
-        padded,
+        tuple(single),
+        real is not None,
     )
 
 
-def _only_input(model: keras.Model) -> Any:
-    check_graph(model)
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise ConversionError(
-            f"model `{model.name}` has {len(model.inputs)} inputs and {len(model.outputs)} "
-            "outputs; mode='sequence' takes a model with one of each"
-        )
-    first = model.inputs[0]
-    if len(first.shape) < 2 or None in first.shape[2:]:
-        raise ConversionError(
-            f"model `{model.name}` takes inputs of shape {first.shape}; needed is (batch, time, "
-            "features) with a fixed number of features, or (batch, time) of tokens"
-        )
-    return first
-
-
-def length_of(model: keras.Model, length: int | None, max_length: int | None) -> int:
-    """T: `length` or `max_length`, or what the model's `Input` says.
-
-    Raises:
-        ValueError: both are given, none is known, or it is no integer of at least 1.
-    """
-    if length is not None and max_length is not None:
-        raise ValueError("`length` and `max_length` exclude each other. Received both")
-    name, size = ("max_length", max_length) if length is None else ("length", length)
-    if size is None:
-        name, size = "length", model.inputs[0].shape[1]
-    if size is None:
-        raise ValueError(
-            "the model takes sequences of any length: give `length`, or `max_length` for "
-            "sequences that may be shorter"
-        )
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise ValueError(f"`{name}` must be an integer of at least 1. Received: {size!r}")
-    return size
+def _has_time(x: Any, size: int) -> bool:
+    shape: tuple[int, ...] = getattr(x, "shape", ())
+    return len(shape) > 2 and shape[1] == size

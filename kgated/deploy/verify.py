@@ -1,6 +1,6 @@
 """Does the file compute what the Keras model computes? Asked of the code that the device runs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,18 +139,38 @@ def compare(path: str | Path, reference: Reference, sequences: Sequences) -> dic
     timed = dict(zip(reference.outputs, reference.has_time, strict=True))
     whole: dict[str, list[Array]] = {name: [] for name in timed}
     streamed: dict[str, list[Array]] = {name: [] for name in timed}
-    for length in {_length(frames) for frames in sequences}:  # Keras takes equal lengths at once
-        alike = [frames for frames in sequences if _length(frames) == length]
+    for alike in of_one_length(sequences):  # which Keras takes at once
         for name, results in reference.predict(alike).items():
             whole[name] += [*results] if timed[name] else [results]
-        for frames in alike:
+        for rows, count in in_rows(alike, edge.manifest.batch):
             edge.reset()
-            for name, results in by_name(edge.manifest.outputs, edge.run(alone(frames))).items():
-                streamed[name].append(results[0 if timed[name] else -1 :])
-    return {
-        name: agreement(np.concatenate(whole[name]), np.concatenate(streamed[name]))
-        for name in timed
-    }
+            found = by_name(edge.manifest.outputs, edge.run(alone(stacked(rows))))
+            for name, results in found.items():
+                each = results[:count] if len(rows) > 1 else [results]
+                streamed[name] += [row[0 if timed[name] else -1 :] for row in each]
+    joined = {name: np.concatenate(whole[name]) for name in timed}
+    return {name: agreement(y, np.concatenate(streamed[name])) for name, y in joined.items()}
+
+
+def of_one_length(sequences: Sequences, name: str | None = None) -> Iterator[Sequences]:
+    """The sequences by their number of frames; `name` is an input that has frames."""
+    lengths = [len(frames[name or next(iter(frames))]) for frames in sequences]
+    for length in dict.fromkeys(lengths):
+        yield [one for one, n in zip(sequences, lengths, strict=True) if n == length]
+
+
+def in_rows(sequences: Sequences, batch: int) -> Iterator[tuple[Sequences, int]]:
+    """So many sequences at a time, and how many of them are no repetition to fill the last ones."""
+    total = len(sequences)
+    for n in range(0, total, batch):
+        yield [sequences[k % total] for k in range(n, n + batch)], min(batch, total - n)
+
+
+def stacked(rows: Sequences) -> Arrays:
+    """The rows of a call side by side; a single one as it is."""
+    if len(rows) == 1:
+        return rows[0]
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 def agreement(reference: np.ndarray, measured: np.ndarray) -> Agreement:
@@ -204,7 +224,3 @@ def require(found: Agreement, recipe: Recipe, what: str) -> None:
                 f"recipe {recipe.name} allows {limit:.3g}; nothing was written. Try another "
                 "`quantize`, or `skip` the layers that are sensitive"
             )
-
-
-def _length(frames: Arrays) -> int:
-    return len(next(iter(frames.values())))

@@ -27,7 +27,7 @@ class Lowering:
 
 
 class WrittenOut(keras.layers.Layer):
-    """A recurrent layer over a fixed number of steps: [x (1, T, F), *states] to Keras's outputs.
+    """A recurrent layer over a fixed number of steps: [x (B, T, F), *states] to Keras's outputs.
 
     Args:
         layer: the layer whose cell and options it takes.
@@ -53,22 +53,23 @@ class WrittenOut(keras.layers.Layer):
         """Masks come in as `valid`, and the graph hands on those of the layer itself."""
 
     def call(self, inputs: list[Array], valid: Array | None = None) -> Any:
-        """The outputs as `keras.layers.RNN` orders them; `valid` (1, T): which frames count."""
+        """The outputs as `keras.layers.RNN` orders them; `valid` (B, T): which frames count."""
         from kgated.deploy.loops import LOWERINGS, Run
 
         layer, (x, *initial) = self.layer, inputs
-        frames = [ops.reshape(x, x.shape[1:])]
+        batch, frames = int(x.shape[0]), [_by_time(x)]
         sizes = keras.tree.flatten(layer.cell.state_size)
         width = getattr(layer.cell, "output_size", None) or sizes[0]
-        states = initial or [ops.zeros((1, size)) for size in sizes]
+        states = initial or [ops.zeros((batch, size)) for size in sizes]
         if valid is not None:
             valid = valid if self.lowering.select else ops.cast(valid, "float32")
-            frames = [*frames, ops.reshape(valid, (-1, 1))]
-            states = [*states, ops.zeros((1, width))]
+            frames = [*frames, _by_time(ops.expand_dims(valid, -1))]
+            states = [*states, ops.zeros((batch, width))]
         run = Run(
             frames,
             self._begin,
             states,
+            batch,
             width,
             layer.return_sequences,
             layer.go_backwards,
@@ -77,7 +78,7 @@ class WrittenOut(keras.layers.Layer):
         )
         output, states = LOWERINGS[self.lowering.name](run)
         if layer.return_sequences:
-            output = ops.reshape(output, (1, *output.shape))
+            output = _by_row(output, batch)
         return [output, *states[: len(sizes)]] if layer.return_state else output
 
     def _begin(self, frames: list[Array]) -> tuple[list[Array], RowStep]:
@@ -87,6 +88,19 @@ class WrittenOut(keras.layers.Layer):
         if valid:
             step = _masked(step, _chosen if self.lowering.select else _weighed, self.layer)
         return [*rows, *valid], step
+
+
+def _by_time(x: Array) -> Array:
+    """(B, T, N) to (T·B, N); for one row nothing has to move."""
+    x = x if x.shape[0] == 1 else ops.transpose(x, (1, 0, 2))
+    return ops.reshape(x, (-1, *x.shape[2:]))
+
+
+def _by_row(x: Array, batch: int) -> Array:
+    """Back, from (T·B, N) to (B, T, N)."""
+    if batch == 1:
+        return ops.reshape(x, (1, *x.shape))
+    return ops.transpose(ops.reshape(x, (-1, batch, x.shape[-1])), (1, 0, 2))
 
 
 def _weighed(counts: Array, new: Array, old: Array) -> Array:

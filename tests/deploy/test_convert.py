@@ -97,6 +97,7 @@ def test_manifest_tells_the_contract(model, x, tmp_path):
         "skip": [],
         "target": "cpu",
         "lowering": "auto",
+        "batch": 1,
     }
     golden = manifest.golden.frames["frame"]
     np.testing.assert_array_equal(golden, x[0, : len(golden)])

@@ -66,9 +66,27 @@ def test_json_holds_the_same(path):
     plain = json.loads(json.dumps(as_plain(describe(path))))
     assert plain["file_bytes"] == path.stat().st_size
     assert plain["manifest"]["recipe"]["quantize"] == "int8"
-    assert plain["manifest"]["states"] == ["cell_h", "cell_c"]
+    assert [state["name"] for state in plain["manifest"]["states"]] == ["cell_h", "cell_c"]
     names = {tensor["name"] for tensor in plain["signatures"][0]["inputs"]}
     assert names == {"frame", "cell_c", "cell_h"}
+
+
+def test_nothing_in_the_manifest_is_left_out(model, tmp_path):
+    options = {"mode": "sequence", "max_length": 7, "lowering": "while", "batch": 2}
+    made = kgated.to_tflite(model, tmp_path / "m.tflite", **options)
+    plain = json.loads(json.dumps(as_plain(describe(made.path))))["manifest"]
+    held = json.loads(made.manifest.to_json())
+    assert set(plain) == set(held)
+    assert set(plain["golden"]) == set(held["golden"])
+    assert plain["golden"]["outputs"] == {"output": [1, 3]}
+    text = " ".join(text_of(made.path).split())
+    for words in (
+        *("each_frame False", "padded True", "batch 2", "frames_per_step 7", "single output"),
+        *("lowering while", "2 x 7 x 5", "lengths in int32 2", "shape 5"),
+        *("golden frames frames", f"tolerance {made.manifest.golden.tolerance}"),
+    ):
+        assert words in text, words
+    assert describe(made.path).manifest.file_sha256 in text
 
 
 def test_a_file_of_another_tool(model, tmp_path):

@@ -68,7 +68,7 @@ def test_golden_outputs_are_those_of_the_equations(name, oracle, request):
 
 def test_survives_a_round_trip(document):
     again = json.loads(Manifest.from_json(json.dumps(document)).to_json())
-    assert again == document
+    assert again == {"single": [], "batch": 1, **document}  # what older files leave out
 
 
 def test_keys_of_a_later_version_are_left_alone(document):

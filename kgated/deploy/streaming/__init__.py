@@ -7,10 +7,10 @@ import keras
 
 from kgated import steps
 from kgated.deploy.streaming import convolution, per_frame, pooling, recurrent
-from kgated.deploy.streaming.build import INPUT, OUTPUT, StepModel, build
+from kgated.deploy.streaming.build import INPUT, StepModel, build
 from kgated.deploy.streaming.walk import Handlers
 
-__all__ = ["INPUT", "OUTPUT", "StepModel", "step_model"]
+__all__ = ["INPUT", "StepModel", "step_model"]
 
 HANDLERS: Handlers = {
     **per_frame.HANDLERS,
@@ -20,7 +20,9 @@ HANDLERS: Handlers = {
 }
 
 
-def step_model(model: keras.Model, affine: Callable[..., Any] = steps.affine_joined) -> StepModel:
+def step_model(
+    model: keras.Model, affine: Callable[..., Any] = steps.affine_joined, batch: int = 1
+) -> StepModel:
     """One step of `model`, with the same weights.
 
     Args:
@@ -29,6 +31,7 @@ def step_model(model: keras.Model, affine: Callable[..., Any] = steps.affine_joi
             layers that act on each frame alone.
         affine: computes `x·W + h·R + b` of a recurrent layer: one wide product as a rule, two where
             x and h need scales of their own.
+        batch: how many streams run side by side.
 
     Returns:
         The step model. Result j is what the Keras model says of the first (j + 1) * k frames, or
@@ -37,4 +40,4 @@ def step_model(model: keras.Model, affine: Callable[..., Any] = steps.affine_joi
     Raises:
         ConversionError: a layer that can't stream, by name, and the way out.
     """
-    return build(model, HANDLERS, affine)
+    return build(model, HANDLERS, affine, batch)

@@ -7,12 +7,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from kgated.deploy.graph import check_graph, replay
+from kgated.deploy.graph import check_graph, output_names, replay
 from kgated.deploy.streaming.walk import NO_FRAMES, Handlers, LargerBlockError, Walk
 from kgated.errors import ConversionError
 
 INPUT = "frame"
-OUTPUT = "output"
 
 
 @dataclass(frozen=True)
@@ -20,12 +19,12 @@ class StepModel:
     """One step of a streaming model.
 
     Attributes:
-        model: a Keras model from {frames, states} to {outputs, states}, batch 1, names shared.
+        model: a Keras model from {frames, states} to {outputs, states}, names shared, batch fixed.
         frames: the names of the inputs that are no states, in the order of the Keras model.
         outputs: the names of its results, in the order of the Keras model.
         states: the names of the states, in the order of the graph.
         frames_per_step: how many frames k one step takes; the inputs are (1, k, *frame) where k is
-            above 1, and (1, *frame) where it is 1.
+            above 1, and (1, *frame) where it is 1; with a batch of B, B in place of 1.
         vocabulary: by input how many tokens there are, where a frame is a token.
         counters: names of layers that count frames for ever, in a state without bounds.
         owners: by name of a layer in `model`, the layer of the Keras model that it stands for.
@@ -39,7 +38,7 @@ class StepModel:
     vocabulary: dict[str, int]
     counters: tuple[str, ...]
     owners: dict[str, str]
-    each_frame = padded = False  # as a whole sequence's may be
+    padded, single = False, ()  # as a whole sequence's may be otherwise
 
     def zeros(self) -> dict[str, Any]:
         """The state before the first frame."""
@@ -47,20 +46,22 @@ class StepModel:
         return {name: ops.zeros(shape) for name, shape in shapes.items()}
 
 
-def build(model: keras.Model, handlers: Handlers, affine: Callable[..., Any]) -> StepModel:
+def build(
+    model: keras.Model, handlers: Handlers, affine: Callable[..., Any], batch: int
+) -> StepModel:
     """One step of `model`, with as few frames per step as its strides allow."""
     check_graph(model)
     size = 1
     while True:
         try:
-            return _build(model, Walk(size, handlers, affine))
+            return _build(model, Walk(size, handlers, affine, batch))
         except LargerBlockError as error:
             (size,) = error.args
 
 
 def _build(model: keras.Model, walk: Walk) -> StepModel:
     frames = _frame_inputs(model, walk)
-    results = [walk.unique(name) for name in _output_names(model)]
+    results = [walk.unique(name) for name in output_names(model)]
     blocks = [walk.block(x) for x in frames.values()]
     found = keras.tree.flatten(replay(model, blocks, walk))
     outputs = {name: walk.result(model, x) for name, x in zip(results, found, strict=True)}
@@ -91,14 +92,6 @@ def _frame_inputs(model: keras.Model, walk: Walk) -> dict[str, Any]:
         block = () if walk.size == 1 else (walk.size,)
         dtype = "int32" if len(x.shape) == 2 else "float32"
         name = walk.unique(x.name if len(model.inputs) > 1 else INPUT)
-        frames[name] = keras.Input(batch_shape=(1, *block, *x.shape[2:]), dtype=dtype, name=name)
+        shape = (walk.batch, *block, *x.shape[2:])
+        frames[name] = keras.Input(batch_shape=shape, dtype=dtype, name=name)
     return frames
-
-
-def _output_names(model: keras.Model) -> list[str]:
-    """The keys of a dictionary of outputs, or the names of the layers that they come from."""
-    if len(model.outputs) == 1:
-        return [OUTPUT]
-    if isinstance(model.output, dict):
-        return keras.tree.flatten({name: name for name in model.output})
-    return [x._keras_history.operation.name for x in model.outputs]

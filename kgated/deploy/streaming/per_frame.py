@@ -87,7 +87,7 @@ def _time_distributed(walk: Walk, layer: keras.layers.TimeDistributed, x: Any, *
 
 
 class FrameByFrame(keras.layers.Layer):
-    """A `TimeDistributed` layer on a block: (1, n, ...) to (1, n, ...), the frames as a batch."""
+    """A `TimeDistributed` layer on a block: (B, n, ...) to (B, n, ...), the frames as a batch."""
 
     def __init__(self, layer: keras.layers.TimeDistributed, name: str) -> None:
         super().__init__(name=name)
@@ -97,7 +97,8 @@ class FrameByFrame(keras.layers.Layer):
 
     def call(self, x: Any) -> Any:
         """The layer inside on each frame; see the class."""
-        return ops.expand_dims(self.layer(ops.squeeze(x, 0)), 0)
+        found = self.layer(ops.reshape(x, (-1, *x.shape[2:])))
+        return ops.reshape(found, (*x.shape[:2], *found.shape[1:]))
 
 
 HANDLERS: Handlers = {

@@ -1,7 +1,6 @@
 """Calls the layers of a model on a block of frames, and collects their states on the way."""
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -9,7 +8,7 @@ from typing import Any, TypeAlias
 import keras
 from keras import ops
 
-from kgated.deploy.graph import own
+from kgated.deploy.graph import own, plain_name
 from kgated.deploy.streaming.refusals import refusal
 from kgated.errors import ConversionError
 
@@ -36,6 +35,7 @@ class Walk:
         size: frames per step.
         handlers: by class of a layer, or by class name of an operation, what stands for it.
         affine: computes `x·W + h·R + b`.
+        batch: streams side by side.
         inputs, outputs: each state before and after the step.
         tokens: by identity of an input the number of tokens that its Embedding knows.
         counters: names of layers that count frames for ever.
@@ -45,6 +45,7 @@ class Walk:
     size: int
     handlers: "Handlers"
     affine: Callable[..., Any]
+    batch: int = 1
     inputs: dict[str, Any] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
     tokens: dict[int, int] = field(default_factory=dict)
@@ -103,19 +104,14 @@ class Walk:
         return self._padding[id(x)][1] if id(x) in self._padding else 0
 
     def state(self, name: str, *shape: int) -> tuple[str, Any]:
-        """A new state (1, *shape): its name, made unique, and its value before the step."""
+        """A new state (B, *shape): its name, made unique, and its value before the step."""
         unique = self.unique(name)
-        self.inputs[unique] = keras.Input(batch_shape=(1, *shape), name=unique)
+        self.inputs[unique] = keras.Input(batch_shape=(self.batch, *shape), name=unique)
         return unique, self.inputs[unique]
 
     def unique(self, name: str) -> str:
         """The name, spelled so that every tool takes it, and with a number if it is taken."""
-        plain = re.sub(r"\W", "_", name, flags=re.ASCII)
-        taken, count = plain, 2
-        while taken in self._names:
-            taken, count = f"{plain}_{count}", count + 1
-        self._names.add(taken)
-        return taken
+        return plain_name(name, self._names)
 
     def require_multiple(self, x: Any, stride: int) -> None:
         """Start over with more frames per step where a block doesn't hold whole strides."""
@@ -124,7 +120,7 @@ class Walk:
             raise LargerBlockError(math.lcm(self.size, rate * stride))
 
     def result(self, model: keras.Model, x: Any) -> Any:
-        """An output of the model as the result (1, *output) of a step."""
+        """An output of the model as the result (B, *output) of a step."""
         self._check_not_padded(x)
         if not self.has_time(x):
             return x
@@ -159,7 +155,7 @@ class Walk:
 
 
 class TimeAxis(keras.layers.Layer):
-    """Puts a time axis of one frame in, or takes it away: (1, *old) to (1, *shape)."""
+    """Puts a time axis of one frame in, or takes it away: (B, *old) to (B, *shape)."""
 
     def __init__(self, shape: tuple[int, ...], name: str) -> None:
         super().__init__(name=name)
@@ -169,7 +165,7 @@ class TimeAxis(keras.layers.Layer):
 
     def call(self, x: Any) -> Any:
         """The same numbers; see the class."""
-        return ops.reshape(x, (1, *self.shape))
+        return ops.reshape(x, (x.shape[0], *self.shape))
 
     def compute_mask(self, *_: Any) -> None:
         """None."""
