@@ -214,6 +214,32 @@ def inspect(
 
 
 @app.command()
+def report(
+    results: Annotated[
+        list[Path],
+        typer.Argument(help="What `kgated-edge check --json` or `realtime --json` wrote."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .html file to write.")] = Path(
+        "report.html"
+    ),
+    title: Annotated[str, typer.Option(help="The page's heading.")] = "On the device",
+) -> None:
+    """Make one page from the results of one or many devices and models."""
+    os.environ["KERAS_BACKEND"] = "numpy"  # nothing is computed: the backend that loads fastest
+
+    from kgated.files import check_writable, replace_file
+    from kgated.report.page import render
+    from kgated.report.read import read_runs
+
+    check_writable(output)
+    if output.resolve() in [path.resolve() for path in results]:
+        raise ValueError(f"{output}: this is one of the results: name another file for the page")
+    runs = read_runs(results)
+    replace_file(output, render(runs, title).encode())
+    typer.echo(f"{output}: {len(runs)} results")
+
+
+@app.command()
 def train(
     data: Annotated[Path, typer.Argument(help="Sequences with labels (.npz).")],
     output: Annotated[Path, typer.Argument(help="The .keras file to write.")],

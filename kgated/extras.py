@@ -1,4 +1,4 @@
-"""Packages that only the extra `demo` brings, imported when they are needed."""
+"""Packages that only an extra brings, imported when they are needed."""
 
 import importlib
 from typing import Any
@@ -7,7 +7,12 @@ DEMO = ("jinja2", "matplotlib", "sklearn", "sktime")
 
 
 def from_demo(module: str) -> Any:
-    """A module of the extra `demo`, such as "sktime.datasets".
+    """A module of the extra `demo`, such as "sktime.datasets"; see `from_extra`."""
+    return from_extra(module, "demo")
+
+
+def from_extra(module: str, extra: str) -> Any:
+    """A module that an extra brings.
 
     Raises:
         ImportError: it is not there; one line that says how to get it.
@@ -16,7 +21,7 @@ def from_demo(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise ImportError(
-            f'{module} can\'t be imported ({error}): pip install "kgated[demo]"'
+            f'{module} can\'t be imported ({error}): pip install "kgated[{extra}]"'
         ) from error
 
 
@@ -24,7 +29,7 @@ def require_demo() -> None:
     """Import what the demo needs, before it begins.
 
     Raises:
-        ImportError: see `from_demo`.
+        ImportError: see `from_extra`.
     """
     for module in DEMO:
         from_demo(module)

@@ -44,7 +44,8 @@ def main() -> int:
     try:
         found = {name: rows for path in options.models for name, rows in answers(path).items()}
         if options.save:
-            np.savez(options.save, **found)
+            with options.save.open("wb") as file:
+                np.savez(file, allow_pickle=False, **found)
             return 0
         theirs = dict(np.load(options.against))
     except (EdgeError, OSError, ValueError) as error:

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 # A module may import from its own row and from the rows above it.
 ROWS = [
     {"errors", "files", "extras", "graph"},
+    {"report"},
     {"steps"},
     {"cells"},
     {"layers"},

@@ -1,0 +1,1 @@
+"""One page from the results of one or many devices and models."""

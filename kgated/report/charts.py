@@ -1,0 +1,139 @@
+"""The pictures, as Plotly figures that fit the width they are given."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from kgated.extras import from_extra
+from kgated.report.read import Run
+
+# Okabe & Ito's palette, which colour-blind readers tell apart; the dash changes when it is used up.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+_DASHES = ("solid", "dot", "dash", "dashdot")
+_DEADLINE = "#b00020"
+_LEAST_AREA, _MOST_AREA = 8.0, 28.0
+
+
+def histograms(runs: Sequence[Run]) -> Any:
+    """Share of steps per bin of time, both logarithmic: one late step of many is seen."""
+    figure = _figure("time of a step, µs", "share of steps", log_x=True, log_y=True)
+    for n, run in enumerate(runs):
+        total = sum(run.counts)
+        figure.add_scatter(
+            x=run.edges_us,
+            y=[count / total if count else None for count in (*run.counts, run.counts[-1])],
+            line=_line(n) | {"shape": "hv"},
+            connectgaps=False,
+            mode="lines+markers",
+            marker={"size": 4},
+            name=run.name,
+        )
+    _mark_deadlines(figure.add_vline, "x", runs)
+    return figure
+
+
+def timelines(runs: Sequence[Run]) -> Any:
+    """The longest and the median step of each slice of the run."""
+    figure = _figure("step", "time of a step, µs", log_y=True)
+    for n, run in enumerate(runs):
+        series = run.series
+        starts = [k * series.steps_per_slice for k in range(len(series.max_us))]
+        line = _line(n)
+        figure.add_scatter(
+            x=starts, y=series.max_us, line=line, name=run.name, legendgroup=run.name
+        )
+        figure.add_scatter(
+            x=starts,
+            y=series.p50_us,
+            line=line | {"width": 1},
+            opacity=0.5,
+            name=f"{run.name}, median",
+            legendgroup=run.name,
+            showlegend=False,
+        )
+    _mark_deadlines(figure.add_hline, "y", runs)
+    return figure
+
+
+def accuracies(runs: Sequence[Run]) -> Any | None:
+    """Accuracy over frames seen, None where no run has it."""
+    known = [(n, run) for n, run in enumerate(runs) if run.accuracy_by_frame]
+    if not known:
+        return None
+    figure = _figure("frames seen", "accuracy, %")
+    for n, run in known:
+        shares = [100 * share for share in run.accuracy_by_frame]
+        figure.add_scatter(
+            x=list(range(1, len(shares) + 1)), y=shares, line=_line(n), name=run.name
+        )
+    return figure
+
+
+def pareto(runs: Sequence[Run]) -> Any | None:
+    """Accuracy against p99 latency, the area of a point its file size; None without accuracies."""
+    known = [(n, run) for n, run in enumerate(runs) if run.accuracy is not None]
+    if not known:
+        return None
+    figure = _figure("p99 time of a step, µs", "accuracy, %", log_x=True)
+    most = max(run.model_bytes for _, run in known)
+    for n, run in known:
+        figure.add_scatter(
+            x=[run.p99_us],
+            y=[100 * _accuracy(run)],
+            mode="markers",
+            marker={
+                "color": _COLOURS[n % len(_COLOURS)],
+                "size": max(_LEAST_AREA, _MOST_AREA * (run.model_bytes / most) ** 0.5),
+                "symbol": "circle" if run.passed else "x",
+            },
+            name=f"{run.name} ({run.model_bytes / 1024:.1f} KiB)",
+        )
+    best = front([(run.p99_us, _accuracy(run)) for _, run in known])
+    figure.add_scatter(
+        x=[x for x, _ in best],
+        y=[100 * y for _, y in best],
+        mode="lines",
+        line={"color": "#777", "width": 1, "dash": "dot", "shape": "hv"},
+        name="no other is both faster and more accurate",
+    )
+    return figure
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points (cost, value) to which no other is at most as costly and more worth."""
+    kept: list[tuple[float, float]] = []
+    for point in sorted(points, key=lambda p: (p[0], -p[1])):
+        if not kept or point[1] > kept[-1][1]:
+            kept.append(point)
+    return kept
+
+
+def _accuracy(run: Run) -> float:
+    assert run.accuracy is not None
+    return run.accuracy
+
+
+def _mark_deadlines(line: Any, axis: str, runs: Sequence[Run]) -> None:
+    for deadline in sorted({run.deadline_ms for run in runs if run.deadline_ms is not None}):
+        line(**{axis: deadline * 1e3}, line={"color": _DEADLINE, "width": 1.5, "dash": "dash"})
+
+
+def _line(n: int) -> dict[str, Any]:
+    dash = _DASHES[n // len(_COLOURS) % len(_DASHES)]
+    return {"color": _COLOURS[n % len(_COLOURS)], "dash": dash, "width": 2}
+
+
+def _figure(x: str, y: str, *, log_x: bool = False, log_y: bool = False) -> Any:
+    figure = from_extra("plotly.graph_objects", "report").Figure()
+    axis = {"gridcolor": "#e5e5e5", "linecolor": "#999", "zeroline": False, "automargin": True}
+    powers = {"type": "log", "dtick": 1, "exponentformat": "power"}
+    figure.update_layout(
+        template="none",
+        xaxis=axis | {"title": {"text": x}} | (powers if log_x else {}),
+        yaxis=axis | {"title": {"text": y}} | (powers if log_y else {}),
+        legend={"orientation": "h", "yanchor": "top", "y": -0.25, "x": 0},
+        margin={"l": 8, "r": 8, "t": 24, "b": 8},
+        font={"family": "system-ui, sans-serif", "size": 13, "color": "#222"},
+        hovermode="closest",
+        showlegend=True,
+    )
+    return figure

@@ -1,0 +1,97 @@
+"""The page: one HTML file that needs nothing else, not even a network."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from kgated.extras import from_extra
+from kgated.report.charts import accuracies, histograms, pareto, timelines
+from kgated.report.read import Run
+
+COLUMNS = (
+    "model",
+    "device",
+    "run",
+    "passed",
+    "file KiB",
+    "accuracy %",
+    "p50 µs",
+    "p99 µs",
+    "max µs",
+    "deadline ms",
+    "misses",
+    "of the period %",
+    "memory MiB",
+)
+
+
+def render(runs: Sequence[Run], title: str = "On the device") -> str:
+    """The page as text.
+
+    Args:
+        runs: one or more results.
+        title: the page's heading.
+
+    Raises:
+        ImportError: plotly or jinja2, of the extra `report`, is missing.
+        ValueError: no runs.
+    """
+    if not runs:
+        raise ValueError("a report must have one result or more, got none: give result files")
+    jinja2 = from_extra("jinja2", "report")
+    folder = files("kgated.report").joinpath("templates")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    markup = jinja2.utils.markupsafe.Markup
+    pictures = {
+        "times": histograms(runs),
+        "timeline": timelines(runs),
+        "accuracy": accuracies(runs),
+        "pareto": pareto(runs),
+    }
+    return environment.from_string(folder.joinpath("page.html").read_text("utf-8")).render(
+        title=title,
+        runs=runs,
+        columns=COLUMNS,
+        rows=[_cells(run) for run in runs],
+        failed=[run for run in runs if not run.passed],
+        pictures={n: markup(_html(n, one)) for n, one in pictures.items() if one is not None},
+        plotly=markup(from_extra("plotly.offline", "report").get_plotlyjs()),
+        script=markup(folder.joinpath("table.js").read_text("utf-8")),
+    )
+
+
+def _html(name: str, figure: Any) -> str:
+    return figure.to_html(
+        full_html=False,
+        include_plotlyjs=False,
+        div_id=name,
+        default_height="420px",
+        config={"responsive": True, "displaylogo": False},
+    )
+
+
+def _cells(run: Run) -> list[tuple[str, str]]:
+    """For each column what stands there, and what it sorts by."""
+    period = None if run.real_time_factor is None else 100 * run.real_time_factor
+    how = run.command if not run.load else f"{run.command}, {run.load} beside"
+    return [
+        (run.model, run.model),
+        (run.device, run.device),
+        (how, how),
+        ("yes", "1") if run.passed else ("NO", "0"),
+        _number(run.model_bytes / 1024, ".1f"),
+        _number(None if run.accuracy is None else 100 * run.accuracy, ".2f"),
+        _number(run.p50_us, ".1f"),
+        _number(run.p99_us, ".1f"),
+        _number(run.max_us, ".1f"),
+        _number(run.deadline_ms, "g"),
+        _number(run.misses, "d"),
+        _number(period, ".3g"),
+        _number(run.memory_mib, ".1f"),
+    ]
+
+
+def _number(value: float | None, form: str) -> tuple[str, str]:
+    return ("-", "") if value is None else (format(value, form), repr(value))

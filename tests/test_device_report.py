@@ -1,0 +1,167 @@
+"""The page of many results: read back from real runs, true to them, and alive in a browser."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from kgated_edge.cli import main as edge
+
+from kgated.report.charts import front, histograms, timelines
+from kgated.report.page import COLUMNS, render
+from kgated.report.read import read_runs
+from kgated_cli import main as kgated
+
+MODEL = Path(__file__).parent / "edge" / "fixtures" / "speech.tflite"
+# A new profile phones home, over a network that tests do not have.
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Results of two commands, and a third as if from another device."""
+    folder = tmp_path_factory.mktemp("results")
+    x = np.random.default_rng(0).normal(size=(12, 30, 3)).astype(np.float32)
+    np.savez(folder / "x.npz", x=x, y=np.arange(12) % 2)
+    data = ["--data", str(folder / "x.npz"), "--json"]
+    edge(["check", str(MODEL), *data, str(folder / "check.json"), "--deadline-ms", "50"])
+    options = ["--period-ms", "2", "--seconds", "0.2", "--deadline-ms", "0.0001"]
+    assert edge(["realtime", str(MODEL), *options, *data, str(folder / "realtime.json")]) == 1
+    other = json.loads((folder / "check.json").read_text())
+    other["device"]["name"] = "<b>Board & Co</b>"
+    other["latency_us_p99"] *= 10
+    other["accuracy"] = 1.0
+    (folder / "other.json").write_text(json.dumps(other))
+    return [folder / f"{name}.json" for name in ("check", "realtime", "other")]
+
+
+def test_every_figure_is_the_result_s_own(results):
+    check, realtime, other = read_runs(results)
+    own = [json.loads(path.read_text()) for path in results]
+    assert (check.p99_us, check.accuracy) == (own[0]["latency_us_p99"], own[0]["accuracy"])
+    assert realtime.p99_us == own[1]["completion"]["p99_us"]
+    assert (realtime.misses, realtime.steps, realtime.passed) == (100, 100, False)
+    assert check.model_bytes == MODEL.stat().st_size
+    assert sum(realtime.counts) == realtime.steps
+    assert other.device == "<b>Board & Co</b>"
+    assert len({run.name for run in (check, realtime, other)}) == 3
+
+
+def test_pictures_hold_every_step_and_the_deadline(results):
+    runs = read_runs(results)
+    times, line = histograms(runs), timelines(runs)
+    for run, trace in zip(runs, times.data, strict=True):
+        assert sum(y for y in trace.y[:-1] if y) == pytest.approx(1)
+        assert list(trace.x) == list(run.edges_us)
+    assert [shape.x0 for shape in times.layout.shapes] == [0.1, 50_000]
+    longest = [trace for trace in line.data if trace.showlegend is not False]
+    assert [max(trace.y) for trace in longest] == [run.max_us for run in runs]
+
+
+def test_front_against_brute_force(rng):
+    points = [tuple(point) for point in rng.integers(0, 6, (20, 2)).astype(float)]
+
+    def beaten(point):
+        return any(p[0] <= point[0] and p[1] >= point[1] and p != point for p in points)
+
+    assert set(front(points)) == {point for point in points if not beaten(point)}
+
+
+def browser():
+    """Chromium, driven as a user would."""
+    if not (path := shutil.which("chromium") or shutil.which("chromium-browser")):
+        pytest.skip("there is no chromium: the page was NOT opened in a browser")
+    playwright = pytest.importorskip("playwright.sync_api").sync_playwright()
+    return path, playwright
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_lives_in_a_browser(results, tmp_path, width):
+    (tmp_path / "page.html").write_text(render(read_runs(results), "A <title>"))
+    path, playwright = browser()
+    with playwright as driver, driver.chromium.launch(executable_path=path, args=QUIET) as chromium:
+        page = chromium.new_page(viewport={"width": width, "height": 800})
+        said, asked = [], []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((tmp_path / "page.html").as_uri())
+        page.wait_for_selector("#pareto .main-svg")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.title() == "A <title>"
+        for picture in ("times", "timeline", "pareto"):
+            box = page.locator(f"#{picture} .main-svg").first.bounding_box()
+            assert 300 < box["width"] <= width
+            assert box["x"] + box["width"] <= width
+        _sorts_and_filters(page)
+        shot = page.screenshot(full_page=True)
+    assert not said
+    assert asked == [(tmp_path / "page.html").as_uri()]
+    assert len(shot) > 20_000, "a blank page compresses to less"
+
+
+def _sorts_and_filters(page):
+    cells = page.locator("#results tbody tr:visible")
+    column = COLUMNS.index("p99 µs")
+
+    def shown():
+        texts = [cells.nth(n).locator("td").nth(column).inner_text() for n in range(cells.count())]
+        return [float(text) for text in texts]
+
+    first = shown()
+    heading = page.get_by_role("button", name="p99 µs")
+    heading.click()
+    assert shown() == sorted(first)
+    heading.click()
+    assert shown() == sorted(first, reverse=True)
+    page.get_by_role("searchbox").fill("CHECK board")
+    assert len(shown()) == 1
+    assert "<b>Board & Co</b>" in cells.first.inner_text()
+    assert page.locator("#shown").inner_text() == "1 of 3 results"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda r: "{", "not JSON"),
+        (lambda r: "[]", "something else"),
+        (lambda r: json.dumps(r | {"command": "selftest"}), "selftest"),
+        (lambda r: json.dumps({k: v for k, v in r.items() if k != "latency_timeline"}), "another"),
+        (lambda r: json.dumps(r | {"device": None}), "another version"),
+    ],
+)
+def test_files_that_are_no_results_are_named(results, tmp_path, change, says):
+    path = tmp_path / "bad.json"
+    path.write_text(change(json.loads(results[0].read_text())))
+    with pytest.raises(ValueError, match=says) as error:
+        read_runs([results[0], path])
+    assert str(path) in str(error.value)
+
+
+def test_equal_results_have_names_of_their_own(results, tmp_path):
+    paths = [results[0], tmp_path / "a" / "check.json", tmp_path / "b" / "check.json"]
+    for path in paths[1:]:
+        path.parent.mkdir()
+        shutil.copy(results[0], path)
+    assert len({run.name for run in read_runs(paths)}) == 3
+
+
+def test_command(results, tmp_path, capfd):
+    page = tmp_path / "page.html"
+    with pytest.raises(SystemExit) as stop:
+        kgated(["report", *map(str, results), "-o", str(page), "--title", "Three"])
+    assert stop.value.code == 0
+    assert "<title>Three</title>" in page.read_text()
+    before = results[0].read_bytes()
+    for arguments, says in (
+        ([results[0], "-o", results[0]], "one of the results"),
+        ([tmp_path / "none.json", "-o", page], "none.json"),
+        ([*results[:1] * 5, "-o", page], "given twice"),
+        ([results[0], "-o", tmp_path / "no" / "page.html"], "no folder"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            kgated(["report", *map(str, arguments)])
+        assert stop.value.code == 2
+        assert says in capfd.readouterr().err
+    assert results[0].read_bytes() == before
