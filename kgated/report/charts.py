@@ -56,12 +56,12 @@ def timelines(runs: Sequence[Run]) -> Any:
 
 def accuracies(runs: Sequence[Run]) -> Any | None:
     """Accuracy over frames seen, None where no run has it."""
-    known = [(n, run) for n, run in enumerate(runs) if run.accuracy_by_frame]
+    known = [(n, run) for n, run in enumerate(runs) if run.accuracy_over_frames]
     if not known:
         return None
-    figure = _figure("frames seen", "accuracy, %")
+    figure = _figure("steps seen", "accuracy, %")
     for n, run in known:
-        shares = [100 * share for share in run.accuracy_by_frame]
+        shares = [100 * share for share in run.accuracy_over_frames]
         figure.add_scatter(
             x=list(range(1, len(shares) + 1)), y=shares, line=_line(n), name=run.name
         )

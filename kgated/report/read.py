@@ -32,7 +32,7 @@ class Run:
         deadline_ms: the limit on one step, or None.
         misses: steps that took longer, or None without a deadline.
         accuracy: share of right decisions, or None.
-        accuracy_by_frame: the same after each frame, empty where it is not known.
+        accuracy_over_frames: the same after each step, empty where it is not known.
         real_time_factor: step time / period, or None.
         memory_mib: the most that the process held, or at the end of a real-time run, or None.
         load: busy processes beside it.
@@ -55,7 +55,7 @@ class Run:
     deadline_ms: float | None
     misses: int | None
     accuracy: float | None
-    accuracy_by_frame: tuple[float, ...]
+    accuracy_over_frames: tuple[float, ...]
     real_time_factor: float | None
     memory_mib: float | None
     load: int
@@ -117,7 +117,7 @@ def _shared(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check(result: dict[str, Any]) -> dict[str, Any]:
-    histogram = result["latency_histogram"]
+    histogram, quality = result["latency_histogram"], result["quality"] or {}
     return {
         "steps": result["steps"],
         **{f"{figure}_us": result[f"latency_us_{figure}"] for figure in ("p50", "p99", "max")},
@@ -125,7 +125,7 @@ def _check(result: dict[str, Any]) -> dict[str, Any]:
         "counts": tuple(histogram["counts"]),
         "series": _series(result["latency_timeline"]),
         "accuracy": result["accuracy"],
-        "accuracy_by_frame": tuple(result.get("accuracy_by_frame") or ()),
+        "accuracy_over_frames": tuple(quality.get("accuracy_over_frames") or ()),
         "memory_mib": result["peak_memory_mib"],
         "load": 0,
     }
@@ -140,7 +140,7 @@ def _realtime(result: dict[str, Any]) -> dict[str, Any]:
         "counts": tuple(times["histogram"]["counts"]),
         "series": _series(result["timeline"]),
         "accuracy": None,
-        "accuracy_by_frame": (),
+        "accuracy_over_frames": (),
         "memory_mib": result["end"]["rss_mib"],
         "load": result["load"],
     }
