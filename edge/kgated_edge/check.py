@@ -9,11 +9,13 @@ import numpy as np
 from kgated_edge import latency
 from kgated_edge.blocks import by_name
 from kgated_edge.data import SequenceData, load_npz
-from kgated_edge.errors import DataError
-from kgated_edge.judge import Labels, Limits, check_fit, hits, labels_of
+from kgated_edge.errors import DataError, EdgeError
+from kgated_edge.judge import check_fit, scorer_of
+from kgated_edge.limits import Limits, joined, read_limits
 from kgated_edge.manifest import Manifest, read_manifest
 from kgated_edge.model import EdgeModel
 from kgated_edge.results import CheckResult, SelftestResult
+from kgated_edge.score import Scorer
 from kgated_edge.sequence import SequenceModel
 
 
@@ -40,9 +42,11 @@ def check(
     path: str | Path,
     data: str | Path | SequenceData,
     *,
+    task: str | None = None,
+    limits: str | Path | Limits | None = None,
     deadline_ms: float | None = None,
     min_accuracy: float | None = None,
-    max_misses: int = 0,
+    max_misses: int | None = None,
     num_threads: int = 1,
     warmup_steps: int = 200,
 ) -> CheckResult:
@@ -53,8 +57,10 @@ def check(
     Args:
         path: a `.tflite` file made by `kgated convert`.
         data: an `.npz` file, or sequences.
-        deadline_ms: the longest that one step may take, in milliseconds.
-        min_accuracy: least share of right decisions, 0..1; the data must then have `y`.
+        task: how the results are judged: "classes", "frames", "numbers", "text"; None: by `y`.
+        limits: a TOML file of limits, or `Limits`.
+        deadline_ms: the longest that one step may take; like the next two, in place of the file's.
+        min_accuracy: least share of right decisions, 0..1.
         max_misses: how many steps may take longer than the deadline.
         num_threads: threads of the interpreter.
         warmup_steps: steps run beforehand, untimed.
@@ -62,20 +68,28 @@ def check(
     Raises:
         ManifestError: the file cannot be run.
         DataError: the data are bad, or do not fit the model.
-        EdgeError: a limit outside its range.
+        EdgeError: a limit outside its range, or of a figure that the run does not have.
     """
-    limits = Limits(deadline_ms, max_misses, min_accuracy)
+    if not isinstance(limits, Limits):
+        limits = Limits() if limits is None else read_limits(limits)
+    limits = joined(
+        limits, deadline_ms=deadline_ms, min_accuracy=min_accuracy, max_misses=max_misses
+    )
     # All input is looked at before an interpreter exists: it writes lines of its own to stderr.
     manifest = read_manifest(path)
-    sequences, labels = _inputs(manifest, data, limits)
+    sequences, scorer = _inputs(manifest, data, task)
+    _check_figures(manifest, scorer, limits)
     model = open_model(path, num_threads)
     golden = _replay(model)
     _warm_up(model, sequences, warmup_steps)
-    times, decisions = _run(model, sequences)
-    size = 1 if manifest.is_timed(manifest.outputs[0]) else manifest.frames_per_step
-    accuracy = None if labels is None else hits(labels, decisions, size)
+    times = _run(model, sequences, scorer)
+    quality = None if scorer is None else scorer.quality()
+    deadline_ms, model_bytes = limits.deadline_ms, Path(path).stat().st_size
     misses = None if deadline_ms is None else int((times > deadline_ms * 1e6).sum())
-    failures = golden.failures + limits.failures(accuracy, misses, len(times))
+    found = latency.figures(times) | {"model_bytes": model_bytes}
+    found |= {} if quality is None else vars(quality)
+    failures = golden.failures + limits.failures(found, manifest.figures)
+    failures += limits.missed_deadlines(misses, len(times))
     period = manifest.sample_period_s
     whole = manifest.mode == "sequence"
     frames = int(sequences.lengths.sum()) if whole else len(times) * manifest.frames_per_step
@@ -83,9 +97,11 @@ def check(
         sequences=len(sequences),
         steps=len(times),
         num_threads=num_threads,
-        model_bytes=Path(path).stat().st_size,
-        accuracy=accuracy,
-        min_accuracy=min_accuracy,
+        model_bytes=model_bytes,
+        accuracy=None if quality is None else quality.accuracy,
+        min_accuracy=limits.min_accuracy,
+        quality=quality,
+        float_figures=dict(manifest.figures),
         golden_max_abs_error=golden.golden_max_abs_error,
         golden_tolerance=golden.golden_tolerance,
         golden_ok=golden.passed,
@@ -94,7 +110,7 @@ def check(
         latency_timeline=latency.timeline(times),
         deadline_ms=deadline_ms,
         deadline_misses=misses,
-        max_misses=max_misses,
+        max_misses=limits.max_misses,
         sample_period_s=period,
         real_time_factor=None if period is None else float(times.sum()) / 1e9 / (frames * period),
         peak_memory_mib=peak_memory_mib(),
@@ -121,25 +137,32 @@ def peak_memory_mib() -> float | None:
 
 
 def _inputs(
-    manifest: Manifest, data: str | Path | SequenceData, limits: Limits
-) -> tuple[SequenceData, Labels | None]:
-    """The sequences, and their labels where there are any; all fit the model."""
+    manifest: Manifest, data: str | Path | SequenceData, task: str | None
+) -> tuple[SequenceData, Scorer | None]:
+    """The sequences, and what judges the results; all fit the model."""
     if isinstance(data, SequenceData):
-        return data, _labels(manifest, data, limits)
+        check_fit(manifest, data)
+        return data, scorer_of(manifest, data, task)
     names = [frame.name for frame in manifest.frames]
     sequences = load_npz(data, names if len(names) > 1 else (), manifest.single)
     try:
-        return sequences, _labels(manifest, sequences, limits)
+        return _inputs(manifest, sequences, task)
     except DataError as error:
         raise DataError(f"{data}: {error}") from None
 
 
-def _labels(manifest: Manifest, data: SequenceData, limits: Limits) -> Labels | None:
-    check_fit(manifest, data)
-    labels = labels_of(manifest, data)
-    if labels is None and limits.min_accuracy is not None:
-        raise DataError("there is no `y` to judge accuracy by: save it, or drop the limit")
-    return labels
+def _check_figures(manifest: Manifest, scorer: Scorer | None, limits: Limits) -> None:
+    """Every limit must be of a figure that the run will have."""
+    known = set() if scorer is None else set(scorer.figures)
+    for name in sorted(limits.figures() - known):
+        if scorer is None:
+            raise DataError(f"there is no `y` to judge {name} by: save it, or drop the limit")
+        raise EdgeError(f"a limit is on {name}, this run has {sorted(known)}: drop it")
+    for name in sorted(set(limits.worse_than_float or ()) - set(manifest.figures)):
+        raise EdgeError(
+            f"a limit is on {name} beside the float model, whose manifest holds "
+            f"{sorted(manifest.figures)}: convert with --figure {name}=VALUE, or drop it"
+        )
 
 
 def _replay(model: EdgeModel | SequenceModel) -> SelftestResult:
@@ -159,15 +182,16 @@ def _warm_up(model: EdgeModel | SequenceModel, data: SequenceData, steps: int) -
 
 
 def _run(
-    model: EdgeModel | SequenceModel, data: SequenceData
-) -> tuple[latency.Nanoseconds, list[Labels]]:
-    """Time of each step, and per sequence the index of the largest output of each result."""
-    first, decisions, times = model.manifest.outputs[0], [], []
+    model: EdgeModel | SequenceModel, data: SequenceData, scorer: Scorer | None
+) -> latency.Nanoseconds:
+    """Time of each step; the scorer gets the results (steps, outputs) of each sequence."""
+    first, times = model.manifest.outputs[0], []
     for n in range(len(data)):
         model.reset()
         blocks = model.cut(data.sequence(n))
         times.append(np.empty(len(blocks), np.int64))
         results = latency.time_steps(model.step, blocks, times[-1])
-        firsts = [by_name(model.manifest.outputs, one)[first.name] for one in results]
-        decisions.append(np.concatenate([f.reshape(-1, first.size) for f in firsts]).argmax(-1))
-    return np.concatenate(times), decisions
+        if scorer is not None:
+            firsts = [by_name(model.manifest.outputs, one)[first.name] for one in results]
+            scorer.add(n, np.concatenate([one.reshape(-1, first.size) for one in firsts]))
+    return np.concatenate(times)

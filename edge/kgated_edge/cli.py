@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from kgated_edge.check import check, selftest
 from kgated_edge.device import this_device
 from kgated_edge.errors import EdgeError
+from kgated_edge.judge import TASKS
 from kgated_edge.output import claimed
 from kgated_edge.plan import Plan
 from kgated_edge.realtime import realtime
@@ -82,8 +83,10 @@ def _add_check(commands: Any) -> None:
         "--min-accuracy", type=_share, metavar="A", help="least share of right decisions, 0..1"
     )
     parser.add_argument(
-        "--max-misses", type=_count(0), default=0, metavar="N", help="deadlines allowed to miss"
+        "--max-misses", type=_count(0), metavar="N", help="deadlines allowed to miss (0)"
     )
+    parser.add_argument("--task", choices=TASKS, help="how results are judged (by `y`)")
+    parser.add_argument("--limits", metavar="LIMITS.toml", help="limits that it has to keep to")
 
 
 def _add_selftest(commands: Any) -> None:
@@ -127,6 +130,8 @@ def _run_check(options: argparse.Namespace) -> bool:
         result = check(
             options.model,
             options.data,
+            task=options.task,
+            limits=options.limits,
             deadline_ms=options.deadline_ms,
             min_accuracy=options.min_accuracy,
             max_misses=options.max_misses,

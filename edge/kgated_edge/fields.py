@@ -56,12 +56,19 @@ class Fields:
             raise self.wrong(key, f"a whole number of at least {minimum}")
         return value
 
-    def real(self, key: str) -> float:
-        """A finite number, not negative."""
+    def finite(self, key: str) -> float:
+        """A finite number."""
         value = self._get(key)
         if type(value) is int and abs(value) < 2**53:
             value = float(value)
-        if type(value) is not float or not math.isfinite(value) or value < 0:
+        if type(value) is not float or not math.isfinite(value):
+            raise self.wrong(key, "a finite number")
+        return value
+
+    def real(self, key: str) -> float:
+        """A finite number, not negative."""
+        value = self.finite(key)
+        if value < 0:
             raise self.wrong(key, "a finite number, not negative")
         return value
 

@@ -1,7 +1,4 @@
-"""Whether data fit a model, and the limits that a run is held to."""
-
-import math
-from dataclasses import dataclass
+"""Whether data fit a model, and what its results on them are judged by."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,47 +7,10 @@ from kgated_edge.data import SequenceData
 from kgated_edge.errors import DataError, EdgeError
 from kgated_edge.frames import bad_frames
 from kgated_edge.manifest import Manifest
+from kgated_edge.score import Classes, Frames, Labels, Numbers, Scorer, Text
 from kgated_edge.specs import Array, TensorSpec
 
-Labels = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a run must keep to.
-
-    Attributes:
-        deadline_ms: a step that takes longer misses it; None for no deadline.
-        max_misses: misses allowed.
-        min_accuracy: share of right decisions, 0..1; None for no limit.
-
-    Raises:
-        EdgeError: a value outside its range.
-    """
-
-    deadline_ms: float | None = None
-    max_misses: int = 0
-    min_accuracy: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.deadline_ms is not None and not 0 < self.deadline_ms < math.inf:
-            raise EdgeError(f"`deadline_ms` must be above 0, got {self.deadline_ms}")
-        if self.max_misses < 0:
-            raise EdgeError(f"`max_misses` must not be negative, got {self.max_misses}")
-        if self.min_accuracy is not None and not 0 <= self.min_accuracy <= 1:
-            raise EdgeError(f"`min_accuracy` must be in 0..1, got {self.min_accuracy}")
-
-    def failures(self, accuracy: float | None, misses: int | None, steps: int) -> tuple[str, ...]:
-        """A sentence per limit that a run missed."""
-        found = []
-        if self.min_accuracy is not None and not (accuracy or 0) >= self.min_accuracy:
-            found.append(f"accuracy is {accuracy:.4f}, at least {self.min_accuracy} is required")
-        if misses is not None and misses > self.max_misses:
-            found.append(
-                f"{misses} of {steps} steps took longer than {self.deadline_ms:g} ms, "
-                f"allowed are {self.max_misses}"
-            )
-        return tuple(found)
+TASKS = ("classes", "frames", "numbers", "text")
 
 
 def check_fit(manifest: Manifest, data: SequenceData) -> None:
@@ -93,50 +53,97 @@ def _check_lengths(manifest: Manifest, lengths: Labels) -> None:
         )
 
 
-def labels_of(manifest: Manifest, data: SequenceData) -> Labels | None:
-    """The labels: (N,) of the sequences, or (N, T) of the frames, or None without `y`.
+def scorer_of(manifest: Manifest, data: SequenceData, task: str | None) -> Scorer | None:
+    """What judges the results of a model on data: None where there is nothing to judge by.
+
+    Args:
+        manifest: of the model; its first output is judged.
+        data: sequences with `y`, or with tokens that foretell each other.
+        task: "classes", "frames", "numbers" or "text"; None: by `y`, where integers (N,) are
+            classes, (N, T) classes per frame, and floats numbers.
 
     Raises:
-        DataError: `y` is neither, or not an index into the model's first output.
+        DataError: data that the task cannot be judged by.
+        EdgeError: no such task.
     """
+    if task not in (None, *TASKS):
+        raise EdgeError(f"`task` must be one of {list(TASKS)}, got {task!r}")
+    if task == "text":
+        return _text_scorer(manifest, data)
     if data.y is None:
+        if task is not None:
+            raise DataError(f"there is no `y` for task '{task}': save it, or leave `task` out")
         return None
-    shapes = data.x.shape[:1], data.x.shape[:2]
-    if data.y.shape not in shapes or data.y.dtype.kind not in "iu":
+    first = manifest.outputs[0]
+    size = 1 if manifest.is_timed(first) else manifest.frames_per_step
+    if task == "numbers" or (task is None and data.y.dtype.kind == "f"):
+        return Numbers(_targets_of(manifest, data, data.y), size)
+    labels = _labels_of(manifest, data, data.y, task)
+    return (Classes if labels.ndim == 1 else Frames)(labels, first.size, size)
+
+
+def _text_scorer(manifest: Manifest, data: SequenceData) -> Text:
+    """Of `y` (N, T) where it is there, else each token is to foretell the next."""
+    first, stream = manifest.outputs[0], manifest.mode == "stream"
+    each = manifest.frames_per_step == 1 if stream else manifest.is_timed(first)
+    size = first.size
+    if len(manifest.frames) != 1 or not manifest.frames[0].is_token or not each:
+        raise DataError("task 'text' is for models of one token a step: judge another way")
+    if data.y is not None:
+        return Text(_labels_of(manifest, data, data.y, "frames"), data.lengths)
+    if manifest.frames[0].vocabulary != size:
         raise DataError(
-            f"`y` must be {shapes[0]} or {shapes[1]} integers, a label per sequence or frame, to "
-            f"judge accuracy, got shape {data.y.shape} of {data.y.dtype}: save such labels, or "
-            "leave `y` out"
+            f"task 'text' without `y` needs an output per token, {manifest.frames[0].vocabulary}, "
+            f"the model has {size}: save `y`"
         )
-    single = manifest.mode == "sequence" and not manifest.is_timed(manifest.outputs[0])
-    if data.y.ndim == 2 and single:
-        raise DataError("`y` has a label per frame, and the model one result: give `y` of (N,)")
+    if data.lengths.max() < 2:
+        raise DataError("task 'text' without `y` needs sequences of two tokens or more: save `y`")
+    return Text(data.x[:, 1:].astype(np.int64), data.lengths - 1)
+
+
+def _targets_of(manifest: Manifest, data: SequenceData, y: Array) -> Array:
     size = manifest.outputs[0].size
-    bad = (data.y < 0) | (data.y >= size)
-    if data.y.ndim == 2:
-        bad &= _real(data.lengths, data.y.shape[1])
+    whole, frames = data.x.shape[:1], data.x.shape[:2]
+    shapes = [(*frames, size)] + ([whole, frames] if size == 1 else [])
+    if y.shape not in shapes:
+        raise DataError(
+            f"`y` must have one of the shapes {shapes} to judge {size} numbers of the model, "
+            f"got {y.shape}: save such targets, or class numbers as integers"
+        )
+    _check_per_frame(manifest, y)
+    real = _real(data.lengths, y.shape[1])[..., None] if y.ndim > 1 else np.ones(1, bool)
+    if not np.isfinite(np.where(real, y.reshape(*y.shape[:2], -1), 0)).all():
+        raise DataError("`y` must be finite in real frames, got NaN or inf: save real targets")
+    return y
+
+
+def _labels_of(manifest: Manifest, data: SequenceData, y: Array, task: str | None) -> Labels:
+    shapes = {"classes": data.x.shape[:1], "frames": data.x.shape[:2]}
+    allowed = list(shapes.values()) if task is None else [shapes[task]]
+    if y.shape not in allowed or y.dtype.kind not in "iu":
+        rule = " or ".join(map(str, allowed))
+        raise DataError(
+            f"`y` must be {rule} integers, a label per sequence or frame, to judge accuracy, "
+            f"got shape {y.shape} of {y.dtype}: save such labels, or leave `y` out"
+        )
+    _check_per_frame(manifest, y)
+    size = manifest.outputs[0].size
+    bad = (y < 0) | (y >= size)
+    if y.ndim == 2:
+        bad &= _real(data.lengths, y.shape[1])
     if bad.any():
         at = tuple(map(int, np.argwhere(bad)[0]))
         raise DataError(
-            f"`y` must be in 0..{size - 1}, the outputs of the model, got {data.y[at]} for "
+            f"`y` must be in 0..{size - 1}, the outputs of the model, got {y[at]} for "
             f"sequence {at[0]}{f', frame {at[1]}' if at[1:] else ''}: save class numbers"
         )
-    return data.y.astype(np.int64)
+    return y.astype(np.int64)
 
 
-def hits(labels: Labels, decisions: list[Labels], size: int) -> float:
-    """The share of decisions that are right.
-
-    Args:
-        labels: as `labels_of` returns them.
-        decisions: for each sequence the decision of each step.
-        size: frames per step; a step is judged by the label of its last frame.
-    """
-    if labels.ndim == 1:
-        return float((labels == [steps[-1] for steps in decisions]).mean())
-    ends = [row[size - 1 :: size] for row in labels]
-    right = [row[: len(steps)] == steps for row, steps in zip(ends, decisions, strict=True)]
-    return float(np.concatenate(right).mean())
+def _check_per_frame(manifest: Manifest, y: Array) -> None:
+    single = manifest.mode == "sequence" and not manifest.is_timed(manifest.outputs[0])
+    if y.ndim > 1 and single:
+        raise DataError("`y` has a label per frame, and the model one result: give `y` of (N,)")
 
 
 def _arrays(manifest: Manifest, data: SequenceData) -> list[Array]:

@@ -6,7 +6,7 @@ It is compact JSON in the file's own metadata table, so any TFLite tool still op
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from kgated_edge.errors import EdgeError, ManifestError
@@ -59,6 +59,7 @@ class Manifest:
         golden: frames with the outputs expected of them.
         file_sha256: digest of the file, 64 hex digits; filled in when the file is written.
         each_frame: of a sequence: whether its outputs have a result per frame, (1, k, *output).
+        figures: how good the float model is, by name; may be empty.
         padded: of a sequence: whether it may be shorter than k; how long it is, is then an input
             `lengths` (1,).
         single: of a sequence: names of inputs and outputs that have one value for all of it, beside
@@ -84,6 +85,7 @@ class Manifest:
     padded: bool = False
     single: tuple[str, ...] = ()
     batch: int = 1
+    figures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def frame(self) -> TensorSpec:
@@ -136,7 +138,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """The manifest as compact JSON."""
-        document = {
+        document: dict[str, object] = {
             "format_version": FORMAT_VERSION,
             "mode": self.mode,
             "signature": self.signature,
@@ -157,6 +159,8 @@ class Manifest:
             "golden": self.golden.to_plain(),
             "file_sha256": self.file_sha256,
         }
+        if self.figures:
+            document["figures"] = dict(self.figures)
         return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
     @classmethod
@@ -188,6 +192,7 @@ class Manifest:
             padded=items.flag("padded"),
             single=items.texts("single") if "single" in items else (),
             batch=items.integer("batch", 1) if "batch" in items else 1,
+            figures=_figures(items),
         )
         check_together(items, manifest)
         return manifest
@@ -244,6 +249,14 @@ def _only(what: str, specs: tuple[TensorSpec, ...]) -> TensorSpec:
 
 def _model(items: Fields) -> ModelInfo:
     return ModelInfo(items.text("name"), _digest(items, "sha256"), items.integer("parameters", 0))
+
+
+def _figures(items: Fields) -> dict[str, float]:
+    """Files older than this field have none."""
+    if "figures" not in set(items):
+        return {}
+    figures = items.nested("figures")
+    return {name: figures.finite(name) for name in figures}
 
 
 def _tools(items: Fields) -> dict[str, str]:

@@ -1,8 +1,10 @@
 """What `check` and `selftest` report. Units are in the names."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kgated_edge.latency import Histogram, Spread, Timeline
+from kgated_edge.score import Quality
 from kgated_edge.sensors import Reading
 
 
@@ -37,6 +39,8 @@ class CheckResult:
         accuracy: share of sequences whose largest output at the last step is `y`, or with a label
             per frame the share of steps whose largest output is that of their last frame, or None.
         min_accuracy: the limit on it, or None.
+        quality: accuracy and more by the kind of task, or None without `y`.
+        float_figures: the same figures of the float model, those that the manifest holds.
         golden_max_abs_error, golden_tolerance, golden_ok: see `SelftestResult`.
         latency_us_p50, ..._p90, ..._p99, ..._max, ..._mean: time of one step.
         latency_histogram: the same times in logarithmic bins.
@@ -57,6 +61,8 @@ class CheckResult:
     model_bytes: int
     accuracy: float | None
     min_accuracy: float | None
+    quality: Quality | None
+    float_figures: Mapping[str, float]
     golden_max_abs_error: float
     golden_tolerance: float
     golden_ok: bool

@@ -1,6 +1,7 @@
 """Results as text for a person."""
 
 from kgated_edge.latency import Spread
+from kgated_edge.limits import FIGURES
 from kgated_edge.results import CheckResult, RealtimeResult, SelftestResult
 
 Row = tuple[str, str]
@@ -11,7 +12,7 @@ def check_text(model: str, result: CheckResult) -> str:
     rows: list[Row] = [
         ("model", f"{model} ({result.model_bytes / 1024:.1f} KiB)"),
         ("sequences / steps", f"{result.sequences} / {result.steps}"),
-        ("accuracy", _accuracy(result)),
+        *_quality_rows(result),
         ("golden outputs", _golden(result.golden_max_abs_error, result.golden_tolerance)),
         ("step p50 / p90 / p99", _microseconds(result)),
         ("step mean / max", f"{result.latency_us_mean:.1f} / {result.latency_us_max:.1f} us"),
@@ -75,9 +76,21 @@ def _table(rows: list[Row], failures: tuple[str, ...]) -> str:
     return "\n".join(lines)
 
 
-def _accuracy(result: CheckResult) -> str:
-    text = _or_dash(result.accuracy, "{:.4f}")
-    return text + _or_dash(result.min_accuracy, " (at least {:g})", dash="")
+def _quality_rows(result: CheckResult) -> list[Row]:
+    quality, beside = result.quality, result.float_figures
+    if quality is None:
+        return [("accuracy", "-")]
+    rows = []
+    for name in FIGURES:
+        value, limit = getattr(quality, name), result.min_accuracy if name == "accuracy" else None
+        if value is not None:
+            text = f"{value:.4f}" + _or_dash(limit, " (at least {:g})", dash="")
+            text += _or_dash(beside.get(name), " (float {:.4f})", dash="")
+            rows.append((name.replace("_", " "), text))
+    if quality.settled_frames_p50 is not None:
+        values = f"{quality.settled_frames_p50} / {quality.settled_frames_p90} frames"
+        rows.append(("settled p50 / p90", values))
+    return rows
 
 
 def _golden(error: float, tolerance: float) -> str:

@@ -1,0 +1,151 @@
+"""What a run is held to: given one by one, or as a file that a release has to pass."""
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from kgated_edge.errors import EdgeError
+
+FIGURES = {"accuracy": True, "r2": True, "mae": False, "rmse": False, "bits_per_character": False}
+"""Figures of a model's quality, and whether more is better."""
+_TABLE = "worse_than_float"
+_UPPER = {
+    "max_mae": ("mae", "mean absolute error"),
+    "max_rmse": ("rmse", "root mean squared error"),
+    "max_bits_per_character": ("bits_per_character", "bits per character"),
+    "max_settled_frames_p90": ("settled_frames_p90", "frames until 90% have settled"),
+    "max_latency_us_p99": ("latency_us_p99", "step p99 in us"),
+    "max_model_bytes": ("model_bytes", "size of the file in bytes"),
+}
+_LOWER = {"min_accuracy": ("accuracy", "accuracy"), "min_r2": ("r2", "R²")}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a run must keep to; None for no limit.
+
+    Attributes:
+        deadline_ms: a step that takes longer misses it.
+        max_misses: misses allowed.
+        min_accuracy: share of right decisions, 0..1.
+        min_r2, max_mae, max_rmse, max_bits_per_character, max_settled_frames_p90: see `Quality`.
+        max_latency_us_p99: time of a step that 99% of them may not exceed.
+        max_model_bytes: size of the file.
+        worse_than_float: by figure, how much worse than that of the float model, which the manifest
+            holds, it may be.
+
+    Raises:
+        EdgeError: a value outside its range, a figure of another name.
+    """
+
+    deadline_ms: float | None = None
+    max_misses: int = 0
+    min_accuracy: float | None = None
+    min_r2: float | None = None
+    max_mae: float | None = None
+    max_rmse: float | None = None
+    max_bits_per_character: float | None = None
+    max_settled_frames_p90: float | None = None
+    max_latency_us_p99: float | None = None
+    max_model_bytes: float | None = None
+    worse_than_float: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in self._numbers().items():
+            if type(value) not in (int, float):
+                raise EdgeError(f"`{name}` must be a number, got {value!r}")
+        if self.deadline_ms is not None and not 0 < self.deadline_ms < math.inf:
+            raise EdgeError(f"`deadline_ms` must be above 0, got {self.deadline_ms}")
+        for name, value in self._numbers().items():
+            if name != "min_accuracy" and not math.isfinite(value):
+                raise EdgeError(f"`{name}` must be finite, got {value}")
+        if type(self.max_misses) is not int or self.max_misses < 0:
+            raise EdgeError(f"`max_misses` must not be negative, got {self.max_misses}")
+        if self.min_accuracy is not None and not 0 <= self.min_accuracy <= 1:
+            raise EdgeError(f"`min_accuracy` must be in 0..1, got {self.min_accuracy}")
+        for name in self.worse_than_float or ():
+            if name not in FIGURES:
+                raise EdgeError(f"`{_TABLE}` must name some of {list(FIGURES)}, got {name!r}")
+
+    def _numbers(self) -> dict[str, Any]:
+        given = {one.name: getattr(self, one.name) for one in fields(self) if one.name != _TABLE}
+        given |= {f"{_TABLE}.{name}": one for name, one in (self.worse_than_float or {}).items()}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def figures(self) -> set[str]:
+        """The figures of quality that are limited."""
+        limited = {**_UPPER, **_LOWER}.items()
+        named = {figure for name, (figure, _) in limited if getattr(self, name) is not None}
+        return (named | set(self.worse_than_float or ())) - {"latency_us_p99", "model_bytes"}
+
+    def failures(
+        self, found: Mapping[str, float | None], float_figures: Mapping[str, float]
+    ) -> tuple[str, ...]:
+        """A sentence per limit that a run missed.
+
+        Args:
+            found: what was measured, by name.
+            float_figures: those of the float model.
+        """
+        missed = []
+        for name, (figure, text) in _LOWER.items():
+            limit, value = getattr(self, name), found.get(figure)
+            if limit is not None and not (value is not None and value >= limit):
+                missed.append(f"{text} is {_text(value)}, at least {limit:g} is required")
+        for name, (figure, text) in _UPPER.items():
+            limit, value = getattr(self, name), found.get(figure)
+            if limit is not None and not (value is not None and value <= limit):
+                missed.append(f"{text}: {_text(value)}, at most {limit:g} allowed")
+        for figure, allowed in (self.worse_than_float or {}).items():
+            value, sign = found.get(figure), 1 if FIGURES[figure] else -1
+            loss = math.nan if value is None else sign * (float_figures[figure] - value)
+            if not loss <= allowed:
+                missed.append(
+                    f"{figure} is {_text(value)}, worse than the float model's "
+                    f"{float_figures[figure]:.4f} by {loss:.4f}, allowed are {allowed:g}"
+                )
+        return tuple(missed)
+
+    def missed_deadlines(self, misses: int | None, steps: int) -> tuple[str, ...]:
+        """The sentence for too many steps after their deadline, if they are."""
+        if misses is None or misses <= self.max_misses:
+            return ()
+        return (
+            f"{misses} of {steps} steps took longer than {self.deadline_ms:g} ms, "
+            f"allowed are {self.max_misses}",
+        )
+
+
+def read_limits(path: str | Path) -> Limits:
+    """Reads limits from a TOML file: the names above, `worse_than_float` as a table.
+
+    Raises:
+        EdgeError: no such file, no TOML, a name or a value that is none.
+    """
+    try:
+        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise EdgeError(f"{path}: no limits can be read from it ({reason}): check it") from None
+    known = [one.name for one in fields(Limits)]
+    for name, value in document.items():
+        if name not in known:
+            raise EdgeError(f"{path}: `{name}` is no limit: name some of {known}")
+        if (name == _TABLE) != isinstance(value, dict):
+            raise EdgeError(f"{path}: `{_TABLE}` must be a table, and the others not: see `{name}`")
+    try:
+        return Limits(**document)
+    except EdgeError as error:
+        raise EdgeError(f"{path}: {error}") from None
+
+
+def joined(limits: Limits, **given: Any) -> Limits:
+    """The limits, but those given, where they are not None."""
+    return replace(limits, **{name: value for name, value in given.items() if value is not None})
+
+
+def _text(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.4f}"
