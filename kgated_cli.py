@@ -138,6 +138,10 @@ def convert(
     sample_period_ms: Annotated[
         float | None, typer.Option(help="Milliseconds from one frame to the next.")
     ] = None,
+    figure: Annotated[
+        list[str] | None,
+        typer.Option(help="accuracy=0.98: how good the float model is; may be given again."),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option("--json", help="Write size and agreement with Keras here.")
     ] = None,
@@ -168,6 +172,7 @@ def convert(
         calibration=calibration,
         labels=None if labels is None else _names(labels),
         sample_period_s=None if sample_period_ms is None else sample_period_ms / 1000.0,
+        figures=_figures(figure or []),
     )
     found = conversion.agreement
     facts: dict[str, Any] = {
@@ -324,6 +329,15 @@ def demo(
 
     if not run_demo(out, seed=seed).passed:
         raise typer.Exit(1)
+
+
+def _figures(texts: list[str]) -> dict[str, float]:
+    try:
+        return {name: float(value) for name, value in (text.split("=") for text in texts)}
+    except ValueError:
+        raise ValueError(
+            f"`figure` must be NAME=NUMBER, such as accuracy=0.98. Received: {texts}"
+        ) from None
 
 
 def _names(text: str) -> list[str]:

@@ -42,9 +42,7 @@ def test_seeds_are_summarized_and_judged():
 
 
 def test_of_bits_fewer_are_better():
-    found = summary(
-        rows_of("float", [2.0], 1000, "bits"), rows_of("int16x8", [2.008], 500, "bits")
-    )
+    found = summary(rows_of("float", [2.0], 1000, "bits"), rows_of("int16x8", [2.008], 500, "bits"))
     assert found["int16x8"]["loss_points"] == pytest.approx(0.4)
     assert found["int16x8"]["missed"] == ["loses 0.40 points, limit 0.3"]
     assert found["int16x8"]["spread"] is None

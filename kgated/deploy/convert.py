@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from kgated_edge.limits import FIGURES
 from kgated_edge.manifest import Golden, Manifest, ModelInfo, TensorSpec, read_manifest
 
 from kgated import steps
@@ -75,6 +77,7 @@ def to_tflite(
     calibration: Calibration = None,
     labels: Sequence[str] | None = None,
     sample_period_s: float | None = None,
+    figures: Mapping[str, float] | None = None,
 ) -> Conversion:
     """Convert a Keras model into one `.tflite` file of builtin ops, checked against the model.
 
@@ -113,6 +116,9 @@ def to_tflite(
             measure for ranges, and refused there.
         labels: a name for each entry of the first output, kept in the manifest.
         sample_period_s: seconds from one frame to the next, kept in the manifest.
+        figures: how good the float model is, such as {"accuracy": 0.984}, kept in the manifest, for
+            `kgated-edge check` to hold the device's own beside: accuracy, r2, mae, rmse,
+            bits_per_character.
 
     Returns:
         The conversion: path, manifest, agreement with Keras, size.
@@ -122,7 +128,7 @@ def to_tflite(
             with Keras.
         ValueError: an unknown `mode`, `quantize`, `state`, `lowering` or name in `skip`; no
             `calibration` where there must be one; no `length` where the model has none; `labels`,
-            `sample_period_s` or `calibration` that do not fit the model.
+            `sample_period_s`, `figures` or `calibration` that do not fit the model.
         OSError: `path` can't be written.
     """
     recipe = Recipe(mode, quantize, state, tuple(skip), target, lowering, batch)
@@ -133,8 +139,9 @@ def to_tflite(
     _check_recipe(recipe, graph, calibration)
     frames, outputs = _frames(graph), _results(graph, graph.outputs)
     _check_facts(labels, sample_period_s, outputs[0])
+    _check_figures(figures or {})
     if keras.backend.backend() != "tensorflow":
-        facts = Facts(calibration, labels, sample_period_s, length, max_length)
+        facts = Facts(calibration, labels, sample_period_s, length, max_length, figures)
         found = run_convert(model, path, recipe, facts)
         return Conversion(path, read_manifest(path), found, path.stat().st_size)
     sequences = subject.sequences(calibration, frames)
@@ -151,6 +158,7 @@ def to_tflite(
         states=_results(graph, graph.states) if state == "external" else (),
         labels=None if labels is None else tuple(labels),
         sample_period_s=sample_period_s,
+        figures=dict(figures or {}),
         model=_model_info(model),
         tools={name: importlib.metadata.version(name) for name in TOOLS},
         golden=Golden(*golden, recipe.limit(largest)),
@@ -274,6 +282,15 @@ def _check_facts(
         raise ValueError(f"`labels` must be names of one line each. Received: {labels!r}")
     if sample_period_s is not None and not 0.0 < sample_period_s < float("inf"):
         raise ValueError(f"`sample_period_s` must be above 0. Received: {sample_period_s!r}")
+
+
+def _check_figures(figures: Mapping[str, float]) -> None:
+    for name, value in figures.items():
+        if name not in FIGURES or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(
+                f"`figures` must be finite numbers for some of {list(FIGURES)}. Received: "
+                f"{name}={value!r}"
+            )
 
 
 def _model_info(model: keras.Model) -> ModelInfo:

@@ -24,6 +24,7 @@ class Facts:
     sample_period_s: float | None
     length: int | None
     max_length: int | None
+    figures: Mapping[str, float] | None = None
 
 
 def run_convert(
@@ -59,6 +60,8 @@ def _options(folder: Path, facts: Facts) -> list[str]:
     if facts.labels is not None:
         Path(folder, "labels.txt").write_text("\n".join(facts.labels), encoding="utf-8")
         options += ["--labels", str(folder / "labels.txt")]
+    for name, value in (facts.figures or {}).items():
+        options += ["--figure", f"{name}={value!r}"]
     if facts.sample_period_s is not None:
         options += ["--sample-period-ms", repr(1000.0 * facts.sample_period_s)]
     for name in ("length", "max_length"):

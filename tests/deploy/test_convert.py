@@ -81,12 +81,18 @@ def test_dynamic_is_smaller_and_agrees(model, x, tmp_path):
 
 def test_manifest_tells_the_contract(model, x, tmp_path):
     conversion = kgated.to_tflite(
-        model, tmp_path / "m.tflite", labels=["a", "b", "c"], sample_period_s=0.01, calibration=x
+        model,
+        tmp_path / "m.tflite",
+        labels=["a", "b", "c"],
+        sample_period_s=0.01,
+        calibration=x,
+        figures={"accuracy": 0.75},
     )
     manifest = EdgeModel(tmp_path / "m.tflite").manifest
     assert manifest.file_sha256 != "0" * 64
     assert manifest.labels == ("a", "b", "c")
     assert manifest.sample_period_s == 0.01
+    assert manifest.figures == {"accuracy": 0.75}
     assert manifest.frame.shape == (FEATURES,)
     assert [s.shape for s in manifest.states] == [(16,), (16,)]
     assert manifest.model.parameters == model.count_params()
@@ -119,6 +125,8 @@ def test_lengths_of_the_calibration_are_respected(model, x, tmp_path):
         ({"labels": ["a"]}, "`labels`"),
         ({"labels": ["a", "b", "c\nd"]}, "`labels`"),
         ({"sample_period_s": -1.0}, "`sample_period_s`"),
+        ({"figures": {"speed": 1.0}}, "`figures` must be finite numbers for some of"),
+        ({"figures": {"mae": float("nan")}}, "`figures`"),
         ({"calibration": np.zeros((2, 3, 4), np.float32)}, "`calibration`"),
         ({"calibration": "nowhere.npz"}, "nowhere.npz"),
     ],
