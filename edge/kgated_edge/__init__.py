@@ -4,6 +4,8 @@ from kgated_edge.check import check, open_model, selftest
 from kgated_edge.data import SequenceData, load_npz
 from kgated_edge.errors import DataError, EdgeError, FrameError, ManifestError, StateError
 from kgated_edge.limits import Limits, read_limits
+from kgated_edge.live import LiveResult, live, live_blocks
+from kgated_edge.logmel import LogMel, LogMelStream
 from kgated_edge.manifest import Manifest, read_manifest
 from kgated_edge.model import EdgeModel
 from kgated_edge.plan import Plan
@@ -20,6 +22,9 @@ __all__ = [
     "EdgeModel",
     "FrameError",
     "Limits",
+    "LiveResult",
+    "LogMel",
+    "LogMelStream",
     "Manifest",
     "ManifestError",
     "Plan",
@@ -32,6 +37,8 @@ __all__ = [
     "SessionPool",
     "StateError",
     "check",
+    "live",
+    "live_blocks",
     "load_npz",
     "open_model",
     "read_limits",

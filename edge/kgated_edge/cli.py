@@ -5,24 +5,26 @@ interrupted.
 """
 
 import argparse
-import math
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
+from kgated_edge.arguments import above_zero, count, share, streams
 from kgated_edge.check import check, selftest
 from kgated_edge.device import this_device
 from kgated_edge.errors import EdgeError
 from kgated_edge.judge import TASKS
+from kgated_edge.livecli import add_live, run_live
 from kgated_edge.output import claimed
 from kgated_edge.plan import Plan
 from kgated_edge.realtime import realtime
-from kgated_edge.text import check_text, realtime_text, selftest_text
+from kgated_edge.text import check_text, live_text, realtime_text, selftest_text
 
 _PROGRAM = "kgated-edge"
 
@@ -66,10 +68,11 @@ def _parser() -> _Parser:
         prog=_PROGRAM, description="Runs kgated models on this device and measures them."
     )
     parser.add_argument("--version", action="version", version=f"{_PROGRAM} {version(_PROGRAM)}")
-    commands = parser.add_subparsers(required=True, metavar="{check,selftest,realtime}")
+    commands = parser.add_subparsers(required=True, metavar="{check,selftest,realtime,live}")
     _add_check(commands)
     _add_selftest(commands)
     _add_realtime(commands)
+    add_live(_command(commands, "live", _run_live, "run on frames as they come, out of a pipe"))
     return parser
 
 
@@ -77,13 +80,13 @@ def _add_check(commands: Any) -> None:
     parser = _command(commands, "check", _run_check, "measure speed and accuracy over a data set")
     parser.add_argument("--data", required=True, metavar="TEST.npz", help="sequences to run")
     parser.add_argument(
-        "--deadline-ms", type=_above_zero, metavar="MS", help="the longest that a step may take"
+        "--deadline-ms", type=above_zero, metavar="MS", help="the longest that a step may take"
     )
     parser.add_argument(
-        "--min-accuracy", type=_share, metavar="A", help="least share of right decisions, 0..1"
+        "--min-accuracy", type=share, metavar="A", help="least share of right decisions, 0..1"
     )
     parser.add_argument(
-        "--max-misses", type=_count(0), metavar="N", help="deadlines allowed to miss (0)"
+        "--max-misses", type=count(0), metavar="N", help="deadlines allowed to miss (0)"
     )
     parser.add_argument("--task", choices=TASKS, help="how results are judged (by `y`)")
     parser.add_argument("--limits", metavar="LIMITS.toml", help="limits that it has to keep to")
@@ -96,19 +99,17 @@ def _add_selftest(commands: Any) -> None:
 def _add_realtime(commands: Any) -> None:
     summary = "run on frames that arrive on a schedule, each with a deadline"
     parser = _command(commands, "realtime", _run_realtime, summary)
-    add, count = parser.add_argument, _count(0)
+    add, whole = parser.add_argument, count(0)
     add("--data", required=True, metavar="X.npz", help="sequences, run as one endless stream")
-    add("--period-ms", type=_above_zero, metavar="MS", help="between two arrivals (the model's)")
-    add("--deadline-ms", type=_above_zero, metavar="MS", help="from arrival to end (the period)")
-    add(
-        "--seconds", type=_above_zero, default=60.0, metavar="S", help="how long frames arrive (60)"
-    )
-    add("--max-misses", type=count, default=0, metavar="N", help="deadlines allowed to miss (0)")
-    add("--streams", type=_streams, default=1, metavar="N", help="models in turn (1), or auto")
+    add("--period-ms", type=above_zero, metavar="MS", help="between two arrivals (the model's)")
+    add("--deadline-ms", type=above_zero, metavar="MS", help="from arrival to end (the period)")
+    add("--seconds", type=above_zero, default=60.0, metavar="S", help="how long frames arrive (60)")
+    add("--max-misses", type=whole, default=0, metavar="N", help="deadlines allowed to miss (0)")
+    add("--streams", type=streams, default=1, metavar="N", help="models in turn (1), or auto")
     add("--pool", action="store_true", help="streams as sessions of one model, not as models")
-    add("--load", type=count, default=0, metavar="N", help="busy processes beside it (0)")
-    add("--priority", type=_count(1), metavar="P", help="real-time priority, 1 to 99")
-    add("--cpu", type=count, metavar="K", help="run on this CPU alone")
+    add("--load", type=whole, default=0, metavar="N", help="busy processes beside it (0)")
+    add("--priority", type=count(1), metavar="P", help="real-time priority, 1 to 99")
+    add("--cpu", type=whole, metavar="K", help="run on this CPU alone")
     add("--lock-memory", action="store_true", help="keep memory from being swapped out")
 
 
@@ -119,7 +120,7 @@ def _command(
     parser.set_defaults(run=run, command=name)
     parser.add_argument("model", metavar="MODEL.tflite", help="made by `kgated convert`")
     parser.add_argument(
-        "--threads", type=_count(1), default=1, metavar="N", help="threads of the interpreter"
+        "--threads", type=count(1), default=1, metavar="N", help="threads of the interpreter"
     )
     parser.add_argument("--json", metavar="OUT", help="write the result to this file")
     return parser
@@ -164,17 +165,36 @@ def _run_realtime(options: argparse.Namespace) -> bool:
         max_misses=options.max_misses,
         num_threads=options.threads,
     )
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
+    with _ended_by_sigterm():
         with claimed(options.json, (options.model, options.data)) as write:
             result = realtime(options.model, options.data, plan)
             write(_labelled(options, data=options.data) | asdict(result))
         print(realtime_text(options.model, result), flush=True)
-    finally:
-        signal.signal(signal.SIGTERM, before)
     if result.interrupted:
         raise KeyboardInterrupt
     return result.passed
+
+
+def _run_live(options: argparse.Namespace) -> bool:
+    with _ended_by_sigterm():
+        with claimed(options.json, (options.model, options.input)) as write:
+            result = run_live(options)
+            write(_labelled(options, input=options.input) | asdict(result))
+        # Results go to standard output, for the next command of a pipe.
+        print(live_text(options.model, result), file=sys.stderr, flush=True)
+    if result.ended == "interrupted":
+        raise KeyboardInterrupt
+    return True
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM as SIGINT, so that a run ends with what it has."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _labelled(options: argparse.Namespace, **more: str) -> dict[str, Any]:
@@ -182,37 +202,3 @@ def _labelled(options: argparse.Namespace, **more: str) -> dict[str, Any]:
     where = {"device": asdict(this_device()), "time": datetime.now(UTC).isoformat("T", "seconds")}
     size = Path(options.model).stat().st_size
     return {**about, "model": options.model, "model_bytes": size, **more, **where}
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
-
-
-def _above_zero(text: str) -> float:
-    value = _number(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
-    return value
-
-
-def _share(text: str) -> float:
-    value = _number(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must be in 0..1, got {text}")
-    return value
-
-
-def _streams(text: str) -> int | None:
-    return None if text == "auto" else _count(1)(text)
-
-
-def _count(least: int) -> Callable[[str], int]:
-    def count(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not least <= int(text) <= 1_000_000_000:
-            raise argparse.ArgumentTypeError(f"must be a whole number from {least}, got {text!r}")
-        return int(text)
-
-    return count

@@ -45,7 +45,7 @@ def claimed(
 
 def to_json(result: dict[str, Any]) -> str:
     """JSON text, indented; numbers that are not finite become null, which JSON does not know."""
-    return json.dumps(_finite(result), indent=2, allow_nan=False) + "\n"
+    return json.dumps(finite(result), indent=2, allow_nan=False) + "\n"
 
 
 def _write(path: str, scratch: Path, target: Path, result: dict[str, Any]) -> None:
@@ -78,9 +78,10 @@ def _writable(path: str) -> Iterator[None]:
         ) from None
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The value with null in the place of numbers that are not finite, which JSON does not know."""
     if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
+        return {key: finite(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
+        return [finite(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

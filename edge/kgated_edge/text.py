@@ -2,6 +2,7 @@
 
 from kgated_edge.latency import Spread
 from kgated_edge.limits import FIGURES
+from kgated_edge.live import LiveResult
 from kgated_edge.results import CheckResult, RealtimeResult, SelftestResult
 
 Row = tuple[str, str]
@@ -64,16 +65,32 @@ def realtime_text(model: str, result: RealtimeResult) -> str:
     return _table(rows, result.failures)
 
 
+def live_text(model: str, result: LiveResult) -> str:
+    """An aligned table of a live run."""
+    p50, p99 = result.compute_us_p50, result.compute_us_p99
+    rows = [
+        ("model", model),
+        ("ended", result.ended),
+        ("steps run", str(result.steps)),
+        ("frames held", str(result.held_frames)),
+        ("compute p50 / p99", _or_dash(p50, "{:.1f}") + _or_dash(p99, " / {:.1f} us", dash="")),
+        ("compute max", _or_dash(result.compute_us_max, "{:.1f} us")),
+    ]
+    return _lines(rows)
+
+
 def _crew(result: RealtimeResult) -> str:
     pooled = " (in a pool)" if result.pool else ""
     return f"{result.streams}{pooled} / {result.num_threads} / {result.load}"
 
 
 def _table(rows: list[Row], failures: tuple[str, ...]) -> str:
+    return "\n".join([_lines(rows), *([f"FAIL: {reason}" for reason in failures] or ["PASS"])])
+
+
+def _lines(rows: list[Row]) -> str:
     width = max(len(name) for name, _ in rows)
-    lines = [f"{name:<{width}}  {value}".rstrip() for name, value in rows]
-    lines += [f"FAIL: {reason}" for reason in failures] or ["PASS"]
-    return "\n".join(lines)
+    return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in rows)
 
 
 def _quality_rows(result: CheckResult) -> list[Row]:

@@ -1,0 +1,45 @@
+"""What the arguments of the command line may be; each type raises argparse's own error."""
+
+import argparse
+import math
+from collections.abc import Callable
+
+
+def number(text: str) -> float:
+    """A number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
+
+
+def above_zero(text: str) -> float:
+    """A finite number above 0."""
+    value = number(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
+    return value
+
+
+def share(text: str) -> float:
+    """A number in 0..1."""
+    value = number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be in 0..1, got {text}")
+    return value
+
+
+def streams(text: str) -> int | None:
+    """A whole number from 1, or "auto", which is None."""
+    return None if text == "auto" else count(1)(text)
+
+
+def count(least: int) -> Callable[[str], int]:
+    """Makes the type of whole numbers from `least`."""
+
+    def whole(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not least <= int(text) <= 1_000_000_000:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {least}, got {text!r}")
+        return int(text)
+
+    return whole
