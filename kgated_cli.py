@@ -155,6 +155,11 @@ def convert(
 
     from dataclasses import asdict
 
+    if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+        from kgated_worker import WORKER
+
+        WORKER.start()  # imports TensorFlow there while this process does
+
     from kgated.deploy import to_tflite
 
     conversion = to_tflite(

@@ -16,6 +16,7 @@ from kgated_edge.manifest import Golden, Manifest, ModelInfo, TensorSpec, read_m
 
 from kgated import steps
 from kgated.deploy import mcu, verify
+from kgated.deploy.apart import quantize_apart, run_apart
 from kgated.deploy.calibration import Calibration
 from kgated.deploy.elsewhere import Facts, run_convert
 from kgated.deploy.flatbuffer import slim
@@ -30,10 +31,10 @@ from kgated.deploy.sequence import SequenceGraph, sequence_model
 from kgated.deploy.streaming import StepModel, step_model
 from kgated.deploy.subjects import Stream, Subject, whole
 from kgated.deploy.verify import Agreement, Reference, Sequences
-from kgated.deploy.worker import quantize_apart
 from kgated.deploy.written_out import Lowering
 from kgated.errors import ConversionError
 from kgated.files import check_writable, replace_file
+from kgated_worker import WORKER
 
 TOOLS = ("kgated", "keras", "tensorflow", "ai-edge-quantizer", "ai-edge-litert")
 
@@ -135,6 +136,8 @@ def to_tflite(
     path = check_writable(path)
     if target == "mcu":
         mcu.check_source_paths(path)
+    if keras.backend.backend() == "tensorflow":
+        WORKER.start()
     recipe, graph, subject = _subject(model, recipe, length, max_length)
     _check_recipe(recipe, graph, calibration)
     frames, outputs = _frames(graph), _results(graph, graph.outputs)
@@ -222,6 +225,7 @@ def _quantized(
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder, "float.tflite")
         trial.write_bytes(embed(tflite, draft))
+        run_apart(trial, recipe)
         samples = subject.samples(trial, sequences)
     return quantize_apart(tflite, recipe, samples, [(s.name, s.name) for s in draft.states])
 
@@ -239,6 +243,7 @@ def _finish(
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder, "trial.tflite")
         trial.write_bytes(embed(tflite, draft))
+        run_apart(trial, recipe)
         on_golden = verify.replay_golden(trial)
         found = subject.compare(trial, sequences)
     verify.require(on_golden, recipe, "the golden frames")

@@ -1,12 +1,14 @@
 """A graph of fixed shapes becomes a flatbuffer of builtin ops; calls the converter."""
 
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
 from kgated.deploy import internal
+from kgated.deploy.apart import convert_apart
 from kgated.deploy.fused import write_fused
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.scopes import call_in_scopes
@@ -24,7 +26,7 @@ def lower(graph: StepModel | SequenceGraph, recipe: Recipe) -> bytes:
     Needs the TensorFlow backend of Keras.
 
     Raises:
-        ConversionError: the converter refuses the graph, or an op is no builtin.
+        ConversionError: the converter refuses the graph or crashes, or an op is no builtin.
     """
     try:
         return _float_flatbuffer(graph, recipe)
@@ -61,10 +63,5 @@ def _convert(module: Any, signatures: dict[str, Any], marks: bool = False) -> by
     import tensorflow as tf
 
     with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(module, folder, signatures=signatures)
-        names = list(signatures)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=names)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        converter.allow_custom_ops = marks
-        converter.experimental_enable_resource_variables = True
-        return bytes(converter.convert())
+        tf.saved_model.save(module, f"{folder}/saved", signatures=signatures)
+        return convert_apart(Path(folder), list(signatures), marks)

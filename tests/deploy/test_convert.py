@@ -12,8 +12,9 @@ from kgated_edge import EdgeModel
 from kgated_edge.data import SequenceData
 
 import kgated
-from kgated.deploy import Recipe, convert, verify
+from kgated.deploy import Recipe, apart, convert, verify
 from kgated.errors import ConversionError
+from kgated_worker import JobError
 
 FEATURES, STEPS = 5, 12
 LAYERS = [kgated.LSTM, kgated.PeepholeLSTM, kgated.GRU, keras.layers.LSTM, keras.layers.GRU]
@@ -163,16 +164,11 @@ def test_a_file_that_disagrees_is_never_written(model, x, tmp_path, monkeypatch)
 
 
 def test_a_failing_converter_is_wrapped_with_the_recipe(model, tmp_path, monkeypatch):
-    import tensorflow as tf
-
     class Failing:
-        target_spec = tf.lite.TargetSpec()
+        def run(self, work, folder):
+            raise JobError("ConverterError", "\nno such op\nlong trace")
 
-        def convert(self):
-            raise RuntimeError("\nno such op\nlong trace")
-
-    made = lambda *args, **kwargs: Failing()  # noqa: E731
-    monkeypatch.setattr(tf.lite.TFLiteConverter, "from_saved_model", made)
+    monkeypatch.setattr(apart, "WORKER", Failing())
     with pytest.raises(ConversionError, match=r"stream-none: no such op$"):
         kgated.to_tflite(model, tmp_path / "m.tflite")
 

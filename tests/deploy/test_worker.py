@@ -1,0 +1,138 @@
+"""The second process: a crash over there is an error here, and the next job is done."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+import kgated
+from kgated.deploy import Recipe, apart
+from kgated.errors import ConversionError
+from kgated_worker import CrashError, JobError, Worker
+
+JOBS = """
+import os, pathlib, sys
+
+def crash(place):
+    sys.stderr.write("first words\\nlast words\\n")
+    sys.stderr.flush()
+    os.abort()
+
+def leave(place):
+    os._exit(7)
+
+def refuse(place):
+    print("no answer")
+    raise ValueError("not this one")
+
+def say(place):
+    print("no answer either")
+    pathlib.Path(place, "pid").write_text(str(os.getpid()))
+"""
+
+
+@pytest.fixture
+def worker(tmp_path, monkeypatch):
+    (tmp_path / "jobs_of_a_test.py").write_text(JOBS)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    made = Worker("json")
+    yield made
+    made.stop()
+
+
+def pid(worker, folder):
+    worker.run("jobs_of_a_test:say", folder)
+    return int((folder / "pid").read_text())
+
+
+def is_gone(number):
+    for _ in range(100):
+        try:
+            os.kill(number, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_one_process_does_job_after_job(worker, tmp_path):
+    first = pid(worker, tmp_path)
+    assert first != os.getpid()
+    with pytest.raises(JobError, match="not this one") as caught:
+        worker.run("jobs_of_a_test:refuse", tmp_path)
+    assert caught.value.kind == "ValueError"
+    assert pid(worker, tmp_path) == first
+    worker.stop()
+    assert is_gone(first)
+
+
+def test_a_crash_says_how_and_another_process_takes_over(worker, tmp_path):
+    first = pid(worker, tmp_path)
+    with pytest.raises(CrashError, match=r"^\(SIGABRT\): last words$"):
+        worker.run("jobs_of_a_test:crash", tmp_path)
+    second = pid(worker, tmp_path)
+    with pytest.raises(CrashError, match=r"^\(exit status 7\)"):
+        worker.run("jobs_of_a_test:leave", tmp_path)
+    third = pid(worker, tmp_path)
+    os.kill(third, signal.SIGKILL)  # between two jobs, as a system short of memory does
+    worker._process.wait()
+    assert len({first, second, third, pid(worker, tmp_path)}) == 4
+
+
+def test_an_interrupt_leaves_no_late_answer(worker, tmp_path, monkeypatch):
+    first = pid(worker, tmp_path)
+
+    def interrupted(process, question):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "_ask", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            worker.run("jobs_of_a_test:say", tmp_path)
+    assert is_gone(first)
+    assert pid(worker, tmp_path) != first
+
+
+@pytest.mark.parametrize("end", ["", "os._exit(0)"])
+def test_it_ends_with_the_one_who_started_it(end, worker, tmp_path):
+    code = f"""
+import os, kgated_worker
+kgated_worker.Worker("json").run("jobs_of_a_test:say", {str(tmp_path)!r})
+{end}
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert is_gone(int((tmp_path / "pid").read_text()))
+
+
+def test_a_crash_of_the_converter_is_an_error(worker, tmp_path, monkeypatch):
+    monkeypatch.setattr(apart, "CONVERT", "jobs_of_a_test:crash")
+    monkeypatch.setattr(apart, "WORKER", worker)
+    good = tmp_path / "m.tflite"
+    good.write_bytes(b"an older file")
+    model = keras.Sequential([keras.Input((None, 5)), kgated.GRU(3)])
+    message = r"recipe stream-none: it crashed \(SIGABRT\): last words; nothing was written. Try"
+    with pytest.raises(ConversionError, match=message):
+        kgated.to_tflite(model, good)
+    assert good.read_bytes() == b"an older file"
+
+
+def test_a_crash_of_quantizer_or_file_is_an_error(worker, tmp_path, monkeypatch):
+    monkeypatch.setattr(apart, "WORKER", worker)
+    for work in ("QUANTIZE", "RUN"):
+        monkeypatch.setattr(apart, work, "jobs_of_a_test:crash")
+    recipe, sample = Recipe(quantize="int8"), {"x": np.zeros((1, 5), np.float32)}
+    with pytest.raises(ConversionError, match=r"quantizer, recipe stream-int8, crashed .SIGABRT"):
+        apart.quantize_apart(b"", recipe, [sample], [])
+    with pytest.raises(ConversionError, match=r"the file of recipe stream-int8 crashed .SIGABRT"):
+        apart.run_apart(tmp_path, recipe)
+
+
+def test_a_file_that_does_not_run_is_an_error(tmp_path):
+    (tmp_path / "m.tflite").write_bytes(b"nothing")
+    with pytest.raises(ConversionError, match=r"recipe stream-none does not run: .*m\.tflite"):
+        apart.run_apart(tmp_path / "m.tflite", Recipe())
