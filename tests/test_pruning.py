@@ -1,9 +1,6 @@
 """Pruning: schedules against the published formula, masks against brute force, then training."""
 
-import importlib.util
 import itertools
-import subprocess
-import sys
 import types
 
 import keras
@@ -55,29 +52,6 @@ def test_constant_sparsity_has_turns_and_an_end():
     turns = [t for t in range(20) if ConstantSparsity(0.5, 3, 12, 4)(t)[0]]
     assert turns == [3, 7, 11]
     assert ConstantSparsity(0.5, 3, frequency=4)(4003) == (True, 0.5)
-
-
-def test_schedules_are_those_of_tfmot():
-    """In a process of its own: tfmot changes the environment of the one that imports it."""
-    if importlib.util.find_spec("tensorflow_model_optimization") is None:
-        pytest.skip("tfmot is not installed: the schedules were NOT compared with it")
-    options = {"begin_step": 4, "end_step": 40, "frequency": 3}
-    code = f"""
-from tensorflow_model_optimization.sparsity.keras import ConstantSparsity, PolynomialDecay
-for schedule in PolynomialDecay(0.1, 0.9, **{options}), ConstantSparsity(0.7, **{options}):
-    for step in range(50):
-        due, share = schedule(step)
-        print(bool(due), float(share))
-"""
-    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    theirs = [line.split() for line in run.stdout.splitlines()]
-    ours = [
-        schedule(step)
-        for schedule in (PolynomialDecay(0.1, 0.9, **options), ConstantSparsity(0.7, **options))
-        for step in range(50)
-    ]
-    assert [due for due, _ in theirs] == [str(due) for due, _ in ours]
-    np.testing.assert_allclose([float(s) for _, s in theirs], [s for _, s in ours], atol=1e-6)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.75, 0.999])

@@ -1,0 +1,82 @@
+"""The twins in tf_keras, as a process of its own tells: tfmot changes the one that imports it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+TESTS = Path(__file__).parent
+ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+
+pytestmark = pytest.mark.skipif(not ON_TENSORFLOW, reason="tf_keras is TensorFlow's")
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    paths = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    environment.pop("TF_USE_LEGACY_KERAS", None)
+    command = [sys.executable, TESTS / "twins.py", tmp_path_factory.mktemp("twins")]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=400)
+    assert run.returncode == 0, run.stderr[-3000:]
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def test_every_variant_is_the_oracles(told):
+    for row, (right, swapped) in told["oracle"].items():
+        assert right < 2e-6, row
+        assert swapped > 1e-3, row
+
+
+def test_models_go_there_and_back_with_the_same_bits(told):
+    for over_there, back, same in told["there_and_back"]:
+        assert over_there < 1e-6
+        assert back == 0.0
+        assert same
+
+
+def test_tfmot_prunes(told):
+    sparsity, error = told["pruned"]
+    assert list(sparsity.values()) == pytest.approx([0.5, 0.5], abs=0.04)
+    assert error < 1e-6
+    assert list(told["both_ways"].values()) == [0.75]
+
+
+def test_tfmot_clusters(told):
+    values, error = told["clustered"]
+    assert max(values) <= 4
+    assert error < 1e-6
+
+
+def test_tfmot_quantizes(told):
+    steps, error = told["quantized"]
+    assert steps < 1.0  # of the output's grid, from the oracle with weights rounded by hand
+    assert error == 0.0
+
+
+def test_prune_takes_schedules_of_tfmot(told):
+    assert list(told["by_schedule"].values()) == pytest.approx([0.75, 0.75], abs=0.05)
+
+
+def test_our_schedules_are_those_of_tfmot(told):
+    theirs, ours = told["schedules"]
+    assert [due for due, _ in ours] == [due for due, _ in theirs]
+    assert {True, False} == {due for due, _ in ours}
+    assert [s for _, s in ours] == pytest.approx([s for _, s in theirs], abs=1e-6)
+
+
+def test_the_process_stays_with_keras_3(told):
+    assert told["switch"] is None
+    assert told["tf.keras"] == keras.__version__
+
+
+def test_what_has_no_counterpart_is_named(told):
+    layer, precision, no_model, wrapped = told["refused"]
+    assert layer.startswith("TypeError: layer `up` (Conv1DTranspose) has no counterpart")
+    assert precision.startswith("ValueError: layer `h` must be in float32. Received: bfloat16")
+    assert no_model.startswith("ValueError: `model` must be a built Keras 3 model")
+    assert "strip_pruning" in wrapped
