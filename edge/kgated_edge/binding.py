@@ -11,6 +11,7 @@ from kgated_edge import tensors
 from kgated_edge.errors import EdgeError, ManifestError
 from kgated_edge.manifest import Manifest, read_model
 from kgated_edge.specs import Array, TensorSpec
+from kgated_edge.structure import check_structure
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,9 @@ def bind(path: str | Path, num_threads: int, mode: str) -> Binding:
     if manifest.mode != mode:
         raise ManifestError(f"{path}: its mode is '{manifest.mode}', this runs '{mode}' models")
     try:
+        check_structure(content)
         return _bind(content, manifest, num_threads)
-    except (ManifestError, RuntimeError, ValueError) as error:
+    except (ManifestError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ManifestError(f"{path}: the model does not run here: {reason}") from None
 

@@ -19,6 +19,7 @@ from kgated_edge.arguments import above_zero, count, share, streams
 from kgated_edge.check import check, selftest
 from kgated_edge.device import this_device
 from kgated_edge.errors import EdgeError
+from kgated_edge.isolated import try_out
 from kgated_edge.judge import TASKS
 from kgated_edge.livecli import add_live, run_live
 from kgated_edge.output import claimed
@@ -93,7 +94,11 @@ def _add_check(commands: Any) -> None:
 
 
 def _add_selftest(commands: Any) -> None:
-    _command(commands, "selftest", _run_selftest, "replay the golden frames in the model file")
+    summary = "replay the golden frames in the model file"
+    parser = _command(commands, "selftest", _run_selftest, summary)
+    parser.add_argument(
+        "--isolated", action="store_true", help="in a process of its own first, which may die"
+    )
 
 
 def _add_realtime(commands: Any) -> None:
@@ -145,6 +150,8 @@ def _run_check(options: argparse.Namespace) -> bool:
 
 def _run_selftest(options: argparse.Namespace) -> bool:
     with claimed(options.json, (options.model,)) as write:
+        if options.isolated:
+            try_out(options.model, options.threads)
         result = selftest(options.model, options.threads)
         write(_labelled(options) | asdict(result))
     print(selftest_text(options.model, result))

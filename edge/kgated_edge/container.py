@@ -30,37 +30,37 @@ def metadata_span(data: bytes, name: bytes) -> tuple[int, int] | None:
         ManifestError: an offset or length in the file points outside it.
     """
     model = _indirect(data, 0)
-    spans = [_buffer_span(data, table) for table in _tables(data, model, _MODEL_BUFFERS)]
-    for entry in _tables(data, model, _MODEL_METADATA):
-        start, end = _vector(data, _field(data, entry, _METADATA_NAME), 1)
+    spans = [_buffer_span(data, table) for table in tables(data, model, _MODEL_BUFFERS)]
+    for entry in tables(data, model, _MODEL_METADATA):
+        start, end = vector(data, field(data, entry, _METADATA_NAME), 1)
         if data[start:end] == name:
             return _entry_span(data, entry, spans)
     return None
 
 
 def _entry_span(data: bytes, entry: int, spans: list[tuple[int, int]]) -> tuple[int, int]:
-    at = _field(data, entry, _METADATA_BUFFER)
-    index = _unsigned(data, at) if at else 0
+    at = field(data, entry, _METADATA_BUFFER)
+    index = unsigned(data, at) if at else 0
     if index >= len(spans):
-        raise _damaged()
+        raise damaged()
     return spans[index]
 
 
 def _buffer_span(data: bytes, table: int) -> tuple[int, int]:
-    at = _field(data, table, _BUFFER_DATA)
-    return _vector(data, at, 1) if at else (0, 0)
+    at = field(data, table, _BUFFER_DATA)
+    return vector(data, at, 1) if at else (0, 0)
 
 
-def _tables(data: bytes, table: int, slot: int) -> list[int]:
+def tables(data: bytes, table: int, slot: int) -> list[int]:
     """Positions of the tables in a vector of tables; empty when the field is absent."""
-    at = _field(data, table, slot)
-    start, end = _vector(data, at, 4) if at else (0, 0)
+    at = field(data, table, slot)
+    start, end = vector(data, at, 4) if at else (0, 0)
     if end - start > 4 * _MOST_ENTRIES:
-        raise _damaged()
+        raise damaged()
     return [_indirect(data, entry) for entry in range(start, end, 4)]
 
 
-def _field(data: bytes, table: int, slot: int) -> int:
+def field(data: bytes, table: int, slot: int) -> int:
     """Position of a table's field, 0 when it is absent."""
     vtable = table - _read(data, table, "<i")
     place = 4 + 2 * slot
@@ -70,30 +70,37 @@ def _field(data: bytes, table: int, slot: int) -> int:
     return table + offset if offset else 0
 
 
-def _vector(data: bytes, at: int, item_size: int) -> tuple[int, int]:
+def vector(data: bytes, at: int, item_size: int) -> tuple[int, int]:
     """(start, end) of a vector's items, both inside the file."""
     start = _indirect(data, at)
-    end = start + 4 + item_size * _unsigned(data, start)
+    end = start + 4 + item_size * unsigned(data, start)
     if end > len(data):
-        raise _damaged()
+        raise damaged()
     return start + 4, end
 
 
 def _indirect(data: bytes, at: int) -> int:
-    return at + _unsigned(data, at)
+    return at + unsigned(data, at)
 
 
-def _unsigned(data: bytes, at: int) -> int:
+def unsigned(data: bytes, at: int) -> int:
+    """The four bytes at a position."""
     return _read(data, at, "<I")
+
+
+def byte(data: bytes, at: int) -> int:
+    """The byte at a position."""
+    return _read(data, at, "<B")
 
 
 def _read(data: bytes, at: int, form: str) -> int:
     # struct counts a negative offset from the end; here it only means a damaged file.
     if at < 0 or at + struct.calcsize(form) > len(data):
-        raise _damaged()
+        raise damaged()
     value: int = struct.unpack_from(form, data, at)[0]
     return value
 
 
-def _damaged() -> ManifestError:
+def damaged() -> ManifestError:
+    """The error for a file whose offsets lead nowhere."""
     return ManifestError("the file is cut short or damaged: copy it again")

@@ -1,0 +1,122 @@
+"""Damaged model files, thousands of them: each has to end in one clear error.
+
+    python scripts/fuzz_edge.py                     # 20,000 of tests/edge/fixtures
+    python scripts/fuzz_edge.py MODEL.tflite --cases 1000
+
+Bytes changed, files cut, manifests changed under a digest that fits, and graphs changed under a
+digest that fits. Workers are watched: one that dies is a crash, one silent for 20 s a hang, and
+none gets more than 3 GiB. The first three kinds must all be refused or run, and without a fitting
+digest the native interpreter must never see the file. The fourth is a forgery, which the digest
+does not find: what `structure.py` leaves, the interpreter has to judge; its crashes are counted.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from kgated_edge import EdgeError, binding, open_model, read_manifest
+from kgated_edge.errors import ManifestError
+from robust.damage import KINDS, damaged
+from robust.watch import Found, answer, watch
+
+FIXTURES = Path(__file__).parents[1] / "tests" / "edge" / "fixtures"
+FORGED = "graph"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; the exit code is 1 where a promise was broken."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("models", nargs="*", type=Path, help="files (the tests' own)")
+    parser.add_argument("--cases", type=int, default=20_000, help="damaged files in all (20000)")
+    parser.add_argument("--workers", type=int, default=2, help="processes at once (2)")
+    parser.add_argument("--first", type=int, default=0, help="number of the first case (0)")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    models = options.models or sorted(FIXTURES.glob("*.tflite"))
+    if options.worker:
+        work(models)
+        return 0
+    found = fuzz(models, range(options.first, options.first + options.cases), options.workers)
+    print(text_of(found))
+    return 1 if broken(found) else 0
+
+
+def fuzz(models: Sequence[Path], numbers: Sequence[int], workers: int = 1) -> list[Found]:
+    """Runs so many cases, the kinds in turn; what each worker found."""
+    command = [sys.executable, __file__, "--worker", *map(str, models)]
+    cases = [(number, KINDS[number % len(KINDS)]) for number in numbers]
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda k: watch(command, cases[k::workers]), range(workers)))
+
+
+def work(models: Sequence[Path]) -> None:
+    """A worker: makes each case and opens it."""
+    contents, seen = [model.read_bytes() for model in models], list[bytes]()
+    native: Any = vars(binding)["Interpreter"]
+
+    def interpreter(model_content: bytes, num_threads: int) -> Any:
+        seen.append(model_content)
+        return native(model_content=model_content, num_threads=num_threads)
+
+    vars(binding)["Interpreter"] = interpreter
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "model.tflite")
+
+        def judge(number: int, kind: str) -> tuple[str, str]:
+            content = contents[number % len(contents)]
+            path.write_bytes(copy := damaged(content, kind, number))
+            seen.clear()
+            outcome = _open(path)
+            if seen and kind in ("bytes", "cut") and copy != content:
+                return "unverified", "the interpreter saw a file whose digest does not fit"
+            return outcome
+
+        answer(judge)
+
+
+def _open(path: Path) -> tuple[str, str]:
+    try:
+        read_manifest(path)
+        open_model(path).golden_outputs()
+    except ManifestError as error:
+        text = str(error)
+        is_clear = text.startswith(f"{path}: ") and ": " in text[len(str(path)) + 2 :]
+        return ("refused", "") if is_clear and "\n" not in text else ("unclear", text)
+    except EdgeError as error:
+        return "late", f"{type(error).__name__}: {error}"
+    except MemoryError:
+        return "memory", ""
+    except BaseException as error:
+        return "exception", f"{type(error).__name__}: {error}"
+    return "ran", ""
+
+
+def broken(found: Sequence[Found]) -> list[str]:
+    """What should not have been."""
+    return [
+        f"{kind}: {count} {outcome}"
+        for one in found
+        for (kind, outcome), count in one.outcomes.items()
+        if outcome not in ("refused", "ran") and (kind, outcome) != (FORGED, "crash")
+    ]
+
+
+def text_of(found: Sequence[Found]) -> str:
+    """A line per kind of damage, and what should not have been."""
+    total = sum((one.outcomes for one in found), start=type(found[0].outcomes)())
+    lines = []
+    for kind in KINDS:
+        counts = {outcome: n for (k, outcome), n in sorted(total.items()) if k == kind}
+        shown = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
+        lines.append(f"{kind:<9} {sum(counts.values()):>6}  {shown}")
+    lines.append(f"memory of a worker at most {max(one.peak_mib for one in found):.0f} MiB")
+    lines += [note for one in found for note in one.notes]
+    return "\n".join([*lines, "FAIL: " + "; ".join(broken(found)) if broken(found) else "PASS"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

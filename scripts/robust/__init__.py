@@ -1,0 +1,1 @@
+"""What damages files on purpose, and watches what becomes of it; needs kgated-edge alone."""

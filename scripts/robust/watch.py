@@ -1,0 +1,105 @@
+"""Workers that may die or hang, and what each of their cases came to."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+LIMIT_S, MEMORY_BYTES = 20, 3 << 30
+Report = Callable[[str, str, str], None]
+
+
+@dataclass
+class Found:
+    """What the cases came to.
+
+    Attributes:
+        outcomes: how many of each (kind, outcome).
+        notes: of an outcome that should not be, the first cases and what they said.
+        peak_mib: the most memory that a worker held.
+    """
+
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+    peak_mib: float = 0.0
+
+    def add(self, case: str, kind: str, outcome: str, note: str = "") -> None:
+        """Counts a case."""
+        self.outcomes[kind, outcome] += 1
+        if outcome not in ("refused", "ran") and len(self.notes) < 40:
+            self.notes.append(f"{kind} {case}: {outcome} {note}".rstrip())
+
+
+def watch(
+    command: Sequence[str], cases: Sequence[tuple[int, str]], limit_s: float = LIMIT_S
+) -> Found:
+    """Runs cases in a worker; one that dies or hangs is followed by another.
+
+    Args:
+        command: starts a worker; it reads lines "number kind", and answers each with a line
+            "number outcome note", at the end of its input with a line "peak MiB".
+        cases: number and kind.
+        limit_s: a worker that is silent for longer hangs.
+    """
+    found, left = Found(), list(cases)
+    while left:
+        answers, status = _work(command, left, limit_s)
+        for line in answers:
+            number, _, rest = line.partition(" ")
+            outcome, _, note = rest.partition(" ")
+            if number == "peak":
+                found.peak_mib = max(found.peak_mib, float(outcome))
+                continue
+            case, kind = left.pop(0)
+            assert number == str(case), f"a worker answered {number} to {case}"
+            found.add(number, kind, outcome, note)
+        if left:
+            case, kind = left.pop(0)
+            found.add(str(case), kind, *status)
+    return found
+
+
+def _work(
+    command: Sequence[str], cases: Sequence[tuple[int, str]], limit_s: float
+) -> tuple[list[str], tuple[str, str]]:
+    """The answers of one worker, and what is to be said of the case that ended it."""
+    with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as said:
+        asked.write("".join(f"{case} {kind}\n" for case, kind in cases).encode())
+        asked.seek(0)
+        quiet = subprocess.DEVNULL
+        worker = subprocess.Popen(command, stdin=asked, stdout=said, stderr=quiet)
+        size, since = 0, time.monotonic()
+        while worker.poll() is None:
+            time.sleep(0.02)
+            if (now := os.fstat(said.fileno()).st_size) != size:
+                size, since = now, time.monotonic()
+            if time.monotonic() - since > limit_s:
+                worker.kill()
+                worker.wait()
+                break
+        said.seek(0)
+        lines = said.read().decode(errors="replace").splitlines()
+    hung = worker.returncode == -signal.SIGKILL
+    return lines, ("hang", "") if hung else ("crash", f"exit {worker.returncode}")
+
+
+def answer(judge: Callable[[int, str], tuple[str, str]]) -> None:
+    """The other side: a worker that judges the cases on its standard input.
+
+    Args:
+        judge: takes number and kind, returns outcome and note.
+    """
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for line in sys.stdin:
+        number, kind = line.split()
+        outcome, note = judge(int(number), kind)
+        print(number, outcome, " ".join(note.split())[:200], flush=True)
+    # Of the whole process, so that what one case took and gave back counts too.
+    print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, flush=True)
