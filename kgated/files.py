@@ -2,18 +2,22 @@
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
 def check_writable(path: str | Path) -> Path:
     """Return `path` as a Path if a file can be written there, before the work is done for it.
 
     Raises:
-        OSError: the folder is missing or can't be written, or the path is a folder; one line.
+        OSError: the folder is missing or can't be written, or the path is no file; one line.
     """
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"can't write {path}: it is a folder; give a file name in it")
+    if path.exists() and not path.is_file():
+        raise OSError(f"can't write {path}: it is a device or a pipe, and files are replaced whole")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"can't write {path}: there is no folder {path.parent}; make it")
     if not os.access(path.parent, os.W_OK | os.X_OK):
@@ -27,17 +31,33 @@ def replace_file(path: str | Path, content: bytes) -> None:
     Raises:
         OSError: it can't be written, the disk is full; what stood at `path` is untouched.
     """
-    path = check_writable(path)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    replace_files({path: content})
+
+
+def replace_files(contents: Mapping[Any, bytes]) -> None:
+    """Write files that belong together, by path: none takes its place before all are on the disk.
+
+    Raises:
+        OSError: as from `replace_file`; nothing has changed.
+    """
+    written: list[tuple[str, Path]] = []
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
+        for name, content in contents.items():
+            path = check_writable(name)
+            descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+            written.append((temporary, path))
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o666 & ~_umask())
+        for temporary, path in written:
+            os.replace(temporary, path)
+    except BaseException as error:
+        for temporary, _ in written:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = str(path)  # a full disk does not say where
         raise
 
 

@@ -1,9 +1,6 @@
 """From a Keras model to a checked `.tflite` file on disk."""
 
-import hashlib
 import importlib.metadata
-import json
-import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,13 +8,19 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from kgated_edge.limits import FIGURES
-from kgated_edge.manifest import Golden, Manifest, ModelInfo, TensorSpec, read_manifest
+from kgated_edge.manifest import Golden, Manifest, read_manifest
 
 from kgated import steps
 from kgated.deploy import mcu, verify
 from kgated.deploy.apart import quantize_apart, run_apart
 from kgated.deploy.calibration import Calibration
+from kgated.deploy.contract import (
+    check_facts,
+    check_figures,
+    frames_of,
+    model_info,
+    results_of,
+)
 from kgated.deploy.elsewhere import Facts, run_convert
 from kgated.deploy.flatbuffer import slim
 from kgated.deploy.graph import check_graph, no_mask_warnings
@@ -33,7 +36,7 @@ from kgated.deploy.subjects import Stream, Subject, whole
 from kgated.deploy.verify import Agreement, Reference, Sequences
 from kgated.deploy.written_out import Lowering
 from kgated.errors import ConversionError
-from kgated.files import check_writable, replace_file
+from kgated.files import check_writable, replace_files
 from kgated_worker import WORKER
 
 TOOLS = ("kgated", "keras", "tensorflow", "ai-edge-quantizer", "ai-edge-litert")
@@ -127,12 +130,15 @@ def to_tflite(
     Raises:
         ConversionError: a layer can't stream, the converter fails or crashes, the file disagrees
             with Keras.
+        TypeError: `model` is no Keras model.
         ValueError: an unknown `mode`, `quantize`, `state`, `lowering` or name in `skip`; no
             `calibration` where there must be one; no `length` where the model has none; `labels`,
             `sample_period_s`, `figures` or `calibration` that do not fit the model.
         OSError: `path` can't be written.
     """
     recipe = Recipe(mode, quantize, state, tuple(skip), target, lowering, batch)
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"`model` must be a Keras model. Received: {model!r}")
     path = check_writable(path)
     if target == "mcu":
         mcu.check_source_paths(path)
@@ -140,14 +146,14 @@ def to_tflite(
         WORKER.start()
     recipe, graph, subject = _subject(model, recipe, length, max_length)
     _check_recipe(recipe, graph, calibration)
-    frames, outputs = _frames(graph), _results(graph, graph.outputs)
-    _check_facts(labels, sample_period_s, outputs[0])
-    _check_figures(figures or {})
+    frames, outputs = frames_of(graph), results_of(graph, graph.outputs)
+    check_facts(labels, sample_period_s, outputs[0])
+    check_figures(figures or {})
+    sequences = subject.sequences(calibration, frames)
     if keras.backend.backend() != "tensorflow":
         facts = Facts(calibration, labels, sample_period_s, length, max_length, figures)
         found = run_convert(model, path, recipe, facts)
         return Conversion(path, read_manifest(path), found, path.stat().st_size)
-    sequences = subject.sequences(calibration, frames)
     golden = subject.golden(sequences)
     largest = max(float(np.abs(array).max()) for array in golden[1].values())
     manifest = Manifest(
@@ -158,11 +164,11 @@ def to_tflite(
         frames_per_step=graph.frames_per_step,
         outputs=outputs,
         state=state,
-        states=_results(graph, graph.states) if state == "external" else (),
+        states=results_of(graph, graph.states) if state == "external" else (),
         labels=None if labels is None else tuple(labels),
         sample_period_s=sample_period_s,
         figures=dict(figures or {}),
-        model=_model_info(model),
+        model=model_info(model),
         tools={name: importlib.metadata.version(name) for name in TOOLS},
         golden=Golden(*golden, recipe.limit(largest)),
         each_frame=isinstance(graph, SequenceGraph) and not set(graph.outputs) <= set(graph.single),
@@ -252,54 +258,6 @@ def _finish(
     tolerance = recipe.tolerance(on_golden.max_abs_error, on_golden.largest_output)
     manifest = replace(draft, golden=replace(draft.golden, tolerance=tolerance))
     content = embed(tflite, manifest)
-    replace_file(path, content)
-    if made is not None:
-        mcu.write_sources(path, made)
+    sources = {} if made is None else mcu.source_files(path, made)
+    replace_files({path: content, **sources})
     return Conversion(path, manifest, found, len(content))
-
-
-def _frames(step: StepModel | SequenceGraph) -> tuple[TensorSpec, ...]:
-    """One frame of each input."""
-    has_time = isinstance(step, SequenceGraph) or step.frames_per_step > 1
-    found = []
-    for name in step.frames:
-        x, axes = step.model.input[name], 2 if has_time and name not in step.single else 1
-        vocabulary = step.vocabulary.get(name)
-        found.append(TensorSpec(name, x.shape[axes:], x.dtype, vocabulary=vocabulary))
-    return tuple(found)
-
-
-def _results(graph: StepModel | SequenceGraph, names: Sequence[str]) -> tuple[TensorSpec, ...]:
-    tensors = {name: graph.model.output[name] for name in names}
-    timed = set(names) - set(graph.single) if isinstance(graph, SequenceGraph) else set()
-    first = {name: 2 if name in timed else 1 for name in names}
-    return tuple(TensorSpec(name, x.shape[first[name] :], x.dtype) for name, x in tensors.items())
-
-
-def _check_facts(
-    labels: Sequence[str] | None, sample_period_s: float | None, output: TensorSpec
-) -> None:
-    if labels is not None and len(labels) != output.shape[-1]:
-        raise ValueError(
-            f"`labels` must name the {output.shape[-1]} outputs. Received {len(labels)} names"
-        )
-    if not all(isinstance(name, str) and len(name.splitlines()) == 1 for name in labels or ()):
-        raise ValueError(f"`labels` must be names of one line each. Received: {labels!r}")
-    if sample_period_s is not None and not 0.0 < sample_period_s < float("inf"):
-        raise ValueError(f"`sample_period_s` must be above 0. Received: {sample_period_s!r}")
-
-
-def _check_figures(figures: Mapping[str, float]) -> None:
-    for name, value in figures.items():
-        if name not in FIGURES or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError(
-                f"`figures` must be finite numbers for some of {list(FIGURES)}. Received: "
-                f"{name}={value!r}"
-            )
-
-
-def _model_info(model: keras.Model) -> ModelInfo:
-    digest = hashlib.sha256(json.dumps(model.get_config(), sort_keys=True, default=str).encode())
-    for weight in model.get_weights():
-        digest.update(np.ascontiguousarray(weight).tobytes())
-    return ModelInfo(model.name, digest.hexdigest(), model.count_params())

@@ -53,7 +53,7 @@ def inputs_of(model: keras.Model) -> tuple[list[Input], int | None]:
     for n, x in enumerate(model.inputs):
         is_timed = n in like and x.shape[1] == size
         shape = tuple(x.shape[2 if is_timed else 1 :])
-        if not like or None in shape or len(x.shape) < 2:
+        if not like or None in shape or 0 in shape or len(x.shape) < 2:
             raise ConversionError(
                 f"model `{model.name}` takes inputs of shape {x.shape}; needed is (batch, time, "
                 "features) with a fixed number of features, or (batch, time) of tokens, and beside "

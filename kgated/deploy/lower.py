@@ -1,5 +1,6 @@
 """A graph of fixed shapes becomes a flatbuffer of builtin ops; calls the converter."""
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,17 @@ def lower(graph: StepModel | SequenceGraph, recipe: Recipe) -> bytes:
         return _float_flatbuffer(graph, recipe)
     except Exception as error:
         raise ConversionError(
-            f"the TFLite converter failed with recipe {recipe.name}: {first_line(error)}"
+            f"the TFLite converter failed with recipe {recipe.name}: {_reason(error)}"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Which operators of which layers have no builtin, or else what the converter says first."""
+    found = re.findall(r'error: loc\((?:callsite\()?fused\["(\w+):", "([^"/]+)/', str(error))
+    named = sorted({f"{operator} (layer `{layer}`)" for operator, layer in found})
+    if not named:
+        return first_line(error)
+    return f"no builtin operator computes {', '.join(named)}; compute it before the model"
 
 
 def _float_flatbuffer(graph: StepModel | SequenceGraph, recipe: Recipe) -> bytes:

@@ -108,6 +108,11 @@ class _Writer:
         **_: Any,
     ) -> Any:
         x, *more = x if isinstance(x, list | tuple) else [x]
+        if None in x.shape:
+            raise ConversionError(
+                f"layer `{owner}` reads a tensor of shape {x.shape}, whose size depends on values; "
+                "compute it before the model"
+            )
         initial = more or keras.tree.flatten(initial_state)
         initial = [state for state in initial if state is not None]
         mask = mask[0] if isinstance(mask, list | tuple) else mask

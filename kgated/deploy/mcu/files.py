@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from kgated.deploy.mcu.source import MARK, Sources
-from kgated.files import replace_file
 
 
 def source_paths(path: Path) -> tuple[Path, Path]:
@@ -24,7 +23,7 @@ def check_source_paths(path: Path) -> None:
             )
 
 
-def write_sources(path: Path, made: Sources) -> None:
-    """Write both, each whole, in place of older ones."""
-    for one, text in zip(source_paths(path), (made.header, made.source), strict=True):
-        replace_file(one, text.encode())
+def source_files(path: Path, made: Sources) -> dict[Path, bytes]:
+    """What goes into which of the two."""
+    texts = made.header.encode(), made.source.encode()
+    return dict(zip(source_paths(path), texts, strict=True))

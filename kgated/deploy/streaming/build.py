@@ -85,7 +85,7 @@ def _frame_inputs(model: keras.Model, walk: Walk) -> dict[str, Any]:
     """The step model's inputs by name, those of two axes taken for tokens."""
     frames = {}
     for x in model.inputs:
-        if len(x.shape) < 2 or None in x.shape[2:]:
+        if len(x.shape) < 2 or None in x.shape[2:] or 0 in x.shape[2:]:
             raise ConversionError(
                 f"model `{model.name}` takes inputs of shape {x.shape}; {NO_FRAMES}"
             )
