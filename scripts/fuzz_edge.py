@@ -46,11 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def fuzz(models: Sequence[Path], numbers: Sequence[int], workers: int = 1) -> list[Found]:
-    """Runs so many cases, the kinds in turn; what each worker found."""
+    """Runs so many cases, as many of each kind, each by a worker of its own; what it found."""
     command = [sys.executable, __file__, "--worker", *map(str, models)]
-    cases = [(number, KINDS[number % len(KINDS)]) for number in numbers]
+    shares = [[(n, kind) for n in numbers[k :: len(KINDS)]] for k, kind in enumerate(KINDS)]
     with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(lambda k: watch(command, cases[k::workers]), range(workers)))
+        return list(pool.map(lambda cases: watch(command, cases), shares))
 
 
 def work(models: Sequence[Path]) -> None:
@@ -67,7 +67,7 @@ def work(models: Sequence[Path]) -> None:
         path = Path(folder, "model.tflite")
 
         def judge(number: int, kind: str) -> tuple[str, str]:
-            content = contents[number % len(contents)]
+            content = contents[number // len(KINDS) % len(contents)]
             path.write_bytes(copy := damaged(content, kind, number))
             seen.clear()
             outcome = _open(path)
@@ -107,13 +107,13 @@ def broken(found: Sequence[Found]) -> list[str]:
 
 def text_of(found: Sequence[Found]) -> str:
     """A line per kind of damage, and what should not have been."""
-    total = sum((one.outcomes for one in found), start=type(found[0].outcomes)())
     lines = []
-    for kind in KINDS:
-        counts = {outcome: n for (k, outcome), n in sorted(total.items()) if k == kind}
-        shown = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
-        lines.append(f"{kind:<9} {sum(counts.values()):>6}  {shown}")
-    lines.append(f"memory of a worker at most {max(one.peak_mib for one in found):.0f} MiB")
+    for kind, one in zip(KINDS, found, strict=True):
+        counts = {outcome: count for (_, outcome), count in sorted(one.outcomes.items())}
+        shown = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+        lines.append(
+            f"{kind:<9} {one.outcomes.total():>6}  {shown}; at most {one.peak_mib:.0f} MiB"
+        )
     lines += [note for one in found for note in one.notes]
     return "\n".join([*lines, "FAIL: " + "; ".join(broken(found)) if broken(found) else "PASS"])
 

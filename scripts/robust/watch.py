@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from kgated_edge.check import peak_memory_mib
+
 LIMIT_S, MEMORY_BYTES = 20, 3 << 30
 Report = Callable[[str, str, str], None]
 
@@ -102,4 +104,4 @@ def answer(judge: Callable[[int, str], tuple[str, str]]) -> None:
         outcome, note = judge(int(number), kind)
         print(number, outcome, " ".join(note.split())[:200], flush=True)
     # Of the whole process, so that what one case took and gave back counts too.
-    print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, flush=True)
+    print("peak", peak_memory_mib() or 0.0, flush=True)

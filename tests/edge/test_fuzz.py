@@ -21,21 +21,21 @@ CASES = 600
 @pytest.mark.skipif(os.name != "posix", reason="workers are watched by POSIX means")
 def test_hundreds_of_damaged_files():
     models = sorted((Path(__file__).parent / "fixtures").glob("*.tflite"))
-    (found,) = fuzz(models, range(CASES))
-    assert found.outcomes.total() == CASES
-    assert broken([found]) == []
-    assert found.peak_mib < 300
-    for kind in KINDS:
-        assert found.outcomes[kind, "refused"] > CASES / len(KINDS) / 2
+    found = fuzz(models, range(CASES))
+    assert broken(found) == []
+    for kind, one in zip(KINDS, found, strict=True):
+        assert one.outcomes.total() == CASES / len(KINDS)
+        assert one.outcomes[kind, "refused"] > CASES / len(KINDS) / 2
+    assert 10 < max(one.peak_mib for one in found[:3]) < 200
     # Other bytes in the weights are no fault of the file's form.
-    assert found.outcomes["graph", "ran"] > 0
+    assert found[3].outcomes["graph", "ran"] > 0
 
 
 def test_the_command(capsys, speech):
     assert main([str(speech), "--cases", "8", "--workers", "2"]) == 0
     out = capsys.readouterr().out
     assert out.splitlines()[-1] == "PASS"
-    assert re.search(r"^bytes +2  2 refused$", out, re.MULTILINE)
+    assert re.search(r"^bytes +2  2 refused; at most \d+ MiB$", out, re.MULTILINE)
 
 
 def test_damage_is_damage_and_can_be_made_again(speech):
