@@ -79,7 +79,9 @@ def scorer_of(manifest: Manifest, data: SequenceData, task: str | None) -> Score
     if task == "numbers" or (task is None and data.y.dtype.kind == "f"):
         return Numbers(_targets_of(manifest, data, data.y), size)
     labels = _labels_of(manifest, data, data.y, task)
-    return (Classes if labels.ndim == 1 else Frames)(labels, first.size, size)
+    if labels.ndim == 2:
+        return Frames(labels, first.size, size)
+    return Classes(labels, first.size, None if _is_single(manifest) else size)
 
 
 def _text_scorer(manifest: Manifest, data: SequenceData) -> Text:
@@ -141,9 +143,13 @@ def _labels_of(manifest: Manifest, data: SequenceData, y: Array, task: str | Non
 
 
 def _check_per_frame(manifest: Manifest, y: Array) -> None:
-    single = manifest.mode == "sequence" and not manifest.is_timed(manifest.outputs[0])
-    if y.ndim > 1 and single:
+    if y.ndim > 1 and _is_single(manifest):
         raise DataError("`y` has a label per frame, and the model one result: give `y` of (N,)")
+
+
+def _is_single(manifest: Manifest) -> bool:
+    """Whether a sequence has one result only."""
+    return manifest.mode == "sequence" and not manifest.is_timed(manifest.outputs[0])
 
 
 def _arrays(manifest: Manifest, data: SequenceData) -> list[Array]:

@@ -4,7 +4,7 @@ Each scorer takes the results of one sequence at a time and keeps no more of the
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -70,13 +70,12 @@ class Classes(Scorer):
     Args:
         labels: (N,) index of the right output.
         classes: outputs.
-        size: frames per step.
+        size: frames per step; None where a sequence has one result only.
     """
 
-    figures = ("accuracy", "settled_frames_p90")
-
-    def __init__(self, labels: Labels, classes: int, size: int) -> None:
+    def __init__(self, labels: Labels, classes: int, size: int | None) -> None:
         self._labels, self._classes, self._size = labels, classes, size
+        self.figures = ("accuracy", "settled_frames_p90") if size else ("accuracy",)
         self._right: dict[int, npt.NDArray[np.bool_]] = {}
         self._last = np.zeros(len(labels), np.int64)
 
@@ -87,15 +86,20 @@ class Classes(Scorer):
 
     def quality(self) -> Quality:
         """As `Scorer` says."""
+        found = Quality(
+            task="classes",
+            accuracy=float((self._last == self._labels).mean()),
+            confusion=_confusion(self._labels, self._last, self._classes),
+        )
+        if self._size is None:
+            return found
         most = max(map(len, self._right.values()))
         right = [np.pad(one, (0, most - len(one)), "edge") for one in self._right.values()]
         # The last wrong decision is the one before the decision settled.
         wrong = [np.flatnonzero(~one) for one in self._right.values() if one[-1]]
         settled = [self._size * (2 + int(one[-1]) if len(one) else 1) for one in wrong]
-        return Quality(
-            task="classes",
-            accuracy=float((self._last == self._labels).mean()),
-            confusion=_confusion(self._labels, self._last, self._classes),
+        return replace(
+            found,
             accuracy_over_frames=tuple(np.mean(right, axis=0).tolist()),
             settled_frames_p50=_share(settled, 0.5),
             settled_frames_p90=_share(settled, 0.9),

@@ -1,8 +1,9 @@
 """Refuses graphs that would end the process: the interpreter finds most of them, but not all.
 
 Files of `kgated convert` are none of these, and damage is found by the digest. But a digest can be
-made to fit. The rules here are of what was seen to kill: operators with too few tensors, SPLIT into
-another number than it has results, integers without scales. They are no proof that nothing will.
+made to fit. The rules here are of what was seen to kill: operators with too few tensors or without
+their options, SPLIT into another number than it has results, integers without scales, tensors of no
+buffer. They are no proof that nothing else will.
 """
 
 import numpy as np
@@ -10,9 +11,9 @@ import numpy as np
 from kgated_edge.container import byte, field, tables, unsigned, vector
 from kgated_edge.errors import ManifestError
 
-_CODES, _SUBGRAPHS = 1, 2  # of Model
+_CODES, _SUBGRAPHS, _BUFFERS = 1, 2, 4  # of Model
 _TENSORS, _OPERATORS = 0, 3  # of SubGraph
-_TYPE, _QUANTIZATION, _SCALE, _ZERO_POINT = 1, 4, 2, 3
+_TYPE, _BUFFER, _QUANTIZATION, _SCALE, _ZERO_POINT = 1, 2, 4, 2, 3
 _OPCODE, _INPUTS, _OUTPUTS, _OPTIONS_TYPE, _OPTIONS = 0, 1, 2, 3, 4  # of Operator
 _OLD_CODE, _CODE = 0, 3
 _INTEGERS = {7: "int16", 9: "int8", 17: "int4"}
@@ -36,14 +37,18 @@ def check_structure(content: bytes) -> None:
     """
     model = unsigned(content, 0)
     codes = [_code(content, one) for one in tables(content, model, _CODES)]
+    buffers = len(tables(content, model, _BUFFERS))
     for subgraph in tables(content, model, _SUBGRAPHS):
         for place, tensor in enumerate(tables(content, subgraph, _TENSORS)):
-            _check_tensor(content, tensor, place)
+            _check_tensor(content, tensor, buffers, place)
         for place, operator in enumerate(tables(content, subgraph, _OPERATORS)):
             _check_operator(content, operator, codes, place)
 
 
-def _check_tensor(content: bytes, tensor: int, place: int) -> None:
+def _check_tensor(content: bytes, tensor: int, buffers: int, place: int) -> None:
+    at = field(content, tensor, _BUFFER)
+    if at and unsigned(content, at) >= buffers:
+        raise _broken(f"tensor {place} is of a buffer that the file does not have")
     at = field(content, tensor, _TYPE)
     name = _INTEGERS.get(byte(content, at)) if at else None
     if name is None:

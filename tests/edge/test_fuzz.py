@@ -111,12 +111,17 @@ def options(content, table):
     return field(content, vector_of(content, table, 4), 0)
 
 
-def scales(content):
+def tensor(content, kind, slot):
+    """Where a field of the first tensor of a type stands, of those that have it."""
     (subgraph,) = tables(content, unsigned(content, 0), 2)
-    tensor = next(
-        one for one in tables(content, subgraph, 0) if content[field(content, one, 1)] == 9
-    )
-    return vector_of(content, vector_of(content, tensor, 4), 2)
+    types = [(one, field(content, one, 1)) for one in tables(content, subgraph, 0)]
+    found = [one for one, at in types if (content[at] if at else 0) == kind]
+    return next(at for one in found if (at := field(content, one, slot)))
+
+
+def scales(content):
+    at = tensor(content, 9, 4)
+    return vector_of(content, at + unsigned(content, at), 2)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +132,7 @@ def scales(content):
         ("speech", lambda c: vector_of(c, operator(c, 9), 1), 1, "takes 1 tensors and gives 1"),
         ("speech", lambda c: field(c, operator(c, 49), 0), 77, "a kind that the file does not"),
         ("speech", lambda c: field(c, operator(c, 49), 3) - 3, 0, "options without a type"),
+        ("speech", lambda c: tensor(c, 0, 2), 99, "of a buffer that the file does not have"),
         ("int8", scales, 0, "is int8 without scale and zero point"),
         ("int8", lambda c: scales(c) + 4, 0xBF800000, "is int8 without scale and zero point"),
         ("int8", lambda c: scales(c) + 4, 0x7FC00000, "is int8 without scale and zero point"),

@@ -34,6 +34,15 @@ def test_settling_counts_frames_not_steps():
     assert scorer.quality().settled_frames_p50 is None
 
 
+def test_one_result_for_a_sequence_has_no_course(fixture_file, rng):
+    x = rng.normal(size=(6, 9, 3)).astype(np.float32)
+    data = SequenceData(x, np.full(6, 9), np.zeros(6, int))
+    found = check(fixture_file("whole"), data).quality
+    assert sum(map(sum, found.confusion)) == 6
+    assert found.accuracy_over_frames is None
+    assert found.settled_frames_p90 is None
+
+
 def test_labels_of_frames():
     labels = np.array([[0, 1, 2, 9], [2, 2, 1, 1]])
     scorer = Frames(labels, 3, size=1)
