@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from kgated.cells import GRUCell, LSTMCell, PeepholeLSTMCell
 from kgated.errors import ConversionError
 from kgated.layers import GRU, LSTM, PeepholeLSTM
-from kgated.optimize import cluster, prune, sparsity
+from kgated.optimize import cluster, prune, quantize_aware, sparsity
 
 if TYPE_CHECKING:
     from kgated.deploy import to_tflite
@@ -20,6 +20,7 @@ __all__ = [
     "PeepholeLSTMCell",
     "cluster",
     "prune",
+    "quantize_aware",
     "sparsity",
     "to_tflite",
 ]

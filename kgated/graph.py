@@ -29,3 +29,17 @@ def run_again(
     found = graph._run_through_graph(inputs, operation_fn=replace, call_fn=call)
     outputs = keras.tree.flatten(found)
     return outputs[0] if len(outputs) == 1 else outputs
+
+
+def run_on(model: keras.Model, values: list[Any], call: Callable[..., Any]) -> Any:
+    """Call `call(layer, *args, **kwargs)` for each layer of a functional model, in order.
+
+    Args:
+        model: functional.
+        values: what stands for each of its inputs: tensors, or any objects that `call` knows.
+        call: its results stand for those of the layer.
+
+    Returns:
+        What stands for the model's output, in its structure.
+    """
+    return model._run_through_graph(values, operation_fn=lambda layer: layer, call_fn=call)

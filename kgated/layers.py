@@ -37,6 +37,17 @@ class _WithStep:
         return getattr(self._layer, name)
 
 
+def looped(
+    layer: keras.layers.RNN, step: LoopStep, x: Array, states: Any, mask: Any
+) -> tuple[Array, Array, list[Array]]:
+    """Keras's loop over time, as `layer` has it, with another step over x (B, T, ...).
+
+    Returns:
+        The last output, all outputs where the layer returns sequences, the last states.
+    """
+    return keras.layers.RNN.inner_loop(_WithStep(layer, step), x, states, mask)
+
+
 class GatedRNN(keras.layers.RNN):
     """The shared base: builds the cell from the cell's share of the arguments.
 
@@ -68,7 +79,7 @@ class GatedRNN(keras.layers.RNN):
     ) -> tuple[Array, Array, list[Array]]:
         """Keras's loop over time, over a step whose weights were sliced once before it."""
         x, step = self.cell.over_time(sequences, training)
-        return keras.layers.RNN.inner_loop(_WithStep(self, step), x, initial_state, mask, training)
+        return looped(self, step, x, initial_state, mask)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, those of the cell among them."""
@@ -267,3 +278,9 @@ class GRU(GatedRNN):
 CELLS: dict[str, Callable[..., GatedRNN]] = {
     layer.__name__: layer for layer in (LSTM, PeepholeLSTM, GRU)
 }
+STOCK: dict[type, type[GatedRNN]] = {keras.layers.LSTM: LSTM, keras.layers.GRU: GRU}
+
+
+def ours(layer: keras.layers.RNN) -> keras.layers.RNN:
+    """The layer with our cell in it, where it is one of Keras's that we have."""
+    return STOCK[type(layer)].from_keras(layer) if type(layer) in STOCK else layer

@@ -50,21 +50,30 @@ class Points:
         """The value of that name, as it goes on."""
         return value
 
-    def part(self, name: str) -> "Points":
-        """The points of a part, whose names start with `name/`."""
+    def part(self, name: str, state: str) -> "Points":
+        """The points of a product of x and the point `state`; their names start with `name/`."""
         return self
 
-    def matrix(self, W: Array) -> Array:
-        """The weights of a product, its outputs along the last axis."""
-        return W
+    def sum(self, name: str, one: Array, other: Array, of: tuple[str, str]) -> Array:
+        """The sum of the values at two points, as the value of that name."""
+        return self(name, one + other)
+
+    def difference(self, name: str, one: Array, other: Array, of: tuple[str, str]) -> Array:
+        """As `sum`."""
+        return self(name, one - other)
+
+    def weights(
+        self, name: str, W: Array, b: Array | None = None, operand: str = "x"
+    ) -> tuple[Array, Array | None]:
+        """W and b of the product that gives the value of that name.
+
+        W has its outputs along the last axis; `operand` is "x", "state" or a point.
+        """
+        return W, b
 
     def vector(self, v: Array) -> Array:
         """Weights that meet values one by one."""
         return v
-
-    def bias(self, b: Array | None, W: Array, operand: str) -> Array | None:
-        """The bias b (N,) of the product of an operand, "x" or the name of a point, with W."""
-        return b
 
 
 EXACT = Points()
@@ -72,9 +81,15 @@ EXACT = Points()
 
 def affine(W: Array, R: Array, b: Array | None = None, at: Points = EXACT) -> Function:
     """`x·W + h·R + b` as a function of x (B, F) and h (B, P); W (F, N), R (P, N), b (N,)."""
-    return lambda x, h: at(
-        "a", at("xW", plus_bias(ops.matmul(x, W), b)) + at("hR", ops.matmul(h, R))
-    )
+    W, b = at.weights("xW", W, b)
+    of_state = recurrent(R, at)
+    return lambda x, h: of_state(at("xW", plus_bias(ops.matmul(x, W), b)), h)
+
+
+def recurrent(R: Array, at: Points = EXACT) -> Function:
+    """`a + h·R` as a function of a (B, N), the point "xW", and h (B, P)."""
+    R, _ = at.weights("hR", R, operand="state")
+    return lambda a, h: at.sum("a", a, at("hR", ops.matmul(h, R)), of=("xW", "hR"))
 
 
 def affine_joined(W: Array, R: Array, b: Array | None = None, at: Points = EXACT) -> Function:
@@ -125,7 +140,7 @@ def lstm_step(
     f = at("f", act.f(z.f))
     g = at("g", act.g(z.g))
     o = at("o", act.o(z.o))
-    c = at("c", at("f*c", f * c) + at("i*g", i * g))
+    c = at.sum("c", at("f*c", f * c), at("i*g", i * g), of=("f*c", "i*g"))
     h = at("h", o * at("tanh_c", tanh(c)))
     return h, c
 
@@ -144,11 +159,13 @@ def peephole_lstm_step(
 
     `output_sees(c, c')` picks the cell state that the output gate looks at.
     """
-    i = at("i", act.i(at("a_i", z.i + at("peek_i", peek(c, p.i)))))
-    f = at("f", act.f(at("a_f", z.f + at("peek_f", peek(c, p.f)))))
+    seen_by = {gate: ("a", f"peek_{gate}") for gate in "ifo"}
+    i = at("i", act.i(at.sum("a_i", z.i, at("peek_i", peek(c, p.i)), of=seen_by["i"])))
+    f = at("f", act.f(at.sum("a_f", z.f, at("peek_f", peek(c, p.f)), of=seen_by["f"])))
     g = at("g", act.g(z.g))
-    c_new = at("c", at("f*c", f * c) + at("i*g", i * g))
-    o = at("o", act.o(at("a_o", z.o + at("peek_o", peek(output_sees(c, c_new), p.o)))))
+    c_new = at.sum("c", at("f*c", f * c), at("i*g", i * g), of=("f*c", "i*g"))
+    seen = at("peek_o", peek(output_sees(c, c_new), p.o))
+    o = at("o", act.o(at.sum("a_o", z.o, seen, of=seen_by["o"])))
     h = at("h", o * at("tanh_c", tanh(c_new)))
     return h, c_new
 
@@ -180,7 +197,7 @@ def gru_reset_after_step(
     seen: Array,
     W: Array,
     R: Array,
-    b: tuple[Array, Array] | None,
+    b: tuple[Array | None, Array | None],
     sigmoid: Function,
     tanh: Function,
     mix: Function,
@@ -191,14 +208,15 @@ def gru_reset_after_step(
     x (B, F), h and `seen` as for `gru_step`, W (F, 3U), R (U, 3U), b the input's bias and the
     state's, (3U,) each; r scales the state's.
     """
-    b_x, b_h = (None, None) if b is None else b
+    b_x, b_h = b
     from_x = at("xW", plus_bias(ops.matmul(x, W), b_x))
     from_h = at("hR", plus_bias(ops.matmul(seen, R), b_h))
     x_z, x_r, x_g = ops.split(from_x, 3, axis=-1)
     h_z, h_r, h_g = ops.split(from_h, 3, axis=-1)
-    z = at("z", sigmoid(at("a_z", x_z + h_z)))
-    r = at("r", sigmoid(at("a_r", x_r + h_r)))
-    g = at("g", tanh(at("a_g", x_g + at("r*h", r * h_g))))
+    of = ("xW", "hR")
+    z = at("z", sigmoid(at.sum("a_z", x_z, h_z, of)))
+    r = at("r", sigmoid(at.sum("a_r", x_r, h_r, of)))
+    g = at("g", tanh(at.sum("a_g", x_g, at("r*h", r * h_g), of=("xW", "r*h"))))
     return mix(z, h, g, at)
 
 
@@ -230,12 +248,14 @@ def full(c: Array, p: Array) -> Array:
 
 def toward_candidate(z: Array, h: Array, g: Array, at: Points = EXACT) -> Array:
     """`(1-z)∘h + z∘g`, by one product: z weighs the candidate g."""
-    return at("h", h + at("z*d", z * at("d", g - h)))
+    d = at.difference("d", g, h, of=("g", "h"))
+    return at.sum("h", h, at("z*d", z * d), of=("h", "z*d"))
 
 
 def toward_state(z: Array, h: Array, g: Array, at: Points = EXACT) -> Array:
     """`z∘h + (1-z)∘g`, by one product: z weighs the old state h."""
-    return at("h", g + at("z*d", z * at("d", h - g)))
+    d = at.difference("d", h, g, of=("h", "g"))
+    return at.sum("h", g, at("z*d", z * d), of=("g", "z*d"))
 
 
 def normalized(activation: Function, gain: Array, bias: Array | None) -> Function:

@@ -102,6 +102,25 @@ class GatedCell(keras.Layer):
         x, affine = self._product_over_time(x, training)
         return x, self._seen(self.prepare(affine, batch=ops.shape(x)[0]), training)
 
+    def over_rows(self, frames: Array, at: Points | None = None) -> tuple[list[Array], Step]:
+        """The products of all frames (..., F) by one wide product, and a step on the rest of it.
+
+        Returns:
+            Arrays (..., N) with a row per frame, and the step, whose x is a row of each.
+        """
+        products: list[Array] = []
+
+        def affine(W: Array, R: Array, b: Array | None, at: Points) -> Function:
+            W, b = at.weights("xW", W, b)
+            products.append(at("xW", steps.plus_bias(ops.matmul(frames, W), b)))
+            place, of_state = len(products) - 1, steps.recurrent(R, at)
+            return lambda rows, h: of_state(rows[place], h)
+
+        step = self.prepare(affine, at=at)
+        if products:
+            return products, step
+        return [frames], lambda rows, seen, states: step(rows[0], seen, states)
+
     def _product_over_time(self, x: Array, training: bool) -> tuple[Array, Function]:
         """The fastest of the products that are the same, and x as it takes it."""
         if not on_tensorflow_cpu():

@@ -78,18 +78,15 @@ class GRUCell(GatedCell, keras.layers.GRUCell):
 
     def _formula(self, affine: Function, at: Points) -> tuple[Function, tuple[Any, ...]]:
         """The equations, and the weights as they take them."""
-        W, R = at.matrix(tensor(self.kernel)), at.matrix(tensor(self.recurrent_kernel))
-        b = tensor(self.bias)
+        W, R, b = tensor(self.kernel), tensor(self.recurrent_kernel), tensor(self.bias)
         if self.reset_after:
-            if b is None:
-                return steps.gru_reset_after_step, (W, R, None)
-            b_x, b_h = ops.unstack(b, axis=0)
-            biases = at.bias(b_x, W, "x"), at.bias(b_h, R, "h")
-            return steps.gru_reset_after_step, (W, R, biases)
-        b = at.bias(b, W, "x")
+            b_x, b_h = (None, None) if b is None else ops.unstack(b, axis=0)
+            W, b_x = at.weights("xW", W, b_x)
+            R, b_h = at.weights("hR", R, b_h, "state")
+            return steps.gru_reset_after_step, (W, R, (b_x, b_h))
         gates, candidate = steps.gru_columns(W, R, b)
-        products = affine(*gates, at.part("gates")), affine(*candidate, at.part("candidate"))
-        return steps.gru_step, products
+        z_and_r = affine(*gates, at.part("gates", state="h"))
+        return steps.gru_step, (z_and_r, affine(*candidate, at.part("candidate", state="r*h")))
 
     def _product_over_time(self, x: Array, training: bool) -> tuple[Array, Function]:
         # With the reset gate after the product there are two, of x and of h.

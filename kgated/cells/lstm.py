@@ -132,7 +132,7 @@ class LSTMCell(GatedCell, keras.layers.LSTMCell):
         """From h' as the equations give it to the output."""
         if not self.projection_units:
             return lambda h: h
-        P = at.matrix(tensor(self.projection_kernel))
+        P, _ = at.weights("projected", tensor(self.projection_kernel), operand="h")
         return lambda h: at("projected", ops.matmul(h, P))
 
     def prepare(
@@ -143,9 +143,9 @@ class LSTMCell(GatedCell, keras.layers.LSTMCell):
     ) -> Step:
         """The step as a function, with the weights sliced once; see `GatedCell`."""
         at = at or self.at
-        W, R = at.matrix(tensor(self.kernel)), at.matrix(tensor(self.recurrent_kernel))
+        W, R = tensor(self.kernel), tensor(self.recurrent_kernel)
         b = None if self.layer_norm else tensor(self.bias)  # normalization adds it later
-        product = affine(W, R, at.bias(b, W, "x"), at)
+        product = affine(W, R, b, at)
         update, project = self._update(batch, at), self._projection(at)
 
         def step(x: Array, seen: Array, states: list[Array]) -> tuple[Array, list[Array]]:

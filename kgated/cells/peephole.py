@@ -77,8 +77,13 @@ class PeepholeLSTMCell(LSTMCell):
         )
 
     def _peepholes(self, batch: int | None, at: Points) -> Peepholes:
-        of_device = at.vector if self.peephole == "diagonal" else at.matrix
-        rows = [of_device(row) for row in ops.unstack(tensor(self.peephole_kernel), axis=0)]
+        rows = ops.unstack(tensor(self.peephole_kernel), axis=0)
+        if self.peephole == "diagonal":
+            rows = [at.vector(row) for row in rows]
+        else:
+            names = "fo" if self.coupled_gates else "ifo"
+            pairs = zip(names, rows, strict=True)
+            rows = [at.weights(f"peek_{n}", row, operand="c")[0] for n, row in pairs]
         if batch is not None and self.peephole == "diagonal":
             # Else TensorFlow's gradient sums each row's product over the batch at every step.
             rows = [ops.broadcast_to(row, (batch, self.units)) for row in rows]

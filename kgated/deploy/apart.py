@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kgated.deploy.calibrate import Ranges, as_range
 from kgated.deploy.quantize import quantize, try_once
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.ties import Ties
@@ -37,7 +38,11 @@ def convert_apart(folder: Path, signatures: Sequence[str], marks: bool) -> bytes
 
 
 def quantize_apart(
-    tflite: bytes, recipe: Recipe, samples: Sequence[dict[str, np.ndarray]], ties: Ties
+    tflite: bytes,
+    recipe: Recipe,
+    samples: Sequence[dict[str, np.ndarray]],
+    ties: Ties,
+    found: Ranges | None = None,
 ) -> bytes:
     """What `quantize` does, over there, and one run of the result.
 
@@ -50,7 +55,8 @@ def quantize_apart(
         names = list(samples[0]) if samples else []
         arrays: dict[str, Any] = {n: np.stack([s[n] for s in samples]) for n in names}
         np.savez(folder / "samples.npz", **arrays)
-        facts = {"recipe": recipe.as_dict(), "ties": [list(tie) for tie in ties]}
+        limits = {n: [float(x.item()) for x in one.values()] for n, one in (found or {}).items()}
+        facts = {"recipe": recipe.as_dict(), "ties": [list(tie) for tie in ties], "found": limits}
         (folder / "job.json").write_text(json.dumps(facts))
         what = f"the quantizer, recipe {recipe.name},"
         _run(QUANTIZE, folder, what, "Try another `quantize`")
@@ -88,7 +94,8 @@ def quantize_job(name: str) -> None:
     with np.load(folder / "samples.npz") as arrays:
         samples = list(_unstacked(dict(arrays)))
     tflite = (folder / "float.tflite").read_bytes()
-    made = quantize(tflite, recipe, samples, [(a, b) for a, b in facts["ties"]])
+    found = {n: as_range(*limits) for n, limits in facts["found"].items()} or None
+    made = quantize(tflite, recipe, samples, [(a, b) for a, b in facts["ties"]], found)
     try_once(made, recipe, samples[0])
     (folder / "made.tflite").write_bytes(made)
 

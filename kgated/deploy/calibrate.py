@@ -18,6 +18,11 @@ MOST_SAMPLES = 4096
 CHUNK = 256
 
 
+def as_range(least: float, most: float) -> dict[str, np.ndarray]:
+    """The range of a tensor, as the quantizer keeps it."""
+    return {"min": np.array([least], np.float32), "max": np.array([most], np.float32)}
+
+
 def record(
     edge: EdgeModel, sequences: Sequence[dict[str, np.ndarray]]
 ) -> list[dict[str, np.ndarray]]:

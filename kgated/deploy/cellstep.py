@@ -4,22 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-from keras import ops
 
 from kgated import steps
 from kgated.cells import GRUCell, LSTMCell
-from kgated.layers import GRU, LSTM, GatedRNN
-from kgated.steps import Array, Function, Points
-
-STOCK: dict[type, type[GatedRNN]] = {keras.layers.LSTM: LSTM, keras.layers.GRU: GRU}
+from kgated.steps import Array, Function
 
 # (the rows (B, ...) of each array that a step takes, states) -> (output, new states)
 RowStep = Callable[[list[Array], list[Array]], tuple[Array, list[Array]]]
-
-
-def ours(layer: keras.layers.RNN) -> keras.layers.RNN:
-    """The layer with our cell in it, where it is one of Keras's that we have."""
-    return STOCK[type(layer)].from_keras(layer) if type(layer) in STOCK else layer
 
 
 def step_once(
@@ -45,15 +36,7 @@ def rows_and_step(cell: Any, frames: Array) -> tuple[list[Array], RowStep]:
     Returns:
         Arrays (T·B, ...) with a row per frame, and the step on the B rows of one time.
     """
-    products: list[Array] = []
-
-    def affine(W: Array, R: Array, b: Array | None, at: Points) -> Function:
-        products.append(at("xW", steps.plus_bias(ops.matmul(frames, W), b)))
-        place = len(products) - 1
-        return lambda rows, h: at("a", rows[place] + at("hR", ops.matmul(h, R)))
-
     if isinstance(cell, LSTMCell | GRUCell):
-        on_rows = cell.prepare(affine)
-        if products:
-            return products, lambda rows, states: on_rows(rows, states[0], states)
+        rows, on_rows = cell.over_rows(frames)
+        return rows, lambda rows, states: on_rows(rows, states[0], states)
     return [frames], lambda rows, states: step_once(cell, rows[0], states)

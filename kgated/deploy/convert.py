@@ -33,10 +33,12 @@ from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence import SequenceGraph, sequence_model
 from kgated.deploy.streaming import StepModel, step_model
 from kgated.deploy.subjects import Stream, Subject, whole
+from kgated.deploy.trained import Learned
 from kgated.deploy.verify import Agreement, Reference, Sequences
 from kgated.deploy.written_out import Lowering
 from kgated.errors import ConversionError
 from kgated.files import check_writable, replace_files
+from kgated.optimize import QuantizeAware
 from kgated_worker import WORKER
 
 TOOLS = ("kgated", "keras", "tensorflow", "ai-edge-quantizer", "ai-edge-litert")
@@ -89,9 +91,10 @@ def to_tflite(
     the Keras model; it is written only when it agrees, whole, in place of an older file.
 
     Args:
-        model: functional or Sequential, from (batch, time, features) or (batch, time) tokens, one
-            input or several, of recurrent layers, causal convolution, pooling, and layers that act
-            on each frame alone. Where strides make k frames a step, so does the file.
+        model: functional, Sequential or made by `kgated.quantize_aware`, from (batch, time,
+            features) or (batch, time) tokens, one input or several, of recurrent layers, causal
+            convolution, pooling, and layers that act on each frame alone. Where strides make k
+            frames a step, so does the file.
         path: the file to write.
         mode: "stream": signature `step`, a frame and the states in, the result and the states out;
             "sequence": signature `serve`, a whole sequence in, its result out. A sequence may be
@@ -114,10 +117,10 @@ def to_tflite(
         batch: how many sequences, or streams, a call takes side by side: the first axis of every
             tensor; "mcu" takes 1.
         calibration: sequences to check on, to take the golden frames from, and for "int8" and
-            "int16x8" the ranges of every tensor: the path of an `.npz` data set, `SequenceData`, or
-            an array (N, T, features) float32 or (N, T) int32, by name where there are several
-            inputs; of more than 64 sequences 64, evenly spread. None: seeded noise, which is no
-            measure for ranges, and refused there.
+            "int16x8" the ranges of every tensor, unless the model learned them: the path of an
+            `.npz` data set, `SequenceData`, or an array (N, T, features) float32 or (N, T) int32,
+            by name where there are several inputs; of more than 64 sequences 64, evenly spread.
+            None: seeded noise, which is no measure for ranges, and refused there.
         labels: a name for each entry of the first output, kept in the manifest.
         sample_period_s: seconds from one frame to the next, kept in the manifest.
         figures: how good the float model is, such as {"accuracy": 0.984}, kept in the manifest, for
@@ -144,8 +147,10 @@ def to_tflite(
         mcu.check_source_paths(path)
     if keras.backend.backend() == "tensorflow":
         WORKER.start()
-    recipe, graph, subject = _subject(model, recipe, length, max_length)
-    _check_recipe(recipe, graph, calibration)
+    learned = Learned.of(model, recipe) if isinstance(model, QuantizeAware) else None
+    layers = model if learned is None else learned.layers
+    recipe, graph, subject = _subject(layers, recipe, length, max_length)
+    _check_recipe(recipe, graph, calibration is not None or learned is not None)
     frames, outputs = frames_of(graph), results_of(graph, graph.outputs)
     check_facts(labels, sample_period_s, outputs[0])
     check_figures(figures or {})
@@ -154,6 +159,7 @@ def to_tflite(
         facts = Facts(calibration, labels, sample_period_s, length, max_length, figures)
         found = run_convert(model, path, recipe, facts)
         return Conversion(path, read_manifest(path), found, path.stat().st_size)
+    subject = subject if learned is None else learned.subject(subject)
     golden = subject.golden(sequences)
     largest = max(float(np.abs(array).max()) for array in golden[1].values())
     manifest = Manifest(
@@ -176,7 +182,8 @@ def to_tflite(
         single=graph.single,
         batch=batch,
     )
-    tflite = slim(_quantized(lower(graph, recipe), manifest, subject, sequences, recipe))
+    made = lower(graph, recipe, marked=learned is not None)
+    tflite = slim(_quantized(made, manifest, subject, sequences, recipe, learned))
     if target == "mcu":
         tflite = mcu.with_known_operators(tflite)
     return _finish(path, tflite, as_stored(manifest, tflite), subject, sequences, recipe)
@@ -201,9 +208,7 @@ def _subject(
     return recipe, step, Stream(Reference.of(model, step))
 
 
-def _check_recipe(
-    recipe: Recipe, step: StepModel | SequenceGraph, calibration: Calibration
-) -> None:
+def _check_recipe(recipe: Recipe, step: StepModel | SequenceGraph, has_ranges: bool) -> None:
     layers = set(step.owners.values())
     if recipe.is_static and step.counters:
         raise ConversionError(
@@ -215,25 +220,35 @@ def _check_recipe(
         raise ValueError(
             f"`skip` must name layers of the model: {sorted(layers)}. Received: {unknown}"
         )
-    if recipe.is_static and calibration is None:
+    if recipe.is_static and not has_ranges:
         raise ValueError(
             f"`quantize={recipe.quantize!r}` fixes the range of every tensor and needs "
-            "`calibration`: real sequences, such as the training data"
+            "`calibration`: real sequences, such as the training data; or a model that learned "
+            "its ranges, from `kgated.quantize_aware`"
         )
 
 
 def _quantized(
-    tflite: bytes, draft: Manifest, subject: Subject, sequences: Sequences, recipe: Recipe
+    tflite: bytes,
+    draft: Manifest,
+    subject: Subject,
+    sequences: Sequences,
+    recipe: Recipe,
+    learned: Learned | None,
 ) -> bytes:
     """The float file as the recipe wants it."""
     if not recipe.is_static:
         return quantize_file(tflite, recipe)
+    ties, found = [(s.name, s.name) for s in draft.states], None
+    if learned is not None:
+        tflite, found = learned.ranges(tflite, ties)
+        sequences = sequences[:1]  # to see that the file runs
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder, "float.tflite")
         trial.write_bytes(embed(tflite, draft))
         run_apart(trial, recipe)
         samples = subject.samples(trial, sequences)
-    return quantize_apart(tflite, recipe, samples, [(s.name, s.name) for s in draft.states])
+    return quantize_apart(tflite, recipe, samples, ties, found)
 
 
 def _finish(

@@ -21,8 +21,10 @@ from kgated.errors import ConversionError, first_line
 SIGNATURES = {"stream": "step", "sequence": "serve"}
 
 
-def lower(graph: StepModel | SequenceGraph, recipe: Recipe) -> bytes:
+def lower(graph: StepModel | SequenceGraph, recipe: Recipe, marked: bool = False) -> bytes:
     """The float `.tflite` file of a graph of fixed shapes, without manifest.
+
+    Where the graph is `marked`, as by `Mark`, so is the file.
 
     Needs the TensorFlow backend of Keras.
 
@@ -30,7 +32,7 @@ def lower(graph: StepModel | SequenceGraph, recipe: Recipe) -> bytes:
         ConversionError: the converter refuses the graph or crashes, or an op is no builtin.
     """
     try:
-        return _float_flatbuffer(graph, recipe)
+        return _float_flatbuffer(graph, recipe, marked)
     except Exception as error:
         raise ConversionError(
             f"the TFLite converter failed with recipe {recipe.name}: {_reason(error)}"
@@ -46,7 +48,7 @@ def _reason(error: Exception) -> str:
     return f"no builtin operator computes {', '.join(named)}; compute it before the model"
 
 
-def _float_flatbuffer(graph: StepModel | SequenceGraph, recipe: Recipe) -> bytes:
+def _float_flatbuffer(graph: StepModel | SequenceGraph, recipe: Recipe, marked: bool) -> bytes:
     import tensorflow as tf
 
     module = tf.Module()
@@ -65,7 +67,7 @@ def _float_flatbuffer(graph: StepModel | SequenceGraph, recipe: Recipe) -> bytes
     signatures = {SIGNATURES[recipe.mode]: call.get_concrete_function(**specs)}
     if recipe.lowering == "fused":
         return write_fused(_convert(module, signatures, marks=True))
-    tflite = _convert(module, signatures)
+    tflite = _convert(module, signatures, marked)
     return share_subgraphs(tflite) if recipe.lowering == "while" else tflite
 
 

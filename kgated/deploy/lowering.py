@@ -6,10 +6,10 @@ import keras
 import numpy as np
 
 from kgated.cells import LSTMCell, PeepholeLSTMCell
-from kgated.deploy.cellstep import ours
 from kgated.deploy.fused import check_fusable
 from kgated.deploy.recipe import Recipe
 from kgated.errors import ConversionError
+from kgated.layers import ours
 
 # Steps written out each have weights of their own in the kernels' memory: past this many bytes of
 # them the caches no longer hold, and a loop over one copy is faster. Measured on x86-64.

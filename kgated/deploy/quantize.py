@@ -36,7 +36,13 @@ ANY = ".*"
 ANY_BUT_LATER = "(?:)"  # as wide as ANY, but a rule of its own, which takes precedence
 
 
-def quantize(tflite: bytes, recipe: Recipe, samples: Samples = (), ties: Ties = ()) -> bytes:
+def quantize(
+    tflite: bytes,
+    recipe: Recipe,
+    samples: Samples = (),
+    ties: Ties = (),
+    found: Ranges | None = None,
+) -> bytes:
     """Quantize a float file.
 
     Args:
@@ -45,6 +51,7 @@ def quantize(tflite: bytes, recipe: Recipe, samples: Samples = (), ties: Ties = 
         samples: for "int8" and "int16x8": the signature's inputs by name, as real data and real
             states have them.
         ties: (input, output) of the signature that share scale and zero point, as a state's do.
+        found: ranges by tensor name; None: those of the samples.
 
     Returns:
         The quantized file.
@@ -56,7 +63,7 @@ def quantize(tflite: bytes, recipe: Recipe, samples: Samples = (), ties: Ties = 
     if recipe.quantize == "none":
         return tflite
     try:
-        return _quantize(tflite, recipe, samples, ties)
+        return _quantize(tflite, recipe, samples, ties, found)
     except ConversionError:
         raise
     except Exception as error:
@@ -84,7 +91,9 @@ def try_once(tflite: bytes, recipe: Recipe, sample: dict[str, np.ndarray]) -> No
         ) from error
 
 
-def _quantize(tflite: bytes, recipe: Recipe, samples: Samples, ties: Ties) -> bytes:
+def _quantize(
+    tflite: bytes, recipe: Recipe, samples: Samples, ties: Ties, found: Ranges | None
+) -> bytes:
     tflite = tflite if recipe.is_static else with_lookups(tflite)
     rules = _rules(recipe, flatbuffer.parse(tflite))
     if not recipe.is_static:
@@ -92,7 +101,7 @@ def _quantize(tflite: bytes, recipe: Recipe, samples: Samples, ties: Ties) -> by
         write = write_hybrid if recipe.quantize in DYNAMIC else write_half
         return write(made, recipe.skip)
     samples = list(samples)
-    found = ranges(tflite, rules, samples)
+    found = found or ranges(tflite, rules, samples)
     if not found:
         raise ConversionError(f"recipe {recipe.name} needs samples to take its ranges from")
     seen = _seen_by_fused(tflite, recipe, samples)

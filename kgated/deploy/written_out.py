@@ -7,8 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from kgated.deploy.cellstep import RowStep, ours, rows_and_step
+from kgated.deploy.cellstep import RowStep, rows_and_step
 from kgated.deploy.scopes import scope
+from kgated.layers import ours
 from kgated.steps import Array
 
 

@@ -7,9 +7,10 @@ import keras
 from keras import ops
 
 from kgated.cells import GRUCell, LSTMCell
-from kgated.deploy.cellstep import ours, step_once
+from kgated.deploy.cellstep import step_once
 from kgated.deploy.streaming.refusals import WHOLE, refusal
 from kgated.deploy.streaming.walk import Handler, Handlers, Walk
+from kgated.layers import ours
 
 # Cells whose output is their first state.
 PLAIN_CELLS = (LSTMCell, GRUCell, keras.layers.SimpleRNNCell)

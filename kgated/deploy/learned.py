@@ -1,0 +1,96 @@
+"""From the ranges that a model learned at its points to those of every tensor of its file."""
+
+from collections.abc import Mapping
+
+from ai_edge_litert import schema_py_generated as schema
+
+from kgated.deploy.calibrate import Ranges, as_range
+from kgated.deploy.flatbuffer import operator_name, parse, signature, tensor_name
+from kgated.deploy.scopes import owners
+from kgated.deploy.ties import Ties
+from kgated.errors import ConversionError
+
+# Operators that move numbers, or choose among them: what goes in and comes out has one range.
+MOVES = {
+    *("CONCATENATION", "EXPAND_DIMS", "GATHER", "MAX_POOL_2D", "PACK", "PAD", "REDUCE_MAX"),
+    *("RESHAPE", "REVERSE_V2", "SELECT", "SELECT_V2", "SLICE", "SPLIT", "SPLIT_V", "SQUEEZE"),
+    *("STRIDED_SLICE", "TRANSPOSE", "UNPACK"),
+}
+Limits = Mapping[str, tuple[float, float]]
+
+
+def learned_ranges(
+    tflite: bytes, points: Mapping[str, set[str]], limits: Limits, ties: Ties
+) -> Ranges:
+    """The range of each tensor of a file, for the quantizer.
+
+    Args:
+        tflite: a float file without marks.
+        points: the points of each marked tensor.
+        limits: the least and largest number at each point.
+        ties: (input, output) of the signature that are one state.
+
+    Raises:
+        ConversionError: a tensor has no range, or two of them.
+    """
+    model = parse(tflite)
+    found = {name: _one(name, [limits[p] for p in sorted(of)]) for name, of in points.items()}
+    inputs, outputs = signature(model)
+    for one, other in ties:
+        name = tensor_name(outputs[other])
+        if name in found:
+            found[tensor_name(inputs[one])] = found[name]
+    for graph in model.subgraphs:
+        while _spread(model, graph, found):
+            pass
+        _check(model, graph, found)
+    return {name: as_range(*limits) for name, limits in found.items()}
+
+
+def _one(name: str, limits: list[tuple[float, float]]) -> tuple[float, float]:
+    if len(set(limits)) > 1:
+        raise ConversionError(
+            f"tensor {name} of the file stands for points of different ranges: {limits}"
+        )
+    return limits[0]
+
+
+def _spread(
+    model: schema.ModelT, graph: schema.SubGraphT, found: dict[str, tuple[float, float]]
+) -> bool:
+    """Give the tensors around operators that move numbers the range that one of them has."""
+    changed = False
+    for operator in graph.operators:
+        if operator_name(model, operator) not in MOVES:
+            continue
+        tensors = [graph.tensors[n] for n in (*operator.outputs, *operator.inputs) if n >= 0]
+        names = [tensor_name(t) for t in tensors if _is_activation(model, t)]
+        known = [found[name] for name in names if name in found]
+        missing = [name for name in names if name not in found]
+        if known and missing:
+            found.update(dict.fromkeys(missing, known[0]))
+            changed = True
+    return changed
+
+
+def _check(
+    model: schema.ModelT, graph: schema.SubGraphT, found: dict[str, tuple[float, float]]
+) -> None:
+    for operator, layer in zip(graph.operators, owners(graph), strict=True):
+        name = operator_name(model, operator)
+        tensors = [graph.tensors[n] for n in operator.outputs]
+        missing = any(_is_activation(model, t) and tensor_name(t) not in found for t in tensors)
+        from_table = name == "GATHER" and not _is_activation(
+            model, graph.tensors[operator.inputs[0]]
+        )
+        if missing and not from_table:
+            raise ConversionError(
+                f"the model learned no range for {name} of layer `{layer}`; convert the float "
+                "model with `calibration`"
+            )
+
+
+def _is_activation(model: schema.ModelT, tensor: schema.TensorT) -> bool:
+    """Whether a tensor holds floats that are computed."""
+    data = model.buffers[tensor.buffer].data
+    return tensor.type == schema.TensorType.FLOAT32 and (data is None or not len(data))

@@ -1,0 +1,102 @@
+"""Marks in a graph that say where a trained model rounds, found again in the converted file.
+
+The converter renames, joins and moves what it likes, but keeps a custom operator whole. So each
+point of a quantization-aware model is one in the graph to convert; `unmarked` takes them out again,
+and says which tensor each of them stood at.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import keras
+from flatbuffers import flexbuffers
+
+from kgated.deploy.flatbuffer import operator_name, pack, parse, tensor_name
+from kgated.deploy.unused import drop_unused
+from kgated.steps import Points
+
+MARK = "kgated_point"
+
+
+class Marks(Points):
+    """Marks each point of a step; the names of its points start with `prefix`."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+
+    def __call__(self, name: str, value: Any) -> Any:
+        """The value, marked."""
+        return _marked(value, self.prefix + name)
+
+    def part(self, name: str, state: str) -> "Marks":
+        """The points of a part."""
+        return Marks(f"{self.prefix}{name}/")
+
+
+class Mark(keras.layers.Identity):
+    """A layer that marks what goes through it as the point of that name."""
+
+    def __init__(self, point: str, name: str) -> None:
+        super().__init__(name=name)
+        self.point, self.supports_masking = point, True
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        """The same; the graph is built without TensorFlow where need be."""
+        return shape
+
+    def call(self, x: Any) -> Any:
+        """The value, marked."""
+        return _marked(x, self.point)
+
+
+def _marked(x: Any, point: str) -> Any:
+    if keras.backend.backend() != "tensorflow":
+        return x  # the graph is looked at here, and converted elsewhere
+    return _function(point)(x)
+
+
+@cache
+def _function(point: str) -> Callable[[Any], Any]:
+    import tensorflow as tf
+
+    # As hexadecimal digits a name goes through the converter whatever is in it.
+    described = f'attr {{ key: "point" value {{ s: "{point.encode().hex()}" }} }}'
+    fusable = 'attr { key: "tfl_fusable_op" value { b: true } }'
+
+    @tf.function(experimental_implements=f'name: "{MARK}" {fusable} {described}', autograph=False)
+    def mark(x: Any) -> Any:
+        return x + 0.0
+
+    return mark
+
+
+def unmarked(tflite: bytes) -> tuple[bytes, dict[str, set[str]]]:
+    """Take the marks out of a file.
+
+    Returns:
+        The file, and the points of each marked tensor by its name.
+    """
+    model = parse(tflite)
+    found: dict[str, set[str]] = {}
+    for graph in model.subgraphs:
+        instead: dict[int, int] = {}
+        kept = []
+        for operator in graph.operators:
+            operator.inputs = [instead.get(int(n), int(n)) for n in operator.inputs]
+            if operator_name(model, operator) != MARK:
+                kept.append(operator)
+                continue
+            told = flexbuffers.Loads(bytes(operator.customOptions))
+            (source,), (target,) = operator.inputs, operator.outputs
+            instead[int(target)] = source
+            name = tensor_name(graph.tensors[source])
+            found.setdefault(name, set()).add(bytes.fromhex(told["point"]).decode())
+        graph.operators = kept
+        graph.outputs = [instead.get(int(n), int(n)) for n in graph.outputs]
+        for signature in model.signatureDefs:
+            if model.subgraphs[signature.subgraphIndex] is graph:
+                for entry in signature.outputs:
+                    entry.tensorIndex = instead.get(entry.tensorIndex, entry.tensorIndex)
+    drop_unused(model)
+    return pack(model, len(tflite)), found
