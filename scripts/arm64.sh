@@ -70,7 +70,9 @@ cd "$here"
 
 models=(tests/edge/fixtures/*.tflite)
 "$work/here/bin/python" scripts/golden_outputs.py "${models[@]}" --save "$work/x86-64.npz"
-for model in "${models[@]}"; do "$work/bin/kgated-edge" selftest "$model" >/dev/null; done
+for model in "${models[@]}"; do
+  "$work/bin/kgated-edge" selftest "$model" >"$work/selftest" || { cat "$work/selftest"; exit 1; }
+done
 printf '\nGolden outputs, %s against an emulated %s:\n\n' "$(uname -m)" "$cpu"
 "$work/bin/python3" scripts/golden_outputs.py "${models[@]}" --against "$work/x86-64.npz"
 printf '\n'

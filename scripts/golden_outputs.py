@@ -10,6 +10,7 @@ import argparse
 import platform
 import sys
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from kgated_edge import EdgeError
@@ -20,6 +21,14 @@ def answers(path: Path) -> dict[str, np.ndarray]:
     """What this device answers, by file and output."""
     found = open_model(path).golden_outputs()
     return {f"{path.stem}/{name}": np.asarray(rows) for name, rows in found.items()}
+
+
+def saved(path: Path) -> dict[str, np.ndarray]:
+    """What `--save` wrote."""
+    try:
+        return dict(np.load(path))
+    except (OSError, ValueError, BadZipFile) as error:
+        raise EdgeError(f"{path}: no answers in it ({type(error).__name__}): --save them") from None
 
 
 def compared(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> str:
@@ -47,12 +56,13 @@ def main() -> int:
             with options.save.open("wb") as file:
                 np.savez(file, allow_pickle=False, **found)
             return 0
-        theirs = dict(np.load(options.against))
-    except (EdgeError, OSError, ValueError) as error:
+        theirs = saved(options.against)
+    except (EdgeError, OSError) as error:
         print(f"golden_outputs.py: error: {error}", file=sys.stderr)
         return 2
-    if missing := found.keys() - theirs.keys():
-        print(f"{options.against} lacks {sorted(missing)}: save it anew", file=sys.stderr)
+    shapes = {name: rows.shape for name, rows in theirs.items()}
+    if other := [name for name, rows in found.items() if shapes.get(name) != rows.shape]:
+        print(f"{options.against} lacks {other} in this shape: save it anew", file=sys.stderr)
         return 2
     print(compared(found, theirs))
     return 0

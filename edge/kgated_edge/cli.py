@@ -39,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         passed: bool = options.run(options)
-        sys.stdout.flush()
+        # None where the shell closed it, as `>&-` does.
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return 0 if passed else 1
     except (EdgeError, OSError) as error:
         return _fail(str(error))
@@ -132,7 +134,8 @@ def _command(
 
 
 def _run_check(options: argparse.Namespace) -> bool:
-    with claimed(options.json, (options.model, options.data)) as write:
+    inputs = (options.model, options.data, *([options.limits] if options.limits else ()))
+    with claimed(options.json, inputs) as write:
         result = check(
             options.model,
             options.data,

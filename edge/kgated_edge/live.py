@@ -109,16 +109,22 @@ def live_blocks(
     """What each step of a model takes, out of a stream.
 
     Args:
-        manifest: of the model, which has one input.
+        manifest: of the model, which has one input and a batch of 1.
         stream: binary.
         form: one of `FORMATS`.
         rate: of sound without a file's head, in samples per second; None: that of `LogMel`.
         sound: other arguments of `LogMel`.
 
     Raises:
-        EdgeError: a model of several inputs, sound for a model of other frames, another frame
-            period than the model's.
+        EdgeError: a model of several inputs or rows, sound for a model of other frames, another
+            frame period than the model's.
     """
+    inputs = [frame.name for frame in manifest.frames]
+    if len(inputs) > 1 or manifest.batch > 1:
+        raise EdgeError(
+            f"a stream of frames is for one input and a batch of 1, this model has {inputs} and "
+            f"a batch of {manifest.batch}: run it from Python, by EdgeModel.step"
+        )
     spec = manifest.frame
     is_vector = len(spec.shape) == 1 and spec.is_real
     if form in ("wav", "pcm") and not is_vector:

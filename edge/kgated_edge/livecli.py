@@ -41,6 +41,8 @@ def run_live(options: argparse.Namespace) -> LiveResult:
     sound = {name: value for name in _SOUND if (value := getattr(options, name)) is not None}
     if form not in ("wav", "pcm") and (sound or options.rate):
         raise EdgeError(f"--rate, --window, --hop, --low-hz and --high-hz are of sound, not {form}")
+    if sys.stdout is None:
+        raise EdgeError("standard output is closed, results go there: open it")
     # All input is looked at before an interpreter exists: it writes lines of its own to stderr.
     manifest = read_manifest(options.model)
     stream = _open(options.input)
@@ -59,6 +61,10 @@ def run_live(options: argparse.Namespace) -> LiveResult:
 
 def _open(name: str) -> IO[bytes]:
     if name == "-":
+        if sys.stdin is None:
+            raise DataError(
+                "standard input is closed, frames come from there: open it, or name a file"
+            )
         return sys.stdin.buffer
     try:
         return Path(name).open("rb")

@@ -74,11 +74,11 @@ def write_state(path: str | Path, digest: str, states: Mapping[str, Array]) -> N
     Raises:
         StateError: the file cannot be written.
     """
-    target = Path(path)
-    scratch = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     arrays: dict[str, Any] = {_PREFIX + name: array for name, array in states.items()}
     arrays[_DIGEST] = np.array(digest)
     try:
+        target = Path(path)
+        scratch = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
             with scratch.open("xb") as file:
                 np.savez(file, **arrays)
@@ -106,6 +106,8 @@ def read_state(path: str | Path, digest: str) -> dict[str, Array]:
             found = str(arrays.pop(_DIGEST))
     except FileNotFoundError:
         raise StateError(f"{path}: no such file: check the path") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise StateError(f"{path}: cannot be read ({error.strerror}): check the path") from None
     # NumPy and zipfile raise a dozen kinds of exception on damaged bytes.
     except Exception as error:
         raise StateError(

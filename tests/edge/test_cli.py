@@ -137,6 +137,12 @@ def test_standard_output_that_is_full(speech):
     assert lines[0].startswith("kgated-edge: error: ")
 
 
+def test_standard_output_that_is_closed(speech):
+    command = ["sh", "-c", 'exec "$0" -m kgated_edge selftest "$1" >&-', sys.executable, speech]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+
+
 def test_an_interrupt_is_quiet(speech, tmp_path):
     path, report = tmp_path / "long.npz", tmp_path / "result.json"
     np.savez(path, x=np.zeros((4000, 1000, 3), np.float32))

@@ -96,7 +96,10 @@ def test_output_that_cannot_be_written(error, speech, npz, tmp_path, monkeypatch
     before = speech.read_bytes()
     link = tmp_path / "link.tflite"
     link.symlink_to(speech)
+    limits = tmp_path / "limits.toml"
+    limits.write_text("deadline_ms = 10")
     cases = [
+        (limits, "this is an input of the run"),
         (tmp_path / "missing" / "out.json", "name a file in a folder that exists"),
         (plain / "out.json", "cannot be written"),
         (tmp_path, "cannot be written over"),
@@ -109,11 +112,11 @@ def test_output_that_cannot_be_written(error, speech, npz, tmp_path, monkeypatch
         (link, "this is an input of the run"),
     ]
     for path, reason in cases:
-        message = error("check", speech, "--data", npz, "--json", path)
+        message = error("check", speech, "--data", npz, "--limits", limits, "--json", path)
         assert message.startswith(f"{path}: ")
         assert reason in message
     assert speech.read_bytes() == before
-    assert sorted(os.listdir(tmp_path)) == ["data.npz", "link.tflite", "plain"]
+    assert sorted(os.listdir(tmp_path)) == ["data.npz", "limits.toml", "link.tflite", "plain"]
 
 
 def test_the_check_before_the_run_can_pass(speech, npz, tmp_path, monkeypatch):

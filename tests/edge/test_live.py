@@ -7,10 +7,11 @@ import struct
 import subprocess
 import sys
 import wave
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from kgated_edge import EdgeModel, LogMel, live_blocks, read_manifest
+from kgated_edge import EdgeError, EdgeModel, LogMel, live_blocks, read_manifest
 from kgated_edge.live import Tally
 
 
@@ -165,7 +166,7 @@ def test_inputs_that_are_none(live, fixture_file, speech, text, tmp_path):
     for arguments, message in (
         ((speech, tmp_path / "none.csv"), "cannot be read (No such file"),
         ((speech, tmp_path), "cannot be read (Is a directory"),
-        ((fixture_file("blocks"),), "use `frames`"),
+        ((fixture_file("blocks"),), "this model has ['sound', 'word'] and a batch of 1: run it"),
         ((fixture_file("whole"),), "its mode is 'sequence'"),
         ((text, "-", "--format", "wav"), "this model takes (): use csv"),
         ((tmp_path / "none.tflite",), "no such file"),
@@ -176,9 +177,22 @@ def test_inputs_that_are_none(live, fixture_file, speech, text, tmp_path):
         assert message in err
 
 
-def test_blocks_of_frames(fixture_file, speech, frames):
-    from dataclasses import replace
+@pytest.mark.parametrize(("closed", "message"), [("<&-", "input is"), (">&-", "output is")])
+def test_a_closed_standard_stream(speech, closed, message):
+    command = ["sh", "-c", f'exec "$0" -m kgated_edge live "$1" {closed}', sys.executable, speech]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"kgated-edge: error: standard {message} closed".encode())
+    assert done.stderr.count(b"\n") == 1
 
+
+def test_rows_are_refused(speech):
+    manifest = replace(read_manifest(speech), batch=2)
+    with pytest.raises(EdgeError, match="a batch of 2: run it from Python"):
+        live_blocks(manifest, io.BytesIO(), "float32", None)
+
+
+def test_blocks_of_frames(fixture_file, speech, frames):
     manifest = replace(read_manifest(speech), frames_per_step=4)
     found = list(live_blocks(manifest, io.BytesIO(frames.tobytes()), "float32", None))
     assert np.array_equal(found, frames[:8].reshape(2, 4, 3))

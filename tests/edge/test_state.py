@@ -101,8 +101,11 @@ def test_bad_state_files(speech, tmp_path):
         model.load_state(path)
     with pytest.raises(StateError, match="no such file"):
         model.load_state(tmp_path / "missing.npz")
-    with pytest.raises(StateError, match="cannot be written"):
-        model.save_state(tmp_path / "missing" / "state.npz")
+    with pytest.raises(StateError, match="a directory"):
+        model.load_state(tmp_path)
+    for nowhere in (tmp_path / "missing" / "state.npz", "", "/", "a\0b"):
+        with pytest.raises(StateError, match="cannot be written"):
+            model.save_state(nowhere)
 
 
 def test_a_state_file_whose_arrays_do_not_fit(speech, tmp_path):
