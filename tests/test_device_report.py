@@ -48,6 +48,14 @@ def test_every_figure_is_the_result_s_own(results):
     assert len({run.name for run in (check, realtime, other)}) == 3
 
 
+def test_the_page_says_how_many_streams_a_step_is_of(results, tmp_path):
+    many = json.loads(results[1].read_text()) | {"streams": 300, "load": 2}
+    (tmp_path / "many.json").write_text(json.dumps(many))
+    page = render(read_runs([results[1], tmp_path / "many.json"]))
+    assert '<td data-sort="realtime" class="">realtime</td>' in page
+    assert ">realtime, 300 streams, 2 beside</td>" in page
+
+
 def test_pictures_hold_every_step_and_the_deadline(results):
     runs = read_runs(results)
     times, line = histograms(runs), timelines(runs)
@@ -129,6 +137,8 @@ def _sorts_and_filters(page):
         (lambda r: json.dumps(r | {"command": "selftest"}), "selftest"),
         (lambda r: json.dumps({k: v for k, v in r.items() if k != "latency_timeline"}), "another"),
         (lambda r: json.dumps(r | {"device": None}), "another version"),
+        (lambda r: json.dumps(r | {"quality": 1}), "another version"),
+        (lambda r: json.dumps(r | {"command": ["check"]}), "the result of"),
     ],
 )
 def test_files_that_are_no_results_are_named(results, tmp_path, change, says):

@@ -75,7 +75,8 @@ def _html(name: str, figure: Any) -> str:
 def _cells(run: Run) -> list[tuple[str, str]]:
     """For each column what stands there, and what it sorts by."""
     period = None if run.real_time_factor is None else 100 * run.real_time_factor
-    how = run.command if not run.load else f"{run.command}, {run.load} beside"
+    how = run.command + (f", {run.streams} streams" if run.streams > 1 else "")
+    how += f", {run.load} beside" if run.load else ""
     return [
         (run.model, run.model),
         (run.device, run.device),

@@ -36,6 +36,7 @@ class Run:
         real_time_factor: step time / period, or None.
         memory_mib: the most that the process held, or at the end of a real-time run, or None.
         load: busy processes beside it.
+        streams: models or sessions that took a frame each in a step.
         passed, failures: whether all limits were kept; a sentence per limit missed.
     """
 
@@ -59,6 +60,7 @@ class Run:
     real_time_factor: float | None
     memory_mib: float | None
     load: int
+    streams: int
     passed: bool
     failures: tuple[str, ...]
 
@@ -76,7 +78,7 @@ def read_runs(paths: Iterable[str | Path]) -> list[Run]:
         run = _RUNS[result["command"]]
         try:
             values = run(result) | _shared(result)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{path}: a result of another version of kgated-edge ({error!r}): run it again "
                 "with the one that belongs to this kgated"
@@ -91,7 +93,7 @@ def _load(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{path}: not JSON ({error}): give what `--json` wrote") from None
     command = result.get("command") if isinstance(result, dict) else None
-    if command not in _RUNS:
+    if not isinstance(command, str) or command not in _RUNS:
         raise ValueError(
             f"{path}: must be what `kgated-edge check --json` or `realtime --json` wrote, got "
             f"{'the result of ' + repr(command) if command else 'something else'}"
@@ -128,6 +130,7 @@ def _check(result: dict[str, Any]) -> dict[str, Any]:
         "accuracy_over_frames": tuple(quality.get("accuracy_over_frames") or ()),
         "memory_mib": result["peak_memory_mib"],
         "load": 0,
+        "streams": 1,
     }
 
 
@@ -143,6 +146,7 @@ def _realtime(result: dict[str, Any]) -> dict[str, Any]:
         "accuracy_over_frames": (),
         "memory_mib": result["end"]["rss_mib"],
         "load": result["load"],
+        "streams": result["streams"],
     }
 
 
