@@ -11,7 +11,7 @@ from kgated_edge.blocks import alone, by_name
 from kgated_edge.errors import EdgeError, FrameError
 from kgated_edge.frames import check_frames, step_writer
 from kgated_edge.manifest import Manifest
-from kgated_edge.model import busy, check_states
+from kgated_edge.model import alone_in, busy, check_states
 from kgated_edge.quantized import reader, results_reader, storer
 from kgated_edge.specs import Array, TensorSpec
 from kgated_edge.statefile import Stateful, check_external
@@ -106,14 +106,8 @@ class SessionPool:
         if {getattr(one, "_pool", None) for one in sessions} - {self}:
             raise EdgeError("`sessions` must be of this pool: step each by the pool that opened it")
         columns = self._columns(len(sessions), frames)
-        try:
-            hot = self._idle.pop()
-        except IndexError:
-            raise busy("pool") from None
-        try:
+        with alone_in(self._idle, "pool") as hot:
             found = _round(hot, sessions, columns)
-        finally:
-            self._idle.append(hot)
         places = zip(self._manifest.outputs, self._output_places, strict=True)
         return alone({s.name: _join(s, [one[place] for one in found]) for s, place in places})
 
@@ -139,7 +133,7 @@ class Session(Stateful):
 
     def __init__(self, pool: SessionPool) -> None:
         self._pool, self._manifest = pool, pool.manifest
-        self.reset()
+        self._kept = self._packed(self._zeros())
 
     @property
     def state(self) -> dict[str, Array]:
@@ -151,15 +145,13 @@ class Session(Stateful):
     @state.setter
     def state(self, values: Mapping[str, Array]) -> None:
         check_states(self._manifest.states, values)
-        kept = list(self._pool._blank)
-        for spec, place in zip(self._manifest.states, self._pool._state_places, strict=True):
-            kept[place] = values[spec.name].tobytes()
-        self._kept = tuple(kept)
+        # A round that runs meanwhile would write over it.
+        with alone_in(self._pool._idle, "pool"):
+            self._kept = self._packed(values)
 
     def reset(self) -> None:
         """Sets all states to zero, as at the start of a sequence."""
-        states = self._manifest.states
-        self.state = {s.name: np.full(s.shape, s.zero_point or 0, s.dtype) for s in states}
+        self.state = self._zeros()
 
     def step(self, frame: Any) -> Any:
         """As `EdgeModel.step`: takes one frame, moves the state on, and returns the result."""
@@ -179,6 +171,16 @@ class Session(Stateful):
             return read()
         finally:
             idle.append(hot)
+
+    def _zeros(self) -> dict[str, Array]:
+        states = self._manifest.states
+        return {s.name: np.full(s.shape, s.zero_point or 0, s.dtype) for s in states}
+
+    def _packed(self, values: Mapping[str, Array]) -> tuple[bytes, ...]:
+        kept = list(self._pool._blank)
+        for spec, place in zip(self._manifest.states, self._pool._state_places, strict=True):
+            kept[place] = values[spec.name].tobytes()
+        return tuple(kept)
 
 
 def _round(

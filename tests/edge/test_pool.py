@@ -154,14 +154,19 @@ def test_two_threads_in_one_pool_get_an_error(text):
             return 3
 
     def attempt():
-        for call in (lambda: b.step(1), lambda: pool.step([b], np.ones(1, np.int32))):
+        for call in (
+            lambda: b.step(1),
+            lambda: pool.step([b], np.ones(1, np.int32)),
+            b.reset,
+            lambda: setattr(b, "state", a.state),
+        ):
             with pytest.raises(EdgeError, match="another thread is inside this pool"):
                 call()
             caught.append(True)
 
     expected = pool.clone().open().step(3)
     assert np.array_equal(a.step(Meeting()), expected)
-    assert caught == [True, True]
+    assert caught == [True] * 4
     assert np.array_equal(b.step(3), expected)
 
 
