@@ -61,20 +61,23 @@ def check(
         limits: a TOML file of limits, or `Limits`.
         deadline_ms: the longest that one step may take; like the next two, in place of the file's.
         min_accuracy: least share of right decisions, 0..1.
-        max_misses: how many steps may take longer than the deadline.
+        max_misses: how many steps may take longer than the deadline; None for none.
         num_threads: threads of the interpreter.
         warmup_steps: steps run beforehand, untimed.
 
     Raises:
         ManifestError: the file cannot be run.
         DataError: the data are bad, or do not fit the model.
-        EdgeError: a limit outside its range, or of a figure that the run does not have.
+        EdgeError: a limit outside its range, of a figure that the run does not have, or misses
+            without a deadline.
     """
     if not isinstance(limits, Limits):
         limits = Limits() if limits is None else read_limits(limits)
     limits = joined(
         limits, deadline_ms=deadline_ms, min_accuracy=min_accuracy, max_misses=max_misses
     )
+    if limits.max_misses is not None and limits.deadline_ms is None:
+        raise EdgeError("`max_misses` is of a deadline, there is none: give `deadline_ms` too")
     # All input is looked at before an interpreter exists: it writes lines of its own to stderr.
     manifest = read_manifest(path)
     sequences, scorer = _inputs(manifest, data, task)
@@ -110,7 +113,7 @@ def check(
         latency_timeline=latency.timeline(times),
         deadline_ms=deadline_ms,
         deadline_misses=misses,
-        max_misses=limits.max_misses,
+        max_misses=limits.max_misses or 0,
         sample_period_s=period,
         real_time_factor=None if period is None else float(times.sum()) / 1e9 / (frames * period),
         peak_memory_mib=peak_memory_mib(),

@@ -29,7 +29,7 @@ class Limits:
 
     Attributes:
         deadline_ms: a step that takes longer misses it.
-        max_misses: misses allowed.
+        max_misses: misses allowed; None for none of them.
         min_accuracy: share of right decisions, 0..1.
         min_r2, max_mae, max_rmse, max_bits_per_character, max_settled_frames_p90: see `Quality`.
         max_latency_us_p99: time of a step that 99% of them may not exceed.
@@ -42,7 +42,7 @@ class Limits:
     """
 
     deadline_ms: float | None = None
-    max_misses: int = 0
+    max_misses: int | None = None
     min_accuracy: float | None = None
     min_r2: float | None = None
     max_mae: float | None = None
@@ -62,8 +62,9 @@ class Limits:
         for name, value in self._numbers().items():
             if name != "min_accuracy" and not math.isfinite(value):
                 raise EdgeError(f"`{name}` must be finite, got {value}")
-        if type(self.max_misses) is not int or self.max_misses < 0:
-            raise EdgeError(f"`max_misses` must not be negative, got {self.max_misses}")
+        misses = self.max_misses
+        if misses is not None and (type(misses) is not int or misses < 0):
+            raise EdgeError(f"`max_misses` must be a whole number from 0, got {misses}")
         if self.min_accuracy is not None and not 0 <= self.min_accuracy <= 1:
             raise EdgeError(f"`min_accuracy` must be in 0..1, got {self.min_accuracy}")
         for name in self.worse_than_float or ():
@@ -111,11 +112,12 @@ class Limits:
 
     def missed_deadlines(self, misses: int | None, steps: int) -> tuple[str, ...]:
         """The sentence for too many steps after their deadline, if they are."""
-        if misses is None or misses <= self.max_misses:
+        allowed = self.max_misses or 0
+        if misses is None or misses <= allowed:
             return ()
         return (
             f"{misses} of {steps} steps took longer than {self.deadline_ms:g} ms, "
-            f"allowed are {self.max_misses}",
+            f"allowed are {allowed}",
         )
 
 

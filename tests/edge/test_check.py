@@ -212,7 +212,7 @@ def test_data_of_another_model(speech, text, data):
         ({"deadline_ms": 0}, "`deadline_ms` must be above 0, got 0"),
         ({"deadline_ms": float("nan")}, "`deadline_ms` must be above 0"),
         ({"deadline_ms": float("inf")}, "`deadline_ms` must be above 0"),
-        ({"max_misses": -1}, "`max_misses` must not be negative, got -1"),
+        ({"max_misses": -1}, "`max_misses` must be a whole number from 0, got -1"),
         ({"min_accuracy": 1.1}, r"`min_accuracy` must be in 0\.\.1, got 1.1"),
         ({"min_accuracy": float("nan")}, r"`min_accuracy` must be in 0\.\.1"),
         ({"num_threads": 0}, "`num_threads` must be an int of at least 1"),

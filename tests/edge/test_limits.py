@@ -103,6 +103,7 @@ def test_figures_in_a_manifest(speech):
         ("[worse_than_float]\nspeed = 0.1", "must name some of"),
         ("[worse_than_float]\nmae = '1'", "`worse_than_float.mae` must be a number"),
         ("= 3", "no limits can be read from it"),
+        ("max_misses = 0", "`max_misses` is of a deadline, there is none: give `deadline_ms`"),
         ("max_mae = 1", "a limit is on mae, this run has"),
     ],
 )
