@@ -49,7 +49,7 @@ def tool_ms(tool: str, path: Path, folder: Path) -> float:
     options = {"model": path, "num_runs": CALLS, "warmup_runs": 20, "num_threads": 1}
     command = [tool, *(f"--{name}={value}" for name, value in options.items())]
     subprocess.run([*command, f"--result_json={result}"], check=True, capture_output=True)
-    return json.loads(result.read_text())["latency"]["median_ms"]
+    return float(json.loads(result.read_text())["latency"]["median_ms"])
 
 
 def median_us(call: Callable[[], None]) -> float:

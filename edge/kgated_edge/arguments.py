@@ -21,6 +21,14 @@ def above_zero(text: str) -> float:
     return value
 
 
+def from_zero(text: str) -> float:
+    """A finite number from 0."""
+    value = number(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"must not be below 0, got {text}")
+    return value
+
+
 def share(text: str) -> float:
     """A number in 0..1."""
     value = number(text)

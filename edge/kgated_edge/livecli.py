@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
-from kgated_edge.arguments import above_zero, count
+from kgated_edge.arguments import above_zero, count, from_zero
 from kgated_edge.errors import DataError, EdgeError
 from kgated_edge.hold import POLICIES, REFUSE
 from kgated_edge.live import LiveResult, live, live_blocks
@@ -30,7 +30,7 @@ def add_live(parser: argparse.ArgumentParser) -> None:
     add("--rate", type=count(1), metavar="HZ", help="samples per second of pcm (16000)")
     add("--window", type=count(1), metavar="N", help="samples of a frame of sound (400)")
     add("--hop", type=count(1), metavar="N", help="samples from frame to frame (160)")
-    add("--low-hz", type=above_zero, metavar="F", help="where the bands begin (20)")
+    add("--low-hz", type=from_zero, metavar="F", help="where the bands begin (20)")
     add("--high-hz", type=above_zero, metavar="F", help="where they end (half the rate)")
 
 
