@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from benchmarks import integers, sequences, steps
+from benchmarks import apart, integers, sequences, steps
 from benchmarks.matrix import matrix as run_matrix
 from benchmarks.tables import Row, markdown, missed, table
 from rich.console import Console
@@ -33,6 +33,7 @@ class Section(StrEnum):
     LINEARITY = "linearity"
     INT8 = "int8"
     SIZES = "sizes"
+    WORKER = "worker"
 
 
 TITLES = {
@@ -42,6 +43,7 @@ TITLES = {
     Section.LINEARITY: "A step of longer sequences, `dynamic`; ratio: over the shortest's",
     Section.INT8: "Static int8 over a whole sequence; ratio: over the peer",
     Section.SIZES: "Bytes of a stream's file; ratio: over those allowed",
+    Section.WORKER: "A conversion, by the process that the converter works in",
 }
 
 
@@ -56,6 +58,7 @@ def measure(section: Section, rounds: int) -> tuple[list[Row], dict[str, str]]:
         Section.SEQUENCES: sequences.sequences,
         Section.LINEARITY: sequences.linearity,
         Section.INT8: integers.static_int8,
+        Section.WORKER: apart.conversions,
     }
     return runs[section](rounds), {}
 

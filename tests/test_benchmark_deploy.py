@@ -7,7 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
-from benchmarks import integers, matrix, models, peers, sequences, steps, stock, tables, timing
+from benchmarks import (
+    apart,
+    integers,
+    matrix,
+    models,
+    peers,
+    sequences,
+    steps,
+    stock,
+    tables,
+    timing,
+)
 from typer.testing import CliRunner
 
 from kgated.deploy import convert
@@ -164,3 +175,10 @@ def test_the_command_writes_its_rows(benchmark, monkeypatch, tmp_path):
     written = json.loads(path.read_text())
     assert written["sizes"]["rows"] == [row]
     assert set(written) == {"tools", "sizes"}
+
+
+def test_a_conversion_in_each_process(monkeypatch):
+    monkeypatch.setattr(apart, "STARTS", 1)
+    (row,) = apart.conversions(1, TINY, ["none"])
+    assert 0 < row["kept_s"] < row["started_s"]
+    assert row["here_s"] > 0

@@ -13,6 +13,15 @@ from kgated_edge.specs import Array, TensorSpec
 TASKS = ("classes", "frames", "numbers", "text")
 
 
+def check_alone(manifest: Manifest) -> None:
+    """Raises `DataError` for a file of several rows, where sequences come one by one."""
+    if manifest.batch > 1:
+        raise DataError(
+            f"the file takes {manifest.batch} sequences at once, and this gives them one by one: "
+            "convert the model with a batch of 1 for it"
+        )
+
+
 def check_fit(manifest: Manifest, data: SequenceData) -> None:
     """Compares the frames of data with a model's.
 
@@ -20,11 +29,7 @@ def check_fit(manifest: Manifest, data: SequenceData) -> None:
         DataError: other inputs, shapes or dtypes, a token outside the vocabulary, or a sequence
             too short for one step.
     """
-    if manifest.batch > 1:
-        raise DataError(
-            f"the file takes {manifest.batch} sequences at once, and a measurement takes them one "
-            "by one: convert the model with a batch of 1 for it"
-        )
+    check_alone(manifest)
     for spec, x in zip(manifest.frames, _arrays(manifest, data), strict=True):
         frame, axes = spec.real, 1 if spec.name in manifest.single else 2
         if x.shape[axes:] != frame.shape or x.dtype != frame.dtype:

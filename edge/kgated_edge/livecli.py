@@ -10,6 +10,7 @@ from typing import IO, Any
 from kgated_edge.arguments import above_zero, count, from_zero
 from kgated_edge.errors import DataError, EdgeError
 from kgated_edge.hold import POLICIES, REFUSE
+from kgated_edge.judge import check_alone
 from kgated_edge.live import LiveResult, live, live_blocks
 from kgated_edge.manifest import read_manifest
 from kgated_edge.model import EdgeModel
@@ -45,6 +46,7 @@ def run_live(options: argparse.Namespace) -> LiveResult:
         raise EdgeError("standard output is closed, results go there: open it")
     # All input is looked at before an interpreter exists: it writes lines of its own to stderr.
     manifest = read_manifest(options.model)
+    check_alone(manifest)
     stream = _open(options.input)
     try:
         blocks = live_blocks(manifest, stream, form, options.rate, **sound)

@@ -18,6 +18,11 @@ from kgated_worker import CONVERT, RUN, WORKER, CrashError, JobError
 QUANTIZE = "kgated.deploy.apart:quantize_job"
 
 
+def get_ready() -> None:
+    """Start the process, so that it imports TensorFlow while this one looks at the model."""
+    WORKER.start()
+
+
 def convert_apart(folder: Path, signatures: Sequence[str], marks: bool) -> bytes:
     """The TFLite file of the saved model in `folder/saved`, its weights as they are.
 

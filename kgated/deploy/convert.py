@@ -12,7 +12,7 @@ from kgated_edge.manifest import Golden, Manifest, read_manifest
 
 from kgated import steps
 from kgated.deploy import mcu, verify
-from kgated.deploy.apart import quantize_apart, run_apart
+from kgated.deploy.apart import get_ready, quantize_apart, run_apart
 from kgated.deploy.calibration import Calibration
 from kgated.deploy.contract import (
     check_facts,
@@ -39,7 +39,6 @@ from kgated.deploy.written_out import Lowering
 from kgated.errors import ConversionError
 from kgated.files import check_writable, replace_files
 from kgated.optimize import QuantizeAware
-from kgated_worker import WORKER
 
 TOOLS = ("kgated", "keras", "tensorflow", "ai-edge-quantizer", "ai-edge-litert")
 
@@ -146,7 +145,7 @@ def to_tflite(
     if target == "mcu":
         mcu.check_source_paths(path)
     if keras.backend.backend() == "tensorflow":
-        WORKER.start()
+        get_ready()
     learned = Learned.of(model, recipe) if isinstance(model, QuantizeAware) else None
     layers = model if learned is None else learned.layers
     recipe, graph, subject = _subject(layers, recipe, length, max_length)
@@ -275,4 +274,4 @@ def _finish(
     content = embed(tflite, manifest)
     sources = {} if made is None else mcu.source_files(path, made)
     replace_files({path: content, **sources})
-    return Conversion(path, manifest, found, len(content))
+    return Conversion(path, read_manifest(path), found, len(content))

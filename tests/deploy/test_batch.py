@@ -13,6 +13,7 @@ from kgated_edge import (
     SessionPool,
     StateError,
     check,
+    cli,
     open_model,
     selftest,
 )
@@ -118,7 +119,7 @@ def test_tokens_in_rows(rng, tmp_path):
         open_model(made.path).step(np.array([1, 11, 2], np.int32))
 
 
-def test_what_a_runner_of_rows_refuses(x, rng, tmp_path):
+def test_what_a_runner_of_rows_refuses(x, rng, tmp_path, capsys):
     model = randomize(keras.Sequential([keras.Input((None, F)), kgated.GRU(3)]), rng)
     stream = open_model(kgated.to_tflite(model, tmp_path / "s.tflite", batch=B).path)
     with pytest.raises(FrameError, match=r"shape \(3, 5\) .* got shape \(5,\)"):
@@ -141,6 +142,8 @@ def test_what_a_runner_of_rows_refuses(x, rng, tmp_path):
             whole.run(x[:B], lengths)
     with pytest.raises(DataError, match="takes 3 sequences at once"):
         check(tmp_path / "w.tflite", SequenceData(x, np.full(len(x), T)))
+    assert cli.main(["live", str(tmp_path / "s.tflite"), "/dev/null"]) == 2
+    assert "takes 3 sequences at once" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_manifest_tells_the_contract(model, x, tmp_path):
         figures={"accuracy": 0.75},
     )
     manifest = EdgeModel(tmp_path / "m.tflite").manifest
-    assert manifest.file_sha256 != "0" * 64
+    assert manifest.file_sha256 == conversion.manifest.file_sha256 != "0" * 64
     assert manifest.labels == ("a", "b", "c")
     assert manifest.sample_period_s == 0.01
     assert manifest.figures == {"accuracy": 0.75}
@@ -165,6 +165,9 @@ def test_a_file_that_disagrees_is_never_written(model, x, tmp_path, monkeypatch)
 
 def test_a_failing_converter_is_wrapped_with_the_recipe(model, tmp_path, monkeypatch):
     class Failing:
+        def start(self):
+            pass
+
         def run(self, work, folder):
             raise JobError("ConverterError", "\nno such op\nlong trace")
 
@@ -213,7 +216,7 @@ a, b = keras.Input((None, 3), name="a"), keras.Input((None, 2), name="b")
 hidden = kgated.GRU(4)(keras.layers.Concatenate()([a, b]))
 model = keras.Model([a, b], keras.layers.Dense(2)(hidden))
 conversion = kgated.to_tflite(
-    model, {str(tmp_path / "m.tflite")!r}, labels=["a, too", "b"], state="internal",
+    model, {str(tmp_path / "m.tflite")!r}, labels=["a, too", "b"], state="internal", batch=2,
     calibration={{"a": np.ones((2, 5, 3), "float32"), "b": np.zeros((2, 5, 2), "float32")}},
 )
 assert conversion.agreement.max_abs_error < 1e-5, conversion
@@ -229,5 +232,6 @@ else:
 """
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=120)
-    assert EdgeModel(tmp_path / "m.tflite").manifest.labels == ("a, too", "b")
+    manifest = EdgeModel(tmp_path / "m.tflite").manifest
+    assert (manifest.labels, manifest.batch) == (("a, too", "b"), 2)
     assert not (tmp_path / "no.tflite").exists()
