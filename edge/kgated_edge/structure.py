@@ -1,9 +1,9 @@
 """Refuses graphs that would end the process: the interpreter finds most of them, but not all.
 
 Files of `kgated convert` are none of these, and damage is found by the digest. But a digest can be
-made to fit. The rules here are of what was seen to kill: operators with too few tensors or without
-their options, SPLIT into another number than it has results, integers without scales, tensors of no
-buffer. They are no proof that nothing else will.
+made to fit. The rules here are of what was seen to kill: operators with too few tensors, SPLIT into
+another number than it has results, integers without scales, tensors of no buffer. They are no proof
+that nothing else will.
 """
 
 import numpy as np
@@ -17,6 +17,7 @@ _TYPE, _BUFFER, _QUANTIZATION, _SCALE, _ZERO_POINT = 1, 2, 4, 2, 3
 _OPCODE, _INPUTS, _OUTPUTS, _OPTIONS_TYPE, _OPTIONS = 0, 1, 2, 3, 4  # of Operator
 _OLD_CODE, _CODE = 0, 3
 _INTEGERS = {7: "int16", 9: "int8", 17: "int4"}
+_SPLIT_OPTIONS = 35
 _SPLIT, _CALL_ONCE, _VAR_HANDLE, _ASSIGN_VARIABLE = 49, 129, 142, 144
 # Fewest inputs by operator, where there are more than one:
 _FEWEST = {
@@ -75,16 +76,15 @@ def _check_operator(content: bytes, operator: int, codes: list[int], place: int)
     least = 0 if code in (_CALL_ONCE, _ASSIGN_VARIABLE) else 1
     if inputs < fewest or outputs < least:
         raise _broken(f"operator {place} takes {inputs} tensors and gives {outputs}")
-    kind, at = field(content, operator, _OPTIONS_TYPE), field(content, operator, _OPTIONS)
-    if bool(kind and byte(content, kind)) != bool(at):
-        raise _broken(f"operator {place} has options without a type, or a type without options")
     if code == _SPLIT and _split_count(content, operator) != outputs:
         raise _broken(f"operator {place} splits into another number than it gives, {outputs}")
 
 
 def _split_count(content: bytes, operator: int) -> int:
-    at = field(content, operator, _OPTIONS)
-    count = field(content, at + unsigned(content, at), 0) if at else 0
+    kind, at = field(content, operator, _OPTIONS_TYPE), field(content, operator, _OPTIONS)
+    if not kind or byte(content, kind) != _SPLIT_OPTIONS or not at:
+        return 0
+    count = field(content, at + unsigned(content, at), 0)
     return unsigned(content, count) if count else 0
 
 

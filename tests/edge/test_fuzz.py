@@ -131,7 +131,7 @@ def scales(content):
         ("speech", lambda c: vector_of(c, operator(c, 49), 2), 0, "takes 2 tensors and gives 0"),
         ("speech", lambda c: vector_of(c, operator(c, 9), 1), 1, "takes 1 tensors and gives 1"),
         ("speech", lambda c: field(c, operator(c, 49), 0), 77, "a kind that the file does not"),
-        ("speech", lambda c: field(c, operator(c, 49), 3) - 3, 0, "options without a type"),
+        ("speech", lambda c: field(c, operator(c, 49), 3) - 3, 0, "splits into another number"),
         ("speech", lambda c: tensor(c, 0, 2), 99, "of a buffer that the file does not have"),
         ("int8", scales, 0, "is int8 without scale and zero point"),
         ("int8", lambda c: scales(c) + 4, 0xBF800000, "is int8 without scale and zero point"),
