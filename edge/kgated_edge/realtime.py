@@ -164,6 +164,7 @@ def _run(
         end=sensors.readings[-1],
         max_temperature_c=sensors.max_temperature_c,
         min_frequency_mhz=sensors.min_frequency_mhz,
+        throttled=sensors.throttled,
         **{name: asked[name] for name in _ASKED},
         interrupted=interrupted,
         passed=not failures,

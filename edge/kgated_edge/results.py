@@ -107,6 +107,7 @@ class RealtimeResult:
         cpu_time_s: CPU time of the process in it, waiting included.
         start, end: readings of the system before and after.
         max_temperature_c, min_frequency_mhz: of all readings, one a second; None where hidden.
+        throttled: whether the system slowed a CPU for heat during the run; None where hidden.
         load: busy processes beside it.
         priority, cpu, lock_memory: what was asked of the machine.
         num_threads: threads of the interpreter.
@@ -135,6 +136,7 @@ class RealtimeResult:
     end: Reading
     max_temperature_c: float | None
     min_frequency_mhz: float | None
+    throttled: bool | None
     load: int
     priority: int | None
     cpu: int | None

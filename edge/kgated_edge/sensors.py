@@ -17,11 +17,15 @@ class Reading:
         rss_mib: memory that this process holds.
         temperature_c: of the hottest zone.
         frequency_mhz: of the fastest CPU that this process may use; it is the one that works.
+        cooling_steps: by how many steps the system holds back the CPU that it holds back most, now.
+        throttle_events: how often it has slowed CPUs that this process may use, since it began.
     """
 
     rss_mib: float | None
     temperature_c: float | None
     frequency_mhz: float | None
+    cooling_steps: int | None
+    throttle_events: int | None
 
 
 class Sensors:
@@ -38,6 +42,11 @@ class Sensors:
         self._statm = root / "proc/self/statm"
         self._zones = sorted(root.glob("sys/class/thermal/thermal_zone*/temp"))
         self._clocks = [system / f"cpu{cpu}/cpufreq/scaling_cur_freq" for cpu in cpus]
+        kinds = root.glob("sys/class/thermal/cooling_device*/type")
+        self._coolers = [kind.parent / "cur_state" for kind in kinds if _is_of_cpu(kind)]
+        self._throttles = [
+            system / f"cpu{cpu}/thermal_throttle/core_throttle_count" for cpu in cpus
+        ]
         self._now, self._due = now, now() + _EVERY_NS
         self.readings: list[Reading] = []
 
@@ -53,15 +62,27 @@ class Sensors:
         found = [one.frequency_mhz for one in self.readings if one.frequency_mhz is not None]
         return min(found, default=None)
 
+    @property
+    def throttled(self) -> bool | None:
+        """Whether a CPU was held back for heat in any reading, or slowed between two of them."""
+        steps = [one.cooling_steps for one in self.readings if one.cooling_steps is not None]
+        counts = [one.throttle_events for one in self.readings if one.throttle_events is not None]
+        if not steps and not counts:
+            return None
+        return max(steps, default=0) > 0 or max(counts, default=0) > min(counts, default=0)
+
     def look(self) -> None:
         """Takes a reading."""
         resident = _numbers([self._statm], 1)
+        throttles = _numbers(self._throttles, 0)
         page = os.sysconf("SC_PAGE_SIZE") if resident else 0
         self.readings.append(
             Reading(
                 rss_mib=resident[0] * page / 2**20 if resident else None,
                 temperature_c=_largest(self._zones, 1e3),
                 frequency_mhz=_largest(self._clocks, 1e3),
+                cooling_steps=max(_numbers(self._coolers, 0), default=None),
+                throttle_events=sum(throttles) if throttles else None,
             )
         )
 
@@ -70,6 +91,15 @@ class Sensors:
         if spare_ns > _LEAST_SPARE_NS and self._now() >= self._due:
             self._due = self._now() + _EVERY_NS
             self.look()
+
+
+def _is_of_cpu(kind: Path) -> bool:
+    """Whether a cooling device slows CPUs, by its type: "thermal-cpufreq-0", ACPI's "Processor"."""
+    try:
+        text = kind.read_text()
+    except OSError:
+        return False
+    return "cpufreq" in text or text.strip() == "Processor"
 
 
 def _largest(files: Iterable[Path], unit: float) -> float | None:

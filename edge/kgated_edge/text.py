@@ -6,6 +6,8 @@ from kgated_edge.live import LiveResult
 from kgated_edge.results import CheckResult, RealtimeResult, SelftestResult
 
 Row = tuple[str, str]
+_HIDDEN = "hidden by the system"
+_THROTTLED = {True: "YES", False: "no", None: _HIDDEN}
 
 
 def check_text(model: str, result: CheckResult) -> str:
@@ -61,6 +63,7 @@ def realtime_text(model: str, result: RealtimeResult) -> str:
             "CPU clock start / end / min",
             _seen("{:.0f} MHz", start.frequency_mhz, end.frequency_mhz, result.min_frequency_mhz),
         ),
+        ("slowed for heat", _THROTTLED[result.throttled]),
     ]
     return _table(rows, result.failures)
 
@@ -147,5 +150,5 @@ def _spread(times: Spread) -> str:
 
 def _seen(form: str, *values: float | None) -> str:
     if None in values:
-        return "hidden by the system"
+        return _HIDDEN
     return " / ".join(form.format(value) for value in values)

@@ -146,6 +146,11 @@ def fake_system(root):
         "proc/self/statm": "900 512 3 4 0 5 0\n",
         "sys/class/thermal/thermal_zone0/temp": "41500\n",
         "sys/class/thermal/thermal_zone1/temp": "-2000\n",
+        "sys/class/thermal/cooling_device0/type": "thermal-cpufreq-0\n",
+        "sys/class/thermal/cooling_device0/cur_state": "0\n",
+        "sys/class/thermal/cooling_device1/type": "pwm-fan\n",
+        "sys/class/thermal/cooling_device1/cur_state": "3\n",
+        "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count": "7\n",
         **{
             f"sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_cur_freq": f"{600_000 + cpu}000\n"
             for cpu in os.sched_getaffinity(0)
@@ -171,11 +176,32 @@ def test_sensors_read_what_is_shown(tmp_path, fake_clock):
     assert (sensors.max_temperature_c, sensors.min_frequency_mhz) == (41.5, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("name", "first", "second"),
+    [
+        ("sys/class/thermal/cooling_device0/cur_state", "2", "0"),
+        ("sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count", "7", "8"),
+    ],
+)
+def test_a_cpu_slowed_for_heat_is_seen(tmp_path, fake_clock, monkeypatch, name, first, second):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    fake_system(tmp_path)
+    sensors = Sensors(fake_clock().now, tmp_path)
+    sensors.look()
+    sensors.look()
+    assert sensors.throttled is False, "a fan that turns, or a count of another day"
+    sensors.readings.clear()
+    for text in (first, second):
+        (tmp_path / name).write_text(f"{text}\n")
+        sensors.look()
+    assert sensors.throttled is True
+
+
 def test_sensors_of_a_system_that_hides_all(tmp_path, fake_clock):
     sensors = Sensors(fake_clock().now, tmp_path)
     sensors.look()
     assert (sensors.readings[0].rss_mib, sensors.max_temperature_c) == (None, None)
-    assert sensors.min_frequency_mhz is None
+    assert (sensors.min_frequency_mhz, sensors.throttled) == (None, None)
 
 
 def test_sensors_are_looked_at_once_a_second_where_there_is_time(tmp_path, fake_clock):
