@@ -21,6 +21,7 @@ _SAMPLE_BITS = _WINDOW_BITS = 15
 # The power of all frequencies of the loudest sound is below 12 of a full-scale sine's.
 _POWER_BITS, _WEIGHT_BITS = 38, 11
 _MOST_WINDOW = 4096
+_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,13 @@ class LogMel:
         """
         checked = _checked(samples)
         count = max(0, 1 + (len(checked) - self.window) // self.hop)
-        if count == 0:
-            return np.empty((0, self.mels), np.float32)
-        rows = np.arange(count)[:, None] * self.hop + np.arange(self.window)
-        return self._frames(checked[rows])
+        frames = np.empty((count, self.mels), np.float32)
+        # Hours of sound in a memory of some MiB.
+        for first in range(0, count, _AT_ONCE):
+            some = np.arange(first, min(first + _AT_ONCE, count))
+            rows = some[:, None] * self.hop + np.arange(self.window)
+            frames[some] = self._frames(checked[rows])
+        return frames
 
     def stream(self) -> "LogMelStream":
         """Takes the same sound piece by piece."""
