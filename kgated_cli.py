@@ -142,6 +142,13 @@ def convert(
         list[str] | None,
         typer.Option(help="accuracy=0.98: how good the float model is; may be given again."),
     ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            help="What `kgated optimize` wrote: mode, quantization, skipped layers, state, target, "
+            "lowering and batch, in place of those options."
+        ),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option("--json", help="Write size and agreement with Keras here.")
     ] = None,
@@ -162,18 +169,15 @@ def convert(
 
     from kgated.deploy import to_tflite
 
+    chosen: dict[str, Any]
+    chosen = {"mode": mode, "quantize": quantize, "state": state, "skip": skip or []}
+    chosen = _chosen(recipe, {**chosen, "target": target, "lowering": lowering, "batch": batch})
     conversion = to_tflite(
         load_model(model),
         output,
-        mode=mode,
-        quantize=quantize,
-        skip=skip or (),
-        state=state,
-        target=target,
-        lowering=lowering,
+        **chosen,
         length=length,
         max_length=max_length,
-        batch=batch,
         calibration=calibration,
         labels=None if labels is None else _names(labels),
         sample_period_s=None if sample_period_ms is None else sample_period_ms / 1000.0,
@@ -189,16 +193,67 @@ def convert(
     if report is not None:
         replace_file(report, json.dumps(facts, indent=2).encode())
     typer.echo(
-        f"{output}: {conversion.file_bytes / 1024:.1f} KiB, {mode}, quantize {quantize}; against "
+        f"{output}: {conversion.file_bytes / 1024:.1f} KiB, {chosen['mode']}, quantize "
+        f"{chosen['quantize']}; against "
         f"Keras over {found.results} results: max abs error {found.max_abs_error:.2g}, "
         f"RMSE {found.rmse:.2g}, top-1 agreement {100 * found.top1_agreement:.1f}%"
     )
-    if target == "mcu":
+    if chosen["target"] == "mcu":
         from kgated.deploy.mcu import arena_bytes, source_paths
 
         names = ", ".join(map(str, source_paths(output)))
         arena = arena_bytes(output.read_bytes())
         typer.echo(f"for the firmware: {names}; an arena of {arena / 1024:.1f} KiB at most")
+
+
+@app.command()
+def optimize(
+    model: Annotated[Path, typer.Argument(help="A saved Keras model (.keras).")],
+    data: Annotated[Path, typer.Option(help="Sequences with class labels (.npz) to judge by.")],
+    calibration: Annotated[
+        Path | None, typer.Option(help="Sequences to take ranges from; else those of --data.")
+    ] = None,
+    quantize: Annotated[
+        str, typer.Option(help="int8, int16x8, dynamic, dynamic4 or float16, as in `convert`.")
+    ] = "int8",
+    limit: Annotated[
+        float, typer.Option(help="Points of accuracy that may be lost, in percent of the data.")
+    ] = 0.5,
+    qat: Annotated[
+        Path | None, typer.Option(help="The model after `kgated.quantize_aware`, to compare with.")
+    ] = None,
+    mode: Annotated[str, typer.Option(help="stream or sequence, as in `convert`.")] = "stream",
+    length: Annotated[int | None, typer.Option(help="As in `convert`.")] = None,
+    max_length: Annotated[int | None, typer.Option(help="As in `convert`.")] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Recipe for `convert --recipe`.")
+    ] = Path("recipe.json"),
+) -> None:
+    """Find the layers that must stay in float, and write the recipe; compare on the device side."""
+    from kgated.files import check_writable
+
+    if check_writable(output).resolve() in [p.resolve() for p in (model, data, qat) if p]:
+        raise ValueError(f"can't write {output}: it is one of the inputs; name another file")
+
+    from rich.console import Console
+
+    from kgated import mixed
+
+    mixed.check_wanted(quantize, limit)
+    console = Console(highlight=False)
+    trained = None if qat is None else load_model(qat)
+    sizes = {"mode": mode, "length": length, "max_length": max_length}
+    with console.status("converting, and judging on the device side"):
+        judge = mixed.Judge(load_model(model), data, calibration, **sizes)
+        found = mixed.find(judge, quantize, limit)
+        lines = mixed.cross_check(judge, found, trained)
+    console.print(mixed.sensitivity_table(found.sensitivities, quantize))
+    console.print(mixed.table(lines, limit))
+    if found.whole.refused is not None:
+        console.print(f"{quantize}, all layers: {found.whole.refused}", style="red", soft_wrap=True)
+    found.save(output)
+    skipped = ", ".join(found.recipe.skip) or "none"
+    typer.echo(f"{output}: quantize {found.recipe.quantize}, layers left in float: {skipped}")
 
 
 @app.command()
@@ -343,6 +398,19 @@ def _figures(texts: list[str]) -> dict[str, float]:
         raise ValueError(
             f"`figure` must be NAME=NUMBER, such as accuracy=0.98. Received: {texts}"
         ) from None
+
+
+def _chosen(recipe: Path | None, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a conversion that make its recipe, from a file where there is one."""
+    if recipe is None:
+        return options
+    from kgated.deploy import Recipe
+    from kgated.deploy.stored import load_recipe
+
+    unset = Recipe().as_dict()
+    if given := [f"--{name}" for name, value in options.items() if value != unset[name]]:
+        raise ValueError(f"--recipe brings {', '.join(given)} with it: leave one of the two out")
+    return load_recipe(recipe).as_dict()
 
 
 def _names(text: str) -> list[str]:

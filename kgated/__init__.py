@@ -9,6 +9,7 @@ from kgated.optimize import cluster, prune, quantize_aware, sparsity
 
 if TYPE_CHECKING:
     from kgated.deploy import to_tflite
+    from kgated.mixed import mixed_recipe, sensitivity
 
 __all__ = [
     "GRU",
@@ -19,8 +20,10 @@ __all__ = [
     "PeepholeLSTM",
     "PeepholeLSTMCell",
     "cluster",
+    "mixed_recipe",
     "prune",
     "quantize_aware",
+    "sensitivity",
     "sparsity",
     "to_tflite",
 ]
@@ -32,4 +35,8 @@ def __getattr__(name: str) -> Any:
         from kgated.deploy import to_tflite
 
         return to_tflite
+    if name in ("mixed_recipe", "sensitivity"):
+        from kgated import mixed
+
+        return getattr(mixed, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,6 +21,7 @@ ROWS = [
     {"models"},
     {"optimize"},
     {"deploy"},
+    {"mixed"},
     {"compare"},
     {"kgated_cli", "__main__"},
 ]

@@ -1,0 +1,26 @@
+"""Which layers to quantize: the loss of each, a recipe within a limit, files side by side."""
+
+from kgated.mixed.crosscheck import cross_check, sensitivity_table, table
+from kgated.mixed.search import (
+    Mixed,
+    Sensitivity,
+    check_wanted,
+    find,
+    mixed_recipe,
+    sensitivity,
+)
+from kgated.mixed.trials import Judge, Trial
+
+__all__ = [
+    "Judge",
+    "Mixed",
+    "Sensitivity",
+    "Trial",
+    "check_wanted",
+    "cross_check",
+    "find",
+    "mixed_recipe",
+    "sensitivity",
+    "sensitivity_table",
+    "table",
+]
