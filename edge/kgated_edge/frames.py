@@ -45,7 +45,8 @@ def step_writer(
     writers = {spec.name: frame_writer(spec, targets[spec.name]) for spec in specs}
     if hold is not None:
         writers |= {f.name: hold.writer(f, writers[f.name]) for f in frames if f.is_real}
-    return _dict_writer(writers) if len(specs) > 1 else writers[specs[0].name]
+    write = _dict_writer(writers) if len(specs) > 1 else writers[specs[0].name]
+    return write if hold is None else hold.keeping(write)
 
 
 def frame_writer(spec: TensorSpec, target: Array) -> Writer:

@@ -19,8 +19,9 @@ class Hold:
     """
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = self._replaced = 0
         self._last: dict[str, Array | None] = {}
+        self._seen: dict[str, Array | None] = {}
 
     def forget(self) -> None:
         """Remembers none: a sequence takes nothing from the one before."""
@@ -46,12 +47,23 @@ class Hold:
                 if replaced == 0:
                     raise
                 write(frames)
-            self.count += replaced
+            self._replaced += replaced
             last = np.array(frames).reshape(-1, *spec.shape)[-1]
             # A frame of a quantized model's own integers is not in units of one that may be bad.
-            self._last[spec.name] = last if last.dtype == np.float32 else None
+            self._seen[spec.name] = last if last.dtype == np.float32 else None
 
         return write_held
+
+    def keeping(self, write: Callable[[Any], None]) -> Callable[[Any], None]:
+        """`write` of all inputs, after which, if none is refused, their frames are remembered."""
+
+        def write_all(frames: Any) -> None:
+            self._replaced = 0
+            write(frames)
+            self.count += self._replaced
+            self._last |= self._seen
+
+        return write_all
 
     def _filled(self, spec: TensorSpec, frames: Array) -> tuple[Array, int]:
         """The frames with each bad one as the one before it; 0 replaced where there is none."""

@@ -81,6 +81,22 @@ def test_in_a_block_each_frame_is_held_on_its_own(fixture_file, rng):
     assert model.held_frames == 2
 
 
+def test_a_step_refused_for_another_input_is_not_remembered(fixture_file, rng):
+    sound = rng.normal(size=(3, 2, 3)).astype(np.float32)
+    word, model, other = np.zeros(2, np.int32), *map(hold, [fixture_file("blocks")] * 2)
+    model.step({"sound": sound[0], "word": word})
+    for refused in (sound[1], np.full((2, 3), np.nan, np.float32)):
+        with pytest.raises(FrameError, match="input `word`: a token must be in"):
+            model.step({"sound": refused, "word": word + 9})
+    assert model.held_frames == 0
+    sound[2, 0] = np.nan
+    found = model.step({"sound": sound[2], "word": word})
+    other.step({"sound": sound[0], "word": word})
+    expected = other.step({"sound": np.stack([sound[0, 1], sound[2, 1]]), "word": word})
+    assert all(np.array_equal(found[name], one) for name, one in expected.items())
+    assert model.held_frames == 1
+
+
 def test_integers_are_not_held(fixture_file, frames):
     model = hold(fixture_file("int8"))
     model.step(frames[0])
