@@ -6,7 +6,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from kgated_edge.errors import DataError
+from kgated_edge.errors import DataError, EdgeError
 from kgated_edge.logmel import LogMel
 from kgated_edge.specs import Array, TensorSpec
 
@@ -31,8 +31,11 @@ def frames_of(
         front_end: makes the log-mel front end for sound; it is given the file's rate, or None.
 
     Raises:
+        EdgeError: no such form.
         DataError: a line that is no frame, a sound file of another kind.
     """
+    if form not in FORMATS:
+        raise EdgeError(f"`form` must be one of {list(FORMATS)}, got {form!r}")
     if form == "float32":
         return _raw(stream, spec)
     if form == "csv":

@@ -190,6 +190,8 @@ def test_rows_are_refused(speech):
     manifest = replace(read_manifest(speech), batch=2)
     with pytest.raises(EdgeError, match="a batch of 2: run it from Python"):
         live_blocks(manifest, io.BytesIO(), "float32", None)
+    with pytest.raises(EdgeError, match="`form` must be one of"):
+        live_blocks(read_manifest(speech), io.BytesIO(), "mp3", None)
 
 
 def test_blocks_of_frames(fixture_file, speech, frames):
