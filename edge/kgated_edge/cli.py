@@ -127,7 +127,7 @@ def _command(
     parser.set_defaults(run=run, command=name)
     parser.add_argument("model", metavar="MODEL.tflite", help="made by `kgated convert`")
     parser.add_argument(
-        "--threads", type=count(1), default=1, metavar="N", help="threads of the interpreter"
+        "--threads", type=count(1), default=1, metavar="N", help="threads of the interpreter (1)"
     )
     parser.add_argument("--json", metavar="OUT", help="write the result to this file")
     return parser
