@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from kgated_edge.check import peak_memory_mib
 
-LIMIT_S, MEMORY_BYTES = 20, 3 << 30
+LIMIT_S, START_S, MEMORY_BYTES = 20, 60, 3 << 30
 Report = Callable[[str, str, str], None]
 
 
@@ -47,7 +47,7 @@ def watch(
         command: starts a worker; it reads lines "number kind", and answers each with a line
             "number outcome note", at the end of its input with a line "peak MiB".
         cases: number and kind.
-        limit_s: a worker that is silent for longer hangs.
+        limit_s: a worker that is silent for longer hangs; before its first answer it has a minute.
     """
     found, left = Found(), list(cases)
     while left:
@@ -81,7 +81,7 @@ def _work(
             time.sleep(0.02)
             if (now := os.fstat(said.fileno()).st_size) != size:
                 size, since = now, time.monotonic()
-            if time.monotonic() - since > limit_s:
+            if time.monotonic() - since > (limit_s if size else max(limit_s, START_S)):
                 worker.kill()
                 worker.wait()
                 break

@@ -15,7 +15,7 @@ from kgated_edge.structure import check_structure
 from robust.damage import KINDS, damaged
 from robust.watch import Found, watch
 
-CASES = 600
+CASES = 240
 
 
 @pytest.mark.skipif(os.name != "posix", reason="workers are watched by POSIX means")
