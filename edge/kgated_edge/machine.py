@@ -77,7 +77,7 @@ def _pinned(cpu: int) -> Iterator[None]:
         os.sched_setaffinity(0, {cpu})
     except (OSError, ValueError, OverflowError):
         raise EdgeError(
-            f"`cpu` must be one that this process may use, {sorted(before)}, got {cpu}: name one of them"
+            f"`cpu` must be one that this process may use, {sorted(before)}, got {cpu}: name one"
         ) from None
     try:
         yield
