@@ -79,7 +79,7 @@ class Manifest:
     sample_period_s: float | None
     model: ModelInfo
     tools: Mapping[str, str]
-    golden: Golden
+    golden: Golden = field(repr=False)
     file_sha256: str = NO_DIGEST
     each_frame: bool = False
     padded: bool = False

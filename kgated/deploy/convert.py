@@ -49,7 +49,7 @@ class Conversion:
 
     Attributes:
         path: the file.
-        manifest: its contract.
+        manifest: its contract, as the file has it.
         outputs: how each of its outputs compares with the Keras model's, by name.
         file_bytes: its size.
     """

@@ -91,6 +91,7 @@ def test_manifest_tells_the_contract(model, x, tmp_path):
     )
     manifest = EdgeModel(tmp_path / "m.tflite").manifest
     assert manifest.file_sha256 == conversion.manifest.file_sha256 != "0" * 64
+    assert len(repr(conversion)) < 2000
     assert manifest.labels == ("a", "b", "c")
     assert manifest.sample_period_s == 0.01
     assert manifest.figures == {"accuracy": 0.75}
