@@ -149,11 +149,11 @@ def test_a_file_that_disagrees_is_never_written(model, x, tmp_path, monkeypatch)
     good.write_bytes(b"an older file")
     lower = convert.lower
 
-    def lower_another(step, recipe):
+    def lower_another(step, recipe, **options):
         kernel = step.model.trainable_variables[0]
         kernel.assign(kernel + 0.05)
         try:
-            return lower(step, recipe)
+            return lower(step, recipe, **options)
         finally:
             kernel.assign(kernel - 0.05)
 
