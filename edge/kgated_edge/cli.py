@@ -5,6 +5,7 @@ interrupted.
 """
 
 import argparse
+import math
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from time import monotonic
 from typing import Any, NoReturn
 
 from kgated_edge.arguments import above_zero, count, share, streams
@@ -28,6 +30,7 @@ from kgated_edge.realtime import realtime
 from kgated_edge.text import check_text, live_text, realtime_text, selftest_text
 
 _PROGRAM = "kgated-edge"
+_REPEAT_S = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -175,7 +178,7 @@ def _run_realtime(options: argparse.Namespace) -> bool:
         max_misses=options.max_misses,
         num_threads=options.threads,
     )
-    with _ended_by_sigterm():
+    with _ended_by_signals():
         with claimed(options.json, (options.model, options.data)) as write:
             result = realtime(options.model, options.data, plan)
             write(_labelled(options, data=options.data) | asdict(result))
@@ -186,7 +189,7 @@ def _run_realtime(options: argparse.Namespace) -> bool:
 
 
 def _run_live(options: argparse.Namespace) -> bool:
-    with _ended_by_sigterm():
+    with _ended_by_signals():
         with claimed(options.json, (options.model, options.input)) as write:
             result = run_live(options)
             write(_labelled(options, input=options.input) | asdict(result))
@@ -198,13 +201,30 @@ def _run_live(options: argparse.Namespace) -> bool:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM as SIGINT, so that a run ends with what it has."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM as SIGINT, so that a run ends with what it has.
+
+    One that follows within a second is not heard: `timeout` sends two, and the second would take
+    the summary away.
+    """
+    last = -math.inf
+
+    def end(number: int, frame: Any) -> None:
+        nonlocal last
+        before, last = last, monotonic()
+        if last - before > _REPEAT_S:
+            raise KeyboardInterrupt
+
+    # A job in the background of a script has SIGINT ignored, and keeps it so.
+    kinds = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        kinds.append(signal.SIGINT)
+    found = {kind: signal.signal(kind, end) for kind in kinds}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for kind, handler in found.items():
+            signal.signal(kind, handler)
 
 
 def _labelled(options: argparse.Namespace, **more: str) -> dict[str, Any]:

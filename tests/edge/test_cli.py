@@ -143,6 +143,20 @@ def test_standard_output_that_is_closed(speech):
     assert (done.returncode, "Traceback" in done.stderr) == (0, False)
 
 
+def test_a_signal_that_follows_at_once_takes_nothing_away(monkeypatch):
+    before = [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)]
+    with cli._ended_by_signals():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        now = time.monotonic()
+        monkeypatch.setattr(cli, "monotonic", lambda: now + 2)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)] == before
+
+
 def test_an_interrupt_is_quiet(speech, tmp_path):
     path, report = tmp_path / "long.npz", tmp_path / "result.json"
     np.savez(path, x=np.zeros((4000, 1000, 3), np.float32))
