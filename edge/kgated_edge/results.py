@@ -107,7 +107,7 @@ class RealtimeResult:
         cpu_time_s: CPU time of the process in it, waiting included.
         start, end: readings of the system before and after.
         max_temperature_c, min_frequency_mhz: of all readings, one a second; None where hidden.
-        throttled: whether the system slowed a CPU for heat during the run; None where hidden.
+        throttled: whether the system slowed a CPU, as for heat, during the run; None where hidden.
         load: busy processes beside it.
         priority, cpu, lock_memory: what was asked of the machine.
         num_threads: threads of the interpreter.

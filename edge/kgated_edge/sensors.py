@@ -7,6 +7,7 @@ from pathlib import Path
 
 _EVERY_NS = 1_000_000_000
 _LEAST_SPARE_NS = 5_000_000
+_HELD_BACK = 0xE  # clock capped, throttled, soft limit of temperature; 1 is the voltage's
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class Reading:
         rss_mib: memory that this process holds.
         temperature_c: of the hottest zone.
         frequency_mhz: of the fastest CPU that this process may use; it is the one that works.
-        cooling_steps: by how many steps the system holds back the CPU that it holds back most, now.
+        cooling_steps: by how many steps the system holds back the CPU that it holds back most, now;
+            1 where a Raspberry Pi's firmware does.
         throttle_events: how often it has slowed CPUs that this process may use, since it began.
     """
 
@@ -44,6 +46,7 @@ class Sensors:
         self._clocks = [system / f"cpu{cpu}/cpufreq/scaling_cur_freq" for cpu in cpus]
         kinds = root.glob("sys/class/thermal/cooling_device*/type")
         self._coolers = [kind.parent / "cur_state" for kind in kinds if _is_of_cpu(kind)]
+        self._firmware = root / "sys/devices/platform/soc/soc:firmware/get_throttled"
         self._throttles = [
             system / f"cpu{cpu}/thermal_throttle/core_throttle_count" for cpu in cpus
         ]
@@ -64,7 +67,7 @@ class Sensors:
 
     @property
     def throttled(self) -> bool | None:
-        """Whether a CPU was held back for heat in any reading, or slowed between two of them."""
+        """Whether a CPU was held back in any reading, or slowed between two of them."""
         steps = [one.cooling_steps for one in self.readings if one.cooling_steps is not None]
         counts = [one.throttle_events for one in self.readings if one.throttle_events is not None]
         if not steps and not counts:
@@ -75,13 +78,14 @@ class Sensors:
         """Takes a reading."""
         resident = _numbers([self._statm], 1)
         throttles = _numbers(self._throttles, 0)
+        firmware = [int(bits & _HELD_BACK != 0) for bits in _numbers([self._firmware], 0, 16)]
         page = os.sysconf("SC_PAGE_SIZE") if resident else 0
         self.readings.append(
             Reading(
                 rss_mib=resident[0] * page / 2**20 if resident else None,
                 temperature_c=_largest(self._zones, 1e3),
                 frequency_mhz=_largest(self._clocks, 1e3),
-                cooling_steps=max(_numbers(self._coolers, 0), default=None),
+                cooling_steps=max(_numbers(self._coolers, 0) + firmware, default=None),
                 throttle_events=sum(throttles) if throttles else None,
             )
         )
@@ -107,12 +111,12 @@ def _largest(files: Iterable[Path], unit: float) -> float | None:
     return max(found) / unit if found else None
 
 
-def _numbers(files: Iterable[Path], place: int) -> list[int]:
+def _numbers(files: Iterable[Path], place: int, base: int = 10) -> list[int]:
     """The number at a place in each file; files that cannot be read are left out."""
     found = []
     for path in files:
         try:
-            found.append(int(path.read_text().split()[place]))
+            found.append(int(path.read_text().split()[place], base))
         except (OSError, ValueError, IndexError):
             continue
     return found

@@ -63,7 +63,7 @@ def realtime_text(model: str, result: RealtimeResult) -> str:
             "CPU clock start / end / min",
             _seen("{:.0f} MHz", start.frequency_mhz, end.frequency_mhz, result.min_frequency_mhz),
         ),
-        ("slowed for heat", _THROTTLED[result.throttled]),
+        ("slowed by the system", _THROTTLED[result.throttled]),
     ]
     return _table(rows, result.failures)
 

@@ -151,6 +151,7 @@ def fake_system(root):
         "sys/class/thermal/cooling_device1/type": "pwm-fan\n",
         "sys/class/thermal/cooling_device1/cur_state": "3\n",
         "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count": "7\n",
+        "sys/devices/platform/soc/soc:firmware/get_throttled": "e0001\n",
         **{
             f"sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_cur_freq": f"{600_000 + cpu}000\n"
             for cpu in os.sched_getaffinity(0)
@@ -181,15 +182,18 @@ def test_sensors_read_what_is_shown(tmp_path, fake_clock):
     [
         ("sys/class/thermal/cooling_device0/cur_state", "2", "0"),
         ("sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count", "7", "8"),
+        ("sys/devices/platform/soc/soc:firmware/get_throttled", "e0001", "e0008"),
     ],
 )
-def test_a_cpu_slowed_for_heat_is_seen(tmp_path, fake_clock, monkeypatch, name, first, second):
+def test_a_cpu_that_the_system_slows_is_seen(
+    tmp_path, fake_clock, monkeypatch, name, first, second
+):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
     fake_system(tmp_path)
     sensors = Sensors(fake_clock().now, tmp_path)
     sensors.look()
     sensors.look()
-    assert sensors.throttled is False, "a fan that turns, or a count of another day"
+    assert sensors.throttled is False, "a fan that turns, or what was before the run"
     sensors.readings.clear()
     for text in (first, second):
         (tmp_path / name).write_text(f"{text}\n")
