@@ -5,7 +5,7 @@ process of the user goes on.
 
 There is one such process. It is started at the first conversion, before the model is looked at, so
 that it imports TensorFlow meanwhile; it takes one job after the other, and a new one is started
-after a crash. A process for each job would import TensorFlow for each, which takes ten times as
+after a crash. A process for each job would import TensorFlow for each, which takes several times as
 long as a conversion; only "risky" conversions over there would need a list of what is risky, which
 nobody has: any layer may stand in a whole sequence. A fork of this process could not convert:
 TensorFlow's threads do not survive it, nor do JAX's. `scripts/benchmark_deploy.py --only worker`

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+from kgated_edge.manifest import LENGTHS
 
 from kgated.deploy.graph import check_graph, plain_name, replay
 from kgated.errors import ConversionError
@@ -44,7 +45,7 @@ def inputs_of(model: keras.Model) -> tuple[list[Input], int | None]:
         ConversionError: no input is a sequence, or one has an axis without a size.
     """
     check_graph(model)
-    tokens, taken = _vocabularies(model), set[str]()
+    tokens, taken = _vocabularies(model), {LENGTHS.name}
     several = len(model.inputs) > 1
     like = [n for n, x in enumerate(model.inputs) if len(x.shape) > 2 or n in tokens]
     lengths = [model.inputs[n].shape[1] for n in like]
@@ -87,11 +88,12 @@ def length_of(model: keras.Model, length: int | None, max_length: int | None) ->
 
 
 def _vocabularies(model: keras.Model) -> dict[int, int]:
-    """By the place of an input that an Embedding reads, how many tokens the smallest one knows."""
-    if all(len(x.shape) > 2 for x in model.inputs):
-        return {}
+    """By the place of an input (B, N) that an Embedding reads, how many tokens that knows."""
     inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in model.inputs]
-    places, found = {id(x): n for n, x in enumerate(inputs)}, dict[int, int]()
+    places = {id(x): n for n, x in enumerate(inputs) if len(x.shape) == 2}
+    found: dict[int, int] = {}
+    if not places:
+        return found
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(layer, keras.layers.Embedding) and id(args[0]) in places:

@@ -79,8 +79,7 @@ class Recipe:
             raise ValueError(f"`batch` must be an integer of at least 1. Received: {self.batch!r}")
         if self.target == "mcu" and self.batch > 1:
             raise ValueError(
-                "`target='mcu'` makes C++ sources for one sequence at a time, and "
-                "microcontrollers' kernels gain nothing by rows; leave `batch` at 1. "
+                "`target='mcu'` makes C++ sources for one sequence at a time; leave `batch` at 1. "
                 f"Received: {self.batch}"
             )
         if self.skip and self.quantize == "none":

@@ -165,12 +165,9 @@ class Whole:
         return found | ({LENGTHS.name: lengths} if self.graph.padded else {})
 
     def _random(self, frames: tuple[TensorSpec, ...], seed: int = 0) -> Sequences:
-        rng, size, single = (
-            np.random.default_rng(seed),
-            self.graph.frames_per_step,
-            self.graph.single,
-        )
+        size, single = self.graph.frames_per_step, self.graph.single
         lengths = (size, (size + 1) // 2, 1, size) if self.graph.padded else (size,) * 4
+        rng = np.random.default_rng(seed)
         return [
             {f.name: verify.draw(rng, f, length)[0 if f.name in single else ...] for f in frames}
             for length in lengths

@@ -8,6 +8,7 @@ from streams import randomize
 
 import kgated
 from kgated.deploy import convert
+from kgated.deploy.inputs import inputs_of
 from kgated.deploy.quantize import quantize as quantize_here
 from kgated.errors import ConversionError
 
@@ -70,6 +71,19 @@ def test_equals_keras(options, limit, data, rng, tmp_path, monkeypatch):
         result = result if batch > 1 else result[None]
         np.testing.assert_allclose(result, expected[name], atol=limit)
     assert np.abs(np.asarray(other) - expected["whole"]).max() > limit / 2
+
+
+def test_what_an_input_is():
+    shapes = {"lengths": (None, 5), "memory": (3, 5), "words": (None, 2), "who": (4,)}
+    inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
+    flat = L.TimeDistributed(L.Flatten())(L.Embedding(7, 3)(inputs["words"]))
+    each = L.Concatenate()([inputs["lengths"], flat])
+    whole = L.Concatenate()([kgated.GRU(2)(each), L.Flatten()(inputs["memory"]), inputs["who"]])
+    found, size = inputs_of(keras.Model([*inputs.values()], whole))
+    assert size is None
+    assert [one.name for one in found] == ["lengths_2", "memory", "words", "who"]
+    assert [one.shape for one in found] == [(5,), (3, 5), (2,), (4,)]
+    assert [one.is_timed for one in found] == [True, False, True, False]
 
 
 def test_data_from_files(data, rng, tmp_path):
