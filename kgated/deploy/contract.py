@@ -1,6 +1,7 @@
 """What the manifest says of a model and its graph."""
 
 import hashlib
+import importlib.metadata
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -8,11 +9,57 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 from kgated_edge.limits import FIGURES
-from kgated_edge.manifest import ModelInfo, TensorSpec
+from kgated_edge.manifest import Golden, Manifest, ModelInfo, TensorSpec
 
+from kgated.deploy.elsewhere import Facts
+from kgated.deploy.lower import SIGNATURES
+from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence import SequenceGraph
 from kgated.deploy.streaming import StepModel
+from kgated.deploy.verify import Arrays
 from kgated.errors import ConversionError
+
+TOOLS = ("kgated", "keras", "tensorflow", "ai-edge-quantizer", "ai-edge-litert")
+
+
+def draft(
+    model: keras.Model,
+    recipe: Recipe,
+    graph: StepModel | SequenceGraph,
+    golden: tuple[Arrays, Arrays],
+    facts: Facts,
+) -> Manifest:
+    """The manifest before the file is there: its tensors in float, the tolerance at its limit.
+
+    Args:
+        model: the Keras model.
+        recipe: with every choice made.
+        graph: what is lowered.
+        golden: frames, and what Keras answers to them.
+        facts: what the caller told.
+    """
+    largest = max(float(np.abs(array).max()) for array in golden[1].values())
+    external = recipe.state == "external"
+    return Manifest(
+        mode=recipe.mode,
+        signature=SIGNATURES[recipe.mode],
+        recipe=recipe.as_dict(),
+        frames=frames_of(graph),
+        frames_per_step=graph.frames_per_step,
+        outputs=results_of(graph, graph.outputs),
+        state=recipe.state,
+        states=results_of(graph, graph.states) if external else (),
+        labels=None if facts.labels is None else tuple(facts.labels),
+        sample_period_s=facts.sample_period_s,
+        figures=dict(facts.figures or {}),
+        model=model_info(model),
+        tools={name: importlib.metadata.version(name) for name in TOOLS},
+        golden=Golden(*golden, recipe.limit(largest)),
+        each_frame=isinstance(graph, SequenceGraph) and not set(graph.outputs) <= set(graph.single),
+        padded=graph.padded,
+        single=graph.single,
+        batch=recipe.batch,
+    )
 
 
 def frames_of(step: StepModel | SequenceGraph) -> tuple[TensorSpec, ...]:

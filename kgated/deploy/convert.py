@@ -1,14 +1,12 @@
 """From a Keras model to a checked `.tflite` file on disk."""
 
-import importlib.metadata
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
-import numpy as np
-from kgated_edge.manifest import Golden, Manifest, read_manifest
+from kgated_edge.manifest import Manifest, read_manifest
 
 from kgated import steps
 from kgated.deploy import mcu, verify
@@ -17,15 +15,15 @@ from kgated.deploy.calibration import Calibration
 from kgated.deploy.contract import (
     check_facts,
     check_figures,
+    draft,
     frames_of,
-    model_info,
     results_of,
 )
 from kgated.deploy.elsewhere import Facts, run_convert
 from kgated.deploy.flatbuffer import slim
 from kgated.deploy.graph import check_graph, no_mask_warnings
 from kgated.deploy.inputs import length_of
-from kgated.deploy.lower import SIGNATURES, lower
+from kgated.deploy.lower import lower
 from kgated.deploy.lowering import choose_lowering
 from kgated.deploy.manifest import as_stored, embed
 from kgated.deploy.quantize import quantize as quantize_file
@@ -39,8 +37,6 @@ from kgated.deploy.written_out import Lowering
 from kgated.errors import ConversionError
 from kgated.files import check_writable, replace_files
 from kgated.optimize import QuantizeAware
-
-TOOLS = ("kgated", "keras", "tensorflow", "ai-edge-quantizer", "ai-edge-litert")
 
 
 @dataclass(frozen=True)
@@ -154,33 +150,12 @@ def to_tflite(
     check_facts(labels, sample_period_s, outputs[0])
     check_figures(figures or {})
     sequences = subject.sequences(calibration, frames)
+    facts = Facts(calibration, labels, sample_period_s, length, max_length, figures)
     if keras.backend.backend() != "tensorflow":
-        facts = Facts(calibration, labels, sample_period_s, length, max_length, figures)
         found = run_convert(model, path, recipe, facts)
         return Conversion(path, read_manifest(path), found, path.stat().st_size)
     subject = subject if learned is None else learned.subject(subject)
-    golden = subject.golden(sequences)
-    largest = max(float(np.abs(array).max()) for array in golden[1].values())
-    manifest = Manifest(
-        mode=mode,
-        signature=SIGNATURES[mode],
-        recipe=recipe.as_dict(),
-        frames=frames,
-        frames_per_step=graph.frames_per_step,
-        outputs=outputs,
-        state=state,
-        states=results_of(graph, graph.states) if state == "external" else (),
-        labels=None if labels is None else tuple(labels),
-        sample_period_s=sample_period_s,
-        figures=dict(figures or {}),
-        model=model_info(model),
-        tools={name: importlib.metadata.version(name) for name in TOOLS},
-        golden=Golden(*golden, recipe.limit(largest)),
-        each_frame=isinstance(graph, SequenceGraph) and not set(graph.outputs) <= set(graph.single),
-        padded=graph.padded,
-        single=graph.single,
-        batch=batch,
-    )
+    manifest = draft(model, recipe, graph, subject.golden(sequences), facts)
     made = lower(graph, recipe, marked=learned is not None)
     tflite = slim(_quantized(made, manifest, subject, sequences, recipe, learned))
     if target == "mcu":

@@ -232,7 +232,7 @@ else:
     raise AssertionError("a convolution was taken")
 """
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=300)
     manifest = EdgeModel(tmp_path / "m.tflite").manifest
     assert (manifest.labels, manifest.batch) == (("a, too", "b"), 2)
     assert not (tmp_path / "no.tflite").exists()
