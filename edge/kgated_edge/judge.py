@@ -17,7 +17,7 @@ def check_alone(manifest: Manifest) -> None:
     """Raises `DataError` for a file of several rows, where sequences come one by one."""
     if manifest.batch > 1:
         raise DataError(
-            f"the file takes {manifest.batch} sequences at once, and this gives them one by one: "
+            f"the model takes {manifest.batch} sequences at once, and this gives them one by one: "
             "convert the model with a batch of 1 for it"
         )
 
