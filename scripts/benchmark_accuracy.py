@@ -29,7 +29,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from train_language_model import use_one_thread
 
-import kgated
 from kgated.files import check_writable, replace_file
 from kgated.layers import CELLS
 
@@ -57,11 +56,7 @@ def work(job: Job, folder: Path, quick: bool) -> list[Row]:
     use_one_thread()
     task, own = tasks(quick)[job[0]], place(folder, job)
     own.mkdir(parents=True, exist_ok=True)
-    return [
-        measure(task, job[1], job[2], name, own)
-        for name in VARIANTS
-        if name != "int8 QAT" or hasattr(kgated, "quantize_aware")
-    ]
+    return [measure(task, job[1], job[2], name, own) for name in VARIANTS]
 
 
 def run(jobs: list[Job], folder: Path, quick: bool, processes: int) -> list[Row]:

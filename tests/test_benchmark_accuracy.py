@@ -39,6 +39,15 @@ def test_seeds_are_summarized_and_judged():
     assert found["pruned 75%, dynamic"]["of_dense_gzip"] == 0.5
     assert found["int8 QAT"]["missed"] == ["0.03 points behind int8 PTQ"]
     assert found["int8 PTQ"]["missed"] == []
+    shown = {line["recipe"]: line["limits"] for line in accuracies.lines(list(found.values()))}
+    assert (shown["pruned 75%, dynamic"], shown["int8 PTQ"]) == ("met", "-")
+
+
+def test_a_file_that_the_converter_holds_back_is_told():
+    held = [{**row, "refused": "why"} for row in rows_of("int8 PTQ", [50.0], 300)]
+    (line,) = accuracies.lines([summary(rows_of("float", [90.0], 1000), held)["int8 PTQ"]])
+    assert line["limits"] == "the converter refuses 1 of 1"
+    assert line["loss, points"] == "+40.00"
 
 
 def test_of_bits_fewer_are_better():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import kgated
-from kgated.data import pad, save_npz
+from kgated.data import SequenceData, pad, save_npz
 from kgated.deploy.recipe import LIMITS
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -91,6 +91,7 @@ def test_examples_of_smaller_models_run(rng, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {"keras": keras, "kgated": kgated}
     for_keras_fit(rng, names)
+    save_npz("train.npz", SequenceData(names["x"], np.full(len(names["x"]), 6), names["y"]))
     names.update(x=np.tile(names["x"], (5, 1, 1)), y=np.tile(names["y"], 5))
     for code in SMALLER:
         exec(code, names)
@@ -98,6 +99,7 @@ def test_examples_of_smaller_models_run(rng, tmp_path, monkeypatch, capsys):
     assert "0.75" in capsys.readouterr().out
     assert Path("pruned.tflite").is_file()
     assert Path("clustered.tflite").is_file()
+    assert Path("mixed.tflite").is_file()
     assert all(len(set(w.numpy().ravel())) <= 16 for w in names["model"].layers[0].weights[:2])
 
 

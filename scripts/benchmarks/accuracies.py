@@ -59,6 +59,7 @@ def _figures(
         "spread": float(scores.std(ddof=1)) if len(scores) > 1 else None,
         "unit": own[0]["unit"],
         "seeds": len(scores),
+        "refused": sum(row.get("refused") is not None for row in own),
         "loss_points": float(loss.mean()),
         "file_kib": float(np.mean([row["file_bytes"] for row in own])) / 1024,
         "gzip_kib": float(ours.mean()) / 1024,
@@ -97,7 +98,7 @@ def lines(rows: Sequence[Row]) -> list[Row]:
             "gzip KiB": f"{row['gzip_kib']:.1f}",
             "of dense": f"{row['of_dense_gzip']:.2f}",
             "step µs": "-" if row["step_us"] is None else f"{row['step_us']:.1f}",
-            "limits": "; ".join(row["missed"]) if row["missed"] else _kept(row["recipe"]),
+            "limits": _limits(row),
         }
         for row in rows
     ]
@@ -109,6 +110,10 @@ def _score(row: Row) -> str:
     return f"{row['score']:.{digits}f}{spread} {row['unit']}"
 
 
-def _kept(recipe: str) -> str:
-    judged = VARIANTS[recipe].loss_limit is not None or recipe in GZIP_LIMITS
-    return "met" if judged else "-"
+def _limits(row: Row) -> str:
+    said = list(row["missed"])
+    if not said and (VARIANTS[row["recipe"]].loss_limit or row["recipe"] in GZIP_LIMITS):
+        said = ["met"]
+    if row["refused"]:
+        said.append(f"the converter refuses {row['refused']} of {row['seeds']}")
+    return "; ".join(said) or "-"
