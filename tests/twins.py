@@ -139,12 +139,12 @@ def quantized(folder):
         return tool.quantize_annotate_layer(layer, RecurrentQuantizeConfig())
 
     with scope():
-        model = tool.quantize_apply(model_of(TwinLSTM, annotate))
+        model = tool.quantize_apply(model_of(TwinLSTM, annotate, projection_units=3))
     fitted(model)
     again, error = reloaded(model, folder / "quantized.h5")  # tfmot's own layers need HDF5
     wrapper = next(layer for layer in again.layers if "twin" in layer.name)
     held = {w.name.split("/")[-1].split(":")[0]: w.numpy() for w in wrapper.weights}
-    weights = {"bias": held["bias"]}
+    weights = {name: held[name] for name in ("bias", "projection_kernel")}
     for name in ("kernel", "recurrent_kernel"):
         step = held[f"{name}_max"] / 127
         weights[name] = np.round(held[name] / step).clip(-127, 127) * step

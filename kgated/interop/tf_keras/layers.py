@@ -10,6 +10,8 @@ from kgated.interop.tf_keras.packages import tf_keras, tfmot
 
 PrunableLayer: Any = tfmot.sparsity.keras.PrunableLayer
 ClusterableLayer: Any = tfmot.clustering.keras.ClusterableLayer
+# tfmot loads quantized weights first and the others after them: these are the first anyway.
+QUANTIZED = ("kernel", "recurrent_kernel")
 
 
 class TwinRNN(tf_keras.layers.RNN, PrunableLayer, ClusterableLayer):
@@ -108,8 +110,8 @@ class TwinNormalization(tf_keras.layers.Normalization, PrunableLayer, Clusterabl
 class RecurrentQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):
     """How `quantize_apply` quantizes a twin: weights per output, the layer's output, in 8 bits.
 
-    The gates' own values stay in float; `kgated.quantize_aware` in Keras 3 has the grids of the
-    deployed file in each of them.
+    The gates' own values and the matrix of a projection stay in float; `kgated.quantize_aware` in
+    Keras 3 has the grids of the deployed file in each of them.
 
     Example:
         >>> annotate = tfmot.quantization.keras.quantize_annotate_layer
@@ -120,13 +122,16 @@ class RecurrentQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):
         """Each matrix with a quantizer of its own."""
         new = tfmot.quantization.keras.quantizers.LastValueQuantizer
         return [
-            (weight, new(num_bits=8, per_axis=True, symmetric=True, narrow_range=True))
-            for weight in layer.get_prunable_weights()
+            (
+                getattr(layer.cell, name),
+                new(num_bits=8, per_axis=True, symmetric=True, narrow_range=True),
+            )
+            for name in QUANTIZED
         ]
 
     def set_quantize_weights(self, layer: Any, quantize_weights: list[Any]) -> None:
         """Put quantized matrices in the place of the layer's."""
-        for name, value in zip(matrices(layer.cell), quantize_weights, strict=True):
+        for name, value in zip(QUANTIZED, quantize_weights, strict=True):
             setattr(layer.cell, name, value)
 
     def get_activations_and_quantizers(self, layer: Any) -> list[tuple[Any, Any]]:
