@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import registry
 import typer
 from benchmarks import (
     apart,
+    children,
     integers,
     matrix,
     models,
@@ -134,33 +136,62 @@ def test_a_crash_of_the_stock_converter_is_one_result():
     assert fixed == ""
 
 
-def test_what_a_crash_left_is_done_in_another_child(monkeypatch):
-    children = [["", "crashed (SIGABRT)"], [""]]
-    monkeypatch.setattr(stock, "_in_child", lambda jobs: children.pop(0)[: len(jobs)])
-    assert stock.run_jobs([stock.Job("GRU", 1, "none", SHORT, *TINY)] * 3) == [
-        "",
-        "crashed (SIGABRT)",
-        "",
-    ]
+CHILD = """
+import os
+from benchmarks.children import serve
+
+def answer(job):
+    if job["do"] == "abort":
+        os.abort()
+    print("noise")
+    return job["do"] + 1
+
+serve(answer)
+"""
+
+
+@pytest.fixture
+def child(tmp_path, monkeypatch):
+    (tmp_path / "child_of_test.py").write_text(CHILD)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return "child_of_test"
+
+
+def test_a_crash_costs_one_job(child):
+    jobs = [{"do": n} for n in (1, 2, "abort", 3, "abort", 4)]
+    crash = "crashed (SIGABRT)"
+    assert children.run_all(child, jobs, "some") == [2, 3, crash, 4, crash, 5]
+    with pytest.raises(RuntimeError, match="TypeError"):
+        children.run_all(child, [{"do": "text"}], "some")
 
 
 def test_the_matrix_has_every_case_once():
-    assert len(set(map(str, matrix.stock_jobs(stock.MATRIX)))) == 42
-    names = [name for name, *_ in matrix.variants(["GRU"])]
-    assert len(set(names)) == len(names) == 6 * 2 * 3
+    jobs = [job for model in stock.MATRIX for job in matrix.jobs_of(model)]
+    assert len(set(map(str, jobs))) == 42
+    names = set(map(str, matrix.variants(matrix.VARIANTS)))
+    assert len(names) == len(registry.EVERY_ROW) * 2 * 3
+    rows = [(row.layer.__name__, dict(row.options)) for row in registry.EVERY_ROW]
+    assert rows == [(kind, one) for kind, found in matrix.VARIANTS.items() for one in found]
 
 
 def test_a_file_that_disagrees_is_no_success(monkeypatch):
-    model, x = models.model_of("GRU", *TINY, each=False), models.noise(SHORT, TINY[0], 2)
-    model = matrix.keras.Sequential([matrix.keras.Input((SHORT, TINY[0])), *model.layers])
-    error, why = matrix.ours(model, x, "none")
+    none, dynamic, _ = matrix.jobs_of("GRU", package="kgated", options={"reset_after": True})[:3]
+    error, why = matrix.ours(none)
     assert (error < 1e-5, why) == (True, "")
     monkeypatch.setitem(matrix.LIMITS, "dynamic", 1e-9)  # the converter's own limit too
-    assert "disagrees with the Keras model" in matrix.ours(model, x, "dynamic")[1]
-    errors = {"none": [1e-7, 2e-7], "dynamic": [0.01]}
-    row = matrix.count("some", errors, {"x": "why"}, 2)
+    assert "disagrees with the Keras model" in matrix.ours(dynamic)[1]
+    row = matrix.row("some", [none, none, dynamic], [(1e-7, ""), (2e-7, ""), (None, "why")], 2)
     assert (row["conversions"], row["kgated_agrees"], row["met"]) == (3, 2, False)
     assert row["worst_error_none"] == "2.0e-07"
+
+
+def test_a_crash_is_a_row_of_the_matrix(monkeypatch):
+    answers = {"stock.py": [""] * 6, "matrix.py": [[0.1, ""]] * 5 + ["crashed (SIGSEGV)"]}
+    monkeypatch.setattr(stock, "run_all", lambda *_: answers["stock.py"])
+    monkeypatch.setattr(matrix, "run_all", lambda *_: answers["matrix.py"])
+    rows, failed = matrix.matrix(["LSTM"], [])
+    assert rows[0]["kgated_agrees"] == 5
+    assert failed == {"kgated: LSTM, batch 1, int8": "crashed (SIGSEGV)"}
 
 
 def test_the_command_writes_its_rows(benchmark, monkeypatch, tmp_path):

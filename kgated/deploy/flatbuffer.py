@@ -104,6 +104,35 @@ def operators(model: schema.ModelT) -> Iterator[tuple[schema.SubGraphT, schema.O
             yield subgraph, operator
 
 
+def add_tensor(
+    subgraph: schema.SubGraphT,
+    like: int,
+    suffix: str,
+    shape: tuple[int, ...],
+    kind: int,
+    buffer: int = 0,
+) -> int:
+    """Put in a tensor named after another one, for its layer's name; returns its index."""
+    name = f"{tensor_name(subgraph.tensors[like])}_{suffix}"
+    subgraph.tensors.append(
+        schema.TensorT(
+            name=name.encode(), shape=np.array(shape, np.int32), type=kind, buffer=buffer
+        )
+    )
+    return len(subgraph.tensors) - 1
+
+
+def code_index(model: schema.ModelT, builtin: int) -> int:
+    """The index of an operator's code in the file, which gets it where it has none."""
+    for index, code in enumerate(model.operatorCodes):
+        if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin:
+            return index
+    model.operatorCodes.append(
+        schema.OperatorCodeT(builtinCode=builtin, deprecatedBuiltinCode=builtin, version=1)
+    )
+    return len(model.operatorCodes) - 1
+
+
 class _SharingBuilder(flatbuffers.Builder):
     """Writes equal names and equal vectors, such as shapes, once."""
 

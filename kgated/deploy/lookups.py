@@ -37,11 +37,13 @@ def _replace(model: schema.ModelT, subgraph: schema.SubGraphT, operator: schema.
     table, tokens = operator.inputs
     (result,) = operator.outputs
     count = int(np.prod(subgraph.tensors[tokens].shape))
-    flat = _tensor(subgraph, result, "tokens", (count,), _INT32)
+    flat = flatbuffer.add_tensor(subgraph, result, "tokens", (count,), _INT32)
     width = int(subgraph.tensors[table].shape[1])
-    rows = _tensor(subgraph, result, "rows", (count, width), schema.TensorType.FLOAT32)
+    rows = flatbuffer.add_tensor(
+        subgraph, result, "rows", (count, width), schema.TensorType.FLOAT32
+    )
     lookup = schema.OperatorT(
-        opcodeIndex=_code(model, schema.BuiltinOperator.EMBEDDING_LOOKUP),
+        opcodeIndex=flatbuffer.code_index(model, schema.BuiltinOperator.EMBEDDING_LOOKUP),
         inputs=[flat, table],
         outputs=[rows],
     )
@@ -58,38 +60,11 @@ def _reshape(
 ) -> schema.OperatorT:
     shape = np.array(subgraph.tensors[target].shape, np.int32)
     model.buffers.append(schema.BufferT(data=shape.view(np.uint8)))
-    constant = _tensor(subgraph, target, "shape", shape.shape, _INT32, len(model.buffers) - 1)
+    constant = flatbuffer.add_tensor(
+        subgraph, target, "shape", shape.shape, _INT32, len(model.buffers) - 1
+    )
     return schema.OperatorT(
-        opcodeIndex=_code(model, schema.BuiltinOperator.RESHAPE),
+        opcodeIndex=flatbuffer.code_index(model, schema.BuiltinOperator.RESHAPE),
         inputs=[source, constant],
         outputs=[target],
     )
-
-
-def _tensor(
-    subgraph: schema.SubGraphT,
-    like: int,
-    suffix: str,
-    shape: tuple[int, ...],
-    kind: int,
-    buffer: int = 0,
-) -> int:
-    """A new tensor, named after another one; returns its index."""
-    name = f"{flatbuffer.tensor_name(subgraph.tensors[like])}_{suffix}"
-    subgraph.tensors.append(
-        schema.TensorT(
-            name=name.encode(), shape=np.array(shape, np.int32), type=kind, buffer=buffer
-        )
-    )
-    return len(subgraph.tensors) - 1
-
-
-def _code(model: schema.ModelT, builtin: int) -> int:
-    """The index of an operator's code in the file, which gets it where it has none."""
-    for index, code in enumerate(model.operatorCodes):
-        if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin:
-            return index
-    model.operatorCodes.append(
-        schema.OperatorCodeT(builtinCode=builtin, deprecatedBuiltinCode=builtin, version=1)
-    )
-    return len(model.operatorCodes) - 1

@@ -10,6 +10,7 @@ stretch of time, each with a small buffer, and `share_subgraphs` lets them have 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.python import xla
 
@@ -90,11 +91,9 @@ def _reversed(run: Run) -> tuple[Array, list[Array]]:
 
 
 def _turned(x: Array, batch: int) -> Array:
-    """Rows (T·B, ...) with the last time first."""
-    if batch == 1:
-        return tf.reverse(x, [0])
-    times = tf.reshape(x, (-1, batch, *x.shape[1:]))
-    return tf.reshape(tf.reverse(times, [0]), x.shape)
+    """Rows (T·B, ...) with the last time first; by GATHER, which takes integers too."""
+    rows = np.arange(int(x.shape[0]), dtype=np.int32).reshape(-1, batch)
+    return tf.gather(x, rows[::-1].reshape(-1))
 
 
 def _turns(run: Run) -> tuple[Array, list[Array]]:

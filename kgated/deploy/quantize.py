@@ -5,6 +5,7 @@ import io
 import re
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from kgated.deploy.fused import (
     write_integer,
 )
 from kgated.deploy.lookups import with_lookups
+from kgated.deploy.looped import has_loops, quantize_loops
+from kgated.deploy.normalized import bounded, with_products
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.scopes import owners, scope
 from kgated.deploy.ties import Ties, tied
@@ -94,6 +97,10 @@ def try_once(tflite: bytes, recipe: Recipe, sample: dict[str, np.ndarray]) -> No
 def _quantize(
     tflite: bytes, recipe: Recipe, samples: Samples, ties: Ties, found: Ranges | None
 ) -> bytes:
+    if recipe.is_static and has_loops(tflite):
+        return quantize_loops(tflite, recipe, list(samples), partial(_quantize, found=found))
+    if recipe.quantize == "int16x8":
+        tflite = with_products(tflite)
     tflite = tflite if recipe.is_static else with_lookups(tflite)
     rules = _rules(recipe, flatbuffer.parse(tflite))
     if not recipe.is_static:
@@ -104,6 +111,7 @@ def _quantize(
     found = found or ranges(tflite, rules, samples)
     if not found:
         raise ConversionError(f"recipe {recipe.name} needs samples to take its ranges from")
+    found = bounded(tflite, found, ACTIVATION_BITS[recipe.quantize])
     seen = _seen_by_fused(tflite, recipe, samples)
 
     def apply(changed: Ranges) -> bytes:

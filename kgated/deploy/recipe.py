@@ -94,17 +94,11 @@ class Recipe:
             )
         if self.mode == "sequence" and self.state == "internal":
             raise ValueError("`state='internal'` is for `mode='stream'`: a sequence keeps no state")
-        if self.is_static and self.lowering == "while":
-            raise ValueError(
-                f"`lowering='while'` has no ranges inside its loop for `quantize="
-                f"{self.quantize!r}`; take `lowering='unrolled'`, or `mode='stream'`"
-            )
         if self.is_static and self.state == "internal":
             raise ValueError(
                 f"`state='internal'` keeps floats in the file, which `quantize={self.quantize!r}` "
                 "has none of; take `state='external'`, or `quantize='dynamic'`"
             )
-
         if self.target == "mcu" and (not self.is_static or self.skip):
             raise ValueError(
                 "`target='mcu'` computes in integers throughout; take `quantize='int8'` or "

@@ -1,7 +1,11 @@
-"""Which models become a file that computes the same: the stock converter's count, and ours."""
+"""Which models become a file that computes the same: the stock converter's count, and ours.
+
+Everything is tiny, and is converted, run and compared in processes of its own, two at a time.
+"""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +15,15 @@ from kgated_edge import SequenceModel
 
 import kgated
 from benchmarks import stock
+from benchmarks.children import run_all, serve
 from benchmarks.stock import Job
 from benchmarks.tables import Row
 from kgated.deploy.recipe import LIMITS
-from kgated.errors import ConversionError
+
+Result = tuple[float | None, str]
 
 BATCHES, RECIPES = (None, 1), ("none", "dynamic", "int8")
-STEPS, FEATURES, UNITS = 16, 8, 8
+STEPS, FEATURES, UNITS = 8, 6, 8
 ODD = {"activation": "relu", "recurrent_activation": "hard_sigmoid"}
 ALL = {"coupled_gates": True, "projection_units": 3, "layer_norm": True}
 TEXTBOOK = {"peephole": "full", "output_peephole": "previous"}
@@ -53,90 +59,83 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
 }
 
 
-def stock_jobs(models: list[str]) -> list[Job]:
-    """Every stock model, `Input` and recipe."""
+def jobs_of(model: str, **more: Any) -> list[Job]:
+    """Every `Input` and recipe of a model; `more` as `Job` has it."""
     return [
-        Job(model, batch, quantize, STEPS, FEATURES, UNITS)
-        for model in models
+        Job(model, batch, quantize, STEPS, FEATURES, UNITS, **more)
         for batch in BATCHES
         for quantize in RECIPES
     ]
 
 
-def variants(kinds: list[str]) -> Iterator[tuple[str, keras.Model, str]]:
-    """Name, model and recipe of every variant of our cells."""
-    for kind in kinds:
-        for options in VARIANTS[kind]:
-            for batch in BATCHES:
-                named = " ".join(f"{k}={v}" for k, v in options.items())
-                first = keras.Input((STEPS, FEATURES), batch_size=batch)
-                for quantize in RECIPES:
-                    layer = getattr(kgated, kind)(UNITS, **options)
-                    name = f"kgated.{kind}({named}), batch {batch or 'free'}, {quantize}"
-                    yield name, keras.Sequential([first, layer]), quantize
+def variants(kinds: Iterable[str]) -> list[Job]:
+    """Every variant of our cells."""
+    pairs = [(kind, options) for kind in kinds for options in VARIANTS[kind]]
+    return [
+        job for kind, options in pairs for job in jobs_of(kind, package="kgated", options=options)
+    ]
 
 
-def ours(model: keras.Model, x: np.ndarray, quantize: str) -> tuple[float, str]:
-    """Convert, run by itself, compare with Keras.
-
-    Args:
-        model: its weights are moved at random, so that none is zero.
-        x: (N, T, ...) sequences.
-        quantize: the recipe.
+def ours(job: Job) -> Result:
+    """Convert by kgated, run the file by itself, compare with Keras.
 
     Returns:
-        The largest absolute error, and "", or why there is no file or not a right one.
+        The largest absolute error, and "", or None and why there is no file, or not a right one.
     """
-    rng = np.random.default_rng(1)
+    keras.utils.set_random_seed(0)
+    model, x = stock.build(job), stock.samples(job)
+    rng = np.random.default_rng(1)  # no weight stays zero, as a peephole starts
     model.set_weights([w + rng.normal(0, 0.3, w.shape) for w in model.get_weights()])
     expected = np.concatenate([np.asarray(model(one[None], training=False)) for one in x])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "m.tflite")
         try:
-            kgated.to_tflite(model, path, mode="sequence", quantize=quantize, calibration=x)
-        except (ConversionError, ValueError) as refused:
-            return np.nan, str(refused)
+            kgated.to_tflite(model, path, mode="sequence", quantize=job.quantize, calibration=x)
+        except Exception as refused:  # whatever it is, it is a row of the matrix
+            return None, str(refused) or repr(refused)
         edge = SequenceModel(path)
         error = float(np.abs(np.stack([edge.run(one) for one in x]) - expected).max())
-    limit = LIMITS[quantize] * max(1.0, float(np.abs(expected).max()))
+    limit = LIMITS[job.quantize] * max(1.0, float(np.abs(expected).max()))
     return error, "" if error <= limit else f"error {error:.3g} above {limit:.3g}"
 
 
-def count(what: str, errors: dict[str, list[float]], failed: dict[str, str], stock: Any) -> Row:
-    """One row: how many of how many."""
-    total = sum(map(len, errors.values()))
-    worst = {f"worst_error_{name}": max(found) for name, found in errors.items()}
+def row(what: str, jobs: list[Job], results: list[Result], by_stock: int | None) -> Row:
+    """One row: how many of how many, and the worst error of each recipe."""
+    errors: dict[str, list[float]] = {quantize: [0.0] for quantize in RECIPES}
+    for job, (error, _) in zip(jobs, results, strict=True):
+        errors[job.quantize] += [] if error is None else [error]
+    good = sum(not why for _, why in results)
     return {
         "models": what,
-        "conversions": total,
-        "stock_converts": stock,
-        "kgated_agrees": total - len(failed),
-        **{name: f"{value:.1e}" for name, value in worst.items()},
-        "met": not failed,
+        "conversions": len(jobs),
+        "stock_converts": by_stock,
+        "kgated_agrees": good,
+        **{f"worst_error_{name}": f"{max(found):.1e}" for name, found in errors.items()},
+        "met": good == len(jobs),
     }
 
 
 def matrix(
-    models: list[str] | None = None, kinds: list[str] | None = None
+    models: Iterable[str] = stock.MATRIX, kinds: Iterable[str] = tuple(VARIANTS)
 ) -> tuple[list[Row], dict[str, str]]:
     """Both counts, and by name what failed and why: ours, and the stock converter's."""
-    jobs = stock_jobs(stock.MATRIX if models is None else models)
-    results = stock.run_jobs(jobs)
-    failed = {f"stock: {j}": why for j, why in zip(jobs, results, strict=True) if why}
-    cases = [(str(j), stock.build(j), stock.samples(j), j.quantize) for j in jobs]
-    rows = [_ours("stock Keras layers", cases, failed, results.count(""))]
-    x = stock.samples(Job("LSTM", None, "none", STEPS, FEATURES, UNITS))
-    cells = [(*one[:2], x, one[2]) for one in variants(list(VARIANTS) if kinds is None else kinds)]
-    return [*rows, _ours("kgated's cells, every variant", cells, failed, None)], failed
+    plain, cells = [job for model in models for job in jobs_of(model)], variants(kinds)
+    by_stock = stock.run_jobs(plain)
+    failed = {f"stock: {j}": why for j, why in zip(plain, by_stock, strict=True) if why}
+    found = _run(plain + cells)
+    for job, (_, why) in zip(plain + cells, found, strict=True):
+        failed |= {f"kgated: {job}": why} if why else {}
+    count = len(plain)
+    return [
+        row("stock Keras layers", plain, found[:count], by_stock.count("")),
+        row("kgated's cells, every variant", cells, found[count:], None),
+    ], failed
 
 
-def _ours(what: str, cases: list[Any], failed: dict[str, str], stock: int | None) -> Row:
-    errors: dict[str, list[float]] = {quantize: [] for quantize in RECIPES}
-    bad = {}
-    for name, model, x, quantize in cases:
-        error, why = ours(model, x, quantize)
-        errors[quantize].append(error)
-        if why:
-            bad[f"kgated: {name}"] = why
-    failed |= bad
-    return count(what, errors, bad, stock)
+def _run(jobs: list[Job]) -> list[Result]:
+    answers = run_all("benchmarks.matrix", [asdict(job) for job in jobs], "kgated's conversions")
+    return [(None, one) if isinstance(one, str) else (one[0], one[1]) for one in answers]
+
+
+if __name__ == "__main__":
+    serve(lambda job: ours(Job(**job)))

@@ -1,20 +1,14 @@
-"""Stock Keras models through the stock converter, which may end its process: one of its own.
-
-`python stock.py JOBS.json` does the jobs, and appends a line to JOBS.json.done after each.
-"""
+"""Stock Keras models through the stock converter, which may end its process: one of its own."""
 
 import importlib
-import json
-import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.children import run_all, serve
 
 
 @dataclass(frozen=True)
@@ -22,12 +16,13 @@ class Job:
     """One conversion.
 
     Attributes:
-        model: a name in STOCK.
+        model: a name in STOCK, or a layer of kgated.
         batch: of its `Input`, None: free.
         quantize: "none", "dynamic" or "int8".
         steps, features, units: T, F, U.
         path: the file to write, or "" for none.
-        package: "keras", or "tf_keras" for Keras 2.
+        package: "keras", "tf_keras" for Keras 2, or "kgated".
+        options: of kgated's layer.
     """
 
     model: str
@@ -38,9 +33,12 @@ class Job:
     units: int
     path: str = ""
     package: str = "keras"
+    options: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"{self.model}, batch {self.batch or 'free'}, {self.quantize}"
+        options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        model = f"kgated.{self.model}({options})" if self.package == "kgated" else self.model
+        return f"{model}, batch {self.batch or 'free'}, {self.quantize}"
 
 
 VOCABULARY = 11
@@ -60,6 +58,10 @@ MATRIX = list(STOCK)[:7]
 
 def build(job: Job) -> Any:
     """The Keras model of a job."""
+    if job.package == "kgated":
+        keras, kgated = map(importlib.import_module, ("keras", "kgated"))
+        first = keras.Input((job.steps, job.features), batch_size=job.batch)
+        return keras.Sequential([first, getattr(kgated, job.model)(job.units, **job.options)])
     keras = importlib.import_module(job.package)
     tokens = "Embedding" in job.model
     shape = (job.steps,) if tokens else (job.steps, job.features)
@@ -96,40 +98,16 @@ def convert(job: Job) -> None:
 
 def run_jobs(jobs: Sequence[Job]) -> list[str]:
     """What became of each: "" where it converted, else why not."""
-    found: list[str] = []
-    while len(found) < len(jobs):
-        found += _in_child(jobs[len(found) :])
-    return found
+    return run_all("benchmarks.stock", [asdict(job) for job in jobs], "stock conversions")
 
 
-def _in_child(jobs: Sequence[Job]) -> list[str]:
-    """The results up to the first crash, and that."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "jobs.json")
-        path.write_text(json.dumps([asdict(job) for job in jobs]))
-        command = [sys.executable, "-P", __file__, str(path)]  # -P: `tables` is no package
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-        results = path.with_suffix(".json.done")
-        lines = results.read_text().splitlines() if results.exists() else []
-    if done.returncode > 0:
-        raise RuntimeError(f"the child of stock conversions failed: {done.stderr[-300:]}")
-    found = [str(json.loads(line)) for line in lines]
-    if done.returncode < 0:
-        found.append(f"crashed ({signal.Signals(-done.returncode).name})")
-    return found
-
-
-def main(path: Path) -> None:
-    """Do the jobs of a file."""
-    for job in json.loads(path.read_text()):
-        try:
-            convert(Job(**job))
-            result = ""
-        except Exception as error:
-            result = next(iter(str(error).strip().splitlines()), repr(error))[:200]
-        with path.with_suffix(".json.done").open("a") as done:
-            done.write(json.dumps(result) + "\n")
+def _answer(job: dict[str, Any]) -> str:
+    try:
+        convert(Job(**job))
+    except Exception as error:
+        return next(iter(str(error).strip().splitlines()), repr(error))[:200]
+    return ""
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    serve(_answer)
