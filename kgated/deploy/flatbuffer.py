@@ -127,10 +127,15 @@ def code_index(model: schema.ModelT, builtin: int) -> int:
     for index, code in enumerate(model.operatorCodes):
         if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin:
             return index
-    model.operatorCodes.append(
-        schema.OperatorCodeT(builtinCode=builtin, deprecatedBuiltinCode=builtin, version=1)
-    )
+    model.operatorCodes.append(operator_code(builtin))
     return len(model.operatorCodes) - 1
+
+
+def operator_code(builtin: int, version: int = 1) -> schema.OperatorCodeT:
+    """The entry of the file's table of operators for a builtin one."""
+    return schema.OperatorCodeT(
+        builtinCode=builtin, deprecatedBuiltinCode=min(builtin, 127), version=version
+    )
 
 
 class _SharingBuilder(flatbuffers.Builder):

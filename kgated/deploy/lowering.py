@@ -14,15 +14,17 @@ from kgated.layers import ours
 # Steps written out each have weights of their own in the kernels' memory: past this many bytes of
 # them the caches no longer hold, and a loop over one copy is faster. Measured on x86-64.
 UNROLLED_BYTES = 6_000_000
+UNROLLED_BYTES_STATIC = 4_000_000
 BYTES_PER_WEIGHT = {"none": 4.0, "float16": 4.0, "dynamic": 1.0, "dynamic4": 0.5}
-LONGEST_STATIC = 256
+# To quantize a written step takes a quarter of a second.
+LONGEST_STATIC, LONGEST_MCU = 64, 256
 
 
 def choose_lowering(recipe: Recipe, model: keras.Model, length: int, padded: bool) -> Recipe:
     """The recipe with "auto" decided.
 
     A microcontroller gets its runtime's own LSTM operator where every recurrent layer is a plain
-    LSTM; integers are written out, the loop has no ranges; else the size of the weights decides.
+    LSTM, or each step written out; else the size of the weights decides.
 
     Args:
         recipe: for a sequence.
@@ -31,22 +33,25 @@ def choose_lowering(recipe: Recipe, model: keras.Model, length: int, padded: boo
         padded: whether sequences may be shorter.
 
     Raises:
-        ValueError: integers, which have to be unrolled, over too many steps.
+        ValueError: too many steps for a microcontroller.
     """
     if recipe.lowering != "auto":
         return recipe
     layers = _recurrent(model)
     if (recipe.target, recipe.quantize, padded) == ("mcu", "int8", False) and _plain(model, layers):
         return replace(recipe, lowering="fused")
-    if recipe.is_static and length > LONGEST_STATIC:
-        raise ValueError(
-            f"`quantize={recipe.quantize!r}` writes every step into the file, too many above "
-            f"{LONGEST_STATIC}; take `mode='stream'`, a `length` up to that, or "
-            f"`lowering='unrolled'` all the same. Received: {length} steps"
-        )
+    if recipe.target == "mcu":
+        if length > LONGEST_MCU:
+            raise ValueError(
+                f"`target='mcu'` writes every step into the file, too many above {LONGEST_MCU}; "
+                "take `mode='stream'`, a `length` up to that, or `lowering='unrolled'` all the "
+                f"same. Received: {length} steps"
+            )
+        return replace(recipe, lowering="unrolled")
     written_out = length * _most_weights(layers) * BYTES_PER_WEIGHT.get(recipe.quantize, 1.0)
-    small = recipe.is_static or written_out <= UNROLLED_BYTES
-    return replace(recipe, lowering="unrolled" if small else "while")
+    small = written_out <= (UNROLLED_BYTES_STATIC if recipe.is_static else UNROLLED_BYTES)
+    short = length <= LONGEST_STATIC or not recipe.is_static
+    return replace(recipe, lowering="unrolled" if small and short else "while")
 
 
 def _recurrent(model: keras.Model) -> list[keras.layers.RNN]:

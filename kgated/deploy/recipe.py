@@ -99,6 +99,11 @@ class Recipe:
                 f"`state='internal'` keeps floats in the file, which `quantize={self.quantize!r}` "
                 "has none of; take `state='external'`, or `quantize='dynamic'`"
             )
+        if self.target == "mcu" and self.lowering == "while":
+            raise ValueError(
+                "`target='mcu'` takes no loops, whose memory its arena is not measured for; take "
+                "`lowering='unrolled'`, 'fused' or `mode='stream'`. Received: 'while'"
+            )
         if self.target == "mcu" and (not self.is_static or self.skip):
             raise ValueError(
                 "`target='mcu'` computes in integers throughout; take `quantize='int8'` or "

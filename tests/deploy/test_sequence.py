@@ -162,11 +162,13 @@ def test_a_sequence_file_equals_the_stream(x, rng, tmp_path):
 
 
 def test_auto_takes_the_loop_where_weights_would_not_fit():
-    small, large = (
-        choose_lowering(Recipe("sequence", "dynamic"), sequential(kgated.LSTM(4)), steps, False)
-        for steps in (T, 10**6)
-    )
-    assert (small.lowering, large.lowering) == ("unrolled", "while")
+    def chosen(quantize, units, steps):
+        model = sequential(kgated.LSTM(units))
+        return choose_lowering(Recipe("sequence", quantize), model, steps, False).lowering
+
+    assert [chosen("dynamic", 4, steps) for steps in (T, 10**6)] == ["unrolled", "while"]
+    assert [chosen("int8", 4, steps) for steps in (64, 65)] == ["unrolled", "while"]
+    assert [chosen("int8", 128, steps) for steps in (32, 64)] == ["unrolled", "while"]
 
 
 @pytest.mark.parametrize(
@@ -208,8 +210,8 @@ REFUSED = [
     ({}, "any length: give `length`, or `max_length`"),
     ({"length": 3, "lowering": "magic"}, "`lowering` must be one of"),
     ({"length": 3, "state": "internal"}, "a sequence keeps no state"),
-    ({"length": 3, "quantize": "int8", "lowering": "while"}, "no ranges inside its loop"),
-    ({"length": 300, "quantize": "int8"}, "too many above 256"),
+    ({"length": 3, "quantize": "int8", "lowering": "while", "target": "mcu"}, "takes no loops"),
+    ({"length": 300, "quantize": "int16x8", "target": "mcu"}, "too many above 256"),
     ({"mode": "stream", "length": 3}, "are for `mode='sequence'`"),
     ({"mode": "stream", "lowering": "while"}, "is for `mode='sequence'`"),
 ]

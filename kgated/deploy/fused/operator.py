@@ -6,7 +6,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
-from kgated.deploy.flatbuffer import pack, parse
+from kgated.deploy.flatbuffer import operator_code, pack, parse
 
 MARK = "kgated_fused_lstm"  # the custom operator that stands in for it until `write_fused`
 LSTM_CODE = schema.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM
@@ -58,13 +58,6 @@ def write_fused(tflite: bytes) -> bytes:
 def _add_code(model: schema.ModelT, code: schema.OperatorCodeT) -> int:
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1
-
-
-def operator_code(builtin: int, version: int) -> schema.OperatorCodeT:
-    """The entry of the file's table of operators for a builtin one."""
-    return schema.OperatorCodeT(
-        builtinCode=builtin, deprecatedBuiltinCode=min(builtin, 127), version=version
-    )
 
 
 def _become_lstm(graph: schema.SubGraphT, operator: schema.OperatorT) -> None:

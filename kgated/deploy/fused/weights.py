@@ -5,8 +5,8 @@ from collections.abc import Collection
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.flatbuffer import pack, parse, tensor_name
-from kgated.deploy.fused.operator import C_STATE, LSTM_CODE, SLOTS, operator_code
+from kgated.deploy.flatbuffer import operator_code, pack, parse, tensor_name
+from kgated.deploy.fused.operator import C_STATE, LSTM_CODE, SLOTS
 from kgated.deploy.scopes import scope
 from kgated.deploy.unused import drop_unused
 

@@ -1,9 +1,11 @@
 """The operators that TensorFlow Lite Micro has kernels for."""
 
+import copy
+
 from ai_edge_litert import schema_py_generated as schema
 
 from kgated.deploy import flatbuffer
-from kgated.deploy.fused.operator import INPUTS, SLOTS, operator_code
+from kgated.deploy.fused.operator import INPUTS, SLOTS
 from kgated.deploy.scopes import owners
 from kgated.deploy.unused import drop_unused
 from kgated.errors import ConversionError
@@ -24,6 +26,8 @@ TANH TRANSPOSE TRANSPOSE_CONV UNIDIRECTIONAL_SEQUENCE_LSTM UNPACK VAR_HANDLE WHI
 """
 OPERATORS = frozenset(_NAMES.split())
 LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+_CODES = schema.BuiltinOperator
+MOST_JOINED = 10  # inputs of one CONCATENATION
 # Of these the kernels take int8, and not int16.
 INT8_ALONE = frozenset(("ELU", "EMBEDDING_LOOKUP", "GATHER", "HARD_SWISH", "RESIZE_BILINEAR"))
 # The methods that are not the operator's name in capitals of words.
@@ -45,18 +49,74 @@ def method(operator: str) -> str:
 
 
 def with_known_operators(tflite: bytes) -> bytes:
-    """The same file with SELECT_V2, which the runtime has, for SELECT, which it has not."""
-    model, code = flatbuffer.parse(tflite), schema.BuiltinOperator
-    changed = False
-    for _, operator in flatbuffer.operators(model):
-        if flatbuffer.operator_name(model, operator) == "SELECT":
-            operator.opcodeIndex = len(model.operatorCodes)
-            model.operatorCodes.append(operator_code(code.SELECT_V2, 1))
+    """The same file without what the runtime lacks and other operators can stand for.
+
+    SELECT_V2 for SELECT, `not all(not x)` for REDUCE_ANY, which masks ask, and a tree of
+    CONCATENATION for one of more inputs than its kernel takes.
+    """
+    model, changed = flatbuffer.parse(tflite), False
+    for graph, operator in list(flatbuffer.operators(model)):
+        name = flatbuffer.operator_name(model, operator)
+        if name == "SELECT":
+            operator.opcodeIndex = flatbuffer.code_index(model, _CODES.SELECT_V2)
             operator.builtinOptionsType = schema.BuiltinOptions.SelectV2Options
             operator.builtinOptions = schema.SelectV2OptionsT()
-            changed = True
+        elif name == "REDUCE_ANY":
+            _all_for_any(model, graph, operator)
+        elif name == "CONCATENATION" and len(operator.inputs) > MOST_JOINED:
+            _join_in_parts(graph, operator)
+        else:
+            continue
+        changed = True
     drop_unused(model)
     return flatbuffer.pack(model, len(tflite)) if changed else tflite
+
+
+def _all_for_any(model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT) -> None:
+    """One REDUCE_ANY becomes a REDUCE_ALL between two LOGICAL_NOT."""
+    source, result = operator.inputs[0], operator.outputs[0]
+    shapes = [tuple(graph.tensors[n].shape) for n in (source, result)]
+    none, every = (
+        flatbuffer.add_tensor(graph, result, suffix, shape, schema.TensorType.BOOL)
+        for suffix, shape in zip(("none", "every"), shapes, strict=True)
+    )
+    operator.opcodeIndex = flatbuffer.code_index(model, _CODES.REDUCE_ALL)
+    operator.inputs, operator.outputs = [none, operator.inputs[1]], [every]
+    place = graph.operators.index(operator)
+    graph.operators[place : place + 1] = [
+        _negated(model, source, none),
+        operator,
+        _negated(model, every, result),
+    ]
+
+
+def _join_in_parts(graph: schema.SubGraphT, operator: schema.OperatorT) -> None:
+    """One CONCATENATION becomes several, of no more inputs each than the kernel takes."""
+    result = operator.outputs[0]
+    whole, axis = graph.tensors[result], operator.builtinOptions.axis
+    while len(operator.inputs) > MOST_JOINED:
+        parts = []
+        for start in range(0, len(operator.inputs), MOST_JOINED):
+            inputs = list(operator.inputs[start : start + MOST_JOINED])
+            shape = [int(n) for n in whole.shape]
+            shape[axis] = sum(int(graph.tensors[n].shape[axis]) for n in inputs)
+            part = flatbuffer.add_tensor(graph, result, f"part_{start}", tuple(shape), whole.type)
+            graph.tensors[part].quantization = whole.quantization
+            joined = copy.copy(operator)
+            joined.inputs, joined.outputs = inputs, [part]
+            graph.operators.insert(graph.operators.index(operator), joined)
+            parts.append(part)
+        operator.inputs = parts
+
+
+def _negated(model: schema.ModelT, source: int, result: int) -> schema.OperatorT:
+    return schema.OperatorT(
+        opcodeIndex=flatbuffer.code_index(model, _CODES.LOGICAL_NOT),
+        inputs=[source],
+        outputs=[result],
+        builtinOptionsType=schema.BuiltinOptions.LogicalNotOptions,
+        builtinOptions=schema.LogicalNotOptionsT(),
+    )
 
 
 def check_operators(tflite: bytes) -> tuple[str, ...]:
@@ -94,7 +154,7 @@ def _check(name: str, operator: schema.OperatorT, layer: str | None, int16: bool
     if name not in OPERATORS:
         raise ConversionError(
             f"{where} needs the operator {name}, which TensorFlow Lite Micro does not have. "
-            "Replace the layer or its activation; a Masking layer can go where no frame is padding"
+            "Replace the layer or its activation"
         )
     if int16 and name in INT8_ALONE:
         raise ConversionError(

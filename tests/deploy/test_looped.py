@@ -1,0 +1,112 @@
+"""Loops of whole sequences in integers."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as L  # noqa: N812
+from kgated_edge import SequenceModel
+from registry import randomized
+
+import kgated
+from kgated.deploy import flatbuffer
+from kgated.deploy.recipe import LIMITS
+
+T, F = 42, 5  # a stretch of 32 steps, one of 8, and 2 that are written out
+MODELS = {
+    "two layers": lambda: [kgated.PeepholeLSTM(6, return_sequences=True), L.GRU(5), L.Dense(3)],
+    "both ways": lambda: [L.Bidirectional(L.LSTM(4, return_sequences=True)), L.Dense(3)],
+    "masked": lambda: [L.Masking(), kgated.GRU(6), L.Dense(3)],
+    "normalized": lambda: [kgated.LSTM(6, layer_norm=True, return_sequences=True)],
+}
+
+
+@pytest.fixture
+def x(rng):
+    found = rng.normal(size=(8, T, F)).astype(np.float32)
+    found[:, 30:33] = 0.0  # masked where there are masks, and silence where not
+    return found
+
+
+def model_of(rng, *layers):
+    model = keras.Sequential([keras.Input((None, F)), *layers])
+    return randomized(model, rng)
+
+
+def tensors(model):
+    return [tensor for graph in model.subgraphs for tensor in graph.tensors]
+
+
+@pytest.mark.parametrize("quantize", ["int8", "int16x8"])
+@pytest.mark.parametrize("name", MODELS)
+def test_loops_in_integers_agree_with_keras(name, quantize, x, rng, tmp_path, in_process):
+    model, path = model_of(rng, *MODELS[name]()), tmp_path / "m.tflite"
+    options = {"mode": "sequence", "lowering": "while", "quantize": quantize}
+    kgated.to_tflite(model, path, length=T, calibration=x, **options)
+    expected, edge = np.asarray(model(x)), SequenceModel(path)
+    error = np.abs(np.stack([edge.run(one) for one in x]) - expected)
+    assert error.max() <= LIMITS[quantize] / 2 * max(1.0, np.abs(expected).max())
+    made = flatbuffer.parse(path.read_bytes())
+    floats = [t for t in tensors(made) if flatbuffer.type_name(t) == "float32"]
+    # A mask asks for exact zeros, of the frames as they were.
+    assert len(floats) == (2 if name == "masked" else 0)
+    names = [flatbuffer.operator_name(made, o) for _, o in flatbuffer.operators(made)]
+    assert "WHILE" in names
+
+
+def test_long_sequences_take_a_loop_whose_error_does_not_grow(rng, tmp_path, in_process):
+    model, path = model_of(rng, kgated.GRU(6, return_sequences=True)), tmp_path / "m.tflite"
+    x = rng.normal(size=(4, 500, F)).astype(np.float32)
+    options = {"mode": "sequence", "length": 500, "quantize": "int8"}
+    made = kgated.to_tflite(model, path, calibration=x, **options)
+    assert made.manifest.recipe["lowering"] == "while"
+    error = np.abs(SequenceModel(path).run(x[0]) - np.asarray(model(x[:1]))[0]).mean(-1)
+    assert error[-100:].mean() < 2.0 * error[:100].mean()
+    assert made.file_bytes < 60_000
+
+
+def test_padding_changes_nothing_in_a_loop_of_integers(x, rng, tmp_path, in_process):
+    model, path = model_of(rng, kgated.LSTM(6), L.Dense(3)), tmp_path / "m.tflite"
+    options = {"mode": "sequence", "lowering": "while", "quantize": "int8"}
+    kgated.to_tflite(model, path, max_length=T, calibration=x, **options)
+    edge = SequenceModel(path)
+    for length in (1, 7, 36, T):
+        expected = np.asarray(model(x[:1, :length]))[0]
+        assert np.abs(edge.run(x[0, :length]) - expected).max() < 0.1
+
+
+@pytest.mark.parametrize("kept", ["first", "second", "head"])
+def test_a_skipped_layer_stays_in_float_beside_loops(kept, x, rng, tmp_path, in_process):
+    layers = [kgated.LSTM(6, return_sequences=True, name="first"), L.GRU(5, name="second")]
+    model, path = model_of(rng, *layers, L.Dense(3, name="head")), tmp_path / "m.tflite"
+    options = {"mode": "sequence", "lowering": "while", "quantize": "int8", "skip": [kept]}
+    kgated.to_tflite(model, path, length=T, calibration=x, **options)
+    error = np.abs(SequenceModel(path).run(x[0]) - np.asarray(model(x[:1]))[0])
+    assert error.max() < 0.15
+    made = flatbuffer.parse(path.read_bytes())
+    types = [flatbuffer.type_name(t) for t in tensors(made)]
+    assert types.count("int8") > 20
+    assert types.count("float32") > (1 if kept == "head" else 20)
+
+
+def test_a_turn_hands_on_what_the_next_one_takes(x, rng, tmp_path, in_process):
+    model, path = model_of(rng, *MODELS["two layers"]()), tmp_path / "m.tflite"
+    options = {"mode": "sequence", "lowering": "while", "quantize": "int8"}
+    kgated.to_tflite(model, path, length=T, calibration=x, **options)
+    made = flatbuffer.parse(path.read_bytes())
+    loops = [
+        (graph, operator)
+        for graph, operator in flatbuffer.operators(made)
+        if flatbuffer.operator_name(made, operator) == "WHILE"
+    ]
+    assert len(loops) == 3  # two stretches of the first layer, one run of the second
+    for graph, loop in loops:
+        body = made.subgraphs[loop.builtinOptions.bodySubgraphIndex]
+        ends = [(graph, loop.inputs), (graph, loop.outputs), (body, body.inputs)]
+        ends.append((body, body.outputs))
+        kinds = [[_kind(side.tensors[n]) for n in places] for side, places in ends]
+        assert kinds[0] == kinds[1] == kinds[2] == kinds[3]
+        assert {kind for kind, _ in kinds[0]} == {"int32", "int8"}
+
+
+def _kind(tensor):
+    return flatbuffer.type_name(tensor), flatbuffer.scale_and_zero_point(tensor)
