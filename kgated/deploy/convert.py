@@ -144,6 +144,8 @@ def to_tflite(
         get_ready()
     learned = Learned.of(model, recipe) if isinstance(model, QuantizeAware) else None
     layers = model if learned is None else learned.layers
+    if learned is not None and (mode, lowering) == ("sequence", "auto"):
+        recipe = replace(recipe, lowering="unrolled")  # a loop's body has no learned ranges
     recipe, graph, subject = _subject(layers, recipe, length, max_length)
     _check_recipe(recipe, graph, calibration is not None or learned is not None)
     frames, outputs = frames_of(graph), results_of(graph, graph.outputs)

@@ -71,10 +71,11 @@ def _check(qat: QuantizeAware, recipe: Recipe) -> None:
             f"`quantize` must be {qat.scheme!r}, what `model` was trained for. Received: "
             f"{recipe.quantize!r}; its layers in float are `model.inner`, for other recipes"
         )
-    if recipe.skip or recipe.lowering == "fused":
+    if recipe.skip or recipe.lowering in ("fused", "while"):
         raise ValueError(
-            "`skip` and `lowering='fused'` would compute otherwise than `model` was trained: leave "
-            "them out, or convert its layers in float, `model.inner`"
+            "`skip` and `lowering='fused'` would compute otherwise than `model` was trained, and "
+            "`lowering='while'` has no learned ranges inside its loop: leave them out, or convert "
+            "its layers in float, `model.inner`"
         )
     if not qat.has_learned:
         raise ValueError("`model` has learned no ranges yet: compile it, and `fit` it on real data")
