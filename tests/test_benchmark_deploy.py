@@ -124,7 +124,8 @@ def test_integers_beside_the_fused_operator(monkeypatch):
     monkeypatch.setattr(integers.importlib.util, "find_spec", lambda name: None)
     (row,) = integers.static_int8(3, SHORT, TINY, ("LSTM",))
     assert row["peer"] == 'lowering="fused"'
-    assert row["ratio"] == row["unrolled_us"] / row["peer_us"]
+    assert row["auto"] == "unrolled"
+    assert row["ratio"] == row["auto_us"] / row["peer_us"]
 
 
 def test_a_crash_of_the_stock_converter_is_one_result():

@@ -16,7 +16,7 @@ SIZES: Sizes = ((40, 128), (128, 512))
 def model_of(cell: str, features: int, units: int, each: bool = True) -> keras.Model:
     """One layer alone, so that others can run the same."""
     keras.utils.set_random_seed(0)
-    # Peepholes start at zero, for which XNNPACK has no product of integers; trained ones are not.
+    # Peepholes start at zero, whose products XNNPACK leaves out in integers; trained ones are not.
     drawn = keras.initializers.RandomUniform(-0.3, 0.3)
     options = {"peephole_initializer": drawn} if cell == "PeepholeLSTM" else {}
     layer = getattr(kgated, cell)(units, return_sequences=each, **options)
