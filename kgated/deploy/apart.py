@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kgated.deploy.calibrate import Ranges, as_range
+from kgated.deploy.calibrate import Ranges
 from kgated.deploy.quantize import quantize, try_once
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.ties import Ties
@@ -60,7 +60,7 @@ def quantize_apart(
         names = list(samples[0]) if samples else []
         arrays: dict[str, Any] = {n: np.stack([s[n] for s in samples]) for n in names}
         np.savez(folder / "samples.npz", **arrays)
-        limits = {n: [float(x.item()) for x in one.values()] for n, one in (found or {}).items()}
+        limits = {n: [one["min"].tolist(), one["max"].tolist()] for n, one in (found or {}).items()}
         facts = {"recipe": recipe.as_dict(), "ties": [list(tie) for tie in ties], "found": limits}
         (folder / "job.json").write_text(json.dumps(facts))
         what = f"the quantizer, recipe {recipe.name},"
@@ -99,8 +99,11 @@ def quantize_job(name: str) -> None:
     with np.load(folder / "samples.npz") as arrays:
         samples = list(_unstacked(dict(arrays)))
     tflite = (folder / "float.tflite").read_bytes()
-    found = {n: as_range(*limits) for n, limits in facts["found"].items()} or None
-    made = quantize(tflite, recipe, samples, [(a, b) for a, b in facts["ties"]], found)
+    found = {
+        name: {"min": np.array(least, np.float32), "max": np.array(most, np.float32)}
+        for name, (least, most) in facts["found"].items()
+    }
+    made = quantize(tflite, recipe, samples, [(a, b) for a, b in facts["ties"]], found or None)
     try_once(made, recipe, samples[0])
     (folder / "made.tflite").write_bytes(made)
 

@@ -18,9 +18,10 @@ MOST_SAMPLES = 4096
 CHUNK = 256
 
 
-def as_range(least: float, most: float) -> dict[str, np.ndarray]:
-    """The range of a tensor, as the quantizer keeps it."""
-    return {"min": np.array([least], np.float32), "max": np.array([most], np.float32)}
+def as_range(least: float, most: float, rank: int = 1) -> dict[str, np.ndarray]:
+    """The range of a tensor, as the quantizer keeps it, with so many axes."""
+    limits = {"min": least, "max": most}
+    return {name: np.full((1,) * rank, limit, np.float32) for name, limit in limits.items()}
 
 
 def record(

@@ -6,6 +6,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from kgated.deploy.calibrate import Ranges, as_range
 from kgated.deploy.flatbuffer import operator_name, parse, signature, tensor_name
+from kgated.deploy.marks import is_constant
 from kgated.deploy.scopes import owners
 from kgated.deploy.ties import Ties
 from kgated.errors import ConversionError
@@ -44,7 +45,14 @@ def learned_ranges(
         while _spread(model, graph, found):
             pass
         _check(model, graph, found)
-    return {name: as_range(*limits) for name, limits in found.items()}
+    rank = {
+        tensor_name(t): len(t.shape)
+        for graph in model.subgraphs
+        for t in graph.tensors
+        if is_constant(model, t)
+    }
+    # The quantizer wants as many axes in a constant's range as it has itself.
+    return {name: as_range(*limits, rank.get(name, 1)) for name, limits in found.items()}
 
 
 def _one(name: str, limits: list[tuple[float, float]]) -> tuple[float, float]:
@@ -92,5 +100,4 @@ def _check(
 
 def _is_activation(model: schema.ModelT, tensor: schema.TensorT) -> bool:
     """Whether a tensor holds floats that are computed."""
-    data = model.buffers[tensor.buffer].data
-    return tensor.type == schema.TensorType.FLOAT32 and (data is None or not len(data))
+    return tensor.type == schema.TensorType.FLOAT32 and not is_constant(model, tensor)

@@ -5,11 +5,13 @@ point of a quantization-aware model is one in the graph to convert; `unmarked` t
 and says which tensor each of them stood at.
 """
 
+import copy
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import keras
+from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
 from kgated.deploy.flatbuffer import operator_name, pack, parse, tensor_name
@@ -88,15 +90,35 @@ def unmarked(tflite: bytes) -> tuple[bytes, dict[str, set[str]]]:
                 kept.append(operator)
                 continue
             told = flexbuffers.Loads(bytes(operator.customOptions))
+            point = bytes.fromhex(told["point"]).decode()
             (source,), (target,) = operator.inputs, operator.outputs
+            if is_constant(model, graph.tensors[source]):
+                source = _copied(graph, source, point)
             instead[int(target)] = source
-            name = tensor_name(graph.tensors[source])
-            found.setdefault(name, set()).add(bytes.fromhex(told["point"]).decode())
+            found.setdefault(tensor_name(graph.tensors[source]), set()).add(point)
         graph.operators = kept
-        graph.outputs = [instead.get(int(n), int(n)) for n in graph.outputs]
-        for signature in model.signatureDefs:
-            if model.subgraphs[signature.subgraphIndex] is graph:
-                for entry in signature.outputs:
-                    entry.tensorIndex = instead.get(entry.tensorIndex, entry.tensorIndex)
+        _rename_outputs(model, graph, instead)
     drop_unused(model)
     return pack(model, len(tflite)), found
+
+
+def _copied(graph: schema.SubGraphT, source: int, point: str) -> int:
+    """A constant of its own for a point: zeros are one tensor for all that start with them."""
+    tensor = copy.copy(graph.tensors[source])
+    tensor.name = f"{tensor_name(tensor)}/{point}/{len(graph.tensors)}".encode()
+    graph.tensors.append(tensor)
+    return len(graph.tensors) - 1
+
+
+def _rename_outputs(model: schema.ModelT, graph: schema.SubGraphT, instead: dict[int, int]) -> None:
+    graph.outputs = [instead.get(int(n), int(n)) for n in graph.outputs]
+    for signature in model.signatureDefs:
+        if model.subgraphs[signature.subgraphIndex] is graph:
+            for entry in signature.outputs:
+                entry.tensorIndex = instead.get(entry.tensorIndex, entry.tensorIndex)
+
+
+def is_constant(model: schema.ModelT, tensor: schema.TensorT) -> bool:
+    """Whether a tensor's numbers stand in the file."""
+    data = model.buffers[tensor.buffer].data
+    return data is not None and len(data) > 0

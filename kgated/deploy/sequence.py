@@ -23,6 +23,7 @@ FRAME_BY_FRAME = (
     keras.layers.Dense,
     keras.layers.Dropout,
     keras.layers.Embedding,
+    keras.layers.Identity,
     keras.layers.LayerNormalization,
     keras.layers.Masking,
     keras.layers.Normalization,

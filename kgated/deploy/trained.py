@@ -93,6 +93,14 @@ def plain(qat: QuantizeAware) -> keras.Model:
     return keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=inner.name)
 
 
+@dataclass(frozen=True)
+class _Pending:
+    """A layer of products that waits for the normalization after it."""
+
+    layer: keras.Layer
+    x: Any
+
+
 class _Builder:
     """Calls for each layer the one that is converted in its place."""
 
@@ -110,12 +118,12 @@ class _Builder:
 
     def product(self, layer: keras.Layer, x: Any, **_: Any) -> Any:
         if layer.name in self._joined and is_normalized(layer):
-            return layer, x
+            return _Pending(layer, x)
         return self._with_weights(layer, x, *weights(layer))
 
-    def normalization(self, layer: keras.Layer, product: tuple[keras.Layer, Any], **_: Any) -> Any:
-        before, x = product
-        return self._with_weights(before, x, *folded(before, layer))
+    def normalization(self, layer: keras.Layer, pending: _Pending, **_: Any) -> Any:
+        before = pending.layer
+        return self._with_weights(before, pending.x, *folded(before, layer))
 
     def _with_weights(self, layer: keras.Layer, x: Any, W: Any, b: Any) -> Any:
         """The layer on other weights; an activation that is an operator of its own comes apart."""

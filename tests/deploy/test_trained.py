@@ -47,9 +47,8 @@ def learned(model, x, scheme="int8"):
     rng = np.random.default_rng(1)
     for weight in model.trainable_variables:
         weight.assign(weight + 0.1 * rng.normal(size=weight.shape))
-    qat = kgated.quantize_aware(model, scheme, warmup=2)
-    for _ in range(3):
-        qat(x, training=True)
+    qat = kgated.quantize_aware(model, scheme, warmup=1)
+    qat(x, training=True)
     return qat
 
 

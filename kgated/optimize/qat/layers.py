@@ -51,11 +51,13 @@ class Value:
     Attributes:
         x: the tensor; None for products that the BatchNormalization after them completes.
         grid: None where the tensor is not rounded: the operator goes on with the next layer.
+        point: the name of the point that rounded it, where it was one.
         pending: the layer of those products, and what it multiplies.
     """
 
     x: Array
     grid: Grid | None
+    point: str | None = None
     pending: "tuple[keras.Layer, Value] | None" = None
 
 
@@ -78,7 +80,7 @@ class Context:
     def point(self, name: str, x: Array, fixed: Grid | None = None) -> Value:
         """A value that a device rounds."""
         at = Rounding(self.call, fixed={name: fixed} if fixed else {})
-        return Value(at(name, x), at.grid(name))
+        return Value(at(name, x), at.grid(name), name)
 
     def result(self, layer: keras.Layer, x: Array) -> Value:
         """A layer's result, which is rounded unless its operator goes on."""
@@ -109,7 +111,7 @@ def unsupported(layer: Any, reason: str | None = None) -> ValueError:
 
 def _product(context: Context, layer: keras.Layer, v: Value, **_: Any) -> Value:
     if layer.name in context.joined and is_normalized(layer):
-        return Value(None, None, (layer, v))
+        return Value(None, None, pending=(layer, v))
     at = Rounding(context.call, operands={"x": v.grid})
     y = product(layer, v.x, at, _point_of(layer, context.joined))
     return _after(context, layer, y)
@@ -170,7 +172,7 @@ def activation_of(layer: keras.Layer) -> Any:
 
 def _same_grid(context: Context, layer: keras.Layer, v: Value, **_: Any) -> Value:
     options = {"training": context.training} if isinstance(layer, ONLY_TRAINING) else {}
-    return Value(layer(v.x, **options), v.grid)
+    return Value(layer(v.x, **options), v.grid, v.point)
 
 
 def _average(context: Context, layer: keras.Layer, v: Value, mask: Any = None) -> Value:
@@ -208,7 +210,12 @@ def _merged(context: Context, layer: keras.Layer, values: list[Value], **_: Any)
     if len(values) != 2:
         raise unsupported(layer, f"it has {len(values)} inputs; make it layers of two each")
     one, other = values
-    return context.result(layer, ELEMENTWISE[type(layer)](one.x, other.x))
+    if isinstance(layer, keras.layers.Multiply) or not (one.point and other.point):
+        return context.point(layer.name, ELEMENTWISE[type(layer)](one.x, other.x))
+    at = Rounding(context.call)
+    add = at.sum if isinstance(layer, keras.layers.Add) else at.difference
+    y = add(layer.name, one.x, other.x, (one.point, other.point))
+    return Value(y, at.grid(layer.name), layer.name)
 
 
 def _recurrent(
@@ -220,10 +227,10 @@ def _recurrent(
 ) -> Any:
     check_recurrent(layer)
     states = [s.x for s in keras.tree.flatten(initial_state)] if initial_state else None
-    found, grids = run_recurrent(
+    found = run_recurrent(
         layer, v.x, v.grid, context.call, layer.name, mask, states, context.training
     )
-    values = [Value(x, grid) for x, grid in zip(found, grids, strict=True)]
+    values = [Value(*one) for one in found]
     return values if layer.return_state else values[0]
 
 
@@ -254,18 +261,19 @@ def _both_ways(
     for way in ways:
         check_recurrent(way)
         name = f"{layer.name}/{way.name}"
-        outputs, _ = run_recurrent(
+        outputs = run_recurrent(
             way, v.x, v.grid, context.call, name, mask, training=context.training
         )
         found.append(outputs[0])
-    there, back = found
+    (there, _, one), (back, _, other) = found
     back = ops.flip(back, axis=1) if layer.return_sequences else back
-    merge = {
-        "concat": lambda a, b: ops.concatenate([a, b], -1),
-        "sum": ops.add,
-        "mul": ops.multiply,
-    }
-    return context.point(layer.name, merge[layer.merge_mode](there, back))
+    if layer.merge_mode == "concat":
+        return context.point(layer.name, ops.concatenate([there, back], -1))
+    if layer.merge_mode == "mul":
+        return context.point(layer.name, there * back)
+    at = Rounding(context.call)
+    y = at.sum(layer.name, there, back, (one, other))
+    return Value(y, at.grid(layer.name), layer.name)
 
 
 def consumers(layer: Any) -> list[Any]:

@@ -44,7 +44,9 @@ class Call:
     rows: bool = False
 
     def grid(self, name: str) -> Grid:
-        """The learned grid of a point."""
+        """The grid of a point."""
+        if name in self.fixed:
+            return self.fixed[name]
         self.met[name] = None
         return self.scheme.tanh if self.learned is None else self.learned[name]
 

@@ -30,7 +30,7 @@ def run_recurrent(
     mask: Array | None = None,
     initial_state: list[Array] | None = None,
     training: bool = False,
-) -> tuple[list[Array], list[Grid]]:
+) -> list[tuple[Array, Grid, str]]:
     """A layer of ours over x (B, T, F), whose values are on `grid`.
 
     Args:
@@ -44,7 +44,7 @@ def run_recurrent(
         training: with dropout, and with what the points see, where the call observes.
 
     Returns:
-        The output, and the states where the layer returns them; and the grid of each.
+        The output, and the states where the layer returns them; with the grid and point of each.
     """
     state, *_ = _state_points(layer.cell)
     at = Rounding(
@@ -68,9 +68,9 @@ def run_recurrent(
         *states, extremes = states
         observed.note(extremes)
     output = each if layer.return_sequences else last
-    grids = [at.grid(state) for state in _state_points(layer.cell)]
+    points = [state, *_state_points(layer.cell)]
     found = [output, *states] if layer.return_state else [output]
-    return found, [grids[0], *grids][: len(found)]
+    return [(x, at.grid(p), at.prefix + p) for x, p in zip(found, points, strict=False)]
 
 
 def _fixed(cell: Any, call: Call) -> dict[str, Grid]:
