@@ -1,6 +1,6 @@
 """From the ranges that a model learned at its points to those of every tensor of its file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ai_edge_litert import schema_py_generated as schema
 
@@ -21,7 +21,7 @@ Limits = Mapping[str, tuple[float, float]]
 
 
 def learned_ranges(
-    tflite: bytes, points: Mapping[str, set[str]], limits: Limits, ties: Ties
+    tflite: bytes, points: Mapping[str, Sequence[str]], limits: Limits, ties: Ties
 ) -> Ranges:
     """The range of each tensor of a file, for the quantizer.
 
@@ -32,10 +32,11 @@ def learned_ranges(
         ties: (input, output) of the signature that are one state.
 
     Raises:
-        ConversionError: a tensor has no range, or two of them.
+        ConversionError: a tensor has no range.
     """
     model = parse(tflite)
-    found = {name: _one(name, [limits[p] for p in sorted(of)]) for name, of in points.items()}
+    # Of several the first: the converter left out an operator that added a zero state.
+    found = {name: limits[of[0]] for name, of in points.items()}
     inputs, outputs = signature(model)
     for one, other in ties:
         name = tensor_name(outputs[other])
@@ -55,14 +56,6 @@ def learned_ranges(
     return {name: as_range(*limits, rank.get(name, 1)) for name, limits in found.items()}
 
 
-def _one(name: str, limits: list[tuple[float, float]]) -> tuple[float, float]:
-    if len(set(limits)) > 1:
-        raise ConversionError(
-            f"tensor {name} of the file stands for points of different ranges: {limits}"
-        )
-    return limits[0]
-
-
 def _spread(
     model: schema.ModelT, graph: schema.SubGraphT, found: dict[str, tuple[float, float]]
 ) -> bool:
@@ -72,9 +65,9 @@ def _spread(
         if operator_name(model, operator) not in MOVES:
             continue
         tensors = [graph.tensors[n] for n in (*operator.outputs, *operator.inputs) if n >= 0]
-        names = [tensor_name(t) for t in tensors if _is_activation(model, t)]
-        known = [found[name] for name in names if name in found]
-        missing = [name for name in names if name not in found]
+        known = [found[tensor_name(t)] for t in tensors if tensor_name(t) in found]
+        computed = [tensor_name(t) for t in tensors if _is_activation(model, t)]
+        missing = [name for name in computed if name not in found]
         if known and missing:
             found.update(dict.fromkeys(missing, known[0]))
             changed = True

@@ -73,14 +73,14 @@ def _function(point: str) -> Callable[[Any], Any]:
     return mark
 
 
-def unmarked(tflite: bytes) -> tuple[bytes, dict[str, set[str]]]:
+def unmarked(tflite: bytes) -> tuple[bytes, dict[str, list[str]]]:
     """Take the marks out of a file.
 
     Returns:
-        The file, and the points of each marked tensor by its name.
+        The file, and the points of each marked tensor by its name, in the order of the graph.
     """
     model = parse(tflite)
-    found: dict[str, set[str]] = {}
+    found: dict[str, list[str]] = {}
     for graph in model.subgraphs:
         instead: dict[int, int] = {}
         kept = []
@@ -95,11 +95,23 @@ def unmarked(tflite: bytes) -> tuple[bytes, dict[str, set[str]]]:
             if is_constant(model, graph.tensors[source]):
                 source = _copied(graph, source, point)
             instead[int(target)] = source
-            found.setdefault(tensor_name(graph.tensors[source]), set()).add(point)
+            found.setdefault(tensor_name(graph.tensors[source]), []).append(point)
         graph.operators = kept
         _rename_outputs(model, graph, instead)
+        _drop_unread(graph)
     drop_unused(model)
     return pack(model, len(tflite)), found
+
+
+def _drop_unread(graph: schema.SubGraphT) -> None:
+    """Take out operators that only a mark read, as the forget gate of a first step."""
+    read = set(map(int, graph.outputs))
+    kept = []
+    for operator in reversed(graph.operators):
+        if read & set(map(int, operator.outputs)):
+            kept.append(operator)
+            read |= set(map(int, operator.inputs))
+    graph.operators = kept[::-1]
 
 
 def _copied(graph: schema.SubGraphT, source: int, point: str) -> int:

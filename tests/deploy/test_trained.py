@@ -3,38 +3,50 @@
 import keras
 import numpy as np
 import pytest
-from kgated_edge import EdgeModel
+from kgated_edge import EdgeModel, SequenceModel
 
 import kgated
 from kgated.deploy import flatbuffer
+from kgated.optimize.qat.points import Call
 
-FEATURES, UNITS = 5, 16
-AS_KERAS = {"reset_after": True, "update_gate": "state"}
-CELLS = {
-    "LSTM": (kgated.LSTM, {}),
-    "coupled": (kgated.LSTM, {"coupled_gates": True}),
-    "projected": (kgated.LSTM, {"projection_units": 6}),
-    "no bias": (kgated.LSTM, {"use_bias": False}),
-    "PeepholeLSTM": (kgated.PeepholeLSTM, {"peephole_initializer": "normal"}),
-    "full": (
-        kgated.PeepholeLSTM,
-        {
-            "peephole": "full",
-            "output_peephole": "previous",
-            "peephole_initializer": "glorot_uniform",
-        },
-    ),
-    "GRU": (kgated.GRU, {}),
-    "GRU as Keras's": (kgated.GRU, AS_KERAS),
-    "keras LSTM": (keras.layers.LSTM, {}),
-    "keras GRU": (keras.layers.GRU, {}),
+FEATURES, UNITS = 5, 8
+WITH_PEEPHOLES = {"peephole_initializer": "glorot_uniform"}
+FULL = {**WITH_PEEPHOLES, "peephole": "full", "output_peephole": "previous"}
+EACH = {"return_sequences": True}
+STACKS = {
+    "LSTM": [
+        kgated.LSTM(UNITS, **EACH),
+        kgated.LSTM(UNITS, coupled_gates=True, **EACH),
+        kgated.LSTM(UNITS, projection_units=6, use_bias=False, **EACH),
+    ],
+    "PeepholeLSTM": [
+        kgated.PeepholeLSTM(UNITS, **EACH, peephole_initializer=keras.initializers.Constant(0.3)),
+        kgated.PeepholeLSTM(UNITS, **EACH, **FULL),
+    ],
+    "GRU": [
+        kgated.GRU(UNITS, **EACH),
+        kgated.GRU(UNITS, reset_after=True, **EACH),
+        keras.layers.GRU(UNITS, **EACH),
+        keras.layers.LSTM(UNITS, **EACH),
+    ],
+    "products": [
+        keras.layers.Conv1D(6, 3, padding="causal"),
+        keras.layers.BatchNormalization(),
+        keras.layers.ReLU(),
+        keras.layers.Dense(6),
+        keras.layers.BatchNormalization(),
+        keras.layers.Activation("tanh"),
+        keras.layers.Dense(6, activation="relu"),
+        keras.layers.Dropout(0.2),
+        kgated.GRU(UNITS, **EACH),
+    ],
 }
 
 
 @pytest.fixture
 def x(rng):
-    """Sequences that wander, as real ones do: (16, 40, FEATURES)."""
-    steps = rng.normal(size=(16, 40, FEATURES))
+    """Sequences that wander, as real ones do: (8, 20, FEATURES)."""
+    steps = rng.normal(size=(8, 20, FEATURES))
     return np.cumsum(0.3 * steps, axis=1).astype(np.float32)
 
 
@@ -72,14 +84,78 @@ def dtypes(path):
     }
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", STACKS)
 def test_a_stream_gives_the_numbers_of_the_training(name, x, tmp_path, in_process):
-    layer, options = CELLS[name]
-    cell = layer(UNITS, return_sequences=True, name="cell", **options)
-    qat = learned(stacked(cell, keras.layers.Dense(3)), x)
+    qat = learned(stacked(*STACKS[name], keras.layers.Dense(3)), x)
     path = tmp_path / "m.tflite"
     kgated.to_tflite(qat, path, quantize="int8", calibration=x)
     assert "float32" not in dtypes(path)
     off = in_steps(qat, path, np.concatenate([x, 2 * x]))  # some of it beyond the ranges
     assert np.mean(off < 1.01) >= 0.999
     assert np.mean(off < 0.01) >= 0.99
+
+
+@pytest.fixture
+def lstm(x, tmp_path, in_process):
+    """A small trained LSTM, its file, and long streams."""
+    qat = learned(stacked(kgated.LSTM(UNITS, name="cell", **EACH), keras.layers.Dense(3)), x)
+    path = tmp_path / "m.tflite"
+    kgated.to_tflite(qat, path, quantize="int8")  # no calibration
+    return qat, path
+
+
+def test_the_measure_sees_a_wrong_scale_swapped_gates_a_missing_quantizer(lstm, x, monkeypatch):
+    qat, path = lstm
+    assert np.mean(in_steps(qat, path, x) < 1.01) >= 0.999
+    ranges = qat.ranges.numpy()
+    row = qat.points.index("cell/hR")
+    wrong = ranges.copy()
+    wrong[row] *= 0.5
+    qat.ranges.assign(wrong)
+    assert np.mean(in_steps(qat, path, x) < 1.01) < 0.999
+    qat.ranges.assign(ranges)
+    cell = qat.inner.get_layer("cell").cell
+    kernel = cell.kernel.numpy()
+    cell.kernel.assign(np.roll(kernel, UNITS, axis=1))
+    assert np.mean(in_steps(qat, path, x) < 1.01) < 0.999
+    cell.kernel.assign(kernel)
+    monkeypatch.setattr(Call, "round", lambda self, x, grid, step=None: x)
+    assert np.mean(in_steps(qat, path, x) < 1.01) < 0.999
+
+
+def test_a_stream_does_not_drift(lstm, rng):
+    qat, path = lstm
+    x = rng.normal(size=(4, 1000, FEATURES)).astype(np.float32)
+    edge, found = EdgeModel(path), []
+    for sequence in x:
+        edge.reset()
+        found.append(edge.run(sequence))
+    error = np.abs(np.stack(found) - qat.inner.predict(x, verbose=0)).mean(axis=(0, 2))
+    assert error[-100:].mean() <= 2 * error[50:150].mean()
+
+
+def test_a_whole_sequence_both_ways(x, tmp_path, in_process):
+    both = keras.layers.Bidirectional(kgated.LSTM(UNITS, **EACH))
+    qat = learned(stacked(both, keras.layers.Dense(3), shape=(20, FEATURES)), x)
+    path = tmp_path / "m.tflite"
+    kgated.to_tflite(qat, path, mode="sequence", quantize="int8", calibration=x)
+    edge = SequenceModel(path)
+    off = np.stack([edge.run(one) for one in x]) - qat.predict(x, verbose=0)
+    assert np.mean(np.abs(off) < 1.01 * edge.manifest.outputs[0].scale) >= 0.999
+    assert "float32" not in dtypes(path)
+
+
+def test_what_does_not_go_together_is_said(lstm, x, tmp_path):
+    qat, _ = lstm
+    path = tmp_path / "other.tflite"
+    with pytest.raises(
+        ValueError, match=r"must be 'int8', what `model` was trained for\.*.*'int16x8'"
+    ):
+        kgated.to_tflite(qat, path, quantize="int16x8", calibration=x)
+    with pytest.raises(ValueError, match=r"`skip`.*model\.inner"):
+        kgated.to_tflite(qat, path, quantize="int8", skip=["cell"])
+    with pytest.raises(ValueError, match=r"needs `calibration`.*kgated\.quantize_aware"):
+        kgated.to_tflite(qat.inner, path, quantize="int8")
+    with pytest.raises(ValueError, match="learned no ranges yet"):
+        kgated.to_tflite(kgated.quantize_aware(qat.inner), path, quantize="int8")
+    assert not path.exists()

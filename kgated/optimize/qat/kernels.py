@@ -36,6 +36,26 @@ def adder(one: Array, other: Array, result: Array) -> Adder:
     return Adder(first, second, ops.cast(shift, "int32"))
 
 
+def requantized(x: Array, before: Grid, after: Grid) -> Array:
+    """X (on a grid) on another one, by a multiplier in steps of 1/256; gradient as `rounded`."""
+
+    @ops.custom_gradient
+    def to_grid(x: Array, first: Array, scale: Array, low: Array, high: Array) -> Any:
+        multiplier = ops.round(256.0 * first / scale)
+        nearest = ops.floor((ops.round(x / first) * multiplier + 128.0) / 256.0)
+        inside = ops.logical_and(nearest >= low, nearest <= high)
+
+        def gradient(*args: Array, upstream: Array | None = None) -> Any:
+            above = args[0] if upstream is None else upstream
+            none = map(ops.zeros_like, (first, scale, low, high))
+            return ops.where(inside, above, 0.0), *none
+
+        return ops.clip(nearest, low, high) * scale, gradient
+
+    parts = before.scale, *after
+    return to_grid(x, *(ops.convert_to_tensor(part, "float32") for part in parts))
+
+
 def added(one: Array, other: Array, sign: int, grids: tuple[Grid, Grid, Grid], by: Adder) -> Array:
     """`one + sign · other` on the third grid; the gradient as for `rounded`."""
 

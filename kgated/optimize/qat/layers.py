@@ -206,10 +206,14 @@ def _embedding(context: Context, layer: keras.layers.Embedding, tokens: Array, *
 
 def _merged(context: Context, layer: keras.Layer, values: list[Value], **_: Any) -> Value:
     if isinstance(layer, keras.layers.Concatenate):
-        return context.point(layer.name, layer([v.x for v in values]))
+        at = Rounding(context.call)
+        y = at.joined(layer.name, [(v.x, v.grid) for v in values], layer.axis)
+        return Value(y, at.grid(layer.name), layer.name)
     if len(values) != 2:
         raise unsupported(layer, f"it has {len(values)} inputs; make it layers of two each")
     one, other = values
+    if layer.name in context.joined:
+        return Value(ELEMENTWISE[type(layer)](one.x, other.x), None)
     if isinstance(layer, keras.layers.Multiply) or not (one.point and other.point):
         return context.point(layer.name, ELEMENTWISE[type(layer)](one.x, other.x))
     at = Rounding(context.call)
@@ -265,14 +269,15 @@ def _both_ways(
             way, v.x, v.grid, context.call, name, mask, training=context.training
         )
         found.append(outputs[0])
-    (there, _, one), (back, _, other) = found
+    (there, first, one), (back, second, other) = found
     back = ops.flip(back, axis=1) if layer.return_sequences else back
-    if layer.merge_mode == "concat":
-        return context.point(layer.name, ops.concatenate([there, back], -1))
     if layer.merge_mode == "mul":
         return context.point(layer.name, there * back)
     at = Rounding(context.call)
-    y = at.sum(layer.name, there, back, (one, other))
+    if layer.merge_mode == "concat":
+        y = at.joined(layer.name, [(there, first), (back, second)], -1)
+    else:
+        y = at.sum(layer.name, there, back, (one, other))
     return Value(y, at.grid(layer.name), layer.name)
 
 
@@ -282,24 +287,33 @@ def consumers(layer: Any) -> list[Any]:
 
 
 def joined_layers(model: keras.Model) -> frozenset[str]:
-    """Names of layers whose operator goes on with the next layer: normalization, ReLU."""
-    found, ends = set(), {x._keras_history.operation.name for x in model.outputs}
-    for layer in model.layers:
-        after = consumers(layer)
-        if len(after) != 1 or layer.name in ends or len(layer._inbound_nodes) != 1:
-            continue
-        linear = getattr(layer, "activation", None) is keras.activations.linear
-        if isinstance(
-            layer, keras.layers.BatchNormalization | keras.layers.Dense | keras.layers.Conv1D
-        ):
-            is_relu = isinstance(after[0], keras.layers.ReLU | keras.layers.Activation) and (
-                activation_of(after[0]) is keras.activations.relu
-            )
-            normalized = isinstance(after[0], keras.layers.BatchNormalization)
-            plain = linear or isinstance(layer, keras.layers.BatchNormalization)
-            if plain and (is_relu or (normalized and linear)):
-                found.add(layer.name)
-    return frozenset(found)
+    """Names of layers whose operator goes on with the next layer.
+
+    Batch normalization and ReLU are parts of the product before them; what only a Concatenate
+    reads is written by its operator in the range of the whole.
+    """
+    ends = {x._keras_history.operation.name for x in model.outputs}
+    return frozenset(
+        layer.name for layer in model.layers if layer.name not in ends and _goes_on(layer)
+    )
+
+
+def _goes_on(layer: keras.Layer) -> bool:
+    after = consumers(layer)
+    if len(after) != 1 or len(layer._inbound_nodes) != 1:
+        return False
+    (following,), function = after, getattr(layer, "activation", keras.activations.linear)
+    is_product = isinstance(layer, keras.layers.Dense | keras.layers.Conv1D)
+    linear = function is keras.activations.linear
+    if isinstance(following, keras.layers.Concatenate):
+        ends_in_product = is_product and not comes_apart(layer)
+        return ends_in_product or isinstance(layer, (*ELEMENTWISE, keras.layers.BatchNormalization))
+    if isinstance(following, keras.layers.BatchNormalization):
+        return is_product and linear
+    if not isinstance(following, keras.layers.ReLU | keras.layers.Activation):
+        return False
+    is_sum = isinstance(layer, keras.layers.BatchNormalization) or (is_product and linear)
+    return is_sum and activation_of(following) is keras.activations.relu
 
 
 Handler = Callable[..., Any]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from keras import ops
 
 from kgated.optimize.qat.grids import FIXED, Array, Grid, Scheme, matrix_grid, rounded
-from kgated.optimize.qat.kernels import Adder, added
+from kgated.optimize.qat.kernels import Adder, added, requantized
 from kgated.steps import Points
 
 BIAS_LIMIT = 2.0**31
@@ -62,6 +62,12 @@ class Call:
         if name not in self.adders:
             return self.round(exact, grids[2])
         return ops.where(self.active, added(one, other, sign, grids, self.adders[name]), exact)
+
+    def requantize(self, x: Array, before: Grid | None, after: Grid) -> Array:
+        """X on another grid."""
+        if before is None or self.scheme.name != "int8":
+            return self.round(x, after)
+        return ops.where(self.active, requantized(x, before, after), x)
 
     def note(self, name: str, x: Array) -> None:
         """Take down the range of what a point sees."""
@@ -127,6 +133,12 @@ class Rounding(Points):
     def difference(self, name: str, one: Array, other: Array, of: tuple[str, str]) -> Array:
         """As the integer kernel subtracts."""
         return self._added(name, one, other, of, -1)
+
+    def joined(self, name: str, values: list[tuple[Array, Grid | None]], axis: int) -> Array:
+        """Values side by side, those of other grids brought to that of the point."""
+        self._note(name, ops.concatenate([x for x, _ in values], axis))
+        grid = self.grid(name)
+        return ops.concatenate([self.call.requantize(x, one, grid) for x, one in values], axis)
 
     def weights(
         self, name: str, W: Array, b: Array | None = None, operand: str = "x"
