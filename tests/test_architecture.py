@@ -54,7 +54,11 @@ def row(name):
 
 
 def arrows():
-    files = [*(ROOT / "kgated").rglob("*.py"), ROOT / "kgated_cli.py", ROOT / "kgated_worker.py"]
+    files = [
+        *(ROOT / "kgated").rglob("*.py"),
+        *(ROOT / "kgated_cli").rglob("*.py"),
+        ROOT / "kgated_worker.py",
+    ]
     for path in files:
         for module in imports(path):
             parts = module.split(".")

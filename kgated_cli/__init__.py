@@ -1,0 +1,11 @@
+"""The `kgated` command.
+
+A package beside `kgated`, not in it: importing `kgated` imports Keras and its backend, which takes
+seconds and logs to stderr, and `kgated --help` needs neither.
+"""
+
+from kgated_cli import convert, optimize, show, train
+from kgated_cli.app import app, main
+from kgated_cli.models import load_model
+
+__all__ = ["app", "convert", "load_model", "main", "optimize", "show", "train"]

@@ -1,0 +1,5 @@
+"""`python -m kgated_cli`."""
+
+from kgated_cli import main
+
+main()
