@@ -186,11 +186,12 @@ def _subject(
 
 def _check_recipe(recipe: Recipe, step: StepModel | SequenceGraph, has_ranges: bool) -> None:
     layers = set(step.owners.values())
-    if recipe.is_static and step.counters:
+    counting = [name for name in step.counters if name not in recipe.skip]
+    if recipe.is_static and counting:
         raise ConversionError(
-            f"layer `{step.counters[0]}` counts the frames of a stream without end, and recipe "
-            f"{recipe.name} has integers of a fixed range only; take `quantize='dynamic'`, or "
-            "another pooling"
+            f"layer `{counting[0]}` counts the frames of a stream without end, and recipe "
+            f"{recipe.name} has integers of a fixed range only; keep it in float by "
+            f"`skip={counting}`, or take `quantize='dynamic'`"
         )
     if unknown := sorted(set(recipe.skip) - set(layers)):
         raise ValueError(

@@ -86,8 +86,20 @@ def test_a_step_over_one_frame_copies_nothing(tmp_path):
 def test_a_count_without_end_is_refused_in_integers(rng, tmp_path):
     model = sequential(layers.Dense(2), layers.GlobalAveragePooling1D(name="guilty"))
     x = rng.normal(size=(4, 8, FEATURES)).astype(np.float32)
-    with pytest.raises(ConversionError, match=r"`guilty` counts the frames.*quantize='dynamic'"):
+    with pytest.raises(ConversionError, match=r"`guilty` counts the frames.*`skip=\['guilty'\]`"):
         kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", calibration=x)
+
+
+@pytest.mark.parametrize("pooling", [layers.GlobalAveragePooling1D, layers.GlobalMaxPooling1D])
+def test_a_running_figure_stays_in_float_among_integers(rng, tmp_path, pooling):
+    model = sequential(layers.Dense(2), pooling(name="figure"), layers.Dense(2))
+    x = rng.normal(size=(4, 400, FEATURES)).astype(np.float32)
+    options = {"quantize": "int8", "skip": ["figure"], "calibration": x}
+    made = kgated.to_tflite(model, tmp_path / "m.tflite", **options)
+    assert {state.dtype for state in made.manifest.states} == {"float32"}
+    expected = model.predict(x[:1], verbose=0)[0]
+    found = EdgeModel(made.path).run(x[0])[-1]
+    np.testing.assert_allclose(found, expected, atol=0.03 * np.abs(expected).max())
 
 
 def test_a_long_stream_keeps_its_average(rng, tmp_path):
