@@ -93,7 +93,7 @@ def test_a_count_without_end_is_refused_in_integers(rng, tmp_path):
 @pytest.mark.parametrize("pooling", [layers.GlobalAveragePooling1D, layers.GlobalMaxPooling1D])
 def test_a_running_figure_stays_in_float_among_integers(rng, tmp_path, pooling):
     model = sequential(layers.Dense(2), pooling(name="figure"), layers.Dense(2))
-    x = rng.normal(size=(4, 400, FEATURES)).astype(np.float32)
+    x = rng.normal(1.0, size=(4, 400, FEATURES)).astype(np.float32)
     options = {"quantize": "int8", "skip": ["figure"], "calibration": x}
     made = kgated.to_tflite(model, tmp_path / "m.tflite", **options)
     assert {state.dtype for state in made.manifest.states} == {"float32"}
