@@ -45,9 +45,10 @@ def scope(name: str) -> str:
 
 
 def owners(subgraph: schema.SubGraphT) -> list[str | None]:
-    """The layer, or other scope, of each operator, in order; None for one before any.
+    """The layer, or other scope, of each operator, in order; None where nothing tells.
 
-    An operator whose own name and whose constants say nothing belongs with what feeds it.
+    An operator whose own name and whose constants say nothing belongs with what feeds it, or else
+    with the first that it feeds.
     """
     produced: dict[int, str | None] = {}
     found = []
@@ -59,6 +60,10 @@ def owners(subgraph: schema.SubGraphT) -> list[str | None]:
         fed = (layer for n in inputs if (layer := produced.get(n)))
         found.append(next(named, None) or next(fed, None))
         produced.update(dict.fromkeys(operator.outputs, found[-1]))
+    for n, operator in enumerate(subgraph.operators):
+        after = zip(subgraph.operators[n + 1 :], found[n + 1 :], strict=True)
+        made = set(operator.outputs)
+        found[n] = found[n] or next((name for one, name in after if made & {*one.inputs}), None)
     return found
 
 

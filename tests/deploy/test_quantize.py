@@ -301,9 +301,9 @@ def test_a_layer_without_operators_cannot_be_skipped(rng, x, tmp_path):
 
 
 def test_wrong_ranges_are_refused(rng, x, tmp_path, monkeypatch):
-    def with_small_ranges(tflite, recipe, samples, ties):
+    def with_small_ranges(tflite, recipe, samples, *more):
         small = [{name: value / 10 for name, value in sample.items()} for sample in samples]
-        return quantize(tflite, recipe, small, ties)
+        return quantize(tflite, recipe, small, *more)
 
     monkeypatch.setattr(convert, "quantize_apart", with_small_ranges)
     model = classifier(kgated.LSTM, rng)
@@ -357,11 +357,11 @@ def test_each_output_is_judged_by_its_own_scale(rng, x, tmp_path, monkeypatch):
     assert found["loud"].largest_output > 100 * found["soft"].largest_output
     lower = convert.lower
 
-    def lower_another(step, recipe):
+    def lower_another(step, recipe, **options):
         bias = model.get_layer("soft").bias
         bias.assign([0.0, 2.0])
         try:
-            return lower(step, recipe)
+            return lower(step, recipe, **options)
         finally:
             bias.assign([0.0, 0.0])
 
