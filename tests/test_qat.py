@@ -1,5 +1,6 @@
 """Quantization-aware training: gradients, ranges, files, and what is refused."""
 
+import os
 import subprocess
 import sys
 
@@ -16,7 +17,7 @@ FEATURES = 4
 
 @pytest.fixture
 def x(rng):
-    return rng.normal(size=(8, 10, FEATURES)).astype(np.float32)
+    return rng.normal(size=(8, 6, FEATURES)).astype(np.float32)
 
 
 def classifier(*layers):
@@ -57,12 +58,12 @@ def test_it_trains_is_saved_and_goes_on(x, rng, tmp_path):
     y = rng.integers(3, size=len(x))
     qat = kgated.quantize_aware(classifier(), warmup=2, freeze_at=6)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    qat.compile(keras.optimizers.Adam(0.05), loss, jit_compile=False)
+    qat.compile(keras.optimizers.Adam(0.05), loss, run_eagerly=True)
     history = qat.fit(x, y, epochs=8, verbose=0).history["loss"]
     assert history[-1] < history[0] - 0.1
     qat.save(tmp_path / "q.keras")
     loaded = keras.saving.load_model(tmp_path / "q.keras")
-    assert np.array_equal(loaded.predict(x, verbose=0), qat.predict(x, verbose=0))
+    assert np.array_equal(np.asarray(loaded(x)), np.asarray(qat(x)))
     before = np.array(loaded.ranges)
     loaded(10 * x, training=True)
     assert int(loaded.batches) == 9
@@ -87,7 +88,7 @@ def test_zeros_and_shared_values_stay(x, rng):
     cell.kernel.assign(np.where(np.abs(values) < 0.3, 0.0, values))
     kgated.cluster(model, 8)
     qat = kgated.quantize_aware(model)
-    qat.compile("adam", "mse", jit_compile=False)
+    qat.compile("adam", "mse", run_eagerly=True)
     qat.fit(x, rng.normal(size=(len(x), 3)), epochs=2, verbose=0)
     after = qat.inner.get_layer("cell").cell.kernel.numpy()
     assert np.unique(after).size <= 8
@@ -95,7 +96,7 @@ def test_zeros_and_shared_values_stay(x, rng):
     assert not np.array_equal(after, cell.kernel.numpy())
     schedule = kgated.optimize.ConstantSparsity(0.5, begin_step=0, frequency=1)
     pruned = kgated.quantize_aware(classifier())
-    pruned.compile("adam", "mse", jit_compile=False)
+    pruned.compile("adam", "mse", run_eagerly=True)
     callback = kgated.prune(pruned, schedule)
     pruned.fit(x, rng.normal(size=(len(x), 3)), epochs=2, verbose=0, callbacks=[callback])
     assert min(kgated.sparsity(pruned).values()) > 0.45
@@ -132,7 +133,8 @@ def test_a_file_needs_kgated(x, tmp_path):
     path = tmp_path / "q.keras"
     kgated.quantize_aware(classifier()).save(path)
     code = f"import keras; keras.saving.load_model({str(path)!r})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    light = {**os.environ, "KERAS_BACKEND": "numpy"}  # it imports in a second
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=light)
     assert done.returncode != 0
     assert "QuantizeAware" in done.stderr
     assert "kgated" in done.stderr

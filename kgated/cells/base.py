@@ -69,6 +69,11 @@ class GatedCell(keras.Layer):
     recurrent_dropout: float
     at: Points = steps.EXACT
 
+    @property
+    def state_points(self) -> tuple[str, ...]:
+        """The points whose values the states are, in their order."""
+        return ("h",)
+
     def prepare(
         self,
         affine: Function = steps.affine,

@@ -62,6 +62,11 @@ class LSTMCell(GatedCell, keras.layers.LSTMCell):
         self.state_size = [self.output_size, self.units]
         self._one_mask_for_all_gates()
 
+    @property
+    def state_points(self) -> tuple[str, ...]:
+        """The points whose values the states are, in their order."""
+        return ("projected" if self.projection_units else "h", "c")
+
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the weights for inputs of shape (B, F)."""
         width = (3 if self.coupled_gates else 4) * self.units

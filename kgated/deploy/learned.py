@@ -52,8 +52,9 @@ def learned_ranges(
         for t in graph.tensors
         if is_constant(model, t)
     }
-    # The quantizer wants as many axes in a constant's range as it has itself.
-    return {name: as_range(*limits, rank.get(name, 1)) for name, limits in found.items()}
+    # The quantizer wants as many axes in a constant's range as it has itself; without axes, it
+    # brings another tensor's range to those of any constant that has to share it.
+    return {name: as_range(*limits, rank.get(name, 0)) for name, limits in found.items()}
 
 
 def _spread(

@@ -16,7 +16,8 @@ from kgated.deploy.ties import Ties
 from kgated.graph import run_on
 from kgated.optimize import QuantizeAware
 from kgated.optimize.qat.copies import copy_layer
-from kgated.optimize.qat.layers import INPUT, SUM, is_normalized, standardization
+from kgated.optimize.qat.joins import is_normalized
+from kgated.optimize.qat.layers import INPUT, SUM, standardization
 from kgated.optimize.qat.products import folded, weights
 
 

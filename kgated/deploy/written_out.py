@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kgated.cells.base import GatedCell
 from kgated.deploy.cellstep import RowStep, rows_and_step
 from kgated.deploy.scopes import scope
 from kgated.layers import ours
@@ -61,11 +62,11 @@ class WrittenOut(keras.layers.Layer):
         batch, frames = int(x.shape[0]), [_by_time(x)]
         sizes = keras.tree.flatten(layer.cell.state_size)
         width = getattr(layer.cell, "output_size", None) or sizes[0]
-        states = initial or [ops.zeros((batch, size)) for size in sizes]
+        states = initial or _at_rest(layer.cell, batch, sizes)
         if valid is not None:
             valid = valid if self.lowering.select else ops.cast(valid, "float32")
             frames = [*frames, _by_time(ops.expand_dims(valid, -1))]
-            states = [*states, ops.zeros((batch, width))]
+            states = [*states, _at_rest(layer.cell, batch, [width])[0]]
         run = Run(
             frames,
             self._begin,
@@ -89,6 +90,15 @@ class WrittenOut(keras.layers.Layer):
         if valid:
             step = _masked(step, _chosen if self.lowering.select else _weighed, self.layer)
         return [*rows, *valid], step
+
+
+def _at_rest(cell: Any, batch: int, sizes: list[int]) -> list[Array]:
+    """States of zero, at the points of a cell that has points: they are rounded as any state."""
+    zeros = [ops.zeros((batch, size)) for size in sizes]
+    if not isinstance(cell, GatedCell):
+        return zeros
+    points = cell.state_points[: len(sizes)]
+    return [cell.at(point, x) for point, x in zip(points, zeros, strict=True)]
 
 
 def _by_time(x: Array) -> Array:

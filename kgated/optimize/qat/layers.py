@@ -9,6 +9,13 @@ from keras import ops
 
 from kgated.layers import GatedRNN
 from kgated.optimize.qat.grids import Array, Grid
+from kgated.optimize.qat.joins import (
+    ELEMENTWISE,
+    activation_of,
+    comes_apart,
+    consumers,
+    is_normalized,
+)
 from kgated.optimize.qat.points import Call, Rounding, fixed_by
 from kgated.optimize.qat.products import normalized_product, product, trained_product
 from kgated.optimize.qat.recurrent import run_recurrent
@@ -35,11 +42,6 @@ ONLY_TRAINING = (
     keras.layers.GaussianDropout,
     keras.layers.GaussianNoise,
 )
-ELEMENTWISE: Mapping[type, Callable[[Array, Array], Array]] = {
-    keras.layers.Add: ops.add,
-    keras.layers.Subtract: ops.subtract,
-    keras.layers.Multiply: ops.multiply,
-}
 INPUT = "input"  # the point of an input is called `input/name`
 SUM = "sum"  # the point before an activation that is an operator of its own
 
@@ -123,11 +125,6 @@ def _after(context: Context, layer: keras.Layer, y: Array) -> Value:
     return context.activated(layer, y, layer.activation)
 
 
-def comes_apart(layer: keras.Layer) -> bool:
-    """Whether the activation of a layer of products is an operator of its own."""
-    return layer.activation not in (keras.activations.linear, keras.activations.relu)
-
-
 def _point_of(layer: keras.Layer, joined: frozenset[str]) -> str:
     """Where the products of a layer are rounded: where its operator ends."""
     if comes_apart(layer):
@@ -135,12 +132,6 @@ def _point_of(layer: keras.Layer, joined: frozenset[str]) -> str:
     while layer.name in joined:
         (layer,) = consumers(layer)
     return layer.name
-
-
-def is_normalized(layer: keras.Layer) -> bool:
-    """Whether a layer of products goes on with batch normalization."""
-    (after,) = consumers(layer)
-    return isinstance(after, keras.layers.BatchNormalization)
 
 
 def _normalization(context: Context, layer: keras.Layer, v: Value, mask: Any = None) -> Value:
@@ -158,16 +149,6 @@ def _normalization(context: Context, layer: keras.Layer, v: Value, mask: Any = N
 
 def _activation(context: Context, layer: keras.Layer, v: Value, **_: Any) -> Value:
     return context.activated(layer, v.x, activation_of(layer))
-
-
-def activation_of(layer: keras.Layer) -> Any:
-    """The function of a layer that is an activation, or has one."""
-    if isinstance(layer, keras.layers.Softmax):
-        return keras.activations.softmax
-    if not isinstance(layer, keras.layers.ReLU):
-        return getattr(layer, "activation", None)
-    plain = layer.max_value is None and not layer.negative_slope and not layer.threshold
-    return keras.activations.relu if plain else layer
 
 
 def _same_grid(context: Context, layer: keras.Layer, v: Value, **_: Any) -> Value:
@@ -279,41 +260,6 @@ def _both_ways(
     else:
         y = at.sum(layer.name, there, back, (one, other))
     return Value(y, at.grid(layer.name), layer.name)
-
-
-def consumers(layer: Any) -> list[Any]:
-    """The layers that take a layer's results, one for each time."""
-    return [node.operation for node in layer._outbound_nodes]
-
-
-def joined_layers(model: keras.Model) -> frozenset[str]:
-    """Names of layers whose operator goes on with the next layer.
-
-    Batch normalization and ReLU are parts of the product before them; what only a Concatenate
-    reads is written by its operator in the range of the whole.
-    """
-    ends = {x._keras_history.operation.name for x in model.outputs}
-    return frozenset(
-        layer.name for layer in model.layers if layer.name not in ends and _goes_on(layer)
-    )
-
-
-def _goes_on(layer: keras.Layer) -> bool:
-    after = consumers(layer)
-    if len(after) != 1 or len(layer._inbound_nodes) != 1:
-        return False
-    (following,), function = after, getattr(layer, "activation", keras.activations.linear)
-    is_product = isinstance(layer, keras.layers.Dense | keras.layers.Conv1D)
-    linear = function is keras.activations.linear
-    if isinstance(following, keras.layers.Concatenate):
-        ends_in_product = is_product and not comes_apart(layer)
-        return ends_in_product or isinstance(layer, (*ELEMENTWISE, keras.layers.BatchNormalization))
-    if isinstance(following, keras.layers.BatchNormalization):
-        return is_product and linear
-    if not isinstance(following, keras.layers.ReLU | keras.layers.Activation):
-        return False
-    is_sum = isinstance(layer, keras.layers.BatchNormalization) or (is_product and linear)
-    return is_sum and activation_of(following) is keras.activations.relu
 
 
 Handler = Callable[..., Any]

@@ -9,8 +9,9 @@ from kgated.cells import choose, register
 from kgated.graph import run_again, run_on
 from kgated.optimize.qat.copies import copy_layer
 from kgated.optimize.qat.grids import SCHEMES, Array, Grid
+from kgated.optimize.qat.joins import joined_layers
 from kgated.optimize.qat.kernels import Adder, adder
-from kgated.optimize.qat.layers import HANDLERS, INPUT, Context, Value, joined_layers, unsupported
+from kgated.optimize.qat.layers import HANDLERS, INPUT, Context, Value, unsupported
 from kgated.optimize.qat.points import Call
 
 # Operations of masks, which stand in a graph beside its layers.

@@ -46,7 +46,7 @@ def run_recurrent(
     Returns:
         The output, and the states where the layer returns them; with the grid and point of each.
     """
-    state, *_ = _state_points(layer.cell)
+    state = layer.cell.state_points[0]
     at = Rounding(
         call, f"{name}/", _fixed(layer.cell, call), {"x": grid, "state": f"{name}/{state}"}
     )
@@ -68,7 +68,7 @@ def run_recurrent(
         *states, extremes = states
         observed.note(extremes)
     output = each if layer.return_sequences else last
-    points = [state, *_state_points(layer.cell)]
+    points = [state, *layer.cell.state_points]
     found = [output, *states] if layer.return_state else [output]
     return [(x, at.grid(p), at.prefix + p) for x, p in zip(found, points, strict=False)]
 
@@ -84,12 +84,6 @@ def _fixed(cell: Any, call: Call) -> dict[str, Grid]:
     if isinstance(cell, LSTMCell) and cell.coupled_gates:
         found.pop("i", None)  # 1 - f
     return found
-
-
-def _state_points(cell: Any) -> tuple[str, ...]:
-    if not isinstance(cell, LSTMCell):
-        return ("h",)
-    return ("projected", "c") if cell.projection_units else ("h", "c")
 
 
 def _dropped(
