@@ -1,13 +1,12 @@
 """`kgated inspect` and `kgated report`: what was made and measured, shown."""
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kgated_cli.app import app
+from kgated_cli.app import app, use_lightest_backend
 
 
 @app.command()
@@ -18,7 +17,7 @@ def inspect(
     ] = None,
 ) -> None:
     """Print what is in a .tflite file: signature, states, operators, sizes, recipe, manifest."""
-    os.environ["KERAS_BACKEND"] = "numpy"  # nothing is computed: the backend that loads fastest
+    use_lightest_backend()
 
     from rich.console import Console
 
@@ -44,7 +43,7 @@ def report(
     title: Annotated[str, typer.Option(help="The page's heading.")] = "On the device",
 ) -> None:
     """Make one page from the results of one or many devices and models."""
-    os.environ["KERAS_BACKEND"] = "numpy"  # nothing is computed: the backend that loads fastest
+    use_lightest_backend()
 
     from kgated.files import check_writable, replace_file
     from kgated.report.page import render

@@ -114,7 +114,7 @@ def test_examples_of_deployment_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for code in DEPLOY_EXAMPLES:
         exec(code, {})
-    assert len(DEPLOY_EXAMPLES) == len(list(tmp_path.glob("*.tflite"))) - 1 == 2
+    assert len(DEPLOY_EXAMPLES) == len(list(tmp_path.glob("*.tflite"))) - 1 == 3
     assert float(capsys.readouterr().out.split()[1]) < 0.3
 
 
