@@ -121,6 +121,7 @@ def _add_realtime(commands: Any) -> None:
     add("--priority", type=count(1), metavar="P", help="real-time priority, 1 to 99")
     add("--cpu", type=whole, metavar="K", help="run on this CPU alone")
     add("--lock-memory", action="store_true", help="keep memory from being swapped out")
+    add("--spin", action="store_true", help="watch the clock in place of sleeping; takes a CPU")
 
 
 def _command(
@@ -175,6 +176,7 @@ def _run_realtime(options: argparse.Namespace) -> bool:
         priority=options.priority,
         cpu=options.cpu,
         lock_memory=options.lock_memory,
+        spin=options.spin,
         max_misses=options.max_misses,
         num_threads=options.threads,
     )

@@ -25,6 +25,8 @@ class Plan:
         priority: real-time priority, 1..99, or None.
         cpu: the CPU to run on, or None.
         lock_memory: whether memory is kept from being swapped out.
+        spin: whether the clock is watched between frames, which keeps a CPU busy and its caches
+            warm, in place of sleeping.
         max_misses: deadlines allowed to miss, in the run and in each trial.
         num_threads: threads of each interpreter.
 
@@ -41,6 +43,7 @@ class Plan:
     priority: int | None = None
     cpu: int | None = None
     lock_memory: bool = False
+    spin: bool = False
     max_misses: int = 0
     num_threads: int = 1
 
@@ -55,6 +58,11 @@ class Plan:
                 raise EdgeError(f"`{name}` must be at least {least}, got {value}")
         if self.priority is not None and not 1 <= self.priority <= 99:
             raise EdgeError(f"`priority` must be in 1..99, got {self.priority}")
+        if self.spin and self.priority is not None:
+            raise EdgeError(
+                "`spin` and `priority` exclude each other, since the kernel pauses a real-time "
+                "process that never sleeps: leave one of the two out"
+            )
 
     def schedule(self, manifest: Manifest) -> Schedule:
         """When the frames of a model arrive.

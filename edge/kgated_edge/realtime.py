@@ -28,7 +28,7 @@ from kgated_edge.streams import carried
 _WARM_UP_STEPS = 200
 Grow = Callable[[int], Callable[[int], object]]
 """Takes a number of streams, returns the step that runs one frame of each."""
-_ASKED = ("pool", "max_misses", "load", "priority", "cpu", "lock_memory", "num_threads")
+_ASKED = ("pool", "max_misses", "load", "priority", "cpu", "lock_memory", "spin", "num_threads")
 
 
 def realtime(
@@ -51,7 +51,7 @@ def realtime(
         DataError: the data are bad, or do not fit the model.
         EdgeError: no period is known, or the machine refuses what is asked of it.
     """
-    clock = clock or Clock()
+    clock = clock or (Clock(sleep=lambda seconds: None) if plan.spin else Clock())
     # All input is looked at before an interpreter exists: it writes lines of its own to stderr.
     manifest = read_manifest(path)
     schedule = plan.schedule(manifest)

@@ -109,7 +109,7 @@ class RealtimeResult:
         max_temperature_c, min_frequency_mhz: of all readings, one a second; None where hidden.
         throttled: whether the system slowed a CPU, as for heat, during the run; None where hidden.
         load: busy processes beside it.
-        priority, cpu, lock_memory: what was asked of the machine.
+        priority, cpu, lock_memory, spin: what was asked of the machine.
         num_threads: threads of the interpreter.
         interrupted: whether it was ended from outside.
         passed: whether all limits were kept, to the end.
@@ -141,6 +141,7 @@ class RealtimeResult:
     priority: int | None
     cpu: int | None
     lock_memory: bool
+    spin: bool
     num_threads: int
     interrupted: bool
     passed: bool

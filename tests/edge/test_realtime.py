@@ -245,3 +245,14 @@ def test_an_interrupt_before_the_first_step_has_no_summary(
     code, out, _ = command("realtime", speech, "--data", npz, "--json", report)
     assert (code, out) == (130, "")
     assert os.listdir(tmp_path) == ["data.npz"]
+
+
+def test_spin_keeps_a_cpu_busy(speech, npz):
+    asleep, awake = (
+        realtime(speech, npz, Plan(seconds=0.4, period_ms=40, max_misses=99, spin=spin))
+        for spin in (False, True)
+    )
+    assert (asleep.spin, awake.spin) == (False, True)
+    assert awake.cpu_time_s > 3 * asleep.cpu_time_s
+    with pytest.raises(EdgeError, match="`spin` and `priority` exclude each other"):
+        Plan(spin=True, priority=5)
