@@ -146,7 +146,7 @@ def to_tflite(
     layers = model if learned is None else learned.layers
     if learned is not None and (mode, lowering) == ("sequence", "auto"):
         recipe = replace(recipe, lowering="unrolled")  # a loop's body has no learned ranges
-    recipe, graph, subject = _subject(layers, recipe, length, max_length)
+    recipe, graph, subject = subject_of(layers, recipe, length, max_length)
     _check_recipe(recipe, graph, calibration is not None or learned is not None)
     frames, outputs = frames_of(graph), results_of(graph, graph.outputs)
     check_facts(labels, sample_period_s, outputs[0])
@@ -165,7 +165,7 @@ def to_tflite(
     return _finish(path, tflite, as_stored(manifest, tflite), subject, sequences, recipe)
 
 
-def _subject(
+def subject_of(
     model: keras.Model, recipe: Recipe, length: int | None, max_length: int | None
 ) -> tuple[Recipe, StepModel | SequenceGraph, Subject]:
     """The recipe with every choice made, the graph to lower, and what it is checked against."""

@@ -2,7 +2,7 @@
 
 import keras
 
-from kgated.deploy.convert import _subject
+from kgated.deploy.convert import subject_of
 from kgated.deploy.flatbuffer import parse
 from kgated.deploy.lower import lower
 from kgated.deploy.recipe import Recipe
@@ -17,7 +17,7 @@ def layers_of(
     Others vanish on the way: dropout, or a normalization folded into a convolution. Of the recipe,
     mode, quantization and lowering count; the arguments and the errors are those of `to_tflite`.
     """
-    recipe, graph, _ = _subject(model, recipe, length, max_length)
+    recipe, graph, _ = subject_of(model, recipe, length, max_length)
     subgraphs = parse(lower(graph, recipe)).subgraphs
     seen = {owner for subgraph in subgraphs for owner in owners(subgraph)}
     # Operations between layers, such as those of a mask, have names that change from run to run.

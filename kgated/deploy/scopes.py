@@ -60,10 +60,12 @@ def owners(subgraph: schema.SubGraphT) -> list[str | None]:
         fed = (layer for n in inputs if (layer := produced.get(n)))
         found.append(next(named, None) or next(fed, None))
         produced.update(dict.fromkeys(operator.outputs, found[-1]))
-    for n, operator in enumerate(subgraph.operators):
-        after = zip(subgraph.operators[n + 1 :], found[n + 1 :], strict=True)
-        made = set(operator.outputs)
-        found[n] = found[n] or next((name for one, name in after if made & {*one.inputs}), None)
+    told, feeds = tuple(found), dict[int, tuple[int, str | None]]()
+    for n in reversed(range(len(told))):
+        operator = subgraph.operators[n]
+        if told[n] is None:
+            found[n] = min((feeds[t] for t in operator.outputs if t in feeds), default=(n, None))[1]
+        feeds.update(dict.fromkeys(operator.inputs, (n, told[n])))
     return found
 
 

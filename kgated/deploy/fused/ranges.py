@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from ai_edge_litert.interpreter import Interpreter
 
 from kgated.deploy.flatbuffer import pack, parse
 from kgated.deploy.fused.operator import C_STATE, H_STATE
 from kgated.deploy.fused.weights import Graph
+from kgated.deploy.recorder import recorder
 from kgated.deploy.unused import drop_unused
 
 Samples = Iterable[Mapping[str, np.ndarray]]
@@ -64,13 +65,7 @@ def _first(tflite: bytes) -> Graph:
 def _recorded(tflite: bytes, tensors: set[int], samples: Samples) -> dict[int, list[np.ndarray]]:
     """The values of tensors of the file, one array per sample."""
     seen: dict[int, list[np.ndarray]] = {index: [] for index in tensors}
-    interpreter = Interpreter(
-        model_content=tflite,
-        experimental_preserve_all_tensors=True,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
-    (signature,) = interpreter.get_signature_list()
-    run = interpreter.get_signature_runner(signature)
+    interpreter, run = recorder(tflite)
     for sample in samples:
         run(**sample)
         for index in tensors:

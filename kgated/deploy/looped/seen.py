@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from ai_edge_litert.interpreter import Interpreter
 
 from kgated.deploy.calibrate import MOST_SAMPLES
 from kgated.deploy.looped.apart import Loop, Pieces
+from kgated.deploy.recorder import recorder
 
 Sample = dict[str, np.ndarray]
 
@@ -29,13 +30,7 @@ class Met:
 
 def samples_of(tflite: bytes, pieces: Pieces, samples: Sequence[Sample]) -> Met:
     """Run the whole file over samples, and each body on its own from where its loops begin."""
-    interpreter = Interpreter(
-        model_content=tflite,
-        experimental_preserve_all_tensors=True,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
-    (signature,) = interpreter.get_signature_list()
-    run = interpreter.get_signature_runner(signature)
+    interpreter, run = recorder(tflite)
     main: list[Sample] = []
     starts: list[list[Sample]] = [[] for _ in pieces.loops]
     for sample in samples:
