@@ -138,6 +138,21 @@ def operator_code(builtin: int, version: int = 1) -> schema.OperatorCodeT:
     )
 
 
+def reshape(
+    model: schema.ModelT, subgraph: schema.SubGraphT, source: int, target: int
+) -> schema.OperatorT:
+    """The operator that gives a tensor the shape of another, to be put among the operators."""
+    shape = np.array(subgraph.tensors[target].shape, np.int32)
+    model.buffers.append(schema.BufferT(data=shape.view(np.uint8)))
+    int32, buffer = schema.TensorType.INT32, len(model.buffers) - 1
+    constant = add_tensor(subgraph, target, "shape", shape.shape, int32, buffer)
+    return schema.OperatorT(
+        opcodeIndex=code_index(model, schema.BuiltinOperator.RESHAPE),
+        inputs=[source, constant],
+        outputs=[target],
+    )
+
+
 class _SharingBuilder(flatbuffers.Builder):
     """Writes equal names and equal vectors, such as shapes, once."""
 

@@ -49,22 +49,7 @@ def _replace(model: schema.ModelT, subgraph: schema.SubGraphT, operator: schema.
     )
     place = next(n for n, one in enumerate(subgraph.operators) if one is operator)
     subgraph.operators[place : place + 1] = [
-        _reshape(model, subgraph, tokens, flat),
+        flatbuffer.reshape(model, subgraph, tokens, flat),
         lookup,
-        _reshape(model, subgraph, rows, result),
+        flatbuffer.reshape(model, subgraph, rows, result),
     ]
-
-
-def _reshape(
-    model: schema.ModelT, subgraph: schema.SubGraphT, source: int, target: int
-) -> schema.OperatorT:
-    shape = np.array(subgraph.tensors[target].shape, np.int32)
-    model.buffers.append(schema.BufferT(data=shape.view(np.uint8)))
-    constant = flatbuffer.add_tensor(
-        subgraph, target, "shape", shape.shape, _INT32, len(model.buffers) - 1
-    )
-    return schema.OperatorT(
-        opcodeIndex=flatbuffer.code_index(model, schema.BuiltinOperator.RESHAPE),
-        inputs=[source, constant],
-        outputs=[target],
-    )

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from kgated.deploy.calibrate import Ranges
+from kgated.deploy.joints import rounded_before_joints
 from kgated.deploy.learned import learned_ranges
 from kgated.deploy.marks import Mark, Marks, unmarked
 from kgated.deploy.recipe import Recipe
@@ -50,7 +51,9 @@ class Learned:
     def ranges(self, tflite: bytes, ties: Ties) -> tuple[bytes, Ranges]:
         """The file without marks, and the range of each of its tensors."""
         tflite, points = unmarked(tflite)
-        return tflite, learned_ranges(tflite, points, self.qat.limits(), ties)
+        limits = self.qat.limits()
+        tflite = rounded_before_joints(tflite, points, limits)
+        return tflite, learned_ranges(tflite, points, limits, ties)
 
 
 class _Inference:

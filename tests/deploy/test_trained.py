@@ -140,7 +140,10 @@ def test_a_stream_does_not_drift(lstm, rng):
 
 WHOLE = {
     "GRU": [kgated.GRU(UNITS, **EACH), keras.layers.GRU(UNITS, **EACH)],
-    "both ways": [keras.layers.Bidirectional(kgated.LSTM(UNITS, **EACH))],
+    "both ways": [
+        keras.layers.Bidirectional(kgated.LSTM(UNITS, **EACH)),
+        keras.layers.Bidirectional(keras.layers.GRU(UNITS)),  # the last output alone
+    ],
     "masked": [
         keras.layers.Masking(),
         kgated.PeepholeLSTM(6, **WITH_PEEPHOLES, **EACH),
