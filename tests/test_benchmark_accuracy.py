@@ -59,7 +59,7 @@ def test_of_bits_fewer_are_better():
 
 def test_recordings_are_as_described():
     plaid, motions = recordings.plaid(), recordings.basic_motions()
-    assert (len(plaid.train), len(plaid.test), plaid.train.x.shape[2]) == (537, 537, 10)
+    assert (len(plaid.train), len(plaid.test), plaid.train.x.shape[2]) == (537, 537, 12)
     assert (len(motions.train), motions.test.x.shape) == (40, (40, 100, 6))
     assert set(motions.test.y) == {0, 1, 2, 3}
     assert set(plaid.test.y) == set(range(11))

@@ -9,8 +9,8 @@ from kgated.data import DataSet, SequenceData, pad
 from kgated.extras import from_demo
 
 APPLIANCES = 11
-SAMPLES = 10  # of PLAID in a frame: two periods of the mains at 300 Hz
-LEAST = 1e-3  # amperes, what the quietest recordings differ by
+SAMPLES = 20  # of PLAID in a frame: four periods of the mains at 300 Hz
+LEAST = 1e-3  # amperes, added to a frame's effective value: some recordings are silent
 MOTIONS = ("badminton", "running", "standing", "walking")
 
 
@@ -18,8 +18,9 @@ MOTIONS = ("badminton", "running", "standing", "walking")
 def plaid() -> DataSet:
     """PLAID: which of eleven kinds of appliance draws this current? (Gao et al. 2014).
 
-    537 recordings to train on and 537 to test, of 100 to 1344 samples of the current's size. They
-    reach from milliamperes to hundreds of amperes, so their logarithm is taken, in frames of 10.
+    537 recordings to train on and 537 to test, of 100 to 1344 samples of the current. They reach
+    from milliamperes to hundreds of amperes: a frame is the amplitudes of the discrete Fourier
+    transform of 20 samples divided by their effective value, and that value's logarithm.
     """
     load = from_demo("sktime.datasets").load_plaid
     parts = [_frames(*load(split=part, return_type="nested_univ")) for part in ("TRAIN", "TEST")]
@@ -43,8 +44,14 @@ def basic_motions() -> DataSet:
 
 
 def _frames(table: Any, y: Any) -> SequenceData:
-    """Series in the first column of a table as frames of 10 samples; the rest is left out."""
-    raw = [np.asarray(one, np.float32) for one in table.iloc[:, 0]]
-    series = [np.sign(one) * np.log1p(np.abs(one) / LEAST) for one in raw]
+    """Series in the first column of a table as frames of 20 samples; the rest is left out."""
+    series = [np.asarray(one, np.float32) for one in table.iloc[:, 0]]
     whole = [one[: len(one) // SAMPLES * SAMPLES].reshape(-1, SAMPLES) for one in series]
-    return pad(whole, np.asarray(y).astype(np.int64))
+    return pad([_spectra(one) for one in whole], np.asarray(y).astype(np.int64))
+
+
+def _spectra(samples: np.ndarray) -> np.ndarray:
+    """(n, 20) samples to (n, 12): eleven relative amplitudes, and the logarithm of the size."""
+    effective = np.sqrt(np.mean(samples**2, axis=1, keepdims=True)) + LEAST
+    amplitudes = np.abs(np.fft.rfft(samples / effective, axis=1)) / SAMPLES
+    return np.concatenate([amplitudes, np.log(effective)], axis=1, dtype=np.float32)

@@ -231,10 +231,10 @@ def tasks(quick: bool) -> dict[str, Task]:
         epochs, more = (3, 2) if quick else (epochs, more)
         return Length(epochs, rate), Length(more, rate / 2, settled=more // 2)
 
-    gentle = Disturbance(0.0, 0.05, 0.0)  # a waveform that is stretched or mixed is another one
+    gentle = Disturbance(0.0, 0.05, 0.0)  # a current that is stretched or mixed is another one
     found: list[Task] = [
         Classification(japanese_vowels(), 64, *lengths(60, 40, 3e-3), Disturbance(), 32),
-        Classification(plaid(), 64, *lengths(42, 28, 5e-3), gentle, 32),
+        Classification(plaid(), 64, *lengths(60, 40, 5e-3), gentle, 32),
         Classification(basic_motions(), 64, *lengths(150, 80, 3e-3), Disturbance(), 8),
         Characters(128, *lengths(6, 4, 4e-3), judged=1000 if quick else 10_000),
     ]
