@@ -71,7 +71,7 @@ def told_apart_by_sign(rng):
     data = SequenceData(x.astype(np.float32), np.full(24, 6), y)
     length, further = tasks.Length(12, 0.03), tasks.Length(4, 0.01, settled=2)
     data = DataSet("Signs", data, data, ("-", "+"), 0.1)
-    return tasks.Classification(data, 16, length, further, tasks.Disturbance(0, 0.1, 0), 8)
+    return tasks.Classification(data, 16, length, further, further, tasks.Disturbance(0, 0.1, 0), 8)
 
 
 def test_a_row_is_made_once_and_kept(rng, tmp_path):

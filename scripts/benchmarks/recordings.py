@@ -20,7 +20,7 @@ def plaid() -> DataSet:
 
     537 recordings to train on and 537 to test, of 100 to 1344 samples of the current. They reach
     from milliamperes to hundreds of amperes: a frame is the amplitudes of the discrete Fourier
-    transform of 20 samples divided by their effective value, and that value's logarithm.
+    transform of 20 samples divided by their effective value, and that value's decimal logarithm.
     """
     load = from_demo("sktime.datasets").load_plaid
     parts = [_frames(*load(split=part, return_type="nested_univ")) for part in ("TRAIN", "TEST")]
@@ -51,7 +51,10 @@ def _frames(table: Any, y: Any) -> SequenceData:
 
 
 def _spectra(samples: np.ndarray) -> np.ndarray:
-    """(n, 20) samples to (n, 12): eleven relative amplitudes, and the logarithm of the size."""
+    """(n, 20) samples to (n, 12): eleven relative amplitudes, and the logarithm of the size.
+
+    All are of the order of one: an integer input has one scale for all of a frame.
+    """
     effective = np.sqrt(np.mean(samples**2, axis=1, keepdims=True)) + LEAST
-    amplitudes = np.abs(np.fft.rfft(samples / effective, axis=1)) / SAMPLES
-    return np.concatenate([amplitudes, np.log(effective)], axis=1, dtype=np.float32)
+    amplitudes = np.abs(np.fft.rfft(samples / effective, axis=1)) * (2.0 / SAMPLES)
+    return np.concatenate([amplitudes, np.log10(effective)], axis=1, dtype=np.float32)

@@ -44,6 +44,7 @@ class Task(Protocol):
     unit: str
     first: Length
     again: Length
+    tuned: Length
 
     def build(self, cell: str, seed: int) -> keras.Model:
         """A model with new weights."""
@@ -70,7 +71,8 @@ class Classification:
     Args:
         data: the sequences.
         units: U of the recurrent layer.
-        first, again: the training from new weights, and those that go on from it.
+        first, again, tuned: the training from new weights, those that go on from it, and the one
+            in integers, which is to stay near.
         disturbance: what is done to the training data.
         batch: sequences per step.
     """
@@ -83,11 +85,12 @@ class Classification:
         units: int,
         first: Length,
         again: Length,
+        tuned: Length,
         disturbance: Disturbance,
         batch: int,
     ) -> None:
         self.name, self.data, self.units, self.batch = data.name, data, units, batch
-        self.first, self.again, self.disturbance = first, again, disturbance
+        self.first, self.again, self.tuned, self.disturbance = first, again, tuned, disturbance
 
     def build(self, cell: str, seed: int) -> keras.Model:
         """As in `Task`."""
@@ -146,15 +149,18 @@ class Characters:
 
     Args:
         units: U of the recurrent layer.
-        first, again: as in `Classification`.
+        first, again, tuned: as in `Classification`.
         judged: how many characters of the test text a file is judged by, as one stream.
     """
 
     name, unit = "Characters", "bits"
     window, batch, learned = 64, 16, 200_000  # learned: characters to learn from
 
-    def __init__(self, units: int, first: Length, again: Length, judged: int) -> None:
-        self.units, self.first, self.again, self.judged = units, first, again, judged
+    def __init__(
+        self, units: int, first: Length, again: Length, tuned: Length, judged: int
+    ) -> None:
+        self.units, self.judged = units, judged
+        self.first, self.again, self.tuned = first, again, tuned
 
     @cached_property
     def text(self) -> Any:
@@ -227,14 +233,15 @@ def _best(length: Length) -> keras.callbacks.Callback:
 def tasks(quick: bool) -> dict[str, Task]:
     """All tasks by name; `quick` ones learn little, and show that everything runs."""
 
-    def lengths(epochs: int, more: int, rate: float) -> tuple[Length, Length]:
+    def lengths(epochs: int, more: int, rate: float) -> tuple[Length, Length, Length]:
         epochs, more = (3, 2) if quick else (epochs, more)
-        return Length(epochs, rate), Length(more, rate / 2, settled=more // 2)
+        again, tuned = (Length(more, rate / by, settled=more // 2) for by in (2, 10))
+        return Length(epochs, rate), again, tuned
 
     gentle = Disturbance(0.0, 0.05, 0.0)  # a current that is stretched or mixed is another one
     found: list[Task] = [
         Classification(japanese_vowels(), 64, *lengths(60, 40, 3e-3), Disturbance(), 32),
-        Classification(plaid(), 64, *lengths(60, 40, 5e-3), gentle, 32),
+        Classification(plaid(), 64, *lengths(60, 30, 5e-3), gentle, 32),
         Classification(basic_motions(), 64, *lengths(150, 80, 3e-3), Disturbance(), 8),
         Characters(128, *lengths(6, 4, 4e-3), judged=1000 if quick else 10_000),
     ]

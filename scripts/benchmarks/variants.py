@@ -114,7 +114,7 @@ def further(task: Task, how: Training, model: keras.Model, seed: int) -> keras.M
         callbacks = [kgated.prune(model, schedule)]
     if how.clusters is not None:
         kgated.cluster(model, how.clusters)
-    task.train(model, task.again, seed, callbacks)
+    task.train(model, task.tuned if how.fake_quantized else task.again, seed, callbacks)
     return model
 
 
