@@ -5,10 +5,11 @@ import os
 import sys
 import tempfile
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -22,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
     Exit status: 0, 1 (a check failed), 2 (bad input, one line on stderr), 3 (a defect of ours).
     """
-    with native_logs_to_file() as log:
+    with native_logs_to_file() as log, warnings.catch_warnings():
+        warnings.showwarning = _warn
         try:
             status = app(arguments, standalone_mode=False) or 0
         except typer.TyperException as error:
@@ -60,6 +62,10 @@ def use_lightest_backend() -> None:
     """For commands that compute nothing: Keras on NumPy loads fastest, where it is not loaded."""
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = "numpy"
+
+
+def _warn(message: Warning | str, *_: Any) -> None:
+    sys.stderr.write(f"kgated: warning: {' '.join(str(message).split())}\n")
 
 
 def _fail(message: str) -> NoReturn:

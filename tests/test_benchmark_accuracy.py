@@ -95,7 +95,8 @@ def test_a_row_is_made_once_and_kept(rng, tmp_path):
 
 
 def test_text_is_judged_as_one_stream(rng, tmp_path):
-    task = tasks.Characters(4, tasks.Length(1, 0.01), tasks.Length(1, 0.01), judged=200)
+    once = tasks.Length(1, 0.01)
+    task = tasks.Characters(4, once, once, once, judged=200)
     model = task.build("GRU", 0)
     path = tmp_path / "text.tflite"
     variants.kgated.to_tflite(model, path)

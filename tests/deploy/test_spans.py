@@ -1,0 +1,59 @@
+"""Features of unlike size share an integer scale: the conversion says so."""
+
+import keras
+import numpy as np
+import pytest
+from kgated_edge import EdgeModel
+from kgated_edge.manifest import TensorSpec
+
+import kgated
+from kgated.deploy.spans import warn_of_small_features
+
+SMALL = 0.02  # of the other features' size: 5 of 256 steps
+
+
+def normalized_classifier(x):
+    normalization = keras.layers.Normalization()
+    normalization.adapt(x)
+    return keras.Sequential(
+        [
+            keras.Input((None, x.shape[-1])),
+            normalization,
+            kgated.GRU(8),
+            keras.layers.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+def error_in_int8(x, path):
+    model = normalized_classifier(x)
+    kgated.to_tflite(model, path, quantize="int8", calibration=x)
+    files = np.array([EdgeModel(path).run(one)[-1] for one in x])
+    return np.abs(files - np.asarray(model(x))).max()
+
+
+@pytest.fixture
+def like(rng):
+    return rng.uniform(-1, 1, size=(8, 12, 3)).astype(np.float32)
+
+
+def test_small_features_are_named_and_lose(like, tmp_path):
+    error = error_in_int8(like, tmp_path / "like.tflite")  # and no warning, which fails a test
+    unlike = like * np.array([SMALL, 1.0, SMALL], np.float32)
+    with pytest.warns(
+        UserWarning, match="2 of 3 span fewer than 16 of its 256 steps: features 0, 2"
+    ):
+        worse = error_in_int8(unlike, tmp_path / "unlike.tflite")
+    assert worse > 1.5 * error
+
+
+def test_a_constant_feature_is_not_named(like):
+    like[..., 0] = 0.25
+    sequences = [{"frame": one} for one in like]
+    warn_of_small_features(sequences, [TensorSpec("frame", (3,), "float32")])
+
+
+def test_integers_of_16_bits_resolve_them(like, tmp_path):
+    like[..., 1] *= SMALL
+    path = tmp_path / "wide.tflite"
+    kgated.to_tflite(normalized_classifier(like), path, quantize="int16x8", calibration=like)
