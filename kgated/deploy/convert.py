@@ -29,7 +29,7 @@ from kgated.deploy.manifest import as_stored, embed
 from kgated.deploy.quantize import quantize as quantize_file
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence import SequenceGraph, sequence_model
-from kgated.deploy.spans import warn_of_small_features
+from kgated.deploy.spans import check_constant_features, warn_of_small_features
 from kgated.deploy.streaming import StepModel, step_model
 from kgated.deploy.subjects import Stream, Subject, whole
 from kgated.deploy.trained import Learned
@@ -157,6 +157,8 @@ def to_tflite(
     check_facts(labels, sample_period_s, outputs[0])
     check_figures(figures or {})
     sequences = subject.sequences(calibration, frames)
+    if recipe.is_static:
+        check_constant_features(layers, skip)
     if quantize == "int8" and calibration is not None:
         warn_of_small_features(sequences, frames)
     facts = Facts(calibration, labels, sample_period_s, length, max_length, figures)

@@ -3,10 +3,12 @@
 import warnings
 from collections.abc import Sequence
 
+import keras
 import numpy as np
 from kgated_edge.manifest import TensorSpec
 
 from kgated.deploy.verify import Sequences
+from kgated.errors import ConversionError
 
 STEPS, FEWEST = 255, 16  # of int8: what all features share, what one needs to tell its values apart
 NAMED = 8
@@ -33,4 +35,27 @@ def warn_of_small_features(sequences: Sequences, frames: Sequence[TensorSpec]) -
                 f"{names}. Bring features to like sizes before the model, or take "
                 '`quantize="int16x8"` or "dynamic"',
                 stacklevel=4,
+            )
+
+
+def check_constant_features(model: keras.Model, skip: Sequence[str]) -> None:
+    """Refuse, for integers, a Normalization that blows up features which never changed.
+
+    Their deviation is 0, for which Keras divides by its epsilon: times 10 million, beside which
+    one integer scale leaves nothing of the other features.
+
+    Raises:
+        ConversionError: with the layer and the features.
+    """
+    for layer in model._flatten_layers(include_self=False):
+        if not isinstance(layer, keras.layers.Normalization) or layer.name in skip:
+            continue
+        deviation = np.sqrt(keras.ops.convert_to_numpy(layer.variance))
+        constant = np.flatnonzero(deviation <= keras.config.epsilon())
+        if len(constant):
+            raise ConversionError(
+                f"layer `{layer.name}` divides features {constant[:NAMED].tolist()} by "
+                f"{keras.config.epsilon():g}, since they never changed while it adapted; integers "
+                "can't hold them beside the others. Leave the features out, or give them a "
+                f'variance of 1, or take `quantize="dynamic"`, or `skip=["{layer.name}"]`'
             )

@@ -8,6 +8,7 @@ from kgated_edge.manifest import TensorSpec
 
 import kgated
 from kgated.deploy.spans import warn_of_small_features
+from kgated.errors import ConversionError
 
 SMALL = 0.02  # of the other features' size: 5 of 256 steps
 
@@ -57,3 +58,12 @@ def test_integers_of_16_bits_resolve_them(like, tmp_path):
     like[..., 1] *= SMALL
     path = tmp_path / "wide.tflite"
     kgated.to_tflite(normalized_classifier(like), path, quantize="int16x8", calibration=like)
+
+
+def test_a_normalization_that_blows_up_a_constant_feature_is_refused(like, tmp_path):
+    like[..., 1] = 0.25
+    model = normalized_classifier(like)
+    with pytest.raises(ConversionError, match=r"`normalization.*` divides features \[1\] by 1e-07"):
+        kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", calibration=like)
+    assert not list(tmp_path.iterdir())
+    kgated.to_tflite(model, tmp_path / "m.tflite", quantize="dynamic", calibration=like)
