@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 import reference
-from registry import ROWS, Row, inputs, randomized, values, weights_of
+from registry import ROWS, inputs, randomized, values, weights_of
 
 import kgated
 from kgated import inspection
@@ -182,94 +182,6 @@ def test_models_that_cannot_be_inspected_are_refused(function, rng):
     assert "inner_loop" not in vars(stack)
 
 
-def moved_loss(row, w, x, y, push):
-    """Loss of `dense(h at the last step)` against y, with `push` added to the states over time.
-
-    What is added to c' at a step counts for the h' of that step too.
-    """
-    state = [np.zeros_like(one[:, 0]) for one in push.values()]
-    for t in range(x.shape[1]):
-        old = state
-        _, state = row.oracle(x[:, t : t + 1], w, state=old)
-        if "c" in push:
-            state = [output(row, x[:, t], old, state[1], push["c"][:, t], w), state[1]]
-        state = [now + one[:, t] for now, one in zip(state, push.values(), strict=True)]
-    return np.mean(np.square(state[0] @ w["dense"] - y))
-
-
-def output(row, x, old, c, push, w):
-    """h' of an LSTM's step from the states before it, the new c' and what is added to c'."""
-    order = "fgo" if row.options.get("coupled_gates") else "ifgo"
-    seen = old[1] if row.options.get("output_peephole") == "previous" else c + push
-    a = [reference.lstm_gate("o", *of, w, order) for of in zip(x, old[0], seen, strict=True)]
-    h = reference.sigmoid(np.array(a)) * np.tanh(c + push)
-    return h @ w["projection_kernel"] if "projection_kernel" in w else h
-
-
-FLOWS = [
-    Row(kgated.LSTM),
-    Row(kgated.LSTM, {"projection_units": 3, "coupled_gates": True}),
-    Row(kgated.PeepholeLSTM),
-    Row(kgated.PeepholeLSTM, {"peephole": "full", "output_peephole": "previous"}),
-    Row(kgated.PeepholeLSTM, {"layer_norm": True}),
-    Row(kgated.GRU),
-    Row(kgated.GRU, {"reset_after": True, "update_gate": "state"}),
-]
-
-
-@pytest.mark.parametrize("row", FLOWS, ids=str)
-def test_gradient_flow_is_that_of_finite_differences(row, rng):
-    layer, head = row.build(rng), keras.layers.Dense(2, use_bias=False)
-    model = keras.Sequential([keras.Input((4, 3)), layer, head])
-    x, y = inputs(rng), rng.normal(size=(2, 2)).astype(np.float32)
-    flow = inspection.gradient_flow(model, x, y, "mse")[layer.name]
-    assert list(flow) == (["h"] if row.layer is kgated.GRU else ["h", "c"])
-    w = {**reference.exact(weights_of(layer)), "dense": values(head.kernel).astype(np.float64)}
-    sizes = dict(zip(flow, np.atleast_1d(layer.cell.state_size), strict=True))
-    push = {name: np.zeros((2, 4, size)) for name, size in sizes.items()}
-    expected = reference.gradient(lambda moved: moved_loss(row, w, x, y, moved), push, list(push))
-    for name, gradient in expected.items():
-        norms = np.sqrt(np.square(gradient).sum(axis=(0, 2)))
-        assert norms.min() > 1e-4
-        np.testing.assert_allclose(flow[name], norms, rtol=1e-3)
-
-
-def test_the_gradient_of_a_simple_rnn_falls_by_its_weight(rng):
-    model = keras.Sequential(
-        [keras.Input((5, 1)), keras.layers.SimpleRNN(1, activation="linear", name="rnn")]
-    )
-    model.layers[0].set_weights([np.ones((1, 1)), np.array([[0.5]]), np.zeros(1)])
-    x, y = np.zeros((1, 5, 1), np.float32), np.ones((1, 1), np.float32)
-    flow = inspection.gradient_flow(model, x, y, "mse")["rnn"]["h"]
-    np.testing.assert_allclose(flow, 2.0 * 0.5 ** np.arange(5)[::-1], rtol=1e-6)
-
-
-def test_masked_steps_pass_the_gradient_on(rng):
-    model = keras.Sequential(
-        [keras.Input((5, 3)), keras.layers.Masking(), kgated.LSTM(4, name="rnn")]
-    )
-    x, y = inputs(rng, time=5), rng.normal(size=(2, 4)).astype(np.float32)
-    x[:, 3:] = 0.0
-    flow = inspection.gradient_flow(model, x, y, "mse")["rnn"]
-    short = keras.Sequential([keras.Input((3, 3)), model.layers[-1]])
-    shorter = inspection.gradient_flow(short, x[:, :3], y, "mse")["rnn"]
-    np.testing.assert_allclose(flow["h"][:3], shorter["h"], rtol=1e-5)
-    assert not flow["h"][3:].any()
-
-
-def test_the_compiled_loss_is_used_and_one_is_needed(rng):
-    model = mixture()
-    tokens, y = rng.integers(1, 9, (2, 6)).astype(np.int32), np.zeros((2, 2), np.float32)
-    with pytest.raises(ValueError, match="`loss` must be given"):
-        inspection.gradient_flow(model, tokens, y)
-    given = inspection.gradient_flow(model, tokens, y, "mae")
-    model.compile(loss="mae")
-    for name, flow in inspection.gradient_flow(model, tokens, y).items():
-        for state, norms in flow.items():
-            assert norms.any()
-            np.testing.assert_allclose(norms, given[name][state], rtol=1e-5)
-
-
 def computed():
     """A fixed model's flow and trace on whichever backend is set, flat, for another process."""
     layers = [
@@ -310,66 +222,3 @@ def test_other_backends_agree_with_this_one(backend):
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
-
-
-def test_a_backend_without_gradients_is_refused(monkeypatch, rng):
-    monkeypatch.setattr(keras.backend, "backend", lambda: "numpy")
-    with pytest.raises(ValueError, match="Received: 'numpy'"):
-        inspection.gradient_flow(kgated.GRU(4), inputs(rng), None)
-
-
-@pytest.fixture
-def cells(rng):
-    """One small model per cell, as the plots overlay them."""
-    x, y = inputs(rng, time=8), rng.normal(size=(2, 4)).astype(np.float32)
-    layers = {
-        "LSTM": kgated.LSTM,
-        "PeepholeLSTM": kgated.PeepholeLSTM,
-        "GRU": kgated.GRU,
-        "SimpleRNN": keras.layers.SimpleRNN,
-    }
-    models = {
-        name: keras.Sequential([keras.Input((8, 3)), layer(4, name="rnn")])
-        for name, layer in layers.items()
-    }
-    traces = {k: inspection.gate_activations(m, x)["rnn"] for k, m in models.items()}
-    flows = {k: inspection.gradient_flow(m, x, y, "mse")["rnn"] for k, m in models.items()}
-    return traces, flows
-
-
-def test_plots_overlay_the_cells(cells, tmp_path):
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed: no plots to test")
-    traces, flows = cells
-    gates, flow = inspection.plot_gates(traces), inspection.plot_gradient_flow(flows)
-    of = {axes.get_ylabel(): axes for axes in gates.axes}
-    assert list(of) == ["i", "f", "o", "z", "r", "g", "c", "h"]
-    assert [line.get_label() for line in of["h"].lines] == list(traces)
-    assert [line.get_label() for line in of["z"].lines] == ["GRU"]
-    np.testing.assert_allclose(
-        of["f"].lines[0].get_ydata(), np.median(traces["LSTM"]["f"][0], axis=-1)
-    )
-    hidden, cell = flow.axes
-    assert [line.get_label() for line in hidden.lines] == list(flows)
-    assert [line.get_label() for line in cell.lines] == ["LSTM", "PeepholeLSTM"]
-    np.testing.assert_array_equal(hidden.lines[2].get_ydata(), flows["GRU"]["h"])
-    assert len({line.get_color() for line in hidden.lines}) == 4
-    assert [text.get_text() for text in gates.legends[0].get_texts()] == list(traces)
-    again = inspection.plot_gradient_flow(
-        {"GRU": flows["GRU"]}, [hidden], {"GRU": {"color": "black", "linewidth": 3}}
-    )
-    assert again is flow
-    assert (hidden.lines[-1].get_color(), hidden.lines[-1].get_linewidth()) == ("black", 3)
-    for n, figure in enumerate((gates, flow)):
-        figure.savefig(tmp_path / f"{n}.png")
-        assert (tmp_path / f"{n}.png").stat().st_size > 10_000
-
-
-def test_plots_say_which_extra_they_need(cells, monkeypatch):
-    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
-        monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    for draw, data in zip(
-        (inspection.plot_gates, inspection.plot_gradient_flow), cells, strict=True
-    ):
-        with pytest.raises(ImportError, match=r"pip install .kgated\[demo\]"):
-            draw(data)

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from kgated_edge import SequenceModel
 from registry import Row, randomized, weights_of
 
 import kgated
-from kgated.deploy import convert, flatbuffer, seams
+from kgated.deploy import flatbuffer, seams
 from kgated.deploy.fused import (
     FusedLSTM,
     fused_ranges,
@@ -260,73 +259,3 @@ def test_int8_with_layer_norm_is_refused_by_name(rng):
     ranges = fused_ranges(tflite, [{"frames": frames(rng)}])
     with pytest.raises(ConversionError, match=f"`{layer.name}` has `layer_norm=True`"):
         write_integer(tflite, ranges)
-
-
-def heard_both_ways():
-    both = keras.layers.Bidirectional(kgated.PeepholeLSTM(4, return_sequences=True), name="both")
-    last = keras.layers.LSTM(4, go_backwards=True, name="last")
-    return [both, last, keras.layers.Dense(3)]
-
-
-def sequential(layers, rng):
-    model = keras.Sequential([keras.Input((None, FEATURES)), *layers])
-    model.set_weights([rng.normal(0, 0.6, w.shape) for w in model.get_weights()])
-    return model
-
-
-@pytest.fixture
-def in_process(monkeypatch):
-    """Static quantization without the process of its own, which takes seconds to start."""
-    monkeypatch.setattr(convert, "quantize_apart", quantize)
-
-
-LIMITS = {"none": 1e-5, "float16": 1e-3, "dynamic": 0.05, "int8": 0.1}
-
-
-@pytest.mark.parametrize("how", LIMITS)
-def test_whole_models_convert(how, rng, tmp_path, in_process):
-    model, x = sequential(heard_both_ways(), rng), frames(rng, batch=8)
-    path, options = tmp_path / "m.tflite", {"mode": "sequence", "length": TIME, "calibration": x}
-    kgated.to_tflite(model, path, quantize=how, lowering="fused", **options)
-    found = np.stack([SequenceModel(path).run(one) for one in x])
-    expected = np.asarray(model(x))
-    assert np.abs(found - expected).max() < LIMITS[how]
-    assert np.abs(found - np.asarray(model(x[:, ::-1]))).max() > LIMITS[how]
-    assert operators(path.read_bytes()).count("UNIDIRECTIONAL_SEQUENCE_LSTM") == 3
-    if how == "int8":
-        assert left_in_float(path.read_bytes()) == []
-
-
-def test_skip_keeps_a_fused_layer_in_float(rng, tmp_path, in_process):
-    model, x = sequential(heard_both_ways(), rng), frames(rng, batch=8)
-    options = {"mode": "sequence", "length": TIME, "calibration": x, "lowering": "fused"}
-    kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", skip=["both"], **options)
-    left = left_in_float((tmp_path / "m.tflite").read_bytes())
-    assert left.count("UNIDIRECTIONAL_SEQUENCE_LSTM") == 2
-
-
-def test_microcontrollers_run_a_whole_sequence(rng, tmp_path, in_process):
-    layers = [kgated.LSTM(4, return_sequences=True), keras.layers.Dense(3)]
-    model, x = sequential(layers, rng), frames(rng, batch=8)
-    options = {"mode": "sequence", "length": TIME, "calibration": x, "lowering": "fused"}
-    kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", target="mcu", **options)
-    header = (tmp_path / "m.h").read_text()
-    assert "resolver.AddUnidirectionalSequenceLSTM()" in header
-    assert f"k_in_frames = {{0, -1, {TIME * FEATURES}, " in header
-    assert f"k_out_output = {{-1, 0, {TIME * 3}, " in header
-
-
-@pytest.mark.parametrize(
-    ("layers", "options", "message"),
-    [
-        ([kgated.GRU(4, name="mine")], {"length": TIME}, "`mine`.*no builtin operator"),
-        ([kgated.LSTM(4, name="mine")], {"max_length": TIME}, "`mine`.*a mask"),
-        ([keras.layers.Masking(), kgated.LSTM(4, name="mine")], {"length": TIME}, "`mine`.*a mask"),
-    ],
-    ids=["GRU", "padded", "Masking"],
-)
-def test_whole_models_that_it_does_not_compute_are_refused(layers, options, message, rng, tmp_path):
-    model = sequential(layers, rng)
-    with pytest.raises(ConversionError, match=message):
-        kgated.to_tflite(model, tmp_path / "m.tflite", mode="sequence", lowering="fused", **options)
-    assert list(tmp_path.iterdir()) == []

@@ -213,93 +213,6 @@ def test_float16_weights_are_half_the_size(rng, x, tmp_path):
     assert whole.file_bytes - half.file_bytes > 2 * matrices - 1024
 
 
-@pytest.mark.parametrize("name", ["float16", "dynamic", "int8"])
-def test_a_skipped_layer_stays_in_float(name, rng, x, tmp_path, in_process):
-    model = classifier(kgated.LSTM, rng)
-    path = tmp_path / "m.tflite"
-    kgated.to_tflite(model, path, quantize=name, skip=["output"], calibration=x)
-    weights = {}
-    for kind, inputs, _ in operators(path.read_bytes()):
-        if kind == "FULLY_CONNECTED":
-            weights[int(inputs[1].shape[0])] = flatbuffer.type_name(inputs[1])
-    assert weights.pop(3) == "float32"
-    if name != "float16":  # there the product is in float, and its weights are cast before it
-        assert set(weights.values()) == {"int8"}
-    assert EdgeModel(path).manifest.recipe["skip"] == ["output"]
-
-
-def test_a_skipped_recurrent_layer_has_a_state_in_float(rng, x, tmp_path, in_process):
-    path = tmp_path / "m.tflite"
-    model = classifier(kgated.GRU, rng)
-    kgated.to_tflite(model, path, quantize="int8", skip=["cell"], calibration=x)
-    manifest = EdgeModel(path).manifest
-    assert [state.dtype for state in manifest.states] == ["float32"]
-    assert manifest.output.dtype == "int8"
-
-
-def test_skip_tells_dense_from_dense_1(rng, x, tmp_path):
-    layers = [keras.layers.Dense(4 + n, name=f"dense_{n}" if n else "dense") for n in range(3)]
-    model = keras.Sequential([keras.Input((None, FEATURES)), *layers, kgated.GRU(4)])
-    path = tmp_path / "m.tflite"
-    kgated.to_tflite(model, path, quantize="dynamic", skip=["dense_1"], calibration=x)
-    weights = {
-        int(inputs[1].shape[0]): flatbuffer.type_name(inputs[1])
-        for name, inputs, _ in operators(path.read_bytes())
-        if name == "FULLY_CONNECTED"
-    }
-    assert {size: weights[size] for size in (4, 5, 6)} == {4: "int8", 5: "float32", 6: "int8"}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"quantize": "int8"}, "needs `calibration`"),
-        ({"quantize": "int16x8"}, "needs `calibration`"),
-        ({"quantize": "dynamic", "skip": ["outptu"]}, r"\['cell', 'output'\].*outptu"),
-        ({"skip": ["output"]}, "`skip`.*'none'"),
-        ({"quantize": "int8", "state": "internal"}, "external"),
-        ({"quantize": "int8", "calibration": np.zeros((2, 3, 4), np.float32)}, "shape"),
-        ({"quantize": "int8", "calibration": np.full((2, 3, 5), np.nan, np.float32)}, "holds NaN"),
-        ({"calibration": np.full((2, 3, 5), np.inf, np.float32)}, "sequence 0, frame 0"),
-    ],
-)
-def test_bad_arguments_leave_no_file(rng, tmp_path, arguments, message):
-    arguments = dict(arguments)
-    if "calibration" in arguments:
-        arguments["calibration"] = arguments["calibration"][..., :FEATURES]
-    with pytest.raises(ValueError, match=f"(?s){message}"):
-        kgated.to_tflite(classifier(kgated.GRU, rng), tmp_path / "m.tflite", **arguments)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_other_process_does_the_same_and_says_what_it_refuses(source_of):
-    source, samples, ties = source_of(kgated.GRU)
-    recipe = Recipe(quantize="int8")
-    apart = quantize_apart(source, recipe, samples, ties)
-    assert apart == quantize(source, recipe, samples, ties)
-    with pytest.raises(ConversionError, match="nobody"):
-        quantize_apart(source, Recipe(quantize="int8", skip=("nobody",)), samples, ties)
-
-
-def test_an_operator_without_integer_kernel_is_named(rng, x, tmp_path, in_process):
-    layers = [keras.layers.Dense(4, activation="elu", name="smooth"), kgated.GRU(4)]
-    model = keras.Sequential([keras.Input((None, FEATURES)), *layers])
-    with pytest.raises(
-        ConversionError, match=r"stream-int8 has no integer kernel for ELU .layer `smooth`.*`skip`"
-    ):
-        kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", calibration=x)
-    kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", skip=["smooth"], calibration=x)
-
-
-def test_a_layer_without_operators_cannot_be_skipped(rng, x, tmp_path):
-    layers = [kgated.GRU(4), keras.layers.Dropout(0.1, name="dropped")]
-    model = keras.Sequential([keras.Input((None, FEATURES)), *layers])
-    with pytest.raises(ConversionError, match="dropped"):
-        kgated.to_tflite(
-            model, tmp_path / "m.tflite", quantize="dynamic", skip=["dropped"], calibration=x
-        )
-
-
 def test_wrong_ranges_are_refused(rng, x, tmp_path, monkeypatch):
     def with_small_ranges(tflite, recipe, samples, *more):
         small = [{name: value / 10 for name, value in sample.items()} for sample in samples]
@@ -369,3 +282,12 @@ def test_each_output_is_judged_by_its_own_scale(rng, x, tmp_path, monkeypatch):
     monkeypatch.setattr(verify, "replay_golden", lambda path: found["loud"])
     with pytest.raises(ConversionError, match="output `soft`"):
         kgated.to_tflite(model, path, quantize="dynamic", calibration=x)
+
+
+def test_the_other_process_does_the_same_and_says_what_it_refuses(source_of):
+    source, samples, ties = source_of(kgated.GRU)
+    recipe = Recipe(quantize="int8")
+    apart = quantize_apart(source, recipe, samples, ties)
+    assert apart == quantize(source, recipe, samples, ties)
+    with pytest.raises(ConversionError, match="nobody"):
+        quantize_apart(source, Recipe(quantize="int8", skip=("nobody",)), samples, ties)

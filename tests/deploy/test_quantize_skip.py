@@ -1,0 +1,94 @@
+"""Layers that stay in float by `skip`, and what is refused before anything is written."""
+
+import keras
+import numpy as np
+import pytest
+from kgated_edge import EdgeModel
+from test_quantize import FEATURES, FRAMES, classifier, operators
+
+import kgated
+from kgated.deploy import flatbuffer
+from kgated.errors import ConversionError
+
+
+@pytest.fixture
+def x(rng):
+    return rng.normal(size=(12, FRAMES, FEATURES)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["float16", "dynamic", "int8"])
+def test_a_skipped_layer_stays_in_float(name, rng, x, tmp_path, in_process):
+    model = classifier(kgated.LSTM, rng)
+    path = tmp_path / "m.tflite"
+    kgated.to_tflite(model, path, quantize=name, skip=["output"], calibration=x)
+    weights = {}
+    for kind, inputs, _ in operators(path.read_bytes()):
+        if kind == "FULLY_CONNECTED":
+            weights[int(inputs[1].shape[0])] = flatbuffer.type_name(inputs[1])
+    assert weights.pop(3) == "float32"
+    if name != "float16":  # there the product is in float, and its weights are cast before it
+        assert set(weights.values()) == {"int8"}
+    assert EdgeModel(path).manifest.recipe["skip"] == ["output"]
+
+
+def test_a_skipped_recurrent_layer_has_a_state_in_float(rng, x, tmp_path, in_process):
+    path = tmp_path / "m.tflite"
+    model = classifier(kgated.GRU, rng)
+    kgated.to_tflite(model, path, quantize="int8", skip=["cell"], calibration=x)
+    manifest = EdgeModel(path).manifest
+    assert [state.dtype for state in manifest.states] == ["float32"]
+    assert manifest.output.dtype == "int8"
+
+
+def test_skip_tells_dense_from_dense_1(rng, x, tmp_path):
+    layers = [keras.layers.Dense(4 + n, name=f"dense_{n}" if n else "dense") for n in range(3)]
+    model = keras.Sequential([keras.Input((None, FEATURES)), *layers, kgated.GRU(4)])
+    path = tmp_path / "m.tflite"
+    kgated.to_tflite(model, path, quantize="dynamic", skip=["dense_1"], calibration=x)
+    weights = {
+        int(inputs[1].shape[0]): flatbuffer.type_name(inputs[1])
+        for name, inputs, _ in operators(path.read_bytes())
+        if name == "FULLY_CONNECTED"
+    }
+    assert {size: weights[size] for size in (4, 5, 6)} == {4: "int8", 5: "float32", 6: "int8"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"quantize": "int8"}, "needs `calibration`"),
+        ({"quantize": "int16x8"}, "needs `calibration`"),
+        ({"quantize": "dynamic", "skip": ["outptu"]}, r"\['cell', 'output'\].*outptu"),
+        ({"skip": ["output"]}, "`skip`.*'none'"),
+        ({"quantize": "int8", "state": "internal"}, "external"),
+        ({"quantize": "int8", "calibration": np.zeros((2, 3, 4), np.float32)}, "shape"),
+        ({"quantize": "int8", "calibration": np.full((2, 3, 5), np.nan, np.float32)}, "holds NaN"),
+        ({"calibration": np.full((2, 3, 5), np.inf, np.float32)}, "sequence 0, frame 0"),
+    ],
+)
+def test_bad_arguments_leave_no_file(rng, tmp_path, arguments, message):
+    arguments = dict(arguments)
+    if "calibration" in arguments:
+        arguments["calibration"] = arguments["calibration"][..., :FEATURES]
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        kgated.to_tflite(classifier(kgated.GRU, rng), tmp_path / "m.tflite", **arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_operator_without_integer_kernel_is_named(rng, x, tmp_path, in_process):
+    layers = [keras.layers.Dense(4, activation="elu", name="smooth"), kgated.GRU(4)]
+    model = keras.Sequential([keras.Input((None, FEATURES)), *layers])
+    with pytest.raises(
+        ConversionError, match=r"stream-int8 has no integer kernel for ELU .layer `smooth`.*`skip`"
+    ):
+        kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", calibration=x)
+    kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", skip=["smooth"], calibration=x)
+
+
+def test_a_layer_without_operators_cannot_be_skipped(rng, x, tmp_path):
+    layers = [kgated.GRU(4), keras.layers.Dropout(0.1, name="dropped")]
+    model = keras.Sequential([keras.Input((None, FEATURES)), *layers])
+    with pytest.raises(ConversionError, match="dropped"):
+        kgated.to_tflite(
+            model, tmp_path / "m.tflite", quantize="dynamic", skip=["dropped"], calibration=x
+        )
