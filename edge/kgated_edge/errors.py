@@ -26,3 +26,9 @@ class StateError(EdgeError):
 
 class DataError(EdgeError):
     """An `.npz` file, or the arrays in it, that break the data contract."""
+
+
+def cannot_run(error: RuntimeError) -> EdgeError:
+    """The error for what the interpreter itself raised during a step."""
+    reason = " ".join(str(error).split())
+    return EdgeError(f"the interpreter cannot run this model: {reason}: convert it again")

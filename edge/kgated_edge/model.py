@@ -9,7 +9,7 @@ import numpy as np
 
 from kgated_edge.binding import Binding, bind
 from kgated_edge.blocks import alone, by_name, cut, for_rows, last
-from kgated_edge.errors import EdgeError, StateError
+from kgated_edge.errors import EdgeError, StateError, cannot_run
 from kgated_edge.frames import step_writer
 from kgated_edge.hold import HOLD, REFUSE, Hold, check_policy
 from kgated_edge.manifest import Manifest
@@ -130,7 +130,8 @@ class EdgeModel(Stateful):
         Raises:
             FrameError: wrong shape or dtype, NaN or inf, or a token outside the vocabulary. The
                 state is as before the call.
-            EdgeError: another thread is inside this model; nothing has changed.
+            EdgeError: another thread is inside this model, or the interpreter fails at it; the
+                state is as before the call.
         """
         idle = self._idle
         # Spelled out, not `with alone_in()`: that costs twenty times as much.
@@ -145,6 +146,8 @@ class EdgeModel(Stateful):
             for target, source in moves:
                 target[_ALL] = source
             return read()
+        except RuntimeError as error:
+            raise cannot_run(error) from None
         finally:
             idle.append(hot)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from kgated_edge.binding import bind
 from kgated_edge.blocks import alone, by_name, check_named, count_frames, for_rows, last, rows
-from kgated_edge.errors import FrameError
+from kgated_edge.errors import FrameError, cannot_run
 from kgated_edge.frames import step_writer
 from kgated_edge.manifest import LENGTHS, Manifest
 from kgated_edge.quantized import results_reader
@@ -64,6 +64,7 @@ class SequenceModel:
         Raises:
             FrameError: wrong shape, dtype or length, a frame with NaN or inf, a token outside the
                 vocabulary.
+            EdgeError: the interpreter fails at it.
         """
         manifest = self._manifest
         given = by_name(manifest.frames, frames)
@@ -73,7 +74,10 @@ class SequenceModel:
         self._write(alone(given))
         if self._lengths is not None:
             self._lengths[...] = ends if manifest.batch > 1 else most
-        self._binding.interpreter.invoke()
+        try:
+            self._binding.interpreter.invoke()
+        except RuntimeError as error:
+            raise cannot_run(error) from None
         found = by_name(manifest.outputs, self._read())
         for one in manifest.outputs:
             if manifest.padded and manifest.is_timed(one):

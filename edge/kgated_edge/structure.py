@@ -1,24 +1,25 @@
 """Refuses graphs that would end the process: the interpreter finds most of them, but not all.
 
 Files of `kgated convert` are none of these, and damage is found by the digest. But a digest can be
-made to fit. The rules here are of what was seen to kill: operators with too few tensors, SPLIT into
-another number than it has results, integers without scales, tensors of no buffer. They are no proof
-that nothing else will.
+made to fit. The rules here are of what was seen to kill: operators with too few tensors, or with
+such as nobody has filled yet, SPLIT into another number than it has results, integers without
+scales or with such as no multiplier stands for, constants written to. They are no proof that
+nothing else will.
 """
 
-import numpy as np
+import math
+from collections.abc import Iterable
 
-from kgated_edge.container import byte, field, tables, unsigned, vector
-from kgated_edge.errors import ManifestError
+from kgated_edge.graph import Graphs, Operator, Subgraph, Tensor, broken
+from kgated_edge.scales import check_ranges
 
-_CODES, _SUBGRAPHS, _BUFFERS = 1, 2, 4  # of Model
-_TENSORS, _OPERATORS = 0, 3  # of SubGraph
-_TYPE, _BUFFER, _QUANTIZATION, _SCALE, _ZERO_POINT = 1, 2, 4, 2, 3
-_OPCODE, _INPUTS, _OUTPUTS, _OPTIONS_TYPE, _OPTIONS = 0, 1, 2, 3, 4  # of Operator
-_OLD_CODE, _CODE = 0, 3
-_INTEGERS = {7: "int16", 9: "int8", 17: "int4"}
+_LIMITS = {7: ("int16", 2**15), 9: ("int8", 2**7), 17: ("int4", 2**3)}
+_NO_NUMBERS = {5: "text", 8: "complex", 11: "complex", 14: "variant"}
+_LEAST_SCALE, _MOST_SCALE = 1e-30, 1e30
+_MOST_NUMBERS = 2**26  # beside those that stand in the file
+_LSTM, _SPLIT, _CALL_ONCE, _VAR_HANDLE, _ASSIGN_VARIABLE = 44, 49, 129, 142, 144
 _SPLIT_OPTIONS = 35
-_SPLIT, _CALL_ONCE, _VAR_HANDLE, _ASSIGN_VARIABLE = 49, 129, 142, 144
+_CALLS = {118: 2, 119: 2, _CALL_ONCE: 1}  # how many subgraphs IF, WHILE and CALL_ONCE name
 # Fewest inputs by operator, where there are more than one:
 _FEWEST = {
     **dict.fromkeys((0, 18, 41, 42, 55, 57, 99), 2),  # ADD MUL SUB DIV MAXIMUM MINIMUM (a - b)²
@@ -26,8 +27,10 @@ _FEWEST = {
     **dict.fromkeys((40, 74, 82, 91), 2),  # MEAN SUM REDUCE_MAX REDUCE_ANY
     **dict.fromkeys((3, 4, 9, 22, 36, 49, 126, 144), 2),  # CONV_2D FULLY_CONNECTED RESHAPE GATHER
     **dict.fromkeys((64, 65, 123, 151), 3),  # SELECT SLICE SELECT_V2 DYNAMIC_UPDATE_SLICE
-    **{45: 4, 44: 20},  # STRIDED_SLICE UNIDIRECTIONAL_SEQUENCE_LSTM
+    **{45: 4, _LSTM: 20},  # STRIDED_SLICE
 }
+# From which input on one may be left out, as the bias of CONV_2D, where one may:
+_OPTIONAL = {3: 2, 4: 2, 9: 2, 132: 2, 67: 3, _LSTM: 1}
 
 
 def check_structure(content: bytes) -> None:
@@ -36,69 +39,103 @@ def check_structure(content: bytes) -> None:
     Raises:
         ManifestError: a rule is broken, or an offset leads out of the file.
     """
-    model = unsigned(content, 0)
-    codes = [_code(content, one) for one in tables(content, model, _CODES)]
-    buffers = len(tables(content, model, _BUFFERS))
-    for subgraph in tables(content, model, _SUBGRAPHS):
-        for place, tensor in enumerate(tables(content, subgraph, _TENSORS)):
-            _check_tensor(content, tensor, buffers, place)
-        for place, operator in enumerate(tables(content, subgraph, _OPERATORS)):
-            _check_operator(content, operator, codes, place)
+    graphs = Graphs(content)
+    if not graphs.subgraphs:
+        raise broken("it has no operators")
+    for subgraph in graphs.subgraphs:
+        for place, tensor in enumerate(subgraph.tensors):
+            _check_tensor(tensor, place)
+        for place, operator in enumerate(subgraph.operators):
+            _check_operator(graphs, operator, place)
+        _check_flow(subgraph)
+        for place, operator in enumerate(subgraph.operators):
+            check_ranges(graphs, operator, subgraph.tensors, place)
+    _check_calls(graphs)
+    _check_signatures(graphs)
 
 
-def _check_tensor(content: bytes, tensor: int, buffers: int, place: int) -> None:
-    at = field(content, tensor, _BUFFER)
-    if at and unsigned(content, at) >= buffers:
-        raise _broken(f"tensor {place} is of a buffer that the file does not have")
-    at = field(content, tensor, _TYPE)
-    name = _INTEGERS.get(byte(content, at)) if at else None
-    if name is None:
+def _check_tensor(tensor: Tensor, place: int) -> None:
+    if tensor.kind in _NO_NUMBERS:
+        raise broken(f"tensor {place} is of {_NO_NUMBERS[tensor.kind]}")
+    is_large = not tensor.has_data and math.prod(tensor.shape) > _MOST_NUMBERS
+    if is_large or min(tensor.shape, default=0) < 0:
+        raise broken(f"tensor {place} is of the shape {tensor.shape}")
+    if tensor.kind not in _LIMITS:
         return
-    at = field(content, tensor, _QUANTIZATION)
-    quantization = at + unsigned(content, at) if at else None
-    scales = b"" if quantization is None else _items(content, quantization, _SCALE, 4)
-    zeros = b"" if quantization is None else _items(content, quantization, _ZERO_POINT, 8)
-    values = np.frombuffer(scales, "<f4")
-    good = len(values) and 2 * len(scales) == len(zeros) and np.isfinite(values).all()
-    if not good or values.min() < 0:
-        raise _broken(f"tensor {place} is {name} without scale and zero point")
+    name, limit = _LIMITS[tensor.kind]
+    scales, zeros = tensor.scales, tensor.zero_points
+    if scales is None or zeros is None or scales[2] != zeros[2]:
+        raise broken(f"tensor {place} is {name} without scale and zero point")
+    # Written so that NaN is none; a channel of zeros may have a scale of zero.
+    least = _LEAST_SCALE if scales[2] == 1 else 0
+    if not (least <= scales[0] and scales[1] <= _MOST_SCALE):
+        raise broken(f"tensor {place} is {name} of scale {scales[0]:g} to {scales[1]:g}")
+    if zeros[0] < -limit or zeros[1] >= limit:
+        raise broken(f"tensor {place} is {name} of zero point {zeros[0]} to {zeros[1]}")
 
 
-def _check_operator(content: bytes, operator: int, codes: list[int], place: int) -> None:
-    at = field(content, operator, _OPCODE)
-    index = unsigned(content, at) if at else 0
-    if index >= len(codes):
-        raise _broken(f"operator {place} is of a kind that the file does not name")
-    code = codes[index]
-    inputs = len(_items(content, operator, _INPUTS, 4)) // 4
-    outputs = len(_items(content, operator, _OUTPUTS, 4)) // 4
+def _check_operator(graphs: Graphs, operator: Operator, place: int) -> None:
+    code, inputs, outputs = operator.code, len(operator.inputs), len(operator.outputs)
     fewest = _FEWEST.get(code, 0 if code in (_CALL_ONCE, _VAR_HANDLE) else 1)
     least = 0 if code in (_CALL_ONCE, _ASSIGN_VARIABLE) else 1
-    if inputs < fewest or outputs < least:
-        raise _broken(f"operator {place} takes {inputs} tensors and gives {outputs}")
-    if code == _SPLIT and _split_count(content, operator) != outputs:
-        raise _broken(f"operator {place} splits into another number than it gives, {outputs}")
+    if inputs < fewest or outputs < least or -1 in operator.inputs[: _OPTIONAL.get(code)]:
+        raise broken(f"operator {place} takes {inputs} tensors and gives {outputs}")
+    if code == _SPLIT:
+        known = operator.options_kind == _SPLIT_OPTIONS
+        if not known or graphs.number(operator, 0) != outputs:
+            raise broken(f"operator {place} splits into another number than it gives, {outputs}")
 
 
-def _split_count(content: bytes, operator: int) -> int:
-    kind, at = field(content, operator, _OPTIONS_TYPE), field(content, operator, _OPTIONS)
-    if not kind or byte(content, kind) != _SPLIT_OPTIONS or not at:
-        return 0
-    count = field(content, at + unsigned(content, at), 0)
-    return unsigned(content, count) if count else 0
+def _check_flow(subgraph: Subgraph) -> None:
+    """Each tensor that is taken is filled by then, and none is filled twice."""
+    tensors, taken = subgraph.tensors, subgraph.inputs
+    _check_numbers(taken, len(tensors), "takes")
+    _check_numbers(subgraph.outputs, len(tensors), "gives")
+    if any(tensors[one].has_data or tensors[one].is_variable for one in taken):
+        raise broken("it takes a tensor whose numbers stand in the file")
+    filled = {place for place, one in enumerate(tensors) if one.has_data} | set(taken)
+    variables = {place for place, one in enumerate(tensors) if one.is_variable} - filled
+    for place, operator in enumerate(subgraph.operators):
+        # Variables are states: of the LSTM that takes them, or set to zero where they are.
+        own = variables if operator.code == _LSTM else variables.intersection(operator.outputs)
+        for one in operator.inputs:
+            if one != -1 and one not in filled and one not in own:
+                raise broken(f"operator {place} takes tensor {one}, which nothing has filled")
+        for one in operator.outputs:
+            if not 0 <= one < len(tensors) or one in filled:
+                raise broken(f"operator {place} gives tensor {one}, which is filled already")
+        filled.update(set(operator.outputs) - variables)
+    if not filled.issuperset(subgraph.outputs):
+        raise broken("it gives a tensor that nothing fills")
 
 
-def _code(content: bytes, table: int) -> int:
-    """The kind of an operator; those up to 126 stand in a byte, as they did in older files too."""
-    at, old = field(content, table, _CODE), field(content, table, _OLD_CODE)
-    return max(unsigned(content, at) if at else 0, byte(content, old) if old else 0)
+def _check_numbers(numbers: Iterable[int], count: int, what: str) -> None:
+    for number in numbers:
+        if not 0 <= number < count:
+            raise broken(f"it {what} tensor {number} of {count}")
 
 
-def _items(content: bytes, table: int, slot: int, size: int) -> bytes:
-    """The bytes of a vector; none where it is absent."""
-    at = field(content, table, slot)
-    return content[slice(*vector(content, at, size))] if at else b""
+def _check_calls(graphs: Graphs) -> None:
+    """A subgraph that came back to itself would never end."""
+    calls = {
+        place: {
+            graphs.number(operator, slot)
+            for operator in subgraph.operators
+            for slot in range(_CALLS.get(operator.code, 0))
+        }
+        for place, subgraph in enumerate(graphs.subgraphs)
+    }
+    while calls:
+        ends = [place for place, called in calls.items() if not called & calls.keys()]
+        if not ends:
+            raise broken("its subgraphs call each other in a circle")
+        for place in ends:
+            del calls[place]
 
 
-def _broken(what: str) -> ManifestError:
-    return ManifestError(f"its graph is broken, {what}: copy or convert it again")
+def _check_signatures(graphs: Graphs) -> None:
+    for signature in graphs.signatures:
+        if signature.subgraph >= len(graphs.subgraphs):
+            raise broken(f"a signature is of subgraph {signature.subgraph}")
+        count = len(graphs.subgraphs[signature.subgraph].tensors)
+        _check_numbers(signature.tensors, count, "names")

@@ -8,7 +8,9 @@ from kgated_edge.container import metadata_span
 from kgated_edge.errors import ManifestError
 from kgated_edge.modelfile import MANIFEST_NAME, digest_span, file_digest
 
-KINDS = ("bytes", "cut", "manifest", "graph")
+from robust.forge import with_other_fields
+
+KINDS = ("bytes", "cut", "manifest", "graph", "fields")
 _VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 2**31, 2**63, 10**400, -0.0, 0.5, 1e308, 1e-320),
     *("", "x", "step", "float32", "int8", "int32", "\u0000", "é" * 9, "0" * 64),
@@ -24,7 +26,8 @@ def damaged(content: bytes, kind: str, number: int) -> bytes:
         content: the file.
         kind: "bytes": some changed; "cut": some missing, twice there, or appended; "manifest": a
             field changed, and a digest that fits; "graph": bytes outside the manifest changed, and
-            a digest that fits.
+            a digest that fits; "fields": numbers of tensors, operators or subgraphs changed, and a
+            digest that fits.
         number: each makes another copy.
     """
     rng = random.Random(f"{kind} {number}")
@@ -34,7 +37,9 @@ def damaged(content: bytes, kind: str, number: int) -> bytes:
         return _cut(content, rng)
     if kind == "manifest":
         return _signed(_with_manifest(content, rng))
-    return _signed(_changed(content, rng, _span(content)))
+    if kind == "graph":
+        return _signed(_changed(content, rng, _span(content)))
+    return _signed(with_other_fields(content, rng))
 
 
 def _changed(content: bytes, rng: random.Random, keep: tuple[int, int]) -> bytes:

@@ -1,0 +1,165 @@
+"""Graphs that were seen to kill the interpreter are refused before it sees them."""
+
+import struct
+from pathlib import Path
+
+import pytest
+from kgated_edge import EdgeError, EdgeModel, ManifestError, SequenceModel
+from kgated_edge.container import field, tables, unsigned
+from kgated_edge.structure import check_structure
+
+ADD, SPLIT, FULLY_CONNECTED, SOFTMAX, TANH, STRIDED_SLICE, CALL_ONCE = 0, 49, 9, 25, 28, 45, 129
+FLOAT, INT16, INT8, TEXT = 0, 7, 9, 5
+
+
+def follow(content, at):
+    return at + unsigned(content, at)
+
+
+def subgraph(content):
+    return tables(content, unsigned(content, 0), 2)[0]
+
+
+def number(content, table, slot, form="<I"):
+    at = field(content, table, slot)
+    return struct.unpack_from(form, content, at)[0] if at else 0
+
+
+def operator(content, code):
+    """Where the first operator of a kind stands, by the schema's slots."""
+    codes = tables(content, unsigned(content, 0), 1)
+    kinds = [max(number(content, one, 0, "<b"), number(content, one, 3)) for one in codes]
+    operators = tables(content, subgraph(content), 3)
+    return next(one for one in operators if kinds[number(content, one, 0)] == code)
+
+
+def taken(code, place):
+    """Where the number of an operator's input stands."""
+    return lambda content: (
+        follow(content, field(content, operator(content, code), 1)) + 4 + 4 * place
+    )
+
+
+def given(code, place=0):
+    return lambda content: (
+        follow(content, field(content, operator(content, code), 2)) + 4 + 4 * place
+    )
+
+
+def option(code, slot=0):
+    def place(content):
+        return field(content, follow(content, field(content, operator(content, code), 4)), slot)
+
+    return place
+
+
+def of_result(code, find):
+    """A place in the tensor that an operator gives."""
+
+    def place(content):
+        number = unsigned(content, given(code)(content))
+        return find(content, tables(content, subgraph(content), 0)[number])
+
+    return place
+
+
+def scale(content, tensor):
+    return follow(content, field(content, follow(content, field(content, tensor, 4)), 2)) + 4
+
+
+def zero_point(content, tensor):
+    return follow(content, field(content, follow(content, field(content, tensor, 4)), 3)) + 4
+
+
+def kind(content, tensor):
+    return field(content, tensor, 1)
+
+
+def shape(content, tensor):
+    return follow(content, field(content, tensor, 0)) + 4
+
+
+def slot(content, table, number):
+    """Where a vtable says how far a field is from its table's start."""
+    return table - struct.unpack_from("<i", content, table)[0] + 4 + 2 * number
+
+
+def absent_scales(content):
+    tensor = tables(content, subgraph(content), 0)[0]
+    return follow(content, field(content, follow(content, field(content, tensor, 4)), 2))
+
+
+BROKEN = [
+    # operators and what they take and give
+    ("speech", "<I", option(SPLIT), 5, "splits into another number"),
+    ("speech", "<I", lambda c: given(SPLIT)(c) - 4, 0, "takes 2 tensors and gives 0"),
+    ("speech", "<I", lambda c: taken(FULLY_CONNECTED, 0)(c) - 4, 1, "takes 1 tensors and gives 1"),
+    ("fixed", "<i", taken(STRIDED_SLICE, 3), -1, "takes 4 tensors and gives 1"),
+    (
+        "speech",
+        "<I",
+        lambda c: field(c, operator(c, SPLIT), 0),
+        77,
+        "a kind that the file does not",
+    ),
+    ("speech", "<B", lambda c: field(c, operator(c, SPLIT), 3), 0, "splits into another number"),
+    # the way of the numbers
+    ("speech", "<i", taken(TANH, 0), 10**6, "which nothing has filled"),
+    ("speech", "<i", taken(TANH, 0), -7, "which nothing has filled"),
+    ("speech", "<i", given(TANH), 0, "gives tensor 0, which is filled already"),
+    ("speech", "<i", given(TANH), -1, "gives tensor -1, which is filled already"),
+    ("speech", "<i", lambda c: follow(c, field(c, subgraph(c), 1)) + 4, -1, "takes tensor -1"),
+    ("speech", "<i", lambda c: follow(c, field(c, subgraph(c), 2)) + 4, 99, "gives tensor 99"),
+    ("speech", "<H", lambda c: slot(c, unsigned(c, 0), 2), 0, "it has no operators"),
+    ("speech", "<H", lambda c: slot(c, subgraph(c), 3), 0, "gives a tensor that nothing fills"),
+    ("inside", "<I", option(CALL_ONCE), 0, "call each other in a circle"),
+    # tensors
+    ("speech", "<I", of_result(TANH, lambda c, t: field(c, t, 2)), 99, "a buffer that the file"),
+    ("speech", "<I", of_result(TANH, shape), 2**27, "is of the shape"),
+    ("speech", "<i", of_result(TANH, shape), -1, "is of the shape"),
+    # integers
+    ("int8", "<I", absent_scales, 0, "is int8 without scale and zero point"),
+    ("int8", "<f", of_result(ADD, scale), -1.0, "is int8 of scale -1"),
+    ("int8", "<f", of_result(ADD, scale), float("nan"), "is int8 of scale nan"),
+    ("int16x8", "<f", of_result(ADD, scale), 1e34, "is int16 of scale 1e[+]34"),
+    ("int16x8", "<f", of_result(ADD, scale), 2e-38, "is int16 of scale 2e-38"),
+    ("int8", "<q", of_result(ADD, zero_point), 128, "is int8 of zero point 128"),
+    ("int8", "<f", of_result(FULLY_CONNECTED, scale), 1e7, "no multiplier stands for"),
+    ("int16x8", "<f", of_result(ADD, scale), 1e-9, "no multiplier stands for"),
+    ("int8", "<B", of_result(ADD, kind), FLOAT, "takes other types than it gives"),
+    ("int8", "<B", of_result(ADD, kind), TEXT, "is of text"),
+    ("int8", "<f", option(SOFTMAX), 0.0, "no multiplier stands for"),
+]
+
+
+@pytest.mark.parametrize(("name", "form", "place", "value", "message"), BROKEN)
+def test_graphs_that_would_kill_are_refused(
+    fixture_file, sign, tmp_path, name, form, place, value, message
+):
+    content = bytearray(fixture_file(name).read_bytes())
+    check_structure(bytes(content))
+    struct.pack_into(form, content, place(content), value)
+    path = tmp_path / "m.tflite"
+    path.write_bytes(sign(bytes(content)))
+    runner = SequenceModel if name == "fixed" else EdgeModel
+    with pytest.raises(ManifestError, match=f"its graph is broken, .*{message}"):
+        runner(path)
+
+
+def test_what_the_interpreter_refuses_in_a_step_is_an_error_of_ours(fixture_file, monkeypatch):
+    def fails():
+        raise RuntimeError("gather index out of bounds\nNode number 5 failed to invoke.")
+
+    model = EdgeModel(fixture_file("text"))
+    model.step(1)
+    before = model.state
+    (hot,) = model._idle
+    model._idle[0] = (hot[0], fails, *hot[2:])
+    with pytest.raises(EdgeError, match="cannot run this model: gather index out of bounds Node"):
+        model.step(1)
+    assert all((model.state[name] == value).all() for name, value in before.items())
+
+
+def test_the_structure_of_every_fixture_is_sound():
+    for path in (Path(__file__).parent / "fixtures").glob("*.tflite"):
+        check_structure(path.read_bytes())
