@@ -1,5 +1,6 @@
 """Thousands of sessions on one interpreter: a session is its states, swapped in and out by copy."""
 
+import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,14 @@ import numpy as np
 
 from kgated_edge.binding import Binding, bind
 from kgated_edge.blocks import alone, by_name
-from kgated_edge.errors import EdgeError, FrameError
+from kgated_edge.errors import EdgeError, FrameError, cannot_run
 from kgated_edge.frames import check_frames, step_writer
 from kgated_edge.manifest import Manifest
 from kgated_edge.model import alone_in, busy, check_states
 from kgated_edge.quantized import reader, results_reader, storer
 from kgated_edge.specs import Array, TensorSpec
 from kgated_edge.statefile import Stateful, check_external
-from kgated_edge.tensors import address, raw, taker
+from kgated_edge.tensors import address, givers, raw, taker
 
 _ALL = slice(None)
 
@@ -60,13 +61,15 @@ class SessionPool:
         by_address = {address(one): place for one, place in zip(read, places, strict=True)}
         self._state_places = places[: len(states)]
         self._output_places = [by_address[address(one)] for one in outputs]
-        targets = [raw(found.inputs[spec.name]) for spec in self._manifest.states]
+        targets = [found.inputs[spec.name] for spec in self._manifest.states]
+        frames = [found.inputs[spec.name] for spec in self._manifest.blocks]
         self._blank = [b""] * len(read)
         # As in EdgeModel: what a step needs, while no thread is inside.
         self._idle: list[tuple[Any, ...]] = [
             (
                 step_writer(self._manifest.blocks, found.inputs),
-                list(zip(targets, self._state_places, strict=True)),
+                # They put zeros where frames stand, so that states go before frames.
+                givers(targets, self._state_places, frames),
                 found.interpreter.invoke,
                 take,
                 results_reader(self._manifest.outputs, found.outputs),
@@ -101,17 +104,28 @@ class SessionPool:
 
         Raises:
             FrameError: a frame is bad, its number is the session's; no session has moved.
-            EdgeError: a session of another pool, or another thread is inside; none has moved.
+            EdgeError: a session of another pool, or another thread is inside; none has moved. Or
+                the interpreter fails at a session: those before it have.
         """
-        if {getattr(one, "_pool", None) for one in sessions} - {self}:
-            raise EdgeError("`sessions` must be of this pool: step each by the pool that opened it")
+        self._check_own(sessions)
         columns = self._columns(len(sessions), frames)
         with alone_in(self._idle, "pool") as hot:
-            found = _round(hot, sessions, columns)
+            try:
+                found = _round(hot, sessions, columns)
+            except RuntimeError as error:
+                raise cannot_run(error) from None
         places = zip(self._manifest.outputs, self._output_places, strict=True)
         return alone({s.name: _join(s, [one[place] for one in found]) for s, place in places})
 
-    def _columns(self, count: int, frames: Any) -> list[tuple[memoryview, list[bytes]]]:
+    def _check_own(self, sessions: "Sequence[Session]") -> None:
+        try:
+            are_own = not [one for one in sessions if one._pool is not self]
+        except AttributeError:
+            are_own = False
+        if not are_own:
+            raise EdgeError("`sessions` must be of this pool: step each by the pool that opened it")
+
+    def _columns(self, count: int, frames: Any) -> list[tuple[memoryview, tuple[bytes, ...]]]:
         """For each input its tensor, and the bytes to put there for each session."""
         arrays = by_name(self._manifest.frames, frames)
         found = []
@@ -161,14 +175,16 @@ class Session(Stateful):
         except IndexError:
             raise busy("pool") from None
         try:
-            write, feeds, invoke, take, read = hot
-            write(frame)
+            write, gives, invoke, take, read = hot
             kept = self._kept
-            for target, place in feeds:
-                target[_ALL] = kept[place]
+            for give, pick in gives:
+                give(*pick(kept))
+            write(frame)
             invoke()
             self._kept = take()
             return read()
+        except RuntimeError as error:
+            raise cannot_run(error) from None
         finally:
             idle.append(hot)
 
@@ -186,30 +202,31 @@ class Session(Stateful):
 def _round(
     hot: tuple[Any, ...],
     sessions: Sequence[Session],
-    columns: list[tuple[memoryview, list[bytes]]],
+    columns: list[tuple[memoryview, tuple[bytes, ...]]],
 ) -> list[tuple[bytes, ...]]:
     """The hot loop: `Session.step` without what can be done once for all."""
-    _, feeds, invoke, take, _ = hot
-    found = []
+    _, gives, invoke, take, _ = hot
+    found = list[tuple[bytes, ...]]()
+    add = found.append
     for n, session in enumerate(sessions):
+        kept = session._kept
+        for give, pick in gives:
+            give(*pick(kept))
         for target, rows in columns:
             target[_ALL] = rows[n]
-        kept = session._kept
-        for target, place in feeds:
-            target[_ALL] = kept[place]
         invoke()
         session._kept = kept = take()
-        found.append(kept)
+        add(kept)
     return found
 
 
-def _rows(spec: TensorSpec, frames: Array) -> list[bytes]:
+def _rows(spec: TensorSpec, frames: Array) -> tuple[bytes, ...]:
     """The bytes of each frame as the tensor holds them."""
     if frames.dtype != spec.dtype:
         buffer, frames = frames.copy(), np.empty(frames.shape, spec.dtype)
         storer(spec.rows(len(frames)), frames, buffer)()
-    content, size = frames.tobytes(), spec.size * frames.itemsize
-    return [content[start : start + size] for start in range(0, len(content), size)]
+    # At a fifth of the price of slices.
+    return struct.unpack(f"{spec.size * frames.itemsize}s" * len(frames), frames.tobytes())
 
 
 def _join(spec: TensorSpec, parts: list[bytes]) -> Array:

@@ -10,8 +10,8 @@ nothing else will.
 import math
 from collections.abc import Iterable
 
+from kgated_edge.around import check_types
 from kgated_edge.graph import Graphs, Operator, Subgraph, Tensor, broken
-from kgated_edge.scales import check_ranges
 
 _LIMITS = {7: ("int16", 2**15), 9: ("int8", 2**7), 17: ("int4", 2**3)}
 _NO_NUMBERS = {5: "text", 8: "complex", 11: "complex", 14: "variant"}
@@ -49,7 +49,7 @@ def check_structure(content: bytes) -> None:
             _check_operator(graphs, operator, place)
         _check_flow(subgraph)
         for place, operator in enumerate(subgraph.operators):
-            check_ranges(graphs, operator, subgraph.tensors, place)
+            check_types(graphs, operator, subgraph.tensors, place)
     _check_calls(graphs)
     _check_signatures(graphs)
 

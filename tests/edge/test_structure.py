@@ -8,8 +8,9 @@ from kgated_edge import EdgeError, EdgeModel, ManifestError, SequenceModel
 from kgated_edge.container import field, tables, unsigned
 from kgated_edge.structure import check_structure
 
-ADD, SPLIT, FULLY_CONNECTED, SOFTMAX, TANH, STRIDED_SLICE, CALL_ONCE = 0, 49, 9, 25, 28, 45, 129
-FLOAT, INT16, INT8, TEXT = 0, 7, 9, 5
+ADD, SPLIT, FULLY_CONNECTED, SOFTMAX, TANH, STRIDED_SLICE = 0, 49, 9, 25, 28, 45
+CALL_ONCE, VAR_HANDLE = 129, 142
+FLOAT, TEXT = 0, 5
 
 
 def follow(content, at):
@@ -129,6 +130,8 @@ BROKEN = [
     ("int8", "<B", of_result(ADD, kind), FLOAT, "takes other types than it gives"),
     ("int8", "<B", of_result(ADD, kind), TEXT, "is of text"),
     ("int8", "<f", option(SOFTMAX), 0.0, "no multiplier stands for"),
+    ("int8", "<i", taken(ADD, 1), 6, "no multiplier stands for"),
+    ("inside", "<B", of_result(VAR_HANDLE, kind), FLOAT, "is of a variable, and names none"),
 ]
 
 
