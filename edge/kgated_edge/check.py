@@ -104,6 +104,7 @@ def check(
         accuracy=None if quality is None else quality.accuracy,
         min_accuracy=limits.min_accuracy,
         quality=quality,
+        labels=manifest.labels,
         float_figures=dict(manifest.figures),
         golden_max_abs_error=golden.golden_max_abs_error,
         golden_tolerance=golden.golden_tolerance,

@@ -199,6 +199,8 @@ def _run_live(options: argparse.Namespace) -> bool:
         print(live_text(options.model, result), file=sys.stderr, flush=True)
     if result.ended == "interrupted":
         raise KeyboardInterrupt
+    if result.error is not None:
+        raise EdgeError(result.error)
     return True
 
 

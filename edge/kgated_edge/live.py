@@ -13,8 +13,10 @@ from kgated_edge.errors import EdgeError
 from kgated_edge.logmel import LogMel
 from kgated_edge.manifest import Manifest
 from kgated_edge.model import EdgeModel
+from kgated_edge.score import are_shares
 from kgated_edge.sources import blocks_of, frames_of
 
+LIVE_TASKS = ("classes", "numbers")
 _BINS_PER_DECADE, _DECADES = 20, 8  # from 0.1 µs to 10 s
 
 
@@ -25,7 +27,8 @@ class LiveResult:
     Attributes:
         steps: steps run.
         held_frames: frames with NaN or inf in whose place the last good one was taken.
-        ended: "end of input", "interrupted", or "reader gone", whoever read the results.
+        ended: "end of input", "interrupted", "reader gone", whoever read the results, or "refused".
+        error: why a frame was refused, with the number of steps before it; else None.
         compute_us_p50, compute_us_p99: time of one step, to 12%; None without one.
         compute_us_max, compute_us_mean: exact.
     """
@@ -33,6 +36,7 @@ class LiveResult:
     steps: int
     held_frames: int
     ended: str
+    error: str | None
     compute_us_p50: float | None
     compute_us_p99: float | None
     compute_us_max: float | None
@@ -72,35 +76,42 @@ class Tally:
 
 
 def live(
-    model: EdgeModel, blocks: Iterator[Any], write: Callable[[dict[str, Any]], None]
+    model: EdgeModel,
+    blocks: Iterator[Any],
+    write: Callable[[dict[str, Any]], None],
+    task: str | None = None,
 ) -> LiveResult:
-    """Runs a model on what comes, until nothing does, SIGINT, or nobody reads the results.
+    """Runs a model on what comes, until nothing does, SIGINT, a frame is refused, or nobody reads.
 
     Args:
         model: its state goes on from where it is.
         blocks: what each step takes, as `live_blocks` gives it.
         write: takes the result of each step: its number, `step`; the time of its last frame,
-            `time_s`, where the model knows its sample period; `outputs` by name; and the
-            `decision`, the largest of the first output, with its `label` where it has one.
+            `time_s`, where the model knows its sample period; `outputs` by name; and of a
+            classifier the `decision`, the largest of the first output, with its `label` where it
+            has one.
+        task: "classes" or "numbers": whether it is a classifier; None: by its file, which has
+            labels, the float model's accuracy, or golden outputs that are probabilities.
 
     Raises:
-        EdgeError: what came is no frame of the model; its number is in the message.
+        EdgeError: no such task, or one other than "numbers" for a model of one output.
     """
-    tally, steps, manifest, ended = Tally(), 0, model.manifest, "end of input"
+    tally, steps, manifest, ended, error = Tally(), 0, model.manifest, "end of input", None
+    decides = _decides(manifest, task)
     try:
         for block in blocks:
             begun = perf_counter_ns()
             result = model.step(block)
             tally.add(perf_counter_ns() - begun)
             steps += 1
-            write(_line(manifest, steps, result))
+            write(_line(manifest, steps, result, decides))
     except KeyboardInterrupt:
         ended = "interrupted"
     except BrokenPipeError:
         ended = "reader gone"
-    except EdgeError as error:
-        raise type(error)(f"after {steps} steps: {error}") from None
-    return LiveResult(steps, model.held_frames, ended, **tally.figures())
+    except EdgeError as refused:
+        ended, error = "refused", f"after {steps} steps: {refused}"
+    return LiveResult(steps, model.held_frames, ended, error, **tally.figures())
 
 
 def live_blocks(
@@ -145,14 +156,27 @@ def live_blocks(
     return blocks_of(frames_of(stream, form, spec, front_end), manifest.frames_per_step)
 
 
-def _line(manifest: Manifest, step: int, result: Any) -> dict[str, Any]:
+def _decides(manifest: Manifest, task: str | None) -> bool:
+    """Whether the first output stands for classes, of which the largest is meant."""
+    first = manifest.outputs[0]
+    if task not in (None, *LIVE_TASKS):
+        raise EdgeError(f"`task` must be one of {list(LIVE_TASKS)}, got {task!r}")
+    if task == "classes" and first.shape[-1:] in ((), (1,)):
+        raise EdgeError(f"`task` is 'classes', the first output has the shape {first.shape}")
+    if task is not None or manifest.labels is not None:
+        return task != "numbers"
+    golden = manifest.golden.outputs[first.name]
+    return "accuracy" in manifest.figures or (golden.shape[-1] > 1 and are_shares(golden))
+
+
+def _line(manifest: Manifest, step: int, result: Any, decides: bool) -> dict[str, Any]:
     outputs = by_name(manifest.outputs, result)
-    first = outputs[manifest.outputs[0].name]
-    decision = int(first.argmax()) % first.shape[-1]
     line: dict[str, Any] = {"step": step}
     if manifest.sample_period_s is not None:
         line["time_s"] = round(step * manifest.frames_per_step * manifest.sample_period_s, 9)
-    line["decision"] = decision
-    if manifest.labels is not None:
-        line["label"] = manifest.labels[decision]
+    if decides:
+        first = outputs[manifest.outputs[0].name]
+        line["decision"] = decision = int(first.argmax()) % first.shape[-1]
+        if manifest.labels is not None:
+            line["label"] = manifest.labels[decision]
     return line | {"outputs": {name: array.tolist() for name, array in outputs.items()}}

@@ -11,7 +11,7 @@ from kgated_edge.arguments import above_zero, count, from_zero
 from kgated_edge.errors import DataError, EdgeError
 from kgated_edge.hold import POLICIES, REFUSE
 from kgated_edge.judge import check_alone
-from kgated_edge.live import LiveResult, live, live_blocks
+from kgated_edge.live import LIVE_TASKS, LiveResult, live, live_blocks
 from kgated_edge.manifest import read_manifest
 from kgated_edge.model import EdgeModel
 from kgated_edge.output import finite
@@ -28,6 +28,7 @@ def add_live(parser: argparse.ArgumentParser) -> None:
     )
     add("--format", choices=FORMATS, help="of the input (by the file's name, else float32)")
     add("--on-bad-frame", choices=POLICIES, default=REFUSE, help="with NaN or inf (refuse)")
+    add("--task", choices=LIVE_TASKS, help="whether results are a decision (by the model)")
     add("--rate", type=count(1), metavar="HZ", help="samples per second of pcm (16000)")
     add("--window", type=count(1), metavar="N", help="samples of a frame of sound (400)")
     add("--hop", type=count(1), metavar="N", help="samples from frame to frame (160)")
@@ -51,7 +52,7 @@ def run_live(options: argparse.Namespace) -> LiveResult:
     try:
         blocks = live_blocks(manifest, stream, form, options.rate, **sound)
         model = EdgeModel(options.model, options.threads, on_bad_frame=options.on_bad_frame)
-        result = live(model, blocks, _write)
+        result = live(model, blocks, _write, options.task)
     finally:
         if options.input != "-":
             stream.close()

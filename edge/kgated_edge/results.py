@@ -40,6 +40,7 @@ class CheckResult:
             per frame the share of steps whose largest output is that of their last frame, or None.
         min_accuracy: the limit on it, or None.
         quality: accuracy and more by the kind of task, or None without `y`.
+        labels: a name per class, of the model's manifest, or None.
         float_figures: the same figures of the float model, those that the manifest holds.
         golden_max_abs_error, golden_tolerance, golden_ok: see `SelftestResult`.
         latency_us_p50, ..._p90, ..._p99, ..._max, ..._mean: time of one step.
@@ -62,6 +63,7 @@ class CheckResult:
     accuracy: float | None
     min_accuracy: float | None
     quality: Quality | None
+    labels: tuple[str, ...] | None
     float_figures: Mapping[str, float]
     golden_max_abs_error: float
     golden_tolerance: float

@@ -198,12 +198,17 @@ class Text(Scorer):
         return Quality(task="text", bits_per_character=self._bits / self._count)
 
 
+def are_shares(results: Array) -> bool:
+    """Whether each row (..., outputs) is one of probabilities, as a softmax gives them."""
+    # Quantized outputs of a softmax are each off by up to half a step, of 1 / 256 in int8.
+    found = results.size and results.min() >= 0 and np.abs(results.sum(-1) - 1).max() <= 0.1
+    return bool(found)
+
+
 def _probabilities(results: Array) -> Array:
     """The rows so that each sums to 1: outputs of a softmax as they are, others by a softmax."""
-    sums = results.sum(-1, keepdims=True)
-    # Quantized outputs of a softmax are each off by up to half a step, of 1 / 256 in int8.
-    if results.size and results.min() >= 0 and np.abs(sums - 1).max() <= 0.1:
-        return np.asarray(results / sums)
+    if are_shares(results):
+        return np.asarray(results / results.sum(-1, keepdims=True))
     powers = np.exp(results - results.max(-1, keepdims=True))
     return np.asarray(powers / powers.sum(-1, keepdims=True))
 

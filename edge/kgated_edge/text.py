@@ -1,11 +1,14 @@
 """Results as text for a person."""
 
+from collections.abc import Iterable, Sequence
+
 from kgated_edge.latency import Spread
 from kgated_edge.limits import FIGURES
 from kgated_edge.live import LiveResult
 from kgated_edge.results import CheckResult, RealtimeResult, SelftestResult
 
 Row = tuple[str, str]
+_MOST_COLUMNS, _MOST_MISTAKES, _MOST_LETTERS = 16, 10, 20
 _HIDDEN = "hidden by the system"
 _THROTTLED = {True: "YES", False: "no", None: _HIDDEN}
 
@@ -24,7 +27,10 @@ def check_text(model: str, result: CheckResult) -> str:
         ("peak memory", _or_dash(result.peak_memory_mib, "{:.1f} MiB")),
         ("threads", str(result.num_threads)),
     ]
-    return _table(rows, result.failures)
+    matrix = None if result.quality is None else result.quality.confusion
+    return _table(
+        rows, result.failures, () if matrix is None else confusion_lines(matrix, result.labels)
+    )
 
 
 def selftest_text(model: str, result: SelftestResult) -> str:
@@ -87,8 +93,30 @@ def _crew(result: RealtimeResult) -> str:
     return f"{result.streams}{pooled} / {result.num_threads} / {result.load}"
 
 
-def _table(rows: list[Row], failures: tuple[str, ...]) -> str:
-    return "\n".join([_lines(rows), *([f"FAIL: {reason}" for reason in failures] or ["PASS"])])
+def _table(rows: list[Row], failures: tuple[str, ...], more: Iterable[str] = ()) -> str:
+    verdict = [f"FAIL: {reason}" for reason in failures] or ["PASS"]
+    return "\n".join([_lines(rows), *more, *verdict])
+
+
+def confusion_lines(counts: Sequence[Sequence[int]], labels: Sequence[str] | None) -> list[str]:
+    """The matrix with a row per label; of many classes the commonest mistakes instead."""
+    size = len(counts)
+    names = [f"{k} {labels[k]}"[:_MOST_LETTERS] if labels else str(k) for k in range(size)]
+    if size > _MOST_COLUMNS:
+        wrong = [(counts[y][d], y, d) for y in range(size) for d in range(size) if y != d]
+        worst = sorted((one for one in wrong if one[0]), key=lambda one: (-one[0], *one[1:]))
+        shown = [f"  {names[y]} taken for {names[d]}: {n}" for n, y, d in worst[:_MOST_MISTAKES]]
+        return [f"commonest mistakes, {len(shown)} of {len(worst)} kinds", *shown]
+    width = max(len(str(most)) for most in (size - 1, *map(max, counts)))
+    margin = max(map(len, names))
+    rows = [" ".join(f"{n or '.':>{width}}" for n in row) for row in counts]
+    lines = [f"  {name:<{margin}}  {row}" for name, row in zip(names, rows, strict=True)]
+    heads = " ".join(f"{k:>{width}}" for k in range(size))
+    return [
+        "confusion, a row per label, a column per decision",
+        f"  {'':{margin}}  {heads}",
+        *lines,
+    ]
 
 
 def _lines(rows: list[Row]) -> str:

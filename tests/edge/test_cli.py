@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 from kgated_edge import cli
+from kgated_edge.text import confusion_lines
 
 
 def rows(out):
@@ -26,9 +27,13 @@ def test_check_passes(command, speech, npz, tmp_path):
     assert values["accuracy"] == "1.0000 (at least 1)"
     assert values["deadline"].startswith("1000 ms, 0 of ")
     assert values["real-time factor"].endswith("of a sample period of 10 ms")
-    assert (
-        len({len(line) - len(line.split("  ")[-1].strip()) for line in out.splitlines()[:-1]}) == 1
-    )
+    table, _, matrix = out.partition("confusion, a row per label, a column per decision\n")
+    assert len({len(line) - len(line.split("  ")[-1].strip()) for line in table.splitlines()}) == 1
+    head, *lines, _ = (line.split() for line in matrix.splitlines())
+    assert head == ["0", "1"]
+    assert [line[:2] for line in lines] == [["0", "yes"], ["1", "no"]]
+    counts = [[int(n.replace(".", "0")) for n in line[2:]] for line in lines]
+    assert counts == json.loads(report.read_text())["quality"]["confusion"]
     result = json.loads(report.read_text())
     assert result["passed"] is True
     assert result["failures"] == []
@@ -173,3 +178,15 @@ def test_an_interrupt_is_quiet(speech, tmp_path):
     assert out == ""
     assert [line for line in err.splitlines() if not line.startswith("INFO")] == []
     assert os.listdir(tmp_path) == ["long.npz"]
+
+
+def test_many_classes_are_told_by_their_mistakes():
+    counts = np.diag(np.full(40, 7))
+    counts[3, 5], counts[9, 2], counts[2, 9] = 4, 6, 6
+    lines = confusion_lines(counts.tolist(), None)
+    assert lines[0] == "commonest mistakes, 3 of 3 kinds"
+    assert [line.strip() for line in lines[1:]] == [
+        *("2 taken for 9: 6", "9 taken for 2: 6", "3 taken for 5: 4"),
+    ]
+    names = [f"a word of many letters {k}" for k in range(40)]
+    assert max(map(len, confusion_lines(counts.tolist(), names))) < 70

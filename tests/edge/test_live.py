@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from kgated_edge import EdgeError, EdgeModel, LogMel, live_blocks, read_manifest
-from kgated_edge.live import Tally
+from kgated_edge.live import Tally, _decides
 
 
 @pytest.fixture
@@ -100,7 +100,42 @@ def test_bad_lines(live, speech, content, message):
     code, lines, err = live(content, speech, "--format", "csv")
     assert code == 2
     assert len(lines) == message.count("after 1")
-    assert message.encode("unicode_escape").decode() in err or message in err
+    summary, _, error = err.partition("kgated-edge: error: ")
+    assert message.encode("unicode_escape").decode() in error or message in error
+    # The summary stands before it, whatever has been done by then.
+    assert f"ended              refused\nsteps run          {len(lines)}\n" in summary
+
+
+def test_a_refused_frame_is_in_the_json(live, speech, tmp_path):
+    report = tmp_path / "r.json"
+    live(b"1,2,3\n1,nan,3\n", speech, "--format", "csv", "--json", report)
+    result = json.loads(report.read_text())
+    assert (result["steps"], result["ended"]) == (1, "refused")
+    assert result["error"].startswith("after 1 steps: a frame must be finite")
+
+
+def test_numbers_are_no_decision(live, speech, text, fixture_file):
+    keys = {"step", "time_s", "outputs"}
+    _, (line,), _ = live(b"1,2,3\n", speech, "--format", "csv", "--task", "numbers")
+    assert set(line) == keys
+    # Without labels, probabilities are a decision; two numbers from -1 to 1 are none.
+    _, (line,), _ = live(b"3\n", text, "--format", "csv")
+    assert set(line) == {"step", "decision", "outputs"}
+    manifest = read_manifest(fixture_file("blocks"))
+    first = manifest.outputs[0]
+    assert _decides(manifest, None)
+    golden = {first.name: manifest.golden.outputs[first.name] - 1}
+    unnamed = replace(manifest, labels=None)
+    assert _decides(unnamed, None)
+    numbers = replace(unnamed, golden=replace(manifest.golden, outputs=golden))
+    assert not _decides(numbers, None)
+    assert _decides(numbers, "classes")
+    assert _decides(replace(numbers, figures={"accuracy": 0.9}), None)
+    with pytest.raises(EdgeError, match=r"`task` must be one of .* got 'text'"):
+        _decides(numbers, "text")
+    alone = replace(numbers, outputs=(replace(first, shape=(1,)),))
+    with pytest.raises(EdgeError, match=r"the first output has the shape \(1,\)"):
+        _decides(alone, "classes")
 
 
 def test_bad_frames_held(live, speech):
