@@ -24,7 +24,7 @@ from kgated_edge.errors import EdgeError
 from kgated_edge.isolated import try_out
 from kgated_edge.judge import TASKS
 from kgated_edge.livecli import add_live, run_live
-from kgated_edge.output import claimed
+from kgated_edge.output import claimed, save_steps
 from kgated_edge.plan import Plan
 from kgated_edge.realtime import realtime
 from kgated_edge.text import check_text, live_text, realtime_text, selftest_text
@@ -121,6 +121,7 @@ def _add_realtime(commands: Any) -> None:
     add("--priority", type=count(1), metavar="P", help="real-time priority, 1 to 99")
     add("--cpu", type=whole, metavar="K", help="run on this CPU alone")
     add("--lock-memory", action="store_true", help="keep memory from being swapped out")
+    add("--every-step", metavar="OUT.csv", help="write the times of each step to this file")
     add("--spin", action="store_true", help="watch the clock in place of sleeping; takes a CPU")
 
 
@@ -180,9 +181,15 @@ def _run_realtime(options: argparse.Namespace) -> bool:
         max_misses=options.max_misses,
         num_threads=options.threads,
     )
+    inputs, every = (options.model, options.data), options.every_step
+    if every is not None and options.json and Path(every).resolve() == Path(options.json).resolve():
+        raise EdgeError("--json and --every-step are one file: name two")
     with _ended_by_signals():
-        with claimed(options.json, (options.model, options.data)) as write:
-            result = realtime(options.model, options.data, plan)
+        with (
+            claimed(options.json, inputs) as write,
+            claimed(every, inputs, save_steps, "--every-step") as keep,
+        ):
+            result = realtime(options.model, options.data, plan, keep=keep)
             write(_labelled(options, data=options.data) | asdict(result))
         print(realtime_text(options.model, result), flush=True)
     if result.interrupted:

@@ -1,13 +1,18 @@
 """How a run in real time is to go."""
 
 import math
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, fields
 
 from kgated_edge.errors import EdgeError
 from kgated_edge.manifest import Manifest
 from kgated_edge.pacing import Schedule
 
 _MOST_STEPS = 100_000_000
+_MOST_NEIGHBOURS = 16
+_NUMBERS = ("period_ms", "deadline_ms", "seconds")
+_FLAGS = ("pool", "lock_memory", "spin")
+_OPTIONAL = ("period_ms", "deadline_ms", "streams", "priority", "cpu")
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class Plan:
         streams: models that take a frame each in every period; None for as many as can be carried,
             found by trials.
         pool: whether the streams are sessions of a `SessionPool`; clones of a model otherwise.
-        load: busy processes beside it.
+        load: busy processes beside it, at most 16 for each CPU of the machine.
         priority: real-time priority, 1..99, or None.
         cpu: the CPU to run on, or None.
         lock_memory: whether memory is kept from being swapped out.
@@ -31,7 +36,7 @@ class Plan:
         num_threads: threads of each interpreter.
 
     Raises:
-        EdgeError: a value outside its range.
+        EdgeError: a value of another type, or outside its range.
     """
 
     period_ms: float | None = None
@@ -48,7 +53,9 @@ class Plan:
     num_threads: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("period_ms", "deadline_ms", "seconds"):
+        for one in fields(self):
+            _check_type(one.name, getattr(self, one.name), one.name in _NUMBERS)
+        for name in _NUMBERS:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise EdgeError(f"`{name}` must be above 0, got {value}")
@@ -56,6 +63,12 @@ class Plan:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise EdgeError(f"`{name}` must be at least {least}, got {value}")
+        most = _MOST_NEIGHBOURS * (os.cpu_count() or 1)
+        if self.load > most:
+            raise EdgeError(
+                f"`load` must be at most {most}, {_MOST_NEIGHBOURS} for each CPU, got {self.load}: "
+                "more make a run no harder, but starting them hard on the machine"
+            )
         if self.priority is not None and not 1 <= self.priority <= 99:
             raise EdgeError(f"`priority` must be in 1..99, got {self.priority}")
         if self.spin and self.priority is not None:
@@ -83,3 +96,13 @@ class Plan:
             )
         deadline = period if self.deadline_ms is None else round(self.deadline_ms * 1e6)
         return Schedule(max(1, round(self.seconds * 1e9 / period)), period, deadline)
+
+
+def _check_type(name: str, value: object, is_number: bool) -> None:
+    if value is None and name in _OPTIONAL:
+        return
+    kinds: tuple[type, ...] = (bool,) if name in _FLAGS else (int, float) if is_number else (int,)
+    # A bool counts as an integer in Python.
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        wanted = "True or False" if name in _FLAGS else "a number" if is_number else "an int"
+        raise EdgeError(f"`{name}` must be {wanted}, got {value!r}")

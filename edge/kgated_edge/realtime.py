@@ -18,21 +18,24 @@ from kgated_edge.latency import spread, timeline
 from kgated_edge.machine import granted, neighbours
 from kgated_edge.manifest import Manifest, read_manifest
 from kgated_edge.model import EdgeModel
-from kgated_edge.pacing import Clock, Record, Schedule, pace
+from kgated_edge.pacing import Clock, Record, pace
 from kgated_edge.plan import Plan
 from kgated_edge.pool import Session, SessionPool
 from kgated_edge.results import RealtimeResult
+from kgated_edge.room import Bounded, Grow
 from kgated_edge.sensors import Sensors
 from kgated_edge.streams import carried
 
 _WARM_UP_STEPS = 200
-Grow = Callable[[int], Callable[[int], object]]
-"""Takes a number of streams, returns the step that runs one frame of each."""
 _ASKED = ("pool", "max_misses", "load", "priority", "cpu", "lock_memory", "spin", "num_threads")
 
 
 def realtime(
-    path: str | Path, data: str | Path | SequenceData, plan: Plan, clock: Clock | None = None
+    path: str | Path,
+    data: str | Path | SequenceData,
+    plan: Plan,
+    clock: Clock | None = None,
+    keep: Callable[[Record], object] = lambda record: None,
 ) -> RealtimeResult:
     """Runs a streaming model on frames that arrive on an absolute schedule.
 
@@ -45,11 +48,13 @@ def realtime(
         data: an `.npz` file, or sequences.
         plan: the schedule, the limits, what runs beside it.
         clock: the time; None for the system's.
+        keep: takes what became of each step, after the run.
 
     Raises:
         ManifestError: the file cannot be run, or is one of whole sequences.
         DataError: the data are bad, or do not fit the model.
-        EdgeError: no period is known, or the machine refuses what is asked of it.
+        EdgeError: no period is known, the machine refuses what is asked of it, or so many streams
+            take more memory than there is.
     """
     clock = clock or (Clock(sleep=lambda seconds: None) if plan.spin else Clock())
     # All input is looked at before an interpreter exists: it writes lines of its own to stderr.
@@ -57,12 +62,16 @@ def realtime(
     schedule = plan.schedule(manifest)
     frames = _frames(manifest, data, schedule.count)
     with neighbours(plan.load), granted(plan.priority, plan.cpu, plan.lock_memory), _undisturbed():
-        grow = _pooled(path, plan, frames) if plan.pool else _cloned(path, plan, frames)
+        make = _pooled if plan.pool else _cloned
+        grow = Bounded(make(path, plan, frames))
         streams = plan.streams or max(1, carried(grow, schedule, plan.max_misses, clock))
         step = grow(streams)
         for n in range(max(2, _WARM_UP_STEPS // streams)):
             step(n)
-        return _run(step, streams, schedule, plan, clock)
+        record = Record(schedule)
+        result = _run(step, record, streams, grow.is_full, plan, clock)
+        keep(record)
+        return result
 
 
 def round_of(models: Sequence[EdgeModel], frames: Sequence[Any]) -> Callable[[int], None]:
@@ -139,9 +148,14 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _run(
-    step: Callable[[int], object], streams: int, schedule: Schedule, plan: Plan, clock: Clock
+    step: Callable[[int], object],
+    record: Record,
+    streams: int,
+    memory_bound: bool,
+    plan: Plan,
+    clock: Clock,
 ) -> RealtimeResult:
-    record, sensors = Record(schedule), Sensors(clock.now)
+    schedule, sensors = record.schedule, Sensors(clock.now)
     sensors.look()
     interrupted, began, cpu = False, clock.now(), time.process_time()
     try:
@@ -156,6 +170,7 @@ def _run(
     failures, asked = _failures(record, misses, plan.max_misses, interrupted), asdict(plan)
     return RealtimeResult(
         streams=streams,
+        memory_bound=memory_bound,
         **_times(record),
         deadline_misses=misses,
         duration_s=duration / 1e9,

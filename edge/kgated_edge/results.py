@@ -91,6 +91,7 @@ class RealtimeResult:
 
     Attributes:
         streams: models, or sessions of a pool, that took a frame each in every period.
+        memory_bound: whether memory ended the search for their number, not the deadline.
         pool: whether they were sessions of a pool.
         period_ms: time between two arrivals.
         deadline_ms: from a frame's arrival to the end of its step, at most.
@@ -119,6 +120,7 @@ class RealtimeResult:
     """
 
     streams: int
+    memory_bound: bool
     pool: bool
     period_ms: float
     deadline_ms: float

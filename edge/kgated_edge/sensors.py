@@ -41,7 +41,7 @@ class Sensors:
     def __init__(self, now: Callable[[], int], root: Path = Path("/")) -> None:
         cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
         system = root / "sys/devices/system/cpu"
-        self._statm = root / "proc/self/statm"
+        self._root = root
         self._zones = sorted(root.glob("sys/class/thermal/thermal_zone*/temp"))
         self._clocks = [system / f"cpu{cpu}/cpufreq/scaling_cur_freq" for cpu in cpus]
         kinds = root.glob("sys/class/thermal/cooling_device*/type")
@@ -76,13 +76,11 @@ class Sensors:
 
     def look(self) -> None:
         """Takes a reading."""
-        resident = _numbers([self._statm], 1)
         throttles = _numbers(self._throttles, 0)
         firmware = [int(bits & _HELD_BACK != 0) for bits in _numbers([self._firmware], 0, 16)]
-        page = os.sysconf("SC_PAGE_SIZE") if resident else 0
         self.readings.append(
             Reading(
-                rss_mib=resident[0] * page / 2**20 if resident else None,
+                rss_mib=resident_mib(self._root),
                 temperature_c=_largest(self._zones, 1e3),
                 frequency_mhz=_largest(self._clocks, 1e3),
                 cooling_steps=max(_numbers(self._coolers, 0) + firmware, default=None),
@@ -95,6 +93,12 @@ class Sensors:
         if spare_ns > _LEAST_SPARE_NS and self._now() >= self._due:
             self._due = self._now() + _EVERY_NS
             self.look()
+
+
+def resident_mib(root: Path = Path("/")) -> float | None:
+    """The memory that this process holds, in MiB."""
+    pages = _numbers([root / "proc/self/statm"], 1)
+    return pages[0] * os.sysconf("SC_PAGE_SIZE") / 2**20 if pages else None
 
 
 def _is_of_cpu(kind: Path) -> bool:

@@ -1,9 +1,11 @@
 """How many streams one core carries: found by running them."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from kgated_edge.pacing import Clock, Record, Schedule, pace
+from kgated_edge.room import Grow, NoRoomError
 
 _TRIAL_NS = 1_000_000_000
 _LEAST_ROUNDS, _MOST_ROUNDS = 20, 200
@@ -11,7 +13,7 @@ _ATTEMPTS = 3
 
 
 def carried(
-    grow: Callable[[int], Callable[[int], object]],
+    grow: Grow,
     schedule: Schedule,
     max_misses: int,
     clock: Clock,
@@ -22,7 +24,8 @@ def carried(
     the machine is not a lack of speed.
 
     Args:
-        grow: takes a number of streams, returns the step that runs one frame of each.
+        grow: takes a number of streams, returns the step that runs one frame of each; a number that
+            it raises `NoRoomError` for is too many.
         schedule: period and deadline.
         max_misses: deadlines that a trial may miss.
         clock: the time.
@@ -31,9 +34,11 @@ def carried(
     trial = replace(schedule, count=rounds)
 
     def holds(streams: int) -> bool:
-        step = grow(streams)
-        step(0)
-        return any(_misses(step, trial, clock) <= max_misses for _ in range(_ATTEMPTS))
+        with suppress(NoRoomError):
+            step = grow(streams)
+            step(0)
+            return any(_misses(step, trial, clock) <= max_misses for _ in range(_ATTEMPTS))
+        return False
 
     return largest(holds)
 

@@ -17,7 +17,8 @@ _LIMITS = {7: ("int16", 2**15), 9: ("int8", 2**7), 17: ("int4", 2**3)}
 _NO_NUMBERS = {5: "text", 8: "complex", 11: "complex", 14: "variant"}
 _LEAST_SCALE, _MOST_SCALE = 1e-30, 1e30
 _MOST_NUMBERS = 2**26  # beside those that stand in the file
-_LSTM, _SPLIT, _CALL_ONCE, _VAR_HANDLE, _ASSIGN_VARIABLE = 44, 49, 129, 142, 144
+_LSTM, _SPLIT, _CALL_ONCE = 44, 49, 129
+_VAR_HANDLE, _READ_VARIABLE, _ASSIGN_VARIABLE = 142, 143, 144
 _SPLIT_OPTIONS = 35
 _CALLS = {118: 2, 119: 2, _CALL_ONCE: 1}  # how many subgraphs IF, WHILE and CALL_ONCE name
 # Fewest inputs by operator, where there are more than one:
@@ -95,12 +96,17 @@ def _check_flow(subgraph: Subgraph) -> None:
         raise broken("it takes a tensor whose numbers stand in the file")
     filled = {place for place, one in enumerate(tensors) if one.has_data} | set(taken)
     variables = {place for place, one in enumerate(tensors) if one.is_variable} - filled
+    read = set[int]()
     for place, operator in enumerate(subgraph.operators):
         # Variables are states: of the LSTM that takes them, or set to zero where they are.
         own = variables if operator.code == _LSTM else variables.intersection(operator.outputs)
         for one in operator.inputs:
             if one != -1 and one not in filled and one not in own:
                 raise broken(f"operator {place} takes tensor {one}, which nothing has filled")
+        if len(read.intersection(operator.inputs)) < sum(one in read for one in operator.inputs):
+            raise broken(f"operator {place} takes a variable twice")
+        if operator.code == _READ_VARIABLE:
+            read.update(operator.outputs)
         for one in operator.outputs:
             if not 0 <= one < len(tensors) or one in filled:
                 raise broken(f"operator {place} gives tensor {one}, which is filled already")

@@ -90,6 +90,7 @@ def live_text(model: str, result: LiveResult) -> str:
 
 def _crew(result: RealtimeResult) -> str:
     pooled = " (in a pool)" if result.pool else ""
+    pooled += ", all that memory holds" if result.memory_bound else ""
     return f"{result.streams}{pooled} / {result.num_threads} / {result.load}"
 
 

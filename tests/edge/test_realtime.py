@@ -11,6 +11,7 @@ import pytest
 from kgated_edge import DataError, EdgeError, EdgeModel, Plan, read_manifest, realtime
 from kgated_edge.pacing import Clock, Schedule
 from kgated_edge.realtime import round_of
+from kgated_edge.room import Bounded, NoRoomError, look_at_memory
 from kgated_edge.streams import carried, largest
 
 MS = 1_000_000
@@ -78,6 +79,12 @@ def test_the_period_is_the_models_unless_given(speech, text, fixture_file):
         ({"load": -1}, "`load` must be at least 0, got -1"),
         ({"priority": 100}, r"`priority` must be in 1..99, got 100"),
         ({"max_misses": -1}, "`max_misses` must be at least 0"),
+        ({"load": 10**6}, r"`load` must be at most \d+, 16 for each CPU, got 1000000"),
+        ({"period_ms": "10"}, "`period_ms` must be a number, got '10'"),
+        ({"seconds": None}, "`seconds` must be a number, got None"),
+        ({"streams": 2.0}, "`streams` must be an int, got 2.0"),
+        ({"load": True}, "`load` must be an int, got True"),
+        ({"pool": 1}, "`pool` must be True or False, got 1"),
     ],
 )
 def test_plans_out_of_range(values, message):
@@ -182,9 +189,10 @@ def test_data_and_models_that_do_not_fit(speech, text, fixture_file, npz):
 
 
 def test_the_command(command, speech, npz, tmp_path):
-    report = tmp_path / "result.json"
+    report, every = tmp_path / "result.json", tmp_path / "steps.csv"
     arguments = ("realtime", speech, "--data", npz, "--period-ms", 2, "--seconds", 0.1)
     options = ("--streams", 2, "--load", 1, "--max-misses", 50, "--json", report)
+    options = (*options, "--every-step", every)
     code, out, _ = command(*arguments, *options)
     assert code == 0
     assert out.endswith("\nPASS\n")
@@ -195,6 +203,12 @@ def test_the_command(command, speech, npz, tmp_path):
     assert result["completion"]["p50_us"] <= result["completion"]["p99_9_us"]
     assert sum(result["completion"]["histogram"]["counts"]) == result["steps_run"]
     assert result["start"]["rss_mib"] > 1
+    head, *lines = every.read_text().splitlines()
+    steps = np.array([line.split(",") for line in lines], float)
+    assert head == "arrival_s,start_delay_us,compute_us,completion_us"
+    assert np.allclose(steps[:, 0], np.arange(result["steps_run"]) * 0.002)
+    assert np.allclose(steps[:, 1] + steps[:, 2], steps[:, 3], atol=0.002)
+    assert steps[:, 3].max() == pytest.approx(result["completion"]["max_us"], abs=0.001)
     code, out, _ = command(*arguments, "--deadline-ms", 1e-5)
     assert code == 1
     assert "FAIL: 50 of 50 steps missed their deadline of 1e-05 ms, allowed are 0\n" in out
@@ -205,6 +219,9 @@ def test_bad_arguments_are_one_line(error, speech, text, npz, tmp_path):
     assert "--streams: must be a whole number from 1" in error(*arguments, "--streams", "many")
     assert "`priority` must be in 1..99" in error(*arguments, "--priority", 100)
     assert "`cpu` must be one that this process may use" in error(*arguments, "--cpu", 100_000)
+    same = ("--json", tmp_path / "a", "--every-step", tmp_path / "b" / ".." / "a")
+    assert "--json and --every-step are one file" in error(*arguments, *same)
+    assert "another file for --every-step" in error(*arguments, "--every-step", speech)
     tokens = tmp_path / "tokens.npz"
     np.savez(tokens, x=np.ones((2, 3), np.int32))
     assert "--period-ms" in error("realtime", text, "--data", tokens)
@@ -256,3 +273,52 @@ def test_spin_keeps_a_cpu_busy(speech, npz):
     assert awake.cpu_time_s > 3 * asleep.cpu_time_s
     with pytest.raises(EdgeError, match="`spin` and `priority` exclude each other"):
         Plan(spin=True, priority=5)
+
+
+class Memory:
+    """Each stream takes 10 MiB of 100."""
+
+    def __init__(self):
+        self.made, self.asked = 0, []
+
+    def look(self):
+        return 50 + 10.0 * self.made, 100 - 10.0 * self.made
+
+    def grow(self, count):
+        self.asked.append(count)
+        self.made = count
+        return lambda n: None
+
+
+def test_streams_end_where_memory_does(fake_clock):
+    memory = Memory()
+    grow = Bounded(memory.grow, memory.look)
+    grow(2)
+    grow(3)
+    assert memory.asked == [1, 2, 2, 3, 3]
+    assert not grow.is_full
+    with pytest.raises(NoRoomError, match=r"12 would take 60 MiB more than 6 do, of 40 that are"):
+        grow(100)
+    assert grow.is_full
+    assert memory.made == 6
+    grow(4)
+    assert memory.made == 4
+    memory, clock = Memory(), clock_of(fake_clock())
+    assert carried(Bounded(memory.grow, memory.look), Schedule(5, MS, MS), 0, clock) == 7
+
+
+def test_memory_is_read_where_the_system_shows_it(tmp_path):
+    assert look_at_memory(tmp_path) == (None, None)
+    for name, text in (
+        ("proc/meminfo", "MemTotal: 9 kB\nMemAvailable:  4096 kB\n"),
+        ("proc/self/statm", "9 2 0"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert look_at_memory(tmp_path) == (2 * os.sysconf("SC_PAGE_SIZE") / 2**20, 4.0)
+    (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
+    (tmp_path / "sys/fs/cgroup/memory.max").write_text("max\n")
+    (tmp_path / "sys/fs/cgroup/memory.current").write_text(f"{2**20}\n")
+    assert look_at_memory(tmp_path)[1] == 4.0
+    (tmp_path / "sys/fs/cgroup/memory.max").write_text(f"{3 * 2**20}\n")
+    assert look_at_memory(tmp_path)[1] == 2.0

@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 from kgated_edge import EdgeError, EdgeModel, StateError
+from kgated_edge.sensors import resident_mib
 
 
 @pytest.fixture
@@ -41,6 +42,17 @@ def test_clones_share_the_loaded_bytes(speech):
     assert twin._binding.content is model._binding.content
     assert twin._binding.num_threads == 2
     assert twin._binding.interpreter is not model._binding.interpreter
+
+
+@pytest.mark.skipif(resident_mib() is None, reason="the system hides the memory of a process")
+def test_a_hundred_clones_hold_a_large_file_once(speech, tmp_path, sign):
+    path = tmp_path / "large.tflite"
+    path.write_bytes(sign(speech.read_bytes() + bytes(16 << 20)))
+    model = EdgeModel(path)
+    before = resident_mib()
+    clones = [model.clone() for _ in range(100)]
+    assert resident_mib() - before < 16
+    assert len(clones) == 100
 
 
 def test_a_clone_of_a_file_with_internal_state(fixture_file, frames):

@@ -9,7 +9,7 @@ from kgated_edge.container import field, tables, unsigned
 from kgated_edge.structure import check_structure
 
 ADD, SPLIT, FULLY_CONNECTED, SOFTMAX, TANH, STRIDED_SLICE = 0, 49, 9, 25, 28, 45
-CALL_ONCE, VAR_HANDLE = 129, 142
+MUL, CALL_ONCE, VAR_HANDLE = 18, 129, 142
 FLOAT, TEXT = 0, 5
 
 
@@ -113,6 +113,7 @@ BROKEN = [
     ("speech", "<i", lambda c: follow(c, field(c, subgraph(c), 2)) + 4, 99, "gives tensor 99"),
     ("speech", "<H", lambda c: slot(c, unsigned(c, 0), 2), 0, "it has no operators"),
     ("speech", "<H", lambda c: slot(c, subgraph(c), 3), 0, "gives a tensor that nothing fills"),
+    ("inside", "<i", taken(MUL, 0), 8, "takes a variable twice"),
     ("inside", "<I", option(CALL_ONCE), 0, "call each other in a circle"),
     # tensors
     ("speech", "<I", of_result(TANH, lambda c, t: field(c, t, 2)), 99, "a buffer that the file"),

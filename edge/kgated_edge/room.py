@@ -1,0 +1,83 @@
+"""Whether there is memory for more streams, so that a search for their number has an end."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from kgated_edge.errors import EdgeError
+from kgated_edge.sensors import resident_mib
+
+Grow = Callable[[int], Callable[[int], object]]
+"""Takes a number of streams, returns the step that runs one frame of each."""
+Look = Callable[[], tuple[float | None, float | None]]
+_SPARE = 0.25  # of what was free at the start
+
+
+class NoRoomError(EdgeError):
+    """So many streams would take more memory than there is."""
+
+
+class Bounded:
+    """Makes streams as another does, but by twofold at most, and none that memory has no room for.
+
+    What the last streams took says what the next will take; where the system hides its memory,
+    nothing is refused.
+
+    Args:
+        grow: makes them.
+        look: the memory that this process holds, and that which it may still take, in MiB; None: as
+            the system says.
+
+    Attributes:
+        is_full: whether some were refused.
+    """
+
+    def __init__(self, grow: Grow, look: Look | None = None) -> None:
+        self._grow, self._look = grow, look or look_at_memory
+        self._made, self._each, self.is_full = 0, 0.0, False
+        self._spare = _SPARE * (self._look()[1] or 0.0)
+
+    def __call__(self, count: int) -> Callable[[int], object]:
+        """As `Grow`; raises `NoRoomError`."""
+        while self._made < count:
+            wanted = min(count, max(1, 2 * self._made))
+            held, free = self._look()
+            need = (wanted - self._made) * self._each
+            if free is not None and need > free - self._spare:
+                self.is_full = True
+                raise NoRoomError(
+                    f"`streams`: {wanted} would take {need:.0f} MiB more than {self._made} do, of "
+                    f"{free:.0f} that are free: take fewer, or sessions of a pool (--pool)"
+                )
+            self._grow(wanted)
+            now = self._look()[0]
+            if held is not None and now is not None:
+                self._each = max(0.0, now - held) / (wanted - self._made)
+            self._made = wanted
+        self._made = count
+        return self._grow(count)
+
+
+def look_at_memory(root: Path = Path("/")) -> tuple[float | None, float | None]:
+    """The memory that this process holds, and that which it may still take, in MiB.
+
+    That is what the system can give without swapping, or less where a container's limit is nearer.
+    """
+    free = [_available(root / "proc/meminfo"), _left(root / "sys/fs/cgroup")]
+    return resident_mib(root), min((one for one in free if one is not None), default=None)
+
+
+def _available(path: Path) -> float | None:
+    try:
+        lines = path.read_text().splitlines()
+        return next(int(one.split()[1]) / 2**10 for one in lines if one.startswith("MemAvailable:"))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return None
+
+
+def _left(folder: Path) -> float | None:
+    """Of a container, by control groups version 2."""
+    try:
+        most, taken = ((folder / f"memory.{one}").read_text() for one in ("max", "current"))
+        return (int(most) - int(taken)) / 2**20
+    except (OSError, ValueError):
+        return None
