@@ -77,6 +77,28 @@ def test_precision_is_the_models(model, train, validation):
         Plan(clip_norm=0)
 
 
+@pytest.mark.parametrize(
+    ("values", "error", "message"),
+    [
+        ({"epochs": "9"}, TypeError, "`epochs` must be a number. Received: '9'"),
+        ({"batch_size": 8.0}, TypeError, "`batch_size` must be a whole number. Received: 8.0"),
+        ({"patience": True}, TypeError, "`patience` must be a number. Received: True"),
+        ({"learning_rate": None}, TypeError, "`learning_rate` must be a number"),
+        ({"precision": ["float32"]}, TypeError, "`precision` must be a string"),
+        ({"disturbance": 0.3}, TypeError, "`disturbance` must be a Disturbance. Received: 0.3"),
+        ({"epochs": 0}, ValueError, "`epochs` must be 1 or above. Received: 0"),
+        ({"seed": -1}, ValueError, "`seed` must be 0 or above"),
+        ({"learning_rate": -1e-3}, ValueError, "`learning_rate` must be above 0"),
+        ({"label_smoothing": 1}, ValueError, "`label_smoothing` must be in 0..1"),
+    ],
+)
+def test_plans_say_which_argument_is_wrong(values, error, message):
+    with pytest.raises(error, match=message):
+        Plan(**values)
+    with pytest.raises(TypeError, match=r"`noise` must be a number\. Received: 'loud'"):
+        Disturbance(noise="loud")
+
+
 @pytest.mark.parametrize(("epochs", "patience", "made"), [(4, 25, 4), (30, 2, 3)])
 def test_it_stops_early_and_leaves_the_best_weights(
     model, train, validation, epochs, patience, made

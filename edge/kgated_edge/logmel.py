@@ -39,7 +39,8 @@ class LogMel:
         low_hz, high_hz: where the bands begin and end; None for half the rate.
 
     Raises:
-        EdgeError: a value outside its range, or a band too narrow to hold a frequency of the DFT.
+        EdgeError: a value of another type or outside its range, or a band too narrow to hold a
+            frequency of the DFT.
 
     Example:
         >>> frames = LogMel()(samples)          # (n,) int16 to (T, 40) float32
@@ -56,6 +57,11 @@ class LogMel:
         for name, most in (("rate", 10**6), ("window", _MOST_WINDOW), ("hop", 10**6)):
             _check_whole(name, getattr(self, name), most)
         _check_whole("mels", self.mels, 1024)
+        for name in ("low_hz", "high_hz"):
+            value = getattr(self, name)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not is_number and (name == "low_hz" or value is not None):
+                raise EdgeError(f"`{name}` must be a number of Hz, got {value!r}")
         if not 0 <= self.low_hz < self._high <= self.rate / 2:
             raise EdgeError(
                 f"`low_hz` and `high_hz` must rise from 0 to {self.rate / 2:g}, half the rate, got "

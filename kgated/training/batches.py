@@ -1,6 +1,8 @@
 """Batches of sequences to train on: shuffled and disturbed anew in each epoch."""
 
 from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,6 +11,21 @@ from kgated_edge.data import SequenceData
 from kgated.data import is_real, real_frames
 
 Array = np.ndarray
+
+
+def number(name: str, value: Any) -> Any:
+    """The value of an argument; a TypeError that names it where it is no number."""
+    # A bool counts as an integer in Python.
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"`{name}` must be a number. Received: {value!r}")
+    return value
+
+
+def whole(name: str, value: Any) -> Any:
+    """The same of a whole number."""
+    if not isinstance(number(name, value), Integral):
+        raise TypeError(f"`{name}` must be a whole number. Received: {value!r}")
+    return value
 
 
 @dataclass(frozen=True)
@@ -23,6 +40,7 @@ class Disturbance:
             both parameters of the Beta distribution that the shares come from; 0 for not at all.
 
     Raises:
+        TypeError: a value that is no number.
         ValueError: a value below 0.
     """
 
@@ -32,7 +50,7 @@ class Disturbance:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not 0.0 <= value < float("inf"):
+            if not 0.0 <= number(name, value) < float("inf"):
                 raise ValueError(f"`{name}` must be 0 or above. Received: {value!r}")
 
 

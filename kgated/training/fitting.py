@@ -10,13 +10,14 @@ from rich.console import Console
 
 from kgated.cells import choose
 from kgated.data import zero_padded
-from kgated.training.batches import Batches, Disturbance
+from kgated.training.batches import Batches, Disturbance, number, whole
 from kgated.training.callbacks import StopOnDivergence
 from kgated.training.distribution import clip_after_sum
 from kgated.training.progress import ProgressBar
 from kgated.training.resume import start_or_resume
 from kgated.training.targets import targets_of
 
+_WHOLE = {"epochs": 1, "patience": 0, "batch_size": 1, "seed": 0}  # and the least of each
 PRECISIONS = dict.fromkeys(("float32", "mixed_bfloat16", "mixed_float16"))
 
 
@@ -36,6 +37,10 @@ class Plan:
         label_smoothing: the share of each target that is spread over all classes.
         disturbance: what is done to the training data, anew in each epoch.
         seed: of the order and the disturbance.
+
+    Raises:
+        TypeError: a value of another type.
+        ValueError: a value outside its range.
     """
 
     epochs: int = 100
@@ -49,9 +54,22 @@ class Plan:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.precision, str):
+            raise TypeError(f"`precision` must be a string. Received: {self.precision!r}")
         choose("precision", self.precision, PRECISIONS)
-        if not self.clip_norm > 0.0:
-            raise ValueError(f"`clip_norm` must be above 0. Received: {self.clip_norm!r}")
+        for name, least in _WHOLE.items():
+            value = whole(name, getattr(self, name))
+            if value < least:
+                raise ValueError(f"`{name}` must be {least} or above. Received: {value!r}")
+        for name in ("learning_rate", "clip_norm"):
+            if not number(name, getattr(self, name)) > 0.0:
+                raise ValueError(f"`{name}` must be above 0. Received: {getattr(self, name)!r}")
+        if not 0.0 <= number("label_smoothing", self.label_smoothing) < 1.0:
+            raise ValueError(
+                f"`label_smoothing` must be in 0..1, 1 left out. Received: {self.label_smoothing!r}"
+            )
+        if not isinstance(self.disturbance, Disturbance):
+            raise TypeError(f"`disturbance` must be a Disturbance. Received: {self.disturbance!r}")
 
 
 def fit(
