@@ -2,13 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from kgated_edge.cli import main as edge
 
-from kgated.report.charts import front, histograms, timelines
+from kgated.report.charts import front, histograms, pareto, timelines
 from kgated.report.page import COLUMNS, render
 from kgated.report.read import read_runs
 from kgated_cli import main as kgated
@@ -58,13 +59,31 @@ def test_the_page_says_how_many_streams_a_step_is_of(results, tmp_path):
 
 def test_pictures_hold_every_step_and_the_deadline(results):
     runs = read_runs(results)
-    times, line = histograms(runs), timelines(runs)
+    times = histograms(runs)
     for run, trace in zip(runs, times.data, strict=True):
         assert sum(y for y in trace.y[:-1] if y) == pytest.approx(1)
         assert list(trace.x) == list(run.edges_us)
     assert [shape.x0 for shape in times.layout.shapes] == [0.1, 50_000]
-    longest = [trace for trace in line.data if trace.showlegend is not False]
-    assert [max(trace.y) for trace in longest] == [run.max_us for run in runs]
+    for scheduled, own in ((True, runs[1:2]), (False, runs[0:3:2])):
+        lines = timelines(runs, scheduled)
+        longest = [trace for trace in lines.data if trace.showlegend is not False]
+        assert [max(trace.y) for trace in longest] == [run.max_us for run in own]
+    # A hundred arrivals, 2 ms apart.
+    (trace, _) = timelines(runs, True).data
+    assert len(trace.x) == 100
+    assert trace.x[-1] == pytest.approx(0.198)
+    assert timelines(runs[:1], True) is None
+
+
+def test_accuracy_is_set_against_time_and_size(results):
+    runs = read_runs(results)
+    small = replace(runs[0], name="small", model_bytes=1024, p99_us=1e6, accuracy=0.25)
+    for cost, own in (("time", small.p99_us), ("size", 1.0)):
+        *points, best = pareto([*runs, small], cost).data
+        assert len(points) == 3
+        assert [(*point.x, *point.y) for point in points][-1] == (own, 25.0)
+        # The smallest is on the front of sizes, and the slowest on none of times.
+        assert (own in best.x) is (cost == "size")
 
 
 def test_front_against_brute_force(rng):
@@ -98,7 +117,7 @@ def test_lives_in_a_browser(results, tmp_path, width):
         page.wait_for_selector("#pareto .main-svg")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.title() == "A <title>"
-        for picture in ("times", "timeline", "pareto"):
+        for picture in ("times", "timeline", "steps", "pareto", "sizes"):
             box = page.locator(f"#{picture} .main-svg").first.bounding_box()
             assert 300 < box["width"] <= width
             assert box["x"] + box["width"] <= width

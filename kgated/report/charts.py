@@ -1,6 +1,6 @@
 """The pictures, as Plotly figures that fit the width they are given."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kgated.extras import from_extra
@@ -10,7 +10,11 @@ from kgated.report.read import Run
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _DASHES = ("solid", "dot", "dash", "dashdot")
 _DEADLINE = "#b00020"
-_LEAST_AREA, _MOST_AREA = 8.0, 28.0
+_POINT = 12
+_COSTS: dict[str, tuple[str, str, Callable[[Run], float]]] = {
+    "time": ("p99 time of a step, µs", "faster", lambda run: run.p99_us),
+    "size": ("size of the file, KiB", "smaller", lambda run: run.model_bytes / 1024),
+}
 
 
 def histograms(runs: Sequence[Run]) -> Any:
@@ -31,13 +35,22 @@ def histograms(runs: Sequence[Run]) -> Any:
     return figure
 
 
-def timelines(runs: Sequence[Run]) -> Any:
-    """The longest and the median step of each slice of the run."""
-    figure = _figure("step", "time of a step, µs", log_y=True)
-    for n, run in enumerate(runs):
-        series = run.series
-        starts = [k * series.steps_per_slice for k in range(len(series.max_us))]
-        line = _line(n)
+def timelines(runs: Sequence[Run], scheduled: bool) -> Any | None:
+    """The longest and the median step of each slice of the run; None where there is no such run.
+
+    Args:
+        runs: results.
+        scheduled: whether of those on a schedule, over seconds, or of the others, over steps.
+    """
+    known = [one for one in enumerate(runs) if (one[1].series.period_s is not None) is scheduled]
+    if not known:
+        return None
+    title = "time since the first arrival, s" if scheduled else "step"
+    figure = _figure(title, "time of a step, µs", log_y=True)
+    for n, run in known:
+        series, line = run.series, _line(n)
+        size = series.steps_per_slice * (series.period_s or 1)
+        starts = [k * size for k in range(len(series.max_us))]
         figure.add_scatter(
             x=starts, y=series.max_us, line=line, name=run.name, legendgroup=run.name
         )
@@ -50,7 +63,7 @@ def timelines(runs: Sequence[Run]) -> Any:
             legendgroup=run.name,
             showlegend=False,
         )
-    _mark_deadlines(figure.add_hline, "y", runs)
+    _mark_deadlines(figure.add_hline, "y", [run for _, run in known])
     return figure
 
 
@@ -68,32 +81,37 @@ def accuracies(runs: Sequence[Run]) -> Any | None:
     return figure
 
 
-def pareto(runs: Sequence[Run]) -> Any | None:
-    """Accuracy against p99 latency, the area of a point its file size; None without accuracies."""
+def pareto(runs: Sequence[Run], cost: str) -> Any | None:
+    """Accuracy against what it costs, and the front; None without accuracies.
+
+    Args:
+        runs: results.
+        cost: "time": p99 of a step; "size": of the file.
+    """
     known = [(n, run) for n, run in enumerate(runs) if run.accuracy is not None]
     if not known:
         return None
-    figure = _figure("p99 time of a step, µs", "accuracy, %", log_x=True)
-    most = max(run.model_bytes for _, run in known)
+    title, worth, price = _COSTS[cost]
+    figure = _figure(title, "accuracy, %", log_x=True)
     for n, run in known:
         figure.add_scatter(
-            x=[run.p99_us],
+            x=[price(run)],
             y=[100 * _accuracy(run)],
             mode="markers",
             marker={
                 "color": _COLOURS[n % len(_COLOURS)],
-                "size": max(_LEAST_AREA, _MOST_AREA * (run.model_bytes / most) ** 0.5),
+                "size": _POINT,
                 "symbol": "circle" if run.passed else "x",
             },
-            name=f"{run.name} ({run.model_bytes / 1024:.1f} KiB)",
+            name=run.name,
         )
-    best = front([(run.p99_us, _accuracy(run)) for _, run in known])
+    best = front([(price(run), _accuracy(run)) for _, run in known])
     figure.add_scatter(
         x=[x for x, _ in best],
         y=[100 * y for _, y in best],
         mode="lines",
         line={"color": "#777", "width": 1, "dash": "dot", "shape": "hv"},
-        name="no other is both faster and more accurate",
+        name=f"no other is both {worth} and more accurate",
     )
     return figure
 

@@ -46,9 +46,11 @@ def render(runs: Sequence[Run], title: str = "On the device") -> str:
     markup = jinja2.utils.markupsafe.Markup
     pictures = {
         "times": histograms(runs),
-        "timeline": timelines(runs),
+        "timeline": timelines(runs, scheduled=True),
+        "steps": timelines(runs, scheduled=False),
         "accuracy": accuracies(runs),
-        "pareto": pareto(runs),
+        "pareto": pareto(runs, "time"),
+        "sizes": pareto(runs, "size"),
     }
     return environment.from_string(folder.joinpath("page.html").read_text("utf-8")).render(
         title=title,

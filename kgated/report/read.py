@@ -9,9 +9,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Series:
-    """How the times of a run went on: slices of equally many steps, in microseconds."""
+    """How the times of a run went on: slices of equally many steps, in microseconds.
+
+    Attributes:
+        steps_per_slice: steps in each slice.
+        period_s: seconds between the arrivals of two steps, None where they were not on a schedule.
+        p50_us, max_us: the median and the longest step of each slice.
+    """
 
     steps_per_slice: int
+    period_s: float | None
     p50_us: tuple[float, ...]
     max_us: tuple[float, ...]
 
@@ -125,7 +132,7 @@ def _check(result: dict[str, Any]) -> dict[str, Any]:
         **{f"{figure}_us": result[f"latency_us_{figure}"] for figure in ("p50", "p99", "max")},
         "edges_us": tuple(histogram["edges_us"]),
         "counts": tuple(histogram["counts"]),
-        "series": _series(result["latency_timeline"]),
+        "series": _series(result["latency_timeline"], None),
         "accuracy": result["accuracy"],
         "accuracy_over_frames": tuple(quality.get("accuracy_over_frames") or ()),
         "memory_mib": result["peak_memory_mib"],
@@ -141,7 +148,7 @@ def _realtime(result: dict[str, Any]) -> dict[str, Any]:
         **{f"{figure}_us": times[f"{figure}_us"] for figure in ("p50", "p99", "max")},
         "edges_us": tuple(times["histogram"]["edges_us"]),
         "counts": tuple(times["histogram"]["counts"]),
-        "series": _series(result["timeline"]),
+        "series": _series(result["timeline"], result["period_ms"] / 1e3),
         "accuracy": None,
         "accuracy_over_frames": (),
         "memory_mib": result["end"]["rss_mib"],
@@ -156,8 +163,9 @@ _RUNS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 }
 
 
-def _series(timeline: dict[str, Any]) -> Series:
-    return Series(timeline["steps_per_slice"], tuple(timeline["p50_us"]), tuple(timeline["max_us"]))
+def _series(timeline: dict[str, Any], period_s: float | None) -> Series:
+    medians, longest = tuple(timeline["p50_us"]), tuple(timeline["max_us"])
+    return Series(timeline["steps_per_slice"], period_s, medians, longest)
 
 
 def _name(values: dict[str, Any], path: Path, before: list[Run]) -> str:
