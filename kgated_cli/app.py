@@ -64,7 +64,7 @@ def use_lightest_backend() -> None:
         os.environ["KERAS_BACKEND"] = "numpy"
 
 
-def _warn(message: Warning | str, *_: Any) -> None:
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
     sys.stderr.write(f"kgated: warning: {' '.join(str(message).split())}\n")
 
 
