@@ -19,7 +19,7 @@ import typer
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from benchmarks.accuracies import Key, lines, summarized
+from benchmarks.accuracies import Key, lines, overview, summarized
 from benchmarks.tables import Row, markdown, table
 from benchmarks.tasks import tasks
 from benchmarks.timing import medians_us
@@ -105,12 +105,16 @@ def stepper(path: Path, frames: Sequence[Any]) -> Callable[[], Any]:
 
 
 def show(rows: list[Row], as_markdown: bool) -> None:
-    """The table, and how many limits were missed."""
-    title = "Accuracy on the device side, size and step of each recipe"
-    if as_markdown:
-        print(markdown(lines(rows), title))
-    elif rows:
-        Console(width=200).print(table(lines(rows), title))
+    """The tables, and how many limits were missed."""
+    titles = {
+        "Points lost against float, by the runner of the device": overview(rows),
+        "Accuracy on the device side, size and step of each recipe": lines(rows),
+    }
+    for title, found in titles.items():
+        if as_markdown:
+            print(markdown(found, title))
+        elif found:
+            Console(width=240).print(table(found, title))
     missed = sum(len(row["missed"]) for row in rows)
     print(f"{missed} limits missed in {len(rows)} rows")
 

@@ -39,6 +39,13 @@ def test_seeds_are_summarized_and_judged():
     assert found["pruned 75%, dynamic"]["of_dense_gzip"] == 0.5
     assert found["int8 QAT"]["missed"] == ["0.03 points behind int8 PTQ"]
     assert found["int8 PTQ"]["missed"] == []
+    (line,) = accuracies.overview(list(found.values()))
+    assert (line["float"], line["dynamic"], line["int8 PTQ"]) == (
+        "92.00 ± 2.00 %",
+        "**+0.33**",
+        "+0.00",
+    )
+    assert line["float16"] is None
     shown = {line["recipe"]: line["limits"] for line in accuracies.lines(list(found.values()))}
     assert (shown["pruned 75%, dynamic"], shown["int8 PTQ"]) == ("met", "-")
 

@@ -104,6 +104,24 @@ def lines(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
+def overview(rows: Sequence[Row]) -> list[Row]:
+    """A line per task and cell: the float score, and the points that each recipe loses.
+
+    Bold is what misses a limit; a minus is a gain.
+    """
+    found: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        line = found.setdefault((row["task"], row["cell"]), {"data": row["task"]})
+        line["cell"] = row["cell"]
+        if row["recipe"] == FLOAT:
+            line[FLOAT] = _score(row)
+        else:
+            points = f"{row['loss_points']:+.2f}"
+            line[row["recipe"]] = f"**{points}**" if row["missed"] else points
+    columns = ["data", "cell", *VARIANTS]
+    return [{name: line.get(name) for name in columns} for line in found.values()]
+
+
 def _score(row: Row) -> str:
     digits = 3 if row["unit"] == "bits" else 2
     spread = "" if row["spread"] is None else f" ± {row['spread']:.{digits}f}"
