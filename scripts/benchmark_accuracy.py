@@ -111,7 +111,7 @@ def show(rows: list[Row], as_markdown: bool) -> None:
         "Accuracy on the device side, size and step of each recipe": lines(rows),
     }
     for title, found in titles.items():
-        if as_markdown:
+        if found and as_markdown:
             print(markdown(found, title))
         elif found:
             Console(width=240).print(table(found, title))
