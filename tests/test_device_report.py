@@ -66,7 +66,7 @@ def test_pictures_hold_every_step_and_the_deadline(results):
     assert [shape.x0 for shape in times.layout.shapes] == [0.1, 50_000]
     for scheduled, own in ((True, runs[1:2]), (False, runs[0:3:2])):
         lines = timelines(runs, scheduled)
-        longest = [trace for trace in lines.data if trace.showlegend is not False]
+        longest = [trace for trace in lines.data if "median" not in trace.name]
         assert [max(trace.y) for trace in longest] == [run.max_us for run in own]
     # A hundred arrivals, 2 ms apart.
     (trace, _) = timelines(runs, True).data
@@ -146,6 +146,12 @@ def _sorts_and_filters(page):
     assert len(shown()) == 1
     assert "<b>Board & Co</b>" in cells.first.inner_text()
     assert page.locator("#shown").inner_text() == "1 of 3 results"
+    assert page.locator(".key li:visible").all_inner_texts() == ["speech · <b>Board & Co</b>"]
+    visible = """[...document.querySelectorAll(".js-plotly-plot")].flatMap(
+        chart => chart.data.filter(t => t.visible && "meta" in t).map(t => t.meta))"""
+    assert set(page.evaluate(visible)) == {2}
+    page.get_by_role("searchbox").fill("")
+    assert set(page.evaluate(visible)) == {0, 1, 2}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,8 @@
-"""The pictures, as Plotly figures that fit the width they are given."""
+"""The pictures, as Plotly figures that fit the width they are given.
+
+A result has the same line in all of them, which the page's own key names; each of its traces has
+its place among the results as `meta`, by which the page's filter finds it.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,12 +12,14 @@ from kgated.report.read import Run
 
 # Okabe & Ito's palette, which colour-blind readers tell apart; the dash changes when it is used up.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-_DASHES = ("solid", "dot", "dash", "dashdot")
+_DASHES = ("solid", "3 3", "9 4", "9 3 3 3")  # in px, as SVG has them too
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up")
+_MISSED = "x"
 _DEADLINE = "#b00020"
 _POINT = 12
-_COSTS: dict[str, tuple[str, str, Callable[[Run], float]]] = {
-    "time": ("p99 time of a step, µs", "faster", lambda run: run.p99_us),
-    "size": ("size of the file, KiB", "smaller", lambda run: run.model_bytes / 1024),
+_COSTS: dict[str, tuple[str, Callable[[Run], float]]] = {
+    "time": ("p99 time of a step, µs", lambda run: run.p99_us),
+    "size": ("size of the file, KiB", lambda run: run.model_bytes / 1024),
 }
 
 
@@ -30,6 +36,7 @@ def histograms(runs: Sequence[Run]) -> Any:
             mode="lines+markers",
             marker={"size": 4},
             name=run.name,
+            meta=n,
         )
     _mark_deadlines(figure.add_vline, "x", runs)
     return figure
@@ -51,17 +58,14 @@ def timelines(runs: Sequence[Run], scheduled: bool) -> Any | None:
         series, line = run.series, _line(n)
         size = series.steps_per_slice * (series.period_s or 1)
         starts = [k * size for k in range(len(series.max_us))]
-        figure.add_scatter(
-            x=starts, y=series.max_us, line=line, name=run.name, legendgroup=run.name
-        )
+        figure.add_scatter(x=starts, y=series.max_us, line=line, name=run.name, meta=n)
         figure.add_scatter(
             x=starts,
             y=series.p50_us,
             line=line | {"width": 1},
             opacity=0.5,
             name=f"{run.name}, median",
-            legendgroup=run.name,
-            showlegend=False,
+            meta=n,
         )
     _mark_deadlines(figure.add_hline, "y", [run for _, run in known])
     return figure
@@ -75,9 +79,8 @@ def accuracies(runs: Sequence[Run]) -> Any | None:
     figure = _figure("steps seen", "accuracy, %")
     for n, run in known:
         shares = [100 * share for share in run.accuracy_over_frames]
-        figure.add_scatter(
-            x=list(range(1, len(shares) + 1)), y=shares, line=_line(n), name=run.name
-        )
+        steps = list(range(1, len(shares) + 1))
+        figure.add_scatter(x=steps, y=shares, line=_line(n), name=run.name, meta=n)
     return figure
 
 
@@ -91,8 +94,8 @@ def pareto(runs: Sequence[Run], cost: str) -> Any | None:
     known = [(n, run) for n, run in enumerate(runs) if run.accuracy is not None]
     if not known:
         return None
-    title, worth, price = _COSTS[cost]
-    figure = _figure(title, "accuracy, %", log_x=True)
+    title, price = _COSTS[cost]
+    figure = _figure(title, "accuracy, %")
     for n, run in known:
         figure.add_scatter(
             x=[price(run)],
@@ -101,17 +104,19 @@ def pareto(runs: Sequence[Run], cost: str) -> Any | None:
             marker={
                 "color": _COLOURS[n % len(_COLOURS)],
                 "size": _POINT,
-                "symbol": "circle" if run.passed else "x",
+                "symbol": _SYMBOLS[_round(n)] if run.passed else _MISSED,
             },
             name=run.name,
+            meta=n,
         )
     best = front([(price(run), _accuracy(run)) for _, run in known])
     figure.add_scatter(
         x=[x for x, _ in best],
         y=[100 * y for _, y in best],
-        mode="lines",
+        mode="lines+markers",  # rings, since a front of one point has no line
+        marker={"symbol": "circle-open", "size": _POINT + 8, "color": "#777"},
         line={"color": "#777", "width": 1, "dash": "dot", "shape": "hv"},
-        name=f"no other is both {worth} and more accurate",
+        name="the front",
     )
     return figure
 
@@ -135,9 +140,21 @@ def _mark_deadlines(line: Any, axis: str, runs: Sequence[Run]) -> None:
         line(**{axis: deadline * 1e3}, line={"color": _DEADLINE, "width": 1.5, "dash": "dash"})
 
 
+def swatch(n: int) -> dict[str, str]:
+    """The attributes of an SVG line that is drawn as result n is."""
+    line = _line(n)
+    dash = {} if line["dash"] == "solid" else {"stroke-dasharray": _DASHES[_round(n)]}
+    return {"stroke": line["color"], "stroke-width": "3", **dash}
+
+
 def _line(n: int) -> dict[str, Any]:
-    dash = _DASHES[n // len(_COLOURS) % len(_DASHES)]
+    dash = _DASHES[_round(n)].replace(" ", "px,")
+    dash += "" if dash == "solid" else "px"
     return {"color": _COLOURS[n % len(_COLOURS)], "dash": dash, "width": 2}
+
+
+def _round(n: int) -> int:
+    return n // len(_COLOURS) % len(_DASHES)
 
 
 def _figure(x: str, y: str, *, log_x: bool = False, log_y: bool = False) -> Any:
@@ -148,10 +165,9 @@ def _figure(x: str, y: str, *, log_x: bool = False, log_y: bool = False) -> Any:
         template="none",
         xaxis=axis | {"title": {"text": x}} | (powers if log_x else {}),
         yaxis=axis | {"title": {"text": y}} | (powers if log_y else {}),
-        legend={"orientation": "h", "yanchor": "top", "y": -0.25, "x": 0},
         margin={"l": 8, "r": 8, "t": 24, "b": 8},
         font={"family": "system-ui, sans-serif", "size": 13, "color": "#222"},
         hovermode="closest",
-        showlegend=True,
+        showlegend=False,
     )
     return figure

@@ -5,7 +5,7 @@ from importlib.resources import files
 from typing import Any
 
 from kgated.extras import from_extra
-from kgated.report.charts import accuracies, histograms, pareto, timelines
+from kgated.report.charts import accuracies, histograms, pareto, swatch, timelines
 from kgated.report.read import Run
 
 COLUMNS = (
@@ -55,6 +55,7 @@ def render(runs: Sequence[Run], title: str = "On the device") -> str:
     return environment.from_string(folder.joinpath("page.html").read_text("utf-8")).render(
         title=title,
         runs=runs,
+        swatches=[swatch(n) for n in range(len(runs))],
         columns=COLUMNS,
         rows=[_cells(run) for run in runs],
         failed=[run for run in runs if not run.passed],
@@ -69,7 +70,7 @@ def _html(name: str, figure: Any) -> str:
         full_html=False,
         include_plotlyjs=False,
         div_id=name,
-        default_height="420px",
+        default_height="360px",
         config={"responsive": True, "displaylogo": False},
     )
 

@@ -1,4 +1,5 @@
-// Sorts the table by the column whose heading is pressed, and hides rows that lack the text typed.
+// Sorts the table by the column whose heading is pressed, and hides results that lack the text typed:
+// their rows, their lines in the charts, and what names these.
 const table = document.getElementById("results");
 const body = table.tBodies[0];
 
@@ -31,11 +32,15 @@ for (const heading of table.tHead.rows[0].cells) {
 
 document.getElementById("filter").addEventListener("input", (event) => {
   const words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
-  let shown = 0;
+  const hidden = new Set();
   for (const row of body.rows) {
     const text = row.textContent.toLowerCase();
     row.hidden = !words.every((word) => text.includes(word));
-    shown += !row.hidden;
+    if (row.hidden) hidden.add(Number(row.dataset.run));
   }
-  document.getElementById("shown").textContent = `${shown} of ${body.rows.length} results`;
+  for (const item of document.querySelectorAll(".key li")) item.hidden = hidden.has(Number(item.dataset.run));
+  for (const chart of document.querySelectorAll(".js-plotly-plot")) {
+    Plotly.restyle(chart, { visible: chart.data.map((trace) => !hidden.has(trace.meta)) });
+  }
+  document.getElementById("shown").textContent = `${body.rows.length - hidden.size} of ${body.rows.length} results`;
 });
