@@ -54,6 +54,14 @@ class Points:
         """The points of a product of x and the point `state`; their names start with `name/`."""
         return self
 
+    def function(self, name: str, f: Function, x: Array, of: str) -> Array:
+        """`f(x)` of the value x at the point `of`, as the value of that name."""
+        return self(name, f(x))
+
+    def product(self, name: str, one: Array, other: Array, of: tuple[str, str]) -> Array:
+        """The product of the values at two points, one by one, as the value of that name."""
+        return self(name, one * other)
+
     def sum(self, name: str, one: Array, other: Array, of: tuple[str, str]) -> Array:
         """The sum of the values at two points, as the value of that name."""
         return self(name, one + other)
@@ -71,8 +79,8 @@ class Points:
         """
         return W, b
 
-    def vector(self, v: Array) -> Array:
-        """Weights that meet values one by one."""
+    def vector(self, name: str, v: Array, operand: str) -> Array:
+        """Weights that meet the values at a point one by one, and give the value of that name."""
         return v
 
 
@@ -136,12 +144,13 @@ def lstm_step(
 
     z holds the pre-activations `x·W + h·R + b`, c (B, U) the cell state; returns h', c' (B, U).
     """
-    i = at("i", act.i(z.i))
-    f = at("f", act.f(z.f))
-    g = at("g", act.g(z.g))
-    o = at("o", act.o(z.o))
-    c = at.sum("c", at("f*c", f * c), at("i*g", i * g), of=("f*c", "i*g"))
-    h = at("h", o * at("tanh_c", tanh(c)))
+    i = at.function("i", act.i, z.i, of="a")
+    f = at.function("f", act.f, z.f, of="a")
+    g = at.function("g", act.g, z.g, of="a")
+    o = at.function("o", act.o, z.o, of="a")
+    kept = at.product("f*c", f, c, of=("f", "c"))
+    c = at.sum("c", kept, at.product("i*g", i, g, of=("i", "g")), of=("f*c", "i*g"))
+    h = at.product("h", o, at.function("tanh_c", tanh, c, of="c"), of=("o", "tanh_c"))
     return h, c
 
 
@@ -160,13 +169,16 @@ def peephole_lstm_step(
     `output_sees(c, c')` picks the cell state that the output gate looks at.
     """
     seen_by = {gate: ("a", f"peek_{gate}") for gate in "ifo"}
-    i = at("i", act.i(at.sum("a_i", z.i, at("peek_i", peek(c, p.i)), of=seen_by["i"])))
-    f = at("f", act.f(at.sum("a_f", z.f, at("peek_f", peek(c, p.f)), of=seen_by["f"])))
-    g = at("g", act.g(z.g))
-    c_new = at.sum("c", at("f*c", f * c), at("i*g", i * g), of=("f*c", "i*g"))
+    a_i = at.sum("a_i", z.i, at("peek_i", peek(c, p.i)), of=seen_by["i"])
+    a_f = at.sum("a_f", z.f, at("peek_f", peek(c, p.f)), of=seen_by["f"])
+    i = at.function("i", act.i, a_i, of="a_i")
+    f = at.function("f", act.f, a_f, of="a_f")
+    g = at.function("g", act.g, z.g, of="a")
+    kept = at.product("f*c", f, c, of=("f", "c"))
+    c_new = at.sum("c", kept, at.product("i*g", i, g, of=("i", "g")), of=("f*c", "i*g"))
     seen = at("peek_o", peek(output_sees(c, c_new), p.o))
-    o = at("o", act.o(at.sum("a_o", z.o, seen, of=seen_by["o"])))
-    h = at("h", o * at("tanh_c", tanh(c_new)))
+    o = at.function("o", act.o, at.sum("a_o", z.o, seen, of=seen_by["o"]), of="a_o")
+    h = at.product("h", o, at.function("tanh_c", tanh, c_new, of="c"), of=("o", "tanh_c"))
     return h, c_new
 
 
@@ -186,9 +198,11 @@ def gru_step(
     x (B, F), h (B, U), `seen` (B, U) what the gates see of h: all of it, but for dropout; `gates`
     and `candidate` are the `affine` of z|r and that of g, their weights as from `gru_columns`.
     """
-    z, r = ops.split(at("z|r", sigmoid(gates(x, seen))), 2, axis=-1)
-    g = at("g", tanh(candidate(x, at("r*h", r * seen))))
-    return mix(z, h, g, at)
+    both = at.function("z|r", sigmoid, gates(x, seen), of="gates/a")
+    z, r = ops.split(both, 2, axis=-1)
+    reset = at.product("r*h", r, seen, of=("z|r", "h"))
+    g = at.function("g", tanh, candidate(x, reset), of="candidate/a")
+    return mix(z, h, g, at, "z|r")
 
 
 def gru_reset_after_step(
@@ -214,10 +228,11 @@ def gru_reset_after_step(
     x_z, x_r, x_g = ops.split(from_x, 3, axis=-1)
     h_z, h_r, h_g = ops.split(from_h, 3, axis=-1)
     of = ("xW", "hR")
-    z = at("z", sigmoid(at.sum("a_z", x_z, h_z, of)))
-    r = at("r", sigmoid(at.sum("a_r", x_r, h_r, of)))
-    g = at("g", tanh(at.sum("a_g", x_g, at("r*h", r * h_g), of=("xW", "r*h"))))
-    return mix(z, h, g, at)
+    z = at.function("z", sigmoid, at.sum("a_z", x_z, h_z, of), of="a_z")
+    r = at.function("r", sigmoid, at.sum("a_r", x_r, h_r, of), of="a_r")
+    a_g = at.sum("a_g", x_g, at.product("r*h", r, h_g, of=("r", "hR")), of=("xW", "r*h"))
+    g = at.function("g", tanh, a_g, of="a_g")
+    return mix(z, h, g, at, "z")
 
 
 class Columns(NamedTuple):
@@ -246,16 +261,16 @@ def full(c: Array, p: Array) -> Array:
     return ops.matmul(c, p)
 
 
-def toward_candidate(z: Array, h: Array, g: Array, at: Points = EXACT) -> Array:
-    """`(1-z)∘h + z∘g`, by one product: z weighs the candidate g."""
+def toward_candidate(z: Array, h: Array, g: Array, at: Points = EXACT, of: str = "z") -> Array:
+    """`(1-z)∘h + z∘g`, by one product: z, the value at the point `of`, weighs the candidate g."""
     d = at.difference("d", g, h, of=("g", "h"))
-    return at.sum("h", h, at("z*d", z * d), of=("h", "z*d"))
+    return at.sum("h", h, at.product("z*d", z, d, of=(of, "d")), of=("h", "z*d"))
 
 
-def toward_state(z: Array, h: Array, g: Array, at: Points = EXACT) -> Array:
-    """`z∘h + (1-z)∘g`, by one product: z weighs the old state h."""
+def toward_state(z: Array, h: Array, g: Array, at: Points = EXACT, of: str = "z") -> Array:
+    """`z∘h + (1-z)∘g`, by one product: z, the value at the point `of`, weighs the old state h."""
     d = at.difference("d", h, g, of=("h", "g"))
-    return at.sum("h", g, at("z*d", z * d), of=("g", "z*d"))
+    return at.sum("h", g, at.product("z*d", z, d, of=(of, "d")), of=("g", "z*d"))
 
 
 def normalized(activation: Function, gain: Array, bias: Array | None) -> Function:
@@ -281,6 +296,9 @@ def standardized(a: Array) -> Array:
     return ops.cast(centred * ops.rsqrt(variance + 1e-8), dtype)
 
 
-def complement(activation: Function, at: Points = EXACT) -> Function:
-    """`1 - activation(a)`: the input gate of a coupled LSTM, from the forget gate's."""
-    return lambda a: 1.0 - at("f", activation(a))
+def complement(activation: Function, at: Points = EXACT, of: str = "a") -> Function:
+    """`1 - activation(a)`: the input gate of a coupled LSTM, from the forget gate's.
+
+    `of` is the point that a is the value of.
+    """
+    return lambda a: 1.0 - at.function("f", activation, a, of)

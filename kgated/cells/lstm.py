@@ -116,8 +116,11 @@ class LSTMCell(GatedCell, keras.layers.LSTMCell):
             constraint=self.bias_constraint,
         )
 
-    def _activations(self, at: Points = steps.EXACT) -> Gates:
-        """The four gates' activations, with normalization and coupling composed in."""
+    def _activations(self, at: Points = steps.EXACT, of: str = "a") -> Gates:
+        """The four gates' activations, with normalization and coupling composed in.
+
+        `of` is the point that the input gate is computed from.
+        """
         sigmoid, tanh = self.recurrent_activation, self.activation
         act = Gates(sigmoid, sigmoid, tanh, sigmoid)
         if self.layer_norm:
@@ -126,7 +129,7 @@ class LSTMCell(GatedCell, keras.layers.LSTMCell):
             if self.use_bias:
                 bias = steps.lstm_gates(tensor(self.bias), self.coupled_gates)
             act = Gates(*map(steps.normalized, act, gain, bias))
-        return act._replace(i=steps.complement(act.f, at)) if self.coupled_gates else act
+        return act._replace(i=steps.complement(act.f, at, of)) if self.coupled_gates else act
 
     def _update(self, batch: int | None, at: Points) -> Update:
         """From the gates' pre-activations and c to h', c'."""

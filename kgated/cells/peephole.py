@@ -78,19 +78,19 @@ class PeepholeLSTMCell(LSTMCell):
 
     def _peepholes(self, batch: int | None, at: Points) -> Peepholes:
         rows = ops.unstack(tensor(self.peephole_kernel), axis=0)
+        rows = [rows[0], *rows] if self.coupled_gates else rows  # i is computed from f's
+        pairs = [(f"peek_{gate}", row) for gate, row in zip("ifo", rows, strict=True)]
         if self.peephole == "diagonal":
-            rows = [at.vector(row) for row in rows]
+            rows = [at.vector(name, row, operand="c") for name, row in pairs]
         else:
-            names = "fo" if self.coupled_gates else "ifo"
-            pairs = zip(names, rows, strict=True)
-            rows = [at.weights(f"peek_{n}", row, operand="c")[0] for n, row in pairs]
+            rows = [at.weights(name, row, operand="c")[0] for name, row in pairs]
         if batch is not None and self.peephole == "diagonal":
             # Else TensorFlow's gradient sums each row's product over the batch at every step.
             rows = [ops.broadcast_to(row, (batch, self.units)) for row in rows]
-        return Peepholes(rows[0], *rows) if self.coupled_gates else Peepholes(*rows)
+        return Peepholes(*rows)
 
     def _update(self, batch: int | None, at: Points) -> Update:
-        p, act, tanh = self._peepholes(batch, at), self._activations(at), self.activation
+        p, act, tanh = self._peepholes(batch, at), self._activations(at, "a_i"), self.activation
         peek, output_sees = self._peek, self._output_sees
         return lambda z, c: steps.peephole_lstm_step(z, c, p, act, tanh, peek, output_sees, at)
 

@@ -18,8 +18,9 @@ from kgated.graph import run_on
 from kgated.optimize import QuantizeAware
 from kgated.optimize.qat.copies import copy_layer
 from kgated.optimize.qat.joins import is_normalized
-from kgated.optimize.qat.layers import INPUT, SUM, standardization
+from kgated.optimize.qat.layers import standardization
 from kgated.optimize.qat.products import folded, weights
+from kgated.optimize.qat.values import INPUT, SUM
 
 
 @dataclass(frozen=True)

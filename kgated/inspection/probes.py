@@ -91,8 +91,11 @@ class Watched:
 
     def _watch_lstm(self) -> None:
         activations = self.cell._activations
-        self.cell._activations = lambda at: Gates(
-            *(self._noting(name, f) for name, f in zip(Gates._fields, activations(at), strict=True))
+        self.cell._activations = lambda *at: Gates(
+            *(
+                self._noting(name, f)
+                for name, f in zip(Gates._fields, activations(*at), strict=True)
+            )
         )
 
     def _watch_gru(self) -> None:
@@ -103,12 +106,12 @@ class Watched:
             gates.append(sigmoid(a))
             return gates[-1]
 
-        def mixed(z: Array, h: Array, g: Array, at: Points) -> Array:
+        def mixed(z: Array, h: Array, g: Array, at: Points, of: str) -> Array:
             # z and r are computed in this order, in one call or in two.
             _, r = ops.split(ops.concatenate(gates, axis=-1), 2, axis=-1)
             gates.clear()
             self._seen.update(z=z, r=r, g=g)
-            return mix(z, h, g, at)
+            return mix(z, h, g, at, of)
 
         self.cell.recurrent_activation, self.cell._mix = gate, mixed
 

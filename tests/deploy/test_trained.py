@@ -8,7 +8,7 @@ from kgated_edge import EdgeModel, SequenceModel
 import kgated
 from kgated.deploy import convert, flatbuffer
 from kgated.deploy.quantize import quantize
-from kgated.optimize.qat.points import Call
+from kgated.optimize.qat.call import Call
 
 FEATURES, UNITS = 5, 8
 WITH_PEEPHOLES = {"peephole_initializer": "glorot_uniform"}

@@ -60,6 +60,11 @@ class Scheme:
         zero = ops.round(self.least - least / scale)
         return Grid(scale, self.least - zero, self.most - zero)
 
+    def range_of(self, v: Array) -> Grid:
+        """The grid of all that an array holds."""
+        still = ops.stop_gradient(v)
+        return self.grid(ops.min(still), ops.max(still))
+
 
 SCHEMES = {
     "int8": Scheme(

@@ -1,14 +1,12 @@
 """Each kind of layer as a device computes it in integers."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import ops
 
-from kgated.layers import GatedRNN
-from kgated.optimize.qat.grids import Array, Grid
+from kgated.optimize.qat.grids import Array
 from kgated.optimize.qat.joins import (
     ELEMENTWISE,
     activation_of,
@@ -16,9 +14,10 @@ from kgated.optimize.qat.joins import (
     consumers,
     is_normalized,
 )
-from kgated.optimize.qat.points import Call, Rounding, fixed_by
+from kgated.optimize.qat.points import Rounding
 from kgated.optimize.qat.products import normalized_product, product, trained_product
-from kgated.optimize.qat.recurrent import run_recurrent
+from kgated.optimize.qat.recurrent import both_ways, recurrent
+from kgated.optimize.qat.values import SUM, Context, Value, unsupported
 
 # Layers that hand on the numbers that they get: what is on a grid stays on it.
 SAME_GRID = (
@@ -42,73 +41,6 @@ ONLY_TRAINING = (
     keras.layers.GaussianDropout,
     keras.layers.GaussianNoise,
 )
-INPUT = "input"  # the point of an input is called `input/name`
-SUM = "sum"  # the point before an activation that is an operator of its own
-
-
-@dataclass
-class Value:
-    """A tensor on its way through the graph, and the grid that it is on.
-
-    Attributes:
-        x: the tensor; None for products that the BatchNormalization after them completes.
-        grid: None where the tensor is not rounded: the operator goes on with the next layer.
-        point: the name of the point that rounded it, where it was one.
-        pending: the layer of those products, and what it multiplies.
-    """
-
-    x: Array
-    grid: Grid | None
-    point: str | None = None
-    pending: "tuple[keras.Layer, Value] | None" = None
-
-
-@dataclass
-class Context:
-    """One call of a model, as its layers see it.
-
-    Attributes:
-        call: what the points round to.
-        joined: names of layers whose operator goes on with the next layer.
-        frozen: whether batch normalization stays as it is, () boolean.
-        training: whether the call trains.
-    """
-
-    call: Call
-    joined: frozenset[str]
-    frozen: Array
-    training: bool
-
-    def point(self, name: str, x: Array, fixed: Grid | None = None) -> Value:
-        """A value that a device rounds."""
-        at = Rounding(self.call, fixed={name: fixed} if fixed else {})
-        return Value(at(name, x), at.grid(name), name)
-
-    def result(self, layer: keras.Layer, x: Array) -> Value:
-        """A layer's result, which is rounded unless its operator goes on."""
-        return Value(x, None) if layer.name in self.joined else self.point(layer.name, x)
-
-    def activated(self, layer: keras.Layer, x: Array, function: Any) -> Value:
-        """The result of a layer that ends in an activation."""
-        name = getattr(function, "__name__", "")
-        if name in ("linear", "relu"):  # the second is a part of integer operators
-            return self.result(layer, function(x))
-        fixed = fixed_by(self.call.scheme, name)
-        if fixed is None:
-            raise unsupported(
-                layer, f"its activation is {name}, not linear, relu, tanh, sigmoid or softmax"
-            )
-        return self.point(layer.name, function(x), fixed)
-
-
-def unsupported(layer: Any, reason: str | None = None) -> ValueError:
-    """The error for a layer that has no integer counterpart here."""
-    known = ", ".join(sorted({kind.__name__ for kind in HANDLERS}))
-    reason = reason or f"its kind is none of {known}"
-    return ValueError(
-        f"`model` has layer `{layer.name}` ({type(layer).__name__}), which can't be trained in "
-        f"integers: {reason}. Change the layer, or quantize after training with `calibration`"
-    )
 
 
 def _product(context: Context, layer: keras.Layer, v: Value, **_: Any) -> Value:
@@ -120,9 +52,8 @@ def _product(context: Context, layer: keras.Layer, v: Value, **_: Any) -> Value:
 
 
 def _after(context: Context, layer: keras.Layer, y: Array) -> Value:
-    if comes_apart(layer):
-        y = context.point(f"{layer.name}/{SUM}", y).x
-    return context.activated(layer, y, layer.activation)
+    v = context.point(f"{layer.name}/{SUM}", y) if comes_apart(layer) else Value(y, None)
+    return context.activated(layer, v, layer.activation)
 
 
 def _point_of(layer: keras.Layer, joined: frozenset[str]) -> str:
@@ -148,27 +79,30 @@ def _normalization(context: Context, layer: keras.Layer, v: Value, mask: Any = N
 
 
 def _activation(context: Context, layer: keras.Layer, v: Value, **_: Any) -> Value:
-    return context.activated(layer, v.x, activation_of(layer))
+    return context.activated(layer, v, activation_of(layer))
 
 
 def _same_grid(context: Context, layer: keras.Layer, v: Value, **_: Any) -> Value:
     options = {"training": context.training} if isinstance(layer, ONLY_TRAINING) else {}
-    return Value(layer(v.x, **options), v.grid, v.point)
+    y = context.called(layer, v.x, **options)
+    return Value(context.call.widened(y, v.grid) if v.grid else y, v.grid, v.point)
 
 
 def _average(context: Context, layer: keras.Layer, v: Value, mask: Any = None) -> Value:
     if mask is not None:
         raise unsupported(layer, "it would count masked frames")
-    return context.point(layer.name, layer(v.x))
+    return context.point(layer.name, context.called(layer, v.x))
 
 
 def _standardized(context: Context, layer: keras.layers.Normalization, v: Value, **_: Any) -> Value:
     if layer.invert:
         raise unsupported(layer, "`invert=True`")
-    at = Rounding(context.call)
-    mean, factor = map(at.vector, standardization(layer))
-    centred = context.point(f"{layer.name}/{SUM}", v.x - mean)
-    return context.point(layer.name, centred.x * factor)
+    assert v.grid is not None, "a frame is rounded before anything else"
+    mean, factor = standardization(layer)
+    at, middle = Rounding(context.call), f"{layer.name}/{SUM}"
+    centred = at.offset(middle, v.x, v.grid, mean)
+    scaled = centred * at.vector(layer.name, factor, operand=middle)
+    return context.point(layer.name, scaled)
 
 
 def standardization(layer: keras.layers.Normalization) -> tuple[Array, Array]:
@@ -179,10 +113,8 @@ def standardization(layer: keras.layers.Normalization) -> tuple[Array, Array]:
 
 def _embedding(context: Context, layer: keras.layers.Embedding, tokens: Array, **_: Any) -> Value:
     table = ops.convert_to_tensor(layer.embeddings)
-    still = ops.stop_gradient(table)
-    grid = context.call.scheme.grid(ops.min(still), ops.max(still))
-    found = ops.take(Rounding(context.call).vector(table), tokens, axis=0)
-    return Value(found, grid)
+    at = Rounding(context.call)
+    return Value(ops.take(at.constant(table), tokens, axis=0), at.grid_of(table))
 
 
 def _merged(context: Context, layer: keras.Layer, values: list[Value], **_: Any) -> Value:
@@ -195,70 +127,12 @@ def _merged(context: Context, layer: keras.Layer, values: list[Value], **_: Any)
     one, other = values
     if layer.name in context.joined:
         return Value(ELEMENTWISE[type(layer)](one.x, other.x), None)
-    if isinstance(layer, keras.layers.Multiply) or not (one.point and other.point):
+    if not (one.point and other.point):
         return context.point(layer.name, ELEMENTWISE[type(layer)](one.x, other.x))
     at = Rounding(context.call)
-    add = at.sum if isinstance(layer, keras.layers.Add) else at.difference
-    y = add(layer.name, one.x, other.x, (one.point, other.point))
-    return Value(y, at.grid(layer.name), layer.name)
-
-
-def _recurrent(
-    context: Context,
-    layer: keras.layers.RNN,
-    v: Value,
-    mask: Any = None,
-    initial_state: Any = None,
-) -> Any:
-    check_recurrent(layer)
-    states = [s.x for s in keras.tree.flatten(initial_state)] if initial_state else None
-    found = run_recurrent(
-        layer, v.x, v.grid, context.call, layer.name, mask, states, context.training
-    )
-    values = [Value(*one) for one in found]
-    return values if layer.return_state else values[0]
-
-
-def check_recurrent(layer: keras.layers.RNN) -> None:
-    """Refuse a recurrent layer that no integer step stands for."""
-    cell = layer.cell
-    reasons = {
-        "its cell is not kgated's or Keras's LSTM or GRU": not isinstance(layer, GatedRNN),
-        "`stateful=True`": layer.stateful,
-        "`layer_norm=True`": getattr(cell, "layer_norm", False),
-    }
-    for name in ("activation", "recurrent_activation"):
-        function = getattr(cell, name, keras.activations.tanh)
-        known = getattr(function, "__name__", "") in ("tanh", "sigmoid", "relu")
-        reasons[f"its `{name}` is not tanh, sigmoid or relu"] = not known
-    for reason, holds in reasons.items():
-        if holds:
-            raise unsupported(layer, reason)
-
-
-def _both_ways(
-    context: Context, layer: keras.layers.Bidirectional, v: Value, mask: Any = None
-) -> Value:
-    ways = layer.forward_layer, layer.backward_layer
-    if layer.return_state or layer.merge_mode not in ("concat", "sum", "mul"):
-        raise unsupported(layer, '`return_state`, or a `merge_mode` not "concat", "sum" or "mul"')
-    found = []
-    for way in ways:
-        check_recurrent(way)
-        name = f"{layer.name}/{way.name}"
-        outputs = run_recurrent(
-            way, v.x, v.grid, context.call, name, mask, training=context.training
-        )
-        found.append(outputs[0])
-    (there, first, one), (back, second, other) = found
-    back = ops.flip(back, axis=1) if layer.return_sequences else back
-    if layer.merge_mode == "mul":
-        return context.point(layer.name, there * back)
-    at = Rounding(context.call)
-    if layer.merge_mode == "concat":
-        y = at.joined(layer.name, [(there, first), (back, second)], -1)
-    else:
-        y = at.sum(layer.name, there, back, (one, other))
+    merge = {keras.layers.Add: at.sum, keras.layers.Subtract: at.difference}
+    of = one.point, other.point
+    y = merge.get(type(layer), at.product)(layer.name, one.x, other.x, of)
     return Value(y, at.grid(layer.name), layer.name)
 
 
@@ -275,6 +149,6 @@ HANDLERS: Mapping[type, Handler] = {
     keras.layers.Normalization: _standardized,
     keras.layers.Embedding: _embedding,
     **dict.fromkeys((*ELEMENTWISE, keras.layers.Concatenate), _merged),
-    keras.layers.RNN: _recurrent,
-    keras.layers.Bidirectional: _both_ways,
+    keras.layers.RNN: recurrent,
+    keras.layers.Bidirectional: both_ways,
 }

@@ -7,12 +7,14 @@ from keras import ops
 
 from kgated.cells import choose, register
 from kgated.graph import run_again, run_on
+from kgated.optimize.qat.call import Call
 from kgated.optimize.qat.copies import copy_layer
 from kgated.optimize.qat.grids import SCHEMES, Array, Grid
 from kgated.optimize.qat.joins import joined_layers
 from kgated.optimize.qat.kernels import Adder, adder
-from kgated.optimize.qat.layers import HANDLERS, INPUT, Context, Value, unsupported
-from kgated.optimize.qat.points import Call
+from kgated.optimize.qat.kernels16 import EXACT, has_exact
+from kgated.optimize.qat.layers import HANDLERS
+from kgated.optimize.qat.values import Context, plain, unsupported
 
 # Operations of masks, which stand in a graph beside its layers.
 ON_MASKS = ("NotEqual", "Any", "LogicalAnd", "OnesLike")
@@ -64,7 +66,11 @@ class QuantizeAware(keras.Model):
         frozen = self._frozen()
         enough = self.batches >= self.warmup if training else self.batches > 0
         grids = self._grids()
-        call = Call(SCHEMES[self.scheme], grids, enough, training, adders=self._adders(grids))
+        # A device's rounding to the last bit is for results, not for training: see `kernels16`.
+        exact = self.scheme == "int16x8" and not training and has_exact()
+        dtype = EXACT if exact else "float32"
+        call = Call(SCHEMES[self.scheme], {}, enough, training, dtype, self._adders(grids))
+        call.learned = {name: call.typed(grid) for name, grid in grids.items()}
         outputs = self._run(inputs, Context(call, self.joined, frozen, training))
         if training:
             self._learn(call, frozen)
@@ -84,9 +90,7 @@ class QuantizeAware(keras.Model):
     def _run(self, inputs: Any, context: Context) -> Any:
         flat = [inputs[x.name] for x in self.inner.inputs] if isinstance(inputs, dict) else inputs
         values = [
-            x
-            if "int" in symbolic.dtype
-            else context.point(f"{INPUT}/{symbolic.name}", ops.convert_to_tensor(x))
+            x if "int" in symbolic.dtype else context.input(symbolic.name, x)
             for x, symbolic in zip(keras.tree.flatten(flat), self.inner.inputs, strict=True)
         ]
 
@@ -95,10 +99,12 @@ class QuantizeAware(keras.Model):
             if handler is not None:
                 return handler(context, layer, *args, **_given(kwargs))
             if type(layer).__name__ not in ON_MASKS:
-                raise unsupported(layer)
-            return layer(*map(_plain, args), **kwargs)
+                known = ", ".join(sorted({kind.__name__ for kind in HANDLERS}))
+                raise unsupported(layer, f"its kind is none of {known}")
+            return layer(*map(plain, args), **kwargs)
 
-        return keras.tree.map_structure(_plain, run_on(self.inner, values, visit))
+        results = keras.tree.map_structure(plain, run_on(self.inner, values, visit))
+        return keras.tree.map_structure(lambda y: ops.cast(y, "float32"), results)
 
     def _grids(self) -> dict[str, Grid]:
         """The grid of each point by what was learned up to now."""
@@ -242,10 +248,6 @@ def _own_copy(model: keras.Model) -> keras.Model:
     inputs = [keras.Input(x.shape[1:], dtype=x.dtype, name=x.name) for x in model.inputs]
     single = inputs[0] if len(inputs) == 1 else inputs
     return keras.Model(single, run_again(model, single, copied), name=model.name)
-
-
-def _plain(value: Any) -> Any:
-    return value.x if isinstance(value, Value) else value
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

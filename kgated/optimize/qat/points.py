@@ -1,91 +1,13 @@
 """The points of a model at which a device rounds, each with its grid."""
 
-import contextlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
 from keras import ops
 
+from kgated.optimize.qat.call import Call
 from kgated.optimize.qat.grids import FIXED, Array, Grid, Scheme, matrix_grid, rounded
-from kgated.optimize.qat.kernels import Adder, added, requantized
-from kgated.steps import Points
-
-BIAS_LIMIT = 2.0**31
-
-
-@dataclass
-class Call:
-    """One call of a model: what its points round to, and what they saw.
-
-    Attributes:
-        scheme: which integers.
-        learned: the grid of each point that has a learned range; None while they are found out.
-        active: whether activations are rounded yet, () boolean.
-        observing: whether the points note what they see.
-        fixed: the grid of each point whose kernel fixes it, as they are met.
-        met: the names of the other points, in the order in which they are met.
-        seen: the least and the largest value at each point, negative and positive: (-least, most).
-        rows: whether `seen` holds one figure per row (B,), and not one for all.
-        adders: how the kernels add, by the name of the sum; empty until the sums are known.
-        sums: the points that are added up at each point that is a sum, as they are met.
-        steps: by point the exact steps (N,) of the products' sums that are rounded there.
-    """
-
-    scheme: Scheme
-    learned: Mapping[str, Grid] | None
-    active: Array
-    observing: bool = False
-    adders: Mapping[str, Adder] = field(default_factory=dict)
-    sums: dict[str, tuple[str, str]] = field(default_factory=dict)
-    steps: dict[str, Array] = field(default_factory=dict)
-    fixed: dict[str, Grid] = field(default_factory=dict)
-    met: dict[str, None] = field(default_factory=dict)
-    seen: dict[str, tuple[Array, Array]] = field(default_factory=dict)
-    rows: bool = False
-
-    def grid(self, name: str) -> Grid:
-        """The grid of a point."""
-        if name in self.fixed:
-            return self.fixed[name]
-        self.met[name] = None
-        return self.scheme.tanh if self.learned is None else self.learned[name]
-
-    def round(self, x: Array, grid: Grid, step: Array | None = None) -> Array:
-        """X on a grid, once rounding has begun; a sum of products comes in steps of its own."""
-        return ops.where(self.active, rounded(x, grid, step), x)
-
-    def add(
-        self, name: str, one: Array, other: Array, sign: int, grids: tuple[Grid, Grid, Grid]
-    ) -> Array:
-        """`one + sign · other`, each on its grid, on the third of them."""
-        exact = one + sign * other
-        if name not in self.adders:
-            return self.round(exact, grids[2])
-        return ops.where(self.active, added(one, other, sign, grids, self.adders[name]), exact)
-
-    def requantize(self, x: Array, before: Grid | None, after: Grid) -> Array:
-        """X on another grid."""
-        if before is None or self.scheme.name != "int8":
-            return self.round(x, after)
-        return ops.where(self.active, requantized(x, before, after), x)
-
-    def note(self, name: str, x: Array) -> None:
-        """Take down the range of what a point sees."""
-        x, axes = ops.stop_gradient(x), tuple(range(1, len(x.shape))) if self.rows else None
-        found = ops.max(-x, axis=axes), ops.max(x, axis=axes)
-        if name in self.seen:
-            found = tuple(map(ops.maximum, self.seen[name], found))
-        self.seen[name] = found
-
-    @contextlib.contextmanager
-    def row_by_row(self) -> Iterator[dict[str, tuple[Array, Array]]]:
-        """What is seen inside, by row: a loop's body hands it on as a state."""
-        outside, before = self.seen, self.rows
-        self.seen, self.rows = {}, True
-        try:
-            yield self.seen
-        finally:
-            self.seen, self.rows = outside, before
+from kgated.optimize.qat.kernels16 import Unit
+from kgated.steps import Function, Points
 
 
 class Rounding(Points):
@@ -111,7 +33,17 @@ class Rounding(Points):
     def __call__(self, name: str, value: Array) -> Array:
         """The value on the point's grid."""
         self._note(name, value)
-        return self.call.round(value, self.grid(name), self.call.steps.get(self.prefix + name))
+        return self.call.round(value, self.grid(name), self.call.units.get(self.prefix + name))
+
+    def function(self, name: str, f: Function, x: Array, of: str) -> Array:
+        """As the kernel of the function does it."""
+        return self(name, self.call.function(f, x, self.grid(of)))
+
+    def product(self, name: str, one: Array, other: Array, of: tuple[str, str]) -> Array:
+        """As the kernel multiplies."""
+        if self.call.is_exact:
+            self._is_product(name, self.grid(of[0]), self.grid(of[1]))
+        return self(name, one * other)
 
     def grid(self, name: str) -> Grid:
         """The grid of a point."""
@@ -134,6 +66,13 @@ class Rounding(Points):
         """As the integer kernel subtracts."""
         return self._added(name, one, other, of, -1)
 
+    def offset(self, name: str, one: Array, grid: Grid, v: Array) -> Array:
+        """`one - v` of values on a grid, and weights that meet them one by one."""
+        other = self.constant(v)
+        self._note(name, one - other)
+        grids = grid, self.grid_of(v), self.grid(name)
+        return self.call.add(self.prefix + name, one, other, -1, grids)
+
     def joined(self, name: str, values: list[tuple[Array, Grid | None]], axis: int) -> Array:
         """Values side by side, those of other grids brought to that of the point."""
         self._note(name, ops.concatenate([x for x, _ in values], axis))
@@ -141,25 +80,46 @@ class Rounding(Points):
         return ops.concatenate([self.call.requantize(x, one, grid) for x, one in values], axis)
 
     def weights(
-        self, name: str, W: Array, b: Array | None = None, operand: str = "x"
+        self,
+        name: str,
+        W: Array,
+        b: Array | None = None,
+        operand: str = "x",
+        kernel: str | None = None,
     ) -> tuple[Array, Array | None]:
-        """W in int8, symmetric, a scale per output; b in steps of the sums of the products."""
-        grid = matrix_grid(W)
-        step = self._operand(operand).scale * grid.scale
-        self.call.steps[self.prefix + name] = step
-        if b is not None:
-            b = self.call.round(_value(b), Grid(step, -BIAS_LIMIT, BIAS_LIMIT))
-        return rounded(_value(W), grid), b
+        """W in int8, symmetric, a scale per output; b in steps of the sums of the products.
 
-    def vector(self, v: Array) -> Array:
+        `kernel` is one of `kernels16`, where the layer is not one of whole rows of products.
+        """
+        grid = matrix_grid(W)
+        size = self._operand(operand).scale * self.call.typed(grid).scale
+        self.call.units[self.prefix + name] = Unit(size, kernel or ("bare" if b is None else "sum"))
+        if b is not None:
+            b = self.call.bias(_value(b), size)
+        return self.call.widened(rounded(_value(W), grid), grid), b
+
+    def vector(self, name: str, v: Array, operand: str) -> Array:
         """As an activation of the range that the weights have."""
-        still = ops.stop_gradient(v)
-        return rounded(_value(v), self.call.scheme.grid(ops.min(still), ops.max(still)))
+        if self.call.is_exact:
+            self._is_product(name, self._operand(operand), self.grid_of(v))
+        return self.constant(v)
+
+    def grid_of(self, v: Array) -> Grid:
+        """The grid of weights that meet values one by one, of any shape."""
+        return self.call.typed(self.call.scheme.range_of(v))
+
+    def constant(self, v: Array) -> Array:
+        """Weights on the grid of their own range."""
+        grid = self.call.scheme.range_of(v)
+        return self.call.widened(rounded(_value(v), grid), grid)
 
     def _operand(self, name: str) -> Grid:
         found = self.operands.get(name, self.prefix + name)
         assert found is not None, "a product has an operand that is rounded"
         return self.call.grid(found) if isinstance(found, str) else found
+
+    def _is_product(self, name: str, one: Grid, other: Grid) -> None:
+        self.call.units[self.prefix + name] = Unit(one.scale * other.scale, "product")
 
     def _note(self, name: str, value: Array) -> None:
         if self.call.observing and name not in self.fixed:

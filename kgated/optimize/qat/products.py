@@ -40,7 +40,7 @@ def multiplied(layer: keras.Layer, x: Array, W: Array) -> Array:
 
 def product(layer: keras.Layer, x: Array, at: Rounding, point: str) -> Array:
     """`x·W + b`, kernel and bias on their grids; what is computed is rounded at `point`."""
-    W, b = at.weights(point, *weights(layer))
+    W, b = at.weights(point, *weights(layer), kernel=_kernel(layer))
     return _plus(multiplied(layer, x, W), b)
 
 
@@ -58,7 +58,7 @@ def normalized_product(
     layer: keras.Layer, normalization: Any, x: Array, at: Rounding, point: str
 ) -> Array:
     """A product with its batch normalization, as `product`."""
-    W, b = at.weights(point, *folded(layer, normalization))
+    W, b = at.weights(point, *folded(layer, normalization), kernel=_kernel(layer))
     return _plus(multiplied(layer, x, W), b)
 
 
@@ -69,6 +69,10 @@ def trained_product(layer: keras.Layer, normalization: Any, x: Array, frozen: Ar
     mean, variance = _moments(normalization, _plus(y, b), frozen)
     k = _factor(normalization, variance)
     return y * k + _shifted(normalization, b, mean, k)
+
+
+def _kernel(layer: keras.Layer) -> str | None:
+    return "convolution" if isinstance(layer, keras.layers.Conv1D) else None
 
 
 def _plus(y: Array, b: Array | None) -> Array:
