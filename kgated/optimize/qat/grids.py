@@ -14,10 +14,23 @@ integer-arithmetic-only inference"; Bengio et al. 2013 for the gradient.
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import keras
 from keras import ops
 
 Array = Any
 LEAST_RANGE = 1e-9  # the quantizer's own, so that no scale is zero
+
+
+def has_float64() -> bool:
+    """Whether the backend of Keras computes in float64 without being told to."""
+    return keras.backend.backend() != "jax"
+
+
+def _quotient(x: Array, by: int) -> Array:
+    """`x / by` to the last bit: TensorFlow's graphs multiply by the rounded 1/by instead."""
+    if not has_float64():
+        return x / by
+    return ops.cast(ops.cast(x, "float64") / by, "float32")
 
 
 class Grid(NamedTuple):
@@ -54,9 +67,9 @@ class Scheme:
         """The grid for values from `least` to `most`, in the quantizer's own arithmetic."""
         if self.symmetric:
             bound = ops.maximum(ops.maximum(ops.abs(least), ops.abs(most)), LEAST_RANGE)
-            return Grid(bound / self.most, float(self.least), float(self.most))
+            return Grid(_quotient(bound, self.most), float(self.least), float(self.most))
         most, least = ops.maximum(most, 0.0), ops.minimum(least, 0.0)
-        scale = ops.maximum(most - least, LEAST_RANGE) / (self.most - self.least)
+        scale = _quotient(ops.maximum(most - least, LEAST_RANGE), self.most - self.least)
         zero = ops.round(self.least - least / scale)
         return Grid(scale, self.least - zero, self.most - zero)
 
@@ -117,4 +130,4 @@ def matrix_grid(W: Array) -> Grid:
     """The grid of a product's weights: int8, symmetric, a scale for each output (last axis)."""
     axes = tuple(range(len(W.shape) - 1))
     bound = ops.maximum(ops.max(ops.abs(W), axis=axes), LEAST_RANGE)
-    return Grid(ops.stop_gradient(bound / 127.0), -127.0, 127.0)
+    return Grid(ops.stop_gradient(_quotient(bound, 127)), -127.0, 127.0)

@@ -16,7 +16,6 @@ Training computes in float32, where one value in a thousand is a step off, which
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import keras
 from keras import ops
 
 from kgated.optimize.qat.grids import Array, Grid
@@ -30,11 +29,6 @@ class Unit(NamedTuple):
 
     size: Array
     kernel: str
-
-
-def has_exact() -> bool:
-    """Whether the backend of Keras computes in float64."""
-    return keras.backend.backend() != "jax"
 
 
 class _Multiplier(NamedTuple):

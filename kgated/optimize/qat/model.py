@@ -9,10 +9,10 @@ from kgated.cells import choose, register
 from kgated.graph import run_again, run_on
 from kgated.optimize.qat.call import Call
 from kgated.optimize.qat.copies import copy_layer
-from kgated.optimize.qat.grids import SCHEMES, Array, Grid
+from kgated.optimize.qat.grids import SCHEMES, Array, Grid, has_float64
 from kgated.optimize.qat.joins import joined_layers
 from kgated.optimize.qat.kernels import Adder, adder
-from kgated.optimize.qat.kernels16 import EXACT, has_exact
+from kgated.optimize.qat.kernels16 import EXACT
 from kgated.optimize.qat.layers import HANDLERS
 from kgated.optimize.qat.values import Context, plain, unsupported
 
@@ -67,7 +67,7 @@ class QuantizeAware(keras.Model):
         enough = self.batches >= self.warmup if training else self.batches > 0
         grids = self._grids()
         # A device's rounding to the last bit is for results, not for training: see `kernels16`.
-        exact = self.scheme == "int16x8" and not training and has_exact()
+        exact = self.scheme == "int16x8" and not training and has_float64()
         dtype = EXACT if exact else "float32"
         call = Call(SCHEMES[self.scheme], {}, enough, training, dtype, self._adders(grids))
         call.learned = {name: call.typed(grid) for name, grid in grids.items()}

@@ -1,0 +1,89 @@
+"""What training takes for the results of LiteRT's 16-bit kernels, beside those kernels."""
+
+import keras
+import numpy as np
+import pytest
+from one_operator import run
+
+from kgated.optimize.qat import kernels16
+from kgated.optimize.qat.curves import on_curve
+from kgated.optimize.qat.grids import Grid
+from kgated.optimize.qat.kernels16 import Unit
+
+EVERY = np.arange(-(2**15), 2**15, dtype=np.int16)[None]
+N = 4096
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() == "jax", reason="JAX computes no float64: results are near, not equal"
+)
+
+
+def single(*values):
+    """The numbers as a file has them, in float64."""
+    found = [np.float32(value).astype(np.float64) for value in values]
+    return found[0] if len(found) == 1 else found
+
+
+def integers(rng, *shape):
+    return rng.integers(-(2**15), 2**15, shape).astype(np.int16)
+
+
+def grid(scale):
+    return Grid(scale, -(2.0**15), 2.0**15 - 1)
+
+
+@pytest.mark.parametrize(("operator", "function"), [("LOGISTIC", "sigmoid"), ("TANH", "tanh")])
+def test_a_curve_is_the_kernels_at_every_integer(operator, function):
+    exact = {"sigmoid": lambda x: 1 / (1 + np.exp(-x)), "tanh": np.tanh}[function]
+    unlike = 0
+    for scale in single(1e-5, 1.234e-4, 2.5e-4, 7e-4, 2e-3, 2**-15):
+        expected = run(operator, [EVERY], [scale], EVERY.shape, 2.0**-15)
+        x = keras.ops.convert_to_tensor((EVERY * scale).astype(np.float32))
+        found = np.asarray(on_curve(function, x, scale)) * 2**15
+        assert np.array_equal(found, expected)
+        unlike += np.sum(np.round(exact(EVERY * scale) * 2**15).clip(max=2**15 - 1) != expected)
+    assert unlike > 0.1 * 6 * EVERY.size  # rounding the function itself would not do
+
+
+@pytest.mark.parametrize("kernel", ["sum", "bare", "convolution"])
+def test_products_with_weights_are_rounded_as_by_the_kernel(kernel, rng):
+    of_x, scale = single(4e-5, 2e-4)
+    of_w = single(rng.uniform(0.003, 0.005, 64))
+    x, W = integers(rng, 64, 9), rng.integers(-127, 128, (64, 9)).astype(np.int8)
+    b = rng.integers(-(2**22), 2**22, 64)
+    k, arrays, scales = x.astype(np.int64) @ W.T, [x, W], [of_x, of_w]
+    if kernel != "bare":
+        k, arrays, scales = k + b, [x, W, b], [of_x, of_w, of_x * of_w]
+    if kernel == "convolution":  # of a row of products
+        arrays = [x[None, :, None], W[:, None, None], b]
+        options = {"kind": "Conv2D", "strideW": 1, "strideH": 1}
+        expected = run("CONV_2D", arrays, scales, (1, 64, 1, 64), scale, **options)[0, :, 0]
+    else:
+        kind = {"kind": "FullyConnected"}
+        expected = run("FULLY_CONNECTED", arrays, scales, (64, 64), scale, **kind)
+    size = of_x * of_w
+
+    def rounded(kernel):
+        y = kernels16.requantized(keras.ops.convert_to_tensor(k * size), Unit(size, kernel), to)
+        return np.round(np.asarray(y) / scale)
+
+    to = grid(scale)
+    assert np.array_equal(rounded(kernel), expected)
+    if kernel == "convolution":
+        assert np.mean(rounded("sum") != expected) > 0.01
+
+
+@pytest.mark.parametrize("operator", ["MUL", "ADD", "SUB"])
+def test_values_meet_one_by_one_as_in_the_kernel(operator, rng):
+    one, other, scale = single(3.05e-5, 1.1e-4, 1.4e-4)
+    a, b = integers(rng, 1, N), integers(rng, 1, N)
+    expected = run(operator, [a, b], [one, other], (1, N), scale, kind=operator.title())
+    a, b = (keras.ops.convert_to_tensor(q * s) for q, s in ((a, one), (b, other)))
+    if operator == "MUL":
+        found = kernels16.requantized(a * b, Unit(one * other, "product"), grid(scale))
+    else:
+        sign = 1 if operator == "ADD" else -1
+        found = kernels16.added(a, b, sign, (grid(one), grid(other), grid(scale)))
+    off = np.abs(np.round(np.asarray(found) / scale) - expected)
+    # With AVX2 an ADD of 16 values at once takes halves of its operands another way.
+    assert off.max() <= 1
+    assert np.sum(off > 0) <= (4 if operator == "ADD" else 0)
