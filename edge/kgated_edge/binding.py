@@ -13,6 +13,8 @@ from kgated_edge.manifest import Manifest, read_model
 from kgated_edge.specs import Array, TensorSpec
 from kgated_edge.structure import check_structure
 
+_MOST_THREADS = 256  # each is started, whether or not there is a CPU for it
+
 
 @dataclass(frozen=True)
 class Binding:
@@ -49,15 +51,15 @@ def bind(path: str | Path, num_threads: int, mode: str) -> Binding:
 
     Args:
         path: a `.tflite` file made by `kgated convert`.
-        num_threads: threads of the interpreter, at least 1.
+        num_threads: threads of the interpreter, 1..256.
         mode: the mode that the caller runs; a file of another is refused.
 
     Raises:
         ManifestError: the file cannot be run; the message says why and what to do.
         EdgeError: `num_threads` is no such number.
     """
-    if type(num_threads) is not int or num_threads < 1:
-        raise EdgeError(f"`num_threads` must be an int of at least 1, got {num_threads!r}")
+    if type(num_threads) is not int or not 1 <= num_threads <= _MOST_THREADS:
+        raise EdgeError(f"`num_threads` must be an int in 1..{_MOST_THREADS}, got {num_threads!r}")
     content, manifest = read_model(path)
     if manifest.mode != mode:
         raise ManifestError(f"{path}: its mode is '{manifest.mode}', this runs '{mode}' models")

@@ -127,6 +127,8 @@ def read_limits(path: str | Path) -> Limits:
     Raises:
         EdgeError: no such file, no TOML, a name or a value that is none.
     """
+    if Path(path).exists() and not Path(path).is_file():
+        raise EdgeError(f"{path}: this is no file: name one with limits")
     try:
         document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

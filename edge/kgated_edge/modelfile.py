@@ -6,12 +6,14 @@ metadata name and the spelling of the field hold for every format version: damag
 
 import hashlib
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 
 from kgated_edge.container import metadata_span
 from kgated_edge.errors import ManifestError
 
 MANIFEST_NAME = b"kgated_manifest"
 NO_DIGEST = "0" * 64
+_MOST_BYTES = 2**31 - 1  # as far as the offsets in it reach
 _DIGEST_KEY = b'"file_sha256":"'
 
 
@@ -68,11 +70,19 @@ def _read(path: Path) -> bytes:
 
 def _read_bytes(path: Path) -> bytes:
     try:
+        status = path.stat()
+        # A device or a pipe may have no end.
+        if not (S_ISREG(status.st_mode) or S_ISDIR(status.st_mode)):
+            raise ManifestError("this is no file but a device or a pipe: name a file")
+        if status.st_size > _MOST_BYTES:
+            raise ManifestError("it is larger than a TFLite file can be, 2 GiB: check the path")
         return path.read_bytes()
     except FileNotFoundError:
         raise ManifestError("no such file: check the path") from None
     except IsADirectoryError:
         raise ManifestError("this is a directory: name the .tflite file in it") from None
+    except ManifestError:
+        raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ManifestError(f"cannot be read ({reason}): check the path") from None

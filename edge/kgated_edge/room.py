@@ -1,5 +1,6 @@
 """Whether there is memory for more streams, so that a search for their number has an end."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from kgated_edge.sensors import resident_mib
 Grow = Callable[[int], Callable[[int], object]]
 """Takes a number of streams, returns the step that runs one frame of each."""
 Look = Callable[[], tuple[float | None, float | None]]
+_ENOUGH = 64
 _SPARE = 0.25  # of what was free at the start
 
 
@@ -41,12 +43,14 @@ class Bounded:
         while self._made < count:
             wanted = min(count, max(1, 2 * self._made))
             held, free = self._look()
-            need = (wanted - self._made) * self._each
+            # One stream or two say too little of thousands.
+            most = count if self._made >= _ENOUGH else wanted
+            need = (most - self._made) * self._each
             if free is not None and need > free - self._spare:
                 self.is_full = True
                 raise NoRoomError(
-                    f"`streams`: {wanted} would take {need:.0f} MiB more than {self._made} do, of "
-                    f"{free:.0f} that are free: take fewer, or sessions of a pool (--pool)"
+                    f"`streams`: {most} would take {need:.0f} MiB more than {self._made} do, of "
+                    f"{free:.0f} that are free: take fewer; sessions of a pool are smaller (--pool)"
                 )
             self._grow(wanted)
             now = self._look()[0]
@@ -60,9 +64,10 @@ class Bounded:
 def look_at_memory(root: Path = Path("/")) -> tuple[float | None, float | None]:
     """The memory that this process holds, and that which it may still take, in MiB.
 
-    That is what the system can give without swapping, or less where a container's limit is nearer.
+    That is what the system can give without swapping, or less where the limit of a container or of
+    the process's address space (`ulimit -v`) is nearer.
     """
-    free = [_available(root / "proc/meminfo"), _left(root / "sys/fs/cgroup")]
+    free = [_available(root / "proc/meminfo"), _left(root / "sys/fs/cgroup"), _unmapped(root)]
     return resident_mib(root), min((one for one in free if one is not None), default=None)
 
 
@@ -81,3 +86,14 @@ def _left(folder: Path) -> float | None:
         return (int(most) - int(taken)) / 2**20
     except (OSError, ValueError):
         return None
+
+
+def _unmapped(root: Path) -> float | None:
+    try:
+        from resource import RLIM_INFINITY, RLIMIT_AS, getrlimit
+
+        most, pages = getrlimit(RLIMIT_AS)[0], (root / "proc/self/statm").read_text().split()[0]
+    except (ImportError, OSError):
+        return None
+    used = int(pages) * os.sysconf("SC_PAGE_SIZE")
+    return None if most == RLIM_INFINITY else (most - used) / 2**20

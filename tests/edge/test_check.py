@@ -215,7 +215,7 @@ def test_data_of_another_model(speech, text, data):
         ({"max_misses": -1}, "`max_misses` must be a whole number from 0, got -1"),
         ({"min_accuracy": 1.1}, r"`min_accuracy` must be in 0\.\.1, got 1.1"),
         ({"min_accuracy": float("nan")}, r"`min_accuracy` must be in 0\.\.1"),
-        ({"num_threads": 0}, "`num_threads` must be an int of at least 1"),
+        ({"num_threads": 0}, "`num_threads` must be an int in 1..256"),
     ],
 )
 def test_limits_out_of_range(speech, data, limits, message):

@@ -1,5 +1,6 @@
 """Files that are no models, or damaged ones: found before anything else looks inside."""
 
+import os
 import random
 import tracemalloc
 
@@ -25,6 +26,9 @@ def test_tells_files_apart(tmp_path, speech):
     assert "this is a directory" in refusal(tmp_path)
     path.write_bytes(b"")
     assert "the file is empty" in refusal(path)
+    os.truncate(path, 2**31)
+    assert "larger than a TFLite file can be" in refusal(path)
+    assert "a device or a pipe" in refusal(os.devnull)
     path.write_bytes(b"PK\3\4" + content[4:8])
     assert "cut short or damaged: copy it again" in refusal(path)
     path.write_bytes(b"PK\3\4" * 100)
