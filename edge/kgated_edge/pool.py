@@ -16,7 +16,7 @@ from kgated_edge.model import alone_in, busy, check_states
 from kgated_edge.quantized import reader, results_reader, storer
 from kgated_edge.specs import Array, TensorSpec
 from kgated_edge.statefile import Stateful, check_external
-from kgated_edge.tensors import address, givers, raw, taker
+from kgated_edge.tensors import address, raw, taker
 
 _ALL = slice(None)
 
@@ -61,15 +61,13 @@ class SessionPool:
         by_address = {address(one): place for one, place in zip(read, places, strict=True)}
         self._state_places = places[: len(states)]
         self._output_places = [by_address[address(one)] for one in outputs]
-        targets = [found.inputs[spec.name] for spec in self._manifest.states]
-        frames = [found.inputs[spec.name] for spec in self._manifest.blocks]
+        targets = [raw(found.inputs[spec.name]) for spec in self._manifest.states]
         self._blank = [b""] * len(read)
         # As in EdgeModel: what a step needs, while no thread is inside.
         self._idle: list[tuple[Any, ...]] = [
             (
                 step_writer(self._manifest.blocks, found.inputs),
-                # They put zeros where frames stand, so that states go before frames.
-                givers(targets, self._state_places, frames),
+                list(zip(targets, self._state_places, strict=True)),
                 found.interpreter.invoke,
                 take,
                 results_reader(self._manifest.outputs, found.outputs),
@@ -175,11 +173,11 @@ class Session(Stateful):
         except IndexError:
             raise busy("pool") from None
         try:
-            write, gives, invoke, take, read = hot
-            kept = self._kept
-            for give, pick in gives:
-                give(*pick(kept))
+            write, feeds, invoke, take, read = hot
             write(frame)
+            kept = self._kept
+            for target, place in feeds:
+                target[_ALL] = kept[place]
             invoke()
             self._kept = take()
             return read()
@@ -204,16 +202,29 @@ def _round(
     sessions: Sequence[Session],
     columns: list[tuple[memoryview, tuple[bytes, ...]]],
 ) -> list[tuple[bytes, ...]]:
-    """The hot loop: `Session.step` without what can be done once for all."""
-    _, gives, invoke, take, _ = hot
+    """The hot loop: `Session.step` without what can be done once for all.
+
+    One frame and two states, which most models have, are spelled out: to loop over them costs as
+    much as to copy them.
+    """
+    _, feeds, invoke, take, _ = hot
+    (first, rows), *others = columns
+    (one, place), (two, other), *more = feeds + [(None, 0)] * (2 - len(feeds))
     found = list[tuple[bytes, ...]]()
     add = found.append
-    for n, session in enumerate(sessions):
+    for session, row in zip(sessions, rows, strict=True):
+        first[_ALL] = row
+        if others:
+            for target, column in others:
+                target[_ALL] = column[len(found)]
         kept = session._kept
-        for give, pick in gives:
-            give(*pick(kept))
-        for target, rows in columns:
-            target[_ALL] = rows[n]
+        if one:
+            one[_ALL] = kept[place]
+        if two:
+            two[_ALL] = kept[other]
+        if more:
+            for target, at in more:
+                target[_ALL] = kept[at]
         invoke()
         session._kept = kept = take()
         add(kept)

@@ -7,9 +7,8 @@ view does not keep the interpreter alive: whoever holds the one holds the other.
 """
 
 import ctypes
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from operator import itemgetter
 from struct import Struct
 from typing import Any, Protocol
 
@@ -22,9 +21,6 @@ Details = Mapping[str, Mapping[str, Any]]
 """Tensor details by signature name, as the interpreter reports them."""
 Kind = tuple[tuple[int, ...], np.dtype[Any], tuple[float | None, int | None] | None]
 """Shape, dtype, and scale and zero point where it is quantized."""
-
-
-_ALIGNMENT = 64
 
 
 class Tensors(Protocol):
@@ -112,56 +108,13 @@ def taker(views: list[Array]) -> tuple[Callable[[], tuple[bytes, ...]], list[int
 
 def _read_apart(views: list[Array]) -> Callable[[], tuple[bytes, ...]]:
     """Reads arrays that lie one after the other, with gaps, which are not looked at."""
-    layout, memory = _layout(views)
-    return partial(layout.unpack_from, memory)
-
-
-def _write_apart(views: list[Array]) -> Callable[..., None]:
-    """Writes arrays that lie one after the other, and zeros into the gaps."""
-    layout, memory = _layout(views)
-    return partial(layout.pack_into, memory, 0)
-
-
-def _layout(views: list[Array]) -> tuple[Struct, memoryview]:
     start = end = address(views[0])
     form = ""
     for one in views:
         form += f"{address(one) - end}x{one.nbytes}s"
         end = _end(one)
-    return Struct(form), memoryview((ctypes.c_ubyte * (end - start)).from_address(start))
-
-
-def givers(
-    views: list[Array], places: Sequence[int], others: list[Array]
-) -> list[tuple[Callable[..., None], Callable[[tuple[bytes, ...]], tuple[bytes, ...]]]]:
-    """What fills all arrays out of what a taker took: calls `give(*pick(taken))`.
-
-    One `struct` writes many arrays at half of the price of many copies, but puts zeros in between:
-    only arrays with nothing but `others` between them have one in common.
-
-    Args:
-        views: arrays to be filled.
-        places: of each the place of its bytes among those taken.
-        others: arrays that are written to afterwards.
-    """
-    known, runs = {address(one): k for k, one in enumerate(views)}, list[list[Array]]()
-    for one in sorted([*views, *others], key=address):
-        # Tensors begin at multiples of their alignment: what is shorter is no tensor's.
-        apart = address(one) - _end(runs[-1][-1]) if runs else -1
-        if 0 <= apart < _ALIGNMENT and address(one) % _ALIGNMENT == 0:
-            runs[-1].append(one)
-        else:
-            runs.append([one])
-    kept = [[one for one in run if address(one) in known] for run in runs]
-    wholes = [[places[known[address(one)]] for one in run] for run in kept]
-    pairs = zip(kept, wholes, strict=True)
-    return [(_write_apart(run), _picker(whole)) for run, whole in pairs if run]
-
-
-def _picker(places: list[int]) -> Callable[[tuple[bytes, ...]], tuple[bytes, ...]]:
-    if places == list(range(places[0], places[0] + len(places))):
-        return itemgetter(slice(places[0], places[0] + len(places)))
-    return itemgetter(*places)
+    memory = memoryview((ctypes.c_ubyte * (end - start)).from_address(start))
+    return partial(Struct(form).unpack_from, memory)
 
 
 def address(array: Array) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from kgated_edge import EdgeError, EdgeModel, FrameError, Session, SessionPool, StateError
 from kgated_edge.blocks import by_name
-from kgated_edge.tensors import givers, raw, taker
+from kgated_edge.tensors import raw, taker
 
 NAMES = ["speech", "int8", "int16x8"]
 
@@ -186,28 +186,3 @@ def test_arrays_that_overlap_are_each_read():
     memory += 1
     found = take()
     assert [found[place] for place in places] == [raw(view).tobytes() for view in views]
-
-
-def aligned(size):
-    memory = np.zeros(size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + size]
-
-
-@pytest.mark.parametrize("places", [[0, 1, 2], [1, 2, 3], [2, 0, 3]])
-def test_states_are_put_where_they_belong_and_nothing_else_is_touched(places):
-    memory = aligned(512)
-    memory.fill(7)
-    # A frame stands between the first two; what is between those and the last is not known.
-    views = [memory[0:16], memory[128:160], memory[384:388]]
-    others = [memory[64:100]]
-    taken = [bytes([20 + k]) * 99 for k in range(4)]
-    for view, place in zip(views, places, strict=True):
-        taken[place] = bytes([view.nbytes]) * view.nbytes
-    found = givers(views, places, others)
-    assert len(found) == 2
-    for give, pick in found:
-        give(*pick(tuple(taken)))
-    assert [view.tolist() for view in views] == [[16] * 16, [32] * 32, [4] * 4]
-    assert (memory[160:384] == 7).all()
-    assert (memory[388:] == 7).all()
