@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable
 
 from kgated_edge.around import check_types
+from kgated_edge.calls import check_calls, check_loops
 from kgated_edge.graph import Graphs, Operator, Subgraph, Tensor, broken
 
 _LIMITS = {7: ("int16", 2**15), 9: ("int8", 2**7), 17: ("int4", 2**3)}
@@ -20,7 +21,9 @@ _MOST_NUMBERS = 2**26  # beside those that stand in the file
 _LSTM, _SPLIT, _CALL_ONCE = 44, 49, 129
 _VAR_HANDLE, _READ_VARIABLE, _ASSIGN_VARIABLE = 142, 143, 144
 _SPLIT_OPTIONS = 35
-_CALLS = {118: 2, 119: 2, _CALL_ONCE: 1}  # how many subgraphs IF, WHILE and CALL_ONCE name
+# Of an LSTM its input gate, all of it, peepholes, projection and layer normalization.
+_LSTM_INPUT_GATE = {1, 5, 12}
+_LSTM_OPTIONAL = _LSTM_INPUT_GATE | {9, 10, 11, 16, 17, 20, 21, 22, 23}
 # Fewest inputs by operator, where there are more than one:
 _FEWEST = {
     **dict.fromkeys((0, 18, 41, 42, 55, 57, 99), 2),  # ADD MUL SUB DIV MAXIMUM MINIMUM (a - b)²
@@ -51,7 +54,8 @@ def check_structure(content: bytes) -> None:
         _check_flow(subgraph)
         for place, operator in enumerate(subgraph.operators):
             check_types(graphs, operator, subgraph.tensors, place)
-    _check_calls(graphs)
+    check_calls(graphs)
+    check_loops(graphs)
     _check_signatures(graphs)
 
 
@@ -81,6 +85,10 @@ def _check_operator(graphs: Graphs, operator: Operator, place: int) -> None:
     least = 0 if code in (_CALL_ONCE, _ASSIGN_VARIABLE) else 1
     if inputs < fewest or outputs < least or -1 in operator.inputs[: _OPTIONAL.get(code)]:
         raise broken(f"operator {place} takes {inputs} tensors and gives {outputs}")
+    if code == _LSTM:
+        missing = {place for place, one in enumerate(operator.inputs) if one == -1}
+        if not missing <= _LSTM_OPTIONAL or 0 < len(missing & _LSTM_INPUT_GATE) < 3:
+            raise broken(f"operator {place} is an LSTM without {sorted(missing)} of its tensors")
     if code == _SPLIT:
         known = operator.options_kind == _SPLIT_OPTIONS
         if not known or graphs.number(operator, 0) != outputs:
@@ -119,24 +127,6 @@ def _check_numbers(numbers: Iterable[int], count: int, what: str) -> None:
     for number in numbers:
         if not 0 <= number < count:
             raise broken(f"it {what} tensor {number} of {count}")
-
-
-def _check_calls(graphs: Graphs) -> None:
-    """A subgraph that came back to itself would never end."""
-    calls = {
-        place: {
-            graphs.number(operator, slot)
-            for operator in subgraph.operators
-            for slot in range(_CALLS.get(operator.code, 0))
-        }
-        for place, subgraph in enumerate(graphs.subgraphs)
-    }
-    while calls:
-        ends = [place for place, called in calls.items() if not called & calls.keys()]
-        if not ends:
-            raise broken("its subgraphs call each other in a circle")
-        for place in ends:
-            del calls[place]
 
 
 def _check_signatures(graphs: Graphs) -> None:

@@ -4,12 +4,14 @@ import struct
 from pathlib import Path
 
 import pytest
-from kgated_edge import EdgeError, EdgeModel, ManifestError, SequenceModel
+from kgated_edge import EdgeError, EdgeModel, ManifestError, SequenceModel, structure
+from kgated_edge.calls import check_calls, check_loops
 from kgated_edge.container import field, tables, unsigned
+from kgated_edge.graph import Operator, Subgraph, Tensor
 from kgated_edge.structure import check_structure
 
 ADD, SPLIT, FULLY_CONNECTED, SOFTMAX, TANH, STRIDED_SLICE = 0, 49, 9, 25, 28, 45
-MUL, CALL_ONCE, VAR_HANDLE = 18, 129, 142
+MUL, LSTM, LESS, WHILE, CALL_ONCE, VAR_HANDLE = 18, 44, 58, 119, 129, 142
 FLOAT, TEXT = 0, 5
 
 
@@ -148,6 +150,59 @@ def test_graphs_that_would_kill_are_refused(
     runner = SequenceModel if name == "fixed" else EdgeModel
     with pytest.raises(ManifestError, match=f"its graph is broken, .*{message}"):
         runner(path)
+
+
+class Loop:
+    """A graph that counts in a loop to a bound, as far as the checks look at it."""
+
+    def __init__(self, counted=2, tested=0):
+        numbers = [Tensor(2, (), has_data, False, None, None) for has_data in (0, 1, 0, 0)]
+        count = Operator(ADD, (0, 1), (2,), 0, 0)
+        less = Operator(LESS, (tested, 1), (3,), 0, 0)
+        self.subgraphs = [
+            Subgraph(numbers, (0,), (2,), [Operator(WHILE, (0,), (2,), 0, 0)]),
+            Subgraph(numbers, (0,), (3,), [less]),
+            Subgraph(numbers, (0,), (counted,), [count]),
+        ]
+        self.called = (1, 2)
+
+    def number(self, operator, slot):
+        return self.called[slot]
+
+
+def test_loops_without_an_end():
+    check_loops(Loop())
+    check_calls(Loop())
+    # The counter comes back as it was; or as a constant; or another than it is tested.
+    for stuck in (Loop(counted=0), Loop(counted=1), Loop(tested=1)):
+        with pytest.raises(ManifestError, match="a loop has no end"):
+            check_loops(stuck)
+    by_flag = Loop()
+    by_flag.subgraphs[1] = by_flag.subgraphs[1]._replace(outputs=(0,), operators=[])
+    check_loops(by_flag)
+    lost = Loop()
+    lost.called = (1, 9)
+    with pytest.raises(ManifestError, match="of a subgraph that the file does not have"):
+        check_loops(lost)
+    lost.called = (1, 0)
+    with pytest.raises(ManifestError, match="call each other in a circle"):
+        check_calls(lost)
+
+
+def test_an_lstm_needs_its_tensors():
+    whole = tuple(range(24))
+    check_operator = structure._check_operator
+    for missing, is_good in (
+        *((set(), True), ({1, 5, 12}, True), ({9, 10, 11}, True), ({16, 17, 20, 21}, True)),
+        *(({12}, False), ({1, 5}, False), ({13}, False), ({18}, False), ({0}, False)),
+    ):
+        inputs = tuple(-1 if one in missing else one for one in whole)
+        operator = Operator(LSTM, inputs, (30,), 0, 0)
+        if is_good:
+            check_operator(Loop(), operator, 0)
+            continue
+        with pytest.raises(ManifestError, match="operator 0 "):
+            check_operator(Loop(), operator, 0)
 
 
 def test_what_the_interpreter_refuses_in_a_step_is_an_error_of_ours(fixture_file, monkeypatch):
