@@ -15,6 +15,7 @@ from kgated_edge.errors import ManifestError
 
 _CODES, _SUBGRAPHS, _BUFFERS, _SIGNATURES = 1, 2, 4, 7  # of Model
 _SLOTS = 13
+_MOST_READ = 32  # items of vectors for each byte of the file
 Unpack = Callable[[bytes, int], tuple[Any, ...]]
 _F32, _I64, _I32, _U32, _U16 = (struct.Struct(f"<{one}").unpack_from for one in "fqiIH")
 
@@ -82,6 +83,8 @@ class Graphs:
     def __init__(self, content: bytes) -> None:
         self._content = content
         self._fields: dict[int, tuple[int, ...]] = {}
+        # Vectors may be shared; many tables that share a long one would be read for hours.
+        self._left = _MOST_READ * len(content)
         try:
             self._read()
         except (struct.error, IndexError):
@@ -180,7 +183,8 @@ class Graphs:
         """Where a vector's items start, and how many there are; all are inside the file."""
         start = at + _U32(self._content, at)[0]
         (count,) = _U32(self._content, start)
-        if start + 4 + width * count > len(self._content):
+        self._left -= count
+        if start + 4 + width * count > len(self._content) or self._left < 0:
             raise IndexError
         return start + 4, count
 

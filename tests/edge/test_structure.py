@@ -1,10 +1,20 @@
 """Graphs that were seen to kill the interpreter are refused before it sees them."""
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from kgated_edge import EdgeError, EdgeModel, ManifestError, SequenceModel, structure
+from kgated_edge import (
+    EdgeError,
+    EdgeModel,
+    ManifestError,
+    SequenceModel,
+    SessionPool,
+    graph,
+    structure,
+)
 from kgated_edge.calls import check_calls, check_loops
 from kgated_edge.container import field, tables, unsigned
 from kgated_edge.graph import Operator, Subgraph, Tensor
@@ -217,6 +227,38 @@ def test_what_the_interpreter_refuses_in_a_step_is_an_error_of_ours(fixture_file
     with pytest.raises(EdgeError, match="cannot run this model: gather index out of bounds Node"):
         model.step(1)
     assert all((model.state[name] == value).all() for name, value in before.items())
+
+
+def test_what_shares_long_vectors_is_not_read_for_hours(speech, monkeypatch):
+    content = speech.read_bytes()
+    check_structure(content)
+    monkeypatch.setattr(graph, "_MOST_READ", 0.1)
+    with pytest.raises(ManifestError, match="an offset leads out of the file"):
+        check_structure(content)
+
+
+@pytest.mark.parametrize("name", ["speech", "whole"])
+def test_a_failing_step_of_other_runners_is_an_error_too(fixture_file, name):
+    class Failing:
+        def invoke(self):
+            raise RuntimeError("Division by 0")
+
+    frames = np.zeros((9, 3), np.float32)
+    if name == "whole":
+        model = SequenceModel(fixture_file(name))
+        model._binding = replace(model._binding, interpreter=Failing())
+        with pytest.raises(EdgeError, match="cannot run this model: Division by 0"):
+            model.run(frames)
+        return
+    pool = SessionPool(fixture_file(name))
+    sessions = [pool.open() for _ in frames]
+    before = [session._kept for session in sessions]
+    hot = pool._idle[0]
+    pool._idle[0] = (*hot[:2], Failing().invoke, *hot[3:])
+    for act in (lambda: pool.step(sessions, frames), lambda: sessions[0].step(frames[0])):
+        with pytest.raises(EdgeError, match="cannot run this model: Division by 0"):
+            act()
+    assert [session._kept for session in sessions] == before
 
 
 def test_the_structure_of_every_fixture_is_sound():
