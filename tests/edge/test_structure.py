@@ -15,6 +15,7 @@ from kgated_edge import (
     graph,
     structure,
 )
+from kgated_edge.around import check_types
 from kgated_edge.calls import check_calls, check_loops
 from kgated_edge.container import field, tables, unsigned
 from kgated_edge.graph import Operator, Subgraph, Tensor
@@ -22,6 +23,7 @@ from kgated_edge.structure import check_structure
 
 ADD, SPLIT, FULLY_CONNECTED, SOFTMAX, TANH, STRIDED_SLICE = 0, 49, 9, 25, 28, 45
 MUL, LSTM, LESS, WHILE, CALL_ONCE, VAR_HANDLE = 18, 44, 58, 119, 129, 142
+SQUARED_DIFFERENCE = 99
 FLOAT, TEXT = 0, 5
 
 
@@ -143,6 +145,7 @@ BROKEN = [
     ("int8", "<B", of_result(ADD, kind), FLOAT, "takes other types than it gives"),
     ("int8", "<B", of_result(ADD, kind), TEXT, "is of text"),
     ("int8", "<f", option(SOFTMAX), 0.0, "no multiplier stands for"),
+    ("fixed", "<i", taken(STRIDED_SLICE, 1), 0, "other numbers than one for each axis"),
     ("int8", "<i", taken(ADD, 1), 6, "no multiplier stands for"),
     ("inside", "<B", of_result(VAR_HANDLE, kind), FLOAT, "is of a variable, and names none"),
 ]
@@ -213,6 +216,17 @@ def test_an_lstm_needs_its_tensors():
             continue
         with pytest.raises(ManifestError, match="operator 0 "):
             check_operator(Loop(), operator, 0)
+
+
+def test_scales_of_differences_squared():
+    def of(scale):
+        return Tensor(9, (1, 4), False, False, (scale, scale, 1), (0, 0, 1))
+
+    operator = Operator(SQUARED_DIFFERENCE, (0, 1), (2,), 0, 0)
+    check_types(Loop(), operator, [of(0.03), of(0.03), of(0.05)], 0)
+    # (2 · 1e4)² / (2^14 · 0.05) is above 1.
+    with pytest.raises(ManifestError, match="no multiplier stands for"):
+        check_types(Loop(), operator, [of(0.03), of(1e4), of(0.05)], 0)
 
 
 def test_what_the_interpreter_refuses_in_a_step_is_an_error_of_ours(fixture_file, monkeypatch):
