@@ -29,9 +29,8 @@ _FEWEST = {
     **dict.fromkeys((0, 18, 41, 42, 55, 57, 99), 2),  # ADD MUL SUB DIV MAXIMUM MINIMUM (a - b)²
     **dict.fromkeys((58, 61, 62, 63, 71, 72, 84, 86), 2),  # comparisons, LOGICAL_OR and _AND
     **dict.fromkeys((40, 74, 82, 91), 2),  # MEAN SUM REDUCE_MAX REDUCE_ANY
-    **dict.fromkeys(
-        (3, 4, 9, 22, 36, 39, 49, 126, 144), 2
-    ),  # CONV_2D FULLY_CONNECTED RESHAPE GATHER
+    **dict.fromkeys((3, 4, 9, 22, 36), 2),  # CONV_2D DEPTHWISE_ FULLY_CONNECTED RESHAPE GATHER
+    **dict.fromkeys((39, 49, 126, 144), 2),  # TRANSPOSE SPLIT BATCH_MATMUL ASSIGN_VARIABLE
     **dict.fromkeys((64, 65, 123, 151), 3),  # SELECT SLICE SELECT_V2 DYNAMIC_UPDATE_SLICE
     **{45: 4, _LSTM: 20},  # STRIDED_SLICE
 }

@@ -1,5 +1,6 @@
 """Graphs that still have the form of one, but say something else."""
 
+import math
 import random
 import struct
 from collections.abc import Iterable, Iterator
@@ -8,21 +9,7 @@ from functools import cache
 from kgated_edge.container import field, tables, unsigned, vector
 
 _OFTEN, _MOST_ITEMS = (1, 1, 1, 1, 2, 4), 32
-_FLOATS = (
-    0.0,
-    -1.0,
-    1e-38,
-    1e-20,
-    1e-9,
-    1e-3,
-    1.0,
-    1e4,
-    1e9,
-    1e20,
-    3e38,
-    float("nan"),
-    float("inf"),
-)
+_FLOATS = (0.0, -1.0, 1e-38, 1e-20, 1e-9, 1e-3, 1.0, 1e4, 1e9, 1e20, 3e38, math.nan, math.inf)
 _WHOLE = (-(2**31), -2, -1, 0, 1, 2, 3, 4, 5, 7, 16, 127, 255, 1000, 2**16, 2**24, 2**31 - 1)
 
 
