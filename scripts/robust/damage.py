@@ -16,6 +16,7 @@ _VALUES: tuple[Any, ...] = (
     *("", "x", "step", "float32", "int8", "int32", "\u0000", "é" * 9, "0" * 64),
     *([], {}, [[]], [0], [1, 2**31 - 1], ["x"], {"x": {}}, {"file_sha256": "0" * 64}),
 )
+_MOST_FLOAT = 1e308
 _TEXTS = (b"NaN", b"Infinity", b"1e999", b"[" * 60, b'{"a":' * 12, b'"\\ud800"', b"\xff\xfe", b"}")
 
 
@@ -104,7 +105,10 @@ def _edit_field(document: Any, rng: random.Random) -> None:
         if rng.random() < 0.2:
             del place[key]
         elif isinstance(place[key], int | float) and rng.random() < 0.4:
-            place[key] = rng.choice([place[key] + 1, place[key] * 2, -place[key], place[key] / 3])
+            value = place[key]
+            # An earlier edit may have left a whole number that no float holds.
+            third = value / 3 if abs(value) < _MOST_FLOAT else 0
+            place[key] = rng.choice([value + 1, value * 2, -value, third])
         elif isinstance(place[key], str) and place[key] and rng.random() < 0.4:
             cut = rng.randrange(len(place[key]))
             place[key] = place[key][:cut] + place[key][cut + 1 :]

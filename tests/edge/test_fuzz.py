@@ -1,6 +1,7 @@
 """Damaged files, the short version of scripts/fuzz_edge.py, and that it sees what it looks for."""
 
 import os
+import random
 import re
 import sys
 from collections import Counter
@@ -8,16 +9,16 @@ from pathlib import Path
 
 import pytest
 from fuzz_edge import broken, fuzz, main
-from robust.damage import KINDS, damaged
+from robust.damage import KINDS, _edit_field, damaged
 from robust.watch import Found, watch
 
 CASES = 300
+FIXTURES = list((Path(__file__).parent / "fixtures").glob("*.tflite"))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="workers are watched by POSIX means")
 def test_hundreds_of_damaged_files():
-    models = sorted((Path(__file__).parent / "fixtures").glob("*.tflite"))
-    found = fuzz(models, range(CASES))
+    found = fuzz(sorted(FIXTURES), range(CASES))
     assert broken(found) == []
     for kind, one in zip(KINDS, found, strict=True):
         assert one.outcomes.total() == CASES / len(KINDS)
@@ -41,6 +42,16 @@ def test_damage_is_damage_and_can_be_made_again(speech):
             assert damaged(content, kind, number) != content
             assert damaged(content, kind, number) == damaged(content, kind, number)
     assert len({damaged(content, "cut", n) for n in range(20)}) > 10
+
+
+def test_an_edit_of_a_number_that_no_float_holds():
+    found = []
+    for seed in range(50):
+        document = {"a": 10**400}
+        _edit_field(document, random.Random(seed))
+        found.append(document.get("a"))
+    assert 2 * 10**400 in found
+    assert 0 in found
 
 
 WORKER = """
