@@ -164,8 +164,13 @@ class Graphs:
     def _integers(self, table: int, field: int) -> tuple[int, ...]:
         if not field:
             return ()
-        start, count = self._vector(table + field, 4)
-        return struct.unpack_from(f"<{count}i", self._content, start)
+        # As `_vector` and `_tables` say it, spelled out: most of what is read is read here.
+        start = table + field + _U32(self._content, table + field)[0]
+        (count,) = _U32(self._content, start)
+        self._left -= count
+        if self._left < 0:
+            raise IndexError
+        return struct.unpack_from(f"<{count}i", self._content, start + 4)
 
     def _tables(self, table: int, slot: int) -> list[int]:
         field = self._slots(table)[slot]

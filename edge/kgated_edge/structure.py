@@ -8,7 +8,7 @@ nothing else will.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from kgated_edge.around import check_types
 from kgated_edge.calls import check_calls, check_loops
@@ -112,7 +112,7 @@ def _check_flow(subgraph: Subgraph) -> None:
         for one in operator.inputs:
             if one != -1 and one not in filled and one not in own:
                 raise broken(f"operator {place} takes tensor {one}, which nothing has filled")
-        if len(read.intersection(operator.inputs)) < sum(one in read for one in operator.inputs):
+        if read and _has_twice(operator.inputs, read):
             raise broken(f"operator {place} takes a variable twice")
         if operator.code == _READ_VARIABLE:
             read.update(operator.outputs)
@@ -122,6 +122,10 @@ def _check_flow(subgraph: Subgraph) -> None:
         filled.update(set(operator.outputs) - variables)
     if not filled.issuperset(subgraph.outputs):
         raise broken("it gives a tensor that nothing fills")
+
+
+def _has_twice(numbers: Sequence[int], among: set[int]) -> bool:
+    return len(among.intersection(numbers)) < sum(one in among for one in numbers)
 
 
 def _check_numbers(numbers: Iterable[int], count: int, what: str) -> None:
