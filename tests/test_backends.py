@@ -66,7 +66,8 @@ def test_state_is_carried_on_jax():
 def test_smaller_models_train_on(backend):
     pytest.importorskip(backend)
     wanted = "wrapped or follow_the_schedule or only_these or share_values or gradients"
-    assert run_tests(backend, wanted, "test_pruning.py", "test_clustering.py") == 5
+    wanted += " or trains_is_saved"
+    assert run_tests(backend, wanted, "test_pruning.py", "test_clustering.py", "test_qat.py") == 6
 
 
 @pytest.mark.parametrize("backend", list(SUBSET))

@@ -231,6 +231,11 @@ def carry_state(model: keras.Model, streams: int) -> keras.Model:
 
 
 def _check_carries(model: keras.Model) -> None:
+    if not getattr(model, "inputs", None):
+        raise ValueError(
+            "`model` must be a functional or Sequential model that is built; one from "
+            f"`kgated.quantize_aware` starts each batch from zeros. Received: {model!r}"
+        )
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ValueError(
             f"`model` must have one input and one output. Received {len(model.inputs)} and "

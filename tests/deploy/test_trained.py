@@ -1,5 +1,8 @@
 """Quantization-aware models as files: the same numbers, no calibration, no float operator."""
 
+import os
+import subprocess
+import sys
 from functools import partial
 
 import keras
@@ -197,6 +200,25 @@ def test_a_whole_sequence_gives_the_numbers_of_the_training(name, x, tmp_path, i
         assert np.mean(off < 0.01) >= 0.99
     # A mask asks for exact zeros, which only the frames themselves answer.
     assert ("float32" in dtypes(path)) == masked
+
+
+def test_what_jax_trained_is_converted_here(x, tmp_path, in_process):
+    pytest.importorskip("jax")
+    np.save(tmp_path / "x.npy", x)
+    code = """
+import keras, kgated, numpy as np
+x = np.load("x.npy")
+layers = [keras.Input((None, x.shape[-1])), kgated.GRU(6, return_sequences=True)]
+qat = kgated.quantize_aware(keras.Sequential([*layers, keras.layers.Dense(3)]), warmup=1)
+qat.compile("sgd", "mse")
+qat.fit(x, np.ones((*x.shape[:2], 3)), verbose=0)
+qat.save("q.keras")
+"""
+    jax = {**os.environ, "KERAS_BACKEND": "jax"}
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=jax)
+    qat = keras.saving.load_model(tmp_path / "q.keras")
+    kgated.to_tflite(qat, tmp_path / "m.tflite", quantize="int8")
+    assert in_steps(qat, tmp_path / "m.tflite", x).max() < 1.01
 
 
 def test_what_does_not_go_together_is_said(lstm, x, tmp_path):

@@ -148,10 +148,20 @@ class QuantizeAware(keras.Model):
         run = self._run
 
         class Finder(keras.Layer):
-            def call(self, *inputs: Any) -> Any:
-                return run(list(inputs), context)
+            refused: ValueError | None = None
 
-        Finder()(*self.inner.inputs)
+            def call(self, *inputs: Any) -> Any:
+                try:
+                    return run(list(inputs), context)
+                except ValueError as error:
+                    self.refused = error
+                    raise
+
+        finder = Finder()
+        try:
+            finder(*self.inner.inputs)
+        except ValueError as error:  # Keras puts its own words around it
+            raise finder.refused or error from None
         self.fixed, self.sums = call.fixed, call.sums
         return tuple(call.met)
 
@@ -220,6 +230,14 @@ def quantize_aware(
 def _check(model: keras.Model, warmup: int, momentum: float, freeze_at: int | None) -> None:
     if isinstance(model, QuantizeAware):
         raise ValueError("`model` is quantize-aware already: compile and fit it as it is")
+    from kgated.training.recordings import Carrying  # which `import kgated` does not wait for
+
+    if isinstance(model, Carrying):
+        raise ValueError(
+            "`model` carries its state from batch to batch, and training in integers starts each "
+            "batch from zeros: give the model that `carry_state` was given, and fit what is "
+            "returned on whole recordings, or on chunks longer than what they have to remember"
+        )
     if not model.built or not getattr(model, "inputs", None):
         raise ValueError(
             "`model` must be a functional or Sequential model that is built: give it an `Input`"
