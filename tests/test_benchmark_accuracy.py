@@ -76,9 +76,9 @@ def told_apart_by_sign(rng):
     y = np.arange(24) % 2
     x = rng.normal(size=(24, 6, 2)).astype(np.float32) + (4.0 * y - 2.0)[:, None, None]
     data = SequenceData(x.astype(np.float32), np.full(24, 6), y)
-    length, further = tasks.Length(12, 0.03), tasks.Length(4, 0.01, settled=2)
+    lengths = tasks.Lengths(tasks.Length(12, 0.03), *[tasks.Length(4, 0.01, settled=2)] * 3)
     data = DataSet("Signs", data, data, ("-", "+"), 0.1)
-    return tasks.Classification(data, 16, length, further, further, tasks.Disturbance(0, 0.1, 0), 8)
+    return tasks.Classification(data, 16, lengths, tasks.Disturbance(0, 0.1, 0), 8)
 
 
 def test_a_row_is_made_once_and_kept(rng, tmp_path):
@@ -102,8 +102,8 @@ def test_a_row_is_made_once_and_kept(rng, tmp_path):
 
 
 def test_text_is_judged_as_one_stream(rng, tmp_path):
-    once = tasks.Length(1, 0.01)
-    task = tasks.Characters(4, once, once, once, judged=200)
+    once = tasks.Lengths(*[tasks.Length(1, 0.01)] * 4)
+    task = tasks.Characters(4, once, judged=200)
     model = task.build("GRU", 0)
     path = tmp_path / "text.tflite"
     variants.kgated.to_tflite(model, path)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import keras
 import numpy as np
@@ -37,14 +37,28 @@ class Length:
     settled: int = 0
 
 
+class Lengths(NamedTuple):
+    """The trainings of a task.
+
+    Attributes:
+        first: from new weights.
+        again: on from those, with shared values.
+        sparse: the same, with zeros.
+        tuned: the same, in integers; it is to stay near.
+    """
+
+    first: Length
+    again: Length
+    sparse: Length
+    tuned: Length
+
+
 class Task(Protocol):
     """A data set, the model for it, and its measure."""
 
     name: str
     unit: str
-    first: Length
-    again: Length
-    tuned: Length
+    lengths: Lengths
 
     def build(self, cell: str, seed: int) -> keras.Model:
         """A model with new weights."""
@@ -71,8 +85,7 @@ class Classification:
     Args:
         data: the sequences.
         units: U of the recurrent layer.
-        first, again, tuned: the training from new weights, those that go on from it, and the one
-            in integers, which is to stay near.
+        lengths: of the trainings.
         disturbance: what is done to the training data.
         batch: sequences per step.
     """
@@ -83,14 +96,12 @@ class Classification:
         self,
         data: DataSet,
         units: int,
-        first: Length,
-        again: Length,
-        tuned: Length,
+        lengths: Lengths,
         disturbance: Disturbance,
         batch: int,
     ) -> None:
         self.name, self.data, self.units, self.batch = data.name, data, units, batch
-        self.first, self.again, self.tuned, self.disturbance = first, again, tuned, disturbance
+        self.lengths, self.disturbance = lengths, disturbance
 
     def build(self, cell: str, seed: int) -> keras.Model:
         """As in `Task`."""
@@ -149,18 +160,15 @@ class Characters:
 
     Args:
         units: U of the recurrent layer.
-        first, again, tuned: as in `Classification`.
+        lengths: as in `Classification`.
         judged: how many characters of the test text a file is judged by, as one stream.
     """
 
     name, unit = "Characters", "bits"
     window, batch, learned = 64, 16, 200_000  # learned: characters to learn from
 
-    def __init__(
-        self, units: int, first: Length, again: Length, tuned: Length, judged: int
-    ) -> None:
-        self.units, self.judged = units, judged
-        self.first, self.again, self.tuned = first, again, tuned
+    def __init__(self, units: int, lengths: Lengths, judged: int) -> None:
+        self.units, self.lengths, self.judged = units, lengths, judged
 
     @cached_property
     def text(self) -> Any:
@@ -233,16 +241,20 @@ def _best(length: Length) -> keras.callbacks.Callback:
 def tasks(quick: bool) -> dict[str, Task]:
     """All tasks by name; `quick` ones learn little, and show that everything runs."""
 
-    def lengths(epochs: int, more: int, rate: float) -> tuple[Length, Length, Length]:
-        epochs, more = (3, 2) if quick else (epochs, more)
-        again, tuned = (Length(more, rate / by, settled=more // 2) for by in (2, 10))
-        return Length(epochs, rate), again, tuned
+    def lengths(epochs: int, more: int, rate: float, sparse: int | None = None) -> Lengths:
+        epochs, more, sparse = (3, 2, 2) if quick else (epochs, more, sparse or more)
+        return Lengths(
+            Length(epochs, rate),
+            Length(more, rate / 2, settled=more // 2),
+            Length(sparse, rate / 2, settled=sparse // 2),
+            Length(more, rate / 10, settled=more // 2),
+        )
 
     gentle = Disturbance(0.0, 0.05, 0.0)  # a current that is stretched or mixed is another one
     found: list[Task] = [
-        Classification(japanese_vowels(), 64, *lengths(60, 40, 3e-3), Disturbance(), 32),
-        Classification(plaid(), 64, *lengths(60, 30, 5e-3), gentle, 32),
-        Classification(basic_motions(), 64, *lengths(150, 80, 3e-3), Disturbance(), 8),
-        Characters(128, *lengths(6, 4, 4e-3), judged=1000 if quick else 10_000),
+        Classification(japanese_vowels(), 64, lengths(60, 40, 3e-3, sparse=80), Disturbance(), 32),
+        Classification(plaid(), 64, lengths(60, 30, 5e-3), gentle, 32),
+        Classification(basic_motions(), 64, lengths(150, 80, 3e-3), Disturbance(), 8),
+        Characters(128, lengths(6, 4, 4e-3), judged=1000 if quick else 10_000),
     ]
     return {task.name: task for task in found}

@@ -93,7 +93,7 @@ def trained(task: Task, cell: str, seed: int, name: str, folder: Path) -> keras.
         return keras.saving.load_model(kept, compile=False)
     if name == FLOAT:
         model = task.build(cell, seed)
-        task.train(model, task.first, seed, [])
+        task.train(model, task.lengths.first, seed, [])
     else:
         how = TRAININGS[name]
         model = further(task, how, trained(task, cell, seed, how.parent, folder), seed)
@@ -106,15 +106,17 @@ def trained(task: Task, cell: str, seed: int, name: str, folder: Path) -> keras.
 def further(task: Task, how: Training, model: keras.Model, seed: int) -> keras.Model:
     """A model trained on, the way a row wants it."""
     callbacks: Callbacks = []
+    length = task.lengths.again
     if how.fake_quantized:
-        model = kgated.quantize_aware(model)
+        model, length = kgated.quantize_aware(model), task.lengths.tuned
     if how.share is not None:
-        turn = max(1, task.steps(task.again) // 20)
+        length = task.lengths.sparse
+        turn = max(1, task.steps(length) // 20)
         schedule = PolynomialDecay(0.0, how.share, 0, 10 * turn, frequency=turn)
         callbacks = [kgated.prune(model, schedule)]
     if how.clusters is not None:
         kgated.cluster(model, how.clusters)
-    task.train(model, task.tuned if how.fake_quantized else task.again, seed, callbacks)
+    task.train(model, length, seed, callbacks)
     return model
 
 
