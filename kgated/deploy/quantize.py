@@ -196,6 +196,7 @@ def _quietly() -> Iterator[None]:
 def _check_integer(tflite: bytes, recipe: Recipe) -> None:
     """Refuse a static file with float operators that nobody asked for."""
     model = flatbuffer.parse(tflite)
+    _check_products(model, recipe)
     left = {
         f"{name} (layer `{layer}`)"
         for name, layer in seams.float_operators(model, recipe.skip)
@@ -206,3 +207,25 @@ def _check_integer(tflite: bytes, recipe: Recipe) -> None:
             f"recipe {recipe.name} has no integer kernel for {', '.join(sorted(left))}; keep the "
             "layer in float by `skip`, or take a dynamic recipe"
         )
+
+
+def _check_products(model: schema.ModelT, recipe: Recipe) -> None:
+    """Refuse int8 operands of an int16 result: the quantizer takes a constant for a weight.
+
+    Such is the zero state of a GRU both ways; the kernel would write integers of another size.
+    """
+    for subgraph in model.subgraphs:
+        for operator, layer in zip(subgraph.operators, owners(subgraph), strict=True):
+            if flatbuffer.operator_name(model, operator) != "FULLY_CONNECTED":
+                continue
+            one, result = (
+                subgraph.tensors[operator.inputs[0]],
+                subgraph.tensors[operator.outputs[0]],
+            )
+            types = flatbuffer.type_name(one), flatbuffer.type_name(result)
+            if types == ("int8", "int16"):
+                raise ConversionError(
+                    f"recipe {recipe.name} has no kernel for the first step of layer `{layer}`, "
+                    "whose state is a constant; take `quantize='int8'` (for a model trained in "
+                    "integers, `scheme='int8'`), or a layer that goes one way"
+                )

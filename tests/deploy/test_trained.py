@@ -221,6 +221,17 @@ qat.save("q.keras")
     assert in_steps(qat, tmp_path / "m.tflite", x).max() < 1.01
 
 
+def test_a_batch_and_a_microcontroller_get_the_same_numbers(lstm, x, tmp_path, in_process):
+    qat, _ = lstm
+    batch, single = tmp_path / "batch.tflite", tmp_path / "mcu.tflite"
+    kgated.to_tflite(qat, batch, quantize="int8", batch=len(x))
+    edge = EdgeModel(batch)
+    found = np.stack([edge.step(frames) for frames in x.swapaxes(0, 1)], axis=1)
+    assert np.abs(found - np.asarray(qat(x))).max() < 1.01 * edge.manifest.output.scale
+    kgated.to_tflite(qat, single, quantize="int8", target="mcu")
+    assert in_steps(qat, single, x).max() < 1.01
+
+
 def test_what_does_not_go_together_is_said(lstm, x, tmp_path):
     qat, _ = lstm
     path = tmp_path / "other.tflite"
