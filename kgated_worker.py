@@ -29,8 +29,9 @@ from pathlib import Path
 from typing import Any
 
 CONVERT, RUN = "kgated_worker:convert", "kgated_worker:run"
-# Nothing over there needs a GPU, and the first who looks at one takes all of its memory.
-ENVIRONMENT = {"KERAS_BACKEND": "numpy", "CUDA_VISIBLE_DEVICES": "-1"}
+# TensorFlow is there already; Keras's backend for NumPy would want JAX, which few have. Nothing
+# over there needs a GPU, and the first who looks at one takes all of its memory.
+ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
 
 
 class CrashError(Exception):

@@ -58,12 +58,6 @@ def native_logs_to_file() -> Iterator[str]:
             os.close(real)
 
 
-def use_lightest_backend() -> None:
-    """For commands that compute nothing: Keras on NumPy loads fastest, where it is not loaded."""
-    if "keras" not in sys.modules:
-        os.environ["KERAS_BACKEND"] = "numpy"
-
-
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
     sys.stderr.write(f"kgated: warning: {' '.join(str(message).split())}\n")
 

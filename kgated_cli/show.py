@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kgated_cli.app import app, use_lightest_backend
+from kgated_cli.app import app
 
 
 @app.command()
@@ -17,8 +17,6 @@ def inspect(
     ] = None,
 ) -> None:
     """Print what is in a .tflite file: signature, states, operators, sizes, recipe, manifest."""
-    use_lightest_backend()
-
     from rich.console import Console
 
     from kgated.deploy.describe import as_plain, describe
@@ -43,8 +41,6 @@ def report(
     title: Annotated[str, typer.Option(help="The page's heading.")] = "On the device",
 ) -> None:
     """Make one page from the results of one or many devices and models."""
-    use_lightest_backend()
-
     from kgated.files import check_writable, replace_file
     from kgated.report.page import render
     from kgated.report.read import read_runs

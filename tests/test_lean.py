@@ -1,0 +1,75 @@
+"""The command runs on what `pip install kgated` brings, with no extra: not JAX, not PyTorch."""
+
+import os
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import kgated
+
+HERE = Path(__file__).parent
+
+
+def brought_along(root="kgated"):
+    """The distributions that one and its requirements need, without extras."""
+    found, waiting = set(), [root]
+    while waiting:
+        if (name := canonicalize_name(waiting.pop())) in found:
+            continue
+        found.add(name)
+        for text in metadata.requires(name) or ():
+            one = Requirement(text)
+            if one.marker is None or one.marker.evaluate({"extra": ""}):
+                waiting.append(one.name)
+    return found
+
+
+def hidden_modules():
+    """Top-level modules that are installed here, and would not be there."""
+    there = brought_along()
+    owners = metadata.packages_distributions().items()
+    return {m for m, of in owners if not {canonicalize_name(one) for one in of} & there}
+
+
+@pytest.fixture(scope="module")
+def run():
+    """The command, in a process that lacks every extra."""
+    hidden = hidden_modules()
+    assert {"jax", "torch", "sklearn", "plotly"} <= hidden
+    paths = [str(HERE / "lean"), str(HERE.parent), str(HERE.parent / "edge")]
+    environment = {
+        **os.environ,
+        "HIDDEN_MODULES": ",".join(hidden),
+        "PYTHONPATH": os.pathsep.join(paths),
+    }
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "kgated_cli", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+    return run
+
+
+def test_converts_to_integers_and_inspects(run, rng, tmp_path):
+    model, path = tmp_path / "m.keras", tmp_path / "m.tflite"
+    keras.Sequential([keras.Input((None, 3)), kgated.GRU(4)]).save(model)
+    np.savez(tmp_path / "x.npz", x=rng.normal(size=(4, 9, 3)).astype(np.float32))
+    options = ("--quantize", "int8", "--calibration", tmp_path / "x.npz")
+    done = run("convert", model, path, *options)
+    assert done.returncode == 0, done.stderr
+    done = run("inspect", path)
+    assert done.returncode == 0, done.stderr
+    assert "stream" in done.stdout
+
+
+def test_what_needs_an_extra_says_which(run, tmp_path):
+    done = run("demo", "--out", tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "kgated[demo]" in done.stderr
