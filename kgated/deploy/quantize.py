@@ -24,6 +24,7 @@ from kgated.deploy.fused import (
 from kgated.deploy.lookups import with_lookups
 from kgated.deploy.looped import has_loops, quantize_loops
 from kgated.deploy.normalized import bounded, with_products
+from kgated.deploy.powers import off_powers
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.scopes import owners, scope
 from kgated.deploy.ties import Ties, tied
@@ -108,10 +109,12 @@ def _quantize(
         write = write_hybrid if recipe.quantize in DYNAMIC else write_half
         return write(made, recipe.skip)
     samples = list(samples)
-    found = found or ranges(tflite, rules, samples)
+    learned, found = found is not None, found or ranges(tflite, rules, samples)
     if not found:
         raise ConversionError(f"recipe {recipe.name} needs samples to take its ranges from")
     found = bounded(tflite, found, ACTIVATION_BITS[recipe.quantize])
+    if recipe.quantize == "int16x8" and not learned:  # training rounds to what it learned
+        found = off_powers(tflite, found)
     seen = _seen_by_fused(tflite, recipe, samples)
 
     def apply(changed: Ranges) -> bytes:

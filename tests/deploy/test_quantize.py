@@ -291,3 +291,13 @@ def test_the_other_process_does_the_same_and_says_what_it_refuses(source_of):
     assert apart == quantize(source, recipe, samples, ties)
     with pytest.raises(ConversionError, match="nobody"):
         quantize_apart(source, Recipe(quantize="int8", skip=("nobody",)), samples, ties)
+
+
+def test_a_gru_that_saturates_runs_in_16_bits(tmp_path, in_process):
+    # h - g reaches 2, whose scale is a power of two: LiteRT's SUB then wants an unshifted operand.
+    rng = np.random.default_rng(0)
+    x = 8.0 * np.sign(rng.normal(size=(8, 40, 2))).astype(np.float32)
+    model = keras.Sequential([keras.Input((None, 2)), kgated.GRU(4)])
+    model.set_weights([3.0 * rng.normal(size=w.shape) for w in model.get_weights()])
+    made = kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int16x8", calibration=x)
+    assert made.agreement.max_abs_error < 0.002
