@@ -260,7 +260,8 @@ def test_a_failing_step_of_other_runners_is_an_error_too(fixture_file, name):
     frames = np.zeros((9, 3), np.float32)
     if name == "whole":
         model = SequenceModel(fixture_file(name))
-        model._binding = replace(model._binding, interpreter=Failing())
+        bound = model._binding  # keeps the real interpreter, whose memory the frames are written to
+        model._binding = replace(bound, interpreter=Failing())
         with pytest.raises(EdgeError, match="cannot run this model: Division by 0"):
             model.run(frames)
         return
