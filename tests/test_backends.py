@@ -57,7 +57,7 @@ def run_tests(backend, wanted, *files, **environment):
 
 def test_state_is_carried_on_jax():
     """Pieces equal the whole, the gradient ends with the chunk, training learns beyond it."""
-    pytest.importorskip("jax")
+    pytest.importorskip("jax", reason="jax is not installed: this was NOT checked on it")
     wanted = "pieces_equal and (lstm or keras) or gradient_ends or further_back or masked"
     assert run_tests("jax", wanted, "test_recordings.py") == 6
 

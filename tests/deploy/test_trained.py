@@ -203,7 +203,7 @@ def test_a_whole_sequence_gives_the_numbers_of_the_training(name, x, tmp_path, i
 
 
 def test_what_jax_trained_is_converted_here(x, tmp_path, in_process):
-    pytest.importorskip("jax")
+    pytest.importorskip("jax", reason="jax is not installed: training there was NOT converted here")
     np.save(tmp_path / "x.npy", x)
     code = """
 import keras, kgated, numpy as np
