@@ -168,9 +168,7 @@ def to_tflite(
     subject = subject if learned is None else learned.subject(subject)
     manifest = draft(model, recipe, graph, subject.golden(sequences), facts)
     made = lower(graph, recipe, marked=learned is not None)
-    tflite = slim(_quantized(made, manifest, subject, sequences, recipe, learned))
-    if target == "mcu":
-        tflite = mcu.with_known_operators(tflite)
+    tflite = _fitted(_quantized(made, manifest, subject, sequences, recipe, learned), recipe)
     return _finish(path, tflite, as_stored(manifest, tflite), subject, sequences, recipe)
 
 
@@ -235,6 +233,18 @@ def _quantized(
         run_apart(trial, recipe)
         samples = subject.samples(trial, sequences)
     return quantize_apart(tflite, recipe, samples, ties, found)
+
+
+def _fitted(tflite: bytes, recipe: Recipe) -> bytes:
+    """The file with the operators of its target, and without what nobody reads.
+
+    Raises:
+        ConversionError: the target lacks an operator, with the layer that needs it.
+    """
+    if recipe.target == "mcu":
+        tflite = mcu.with_known_operators(tflite)
+        mcu.check_operators(tflite)  # before `slim`, which removes the names of the layers
+    return slim(tflite)
 
 
 def _finish(

@@ -187,15 +187,14 @@ def test_the_runtime_itself_agrees(folder, tmp_path, quantize):
         np.testing.assert_allclose(output, edge.step(frame), atol=4 * manifest.output.scale)
 
 
-@pytest.mark.parametrize(
-    ("layers", "operator"),
-    [
-        ([kgated.LSTM(4), keras.layers.Dense(3, activation="gelu")], "GELU"),
-    ],
-)
-def test_an_operator_that_the_runtime_lacks_is_refused_by_name(layers, operator, tmp_path):
-    with pytest.raises(ConversionError, match=f"{operator}.*TensorFlow Lite Micro"):
-        convert(tmp_path / "m.tflite", *layers)
+@pytest.mark.parametrize("quantize", ["int8", "int16x8"])
+@pytest.mark.parametrize("last", [True, False], ids=["last", "inside"])
+def test_an_operator_that_the_runtime_lacks_is_refused_with_its_layer(last, quantize, tmp_path):
+    layers = [kgated.LSTM(4), keras.layers.Dense(3, activation="gelu", name="guilty")]
+    after = [] if last else [keras.layers.Dense(2, name="innocent")]
+    message = "^layer `guilty` needs the operator GELU, which TensorFlow Lite Micro"
+    with pytest.raises(ConversionError, match=message):
+        convert(tmp_path / "m.tflite", *layers, *after, quantize=quantize)
     assert list(tmp_path.iterdir()) == []
 
 
