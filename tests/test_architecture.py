@@ -16,7 +16,7 @@ ROWS = [
     {"steps"},
     {"cells"},
     {"layers"},
-    {"data"},
+    {"data", "framewise"},
     {"interop", "inspection", "training"},
     {"models"},
     {"optimize"},

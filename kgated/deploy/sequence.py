@@ -12,24 +12,8 @@ from kgated.deploy.graph import output_names, own, plain_name, replay
 from kgated.deploy.inputs import Input, inputs_of, length_of
 from kgated.deploy.written_out import Lowering, WrittenOut
 from kgated.errors import ConversionError
+from kgated.framewise import isolates_padding
 from kgated.steps import Array
-
-# Layers that let no frame see another, so that padding behind the real frames stays apart.
-FRAME_BY_FRAME = (
-    keras.layers.Activation,
-    keras.layers.Add,
-    keras.layers.BatchNormalization,
-    keras.layers.Concatenate,
-    keras.layers.Dense,
-    keras.layers.Dropout,
-    keras.layers.Embedding,
-    keras.layers.Identity,
-    keras.layers.LayerNormalization,
-    keras.layers.Masking,
-    keras.layers.Normalization,
-    keras.layers.ReLU,
-    keras.layers.TimeDistributed,
-)
 
 
 @dataclass(frozen=True)
@@ -86,15 +70,15 @@ class _Writer:
             return self._recurrent(layer, layer.name, layer.name, *args, **kwargs)
         if isinstance(layer, keras.layers.Bidirectional):
             return self._both_ways(layer, *args, **kwargs)
-        timed = [x for x in keras.tree.flatten((args, kwargs)) if _has_time(x, self.size)]
-        if self.real is None or not timed:
+        tensors = [x for x in keras.tree.flatten((args, kwargs)) if hasattr(x, "shape")]
+        if self.real is None or not any(_has_time(x, self.size) for x in tensors):
             return layer(*args, **kwargs)
         if isinstance(layer, keras.layers.GlobalAveragePooling1D):
             return layer(*args, mask=self._valid(kwargs.get("mask")))
         if isinstance(layer, keras.layers.GlobalMaxPooling1D):
             beyond = ops.where(ops.expand_dims(self.real, -1), 0.0, -3.0e38)
             return layer(args[0] + beyond)
-        _check_padding(layer, len(timed[0].shape))
+        self._check_padding(layer, tensors)
         return layer(*args, **kwargs)
 
     def _recurrent(
@@ -144,6 +128,19 @@ class _Writer:
             return self.real if mask is None else mask
         return ops.logical_and(mask, self.real)
 
+    def _check_padding(self, layer: Any, tensors: list[Any]) -> None:
+        """Refuse a layer whose results for real frames may depend on padded ones."""
+        rank = max(len(x.shape) for x in tensors)
+        timed = [x for x in tensors if _has_time(x, self.size)]
+        # Broadcasting adds axes to the operands of lower rank, and so moves their time axis.
+        aligned = all(len(x.shape) == rank for x in timed)
+        if not aligned or not isolates_padding(layer, rank):
+            raise ConversionError(
+                f"layer `{layer.name}` ({type(layer).__name__}) may see padding beside the real "
+                "frames; convert with `length`, for sequences of one length, in place of "
+                "`max_length`"
+            )
+
 
 def _merged(mode: str | None, there: Array, back: Array) -> Any:
     if mode == "concat":
@@ -151,17 +148,6 @@ def _merged(mode: str | None, there: Array, back: Array) -> Any:
     if mode in ("sum", "ave"):
         return (there + back) / (1 if mode == "sum" else 2)
     return there * back if mode == "mul" else [there, back]
-
-
-def _check_padding(layer: keras.Layer, rank: int) -> None:
-    masks = ("NotEqual", "Any")  # what Keras puts into a graph to compute a mask
-    apart = isinstance(layer, FRAME_BY_FRAME) or type(layer).__name__ in masks
-    axes = [axis for axis in keras.tree.flatten(getattr(layer, "axis", None)) if axis is not None]
-    if not apart or any(axis % rank == 1 for axis in axes if type(layer).__name__ not in masks):
-        raise ConversionError(
-            f"layer `{layer.name}` ({type(layer).__name__}) may see padding beside the real "
-            "frames; convert with `length`, for sequences of one length, in place of `max_length`"
-        )
 
 
 def sequence_model(

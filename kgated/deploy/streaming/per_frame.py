@@ -8,54 +8,14 @@ from keras import ops
 from kgated.deploy.graph import for_inference
 from kgated.deploy.streaming.refusals import check_axis, refusal
 from kgated.deploy.streaming.walk import Handler, Handlers, Walk
-
-PER_FRAME = (
-    keras.layers.Activation,
-    keras.layers.ActivityRegularization,
-    keras.layers.AlphaDropout,
-    keras.layers.BatchNormalization,
-    keras.layers.Dense,
-    keras.layers.Dropout,
-    keras.layers.ELU,
-    keras.layers.GaussianDropout,
-    keras.layers.GaussianNoise,
-    keras.layers.Identity,
-    keras.layers.LayerNormalization,
-    keras.layers.LeakyReLU,
-    keras.layers.Masking,
-    keras.layers.Normalization,
-    keras.layers.ReLU,
-    keras.layers.Rescaling,
-    keras.layers.Softmax,
-    keras.layers.SpatialDropout1D,
-    keras.layers.UnitNormalization,
-)
-MERGES = (
-    keras.layers.Add,
-    keras.layers.Average,
-    keras.layers.Concatenate,
-    keras.layers.Maximum,
-    keras.layers.Minimum,
-    keras.layers.Multiply,
-    keras.layers.Subtract,
-)
-# What `x + y` or `keras.ops.tanh(x)` leave in a functional model's graph.
-ELEMENTWISE = (
-    *("Abs", "Add", "Divide", "Elu", "Exp", "Gelu", "HardSigmoid", "HardSilu", "LeakyRelu"),
-    *("Maximum", "Minimum", "Multiply", "Negative", "Relu", "Relu6", "Sigmoid", "Silu"),
-    *("Softplus", "Softsign", "Sqrt", "Square", "Subtract", "Tanh", "TrueDivide"),
-)
+from kgated.framewise import FRAMEWISE, Framewise, has_weights_per_frame
 
 
 def _per_frame(walk: Walk, layer: keras.Layer, x: Any, **kwargs: Any) -> Any:
     check_axis(layer, len(x.shape))
-    return walk.timed(layer(x, **kwargs))
-
-
-def _prelu(walk: Walk, layer: keras.layers.PReLU, x: Any) -> Any:
-    if 1 not in (layer.shared_axes or ()):
+    if has_weights_per_frame(layer):
         raise refusal(layer, "it has a weight per frame; build it with `shared_axes=[1]`")
-    return walk.timed(layer(x))
+    return walk.timed(layer(x, **kwargs))
 
 
 def _embedding(walk: Walk, layer: keras.layers.Embedding, x: Any) -> Any:
@@ -64,9 +24,12 @@ def _embedding(walk: Walk, layer: keras.layers.Embedding, x: Any) -> Any:
 
 
 def _merge(walk: Walk, layer: keras.Layer, inputs: list[Any], **kwargs: Any) -> Any:
-    check_axis(layer, len(inputs[0].shape))
-    if not all(walk.has_time(x) and x.shape[1] == inputs[0].shape[1] for x in inputs):
-        raise refusal(layer, "its inputs must be sequences of as many frames each")
+    rank, size = len(inputs[0].shape), inputs[0].shape[1]
+    check_axis(layer, rank)
+    if not all(walk.has_time(x) and (len(x.shape), x.shape[1]) == (rank, size) for x in inputs):
+        raise refusal(
+            layer, "its inputs must be sequences of as many frames each, with as many axes"
+        )
     return walk.timed(layer(inputs, **kwargs))
 
 
@@ -101,11 +64,14 @@ class FrameByFrame(keras.layers.Layer):
         return ops.reshape(found, (*x.shape[:2], *found.shape[1:]))
 
 
+def _handler_of(row: Framewise) -> Handler:
+    if isinstance(row.kind, str):
+        return Handler(_elementwise)
+    return Handler(_merge if row.merges else _per_frame)
+
+
 HANDLERS: Handlers = {
-    **dict.fromkeys(PER_FRAME, Handler(_per_frame)),
-    **dict.fromkeys(MERGES, Handler(_merge)),
-    **dict.fromkeys(ELEMENTWISE, Handler(_elementwise)),
+    **{row.kind: _handler_of(row) for row in FRAMEWISE if row.streams},
     keras.layers.Embedding: Handler(_embedding, reads_tokens=True),
-    keras.layers.PReLU: Handler(_prelu),
     keras.layers.TimeDistributed: Handler(_time_distributed),
 }

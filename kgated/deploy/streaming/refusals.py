@@ -2,9 +2,8 @@
 
 from typing import Any
 
-import keras
-
 from kgated.errors import ConversionError
+from kgated.framewise import axes_of, over_time
 
 WHOLE = 'it needs the whole sequence; convert with `mode="sequence"`'
 HINTS: dict[str, str] = {
@@ -45,6 +44,6 @@ def check_axis(layer: Any, rank: int) -> None:
         layer: a layer whose attribute `axis`, if it has one, is an int, several, or None.
         rank: axes of its input, batch and time among them.
     """
-    axes = [axis for axis in keras.tree.flatten(getattr(layer, "axis", -1)) if axis is not None]
-    if any(axis % rank < 2 for axis in axes):
+    if over_time(layer, rank):
+        axes = axes_of(layer)
         raise refusal(layer, f"its `axis={axes}` may reach over time; build it with `axis=-1`")

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kgated.framewise import FRAMEWISE
 from kgated.optimize.qat.grids import Array
 from kgated.optimize.qat.joins import (
     ELEMENTWISE,
@@ -19,20 +20,14 @@ from kgated.optimize.qat.products import normalized_product, product, trained_pr
 from kgated.optimize.qat.recurrent import both_ways, recurrent
 from kgated.optimize.qat.values import SUM, Context, Value, unsupported
 
-# Layers that hand on the numbers that they get: what is on a grid stays on it.
+# Layers whose results keep the quantization parameters of their input: each is an input or 0.
 SAME_GRID = (
-    keras.layers.ActivityRegularization,
-    keras.layers.AlphaDropout,
-    keras.layers.Dropout,
+    *(row.kind for row in FRAMEWISE if row.keeps_grid and isinstance(row.kind, type)),
+    # These move frames or choose between them.
     keras.layers.Flatten,
-    keras.layers.GaussianDropout,
-    keras.layers.GaussianNoise,
     keras.layers.GlobalMaxPooling1D,
-    keras.layers.Identity,
-    keras.layers.Masking,
     keras.layers.MaxPooling1D,
     keras.layers.Reshape,
-    keras.layers.SpatialDropout1D,
     keras.layers.ZeroPadding1D,
 )
 ONLY_TRAINING = (

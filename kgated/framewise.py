@@ -1,0 +1,141 @@
+"""The layers that act on each frame alone, in one table for streams, padding and QAT."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+
+@dataclass(frozen=True)
+class Framewise:
+    """A kind of layer whose result (B, T, ...) for a frame depends on that frame alone.
+
+    The conditions on single layers, such as their `axis`, are in `over_time` and
+    `has_weights_per_frame`.
+
+    Attributes:
+        kind: a class of layers, subclasses included, or the class name of an operation of
+            `keras.ops`.
+        streams: whether a stream calls it on a block of frames. Operations that compute masks are
+            False: streaming handles masks of any operation.
+        isolates_padding: whether padded frames leave all later results for real frames unchanged.
+            False where a padded frame may give NaN or infinity: masked steps multiply by 0.
+        keeps_grid: whether each result at inference is an input or 0, and so keeps the
+            quantization parameters (scale, zero point) of the input.
+        merges: whether it takes a list of sequences.
+    """
+
+    kind: type | str
+    streams: bool = True
+    isolates_padding: bool = True
+    keeps_grid: bool = False
+    merges: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of the class of the layer, or of the operation."""
+        return self.kind if isinstance(self.kind, str) else self.kind.__name__
+
+
+FRAMEWISE = (
+    Framewise(keras.layers.Activation),
+    Framewise(keras.layers.ActivityRegularization, keeps_grid=True),
+    Framewise(keras.layers.AlphaDropout, keeps_grid=True),
+    Framewise(keras.layers.BatchNormalization),
+    Framewise(keras.layers.Dense),
+    Framewise(keras.layers.Dropout, keeps_grid=True),
+    Framewise(keras.layers.ELU),
+    Framewise(keras.layers.Embedding),
+    Framewise(keras.layers.GaussianDropout, keeps_grid=True),
+    Framewise(keras.layers.GaussianNoise, keeps_grid=True),
+    Framewise(keras.layers.Identity, keeps_grid=True),
+    Framewise(keras.layers.LayerNormalization),
+    Framewise(keras.layers.LeakyReLU),
+    Framewise(keras.layers.Masking, keeps_grid=True),
+    Framewise(keras.layers.Normalization),
+    Framewise(keras.layers.PReLU),
+    Framewise(keras.layers.ReLU),
+    Framewise(keras.layers.RMSNormalization),
+    Framewise(keras.layers.Rescaling),
+    Framewise(keras.layers.Softmax),
+    Framewise(keras.layers.SpatialDropout1D, keeps_grid=True),
+    Framewise(keras.layers.TimeDistributed),
+    # LiteRT's RSQRT of 0 is NaN, which Keras's `minimum` is meant to limit.
+    Framewise(keras.layers.UnitNormalization, isolates_padding=False),
+    Framewise(keras.layers.Add, merges=True),
+    Framewise(keras.layers.Average, merges=True),
+    Framewise(keras.layers.Concatenate, merges=True),
+    Framewise(keras.layers.Maximum, merges=True),
+    Framewise(keras.layers.Minimum, merges=True),
+    Framewise(keras.layers.Multiply, merges=True),
+    Framewise(keras.layers.Subtract, merges=True),
+    # What `x + y` or `keras.ops.tanh(x)` leave in the graph of a functional model.
+    Framewise("Absolute"),
+    Framewise("Add"),
+    Framewise("Divide", isolates_padding=False),  # 0 / 0
+    Framewise("Elu"),
+    Framewise("Exp", isolates_padding=False),  # overflows
+    Framewise("Gelu"),
+    Framewise("HardSigmoid"),
+    Framewise("HardSilu"),
+    Framewise("LeakyRelu"),
+    Framewise("Maximum"),
+    Framewise("Minimum"),
+    Framewise("Multiply"),
+    Framewise("Negative"),
+    Framewise("Relu"),
+    Framewise("Relu6"),
+    Framewise("Sigmoid"),
+    Framewise("Silu"),
+    Framewise("Softplus"),
+    Framewise("Softsign"),
+    Framewise("Sqrt", isolates_padding=False),  # below 0
+    Framewise("Square"),
+    Framewise("Subtract"),
+    Framewise("Tanh"),
+    Framewise("TrueDivide", isolates_padding=False),  # 0 / 0
+    # What Keras puts into the graph to compute a mask.
+    Framewise("Any", streams=False),
+    Framewise("NotEqual", streams=False),
+)
+_BY_KIND = {row.kind: row for row in FRAMEWISE}
+
+
+def row_of(layer: Any) -> Framewise | None:
+    """The row of a layer, or of an operation of `keras.ops`; None where it has none."""
+    is_layer = isinstance(layer, keras.Layer)
+    kinds: tuple[type | str, ...] = type(layer).__mro__ if is_layer else (type(layer).__name__,)
+    return next((_BY_KIND[kind] for kind in kinds if kind in _BY_KIND), None)
+
+
+def axes_of(layer: Any) -> list[int]:
+    """The layer's attribute `axis`, an int, several or None, as a list; [] where it has none."""
+    return [axis for axis in keras.tree.flatten(getattr(layer, "axis", None)) if axis is not None]
+
+
+def over_time(layer: Any, rank: int) -> bool:
+    """Whether the layer's `axis` includes the batch or time.
+
+    Args:
+        layer: a layer, or an operation of `keras.ops`.
+        rank: number of axes of its input (B, T, ...), batch and time included.
+    """
+    return any(axis % rank < 2 for axis in axes_of(layer))
+
+
+def has_weights_per_frame(layer: Any) -> bool:
+    """Whether the layer is a PReLU whose weights have a time axis."""
+    return isinstance(layer, keras.layers.PReLU) and 1 not in (layer.shared_axes or ())
+
+
+def isolates_padding(layer: Any, rank: int) -> bool:
+    """Whether padded frames in the layer's input leave the results for real frames unchanged.
+
+    Args:
+        layer: a layer, or an operation of `keras.ops`.
+        rank: number of axes of its input (B, T, ...), batch and time included.
+    """
+    row = row_of(layer)
+    if row is None or not row.isolates_padding:
+        return False
+    return not over_time(layer, rank) and not has_weights_per_frame(layer)
