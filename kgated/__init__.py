@@ -9,7 +9,7 @@ from kgated.optimize import cluster, prune, quantize_aware, sparsity
 
 if TYPE_CHECKING:
     from kgated.deploy import to_tflite
-    from kgated.mixed import mixed_recipe, sensitivity
+    from kgated.mixed_precision import mixed_recipe, sensitivity
 
 __all__ = [
     "GRU",
@@ -36,7 +36,7 @@ def __getattr__(name: str) -> Any:
 
         return to_tflite
     if name in ("mixed_recipe", "sensitivity"):
-        from kgated import mixed
+        from kgated import mixed_precision
 
-        return getattr(mixed, name)
+        return getattr(mixed_precision, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

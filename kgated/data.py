@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from kgated_edge.data import SequenceData, load_npz
 
-from kgated.extras import from_demo
-from kgated.files import replace_file
+from kgated.atomic_write import replace_file
+from kgated.optional_imports import from_demo
 
 __all__ = [
     "DataSet",

@@ -84,7 +84,7 @@ def convert(
     ] = None,
 ) -> None:
     """Convert a Keras model into one .tflite file of builtin ops, checked against the model."""
-    from kgated.files import check_writable, replace_file
+    from kgated.atomic_write import check_writable, replace_file
 
     for path in (output, report):
         if path is not None and check_writable(path).resolve() == model.resolve():

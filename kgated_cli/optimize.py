@@ -33,25 +33,25 @@ def optimize(
     ] = Path("recipe.json"),
 ) -> None:
     """Find the layers that must stay in float, and write the recipe; compare on the device side."""
-    from kgated.files import check_writable
+    from kgated.atomic_write import check_writable
 
     if check_writable(output).resolve() in [p.resolve() for p in (model, data, qat) if p]:
         raise ValueError(f"can't write {output}: it is one of the inputs; name another file")
 
     from rich.console import Console
 
-    from kgated import mixed
+    from kgated import mixed_precision
 
-    mixed.check_wanted(quantize, limit)
+    mixed_precision.check_wanted(quantize, limit)
     console = Console(highlight=False)
     trained = None if qat is None else load_model(qat)
     sizes = {"mode": mode, "length": length, "max_length": max_length}
     with console.status("converting, and judging on the device side"):
-        judge = mixed.Judge(load_model(model), data, calibration, **sizes)
-        found = mixed.find(judge, quantize, limit)
-        lines = mixed.cross_check(judge, found, trained)
-    console.print(mixed.sensitivity_table(found.sensitivities, quantize))
-    console.print(mixed.table(lines, limit))
+        judge = mixed_precision.Judge(load_model(model), data, calibration, **sizes)
+        found = mixed_precision.find(judge, quantize, limit)
+        lines = mixed_precision.cross_check(judge, found, trained)
+    console.print(mixed_precision.sensitivity_table(found.sensitivities, quantize))
+    console.print(mixed_precision.table(lines, limit))
     if found.whole.refused is not None:
         console.print(f"{quantize}, all layers: {found.whole.refused}", style="red", soft_wrap=True)
     found.save(output)

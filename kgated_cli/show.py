@@ -19,9 +19,9 @@ def inspect(
     """Print what is in a .tflite file: signature, states, operators, sizes, recipe, manifest."""
     from rich.console import Console
 
+    from kgated.atomic_write import replace_file
     from kgated.deploy.describe import as_plain, describe
     from kgated.deploy.describe_text import show
-    from kgated.files import replace_file
 
     found = describe(file)
     if report is not None:
@@ -41,7 +41,7 @@ def report(
     title: Annotated[str, typer.Option(help="The page's heading.")] = "On the device",
 ) -> None:
     """Make one page from the results of one or many devices and models."""
-    from kgated.files import check_writable, replace_file
+    from kgated.atomic_write import check_writable, replace_file
     from kgated.report.page import render
     from kgated.report.read import read_runs
 

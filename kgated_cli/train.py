@@ -42,7 +42,7 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Train a classifier of sequences on an .npz data set; write the best model."""
-    from kgated.files import check_writable
+    from kgated.atomic_write import check_writable
 
     check_writable(output)
 

@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from train_language_model import use_one_thread
 
-from kgated.files import check_writable, replace_file
+from kgated.atomic_write import check_writable, replace_file
 from kgated.layers import CELLS
 
 Job = tuple[str, str, int]  # task, cell, seed

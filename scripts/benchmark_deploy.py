@@ -19,7 +19,7 @@ from benchmarks.matrix import matrix as run_matrix
 from benchmarks.tables import Row, markdown, missed, table
 from rich.console import Console
 
-from kgated.files import check_writable, replace_file
+from kgated.atomic_write import check_writable, replace_file
 
 TOOLS = ("kgated", "keras", "tensorflow", "ai-edge-litert", "onnxruntime", "torch")
 

@@ -22,7 +22,7 @@ from kgated_edge import EdgeModel, Session, SessionPool
 from rich.console import Console
 
 import kgated
-from kgated.files import check_writable, replace_file
+from kgated.atomic_write import check_writable, replace_file
 
 STEPS_PER_ROUND = 200
 STREAMS, MOST_CLONES = [100, 1000, 3000, 10000], 256

@@ -24,7 +24,7 @@ from kgated_edge.latency import spread, time_steps
 from rich.console import Console
 from rich.progress import track
 
-from kgated.files import check_writable, replace_file
+from kgated.atomic_write import check_writable, replace_file
 
 TOOL = "litert-benchmark"
 FILES = (("LSTM", 768, "none"), ("PeepholeLSTM", 1024, "none"), ("GRU", 1536, "dynamic"))

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 import kgated
-from kgated.files import check_writable, replace_file
+from kgated.atomic_write import check_writable, replace_file
 
 Shape = tuple[int, int, int, int]
 Make = Callable[[int], keras.Layer]

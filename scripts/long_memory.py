@@ -26,9 +26,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 import kgated
-from kgated.extras import from_demo
-from kgated.files import check_writable, replace_file
+from kgated.atomic_write import check_writable, replace_file
 from kgated.inspection import gate_activations, gradient_flow, plot_gradient_flow
+from kgated.optional_imports import from_demo
 
 BASELINE = 1.0 / 6.0
 SOLVED, ENOUGH = 0.01, 0.003

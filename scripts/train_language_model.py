@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from kgated.files import check_writable, replace_file
+from kgated.atomic_write import check_writable, replace_file
 from kgated.layers import CELLS
 from kgated.models import NEXT_TOKEN_LOSS, LanguageModel, bits_per_token, text_streams
 from kgated.training import carry_state, start_or_resume

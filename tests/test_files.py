@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from kgated.files import check_writable, replace_file
+from kgated.atomic_write import check_writable, replace_file
 
 
 def test_writes_whole_and_replaces(tmp_path):

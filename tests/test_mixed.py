@@ -13,9 +13,9 @@ import kgated_cli
 from kgated.data import save_npz
 from kgated.deploy import Recipe
 from kgated.deploy.stored import load_recipe, save_recipe
-from kgated.mixed import search
-from kgated.mixed.crosscheck import keras_accuracy
-from kgated.mixed.trials import Trial
+from kgated.mixed_precision import search
+from kgated.mixed_precision.compare import keras_accuracy
+from kgated.mixed_precision.evaluate import Trial
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="recipes are tried on TensorFlow"

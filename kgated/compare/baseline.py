@@ -6,7 +6,7 @@ import numpy as np
 
 from kgated.compare.results import Baseline
 from kgated.data import SequenceData, zero_padded
-from kgated.extras import from_demo
+from kgated.optional_imports import from_demo
 from kgated.training.batches import resampled
 
 # Frames that a sequence is brought to before it is one long vector; None: padded as it is.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kgated.compare.results import Latency, Results, Row
-from kgated.extras import from_demo
+from kgated.optional_imports import from_demo
 
 # Okabe and Ito's colours, told apart by any colour vision; markers tell them apart in grey.
 COLOURS = {"none": "#0072B2", "dynamic": "#D55E00"}

@@ -16,16 +16,16 @@ from kgated_edge.data import SequenceData
 from rich.console import Console
 from rich.table import Table
 
+from kgated.atomic_write import check_writable, replace_file
 from kgated.compare.baseline import linear_baseline
 from kgated.compare.device import Limits, run_check
 from kgated.compare.report import percent, render, table_text
 from kgated.compare.results import Results, Row, Setting, disagreements, to_json
 from kgated.data import DataSet, japanese_vowels, real_frames, save_npz, split, zero_padded
 from kgated.deploy import Recipe, to_tflite
-from kgated.extras import require_demo
-from kgated.files import check_writable, replace_file
 from kgated.layers import CELLS
 from kgated.models import sequence_classifier
+from kgated.optional_imports import require_demo
 from kgated.training import Plan, fit
 
 QUANTIZATIONS = ("none", "dynamic")

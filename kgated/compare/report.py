@@ -4,7 +4,7 @@ from importlib.resources import files
 
 from kgated.compare.charts import accuracy_chart, latency_chart
 from kgated.compare.results import FLOAT_TOLERANCE, Results, Row
-from kgated.extras import from_demo
+from kgated.optional_imports import from_demo
 
 
 def render(results: Results) -> str:

@@ -9,6 +9,7 @@ import keras
 from kgated_edge.manifest import Manifest, read_manifest
 
 from kgated import steps
+from kgated.atomic_write import check_writable, replace_files
 from kgated.deploy import mcu, verify
 from kgated.deploy.apart import get_ready, quantize_apart, run_apart
 from kgated.deploy.calibration import Calibration
@@ -36,7 +37,6 @@ from kgated.deploy.trained import Learned
 from kgated.deploy.verify import Agreement, Reference, Sequences
 from kgated.deploy.written_out import Lowering
 from kgated.errors import ConversionError
-from kgated.files import check_writable, replace_files
 from kgated.optimize import QuantizeAware
 
 

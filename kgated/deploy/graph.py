@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from kgated.errors import ConversionError
-from kgated.graph import run_again
+from kgated.keras_graph import run_again
 
 OUTPUT = "output"
 

@@ -4,8 +4,8 @@ import json
 from dataclasses import fields
 from pathlib import Path
 
+from kgated.atomic_write import replace_file
 from kgated.deploy.recipe import Recipe
-from kgated.files import replace_file
 
 
 def save_recipe(path: str | Path, recipe: Recipe) -> None:

@@ -14,7 +14,7 @@ from kgated.deploy.marks import Mark, Marks, unmarked
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.subjects import Stream, Subject, Whole
 from kgated.deploy.ties import Ties
-from kgated.graph import run_on
+from kgated.keras_graph import run_on
 from kgated.optimize import QuantizeAware
 from kgated.optimize.qat.copies import copy_layer
 from kgated.optimize.qat.joins import is_normalized

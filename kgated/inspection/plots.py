@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kgated.extras import from_demo
+from kgated.optional_imports import from_demo
 
 Named = Mapping[str, Mapping[str, np.ndarray]]
 Style = dict[str, Any]

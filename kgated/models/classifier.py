@@ -6,9 +6,9 @@ from pathlib import Path
 import keras
 from kgated_edge.data import load_npz
 
+from kgated.atomic_write import check_writable
 from kgated.cells import choose
 from kgated.data import real_frames, split
-from kgated.files import check_writable
 from kgated.layers import CELLS
 from kgated.models.sequence import sequence_classifier
 from kgated.training import Plan, fit

@@ -7,7 +7,7 @@ its place among the results as `meta`, by which the page's filter finds it.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kgated.extras import from_extra
+from kgated.optional_imports import from_extra
 from kgated.report.read import Run
 
 # Okabe & Ito's palette, which colour-blind readers tell apart; the dash changes when it is used up.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from kgated.extras import from_extra
+from kgated.optional_imports import from_extra
 from kgated.report.charts import accuracies, histograms, pareto, swatch, timelines
 from kgated.report.read import Run
 

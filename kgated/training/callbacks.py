@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kgated.files import replace_file
+from kgated.atomic_write import replace_file
 
 Row = dict[str, float]
 Logs = dict[str, Any] | None

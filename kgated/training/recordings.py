@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kgated.graph import run_again
+from kgated.keras_graph import run_again
 
 Array = np.ndarray
 X, START = "x", "start"

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kgated.files import replace_file
+from kgated.atomic_write import replace_file
 from kgated.training.callbacks import KeepBest, Log, StopOnDivergence
 
 Logs = dict[str, Any] | None

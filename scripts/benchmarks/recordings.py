@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from kgated.data import DataSet, SequenceData, pad
-from kgated.extras import from_demo
+from kgated.optional_imports import from_demo
 
 APPLIANCES = 11
 SAMPLES = 20  # of PLAID in a frame: four periods of the mains at 300 Hz

@@ -14,9 +14,9 @@ import kgated
 import kgated.models  # registers the language model
 from benchmarks.tables import Row
 from benchmarks.tasks import Callbacks, Task
+from kgated.atomic_write import replace_file
 from kgated.deploy import verify
 from kgated.errors import ConversionError
-from kgated.files import replace_file
 from kgated.optimize import PolynomialDecay
 
 FLOAT = "float"

@@ -8,8 +8,8 @@ import pytest
 
 import kgated
 import kgated_cli
+from kgated.atomic_write import check_writable, replace_files
 from kgated.errors import ConversionError
-from kgated.files import check_writable, replace_files
 
 L = keras.layers
 F, T = 5, 8

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 
 from kgated import layers as ours
-from kgated.graph import run_again
 from kgated.interop.tf_keras import layers as twins
 from kgated.interop.tf_keras.packages import tf_keras
+from kgated.keras_graph import run_again
 
 TWINS: dict[Any, Any] = {
     ours.LSTM: twins.TwinLSTM,

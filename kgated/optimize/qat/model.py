@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from kgated.cells import choose, register
-from kgated.graph import run_again, run_on
+from kgated.keras_graph import run_again, run_on
 from kgated.optimize.qat.call import Call
 from kgated.optimize.qat.copies import copy_layer
 from kgated.optimize.qat.grids import SCHEMES, Array, Grid, has_float64

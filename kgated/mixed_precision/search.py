@@ -8,7 +8,7 @@ import keras
 
 from kgated.deploy import Recipe
 from kgated.deploy.stored import save_recipe
-from kgated.mixed.trials import Judge, Trial
+from kgated.mixed_precision.evaluate import Judge, Trial
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import numpy as np
 from kgated_edge import SequenceData
 from rich.table import Table
 
-from kgated.mixed.search import Mixed, Sensitivity
-from kgated.mixed.trials import Judge, Trial
+from kgated.mixed_precision.evaluate import Judge, Trial
+from kgated.mixed_precision.search import Mixed, Sensitivity
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Which layers to quantize: the loss of each, a recipe within a limit, files side by side."""
 
-from kgated.mixed.crosscheck import cross_check, sensitivity_table, table
-from kgated.mixed.search import (
+from kgated.mixed_precision.compare import cross_check, sensitivity_table, table
+from kgated.mixed_precision.evaluate import Judge, Trial
+from kgated.mixed_precision.search import (
     Mixed,
     Sensitivity,
     check_wanted,
@@ -9,7 +10,6 @@ from kgated.mixed.search import (
     mixed_recipe,
     sensitivity,
 )
-from kgated.mixed.trials import Judge, Trial
 
 __all__ = [
     "Judge",
