@@ -129,7 +129,7 @@ def convert(
         f"RMSE {found.rmse:.2g}, top-1 agreement {100 * found.top1_agreement:.1f}%"
     )
     if chosen["target"] == "mcu":
-        from kgated.deploy.mcu import arena_bytes, source_paths
+        from kgated.deploy.tflm import arena_bytes, source_paths
 
         names = ", ".join(map(str, source_paths(output)))
         arena = arena_bytes(output.read_bytes())

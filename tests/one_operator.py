@@ -4,7 +4,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from kgated.deploy import flatbuffer
+from kgated.deploy.tflite import flatbuffer
 
 TYPES = {name: getattr(schema.TensorType, name.upper()) for name in ("int8", "int16", "int64")}
 # The first that take int16.

@@ -24,7 +24,7 @@ from benchmarks import (
 from typer.testing import CliRunner
 
 from kgated.deploy import convert
-from kgated.deploy.quantize import quantize as quantize_here
+from kgated.deploy.quantization.quantize import quantize as quantize_here
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmark_deploy.py"
 SHORT, TINY = 5, (3, 4)  # T; F, U

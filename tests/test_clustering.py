@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import kgated
-from kgated.deploy import flatbuffer
+from kgated.deploy.tflite import flatbuffer
 from kgated.optimize import ConstantSparsity
 from kgated.optimize.centroids import INITS, k_means
 

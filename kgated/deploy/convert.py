@@ -10,32 +10,27 @@ from kgated_edge.manifest import Manifest, read_manifest
 
 from kgated import steps
 from kgated.atomic_write import check_writable, replace_files
-from kgated.deploy import mcu, verify
-from kgated.deploy.apart import get_ready, quantize_apart, run_apart
-from kgated.deploy.calibration import Calibration
-from kgated.deploy.contract import (
-    check_facts,
-    check_figures,
-    draft,
-    frames_of,
-    results_of,
-)
-from kgated.deploy.elsewhere import Facts, run_convert
-from kgated.deploy.flatbuffer import slim
+from kgated.deploy import tflm
+from kgated.deploy.from_qat.export import Learned
 from kgated.deploy.graph import check_graph, no_mask_warnings
-from kgated.deploy.inputs import length_of
-from kgated.deploy.lower import lower
-from kgated.deploy.lowering import choose_lowering
-from kgated.deploy.manifest import as_stored, embed
-from kgated.deploy.quantize import quantize as quantize_file
+from kgated.deploy.lowering.converter import lower
+from kgated.deploy.manifest_writer import as_stored, embed
+from kgated.deploy.metadata import check_facts, check_figures, draft, frames_of, results_of
+from kgated.deploy.other_backend import Facts, run_convert
+from kgated.deploy.quantization.quantize import quantize as quantize_file
 from kgated.deploy.recipe import Recipe
-from kgated.deploy.sequence import SequenceGraph, sequence_model
+from kgated.deploy.sequence.graph import SequenceGraph, sequence_model
+from kgated.deploy.sequence.inputs import length_of
+from kgated.deploy.sequence.lowering_choice import choose_lowering
+from kgated.deploy.sequence.rnn import Lowering
 from kgated.deploy.spans import check_constant_features, warn_of_small_features
 from kgated.deploy.streaming import StepModel, step_model
-from kgated.deploy.subjects import Stream, Subject, whole
-from kgated.deploy.trained import Learned
-from kgated.deploy.verify import Agreement, Reference, Sequences
-from kgated.deploy.written_out import Lowering
+from kgated.deploy.tflite.flatbuffer import slim
+from kgated.deploy.verification import compare
+from kgated.deploy.verification.compare import Agreement, Reference, Sequences
+from kgated.deploy.verification.sequences import Calibration
+from kgated.deploy.verification.targets import Stream, Subject, whole
+from kgated.deploy.worker import get_ready, quantize_apart, run_apart
 from kgated.errors import ConversionError
 from kgated.optimize import QuantizeAware
 
@@ -59,7 +54,7 @@ class Conversion:
     @property
     def agreement(self) -> Agreement:
         """How all its outputs together compare with the Keras model's."""
-        return verify.together(self.outputs.values())
+        return compare.together(self.outputs.values())
 
 
 @no_mask_warnings()
@@ -144,7 +139,7 @@ def to_tflite(
         raise TypeError(f"`model` must be a Keras model. Received: {model!r}")
     path = check_writable(path)
     if target == "mcu":
-        mcu.check_source_paths(path)
+        tflm.check_source_paths(path)
     if keras.backend.backend() == "tensorflow":
         get_ready()
     learned = Learned.of(model, recipe) if isinstance(model, QuantizeAware) else None
@@ -242,8 +237,8 @@ def _fitted(tflite: bytes, recipe: Recipe) -> bytes:
         ConversionError: the target lacks an operator, with the layer that needs it.
     """
     if recipe.target == "mcu":
-        tflite = mcu.with_known_operators(tflite)
-        mcu.check_operators(tflite)  # before `slim`, which removes the names of the layers
+        tflite = tflm.with_known_operators(tflite)
+        tflm.check_operators(tflite)  # before `slim`, which removes the names of the layers
     return slim(tflite)
 
 
@@ -256,19 +251,19 @@ def _finish(
     recipe: Recipe,
 ) -> Conversion:
     """Check the file, tighten the golden tolerance to the error measured, write it."""
-    made = mcu.sources(tflite, draft, path.stem) if recipe.target == "mcu" else None
+    made = tflm.sources(tflite, draft, path.stem) if recipe.target == "mcu" else None
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder, "trial.tflite")
         trial.write_bytes(embed(tflite, draft))
         run_apart(trial, recipe)
-        on_golden = verify.replay_golden(trial)
+        on_golden = compare.replay_golden(trial)
         found = subject.compare(trial, sequences)
-    verify.require(on_golden, recipe, "the golden frames")
+    compare.require(on_golden, recipe, "the golden frames")
     for name, one in found.items():  # each by its own scale: a large output hides no small one
-        verify.require(one, recipe, f"output `{name}` over the sequences compared")
+        compare.require(one, recipe, f"output `{name}` over the sequences compared")
     tolerance = recipe.tolerance(on_golden.max_abs_error, on_golden.largest_output)
     manifest = replace(draft, golden=replace(draft.golden, tolerance=tolerance))
     content = embed(tflite, manifest)
-    sources = {} if made is None else mcu.source_files(path, made)
+    sources = {} if made is None else tflm.source_files(path, made)
     replace_files({path: content, **sources})
     return Conversion(path, read_manifest(path), found, len(content))

@@ -4,7 +4,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from kgated.deploy.describe import Description, Tensor, manifest_facts
+from kgated.deploy.inspect import Description, Tensor, manifest_facts
 
 
 def show(found: Description, console: Console) -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from kgated.deploy.flatbuffer import pack, parse
 from kgated.deploy.streaming import StepModel
+from kgated.deploy.tflite.flatbuffer import pack, parse
 
 RESET = "reset"
 

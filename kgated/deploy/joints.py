@@ -5,8 +5,15 @@ from collections.abc import Mapping, Sequence
 
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.flatbuffer import add_tensor, operator_name, pack, parse, reshape, tensor_name
-from kgated.deploy.learned import Limits
+from kgated.deploy.from_qat.ranges import Limits
+from kgated.deploy.tflite.flatbuffer import (
+    add_tensor,
+    operator_name,
+    pack,
+    parse,
+    reshape,
+    tensor_name,
+)
 
 
 def rounded_before_joints(

@@ -3,8 +3,8 @@
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy import flatbuffer
-from kgated.deploy.calibrate import Ranges
+from kgated.deploy.quantization.calibration import Ranges
+from kgated.deploy.tflite import flatbuffer
 
 
 def with_products(tflite: bytes) -> bytes:

@@ -3,10 +3,10 @@
 import keras
 
 from kgated.deploy.convert import subject_of
-from kgated.deploy.flatbuffer import parse
-from kgated.deploy.lower import lower
+from kgated.deploy.lowering.converter import lower
 from kgated.deploy.recipe import Recipe
-from kgated.deploy.scopes import owners, scope
+from kgated.deploy.tflite.flatbuffer import parse
+from kgated.deploy.tflite.layer_names import owners, scope
 
 
 def layers_of(

@@ -4,7 +4,7 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy import flatbuffer
+from kgated.deploy.tflite import flatbuffer
 
 
 def share_subgraphs(tflite: bytes) -> bytes:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from kgated_edge.manifest import TensorSpec
 
-from kgated.deploy.verify import Sequences
+from kgated.deploy.verification.compare import Sequences
 from kgated.errors import ConversionError
 
 STEPS, FEWEST = 255, 16  # of int8: what all features share, what one needs to tell its values apart

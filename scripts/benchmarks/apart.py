@@ -12,7 +12,6 @@ import keras
 
 from benchmarks.models import SIZES, model_of, to_file
 from benchmarks.tables import Row
-from kgated.deploy import apart
 from kgated_worker import Worker
 
 QUANTIZATIONS = ("none", "dynamic", "int8")
@@ -52,7 +51,7 @@ def conversions(
 
 def seconds(model: keras.Model, quantize: str, worker: Here | Worker) -> float:
     """How long one conversion takes."""
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(apart, "WORKER", worker):
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(worker, "WORKER", worker):
         start = perf_counter()
         to_file(model, Path(folder, "m.tflite"), quantize)
         return perf_counter() - start

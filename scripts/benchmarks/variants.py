@@ -15,7 +15,7 @@ import kgated.models  # registers the language model
 from benchmarks.tables import Row
 from benchmarks.tasks import Callbacks, Task
 from kgated.atomic_write import replace_file
-from kgated.deploy import verify
+from kgated.deploy.verification import compare
 from kgated.errors import ConversionError
 from kgated.optimize import PolynomialDecay
 
@@ -146,7 +146,7 @@ def _converted(task: Task, model: keras.Model, variant: Variant, path: Path) -> 
     except ConversionError as error:
         refused = str(error)
         # How bad the file is that the converter holds back, is what is asked here.
-        with mock.patch.object(verify, "require"):
+        with mock.patch.object(compare, "require"):
             kgated.to_tflite(model, path, quantize=variant.quantize, calibration=given)
     content = path.read_bytes()
     return {

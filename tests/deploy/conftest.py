@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from kgated.deploy import convert
-from kgated.deploy.quantize import quantize
+from kgated.deploy.quantization.quantize import quantize
 
 
 @pytest.fixture(autouse=True)

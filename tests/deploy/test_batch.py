@@ -21,8 +21,8 @@ from streams import randomize
 
 import kgated
 from kgated.deploy import convert
-from kgated.deploy.describe import describe, manifest_facts
-from kgated.deploy.quantize import quantize as quantize_here
+from kgated.deploy.inspect import describe, manifest_facts
+from kgated.deploy.quantization.quantize import quantize as quantize_here
 
 L = keras.layers
 B, T, F = 3, 8, 5

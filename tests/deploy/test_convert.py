@@ -12,7 +12,8 @@ from kgated_edge import EdgeModel
 from kgated_edge.data import SequenceData
 
 import kgated
-from kgated.deploy import Recipe, apart, convert, verify
+from kgated.deploy import Recipe, convert, worker
+from kgated.deploy.verification import compare
 from kgated.errors import ConversionError
 from kgated_worker import JobError
 
@@ -172,7 +173,7 @@ def test_a_failing_converter_is_wrapped_with_the_recipe(model, tmp_path, monkeyp
         def run(self, work, folder):
             raise JobError("ConverterError", "\nno such op\nlong trace")
 
-    monkeypatch.setattr(apart, "WORKER", Failing())
+    monkeypatch.setattr(worker, "WORKER", Failing())
     with pytest.raises(ConversionError, match=r"stream-none: no such op$"):
         kgated.to_tflite(model, tmp_path / "m.tflite")
 
@@ -200,7 +201,9 @@ def test_recipe_limits_scale_with_the_output():
 
 
 def test_agreement_against_hand_counted_values():
-    found = verify.agreement(np.array([[1.0, 0.0], [0.2, 0.8]]), np.array([[0.9, 0.1], [0.6, 0.4]]))
+    found = compare.agreement(
+        np.array([[1.0, 0.0], [0.2, 0.8]]), np.array([[0.9, 0.1], [0.6, 0.4]])
+    )
     assert found.top1_agreement == 0.5
     assert found.max_abs_error == pytest.approx(0.4)
     assert found.rmse == pytest.approx(np.sqrt((2 * 0.1**2 + 2 * 0.4**2) / 4))

@@ -10,10 +10,10 @@ from rich.console import Console
 
 import kgated
 from kgated.deploy import convert
-from kgated.deploy.describe import as_plain, describe
 from kgated.deploy.describe_text import show
-from kgated.deploy.lower import lower
-from kgated.deploy.quantize import quantize
+from kgated.deploy.inspect import as_plain, describe
+from kgated.deploy.lowering.converter import lower
+from kgated.deploy.quantization.quantize import quantize
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.streaming import step_model
 

@@ -11,19 +11,17 @@ from ai_edge_litert.interpreter import Interpreter
 from registry import Row, randomized, weights_of
 
 import kgated
-from kgated.deploy import flatbuffer, seams
-from kgated.deploy.fused import (
-    FusedLSTM,
-    fused_ranges,
-    write_fused,
-    write_half,
-    write_hybrid,
-    write_integer,
-)
-from kgated.deploy.fused import layer as fused_layer
-from kgated.deploy.mcu import check_operators
-from kgated.deploy.quantize import quantize
+from kgated.deploy.quantization import float_io
+from kgated.deploy.quantization.lstm.int8 import write_integer
+from kgated.deploy.quantization.lstm.ranges import fused_ranges
+from kgated.deploy.quantization.lstm.weights import write_half, write_hybrid
+from kgated.deploy.quantization.quantize import quantize
 from kgated.deploy.recipe import Recipe
+from kgated.deploy.sequence import fused_lstm as fused_layer
+from kgated.deploy.sequence.fused_lstm import FusedLSTM
+from kgated.deploy.tflite import flatbuffer
+from kgated.deploy.tflite.lstm_operator import write_fused
+from kgated.deploy.tflm import check_operators
 from kgated.errors import ConversionError
 
 TIME, FEATURES, UNITS = 9, 5, 8
@@ -196,7 +194,7 @@ def two_lstms(rng):
 
 def left_in_float(tflite):
     model = flatbuffer.parse(tflite)
-    return [name for name, _ in seams.float_operators(model)]
+    return [name for name, _ in float_io.float_operators(model)]
 
 
 @pytest.mark.filterwarnings("ignore:.*experimental_preserve_all_tensors:UserWarning")

@@ -8,8 +8,8 @@ from kgated_edge import SequenceModel
 from registry import randomized
 
 import kgated
-from kgated.deploy import flatbuffer
 from kgated.deploy.recipe import LIMITS
+from kgated.deploy.tflite import flatbuffer
 
 T, F = 42, 5  # a stretch of 32 steps, one of 8, and 2 that are written out
 MODELS = {

@@ -11,8 +11,8 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from kgated_edge import EdgeModel, ManifestError, read_manifest
 
-from kgated.deploy.flatbuffer import parse
-from kgated.deploy.manifest import embed
+from kgated.deploy.manifest_writer import embed
+from kgated.deploy.tflite.flatbuffer import parse
 
 SPEECH = Path(__file__).parents[1] / "edge" / "fixtures" / "speech.tflite"
 NAME = b"kgated_manifest"

@@ -10,10 +10,11 @@ import pytest
 from kgated_edge import EdgeModel, open_model
 
 import kgated
-from kgated.deploy import Recipe, flatbuffer
-from kgated.deploy.mcu import arena_bytes, check_operators
-from kgated.deploy.mcu.arena import Block, plan
-from kgated.deploy.mcu.operators import method
+from kgated.deploy import Recipe
+from kgated.deploy.tflite import flatbuffer
+from kgated.deploy.tflm import arena_bytes, check_operators
+from kgated.deploy.tflm.arena import Block, plan
+from kgated.deploy.tflm.operators import method
 from kgated.errors import ConversionError
 
 FEATURES, UNITS = 5, 16

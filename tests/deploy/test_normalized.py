@@ -29,7 +29,7 @@ def test_an_inverse_reaches_no_farther_than_the_least_variance(in_process):
 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([inverse.get_concrete_function()])
     tflite = converter.convert()
-    from kgated.deploy import flatbuffer
+    from kgated.deploy.tflite import flatbuffer
 
     graph = flatbuffer.parse(tflite).subgraphs[0]
     (operator,) = graph.operators

@@ -7,13 +7,15 @@ from kgated_edge import EdgeModel
 
 import kgated
 from kgated import steps
-from kgated.deploy import convert, flatbuffer, verify
-from kgated.deploy.apart import quantize_apart
-from kgated.deploy.calibrate import record
-from kgated.deploy.lower import lower
-from kgated.deploy.quantize import quantize
+from kgated.deploy import convert
+from kgated.deploy.lowering.converter import lower
+from kgated.deploy.quantization.calibration import record
+from kgated.deploy.quantization.quantize import quantize
 from kgated.deploy.recipe import LIMITS, QUANTIZATIONS, STATIC, Recipe
 from kgated.deploy.streaming import step_model
+from kgated.deploy.tflite import flatbuffer
+from kgated.deploy.verification import compare
+from kgated.deploy.worker import quantize_apart
 from kgated.errors import ConversionError
 
 FEATURES, UNITS, FRAMES = 5, 16, 24
@@ -226,12 +228,12 @@ def test_wrong_ranges_are_refused(rng, x, tmp_path, monkeypatch):
 
 
 def test_either_error_alone_is_refused():
-    good = verify.Agreement(0.05, 0.01, 1.0, 1.0, 10)
-    verify.require(good, Recipe(quantize="int8"), "this")
+    good = compare.Agreement(0.05, 0.01, 1.0, 1.0, 10)
+    compare.require(good, Recipe(quantize="int8"), "this")
     for bad in ({"max_abs_error": 0.5}, {"rmse": 0.1}, {"rmse": np.nan}):
-        found = verify.Agreement(**{**vars(good), **bad})
+        found = compare.Agreement(**{**vars(good), **bad})
         with pytest.raises(ConversionError, match="disagrees"):
-            verify.require(found, Recipe(quantize="int8"), "this")
+            compare.require(found, Recipe(quantize="int8"), "this")
 
 
 @pytest.mark.parametrize(("name", "per_weight"), [("dynamic", 1.05), ("dynamic4", 0.55)])
@@ -279,7 +281,7 @@ def test_each_output_is_judged_by_its_own_scale(rng, x, tmp_path, monkeypatch):
             bias.assign([0.0, 0.0])
 
     monkeypatch.setattr(convert, "lower", lower_another)
-    monkeypatch.setattr(verify, "replay_golden", lambda path: found["loud"])
+    monkeypatch.setattr(compare, "replay_golden", lambda path: found["loud"])
     with pytest.raises(ConversionError, match="output `soft`"):
         kgated.to_tflite(model, path, quantize="dynamic", calibration=x)
 

@@ -7,7 +7,7 @@ from kgated_edge import EdgeModel
 from test_quantize import FEATURES, FRAMES, classifier, operators
 
 import kgated
-from kgated.deploy import flatbuffer
+from kgated.deploy.tflite import flatbuffer
 from kgated.errors import ConversionError
 
 

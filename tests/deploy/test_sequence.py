@@ -7,9 +7,9 @@ import registry
 from kgated_edge import EdgeModel, SequenceData, SequenceModel
 
 import kgated
-from kgated.deploy import flatbuffer
-from kgated.deploy.lowering import choose_lowering
 from kgated.deploy.recipe import Recipe
+from kgated.deploy.sequence.lowering_choice import choose_lowering
+from kgated.deploy.tflite import flatbuffer
 from kgated.errors import ConversionError
 
 T, F = 9, 5

@@ -8,8 +8,8 @@ from streams import randomize
 
 import kgated
 from kgated.deploy import convert
-from kgated.deploy.inputs import inputs_of
-from kgated.deploy.quantize import quantize as quantize_here
+from kgated.deploy.quantization.quantize import quantize as quantize_here
+from kgated.deploy.sequence.inputs import inputs_of
 from kgated.errors import ConversionError
 
 L = keras.layers

@@ -11,8 +11,9 @@ import pytest
 from kgated_edge import EdgeModel, SequenceModel
 
 import kgated
-from kgated.deploy import convert, flatbuffer
-from kgated.deploy.quantize import quantize
+from kgated.deploy import convert
+from kgated.deploy.quantization.quantize import quantize
+from kgated.deploy.tflite import flatbuffer
 from kgated.optimize.qat.call import Call
 
 FEATURES, UNITS = 5, 8

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import kgated
-from kgated.deploy import Recipe, apart
+from kgated.deploy import Recipe
+from kgated.deploy import worker as client
 from kgated.errors import ConversionError
 from kgated_worker import CrashError, JobError, Worker
 
@@ -110,8 +111,8 @@ kgated_worker.Worker("json").run("jobs_of_a_test:say", {str(tmp_path)!r})
 
 
 def test_a_crash_of_the_converter_is_an_error(worker, tmp_path, monkeypatch):
-    monkeypatch.setattr(apart, "CONVERT", "jobs_of_a_test:crash")
-    monkeypatch.setattr(apart, "WORKER", worker)
+    monkeypatch.setattr(client, "CONVERT", "jobs_of_a_test:crash")
+    monkeypatch.setattr(client, "WORKER", worker)
     good = tmp_path / "m.tflite"
     good.write_bytes(b"an older file")
     model = keras.Sequential([keras.Input((None, 5)), kgated.GRU(3)])
@@ -122,17 +123,17 @@ def test_a_crash_of_the_converter_is_an_error(worker, tmp_path, monkeypatch):
 
 
 def test_a_crash_of_quantizer_or_file_is_an_error(worker, tmp_path, monkeypatch):
-    monkeypatch.setattr(apart, "WORKER", worker)
+    monkeypatch.setattr(client, "WORKER", worker)
     for work in ("QUANTIZE", "RUN"):
-        monkeypatch.setattr(apart, work, "jobs_of_a_test:crash")
+        monkeypatch.setattr(client, work, "jobs_of_a_test:crash")
     recipe, sample = Recipe(quantize="int8"), {"x": np.zeros((1, 5), np.float32)}
     with pytest.raises(ConversionError, match=r"quantizer, recipe stream-int8, crashed .SIGABRT"):
-        apart.quantize_apart(b"", recipe, [sample], [])
+        client.quantize_apart(b"", recipe, [sample], [])
     with pytest.raises(ConversionError, match=r"the file of recipe stream-int8 crashed .SIGABRT"):
-        apart.run_apart(tmp_path, recipe)
+        client.run_apart(tmp_path, recipe)
 
 
 def test_a_file_that_does_not_run_is_an_error(tmp_path):
     (tmp_path / "m.tflite").write_bytes(b"nothing")
     with pytest.raises(ConversionError, match=r"recipe stream-none does not run: .*m\.tflite"):
-        apart.run_apart(tmp_path / "m.tflite", Recipe())
+        client.run_apart(tmp_path / "m.tflite", Recipe())

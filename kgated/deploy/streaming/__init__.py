@@ -6,14 +6,14 @@ from typing import Any
 import keras
 
 from kgated import steps
-from kgated.deploy.streaming import convolution, per_frame, pooling, recurrent
-from kgated.deploy.streaming.build import INPUT, StepModel, build
-from kgated.deploy.streaming.walk import Handlers
+from kgated.deploy.streaming import convolution, framewise, pooling, recurrent
+from kgated.deploy.streaming.builder import INPUT, StepModel, build
+from kgated.deploy.streaming.context import Handlers
 
 __all__ = ["INPUT", "StepModel", "step_model"]
 
 HANDLERS: Handlers = {
-    **per_frame.HANDLERS,
+    **framewise.HANDLERS,
     **recurrent.HANDLERS,
     **convolution.HANDLERS,
     **pooling.HANDLERS,

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from kgated.deploy.streaming.refusals import refusal
-from kgated.deploy.streaming.walk import Handler, Handlers, Walk
+from kgated.deploy.streaming.context import Handler, Handlers, Walk
+from kgated.deploy.streaming.unsupported import refusal
 
 
 class ConvolutionStep(keras.layers.Layer):

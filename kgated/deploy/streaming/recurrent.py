@@ -7,9 +7,9 @@ import keras
 from keras import ops
 
 from kgated.cells import GRUCell, LSTMCell
-from kgated.deploy.cellstep import step_once
-from kgated.deploy.streaming.refusals import WHOLE, refusal
-from kgated.deploy.streaming.walk import Handler, Handlers, Walk
+from kgated.cells.stepwise import step_once
+from kgated.deploy.streaming.context import Handler, Handlers, Walk
+from kgated.deploy.streaming.unsupported import WHOLE, refusal
 from kgated.layers import ours
 
 # Cells whose output is their first state.

@@ -1,0 +1,155 @@
+"""What is in a `.tflite` file, ours or another's: for `kgated inspect`."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ai_edge_litert import schema_py_generated as schema
+from kgated_edge.container import metadata_span
+from kgated_edge.errors import ManifestError
+from kgated_edge.manifest import Manifest, read_manifest
+from kgated_edge.modelfile import MANIFEST_NAME
+
+from kgated.deploy.tflite import flatbuffer
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of a signature: shape with the batch axis, scale where it is quantized."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    scale: float | None
+    zero_point: int | None
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A signature: its name, inputs and outputs."""
+
+    name: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Description:
+    """A file from outside.
+
+    Attributes:
+        path: the file.
+        file_bytes: its size.
+        weight_bytes: of its constants by dtype; with 4 bits two numbers share a byte.
+        manifest_bytes: of the manifest; 0 where there is none.
+        signatures: what can be run.
+        operators: how many of each there are.
+        manifest: what kgated wrote into it, None for a file of another tool.
+    """
+
+    path: str
+    file_bytes: int
+    weight_bytes: dict[str, int]
+    manifest_bytes: int
+    signatures: tuple[Signature, ...]
+    operators: dict[str, int]
+    manifest: Manifest | None
+
+
+def describe(path: str | Path) -> Description:
+    """Look into a `.tflite` file without running it.
+
+    Raises:
+        ValueError: no TFLite file, a damaged one, or one whose manifest does not fit it.
+        OSError: it can't be read.
+    """
+    content = Path(path).read_bytes()
+    if content[4:8] != b"TFL3":
+        raise ValueError(f"{path}: this is not a TFLite file; give one made by `kgated convert`")
+    try:
+        span = metadata_span(content, MANIFEST_NAME)
+        model = flatbuffer.parse(content)
+        found = Description(
+            path=str(path),
+            file_bytes=len(content),
+            weight_bytes=_weights(model),
+            manifest_bytes=0 if span is None else span[1] - span[0],
+            signatures=tuple(_signature(model, one) for one in model.signatureDefs or []),
+            operators=dict(
+                Counter(
+                    flatbuffer.operator_name(model, operator)
+                    for _, operator in flatbuffer.operators(model)
+                ).most_common()
+            ),
+            manifest=None if span is None else read_manifest(path),
+        )
+    except ManifestError as error:
+        text = str(error)
+        raise ValueError(text if text.startswith(str(path)) else f"{path}: {text}") from None
+    # The generated readers meet damage with whatever Python raises on a bad offset.
+    except Exception as error:
+        reason = type(error).__name__
+        raise ValueError(f"{path}: the file is damaged ({reason}); copy it again") from None
+    return found
+
+
+def as_plain(found: Description) -> dict[str, object]:
+    """The description for JSON."""
+    return {
+        "path": found.path,
+        "file_bytes": found.file_bytes,
+        "weight_bytes": found.weight_bytes,
+        "manifest_bytes": found.manifest_bytes,
+        "signatures": [
+            {
+                "name": one.name,
+                "inputs": [vars(tensor) for tensor in one.inputs],
+                "outputs": [vars(tensor) for tensor in one.outputs],
+            }
+            for one in found.signatures
+        ],
+        "operators": found.operators,
+        "manifest": None if found.manifest is None else manifest_facts(found.manifest),
+    }
+
+
+def manifest_facts(manifest: Manifest) -> dict[str, Any]:
+    """All that a manifest says, for JSON; of the golden frames and outputs their shapes."""
+    facts: dict[str, Any] = json.loads(manifest.to_json())
+    for side in ("frames", "outputs"):
+        arrays = facts["golden"][side]
+        facts["golden"][side] = {name: one["shape"] for name, one in arrays.items()}
+    return facts
+
+
+def _signature(model: schema.ModelT, one: schema.SignatureDefT) -> Signature:
+    tensors = model.subgraphs[one.subgraphIndex].tensors
+
+    def listed(entries: Iterable[schema.TensorMapT]) -> tuple[Tensor, ...]:
+        return tuple(_tensor(entry.name.decode(), tensors[entry.tensorIndex]) for entry in entries)
+
+    return Signature(one.signatureKey.decode(), listed(one.inputs), listed(one.outputs))
+
+
+def _tensor(name: str, tensor: schema.TensorT) -> Tensor:
+    scale, zero_point = flatbuffer.scale_and_zero_point(tensor) or (None, None)
+    shape = tuple(map(int, tensor.shape if tensor.shape is not None else ()))
+    return Tensor(name, flatbuffer.type_name(tensor), shape, scale, zero_point)
+
+
+def _weights(model: schema.ModelT) -> dict[str, int]:
+    """Bytes of the constants by dtype; a buffer that several tensors share counts once."""
+    kinds = {
+        tensor.buffer: flatbuffer.type_name(tensor)
+        for subgraph in model.subgraphs
+        for tensor in subgraph.tensors
+    }
+    found: Counter[str] = Counter()
+    for index, kind in kinds.items():
+        data = model.buffers[index].data
+        if data is not None and len(data):
+            found[kind] += len(data)
+    return dict(found.most_common())

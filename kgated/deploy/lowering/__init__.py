@@ -1,0 +1,1 @@
+"""A Keras graph becomes a float `.tflite` file."""

@@ -1,0 +1,1 @@
+"""A float `.tflite` file becomes a quantized one."""

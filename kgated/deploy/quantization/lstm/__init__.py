@@ -1,0 +1,1 @@
+"""The fused LSTM operator with float16, int8 or integer weights."""

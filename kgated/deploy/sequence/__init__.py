@@ -1,0 +1,1 @@
+"""A Keras model over whole sequences as a static graph."""

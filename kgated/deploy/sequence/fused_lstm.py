@@ -1,0 +1,167 @@
+"""An LSTM layer as one operator: what of it the builtin LSTM kernel takes, and its mark in a graph.
+
+The converter knows no way to that operator from Keras 3. So a graph is converted with a function
+in the layer's place that the converter keeps whole, weights as its operands, and
+`write_fused` turns what stands there into the builtin operator.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kgated.cells import LSTMCell, PeepholeLSTMCell
+from kgated.deploy.tflite.layer_names import scope
+from kgated.deploy.tflite.lstm_operator import MARK, SLOTS, Slot
+from kgated.errors import ConversionError
+from kgated.layers import LSTM, PeepholeLSTM
+
+GATES = "ifgo"
+
+
+class FusedLSTM(keras.layers.Layer):
+    """Stands for a recurrent layer in a graph to convert: (B, T, F) to (B, T, P) or (B, P).
+
+    It computes zeros; `write_fused` puts the operator there after the conversion. B must be fixed:
+    the operator keeps its state in tensors of the file.
+
+    Args:
+        layer: `kgated.LSTM`, `kgated.PeepholeLSTM` or `keras.layers.LSTM`, built.
+        owner: the layer of the model that it stands for; the layer itself by default.
+        name: its own name; the layer's by default.
+        in_time: whether outputs of a layer that goes backwards are in the order of the frames.
+
+    Raises:
+        ConversionError: the kernel does not compute what the layer computes; see `check_fusable`.
+    """
+
+    def __init__(
+        self,
+        layer: keras.layers.RNN,
+        owner: str | None = None,
+        name: str | None = None,
+        in_time: bool = False,
+    ) -> None:
+        super().__init__(name=name or layer.name)
+        self.owner, self.in_time = owner or layer.name, in_time
+        if type(layer) is keras.layers.LSTM:
+            layer = LSTM.from_keras(layer)
+        check_fusable(layer)
+        self.return_sequences, self.go_backwards = layer.return_sequences, layer.go_backwards
+        self.output_size = layer.cell.output_size
+        self._operands = operands(layer.cell)
+        self.built = True
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """(B, T, P) or (B, P); the graph is built without TensorFlow where need be."""
+        time = shape[1:2] if self.return_sequences else ()
+        return (shape[0], *time, self.output_size)
+
+    def call(self, x: Any) -> Any:
+        """The layer's output, once the operator is written; see the class."""
+        x = _backwards(x) if self.go_backwards else x
+        outputs = _marked(self.owner, list(self._operands), self.output_size)(
+            x, *self._operands.values()
+        )
+        if not self.return_sequences:
+            return outputs[:, -1]
+        return _backwards(outputs) if self.go_backwards and self.in_time else outputs
+
+
+def _backwards(x: Any) -> Any:
+    """The last frame first, by the operator that has integer kernels: not REVERSE_V2."""
+    return x[:, ::-1]
+
+
+def check_fusable(layer: keras.layers.RNN) -> None:
+    """Refuse a layer that the builtin LSTM operator does not compute.
+
+    Raises:
+        ConversionError: by the layer's name, with the reason and the way out.
+    """
+    cell = layer.cell
+    if not isinstance(layer, LSTM | PeepholeLSTM):
+        reasons = {"no builtin operator computes this cell": True}
+    else:
+        tanh = keras.activations.get(cell.activation) is keras.activations.tanh
+        sigmoid = keras.activations.get(cell.recurrent_activation) is keras.activations.sigmoid
+        reasons = {
+            '`activation` must be "tanh"': not tanh,
+            '`recurrent_activation` must be "sigmoid"': not sigmoid,
+            '`peephole="full"`; the operator has diagonal peepholes': (
+                getattr(cell, "peephole", "diagonal") != "diagonal"
+            ),
+            '`output_peephole="previous"`; the operator\'s output gate sees the current cell': (
+                getattr(cell, "output_peephole", "current") != "current"
+            ),
+            "`stateful=True`; the operator starts each sequence from zeros": layer.stateful,
+            "`return_state=True`; the operator returns its outputs alone": layer.return_state,
+        }
+    for reason, holds in reasons.items():
+        if holds:
+            raise _refusal(layer, layer.name, reason)
+
+
+def check_whole(layer: keras.layers.RNN, name: str, initial: list[Any], valid: Any) -> None:
+    """Refuse a call that the operator does not know: with a mask, or an initial state.
+
+    Raises:
+        ConversionError: by the layer's name, with the way out.
+    """
+    if initial:
+        raise _refusal(layer, name, "`initial_state`; the operator starts from zeros")
+    if valid is not None:
+        reason = "a mask; the operator counts every frame, so it takes `length` and no Masking"
+        raise _refusal(layer, name, reason)
+
+
+def _refusal(layer: keras.layers.RNN, name: str, reason: str) -> ConversionError:
+    return ConversionError(
+        f"layer `{name}` ({type(layer).__name__}) can't become one fused operator: {reason}. "
+        'Convert with `lowering="auto"` or `lowering="unrolled"`'
+    )
+
+
+def operands(cell: LSTMCell) -> dict[Slot, np.ndarray]:
+    """The operator's constant inputs: per gate, rows are units, as the kernel reads them."""
+    found: dict[Slot, np.ndarray] = {}
+    gates = GATES[1:] if cell.coupled_gates else GATES
+
+    def put(kind: str, weight: Any, names: str = gates) -> None:
+        parts = np.split(np.asarray(ops.convert_to_numpy(weight), np.float32), len(names), axis=-1)
+        found.update({SLOTS[kind, n]: part.T for n, part in zip(names, parts, strict=True)})
+
+    put("input", cell.kernel)
+    put("recurrent", cell.recurrent_kernel)
+    put("bias", cell.bias if cell.use_bias else np.zeros(len(gates) * cell.units))
+    if isinstance(cell, PeepholeLSTMCell):
+        names = "fo" if cell.coupled_gates else "ifo"
+        put("peephole", ops.reshape(cell.peephole_kernel, (-1,)), names)
+    if cell.projection_units:
+        put("projection", cell.projection_kernel, "h")
+    if cell.layer_norm:
+        put("layer_norm", cell.layer_norm_gain)
+    return {slot: np.ascontiguousarray(found[slot]) for slot in sorted(found)}
+
+
+def _marked(name: str, slots: list[Slot], output_size: int) -> Callable[..., Any]:
+    """A TensorFlow function that the converter keeps as one custom operator, operands and all."""
+    import tensorflow as tf
+
+    def text(key: str, value: str) -> str:
+        return f'attr {{ key: "{key}" value {{ s: "{value}" }} }}'
+
+    described = [text("layer", scope(name)), text("slots", ",".join(map(str, slots)))]
+    fusable = 'attr { key: "tfl_fusable_op" value { b: true } }'
+
+    @tf.function(
+        experimental_implements=f'name: "{MARK}" {fusable} {" ".join(described)}', autograph=False
+    )
+    def mark(x: Any, *operands: Any) -> Any:
+        batch, time = tf.unstack(tf.shape(x)[:2])
+        zeros = tf.zeros((batch, time, output_size)) + tf.reduce_sum(x) * 0.0
+        return tf.ensure_shape(zeros, (*x.shape[:2], output_size))
+
+    return mark

@@ -1,0 +1,1 @@
+"""A file is run on sequences and compared with the Keras model."""

@@ -1,0 +1,90 @@
+"""The sequences that a conversion is calibrated and checked on."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from kgated_edge.data import SequenceData, from_arrays, load_npz
+from kgated_edge.errors import DataError, EdgeError
+from kgated_edge.frames import check_frames
+from kgated_edge.manifest import TensorSpec
+
+from kgated.deploy.verification.compare import Arrays, Sequences, random_sequences
+
+MOST_SEQUENCES = 64
+
+Calibration: TypeAlias = str | Path | np.ndarray | Mapping[str, np.ndarray] | SequenceData | None
+
+
+def given_or_random(
+    calibration: Calibration,
+    frames: tuple[TensorSpec, ...],
+    size: int,
+    single: tuple[str, ...] = (),
+) -> Sequences:
+    """The sequences to compare on, each (T, *frame) by input name, of whole steps.
+
+    Args:
+        calibration: what the caller gave; None for seeded noise.
+        frames: one frame of each input.
+        size: frames per step.
+        single: names of inputs that have one value (*frame) for the sequence.
+
+    Raises:
+        ValueError: other inputs, shapes or dtypes, NaN or inf, or sequences shorter than a step.
+    """
+    if calibration is None:
+        return random_sequences(frames, size)
+    data = _sequence_data(calibration, [frame.name for frame in frames], single)
+    arrays = data.inputs or {frames[0].name: data.x}
+    for frame in frames:
+        x, axes = arrays[frame.name], 1 if frame.name in single else 2
+        if x.shape[axes:] != frame.shape or x.dtype != frame.dtype:
+            raise ValueError(
+                f"`calibration` must hold frames of shape {frame.shape} and dtype {frame.dtype}, "
+                f"as the model takes them. Received: x of shape {x.shape} and dtype {x.dtype}"
+            )
+    count = len(data.lengths)
+    chosen = np.linspace(0, count - 1, min(count, MOST_SEQUENCES)).astype(int)
+    lengths = {n: int(data.lengths[n]) // size * size for n in chosen}
+    if 0 in lengths.values():
+        raise ValueError(
+            f"`calibration` must hold sequences of {size} frames or more, which one step takes. "
+            f"Received one of {int(data.lengths.min())}"
+        )
+    found = [
+        {name: x[n] if name in single else x[n, :length] for name, x in arrays.items()}
+        for n, length in lengths.items()
+    ]
+    for n, sequence in zip(chosen, found, strict=True):
+        rows = {name: x[None] if name in single else x for name, x in sequence.items()}
+        _check_frames(frames, rows, f"`calibration`, sequence {n}")
+    return found
+
+
+def _check_frames(frames: tuple[TensorSpec, ...], sequence: Arrays, where: str) -> None:
+    for frame in frames:
+        try:
+            check_frames(frame, sequence[frame.name])
+        except EdgeError as error:
+            raise ValueError(f"{where}: {error}") from None
+
+
+def _sequence_data(calibration: Any, names: Sequence[str], single: tuple[str, ...]) -> SequenceData:
+    several = names if len(names) > 1 else ()
+    if isinstance(calibration, str | Path):
+        return load_npz(calibration, several, single)
+    inputs = calibration.inputs if isinstance(calibration, SequenceData) else calibration
+    if several and not (isinstance(inputs, Mapping) and set(names) <= set(inputs)):
+        raise ValueError(
+            f"`calibration` must hold an array for each of the inputs {list(names)}. Received "
+            "other ones; give the path of an .npz file, or arrays by name"
+        )
+    if isinstance(calibration, SequenceData):
+        return calibration
+    try:
+        arrays = calibration if isinstance(calibration, Mapping) else {"x": calibration}
+        return from_arrays(arrays, several, single)
+    except DataError as error:
+        raise ValueError(f"`calibration`: {error}") from None
