@@ -10,7 +10,7 @@ import pytest
 from keras import ops
 
 import kgated
-from kgated.optimize.qat.grids import SCHEMES, Grid, rounded
+from kgated.optimize.qat.fake_quant import SCHEMES, Grid, rounded
 from kgated.training import carry_state
 
 FEATURES = 4

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from one_operator import run
 
-from kgated.optimize.qat import kernels16
-from kgated.optimize.qat.curves import on_curve
-from kgated.optimize.qat.grids import Grid
-from kgated.optimize.qat.kernels16 import Unit
+from kgated.optimize.qat import int16_arithmetic
+from kgated.optimize.qat.activation_tables import on_curve
+from kgated.optimize.qat.fake_quant import Grid
+from kgated.optimize.qat.int16_arithmetic import Unit
 
 EVERY = np.arange(-(2**15), 2**15, dtype=np.int16)[None]
 N = 4096
@@ -63,7 +63,9 @@ def test_products_with_weights_are_rounded_as_by_the_kernel(kernel, rng):
     size = of_x * of_w
 
     def rounded(kernel):
-        y = kernels16.requantized(keras.ops.convert_to_tensor(k * size), Unit(size, kernel), to)
+        y = int16_arithmetic.requantized(
+            keras.ops.convert_to_tensor(k * size), Unit(size, kernel), to
+        )
         return np.round(np.asarray(y) / scale)
 
     to = grid(scale)
@@ -79,10 +81,10 @@ def test_values_meet_one_by_one_as_in_the_kernel(operator, rng):
     expected = run(operator, [a, b], [one, other], (1, N), scale, kind=operator.title())
     a, b = (keras.ops.convert_to_tensor(q * s) for q, s in ((a, one), (b, other)))
     if operator == "MUL":
-        found = kernels16.requantized(a * b, Unit(one * other, "product"), grid(scale))
+        found = int16_arithmetic.requantized(a * b, Unit(one * other, "product"), grid(scale))
     else:
         sign = 1 if operator == "ADD" else -1
-        found = kernels16.added(a, b, sign, (grid(one), grid(other), grid(scale)))
+        found = int16_arithmetic.added(a, b, sign, (grid(one), grid(other), grid(scale)))
     off = np.abs(np.round(np.asarray(found) / scale) - expected)
     # With AVX2 an ADD of 16 values at once takes halves of its operands another way.
     assert off.max() <= 1

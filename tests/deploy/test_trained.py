@@ -14,7 +14,7 @@ import kgated
 from kgated.deploy import convert
 from kgated.deploy.quantization.quantize import quantize
 from kgated.deploy.tflite import flatbuffer
-from kgated.optimize.qat.call import Call
+from kgated.optimize.qat.forward import Call
 
 FEATURES, UNITS = 5, 8
 WITH_PEEPHOLES = {"peephole_initializer": "glorot_uniform"}

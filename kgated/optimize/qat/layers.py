@@ -7,16 +7,16 @@ import keras
 from keras import ops
 
 from kgated.framewise import FRAMEWISE
-from kgated.optimize.qat.grids import Array
-from kgated.optimize.qat.joins import (
+from kgated.optimize.qat.fake_quant import Array
+from kgated.optimize.qat.linear import normalized_product, product, trained_product
+from kgated.optimize.qat.prepare import (
     ELEMENTWISE,
     activation_of,
     comes_apart,
     consumers,
     is_normalized,
 )
-from kgated.optimize.qat.points import Rounding
-from kgated.optimize.qat.products import normalized_product, product, trained_product
+from kgated.optimize.qat.quantizer import Rounding
 from kgated.optimize.qat.recurrent import both_ways, recurrent
 from kgated.optimize.qat.values import SUM, Context, Value, unsupported
 

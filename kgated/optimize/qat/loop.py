@@ -12,9 +12,9 @@ from keras import ops
 
 from kgated.cells import LSTMCell
 from kgated.layers import looped
-from kgated.optimize.qat.call import Call
-from kgated.optimize.qat.grids import Array, Grid
-from kgated.optimize.qat.points import Rounding, fixed_by
+from kgated.optimize.qat.fake_quant import Array, Grid
+from kgated.optimize.qat.forward import Call
+from kgated.optimize.qat.quantizer import Rounding, fixed_by
 
 # Points that are results of the functions of a cell.
 OF_SIGMOID = ("i", "f", "o", "z|r", "z", "r")

@@ -7,13 +7,13 @@ from keras import ops
 
 from kgated.cells import choose, register
 from kgated.keras_graph import run_again, run_on
-from kgated.optimize.qat.call import Call
 from kgated.optimize.qat.copies import copy_layer
-from kgated.optimize.qat.grids import SCHEMES, Array, Grid, has_float64
-from kgated.optimize.qat.joins import joined_layers
-from kgated.optimize.qat.kernels import Adder, adder
-from kgated.optimize.qat.kernels16 import EXACT
+from kgated.optimize.qat.fake_quant import SCHEMES, Array, Grid, has_float64
+from kgated.optimize.qat.forward import Call
+from kgated.optimize.qat.int8_arithmetic import Adder, adder
+from kgated.optimize.qat.int16_arithmetic import EXACT
 from kgated.optimize.qat.layers import HANDLERS
+from kgated.optimize.qat.prepare import joined_layers
 from kgated.optimize.qat.values import Context, plain, unsupported
 
 # Operations of masks, which stand in a graph beside its layers.

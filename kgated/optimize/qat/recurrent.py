@@ -7,7 +7,7 @@ from keras import ops
 
 from kgated.layers import GatedRNN
 from kgated.optimize.qat.loop import run_recurrent
-from kgated.optimize.qat.points import Rounding
+from kgated.optimize.qat.quantizer import Rounding
 from kgated.optimize.qat.values import Context, Value, unsupported
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from kgated.optimize.qat.call import Call
-from kgated.optimize.qat.grids import Array, Grid, rounded
-from kgated.optimize.qat.points import Rounding, fixed_by
+from kgated.optimize.qat.fake_quant import Array, Grid, rounded
+from kgated.optimize.qat.forward import Call
+from kgated.optimize.qat.quantizer import Rounding, fixed_by
 
 INPUT = "input"  # the point of an input is called `input/name`
 SUM = "sum"  # the point before an activation that is an operator of its own

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from kgated.optimize.qat.grids import Array, Grid
+from kgated.optimize.qat.fake_quant import Array, Grid
 
 MULTIPLIER_BITS = 20
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
-from kgated.optimize.qat.grids import Array
+from kgated.optimize.qat.fake_quant import Array
 
 PER_UNIT = 24
 ENTRIES = 256

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from keras import ops
 
-from kgated.optimize.qat import kernels16
-from kgated.optimize.qat.curves import KERNELS, on_curve
-from kgated.optimize.qat.grids import Array, Grid, Scheme, rounded
-from kgated.optimize.qat.kernels import Adder, added, requantized
-from kgated.optimize.qat.kernels16 import Unit
+from kgated.optimize.qat import int16_arithmetic
+from kgated.optimize.qat.activation_tables import KERNELS, on_curve
+from kgated.optimize.qat.fake_quant import Array, Grid, Scheme, rounded
+from kgated.optimize.qat.int8_arithmetic import Adder, added, requantized
+from kgated.optimize.qat.int16_arithmetic import Unit
 from kgated.steps import Function
 
 BIAS_LIMIT = 2.0**31
@@ -51,7 +51,7 @@ class Call:
     @property
     def is_exact(self) -> bool:
         """Whether values are rounded as by `kernels16`."""
-        return self.dtype == kernels16.EXACT
+        return self.dtype == int16_arithmetic.EXACT
 
     def grid(self, name: str) -> Grid:
         """The grid of a point."""
@@ -81,7 +81,7 @@ class Call:
     def round(self, x: Array, grid: Grid, unit: Unit | None = None) -> Array:
         """X on a grid, once rounding has begun; a sum of products comes in units of its own."""
         if unit is not None and self.is_exact:
-            on_grid = kernels16.requantized(x, unit, grid)
+            on_grid = int16_arithmetic.requantized(x, unit, grid)
         else:
             on_grid = rounded(x, grid, unit.size if unit else None)
         return ops.where(self.active, on_grid, x)
@@ -101,7 +101,7 @@ class Call:
         """`one + sign · other`, each on its grid, on the third of them."""
         exact = one + sign * other
         if self.is_exact:
-            on_grid = kernels16.added(one, other, sign, grids)
+            on_grid = int16_arithmetic.added(one, other, sign, grids)
         elif name in self.adders:
             on_grid = added(one, other, sign, grids, self.adders[name])
         else:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from keras import ops
 
-from kgated.optimize.qat.grids import Array, Grid
+from kgated.optimize.qat.fake_quant import Array, Grid
 
 EXACT = "float64"
 HEADROOM = 2.0**15  # by which ADD and SUB shift their operands first

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from keras import ops
 
-from kgated.optimize.qat.call import Call
-from kgated.optimize.qat.grids import FIXED, Array, Grid, Scheme, matrix_grid, rounded
-from kgated.optimize.qat.kernels16 import Unit
+from kgated.optimize.qat.fake_quant import FIXED, Array, Grid, Scheme, matrix_grid, rounded
+from kgated.optimize.qat.forward import Call
+from kgated.optimize.qat.int16_arithmetic import Unit
 from kgated.steps import Function, Points
 
 

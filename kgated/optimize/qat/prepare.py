@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kgated.optimize.qat.grids import Array
+from kgated.optimize.qat.fake_quant import Array
 
 ELEMENTWISE: Mapping[type, Callable[[Array, Array], Array]] = {
     keras.layers.Add: ops.add,

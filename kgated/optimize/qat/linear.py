@@ -15,8 +15,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from kgated.optimize.qat.grids import Array, matrix_grid, rounded
-from kgated.optimize.qat.points import Rounding
+from kgated.optimize.qat.fake_quant import Array, matrix_grid, rounded
+from kgated.optimize.qat.quantizer import Rounding
 
 PRODUCTS = (keras.layers.Dense, keras.layers.Conv1D)
 
