@@ -1,5 +1,5 @@
 """Log-mel frames for training: the very function that runs on the device."""
 
-from kgated_edge.logmel import LogMel, LogMelStream
+from kgated_edge.ingest.logmel import LogMel, LogMelStream
 
 __all__ = ["LogMel", "LogMelStream"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from kgated_edge.data import SequenceData, load_npz
+from kgated_edge.evaluation.dataset import SequenceData, load_npz
 
 from kgated.atomic_write import replace_file
 from kgated.optional_imports import from_demo

@@ -20,7 +20,7 @@ import typer
 from benchmarks.models import model_of, to_file
 from benchmarks.tables import judged, markdown, missed, table
 from kgated_edge import EdgeModel
-from kgated_edge.latency import spread, time_steps
+from kgated_edge.measure.latency import spread, time_steps
 from rich.console import Console
 from rich.progress import track
 

@@ -19,8 +19,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from kgated_edge import EdgeError, binding, open_model, read_manifest
+from kgated_edge import EdgeError, open_model, read_manifest
 from kgated_edge.errors import ManifestError
+from kgated_edge.runtime import interpreter as interpreters
 from robust.damage import KINDS, damaged
 from robust.watch import Found, answer, watch
 
@@ -64,13 +65,13 @@ def fuzz(
 def work(models: Sequence[Path]) -> None:
     """A worker: makes each case and opens it."""
     contents, seen = [model.read_bytes() for model in models], list[bytes]()
-    native: Any = vars(binding)["Interpreter"]
+    native: Any = vars(interpreters)["Interpreter"]
 
     def interpreter(model_content: bytes, num_threads: int) -> Any:
         seen.append(model_content)
         return native(model_content=model_content, num_threads=num_threads)
 
-    vars(binding)["Interpreter"] = interpreter
+    vars(interpreters)["Interpreter"] = interpreter
     with TemporaryDirectory() as folder:
         path = Path(folder, "model.tflite")
 

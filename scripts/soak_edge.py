@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from kgated_edge import EdgeError, EdgeModel, FrameError, SessionPool
-from kgated_edge.sensors import Sensors
+from kgated_edge.measure.monitor import Sensors
 
 FIXTURE = Path(__file__).parents[1] / "tests" / "edge" / "fixtures" / "speech.tflite"
 PARTS, SESSIONS, BAD_EVERY = 10, 100, 1000

@@ -83,7 +83,7 @@ def test_the_rule_sees_an_arrow_that_points_back():
 
 
 def test_the_device_half_imports_nothing_heavy():
-    files = list((ROOT / "edge" / "kgated_edge").glob("*.py"))
+    files = list((ROOT / "edge" / "kgated_edge").rglob("*.py"))
     assert files
     tops = {module.split(".")[0] for path in files for module in imports(path)}
     assert tops <= ON_DEVICE

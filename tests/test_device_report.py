@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kgated_edge.cli import main as edge
+from kgated_edge.cli.main import main as edge
 
 from kgated.report.charts import front, histograms, pareto, timelines
 from kgated.report.page import COLUMNS, render

@@ -2,6 +2,6 @@
 
 import sys
 
-from kgated_edge.cli import main
+from kgated_edge.cli.main import main
 
 sys.exit(main())

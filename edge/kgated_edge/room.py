@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kgated_edge.errors import EdgeError
-from kgated_edge.sensors import resident_mib
+from kgated_edge.measure.monitor import resident_mib
 
 Grow = Callable[[int], Callable[[int], object]]
 """Takes a number of streams, returns the step that runs one frame of each."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from kgated_edge import EdgeModel
-from kgated_edge.data import SequenceData
+from kgated_edge.evaluation.dataset import SequenceData
 from rich.console import Console
 from rich.table import Table
 

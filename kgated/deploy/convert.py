@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
-from kgated_edge.manifest import Manifest, read_manifest
+from kgated_edge.format.manifest import Manifest, read_manifest
 
 from kgated import steps
 from kgated.atomic_write import check_writable, replace_files

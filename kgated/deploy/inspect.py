@@ -10,8 +10,8 @@ from typing import Any
 from ai_edge_litert import schema_py_generated as schema
 from kgated_edge.container import metadata_span
 from kgated_edge.errors import ManifestError
-from kgated_edge.manifest import Manifest, read_manifest
-from kgated_edge.modelfile import MANIFEST_NAME
+from kgated_edge.format.manifest import Manifest, read_manifest
+from kgated_edge.format.tflite_file import MANIFEST_NAME
 
 from kgated.deploy.tflite import flatbuffer
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
-from kgated_edge.limits import FIGURES
-from kgated_edge.manifest import Golden, Manifest, ModelInfo, TensorSpec
+from kgated_edge.evaluation.limits import FIGURES
+from kgated_edge.format.manifest import Golden, Manifest, ModelInfo, TensorSpec
 
 from kgated.deploy.lowering.converter import SIGNATURES
 from kgated.deploy.other_backend import Facts

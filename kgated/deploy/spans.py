@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
-from kgated_edge.manifest import TensorSpec
+from kgated_edge.format.manifest import TensorSpec
 
 from kgated.deploy.verification.compare import Sequences
 from kgated.errors import ConversionError

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import keras
-from kgated_edge.data import load_npz
+from kgated_edge.evaluation.dataset import load_npz
 
 from kgated.atomic_write import check_writable
 from kgated.cells import choose

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from kgated_edge.data import SequenceData
+from kgated_edge.evaluation.dataset import SequenceData
 
 from kgated.data import is_real, real_frames
 

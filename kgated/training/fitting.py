@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
-from kgated_edge.data import SequenceData
+from kgated_edge.evaluation.dataset import SequenceData
 from rich.console import Console
 
 from kgated.cells import choose

@@ -1,7 +1,7 @@
 """What a classifier learns from, checked before the first step."""
 
 import numpy as np
-from kgated_edge.data import SequenceData
+from kgated_edge.evaluation.dataset import SequenceData
 
 from kgated.data import is_real
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from kgated_edge.container import metadata_span
 from kgated_edge.errors import ManifestError
-from kgated_edge.modelfile import MANIFEST_NAME, digest_span, file_digest
+from kgated_edge.format.tflite_file import MANIFEST_NAME, digest_span, file_digest
 
 from robust.forge import with_other_fields
 

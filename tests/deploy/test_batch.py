@@ -13,10 +13,10 @@ from kgated_edge import (
     SessionPool,
     StateError,
     check,
-    cli,
     open_model,
     selftest,
 )
+from kgated_edge.cli import main
 from streams import randomize
 
 import kgated
@@ -142,7 +142,7 @@ def test_what_a_runner_of_rows_refuses(x, rng, tmp_path, capsys):
             whole.run(x[:B], lengths)
     with pytest.raises(DataError, match="takes 3 sequences at once"):
         check(tmp_path / "w.tflite", SequenceData(x, np.full(len(x), T)))
-    assert cli.main(["live", str(tmp_path / "s.tflite"), "/dev/null"]) == 2
+    assert main.main(["live", str(tmp_path / "s.tflite"), "/dev/null"]) == 2
     assert "takes 3 sequences at once" in capsys.readouterr().err
 
 

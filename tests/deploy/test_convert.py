@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 from kgated_edge import EdgeModel
-from kgated_edge.data import SequenceData
+from kgated_edge.evaluation.dataset import SequenceData
 
 import kgated
 from kgated.deploy import Recipe, convert, worker

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from kgated_edge import EdgeModel
-from kgated_edge.manifest import TensorSpec
+from kgated_edge.format.manifest import TensorSpec
 
 import kgated
 from kgated.deploy.spans import warn_of_small_features

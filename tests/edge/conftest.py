@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kgated_edge import cli
+from kgated_edge.cli import main
 
 FIXTURES = Path(__file__).parent / "fixtures"
 DIGEST = re.compile(rb'(?<="file_sha256":")[0-9a-f]{64}(?=")')
@@ -97,7 +97,7 @@ def command(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, 
     """(arguments) -> (exit code, stdout, stderr); capfd also sees what native code writes."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
-        code = cli.main([str(one) for one in arguments])
+        code = main.main([str(one) for one in arguments])
         return (code, *capfd.readouterr())
 
     return run

@@ -14,8 +14,8 @@ from kgated_edge import (
     read_manifest,
     selftest,
 )
-from kgated_edge.frames import frame_writer
-from kgated_edge.specs import TensorSpec
+from kgated_edge.format.tensor_spec import TensorSpec
+from kgated_edge.runtime.input_writer import frame_writer
 
 TOLERANCE = 1e-5
 FRAMES = 21  # an odd number: one is left over

@@ -142,7 +142,7 @@ def test_peak_memory_is_that_of_a_python_process(speech, data):
 
 def test_peak_memory_leaves_out_what_the_starting_process_held():
     held = np.ones(2**25)  # 256 MiB
-    code = "from kgated_edge.check import peak_memory_mib; print(peak_memory_mib())"
+    code = "from kgated_edge.evaluation.checker import peak_memory_mib; print(peak_memory_mib())"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert held.all()
     assert 10 < float(run.stdout) < 200

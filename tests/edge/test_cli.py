@@ -9,8 +9,8 @@ import time
 
 import numpy as np
 import pytest
-from kgated_edge import cli
-from kgated_edge.text import confusion_lines
+from kgated_edge.cli import main
+from kgated_edge.cli.text import confusion_lines
 
 
 def rows(out):
@@ -98,7 +98,7 @@ def test_a_new_result_replaces_the_old_one(command, speech, tmp_path):
 
 
 def test_numbers_that_json_does_not_know(tmp_path):
-    from kgated_edge.output import to_json
+    from kgated_edge.cli.output import to_json
 
     assert json.loads(to_json({"a": float("nan"), "b": (1.0, float("inf"))})) == {
         "a": None,
@@ -108,7 +108,7 @@ def test_numbers_that_json_does_not_know(tmp_path):
 
 def test_version(capsys):
     with pytest.raises(SystemExit) as caught:
-        cli.main(["--version"])
+        main.main(["--version"])
     assert caught.value.code == 0
     assert capsys.readouterr().out == "kgated-edge 0.1.0\n"
 
@@ -150,13 +150,13 @@ def test_standard_output_that_is_closed(speech):
 
 def test_a_signal_that_follows_at_once_takes_nothing_away(monkeypatch):
     before = [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)]
-    with cli._ended_by_signals():
+    with main._ended_by_signals():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGINT)
         now = time.monotonic()
-        monkeypatch.setattr(cli, "monotonic", lambda: now + 2)
+        monkeypatch.setattr(main, "monotonic", lambda: now + 2)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)] == before

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-from kgated_edge import cli
+from kgated_edge.cli import main
 
 
 def test_bad_model_files(error, speech, npz, tmp_path):
@@ -90,7 +90,7 @@ def test_output_that_cannot_be_written(error, speech, npz, tmp_path, monkeypatch
     def no_run(*_, **__):
         raise AssertionError("the run began before the output was looked at")
 
-    monkeypatch.setattr(cli, "check", no_run)
+    monkeypatch.setattr(main, "check", no_run)
     plain = tmp_path / "plain"
     plain.write_text("kept")
     before = speech.read_bytes()
@@ -123,9 +123,9 @@ def test_the_check_before_the_run_can_pass(speech, npz, tmp_path, monkeypatch):
     def no_run(*_, **__):
         raise AssertionError("ran")
 
-    monkeypatch.setattr(cli, "check", no_run)
+    monkeypatch.setattr(main, "check", no_run)
     with pytest.raises(AssertionError, match="ran"):
-        cli.main(["check", str(speech), "--data", str(npz), "--json", str(tmp_path / "o.json")])
+        main.main(["check", str(speech), "--data", str(npz), "--json", str(tmp_path / "o.json")])
     assert os.listdir(tmp_path) == ["data.npz"]
 
 
@@ -142,5 +142,5 @@ def test_out_of_memory_is_one_line(error, speech, npz, monkeypatch):
     def exhausted(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(cli, "check", exhausted)
+    monkeypatch.setattr(main, "check", exhausted)
     assert "out of memory" in error("check", speech, "--data", npz)

@@ -3,7 +3,7 @@
 import os
 import platform
 
-from kgated_edge.device import this_device
+from kgated_edge.measure.device import this_device
 
 
 def test_a_board_is_named_by_its_device_tree(tmp_path):

@@ -6,8 +6,8 @@ import pickle
 import numpy as np
 import pytest
 from kgated_edge.errors import FrameError
-from kgated_edge.frames import check_frames, frame_writer
-from kgated_edge.specs import TensorSpec
+from kgated_edge.format.tensor_spec import TensorSpec
+from kgated_edge.runtime.input_writer import check_frames, frame_writer
 
 SHAPES = [(3,), (12,), (256,), (257,), (2, 3), (4, 5, 6), (3, 100)]
 

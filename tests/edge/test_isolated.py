@@ -4,7 +4,8 @@ import subprocess
 import sys
 
 import pytest
-from kgated_edge import ManifestError, isolated
+from kgated_edge import ManifestError
+from kgated_edge.cli import sandbox
 
 
 def test_a_good_file_passes(command, speech):
@@ -26,9 +27,9 @@ def test_a_bad_file_says_what_it_says_without(error, speech, tmp_path):
     ],
 )
 def test_what_kills_and_what_hangs(monkeypatch, child, seconds, message):
-    monkeypatch.setattr(isolated, "_CHILD", child)
+    monkeypatch.setattr(sandbox, "_CHILD", child)
     with pytest.raises(ManifestError, match=message):
-        isolated.try_out("m.tflite", seconds=seconds)
+        sandbox.try_out("m.tflite", seconds=seconds)
 
 
 GREEDY = """
@@ -42,9 +43,9 @@ def test_memory_is_bounded(monkeypatch):
     # An emulated program may set the limit, and not feel it.
     if subprocess.run([sys.executable, "-c", GREEDY], capture_output=True).returncode == 0:
         pytest.skip("this system does not limit address space")
-    limit = isolated._CHILD.partition("from kgated_edge")[0]
+    limit = sandbox._CHILD.partition("from kgated_edge")[0]
     greedy = "try:\n    bytearray(1 << 30)\nexcept MemoryError:\n    sys.exit(9)\n"
-    monkeypatch.setattr(isolated, "_CHILD", limit + greedy)
-    isolated.try_out("m.tflite", memory_mib=4096)
+    monkeypatch.setattr(sandbox, "_CHILD", limit + greedy)
+    sandbox.try_out("m.tflite", memory_mib=4096)
     with pytest.raises(ManifestError, match="exit 9"):
-        isolated.try_out("m.tflite", memory_mib=512)
+        sandbox.try_out("m.tflite", memory_mib=512)

@@ -3,7 +3,7 @@
 import time
 
 import numpy as np
-from kgated_edge import latency
+from kgated_edge.measure import latency
 
 
 def test_figures():

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from kgated_edge import EdgeError, Limits, read_limits
-from kgated_edge.manifest import Manifest, read_manifest
+from kgated_edge.format.manifest import Manifest, read_manifest
 
 
 @pytest.fixture

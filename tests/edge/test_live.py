@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from kgated_edge import EdgeError, EdgeModel, LogMel, live_blocks, read_manifest
-from kgated_edge.live import Tally, _decides
+from kgated_edge.ingest.runner import Tally, _decides
 
 
 @pytest.fixture
@@ -23,11 +23,11 @@ def frames(rng):
 @pytest.fixture
 def live(capfd, monkeypatch):
     """(bytes on standard input, arguments) -> (exit code, lines, stderr)"""
-    from kgated_edge import cli
+    from kgated_edge.cli import main
 
     def run(content, *arguments):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
-        code = cli.main(["live", *map(str, arguments)])
+        code = main.main(["live", *map(str, arguments)])
         out, err = capfd.readouterr()
         return code, [json.loads(line) for line in out.splitlines()], err
 

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 from kgated_edge import EdgeError
-from kgated_edge.machine import granted, neighbours
-from kgated_edge.sensors import Sensors
+from kgated_edge.loadtest.host import granted, neighbours
+from kgated_edge.measure.monitor import Sensors
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux's own ways")
 
@@ -59,7 +59,7 @@ def test_neighbours_end_with_a_parent_that_was_killed():
     code = """
 import os, signal
 from pathlib import Path
-from kgated_edge.machine import neighbours
+from kgated_edge.loadtest.host import neighbours
 with neighbours(1):
     print(Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text(), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)

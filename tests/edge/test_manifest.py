@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 from kgated_edge import ManifestError, read_manifest
-from kgated_edge.manifest import Manifest
+from kgated_edge.format.manifest import Manifest
 
 MUTATIONS = 300
 

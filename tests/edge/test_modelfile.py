@@ -66,7 +66,7 @@ def test_damaged_files_end_in_one_clear_error(speech, text, tmp_path, monkeypatc
     def no_interpreter(*_, **__):
         raise AssertionError("the native interpreter saw a damaged file")
 
-    monkeypatch.setattr("kgated_edge.binding.Interpreter", no_interpreter)
+    monkeypatch.setattr("kgated_edge.runtime.interpreter.Interpreter", no_interpreter)
     path, chance = tmp_path / "damaged.tflite", random.Random(5)
     originals = [speech.read_bytes(), text.read_bytes()]
     path.write_bytes(originals[0])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from kgated_edge.pacing import SPIN_NS, Clock, Record, Schedule, pace, wait_until
+from kgated_edge.loadtest.scheduler import SPIN_NS, Clock, Record, Schedule, pace, wait_until
 
 MS = 1_000_000
 SLACK = 5_000  # a few ticks of the clock

@@ -5,8 +5,8 @@ import threading
 import numpy as np
 import pytest
 from kgated_edge import EdgeError, EdgeModel, FrameError, Session, SessionPool, StateError
-from kgated_edge.blocks import by_name
-from kgated_edge.tensors import raw, taker
+from kgated_edge.runtime.batching import by_name
+from kgated_edge.runtime.tensor_views import raw, taker
 
 NAMES = ["speech", "int8", "int16x8"]
 

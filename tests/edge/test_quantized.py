@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from kgated_edge import EdgeModel, FrameError, ManifestError, StateError, check, selftest
-from kgated_edge.data import SequenceData
-from kgated_edge.quantized import reader, storer
-from kgated_edge.specs import TensorSpec
+from kgated_edge.evaluation.dataset import SequenceData
+from kgated_edge.format.tensor_spec import TensorSpec
+from kgated_edge.runtime.quantization import reader, storer
 
 # Against float64 equations: 8 bits of every number on the way, and 16.
 TOLERANCES = {"int8": 0.12, "int16x8": 0.02}

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from kgated_edge import DataError, EdgeError, SequenceData, check
-from kgated_edge.score import Classes, Frames, Numbers, Text
+from kgated_edge.evaluation.metrics import Classes, Frames, Numbers, Text
 
 
 def one_hot(decisions, classes=3):

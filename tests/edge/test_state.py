@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 from kgated_edge import EdgeError, EdgeModel, StateError
-from kgated_edge.sensors import resident_mib
+from kgated_edge.measure.monitor import resident_mib
 
 
 @pytest.fixture

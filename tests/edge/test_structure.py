@@ -6,20 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kgated_edge import (
-    EdgeError,
-    EdgeModel,
-    ManifestError,
-    SequenceModel,
-    SessionPool,
-    graph,
-    structure,
-)
-from kgated_edge.around import check_types
-from kgated_edge.calls import check_calls, check_loops
+from kgated_edge import EdgeError, EdgeModel, ManifestError, SequenceModel, SessionPool
 from kgated_edge.container import field, tables, unsigned
-from kgated_edge.graph import Operator, Subgraph, Tensor
-from kgated_edge.structure import check_structure
+from kgated_edge.verifier import flatbuffer_reader, structure
+from kgated_edge.verifier.control_flow import check_calls, check_loops
+from kgated_edge.verifier.flatbuffer_reader import Operator, Subgraph, Tensor
+from kgated_edge.verifier.operator_types import check_types
+from kgated_edge.verifier.structure import check_structure
 
 ADD, SPLIT, FULLY_CONNECTED, SOFTMAX, TANH, STRIDED_SLICE = 0, 49, 9, 25, 28, 45
 MUL, LSTM, LESS, WHILE, CALL_ONCE, VAR_HANDLE = 18, 44, 58, 119, 129, 142
@@ -246,7 +239,7 @@ def test_what_the_interpreter_refuses_in_a_step_is_an_error_of_ours(fixture_file
 def test_what_shares_long_vectors_is_not_read_for_hours(speech, monkeypatch):
     content = speech.read_bytes()
     check_structure(content)
-    monkeypatch.setattr(graph, "_MOST_READ", 0.1)
+    monkeypatch.setattr(flatbuffer_reader, "_MOST_READ", 0.1)
     with pytest.raises(ManifestError, match="an offset leads out of the file"):
         check_structure(content)
 

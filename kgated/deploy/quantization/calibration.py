@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from kgated_edge import EdgeModel
-from kgated_edge.blocks import alone, by_name, cut
+from kgated_edge.runtime.batching import alone, by_name, cut
 
 Samples = Iterable[dict[str, np.ndarray]]
 Ranges = dict[str, dict[str, np.ndarray]]

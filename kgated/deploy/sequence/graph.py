@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 from keras import ops
-from kgated_edge.manifest import LENGTHS
+from kgated_edge.format.manifest import LENGTHS
 
 from kgated.deploy.graph import output_names, own, plain_name, replay
 from kgated.deploy.sequence.fused_lstm import FusedLSTM, check_whole

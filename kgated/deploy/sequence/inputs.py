@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-from kgated_edge.manifest import LENGTHS
+from kgated_edge.format.manifest import LENGTHS
 
 from kgated.deploy.graph import check_graph, plain_name, replay
 from kgated.errors import ConversionError

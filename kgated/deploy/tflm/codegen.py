@@ -7,7 +7,7 @@ from string import Template
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from kgated_edge.manifest import Manifest
+from kgated_edge.format.manifest import Manifest
 
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflm.arena import arena_bytes

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 from kgated_edge import EdgeModel, open_model
-from kgated_edge.blocks import alone, by_name
-from kgated_edge.specs import Array, TensorSpec
+from kgated_edge.format.tensor_spec import Array, TensorSpec
+from kgated_edge.runtime.batching import alone, by_name
 
 from kgated.deploy.graph import any_length, with_time
 from kgated.deploy.recipe import Recipe

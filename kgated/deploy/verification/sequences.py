@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from kgated_edge.data import SequenceData, from_arrays, load_npz
 from kgated_edge.errors import DataError, EdgeError
-from kgated_edge.frames import check_frames
-from kgated_edge.manifest import TensorSpec
+from kgated_edge.evaluation.dataset import SequenceData, from_arrays, load_npz
+from kgated_edge.format.manifest import TensorSpec
+from kgated_edge.runtime.input_writer import check_frames
 
 from kgated.deploy.verification.compare import Arrays, Sequences, random_sequences
 

@@ -7,8 +7,8 @@ from typing import Protocol
 import keras
 import numpy as np
 from kgated_edge import EdgeModel, SequenceModel
-from kgated_edge.blocks import alone, by_name
-from kgated_edge.manifest import LENGTHS, TensorSpec
+from kgated_edge.format.manifest import LENGTHS, TensorSpec
+from kgated_edge.runtime.batching import alone, by_name
 
 from kgated.deploy.graph import replay
 from kgated.deploy.quantization.calibration import MOST_SAMPLES, record

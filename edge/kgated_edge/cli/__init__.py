@@ -1,0 +1,1 @@
+"""The `kgated-edge` command."""

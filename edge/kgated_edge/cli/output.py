@@ -1,0 +1,114 @@
+"""Result files: claimed before the run, written whole or not at all."""
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kgated_edge.errors import EdgeError
+from kgated_edge.loadtest.scheduler import Record
+
+_ROWS_AT_ONCE = 50_000
+
+
+def _save_json(path: Path, result: dict[str, Any]) -> None:
+    path.write_text(to_json(result), encoding="utf-8")
+
+
+@contextmanager
+def claimed(
+    path: str | None,
+    inputs: tuple[str, ...],
+    save: Callable[[Path, Any], None] = _save_json,
+    option: str = "--json",
+) -> Iterator[Callable[[Any], None]]:
+    """Makes sure that a result can be written, before the work that leads to it.
+
+    A temporary file stands beside the target from the start, and is renamed over it at the end. It
+    is gone when the block is left, however it is left.
+
+    Args:
+        path: the target; with None the function given does nothing.
+        inputs: files that must not be the target.
+        save: writes a result to a path.
+        option: of the command line, for the message.
+
+    Yields:
+        a function that writes the result.
+
+    Raises:
+        EdgeError: the target cannot be written, is no plain file, or is one of the inputs.
+    """
+    if path is None:
+        yield lambda result: None
+        return
+    target = _target(path, inputs, option)
+    scratch = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    with _writable(path):
+        scratch.touch(exist_ok=False)
+    try:
+        yield lambda result: _write(path, scratch, target, lambda: save(scratch, result))
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def to_json(result: dict[str, Any]) -> str:
+    """JSON text, indented; numbers that are not finite become null, which JSON does not know."""
+    return json.dumps(finite(result), indent=2, allow_nan=False) + "\n"
+
+
+def save_steps(path: Path, record: Record) -> None:
+    """Writes a line of CSV for each step that has ended: arrival in s, the rest in µs."""
+    period_s = record.schedule.period_ns / 1e9
+    with path.open("w", encoding="utf-8") as file:
+        file.write("arrival_s,start_delay_us,compute_us,completion_us\n")
+        for start in range(0, record.done, _ROWS_AT_ONCE):
+            part = slice(start, min(start + _ROWS_AT_ONCE, record.done))
+            arrivals = np.arange(part.start, part.stop) * period_s
+            delay, compute = record.start_delay_ns[part] / 1e3, record.compute_ns[part] / 1e3
+            rows = np.stack([arrivals, delay, compute, delay + compute], 1)
+            np.savetxt(file, rows, ("%.6f", "%.3f", "%.3f", "%.3f"), ",")
+
+
+def _write(path: str, scratch: Path, target: Path, save: Callable[[], None]) -> None:
+    with _writable(path):
+        save()
+        scratch.replace(target)
+
+
+def _target(path: str, inputs: tuple[str, ...], option: str) -> Path:
+    with _writable(path):
+        target = Path(path).resolve()
+        if any(Path(one).exists() and target == Path(one).resolve() for one in inputs):
+            raise EdgeError(f"{path}: this is an input of the run: name another file for {option}")
+        if target.exists() and not (target.is_file() and os.access(target, os.W_OK)):
+            raise EdgeError(f"{path}: cannot be written over: name another file for {option}")
+    return target
+
+
+@contextmanager
+def _writable(path: str) -> Iterator[None]:
+    try:
+        yield
+    except EdgeError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise EdgeError(
+            f"{path}: cannot be written ({reason}): name a file in a folder that exists "
+            "and can be written"
+        ) from None
+
+
+def finite(value: Any) -> Any:
+    """The value with null in the place of numbers that are not finite, which JSON does not know."""
+    if isinstance(value, dict):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,183 @@
+"""Results as text for a person."""
+
+from collections.abc import Iterable, Sequence
+
+from kgated_edge.evaluation.limits import FIGURES
+from kgated_edge.evaluation.results import CheckResult, RealtimeResult, SelftestResult
+from kgated_edge.ingest.runner import LiveResult
+from kgated_edge.measure.latency import Spread
+
+Row = tuple[str, str]
+_MOST_COLUMNS, _MOST_MISTAKES, _MOST_LETTERS = 16, 10, 20
+_HIDDEN = "hidden by the system"
+_THROTTLED = {True: "YES", False: "no", None: _HIDDEN}
+
+
+def check_text(model: str, result: CheckResult) -> str:
+    """An aligned table of a check, and PASS or FAIL with the reasons."""
+    rows: list[Row] = [
+        ("model", f"{model} ({result.model_bytes / 1024:.1f} KiB)"),
+        ("sequences / steps", f"{result.sequences} / {result.steps}"),
+        *_quality_rows(result),
+        ("golden outputs", _golden(result.golden_max_abs_error, result.golden_tolerance)),
+        ("step p50 / p90 / p99", _microseconds(result)),
+        ("step mean / max", f"{result.latency_us_mean:.1f} / {result.latency_us_max:.1f} us"),
+        ("deadline", _deadline(result)),
+        ("real-time factor", _real_time(result)),
+        ("peak memory", _or_dash(result.peak_memory_mib, "{:.1f} MiB")),
+        ("threads", str(result.num_threads)),
+    ]
+    matrix = None if result.quality is None else result.quality.confusion
+    return _table(
+        rows, result.failures, () if matrix is None else confusion_lines(matrix, result.labels)
+    )
+
+
+def selftest_text(model: str, result: SelftestResult) -> str:
+    """An aligned table of a self-test, and PASS or FAIL with the reason."""
+    rows = [
+        ("model", model),
+        ("golden frames", str(result.golden_frames)),
+        ("golden outputs", _golden(result.golden_max_abs_error, result.golden_tolerance)),
+    ]
+    return _table(rows, result.failures)
+
+
+def realtime_text(model: str, result: RealtimeResult) -> str:
+    """An aligned table of a run on a schedule, and PASS or FAIL with the reason."""
+    start, end, delay = result.start, result.end, result.start_delay
+    rows = [
+        ("model", model),
+        ("streams / threads / load", _crew(result)),
+        ("period / deadline", f"{result.period_ms:g} / {result.deadline_ms:g} ms"),
+        ("steps run", f"{result.steps_run} of {result.steps}"),
+        ("deadline misses", f"{result.deadline_misses} (allowed {result.max_misses})"),
+        ("worst lateness", f"{result.worst_lateness_us:.1f} us"),
+        ("start delay jitter", f"std {delay.std_us:.1f}, p99 {delay.p99_us:.1f} us"),
+        ("p50 / p90 / p99 / p99.9 / max", ""),
+        ("  start delay", _spread(delay)),
+        ("  compute", _spread(result.compute)),
+        ("  completion", _spread(result.completion)),
+        ("real-time factor", f"{result.real_time_factor:.2e} of the period"),
+        ("CPU time", f"{result.cpu_time_s:.2f} s of {result.duration_s:.2f} s"),
+        ("memory start / end", _seen("{:.1f} MiB", start.rss_mib, end.rss_mib)),
+        (
+            "temperature start / end / max",
+            _seen("{:.1f} C", start.temperature_c, end.temperature_c, result.max_temperature_c),
+        ),
+        (
+            "CPU clock start / end / min",
+            _seen("{:.0f} MHz", start.frequency_mhz, end.frequency_mhz, result.min_frequency_mhz),
+        ),
+        ("slowed by the system", _THROTTLED[result.throttled]),
+    ]
+    return _table(rows, result.failures)
+
+
+def live_text(model: str, result: LiveResult) -> str:
+    """An aligned table of a live run."""
+    p50, p99 = result.compute_us_p50, result.compute_us_p99
+    rows = [
+        ("model", model),
+        ("ended", result.ended),
+        ("steps run", str(result.steps)),
+        ("frames held", str(result.held_frames)),
+        ("compute p50 / p99", _or_dash(p50, "{:.1f}") + _or_dash(p99, " / {:.1f} us", dash="")),
+        ("compute max", _or_dash(result.compute_us_max, "{:.1f} us")),
+    ]
+    return _lines(rows)
+
+
+def _crew(result: RealtimeResult) -> str:
+    pooled = " (in a pool)" if result.pool else ""
+    pooled += ", all that memory holds" if result.memory_bound else ""
+    return f"{result.streams}{pooled} / {result.num_threads} / {result.load}"
+
+
+def _table(rows: list[Row], failures: tuple[str, ...], more: Iterable[str] = ()) -> str:
+    verdict = [f"FAIL: {reason}" for reason in failures] or ["PASS"]
+    return "\n".join([_lines(rows), *more, *verdict])
+
+
+def confusion_lines(counts: Sequence[Sequence[int]], labels: Sequence[str] | None) -> list[str]:
+    """The matrix with a row per label; of many classes the commonest mistakes instead."""
+    size = len(counts)
+    names = [f"{k} {labels[k]}"[:_MOST_LETTERS] if labels else str(k) for k in range(size)]
+    if size > _MOST_COLUMNS:
+        wrong = [(counts[y][d], y, d) for y in range(size) for d in range(size) if y != d]
+        worst = sorted((one for one in wrong if one[0]), key=lambda one: (-one[0], *one[1:]))
+        shown = [f"  {names[y]} taken for {names[d]}: {n}" for n, y, d in worst[:_MOST_MISTAKES]]
+        return [f"commonest mistakes, {len(shown)} of {len(worst)} kinds", *shown]
+    width = max(len(str(most)) for most in (size - 1, *map(max, counts)))
+    margin = max(map(len, names))
+    rows = [" ".join(f"{n or '.':>{width}}" for n in row) for row in counts]
+    lines = [f"  {name:<{margin}}  {row}" for name, row in zip(names, rows, strict=True)]
+    heads = " ".join(f"{k:>{width}}" for k in range(size))
+    return [
+        "confusion, a row per label, a column per decision",
+        f"  {'':{margin}}  {heads}",
+        *lines,
+    ]
+
+
+def _lines(rows: list[Row]) -> str:
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in rows)
+
+
+def _quality_rows(result: CheckResult) -> list[Row]:
+    quality, beside = result.quality, result.float_figures
+    if quality is None:
+        return [("accuracy", "-")]
+    rows = []
+    for name in FIGURES:
+        value, limit = getattr(quality, name), result.min_accuracy if name == "accuracy" else None
+        if value is not None:
+            text = f"{value:.4f}" + _or_dash(limit, " (at least {:g})", dash="")
+            text += _or_dash(beside.get(name), " (float {:.4f})", dash="")
+            rows.append((name.replace("_", " "), text))
+    if quality.settled_frames_p50 is not None:
+        values = f"{quality.settled_frames_p50} / {quality.settled_frames_p90} frames"
+        rows.append(("settled p50 / p90", values))
+    return rows
+
+
+def _golden(error: float, tolerance: float) -> str:
+    return f"largest difference {error:.2e} (allowed {tolerance:.2e})"
+
+
+def _microseconds(result: CheckResult) -> str:
+    values = (result.latency_us_p50, result.latency_us_p90, result.latency_us_p99)
+    return " / ".join(f"{value:.1f}" for value in values) + " us"
+
+
+def _deadline(result: CheckResult) -> str:
+    if result.deadline_ms is None:
+        return "-"
+    return (
+        f"{result.deadline_ms:g} ms, {result.deadline_misses} of {result.steps} steps missed "
+        f"(allowed {result.max_misses})"
+    )
+
+
+def _real_time(result: CheckResult) -> str:
+    if result.real_time_factor is None or result.sample_period_s is None:
+        return "- (the model has no sample period)"
+    return (
+        f"{result.real_time_factor:.2e} of a sample period of {result.sample_period_s * 1e3:g} ms"
+    )
+
+
+def _or_dash(value: float | None, form: str, dash: str = "-") -> str:
+    return dash if value is None else form.format(value)
+
+
+def _spread(times: Spread) -> str:
+    values = (times.p50_us, times.p90_us, times.p99_us, times.p99_9_us, times.max_us)
+    return " / ".join(f"{value:.1f}" for value in values) + " us"
+
+
+def _seen(form: str, *values: float | None) -> str:
+    if None in values:
+        return _HIDDEN
+    return " / ".join(form.format(value) for value in values)

@@ -1,0 +1,1 @@
+"""Accuracy, limits and results of a file on a data set."""

@@ -1,0 +1,201 @@
+"""Is this model fast and accurate enough on this device? As numbers, and as yes or no."""
+
+import sys
+from itertools import cycle, islice
+from pathlib import Path
+
+import numpy as np
+
+from kgated_edge.errors import DataError, EdgeError
+from kgated_edge.evaluation.dataset import SequenceData, load_npz
+from kgated_edge.evaluation.limits import Limits, joined, read_limits
+from kgated_edge.evaluation.metrics import Scorer
+from kgated_edge.evaluation.results import CheckResult, SelftestResult
+from kgated_edge.evaluation.tasks import check_fit, scorer_of
+from kgated_edge.format.manifest import Manifest, read_manifest
+from kgated_edge.measure import latency
+from kgated_edge.runtime.batching import by_name
+from kgated_edge.runtime.sequence_model import SequenceModel
+from kgated_edge.runtime.stream_model import EdgeModel
+
+
+def open_model(path: str | Path, num_threads: int = 1) -> EdgeModel | SequenceModel:
+    """The runner of a model file, by its manifest's mode; raises as `EdgeModel`."""
+    kind = SequenceModel if read_manifest(path).mode == "sequence" else EdgeModel
+    return kind(path, num_threads)
+
+
+def selftest(path: str | Path, num_threads: int = 1) -> SelftestResult:
+    """Replays the golden frames of a model file on this device.
+
+    Args:
+        path: a `.tflite` file made by `kgated convert`.
+        num_threads: threads of the interpreter.
+
+    Raises:
+        ManifestError: the file cannot be run.
+    """
+    return _replay(open_model(path, num_threads))
+
+
+def check(
+    path: str | Path,
+    data: str | Path | SequenceData,
+    *,
+    task: str | None = None,
+    limits: str | Path | Limits | None = None,
+    deadline_ms: float | None = None,
+    min_accuracy: float | None = None,
+    max_misses: int | None = None,
+    num_threads: int = 1,
+    warmup_steps: int = 200,
+) -> CheckResult:
+    """Runs every sequence frame by frame from zero state, and times each step.
+
+    A model of whole sequences takes one step for each.
+
+    Args:
+        path: a `.tflite` file made by `kgated convert`.
+        data: an `.npz` file, or sequences.
+        task: how the results are judged: "classes", "frames", "numbers", "text"; None: by `y`.
+        limits: a TOML file of limits, or `Limits`.
+        deadline_ms: the longest that one step may take; like the next two, in place of the file's.
+        min_accuracy: least share of right decisions, 0..1.
+        max_misses: how many steps may take longer than the deadline; None for none.
+        num_threads: threads of the interpreter.
+        warmup_steps: steps run beforehand, untimed.
+
+    Raises:
+        ManifestError: the file cannot be run.
+        DataError: the data are bad, or do not fit the model.
+        EdgeError: a limit outside its range, of a figure that the run does not have, or misses
+            without a deadline.
+    """
+    if not isinstance(limits, Limits):
+        limits = Limits() if limits is None else read_limits(limits)
+    limits = joined(
+        limits, deadline_ms=deadline_ms, min_accuracy=min_accuracy, max_misses=max_misses
+    )
+    if limits.max_misses is not None and limits.deadline_ms is None:
+        raise EdgeError("`max_misses` is of a deadline, there is none: give `deadline_ms` too")
+    # All input is looked at before an interpreter exists: it writes lines of its own to stderr.
+    manifest = read_manifest(path)
+    sequences, scorer = _inputs(manifest, data, task)
+    _check_figures(manifest, scorer, limits)
+    model = open_model(path, num_threads)
+    golden = _replay(model)
+    _warm_up(model, sequences, warmup_steps)
+    times = _run(model, sequences, scorer)
+    quality = None if scorer is None else scorer.quality()
+    deadline_ms, model_bytes = limits.deadline_ms, Path(path).stat().st_size
+    misses = None if deadline_ms is None else int((times > deadline_ms * 1e6).sum())
+    found = latency.figures(times) | {"model_bytes": model_bytes}
+    found |= {} if quality is None else vars(quality)
+    failures = golden.failures + limits.failures(found, manifest.figures)
+    failures += limits.missed_deadlines(misses, len(times))
+    period = manifest.sample_period_s
+    whole = manifest.mode == "sequence"
+    frames = int(sequences.lengths.sum()) if whole else len(times) * manifest.frames_per_step
+    return CheckResult(
+        sequences=len(sequences),
+        steps=len(times),
+        num_threads=num_threads,
+        model_bytes=model_bytes,
+        accuracy=None if quality is None else quality.accuracy,
+        min_accuracy=limits.min_accuracy,
+        quality=quality,
+        labels=manifest.labels,
+        float_figures=dict(manifest.figures),
+        golden_max_abs_error=golden.golden_max_abs_error,
+        golden_tolerance=golden.golden_tolerance,
+        golden_ok=golden.passed,
+        **latency.figures(times),
+        latency_histogram=latency.histogram(times),
+        latency_timeline=latency.timeline(times),
+        deadline_ms=deadline_ms,
+        deadline_misses=misses,
+        max_misses=limits.max_misses or 0,
+        sample_period_s=period,
+        real_time_factor=None if period is None else float(times.sum()) / 1e9 / (frames * period),
+        peak_memory_mib=peak_memory_mib(),
+        passed=not failures,
+        failures=failures,
+    )
+
+
+def peak_memory_mib() -> float | None:
+    """The largest memory that this process held so far, in MiB; None where the system hides it."""
+    try:
+        # Linux's ru_maxrss starts from what the process that started this one held; VmHWM does not.
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 2**10
+    except OSError:
+        pass
+    try:
+        from resource import RUSAGE_SELF, getrusage
+    except ImportError:
+        return None
+    peak = getrusage(RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _inputs(
+    manifest: Manifest, data: str | Path | SequenceData, task: str | None
+) -> tuple[SequenceData, Scorer | None]:
+    """The sequences, and what judges the results; all fit the model."""
+    if isinstance(data, SequenceData):
+        check_fit(manifest, data)
+        return data, scorer_of(manifest, data, task)
+    names = [frame.name for frame in manifest.frames]
+    sequences = load_npz(data, names if len(names) > 1 else (), manifest.single)
+    try:
+        return _inputs(manifest, sequences, task)
+    except DataError as error:
+        raise DataError(f"{data}: {error}") from None
+
+
+def _check_figures(manifest: Manifest, scorer: Scorer | None, limits: Limits) -> None:
+    """Every limit must be of a figure that the run will have."""
+    known = set() if scorer is None else set(scorer.figures)
+    for name in sorted(limits.figures() - known):
+        if scorer is None:
+            raise DataError(f"there is no `y` to judge {name} by: save it, or drop the limit")
+        raise EdgeError(f"a limit is on {name}, this run has {sorted(known)}: drop it")
+    for name in sorted(set(limits.worse_than_float or ()) - set(manifest.figures)):
+        raise EdgeError(
+            f"a limit is on {name} beside the float model, whose manifest holds "
+            f"{sorted(manifest.figures)}: convert with --figure {name}=VALUE, or drop it"
+        )
+
+
+def _replay(model: EdgeModel | SequenceModel) -> SelftestResult:
+    golden, found = model.manifest.golden, model.golden_outputs()
+    differences = [found[n].astype(np.float64) - array for n, array in golden.outputs.items()]
+    # Written so that NaN stays, and fails.
+    error = float(np.max([np.abs(one).max() for one in differences]))
+    passed = bool(error <= golden.tolerance)
+    failure = f"golden outputs differ by {error:.3g}, allowed are {golden.tolerance:.3g}"
+    count = len(next(iter(golden.frames.values())))
+    return SelftestResult(count, error, golden.tolerance, passed, () if passed else (failure,))
+
+
+def _warm_up(model: EdgeModel | SequenceModel, data: SequenceData, steps: int) -> None:
+    for block in islice(cycle(model.cut(data.sequence(0))), steps):
+        model.step(block)
+
+
+def _run(
+    model: EdgeModel | SequenceModel, data: SequenceData, scorer: Scorer | None
+) -> latency.Nanoseconds:
+    """Time of each step; the scorer gets the results (steps, outputs) of each sequence."""
+    first, times = model.manifest.outputs[0], []
+    for n in range(len(data)):
+        model.reset()
+        blocks = model.cut(data.sequence(n))
+        times.append(np.empty(len(blocks), np.int64))
+        results = latency.time_steps(model.step, blocks, times[-1])
+        if scorer is not None:
+            firsts = [by_name(model.manifest.outputs, one)[first.name] for one in results]
+            scorer.add(n, np.concatenate([one.reshape(-1, first.size) for one in firsts]))
+    return np.concatenate(times)

@@ -1,0 +1,270 @@
+"""The manifest: what a `.tflite` file says about itself.
+
+It is compact JSON in the file's own metadata table, so any TFLite tool still opens the file.
+`modelfile` finds it and checks the file's digest; here it is parsed and every field validated.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from kgated_edge.errors import EdgeError, ManifestError
+from kgated_edge.format.json_fields import Fields
+from kgated_edge.format.reader import SIGNATURES, check_together
+from kgated_edge.format.tensor_spec import Golden, TensorSpec
+from kgated_edge.format.tflite_file import NO_DIGEST, read_verified
+
+__all__ = ["FORMAT_VERSION", "Golden", "Manifest", "ModelInfo", "TensorSpec", "read_manifest"]
+
+FORMAT_VERSION = 1
+LENGTHS = TensorSpec("lengths", (), "int32")
+_HEX = frozenset("0123456789abcdef")
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The float model that the file was converted from.
+
+    Attributes:
+        name: its Keras name.
+        sha256: its digest, 64 hex digits.
+        parameters: how many numbers its weights hold.
+    """
+
+    name: str
+    sha256: str
+    parameters: int
+
+
+@dataclass(frozen=True, eq=False)
+class Manifest:
+    """The contract of one `.tflite` file.
+
+    Attributes:
+        mode: "stream": frame by frame; "sequence": a whole sequence per call.
+        signature: name of the signature to run, "step" or "serve".
+        recipe: the choices it was converted with, as in {"mode": "stream", "quantize": "none"}.
+        frames: one frame of each input, floats of one axis or more, or a token.
+        frames_per_step: how many frames k one call takes; its tensors are (1, k, *frame.shape),
+            and (1, *frame.shape) in a stream where k is 1; with a batch of B, B in place of 1.
+        outputs: one result of each output; the first is the one that `labels` and `check` go by.
+        state: "external": inputs and outputs; "internal": variables in the file, which its
+            signature "reset" sets to zero.
+        states: the external states; a state's signature input and output have the same name.
+        labels: a name per entry of the first output's last axis, or None.
+        sample_period_s: seconds between two frames, or None where it is not known.
+        model: the float model.
+        tools: versions that made the file, by name.
+        golden: frames with the outputs expected of them.
+        file_sha256: digest of the file, 64 hex digits; filled in when the file is written.
+        each_frame: of a sequence: whether its outputs have a result per frame, (1, k, *output).
+        figures: how good the float model is, by name; may be empty.
+        padded: of a sequence: whether it may be shorter than k; how long it is, is then an input
+            `lengths` (1,).
+        single: of a sequence: names of inputs and outputs that have one value for all of it, beside
+            those with one per frame.
+        batch: how many sequences, or streams, run side by side.
+    """
+
+    mode: str
+    signature: str
+    recipe: Mapping[str, object]
+    frames: tuple[TensorSpec, ...]
+    frames_per_step: int
+    outputs: tuple[TensorSpec, ...]
+    state: str
+    states: tuple[TensorSpec, ...]
+    labels: tuple[str, ...] | None
+    sample_period_s: float | None
+    model: ModelInfo
+    tools: Mapping[str, str]
+    golden: Golden = field(repr=False)
+    file_sha256: str = NO_DIGEST
+    each_frame: bool = False
+    padded: bool = False
+    single: tuple[str, ...] = ()
+    batch: int = 1
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def frame(self) -> TensorSpec:
+        """The only input's frame; `EdgeError` where there are several."""
+        return _only("frame", self.frames)
+
+    @property
+    def output(self) -> TensorSpec:
+        """The only output; `EdgeError` where there are several."""
+        return _only("output", self.outputs)
+
+    @property
+    def blocks(self) -> tuple[TensorSpec, ...]:
+        """The input tensors of one call, states left out; with a batch axis where it is above 1."""
+        if self.mode == "sequence":
+            return self._in_batch(map(self._in_time, self.frames))
+        return self._in_batch(frame.block(self.frames_per_step) for frame in self.frames)
+
+    @property
+    def answers(self) -> tuple[TensorSpec, ...]:
+        """The output tensors of one call, states left out, as `blocks` are its inputs."""
+        return self._in_batch(map(self._in_time, self.outputs))
+
+    @property
+    def carried(self) -> tuple[TensorSpec, ...]:
+        """The states as tensors of a call."""
+        return self._in_batch(self.states)
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """All input tensors of the signature."""
+        lengths = self._in_batch((LENGTHS,)) if self.padded else ()
+        return (*self.blocks, *self.carried, *lengths)
+
+    @property
+    def results(self) -> tuple[TensorSpec, ...]:
+        """All output tensors of the signature."""
+        return (*self.answers, *self.carried)
+
+    def is_timed(self, spec: TensorSpec) -> bool:
+        """Whether an input or output of a sequence has a value per frame."""
+        each = self.each_frame or spec in self.frames
+        return self.mode == "sequence" and each and spec.name not in self.single
+
+    def _in_time(self, spec: TensorSpec) -> TensorSpec:
+        return spec.rows(self.frames_per_step) if self.is_timed(spec) else spec
+
+    def _in_batch(self, specs: Iterable[TensorSpec]) -> tuple[TensorSpec, ...]:
+        return tuple(spec.block(self.batch) for spec in specs)
+
+    def to_json(self) -> str:
+        """The manifest as compact JSON."""
+        document: dict[str, object] = {
+            "format_version": FORMAT_VERSION,
+            "mode": self.mode,
+            "signature": self.signature,
+            "recipe": dict(self.recipe),
+            "frames": [frame.to_plain() for frame in self.frames],
+            "frames_per_step": self.frames_per_step,
+            "each_frame": self.each_frame,
+            "padded": self.padded,
+            "single": list(self.single),
+            "batch": self.batch,
+            "outputs": [output.to_plain() for output in self.outputs],
+            "state": self.state,
+            "states": [state.to_plain() for state in self.states],
+            "labels": self.labels,
+            "sample_period_s": self.sample_period_s,
+            "model": asdict(self.model),
+            "tools": dict(self.tools),
+            "golden": self.golden.to_plain(),
+            "file_sha256": self.file_sha256,
+        }
+        if self.figures:
+            document["figures"] = dict(self.figures)
+        return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Manifest":
+        """Parses and validates a manifest.
+
+        Raises:
+            ManifestError: not JSON, a format version of the future, or a field breaks its rule.
+        """
+        items = Fields(_parse(text))
+        _check_version(items.integer("format_version", 1))
+        frames, outputs = _specs(items, "frames"), _specs(items, "outputs")
+        manifest = cls(
+            mode=items.choice("mode", tuple(SIGNATURES)),
+            signature=items.text("signature"),
+            recipe=items.mapping("recipe"),
+            frames=frames,
+            frames_per_step=items.integer("frames_per_step", 1),
+            outputs=outputs,
+            state=items.choice("state", ("external", "internal")),
+            states=_specs(items, "states"),
+            labels=items.optional("labels", items.texts),
+            sample_period_s=items.optional("sample_period_s", items.positive),
+            model=_model(items.nested("model")),
+            tools=_tools(items.nested("tools")),
+            golden=Golden.read(items.nested("golden"), frames, outputs),
+            file_sha256=_digest(items, "file_sha256"),
+            each_frame=items.flag("each_frame"),
+            padded=items.flag("padded"),
+            single=items.texts("single") if "single" in items else (),
+            batch=items.integer("batch", 1) if "batch" in items else 1,
+            figures=_figures(items),
+        )
+        check_together(items, manifest)
+        return manifest
+
+
+def read_manifest(path: str | Path) -> Manifest:
+    """Reads the manifest of a `.tflite` file; raises as `read_model`."""
+    return read_model(path)[1]
+
+
+def read_model(path: str | Path) -> tuple[bytes, Manifest]:
+    """Reads a `.tflite` file once, checks its digest, then parses its manifest.
+
+    Returns:
+        the file's bytes, the very ones that the digest was checked on, and its manifest.
+
+    Raises:
+        ManifestError: the file is missing, a directory, empty, not TFLite, cut short, without a
+            manifest, changed since it was written, of a newer format, or breaks a field's rule.
+    """
+    try:
+        content, text = read_verified(Path(path))
+        return content, Manifest.from_json(text)
+    except ManifestError as error:
+        raise ManifestError(f"{path}: {error}") from None
+
+
+def _parse(text: str | bytes) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"its manifest is not JSON ({error}): convert it again") from None
+
+
+def _check_version(version: int) -> None:
+    if version > FORMAT_VERSION:
+        raise ManifestError(
+            f"its manifest has format {version}, this version reads {FORMAT_VERSION}: "
+            "update kgated-edge"
+        )
+
+
+def _specs(items: Fields, key: str) -> tuple[TensorSpec, ...]:
+    entries = items.array(key)
+    return tuple(TensorSpec.read(Fields(one, f"{key}[{n}]")) for n, one in enumerate(entries))
+
+
+def _only(what: str, specs: tuple[TensorSpec, ...]) -> TensorSpec:
+    if len(specs) != 1:
+        names = [spec.name for spec in specs]
+        raise EdgeError(f"`{what}` is for models of one, this has {names}: use `{what}s`")
+    return specs[0]
+
+
+def _model(items: Fields) -> ModelInfo:
+    return ModelInfo(items.text("name"), _digest(items, "sha256"), items.integer("parameters", 0))
+
+
+def _figures(items: Fields) -> dict[str, float]:
+    """Files older than this field have none."""
+    if "figures" not in set(items):
+        return {}
+    figures = items.nested("figures")
+    return {name: figures.finite(name) for name in figures}
+
+
+def _tools(items: Fields) -> dict[str, str]:
+    return {name: items.text(name) for name in items}
+
+
+def _digest(items: Fields, key: str) -> str:
+    value = items.text(key)
+    if len(value) != 64 or not _HEX.issuperset(value):
+        raise items.wrong(key, "64 hex digits")
+    return value

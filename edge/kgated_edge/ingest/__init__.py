@@ -1,0 +1,1 @@
+"""Frames out of pipes, files and sound."""

@@ -1,0 +1,1 @@
+"""Real-time runs: deadlines and many streams."""

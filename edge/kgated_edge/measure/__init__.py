@@ -1,0 +1,1 @@
+"""Latency, device facts, memory, temperature and clock."""

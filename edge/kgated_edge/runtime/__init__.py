@@ -1,0 +1,1 @@
+"""Runs a file: frames in, results out, states kept."""

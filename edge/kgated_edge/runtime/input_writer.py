@@ -1,0 +1,286 @@
+"""Puts a frame into the model's input tensor, or says what is wrong with it.
+
+Each writer is a closure over its tensor: names bound once are the cheapest thing that Python has,
+and this runs before every step. The checks that a good frame passes are few and fast; only a frame
+that fails them is looked at again, to find the words.
+"""
+
+import operator
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kgated_edge.errors import FrameError, NotFiniteError
+from kgated_edge.format.tensor_spec import Array, TensorSpec
+from kgated_edge.runtime.bad_frames import Hold
+from kgated_edge.runtime.quantization import storer
+from kgated_edge.runtime.tensor_views import raw
+
+Writer = Callable[[Any], None]
+_ALL = slice(None)
+_TOP_BYTES = slice(3 if sys.byteorder == "little" else 0, None, 4)
+_SMALL = 256
+_BOOLS = (bool, np.bool_)
+
+
+def step_writer(
+    specs: Sequence[TensorSpec],
+    targets: Mapping[str, Array],
+    hold: Hold | None = None,
+    frames: Sequence[TensorSpec] = (),
+) -> Writer:
+    """The function that checks what one step takes and copies it into the input tensors.
+
+    Args:
+        specs: what one step takes of each input, a frame or a block of frames.
+        targets: a view of each input tensor by name.
+        hold: replaces bad frames; None: they are refused.
+        frames: with `hold`, one frame of each input.
+
+    Returns:
+        a function of one frame for one input, of a dict by name for several.
+    """
+    writers = {spec.name: frame_writer(spec, targets[spec.name]) for spec in specs}
+    if hold is not None:
+        writers |= {f.name: hold.writer(f, writers[f.name]) for f in frames if f.is_real}
+    write = _dict_writer(writers) if len(specs) > 1 else writers[specs[0].name]
+    return write if hold is None else hold.keeping(write)
+
+
+def frame_writer(spec: TensorSpec, target: Array) -> Writer:
+    """The function that checks a frame and copies it into `target`.
+
+    Args:
+        spec: the frame, as the manifest describes it.
+        target: a view of the input tensor, of shape `spec.shape`.
+
+    Returns:
+        a function of one frame; it raises `FrameError` for a frame of another shape or dtype, with
+        NaN or inf, or for a token outside the vocabulary. For a quantized tensor it takes float32,
+        or the stored integers as they are.
+    """
+    if spec.is_quantized:
+        return _quantizing_writer(spec, target)
+    if spec.is_token:
+        return _token_writer(spec, target, spec.vocabulary or 0)
+    if spec.vocabulary is not None:
+        return _array_writer(spec, target, _vocabulary_check(target, spec.vocabulary))
+    is_plain = target.ndim == 1 and target.size <= _SMALL
+    if is_plain:
+        return _vector_writer(spec, target)
+    return _array_writer(spec, target, _finite_check(target))
+
+
+def check_frames(spec: TensorSpec, frames: Any, finite: bool = True) -> None:
+    """Checks a whole sequence (T, *spec.shape); with `finite` false, not for NaN and inf.
+
+    Raises:
+        FrameError: it is of another shape or dtype, or a frame in it is not fit for a step.
+    """
+    is_stored = isinstance(frames, np.ndarray) and frames.dtype == spec.dtype
+    spec = spec if is_stored else spec.real
+    expected = f"an array of shape {_shape('T', *spec.shape)} and dtype {spec.dtype}"
+    if not isinstance(frames, np.ndarray) or frames.shape[1:] != spec.shape or frames.ndim == 0:
+        raise _error(f"frames must be {expected}", frames, "reshape it")
+    if frames.dtype != spec.dtype:
+        raise _error(f"frames must be {expected}", frames, _cast(spec, "frames"))
+    # Without an axis it is five times as fast.
+    if spec.vocabulary is None and (not finite or np.isfinite(frames).all()):
+        return
+    bad = bad_frames(spec, frames)
+    if bad.any():
+        at = int(bad.argmax())
+        error = explain(spec, frames[at])
+        raise type(error)(f"frame {at}: {error}")
+
+
+def bad_frames(spec: TensorSpec, frames: Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which of the frames (..., *spec.shape) hold NaN or inf, or a token outside the vocabulary."""
+    if spec.vocabulary is not None:
+        return np.asarray((frames < 0) | (frames >= spec.vocabulary))
+    axes = tuple(range(frames.ndim - len(spec.shape), frames.ndim))
+    return np.asarray(~np.isfinite(frames).all(axis=axes))
+
+
+def explain(spec: TensorSpec, frame: Any) -> FrameError:
+    """The error for a frame that a writer refused."""
+    return _explain_token(spec, frame) if spec.is_token else _explain_array(spec, frame)
+
+
+def _vector_writer(spec: TensorSpec, target: Array) -> Writer:
+    # Assigning to a memoryview compares shape and dtype by itself, at half of NumPy's price. The
+    # check of `_small_check` stands here once more, for the price of a call.
+    memory, content, top = target.data, raw(target).tobytes, _TOP_BYTES
+    write_any = _array_writer(spec, target, _small_check(target))
+
+    def write(frame: Any) -> None:
+        try:
+            memory[_ALL] = frame
+        except (TypeError, ValueError):
+            # Bad, or good and at an odd address, which a memoryview does not read.
+            return write_any(frame)
+        tops = content()[top]
+        if (127 in tops or 255 in tops) and not np.isfinite(target).all():
+            raise explain(spec, frame)
+
+    return write
+
+
+def _quantizing_writer(spec: TensorSpec, target: Array) -> Writer:
+    buffer = np.empty(target.shape, np.float32)
+    write_real, store = frame_writer(spec.real, buffer), storer(spec, target, buffer)
+    write_stored, dtype = _array_writer(spec, target, lambda: True), target.dtype
+
+    def write(frame: Any) -> None:
+        if type(frame) is np.ndarray and frame.dtype == dtype:
+            return write_stored(frame)
+        write_real(frame)
+        store()
+
+    return write
+
+
+def _array_writer(spec: TensorSpec, target: Array, is_good: Callable[[], bool]) -> Writer:
+    shape, dtype = target.shape, target.dtype
+
+    def write(frame: Any) -> None:
+        try:
+            fits = frame.shape == shape and frame.dtype == dtype
+        except AttributeError:
+            fits = False
+        if not fits:
+            raise explain(spec, frame)
+        target[...] = frame
+        if not is_good():
+            raise explain(spec, frame)
+
+    return write
+
+
+def _dict_writer(writers: Mapping[str, Writer]) -> Writer:
+    names = writers.keys()
+
+    def write(frames: Any) -> None:
+        if not isinstance(frames, Mapping) or frames.keys() != names:
+            rule = f"a step of this model takes a dict of {sorted(names)}"
+            got = sorted(frames) if isinstance(frames, Mapping) else _describe(frames)
+            raise FrameError(f"{rule}, got {got}: pass one array per name")
+        for name, write_one in writers.items():
+            try:
+                write_one(frames[name])
+            except FrameError as error:
+                raise type(error)(f"input `{name}`: {error}") from None
+
+    return write
+
+
+def _vocabulary_check(target: Array, vocabulary: int) -> Callable[[], bool]:
+    return lambda: bool(((target >= 0) & (target < vocabulary)).all())
+
+
+def _finite_check(target: Array) -> Callable[[], bool]:
+    return _small_check(target) if target.size <= _SMALL else _large_check(target)
+
+
+def _small_check(target: Array) -> Callable[[], bool]:
+    """Whether all numbers are finite, at a third of the price of np.isfinite.
+
+    The top byte of a float32 is 0x7f or 0xff for NaN and inf, and for others only from 1.7e38 on.
+    """
+    content, top = raw(target).tobytes, _TOP_BYTES
+
+    def is_finite() -> bool:
+        tops = content()[top]
+        return not (127 in tops or 255 in tops) or bool(np.isfinite(target).all())
+
+    return is_finite
+
+
+def _large_check(target: Array) -> Callable[[], bool]:
+    """Whether all numbers are finite, by vector instructions and without an allocation."""
+    marks, isfinite = bytearray(target.size), np.isfinite
+    finite = np.frombuffer(marks, np.bool_).reshape(target.shape)
+
+    def is_finite() -> bool:
+        isfinite(target, finite)
+        return 0 not in marks
+
+    return is_finite
+
+
+def _token_writer(spec: TensorSpec, target: Array, vocabulary: int) -> Writer:
+    memory, index, bools = target.reshape(1).data, operator.index, _BOOLS
+
+    def write(token: Any) -> None:
+        # A bool counts as an integer in Python, but is no token.
+        if isinstance(token, bools):
+            raise explain(spec, token)
+        try:
+            number = index(token)
+        except TypeError:
+            raise explain(spec, token) from None
+        if not 0 <= number < vocabulary:
+            raise explain(spec, token)
+        memory[0] = number
+
+    return write
+
+
+def _explain_array(spec: TensorSpec, frame: Any) -> FrameError:
+    rule = f"a frame must be an array of shape {_shape(*spec.shape)} and dtype {spec.dtype}"
+    if not isinstance(frame, np.ndarray):
+        return _error(rule, frame, f"pass np.asarray(frame, np.{spec.dtype})")
+    if frame.shape == (1, *spec.shape):
+        return _error(rule, frame, "drop the batch axis: frame[0]")
+    if frame.shape != spec.shape:
+        return _error(rule, frame, "pass one frame of the shape that the model was trained on")
+    if frame.dtype != spec.dtype:
+        return _error(rule, frame, _cast(spec, "frame"))
+    if spec.vocabulary is not None:
+        bad = frame[(frame < 0) | (frame >= spec.vocabulary)]
+        return _outside(spec.vocabulary, bad[0])
+    bad = np.argwhere(~np.isfinite(frame))
+    if len(bad):
+        place = tuple(map(int, bad[0]))
+        return NotFiniteError(
+            f"a frame must be finite, got {frame[place]} at {_shape(*place)}: "
+            "skip the frame or repeat the last good one"
+        )
+    return _error(rule, frame, "pass a plain NumPy array")
+
+
+def _explain_token(spec: TensorSpec, token: Any) -> FrameError:
+    try:
+        is_index = not isinstance(token, _BOOLS) and operator.index(token) is not None
+    except TypeError:
+        is_index = False
+    if not is_index:
+        return _error("a frame must be one integer token", token, "pass an int")
+    return _outside(spec.vocabulary or 1, operator.index(token))
+
+
+def _outside(vocabulary: int, token: int) -> FrameError:
+    return FrameError(
+        f"a token must be in 0..{vocabulary - 1}, got {token}: "
+        "encode with the vocabulary that the model was trained on"
+    )
+
+
+def _error(rule: str, received: Any, way_out: str) -> FrameError:
+    return FrameError(f"{rule}, got {_describe(received)}: {way_out}")
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"shape {_shape(*value.shape)} and dtype {value.dtype}"
+    return f"a {type(value).__name__}"
+
+
+def _cast(spec: TensorSpec, name: str) -> str:
+    return f"convert it: {name}.astype(np.{spec.dtype})"
+
+
+def _shape(*sizes: object) -> str:
+    return f"({', '.join(map(str, sizes))}{',' if len(sizes) == 1 else ''})"

@@ -1,0 +1,114 @@
+"""Opens a model file and binds its tensors. The only place that makes an interpreter."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ai_edge_litert.interpreter import Interpreter
+
+from kgated_edge.errors import EdgeError, ManifestError
+from kgated_edge.format.manifest import Manifest, read_model
+from kgated_edge.format.tensor_spec import Array, TensorSpec
+from kgated_edge.runtime import tensor_views
+from kgated_edge.verifier.structure import check_structure
+
+_MOST_THREADS = 256  # each is started, whether or not there is a CPU for it
+
+
+@dataclass(frozen=True)
+class Binding:
+    """An interpreter ready to run, and views of its tensors.
+
+    Attributes:
+        manifest: what the file says about itself.
+        content: the file's bytes, which every interpreter made of them shares.
+        num_threads: threads of the interpreter.
+        interpreter: keeps the memory behind the views alive; `invoke()` runs the signature.
+        inputs, outputs: a view of each tensor of the signature by name, without a batch axis of 1.
+    """
+
+    manifest: Manifest
+    content: bytes
+    num_threads: int
+    interpreter: Any
+    inputs: dict[str, Array]
+    outputs: dict[str, Array]
+
+    def twin(self) -> "Binding":
+        """A second one on the same bytes, with an interpreter and tensors of its own."""
+        return _bind(self.content, self.manifest, self.num_threads)
+
+    def reset_inside(self) -> None:
+        """Sets to zero what a file with internal state keeps; nothing for others."""
+        if self.manifest.state == "internal":
+            # A runner that lived on would make invoke() refuse.
+            self.interpreter.get_signature_runner("reset")()
+
+
+def bind(path: str | Path, num_threads: int, mode: str) -> Binding:
+    """Opens a file and binds every input and output of its signature.
+
+    Args:
+        path: a `.tflite` file made by `kgated convert`.
+        num_threads: threads of the interpreter, 1..256.
+        mode: the mode that the caller runs; a file of another is refused.
+
+    Raises:
+        ManifestError: the file cannot be run; the message says why and what to do.
+        EdgeError: `num_threads` is no such number.
+    """
+    if type(num_threads) is not int or not 1 <= num_threads <= _MOST_THREADS:
+        raise EdgeError(f"`num_threads` must be an int in 1..{_MOST_THREADS}, got {num_threads!r}")
+    content, manifest = read_model(path)
+    if manifest.mode != mode:
+        raise ManifestError(f"{path}: its mode is '{manifest.mode}', this runs '{mode}' models")
+    try:
+        check_structure(content)
+        return _bind(content, manifest, num_threads)
+    except (ManifestError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ManifestError(f"{path}: the model does not run here: {reason}") from None
+
+
+def _bind(content: bytes, manifest: Manifest, num_threads: int) -> Binding:
+    """Takes the tensors' addresses, and proves that a run does not move them."""
+    interpreter = Interpreter(model_content=content, num_threads=num_threads)
+    interpreter.allocate_tensors()
+    inputs, outputs = _signature(interpreter, manifest)
+    sources, results = before = _all_addresses(interpreter, inputs, outputs)
+    sides = _views(sources, manifest.inputs), _views(results, manifest.results)
+    for view in sides[0].values():
+        view.fill(0)
+    interpreter.invoke()
+    bound = Binding(manifest, content, num_threads, interpreter, *sides)
+    bound.reset_inside()
+    if _all_addresses(interpreter, inputs, outputs) != before:
+        raise ManifestError("its tensors move while it runs: convert it with a fixed shape")
+    return bound
+
+
+def _signature(
+    interpreter: Any, manifest: Manifest
+) -> tuple[tensor_views.Details, tensor_views.Details]:
+    """Details of the signature's inputs and outputs, compared with the manifest."""
+    expected = {manifest.signature} | ({"reset"} if manifest.state == "internal" else set())
+    signatures = list(interpreter.get_signature_list())
+    if set(signatures) != expected:
+        raise ManifestError(f"its signatures are {signatures}, not {sorted(expected)}")
+    # The runner holds a reference that would make invoke() refuse; it ends with this function.
+    runner = interpreter.get_signature_runner(manifest.signature)
+    inputs, outputs = runner.get_input_details(), runner.get_output_details()
+    tensor_views.check_tensors(inputs, manifest.inputs, manifest.batch)
+    tensor_views.check_tensors(outputs, manifest.results, manifest.batch)
+    return inputs, outputs
+
+
+def _all_addresses(
+    interpreter: Any, inputs: tensor_views.Details, outputs: tensor_views.Details
+) -> tuple[dict[str, int], dict[str, int]]:
+    return tensor_views.addresses(interpreter, inputs), tensor_views.addresses(interpreter, outputs)
+
+
+def _views(addresses: dict[str, int], specs: Iterable[TensorSpec]) -> dict[str, Array]:
+    return {spec.name: tensor_views.view(addresses[spec.name], spec) for spec in specs}

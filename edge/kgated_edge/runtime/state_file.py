@@ -1,0 +1,122 @@
+"""States of a streaming model as a file: an `.npz` without pickle, bound to one model file."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kgated_edge.errors import StateError
+from kgated_edge.format.manifest import Manifest
+from kgated_edge.format.tensor_spec import Array
+
+_DIGEST = "model_sha256"
+_PREFIX = "state."
+
+
+class Stateful(ABC):
+    """What has states of a model file can write them to a file, and take them from one."""
+
+    __slots__ = ("_manifest",)
+    _manifest: Manifest
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the file says about itself."""
+        return self._manifest
+
+    @property
+    @abstractmethod
+    def state(self) -> dict[str, Array]:
+        """A copy of each state by name; can be assigned."""
+
+    @state.setter
+    @abstractmethod
+    def state(self, values: Mapping[str, Array]) -> None: ...
+
+    def save_state(self, path: str | Path) -> None:
+        """Writes the states to a file, with the model file's digest; whole or not at all.
+
+        Raises:
+            StateError: the file cannot be written, or the state is inside the model file.
+        """
+        write_state(path, self.manifest.file_sha256, self.state)
+
+    def load_state(self, path: str | Path) -> None:
+        """Takes the states that `save_state` wrote, in this process or on another device.
+
+        Raises:
+            StateError: no such file, damaged, or of another model file; nothing has changed.
+        """
+        check_external(self.manifest)
+        self.state = read_state(path, self.manifest.file_sha256)
+
+
+def check_external(manifest: Manifest) -> None:
+    """Raises `StateError` for a file whose state is inside it."""
+    if manifest.state == "internal":
+        raise StateError(
+            "this file keeps its state inside, where nobody can read or set it: convert the "
+            'model with state="external"'
+        )
+
+
+def write_state(path: str | Path, digest: str, states: Mapping[str, Array]) -> None:
+    """Writes states, whole or not at all.
+
+    Args:
+        path: the file, replaced where it exists.
+        digest: `file_sha256` of the model file.
+        states: by name.
+
+    Raises:
+        StateError: the file cannot be written.
+    """
+    arrays: dict[str, Any] = {_PREFIX + name: array for name, array in states.items()}
+    arrays[_DIGEST] = np.array(digest)
+    try:
+        target = Path(path)
+        scratch = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            with scratch.open("xb") as file:
+                np.savez(file, **arrays)
+            scratch.replace(target)
+        finally:
+            scratch.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StateError(
+            f"{path}: cannot be written ({reason}): name a file in a folder that exists and can "
+            "be written"
+        ) from None
+
+
+def read_state(path: str | Path, digest: str) -> dict[str, Array]:
+    """Reads states of the model file with this digest; shapes are not looked at here.
+
+    Raises:
+        StateError: no such file, not an intact state file, or of another model file.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            arrays = {name: np.asarray(archive[name]) for name in archive.files}
+            found = str(arrays.pop(_DIGEST))
+    except FileNotFoundError:
+        raise StateError(f"{path}: no such file: check the path") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise StateError(f"{path}: cannot be read ({error.strerror}): check the path") from None
+    # NumPy and zipfile raise a dozen kinds of exception on damaged bytes.
+    except Exception as error:
+        raise StateError(
+            f"{path}: this is not an intact state file ({type(error).__name__}): copy it again, or "
+            "write it with save_state()"
+        ) from None
+    if found != digest:
+        raise StateError(
+            f"{path}: the state is of the model file with digest {found[:12]}, this is "
+            f"{digest[:12]}: load it into the model that saved it"
+        )
+    return {name.removeprefix(_PREFIX): array for name, array in arrays.items()}

@@ -1,0 +1,1 @@
+"""The checks of a graph before an interpreter sees it."""
