@@ -150,7 +150,7 @@ def _chosen(recipe: Path | None, options: dict[str, Any]) -> dict[str, Any]:
     if recipe is None:
         return options
     from kgated.deploy import Recipe
-    from kgated.deploy.stored import load_recipe
+    from kgated.deploy.recipe import load_recipe
 
     unset = Recipe().as_dict()
     if given := [f"--{name}" for name, value in options.items() if value != unset[name]]:

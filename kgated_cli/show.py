@@ -20,8 +20,7 @@ def inspect(
     from rich.console import Console
 
     from kgated.atomic_write import replace_file
-    from kgated.deploy.describe_text import show
-    from kgated.deploy.inspect import as_plain, describe
+    from kgated.deploy.inspect import as_plain, describe, show
 
     found = describe(file)
     if report is not None:

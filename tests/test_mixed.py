@@ -12,7 +12,7 @@ import kgated
 import kgated_cli
 from kgated.data import save_npz
 from kgated.deploy import Recipe
-from kgated.deploy.stored import load_recipe, save_recipe
+from kgated.deploy.recipe import load_recipe, save_recipe
 from kgated.mixed_precision import search
 from kgated.mixed_precision.compare import keras_accuracy
 from kgated.mixed_precision.evaluate import Trial

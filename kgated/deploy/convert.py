@@ -12,26 +12,30 @@ from kgated import steps
 from kgated.atomic_write import check_writable, replace_files
 from kgated.deploy import tflm
 from kgated.deploy.from_qat.export import Learned
-from kgated.deploy.graph import check_graph, no_mask_warnings
 from kgated.deploy.lowering.converter import lower
 from kgated.deploy.manifest_writer import as_stored, embed
-from kgated.deploy.metadata import check_facts, check_figures, draft, frames_of, results_of
-from kgated.deploy.other_backend import Facts, run_convert
+from kgated.deploy.metadata import Facts, check_facts, check_figures, draft, frames_of, results_of
+from kgated.deploy.other_backend import run_convert
 from kgated.deploy.quantization.quantize import quantize as quantize_file
+from kgated.deploy.quantization.worker_job import quantize_apart
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.graph import SequenceGraph, sequence_model
 from kgated.deploy.sequence.inputs import length_of
 from kgated.deploy.sequence.lowering_choice import choose_lowering
 from kgated.deploy.sequence.rnn import Lowering
-from kgated.deploy.spans import check_constant_features, warn_of_small_features
 from kgated.deploy.streaming import StepModel, step_model
-from kgated.deploy.tflite.flatbuffer import slim
+from kgated.deploy.tflite.cleanup import slim
 from kgated.deploy.verification import compare
 from kgated.deploy.verification.compare import Agreement, Reference, Sequences
-from kgated.deploy.verification.sequences import Calibration
+from kgated.deploy.verification.sequences import (
+    Calibration,
+    check_constant_features,
+    warn_of_small_features,
+)
 from kgated.deploy.verification.targets import Stream, Subject, whole
-from kgated.deploy.worker import get_ready, quantize_apart, run_apart
+from kgated.deploy.worker import get_ready, run_apart
 from kgated.errors import ConversionError
+from kgated.keras_graph import check_graph, no_mask_warnings
 from kgated.optimize import QuantizeAware
 
 

@@ -5,6 +5,8 @@ import importlib.metadata
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,12 +14,24 @@ from kgated_edge.evaluation.limits import FIGURES
 from kgated_edge.format.manifest import Golden, Manifest, ModelInfo, TensorSpec
 
 from kgated.deploy.lowering.converter import SIGNATURES
-from kgated.deploy.other_backend import Facts
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.graph import SequenceGraph
 from kgated.deploy.streaming import StepModel
 from kgated.deploy.verification.compare import Arrays
 from kgated.errors import ConversionError
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a conversion is told beside its recipe, as `to_tflite` takes it."""
+
+    calibration: Any
+    labels: Sequence[str] | None
+    sample_period_s: float | None
+    length: int | None
+    max_length: int | None
+    figures: Mapping[str, float] | None = None
+
 
 TOOLS = ("kgated", "keras", "tensorflow", "ai-edge-quantizer", "ai-edge-litert")
 

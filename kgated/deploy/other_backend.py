@@ -2,8 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +10,9 @@ import keras
 import numpy as np
 
 from kgated.deploy import child
+from kgated.deploy.metadata import Facts
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.verification.compare import Agreement
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a conversion is told beside its recipe, as `to_tflite` takes it."""
-
-    calibration: Any
-    labels: Sequence[str] | None
-    sample_period_s: float | None
-    length: int | None
-    max_length: int | None
-    figures: Mapping[str, float] | None = None
 
 
 def run_convert(

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from kgated.deploy import Recipe
-from kgated.deploy.stored import save_recipe
+from kgated.deploy.recipe import save_recipe
 from kgated.mixed_precision.evaluate import Judge, Trial
 
 

@@ -10,8 +10,7 @@ from rich.console import Console
 
 import kgated
 from kgated.deploy import convert
-from kgated.deploy.describe_text import show
-from kgated.deploy.inspect import as_plain, describe
+from kgated.deploy.inspect import as_plain, describe, show
 from kgated.deploy.lowering.converter import lower
 from kgated.deploy.quantization.quantize import quantize
 from kgated.deploy.recipe import Recipe

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import kgated
-from kgated.deploy.normalized import bounded
+from kgated.deploy.quantization.range_rules import bounded
 from kgated.deploy.recipe import LIMITS
 
 

@@ -11,11 +11,11 @@ from kgated.deploy import convert
 from kgated.deploy.lowering.converter import lower
 from kgated.deploy.quantization.calibration import record
 from kgated.deploy.quantization.quantize import quantize
+from kgated.deploy.quantization.worker_job import quantize_apart
 from kgated.deploy.recipe import LIMITS, QUANTIZATIONS, STATIC, Recipe
 from kgated.deploy.streaming import step_model
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.verification import compare
-from kgated.deploy.worker import quantize_apart
 from kgated.errors import ConversionError
 
 FEATURES, UNITS, FRAMES = 5, 16, 24

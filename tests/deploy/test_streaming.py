@@ -7,9 +7,9 @@ import streams
 from streams import randomize
 
 import kgated
-from kgated.deploy.graph import any_length
 from kgated.deploy.streaming import step_model
 from kgated.errors import ConversionError
+from kgated.keras_graph import any_length
 
 FEATURES, STEPS = 5, 7
 

@@ -13,6 +13,7 @@ import pytest
 import kgated
 from kgated.deploy import Recipe
 from kgated.deploy import worker as client
+from kgated.deploy.quantization import worker_job
 from kgated.errors import ConversionError
 from kgated_worker import CrashError, JobError, Worker
 
@@ -128,7 +129,7 @@ def test_a_crash_of_quantizer_or_file_is_an_error(worker, tmp_path, monkeypatch)
         monkeypatch.setattr(client, work, "jobs_of_a_test:crash")
     recipe, sample = Recipe(quantize="int8"), {"x": np.zeros((1, 5), np.float32)}
     with pytest.raises(ConversionError, match=r"quantizer, recipe stream-int8, crashed .SIGABRT"):
-        client.quantize_apart(b"", recipe, [sample], [])
+        worker_job.quantize_apart(b"", recipe, [sample], [])
     with pytest.raises(ConversionError, match=r"the file of recipe stream-int8 crashed .SIGABRT"):
         client.run_apart(tmp_path, recipe)
 

@@ -8,8 +8,7 @@ import keras
 from keras import ops
 
 from kgated.deploy.from_qat.markers import Mark, Marks, unmarked
-from kgated.deploy.from_qat.ranges import learned_ranges
-from kgated.deploy.joints import rounded_before_joints
+from kgated.deploy.from_qat.ranges import learned_ranges, rounded_before_joints
 from kgated.deploy.quantization.calibration import Ranges
 from kgated.deploy.quantization.shared_scales import Ties
 from kgated.deploy.recipe import Recipe

@@ -3,11 +3,12 @@
 import contextlib
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
 import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from kgated_edge import EdgeModel
 from kgated_edge.runtime.batching import alone, by_name, cut
 
@@ -77,3 +78,14 @@ def ranges(tflite: bytes, rules: Any, samples: Samples) -> Ranges:
         while chunk := list(islice(remaining, CHUNK)):
             job.calibrate({name: chunk}, rules)
     return dict(job.get_model_qsvs())
+
+
+def recorder(tflite: bytes) -> tuple[Interpreter, Callable[..., Any]]:
+    """An interpreter that keeps all tensors, and the function that runs the one signature."""
+    interpreter = Interpreter(
+        model_content=tflite,
+        experimental_preserve_all_tensors=True,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    (signature,) = interpreter.get_signature_list()
+    return interpreter, interpreter.get_signature_runner(signature)

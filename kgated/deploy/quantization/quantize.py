@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.normalized import bounded, with_products
 from kgated.deploy.quantization import float_io
 from kgated.deploy.quantization.calibration import Ranges, Samples, ranges
 from kgated.deploy.quantization.loops import has_loops, quantize_loops
@@ -19,8 +18,8 @@ from kgated.deploy.quantization.lstm.int8 import write_integer
 from kgated.deploy.quantization.lstm.ranges import Ranges as FusedRanges
 from kgated.deploy.quantization.lstm.ranges import fused_ranges
 from kgated.deploy.quantization.lstm.weights import has_fused, layer_of, write_half, write_hybrid
-from kgated.deploy.quantization.range_rules import off_powers
-from kgated.deploy.quantization.rewrites import with_lookups
+from kgated.deploy.quantization.range_rules import bounded, off_powers
+from kgated.deploy.quantization.rewrites import with_lookups, with_products
 from kgated.deploy.quantization.shared_scales import Ties, tied
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.tflite import flatbuffer

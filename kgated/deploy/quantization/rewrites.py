@@ -53,3 +53,33 @@ def _replace(model: schema.ModelT, subgraph: schema.SubGraphT, operator: schema.
         lookup,
         flatbuffer.reshape(model, subgraph, rows, result),
     ]
+
+
+def with_products(tflite: bytes) -> bytes:
+    """The same file with SUB and MUL for SQUARED_DIFFERENCE, which has no kernel in 16 bits."""
+    model = flatbuffer.parse(tflite)
+    found = [
+        (graph, operator)
+        for graph, operator in flatbuffer.operators(model)
+        if flatbuffer.operator_name(model, operator) == "SQUARED_DIFFERENCE"
+    ]
+    for graph, operator in found:
+        _square(model, graph, operator)
+    return flatbuffer.pack(model, len(tflite)) if found else tflite
+
+
+def _square(model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT) -> None:
+    result, options = operator.outputs[0], schema.BuiltinOptions
+    like = graph.tensors[result]
+    difference = flatbuffer.add_tensor(graph, result, "difference", tuple(like.shape), like.type)
+    subtract = schema.OperatorT(
+        opcodeIndex=flatbuffer.code_index(model, schema.BuiltinOperator.SUB),
+        inputs=operator.inputs,
+        outputs=[difference],
+        builtinOptionsType=options.SubOptions,
+        builtinOptions=schema.SubOptionsT(),
+    )
+    graph.operators.insert(graph.operators.index(operator), subtract)
+    operator.opcodeIndex = flatbuffer.code_index(model, schema.BuiltinOperator.MUL)
+    operator.inputs = [difference, difference]
+    operator.builtinOptionsType, operator.builtinOptions = options.MulOptions, schema.MulOptionsT()

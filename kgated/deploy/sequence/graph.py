@@ -7,12 +7,12 @@ import keras
 from keras import ops
 from kgated_edge.format.manifest import LENGTHS
 
-from kgated.deploy.graph import output_names, own, plain_name, replay
 from kgated.deploy.sequence.fused_lstm import FusedLSTM, check_whole
 from kgated.deploy.sequence.inputs import Input, inputs_of, length_of
 from kgated.deploy.sequence.rnn import Lowering, WrittenOut
 from kgated.errors import ConversionError
 from kgated.framewise import isolates_padding
+from kgated.keras_graph import output_names, own, plain_name, replay
 from kgated.steps import Array
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from kgated_edge.format.manifest import LENGTHS
 
-from kgated.deploy.graph import check_graph, plain_name, replay
 from kgated.errors import ConversionError
+from kgated.keras_graph import check_graph, plain_name, replay
 
 INPUT = "frames"
 

@@ -7,9 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from kgated.deploy.graph import check_graph, output_names, replay
 from kgated.deploy.streaming.context import NO_FRAMES, Handlers, LargerBlockError, Walk
 from kgated.errors import ConversionError
+from kgated.keras_graph import check_graph, output_names, replay
 
 INPUT = "frame"
 

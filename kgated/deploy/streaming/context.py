@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 import keras
 from keras import ops
 
-from kgated.deploy.graph import own, plain_name
 from kgated.deploy.streaming.unsupported import refusal
 from kgated.errors import ConversionError
+from kgated.keras_graph import own, plain_name
 
 # The operations on numbers that Keras begins a mask with.
 MASK_STARTS = ("NotEqual", "OnesLike", "ZerosLike")

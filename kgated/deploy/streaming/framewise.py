@@ -5,10 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from kgated.deploy.graph import for_inference
 from kgated.deploy.streaming.context import Handler, Handlers, Walk
 from kgated.deploy.streaming.unsupported import check_axis, refusal
 from kgated.framewise import FRAMEWISE, Framewise, has_weights_per_frame
+from kgated.keras_graph import for_inference
 
 
 def _per_frame(walk: Walk, layer: keras.Layer, x: Any, **kwargs: Any) -> Any:

@@ -7,7 +7,6 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 _DATA_ALIGNMENT = 16
-_CONVERTER_NOTES = b"CONVERSION_METADATA"
 _NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if name.isupper()}
 _TYPES = {code: name for name, code in vars(schema.TensorType).items() if name.isupper()}
 
@@ -34,25 +33,6 @@ def pack(model: schema.ModelT, size: int = 1024) -> bytes:
     builder = _SharingBuilder(size)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
-
-
-def slim(tflite: bytes) -> bytes:
-    """The same file without what nobody reads: empty tables, notes of tools, long names.
-
-    A tensor keeps the name of its layer; hundreds of long names outweigh a small model.
-    """
-    model = parse(tflite)
-    kept = [entry for entry in model.metadata or [] if entry.name != _CONVERTER_NOTES]
-    for entry in model.metadata or []:
-        if entry not in kept:
-            model.buffers[entry.buffer].data = None
-    model.metadata = kept
-    for subgraph in model.subgraphs:
-        for tensor in subgraph.tensors:
-            if tensor.quantization is not None and tensor.quantization.scale is None:
-                tensor.quantization = None
-            tensor.name = tensor_name(tensor).split("/")[0].encode()
-    return pack(model, len(tflite))
 
 
 def operator_name(model: schema.ModelT, operator: schema.OperatorT) -> str:

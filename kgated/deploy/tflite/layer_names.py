@@ -5,38 +5,10 @@ of the signature is renamed, and a constant may lose its name.
 """
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
-import keras
 from ai_edge_litert import schema_py_generated as schema
 
 from kgated.deploy.tflite.flatbuffer import tensor_name
-
-
-def call_in_scopes(
-    model: keras.Model, inputs: dict[str, Any], names: Mapping[str, str]
-) -> dict[str, Any]:
-    """Call a functional model under TensorFlow, each layer in a scope that is its name exactly.
-
-    Args:
-        model: a model from a dict of tensors to a dict of tensors.
-        inputs: TensorFlow tensors by name.
-        names: other names for some layers, by the one that they have in `model`.
-    """
-    import tensorflow as tf
-
-    def scoped(operation: Any) -> Any:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            # Keras counts its scopes up: `dense_1` may be the second call of `dense`. The stroke at
-            # the end makes TensorFlow take the name as it is.
-            with tf.name_scope(scope(names.get(operation.name, operation.name)) + "/"):
-                return operation(*args, **kwargs)
-
-        return call
-
-    outputs = model._run_through_graph(keras.tree.flatten(inputs), operation_fn=scoped)
-    return dict(keras.tree.pack_sequence_as(model.output, keras.tree.flatten(outputs)))
 
 
 def scope(name: str) -> str:

@@ -1,8 +1,13 @@
 """What a microcontroller needs of a file: operators it knows, memory it has, sources to compile."""
 
 from kgated.deploy.tflm.arena import arena_bytes
-from kgated.deploy.tflm.codegen import Sources, sources
-from kgated.deploy.tflm.files import check_source_paths, source_files, source_paths
+from kgated.deploy.tflm.codegen import (
+    Sources,
+    check_source_paths,
+    source_files,
+    source_paths,
+    sources,
+)
 from kgated.deploy.tflm.operators import check_operators, with_known_operators
 
 __all__ = [

@@ -11,10 +11,10 @@ from kgated_edge import EdgeModel, open_model
 from kgated_edge.format.tensor_spec import Array, TensorSpec
 from kgated_edge.runtime.batching import alone, by_name
 
-from kgated.deploy.graph import any_length, with_time
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.streaming import StepModel
 from kgated.errors import ConversionError
+from kgated.keras_graph import any_length, with_time
 
 Arrays = dict[str, Array]
 Sequences = list[Arrays]

@@ -10,12 +10,12 @@ from kgated_edge import EdgeModel, SequenceModel
 from kgated_edge.format.manifest import LENGTHS, TensorSpec
 from kgated_edge.runtime.batching import alone, by_name
 
-from kgated.deploy.graph import replay
 from kgated.deploy.quantization.calibration import MOST_SAMPLES, record
 from kgated.deploy.sequence.graph import SequenceGraph
 from kgated.deploy.verification import compare
 from kgated.deploy.verification.compare import Agreement, Arrays, Reference, Sequences
 from kgated.deploy.verification.sequences import Calibration, given_or_random
+from kgated.keras_graph import replay
 
 Sample = dict[str, np.ndarray]
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from kgated.deploy.quantization.calibration import MOST_SAMPLES
+from kgated.deploy.quantization.calibration import MOST_SAMPLES, recorder
 from kgated.deploy.quantization.loops.partition import Loop, Pieces
-from kgated.deploy.recorder import recorder
 
 Sample = dict[str, np.ndarray]
 

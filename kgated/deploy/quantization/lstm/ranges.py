@@ -8,8 +8,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
+from kgated.deploy.quantization.calibration import recorder
 from kgated.deploy.quantization.lstm.weights import Graph
-from kgated.deploy.recorder import recorder
 from kgated.deploy.tflite.cleanup import drop_unused
 from kgated.deploy.tflite.flatbuffer import pack, parse
 from kgated.deploy.tflite.lstm_operator import C_STATE, H_STATE
