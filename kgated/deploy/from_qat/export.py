@@ -15,11 +15,10 @@ from kgated.deploy.recipe import Recipe
 from kgated.deploy.verification.targets import Stream, Subject, Whole
 from kgated.keras_graph import run_on
 from kgated.optimize import QuantizeAware
-from kgated.optimize.qat.copies import copy_layer
 from kgated.optimize.qat.layers import standardization
 from kgated.optimize.qat.linear import folded, weights
-from kgated.optimize.qat.prepare import is_normalized
-from kgated.optimize.qat.values import INPUT, SUM
+from kgated.optimize.qat.prepare import copy_layer, is_normalized
+from kgated.optimize.qat.quantizer import INPUT, SUM
 
 
 @dataclass(frozen=True)

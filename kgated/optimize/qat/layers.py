@@ -16,9 +16,8 @@ from kgated.optimize.qat.prepare import (
     consumers,
     is_normalized,
 )
-from kgated.optimize.qat.quantizer import Rounding
+from kgated.optimize.qat.quantizer import SUM, Context, Rounding, Value, unsupported
 from kgated.optimize.qat.recurrent import both_ways, recurrent
-from kgated.optimize.qat.values import SUM, Context, Value, unsupported
 
 # Layers whose results keep the quantization parameters of their input: each is an input or 0.
 SAME_GRID = (

@@ -6,15 +6,14 @@ import keras
 from keras import ops
 
 from kgated.cells import choose, register
-from kgated.keras_graph import run_again, run_on
-from kgated.optimize.qat.copies import copy_layer
+from kgated.keras_graph import run_on
 from kgated.optimize.qat.fake_quant import SCHEMES, Array, Grid, has_float64
 from kgated.optimize.qat.forward import Call
 from kgated.optimize.qat.int8_arithmetic import Adder, adder
 from kgated.optimize.qat.int16_arithmetic import EXACT
 from kgated.optimize.qat.layers import HANDLERS
-from kgated.optimize.qat.prepare import joined_layers
-from kgated.optimize.qat.values import Context, plain, unsupported
+from kgated.optimize.qat.prepare import _own_copy, joined_layers
+from kgated.optimize.qat.quantizer import Context, plain, unsupported
 
 # Operations of masks, which stand in a graph beside its layers.
 ON_MASKS = ("NotEqual", "Any", "LogicalAnd", "OnesLike")
@@ -248,24 +247,6 @@ def _check(model: keras.Model, warmup: int, momentum: float, freeze_at: int | No
             raise ValueError(f"`{name}` must be an integer of at least 1. Received: {value!r}")
     if not 0.0 <= momentum < 1.0:
         raise ValueError(f"`momentum` must be from 0 to below 1. Received: {momentum!r}")
-
-
-def _own_copy(model: keras.Model) -> keras.Model:
-    """The model in float32 on weights of its own, with our layers in place of Keras's."""
-    copies: dict[int, Any] = {}
-
-    def copied(layer: Any) -> Any:
-        if isinstance(layer, keras.Model):
-            raise unsupported(layer, "it is a model of its own; build one flat model")
-        if not isinstance(layer, keras.Layer):
-            return layer
-        if id(layer) not in copies:
-            copies[id(layer)] = copy_layer(layer)
-        return copies[id(layer)]
-
-    inputs = [keras.Input(x.shape[1:], dtype=x.dtype, name=x.name) for x in model.inputs]
-    single = inputs[0] if len(inputs) == 1 else inputs
-    return keras.Model(single, run_again(model, single, copied), name=model.name)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from kgated.keras_graph import run_again
+from kgated.layers import ours
+from kgated.optimize.clustering import SharedValues
 from kgated.optimize.qat.fake_quant import Array
+from kgated.optimize.qat.quantizer import unsupported
 
 ELEMENTWISE: Mapping[type, Callable[[Array, Array], Array]] = {
     keras.layers.Add: ops.add,
@@ -69,3 +73,54 @@ def activation_of(layer: keras.Layer) -> Any:
         return getattr(layer, "activation", None)
     plain = layer.max_value is None and not layer.negative_slope and not layer.threshold
     return keras.activations.relu if plain else layer
+
+
+def copy_layer(layer: keras.Layer) -> keras.Layer:
+    """The layer with the same weights; values that clusters share stay shared."""
+    if isinstance(layer, keras.layers.Bidirectional):
+        copy = _both_ways(layer)
+    else:
+        copy = _in_float32(ours(layer) if isinstance(layer, keras.layers.RNN) else layer)
+    for weight, theirs in zip(copy.weights, layer.weights, strict=True):
+        if isinstance(theirs.constraint, SharedValues):
+            weight.constraint = theirs.constraint
+    return copy
+
+
+def _both_ways(layer: keras.layers.Bidirectional) -> keras.layers.Bidirectional:
+    config = layer.get_config()
+    ways = [copy_layer(way) for way in (layer.forward_layer, layer.backward_layer)]
+    copy = keras.layers.Bidirectional(
+        ways[0], merge_mode=config["merge_mode"], backward_layer=ways[1], name=layer.name
+    )
+    copy.build_from_config(layer.get_build_config())
+    copy.set_weights(layer.get_weights())
+    return copy
+
+
+def _in_float32(layer: keras.Layer) -> keras.Layer:
+    copy = type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+    if layer.built:
+        copy.build_from_config(layer.get_build_config())
+        copy.set_weights(layer.get_weights())
+    if isinstance(copy, keras.layers.Normalization) and copy.built:
+        copy.finalize_state()  # what it subtracts is no weight
+    return copy
+
+
+def _own_copy(model: keras.Model) -> keras.Model:
+    """The model in float32 on weights of its own, with our layers in place of Keras's."""
+    copies: dict[int, Any] = {}
+
+    def copied(layer: Any) -> Any:
+        if isinstance(layer, keras.Model):
+            raise unsupported(layer, "it is a model of its own; build one flat model")
+        if not isinstance(layer, keras.Layer):
+            return layer
+        if id(layer) not in copies:
+            copies[id(layer)] = copy_layer(layer)
+        return copies[id(layer)]
+
+    inputs = [keras.Input(x.shape[1:], dtype=x.dtype, name=x.name) for x in model.inputs]
+    single = inputs[0] if len(inputs) == 1 else inputs
+    return keras.Model(single, run_again(model, single, copied), name=model.name)
