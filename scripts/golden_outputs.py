@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 from kgated_edge import EdgeError
-from kgated_edge.evaluation.checker import open_model
+from kgated_edge.runtime.open import open_model
 
 
 def answers(path: Path) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """Runs kgated models on a device, frame by frame or a sequence at once, and measures them."""
 
 from kgated_edge.errors import DataError, EdgeError, FrameError, ManifestError, StateError
-from kgated_edge.evaluation.checker import check, open_model, selftest
+from kgated_edge.evaluation.checker import check, selftest
 from kgated_edge.evaluation.dataset import SequenceData, load_npz
 from kgated_edge.evaluation.limits import Limits, read_limits
 from kgated_edge.evaluation.metrics import Quality
@@ -11,6 +11,7 @@ from kgated_edge.ingest.logmel import LogMel, LogMelStream
 from kgated_edge.ingest.runner import LiveResult, live, live_blocks
 from kgated_edge.loadtest.plan import Plan
 from kgated_edge.loadtest.runner import realtime
+from kgated_edge.runtime.open import open_model
 from kgated_edge.runtime.sequence_model import SequenceModel
 from kgated_edge.runtime.session_pool import Session, SessionPool
 from kgated_edge.runtime.stream_model import EdgeModel

@@ -4,9 +4,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from ai_edge_litert import schema_py_generated as schema
-from kgated_edge.container import metadata_span
 from kgated_edge.format.manifest import Manifest, TensorSpec
-from kgated_edge.format.tflite_file import MANIFEST_NAME, NO_DIGEST, digest_span, file_digest
+from kgated_edge.format.tflite_file import (
+    MANIFEST_NAME,
+    NO_DIGEST,
+    digest_span,
+    file_digest,
+    metadata_span,
+)
 
 from kgated.deploy.tflite.flatbuffer import pack, parse, scale_and_zero_point, signature, type_name
 

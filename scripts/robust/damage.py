@@ -4,9 +4,8 @@ import json
 import random
 from typing import Any
 
-from kgated_edge.container import metadata_span
 from kgated_edge.errors import ManifestError
-from kgated_edge.format.tflite_file import MANIFEST_NAME, digest_span, file_digest
+from kgated_edge.format.tflite_file import MANIFEST_NAME, digest_span, file_digest, metadata_span
 
 from robust.forge import with_other_fields
 

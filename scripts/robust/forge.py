@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from functools import cache
 
-from kgated_edge.container import field, tables, unsigned, vector
+from kgated_edge.format.tflite_file import field, tables, unsigned, vector
 
 _OFTEN, _MOST_ITEMS = (1, 1, 1, 1, 2, 4), 32
 _FLOATS = (0.0, -1.0, 1e-38, 1e-20, 1e-9, 1e-3, 1.0, 1e4, 1e9, 1e20, 3e38, math.nan, math.inf)

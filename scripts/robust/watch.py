@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from kgated_edge.evaluation.checker import peak_memory_mib
+from kgated_edge.measure.monitor import peak_memory_mib
 
 LIMIT_S, START_S, MEMORY_BYTES = 20, 60, 3 << 30
 Report = Callable[[str, str, str], None]

@@ -9,10 +9,9 @@ from importlib import import_module
 import numpy as np
 import pytest
 from kgated_edge import DataError, EdgeError, EdgeModel, Plan, read_manifest, realtime
-from kgated_edge.loadtest.capacity import carried, largest
+from kgated_edge.loadtest.capacity import Bounded, NoRoomError, carried, largest, look_at_memory
 from kgated_edge.loadtest.runner import round_of
 from kgated_edge.loadtest.scheduler import Clock, Schedule
-from kgated_edge.room import Bounded, NoRoomError, look_at_memory
 
 MS = 1_000_000
 MODULE = import_module(

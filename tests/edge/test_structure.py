@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from kgated_edge import EdgeError, EdgeModel, ManifestError, SequenceModel, SessionPool
-from kgated_edge.container import field, tables, unsigned
+from kgated_edge.format.tflite_file import field, tables, unsigned
 from kgated_edge.verifier import flatbuffer_reader, structure
 from kgated_edge.verifier.control_flow import check_calls, check_loops
 from kgated_edge.verifier.flatbuffer_reader import Operator, Subgraph, Tensor

@@ -1,6 +1,5 @@
 """Is this model fast and accurate enough on this device? As numbers, and as yes or no."""
 
-import sys
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -14,15 +13,11 @@ from kgated_edge.evaluation.results import CheckResult, SelftestResult
 from kgated_edge.evaluation.tasks import check_fit, scorer_of
 from kgated_edge.format.manifest import Manifest, read_manifest
 from kgated_edge.measure import latency
+from kgated_edge.measure.monitor import peak_memory_mib
 from kgated_edge.runtime.batching import by_name
+from kgated_edge.runtime.open import open_model
 from kgated_edge.runtime.sequence_model import SequenceModel
 from kgated_edge.runtime.stream_model import EdgeModel
-
-
-def open_model(path: str | Path, num_threads: int = 1) -> EdgeModel | SequenceModel:
-    """The runner of a model file, by its manifest's mode; raises as `EdgeModel`."""
-    kind = SequenceModel if read_manifest(path).mode == "sequence" else EdgeModel
-    return kind(path, num_threads)
 
 
 def selftest(path: str | Path, num_threads: int = 1) -> SelftestResult:
@@ -121,23 +116,6 @@ def check(
         passed=not failures,
         failures=failures,
     )
-
-
-def peak_memory_mib() -> float | None:
-    """The largest memory that this process held so far, in MiB; None where the system hides it."""
-    try:
-        # Linux's ru_maxrss starts from what the process that started this one held; VmHWM does not.
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 2**10
-    except OSError:
-        pass
-    try:
-        from resource import RUSAGE_SELF, getrusage
-    except ImportError:
-        return None
-    peak = getrusage(RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _inputs(

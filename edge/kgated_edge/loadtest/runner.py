@@ -15,13 +15,12 @@ from kgated_edge.evaluation.dataset import SequenceData, load_npz
 from kgated_edge.evaluation.results import RealtimeResult
 from kgated_edge.evaluation.tasks import check_fit
 from kgated_edge.format.manifest import Manifest, read_manifest
-from kgated_edge.loadtest.capacity import carried
+from kgated_edge.loadtest.capacity import Bounded, Grow, carried
 from kgated_edge.loadtest.host import granted, neighbours
 from kgated_edge.loadtest.plan import Plan
 from kgated_edge.loadtest.scheduler import Clock, Record, pace
 from kgated_edge.measure.latency import spread, timeline
 from kgated_edge.measure.monitor import Sensors
-from kgated_edge.room import Bounded, Grow
 from kgated_edge.runtime.batching import cut
 from kgated_edge.runtime.session_pool import Session, SessionPool
 from kgated_edge.runtime.stream_model import EdgeModel

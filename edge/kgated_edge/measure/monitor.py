@@ -1,6 +1,7 @@
 """What the system shows of memory, temperature and clock frequency; None where it hides them."""
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,3 +125,20 @@ def _numbers(files: Iterable[Path], place: int, base: int = 10) -> list[int]:
         except (OSError, ValueError, IndexError):
             continue
     return found
+
+
+def peak_memory_mib() -> float | None:
+    """The largest memory that this process held so far, in MiB; None where the system hides it."""
+    try:
+        # Linux's ru_maxrss starts from what the process that started this one held; VmHWM does not.
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 2**10
+    except OSError:
+        pass
+    try:
+        from resource import RUSAGE_SELF, getrusage
+    except ImportError:
+        return None
+    peak = getrusage(RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
