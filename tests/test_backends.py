@@ -59,7 +59,7 @@ def test_state_is_carried_on_jax():
     """Pieces equal the whole, the gradient ends with the chunk, training learns beyond it."""
     pytest.importorskip("jax", reason="jax is not installed: this was NOT checked on it")
     wanted = "pieces_equal and (lstm or keras) or gradient_ends or further_back or masked"
-    assert run_tests("jax", wanted, "test_recordings.py") == 6
+    assert run_tests("jax", wanted, "training/test_recordings.py") == 6
 
 
 @pytest.mark.parametrize("backend", list(SUBSET))
@@ -67,7 +67,16 @@ def test_smaller_models_train_on(backend):
     pytest.importorskip(backend)
     wanted = "wrapped or follow_the_schedule or only_these or share_values or gradients"
     wanted += " or trains_is_saved"
-    assert run_tests(backend, wanted, "test_pruning.py", "test_clustering.py", "test_qat.py") == 6
+    assert (
+        run_tests(
+            backend,
+            wanted,
+            "optimize/test_pruning.py",
+            "optimize/test_clustering.py",
+            "optimize/qat/test_qat.py",
+        )
+        == 6
+    )
 
 
 @pytest.mark.parametrize("backend", list(SUBSET))

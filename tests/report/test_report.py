@@ -14,7 +14,7 @@ from kgated.report.page import COLUMNS, render
 from kgated.report.read import read_runs
 from kgated_cli import main as kgated
 
-MODEL = Path(__file__).parent / "edge" / "fixtures" / "speech.tflite"
+MODEL = Path(__file__).parents[1] / "edge" / "fixtures" / "speech.tflite"
 # A new profile phones home, over a network that tests do not have.
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 

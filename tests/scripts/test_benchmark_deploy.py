@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 from kgated.deploy import convert
 from kgated.deploy.quantization.quantize import quantize as quantize_here
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmark_deploy.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark_deploy.py"
 SHORT, TINY = 5, (3, 4)  # T; F, U
 
 

@@ -13,7 +13,7 @@ from robust.damage import KINDS, _edit_field, damaged
 from robust.watch import Found, watch
 
 CASES = 300
-FIXTURES = list((Path(__file__).parent / "fixtures").glob("*.tflite"))
+FIXTURES = list((Path(__file__).parents[1] / "fixtures").glob("*.tflite"))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="workers are watched by POSIX means")

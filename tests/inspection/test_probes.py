@@ -211,7 +211,7 @@ def test_other_backends_agree_with_this_one(backend):
     code = "import json, keras, test_inspection as t; print(keras.backend.backend()); "
     run = subprocess.run(
         [sys.executable, "-c", code + "print(json.dumps(t.computed()))"],
-        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(Path(__file__).parent)},
+        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(Path(__file__).parents[1])},
         capture_output=True,
         text=True,
     )

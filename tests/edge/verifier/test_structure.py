@@ -270,5 +270,5 @@ def test_a_failing_step_of_other_runners_is_an_error_too(fixture_file, name):
 
 
 def test_the_structure_of_every_fixture_is_sound():
-    for path in (Path(__file__).parent / "fixtures").glob("*.tflite"):
+    for path in (Path(__file__).parents[1] / "fixtures").glob("*.tflite"):
         check_structure(path.read_bytes())

@@ -11,7 +11,7 @@ import kgated
 from kgated.data import SequenceData, pad, save_npz
 from kgated.deploy.recipe import LIMITS
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "training.md").read_text()
 NOT_RUN = r"<!-- not run in the tests: [^\n]* -->\n"
 ALL = re.findall(rf"({NOT_RUN})?```python\n(.*?)```", (DOCS / "optimize.md").read_text(), re.DOTALL)
@@ -104,7 +104,7 @@ def test_examples_of_smaller_models_run(rng, tmp_path, monkeypatch, capsys):
     assert all(len(set(w.numpy().ravel())) <= 16 for w in names["model"].layers[0].weights[:2])
 
 
-DEPLOY = (Path(__file__).parent.parent / "docs" / "deploy.md").read_text()
+DEPLOY = (Path(__file__).parents[2] / "docs" / "deploy.md").read_text()
 FOUND = re.findall(r"```python\n(.*?)```", DEPLOY, re.DOTALL)
 DEPLOY_EXAMPLES = [code for code in FOUND if "import time" not in code]
 

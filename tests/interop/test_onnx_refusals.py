@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from onnx import helper
-from test_interop_onnx import F, U, arrays, graph, label
+from test_onnx import F, U, arrays, graph, label
 
 import kgated
 from kgated.interop import from_onnx, from_onnx_node, to_onnx

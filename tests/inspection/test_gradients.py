@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import reference
 from registry import Row, inputs, values, weights_of
-from test_inspection import mixture
+from test_probes import mixture
 
 import kgated
 from kgated import inspection

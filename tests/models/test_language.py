@@ -219,7 +219,7 @@ def test_converts_after_training_with_carried_state(lstm, tmp_path):
 
 @pytest.fixture(scope="module")
 def script():
-    path = Path(__file__).parent.parent / "scripts" / "train_language_model.py"
+    path = Path(__file__).parents[2] / "scripts" / "train_language_model.py"
     spec = importlib.util.spec_from_file_location("train_language_model", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

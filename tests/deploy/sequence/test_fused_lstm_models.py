@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from kgated_edge import SequenceModel
-from test_fused import FEATURES, TIME, frames, left_in_float, operators
+from test_fused_lstm import FEATURES, TIME, frames, left_in_float, operators
 
 import kgated
 from kgated.errors import ConversionError

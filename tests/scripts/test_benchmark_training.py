@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmark_training.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark_training.py"
 
 
 @pytest.fixture(scope="module")

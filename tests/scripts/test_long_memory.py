@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import kgated
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed: the picture is not drawn")
-PATH = Path(__file__).parent.parent / "scripts" / "long_memory.py"
+PATH = Path(__file__).parents[2] / "scripts" / "long_memory.py"
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import pytest
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 
 pytestmark = pytest.mark.skipif(not ON_TENSORFLOW, reason="tf_keras is TensorFlow's")
