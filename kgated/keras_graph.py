@@ -85,6 +85,33 @@ def replay(model: keras.Model, inputs: Any, call: Callable[..., Any] | None = No
         return run(model, inputs)
 
 
+def flatten_layers(layer: keras.Layer, include_self: bool = True) -> list[keras.Layer]:
+    """The layer and every layer inside of it, at any depth."""
+    return list(layer._flatten_layers(include_self=include_self))
+
+
+def consumers(layer: Any) -> list[Any]:
+    """The layers that take the results of a layer, one for each use."""
+    return [node.operation for node in layer._outbound_nodes]
+
+
+def count_calls(layer: Any) -> int:
+    """How often a layer was called on symbolic tensors."""
+    return len(layer._inbound_nodes)
+
+
+def producer(tensor: Any) -> Any:
+    """The layer, or the operation of `keras.ops`, that a symbolic tensor is a result of."""
+    return tensor._keras_history.operation
+
+
+def wrap_clipping(
+    optimizer: keras.Optimizer, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> None:
+    """Replace the function by which an optimizer clips gradients by `wrap(function)`."""
+    optimizer._clip_gradients = wrap(optimizer._clip_gradients)
+
+
 def own(owners: dict[str, str], name: str, tensors: list[Any]) -> None:
     """Note down a layer of the model for every layer and operation that its call made.
 
@@ -107,7 +134,7 @@ def output_names(model: keras.Model) -> list[str]:
         return [OUTPUT]
     if isinstance(model.output, dict):
         return keras.tree.flatten({name: name for name in model.output})
-    return [x._keras_history.operation.name for x in model.outputs]
+    return [producer(x).name for x in model.outputs]
 
 
 def plain_name(name: str, taken: set[str]) -> str:

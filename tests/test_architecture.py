@@ -1,6 +1,7 @@
 """The direction of imports, as data: an arrow that points back fails here."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -102,3 +103,15 @@ def test_the_layers_need_keras_alone():
     code = "import sys, kgated; print(*sorted({m.split('.')[0] for m in sys.modules}))"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert not set(run.stdout.split()) & {"ai_edge_quantizer", "ai_edge_litert", "kgated_edge"}
+
+
+PRIVATE = re.compile(
+    r"\._(flatten_layers|run_through_graph|keras_history|inbound_nodes|outbound_nodes|"
+    r"clip_gradients|operations)\b"
+)
+
+
+def test_private_names_of_keras_are_in_one_module():
+    files = [*(ROOT / "kgated").rglob("*.py"), *(ROOT / "kgated_cli").rglob("*.py")]
+    users = {path.name for path in files if PRIVATE.search(path.read_text())}
+    assert users == {"keras_graph.py"}

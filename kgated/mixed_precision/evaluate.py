@@ -14,6 +14,7 @@ from kgated.deploy.lowering.converter import lower
 from kgated.deploy.tflite.flatbuffer import parse
 from kgated.deploy.tflite.layer_names import owners, scope
 from kgated.errors import ConversionError
+from kgated.keras_graph import flatten_layers
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,6 @@ def layers_of(
     subgraphs = parse(lower(graph, recipe)).subgraphs
     seen = {owner for subgraph in subgraphs for owner in owners(subgraph)}
     # Operations between layers, such as those of a mask, have names that change from run to run.
-    layers = {layer.name for layer in model._flatten_layers()}
+    layers = {layer.name for layer in flatten_layers(model)}
     found = (name for name in graph.owners.values() if name in layers and scope(name) in seen)
     return tuple(dict.fromkeys(found))

@@ -19,6 +19,7 @@ from kgated.deploy.tflite.layer_names import scope
 from kgated.deploy.tflite.lstm_operator import write_fused
 from kgated.deploy.worker import convert_apart
 from kgated.errors import ConversionError, first_line
+from kgated.keras_graph import run_on
 
 RESET = "reset"
 
@@ -148,14 +149,11 @@ def call_in_scopes(
     """
     import tensorflow as tf
 
-    def scoped(operation: Any) -> Any:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            # Keras counts its scopes up: `dense_1` may be the second call of `dense`. The stroke at
-            # the end makes TensorFlow take the name as it is.
-            with tf.name_scope(scope(names.get(operation.name, operation.name)) + "/"):
-                return operation(*args, **kwargs)
+    def scoped(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        # Keras counts its scopes up: `dense_1` may be the second call of `dense`. The stroke at
+        # the end makes TensorFlow take the name as it is.
+        with tf.name_scope(scope(names.get(operation.name, operation.name)) + "/"):
+            return operation(*args, **kwargs)
 
-        return call
-
-    outputs = model._run_through_graph(keras.tree.flatten(inputs), operation_fn=scoped)
+    outputs = run_on(model, keras.tree.flatten(inputs), scoped)
     return dict(keras.tree.pack_sequence_as(model.output, keras.tree.flatten(outputs)))

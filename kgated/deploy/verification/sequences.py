@@ -14,6 +14,7 @@ from kgated_edge.runtime.input_writer import check_frames
 
 from kgated.deploy.verification.compare import Arrays, Sequences, random_sequences
 from kgated.errors import ConversionError
+from kgated.keras_graph import flatten_layers
 
 STEPS, FEWEST = 255, 16  # of int8: what all features share, what one needs to tell its values apart
 
@@ -132,7 +133,7 @@ def check_constant_features(model: keras.Model, skip: Sequence[str]) -> None:
     Raises:
         ConversionError: with the layer and the features.
     """
-    for layer in model._flatten_layers(include_self=False):
+    for layer in flatten_layers(model, include_self=False):
         if not isinstance(layer, keras.layers.Normalization) or layer.name in skip:
             continue
         deviation = np.sqrt(keras.ops.convert_to_numpy(layer.variance))

@@ -7,13 +7,13 @@ import keras
 from keras import ops
 
 from kgated.framewise import FRAMEWISE
+from kgated.keras_graph import consumers
 from kgated.optimize.qat.fake_quant import Array
 from kgated.optimize.qat.linear import normalized_product, product, trained_product
 from kgated.optimize.qat.prepare import (
     ELEMENTWISE,
     activation_of,
     comes_apart,
-    consumers,
     is_normalized,
 )
 from kgated.optimize.qat.quantizer import SUM, Context, Rounding, Value, unsupported

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kgated.keras_graph import run_again
+from kgated.keras_graph import consumers, count_calls, producer, run_again
 from kgated.layers import ours
 from kgated.optimize.clustering import SharedValues
 from kgated.optimize.qat.fake_quant import Array
@@ -19,18 +19,13 @@ ELEMENTWISE: Mapping[type, Callable[[Array, Array], Array]] = {
 }
 
 
-def consumers(layer: Any) -> list[Any]:
-    """The layers that take a layer's results, one for each time."""
-    return [node.operation for node in layer._outbound_nodes]
-
-
 def joined_layers(model: keras.Model) -> frozenset[str]:
     """Names of layers whose operator goes on with the next layer.
 
     Batch normalization and ReLU are parts of the product before them; what only a Concatenate
     reads is written by its operator in the range of the whole.
     """
-    ends = {x._keras_history.operation.name for x in model.outputs}
+    ends = {producer(x).name for x in model.outputs}
     return frozenset(
         layer.name for layer in model.layers if layer.name not in ends and _goes_on(layer)
     )
@@ -38,7 +33,7 @@ def joined_layers(model: keras.Model) -> frozenset[str]:
 
 def _goes_on(layer: keras.Layer) -> bool:
     after = consumers(layer)
-    if len(after) != 1 or len(layer._inbound_nodes) != 1:
+    if len(after) != 1 or count_calls(layer) != 1:
         return False
     (following,), function = after, getattr(layer, "activation", keras.activations.linear)
     is_product = isinstance(layer, keras.layers.Dense | keras.layers.Conv1D)
