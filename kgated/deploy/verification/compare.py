@@ -14,7 +14,7 @@ from kgated_edge.runtime.batching import alone, by_name
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.streaming import StepModel
 from kgated.errors import ConversionError
-from kgated.keras_graph import any_length, with_time
+from kgated.keras_graph import any_length
 
 Arrays = dict[str, Array]
 Sequences = list[Arrays]
@@ -64,8 +64,9 @@ class Reference:
     @classmethod
     def of(cls, model: keras.Model, step: StepModel) -> "Reference":
         """The reference for the step of a model."""
-        timed = tuple(with_time(model))
-        return cls(any_length(model), step.frames, step.outputs, timed, step.frames_per_step)
+        return cls(
+            any_length(model), step.frames, step.outputs, step.has_time, step.frames_per_step
+        )
 
     def predict(self, sequences: Sequences) -> Arrays:
         """Each output (N, ...) of N sequences of one length."""
