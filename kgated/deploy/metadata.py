@@ -135,7 +135,15 @@ def check_figures(figures: Mapping[str, float]) -> None:
 
 def model_info(model: keras.Model) -> ModelInfo:
     """The float model's name, digest and size."""
-    digest = hashlib.sha256(json.dumps(model.get_config(), sort_keys=True, default=str).encode())
+    digest = hashlib.sha256(json.dumps(_config(model), sort_keys=True, default=str).encode())
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
     return ModelInfo(model.name, digest.hexdigest(), model.count_params())
+
+
+def _config(model: keras.Model) -> Any:
+    """The model's configuration; the names of its layers where one has no `get_config`."""
+    try:
+        return model.get_config()
+    except NotImplementedError:
+        return [layer.name for layer in model.layers]

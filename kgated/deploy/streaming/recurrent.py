@@ -48,7 +48,7 @@ class RecurrentStep(keras.layers.Layer):
         self.layer, self.affine = layer, affine
         self.output_state, self.started_state = output_state, started_state
         # A function, so that Keras does not track what it holds.
-        self._structure = lambda: states
+        self._structure: Callable[[], Any] = lambda: states
         self.built = True
 
     def call(self, inputs: list[Any], mask: list[Any] | None = None) -> list[Any]:
