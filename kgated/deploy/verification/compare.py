@@ -14,7 +14,7 @@ from kgated_edge.runtime.batching import alone, by_name
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.streaming import StepModel
 from kgated.errors import ConversionError
-from kgated.keras_graph import any_length
+from kgated.keras_graph import any_length, exact_addition
 
 Arrays = dict[str, Array]
 Sequences = list[Arrays]
@@ -72,9 +72,10 @@ class Reference:
         """Each output (N, ...) of N sequences of one length."""
         batch = [np.stack([sequence[name] for sequence in sequences]) for name in self.frames]
         tensors = [keras.ops.convert_to_tensor(x) for x in batch]
-        found: Any = keras.tree.flatten(
-            self.model(tensors if len(tensors) > 1 else tensors[0], training=False)
-        )
+        with exact_addition():
+            found: Any = keras.tree.flatten(
+                self.model(tensors if len(tensors) > 1 else tensors[0], training=False)
+            )
         arrays = [np.asarray(keras.ops.convert_to_numpy(y), np.float32) for y in found]
         return dict(zip(self.outputs, arrays, strict=True))
 
