@@ -89,6 +89,10 @@ class LayerCalls:
         outer, self._owner = self._owner, self._owner or layer.name
         try:
             yield
+        except ConversionError as error:
+            if outer is None and isinstance(error.args[0], str):
+                error.args = (f"layer `{layer.name}` ({type(layer).__name__}): {error}",)
+            raise
         finally:
             self._owner = outer
 
