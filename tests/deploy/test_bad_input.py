@@ -71,10 +71,18 @@ ODD = {
     "none": lambda: None,
 }
 REFUSED = [
-    ("Lambda", STREAM, r"`odd` \(Lambda\) can't stream: nobody can see what its function does"),
+    (
+        "Lambda",
+        STREAM,
+        r"`odd` \(Lambda\) can't stream: what its function does over time is unknown",
+    ),
     ("Lambda", PADDED, r"`odd` \(Lambda\) may see padding"),
-    ("custom", STREAM, r"`odd` \(Cumulated\) can't stream: .*`mode=\"sequence\"`"),
-    ("custom", PADDED, r"`odd` \(Cumulated\) may see padding.*`length`"),
+    (
+        "custom",
+        STREAM,
+        r"`odd` \(Cumulated\): layer `cumsum\w*` .* can't stream: .*`mode=\"sequence\"`",
+    ),
+    ("custom", PADDED, r"`odd` \(Cumulated\): layer `cumsum\w*` .* may see padding.*`length`"),
     ("subclassed", STREAM, "without a graph of layers"),
     ("subclassed", WHOLE, "without a graph of layers"),
     ("any-features", STREAM, r"inputs of shape \(None, None, None\).* fixed number of features"),

@@ -83,14 +83,13 @@ class _SequenceCalls(LayerCalls):
         return self._static(layer, self._owner or layer.name, *args, **kwargs)
 
     def _padded(self, time: PaddedTime, layer: Any, args: Any, kwargs: Any) -> Any:
-        owner = self._owner or layer.name
         if isinstance(layer, keras.layers.RNN | keras.layers.Bidirectional):
             return self._call(layer, args, {**kwargs, "mask": time.combined(kwargs.get("mask"))})
         if isinstance(layer, POOLING):
-            return time.pool(layer, args[0], kwargs.get("mask"), owner)
+            return time.pool(layer, args[0], kwargs.get("mask"))
         inputs = args, {name: value for name, value in kwargs.items() if name != "mask"}
         tensors = [x for x in keras.tree.flatten(inputs) if isinstance(x, keras.KerasTensor)]
-        time.check(layer, tensors, owner)
+        time.check(layer, tensors)
         return self._call(layer, args, kwargs)
 
 

@@ -51,23 +51,22 @@ class PaddedTime:
             tensors = tensors[: 2 if pair else 1] if layer.return_sequences else []
         self.mark(*tensors)
 
-    def pool(self, layer: Any, x: Any, mask: Any, owner: str) -> Any:
+    def pool(self, layer: Any, x: Any, mask: Any) -> Any:
         """Call a layer of `POOLING` on the real frames of x (B, T, F)."""
         if layer.data_format != "channels_last":
-            raise _unsupported(layer, owner)
+            raise _unsupported(layer)
         if isinstance(layer, keras.layers.GlobalAveragePooling1D):
             return layer(x, mask=self.combined(mask))
         # The smallest value is never above that of a real frame, and has the same range.
         smallest = ops.min(x, axis=1, keepdims=True)
         return layer(ops.where(ops.expand_dims(self.real, -1), x, smallest))
 
-    def check(self, layer: Any, tensors: list[Any], owner: str) -> None:
+    def check(self, layer: Any, tensors: list[Any]) -> None:
         """Refuse a layer whose results for real frames may depend on padded ones.
 
         Args:
             layer: a layer, or an operation of `keras.ops`.
             tensors: the symbolic tensors that it reads.
-            owner: the layer that the message names.
 
         Raises:
             ConversionError: with the way out.
@@ -77,13 +76,13 @@ class PaddedTime:
             # Broadcasting adds axes to operands of lower rank, and so moves their second axis.
             aligned = len(x.shape) == rank
             if not aligned or not (self.has_time(x) or x.shape[1] == 1):
-                raise _unsupported(layer, owner)
+                raise _unsupported(layer)
         if not isolates_padding(layer, rank):
-            raise _unsupported(layer, owner)
+            raise _unsupported(layer)
 
 
-def _unsupported(layer: Any, owner: str) -> ConversionError:
+def _unsupported(layer: Any) -> ConversionError:
     return ConversionError(
-        f"layer `{owner}` ({type(layer).__name__}) may see padding beside the real frames; convert "
-        "with `length`, for sequences of one length, in place of `max_length`"
+        f"layer `{layer.name}` ({type(layer).__name__}) may see padding beside the real frames; "
+        "convert with `length`, for sequences of one length, in place of `max_length`"
     )
