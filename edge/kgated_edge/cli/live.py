@@ -11,7 +11,7 @@ from kgated_edge.cli.arguments import above_zero, count, from_zero
 from kgated_edge.cli.output import finite
 from kgated_edge.errors import DataError, EdgeError
 from kgated_edge.evaluation.tasks import check_alone
-from kgated_edge.format.manifest import read_manifest
+from kgated_edge.format.reader import read_manifest
 from kgated_edge.ingest.runner import LIVE_TASKS, LiveResult, live, live_blocks
 from kgated_edge.ingest.sources import FORMATS
 from kgated_edge.runtime.bad_frames import POLICIES, REFUSE

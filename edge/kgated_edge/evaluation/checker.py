@@ -11,7 +11,8 @@ from kgated_edge.evaluation.limits import Limits, joined, read_limits
 from kgated_edge.evaluation.metrics import Scorer
 from kgated_edge.evaluation.results import CheckResult, SelftestResult
 from kgated_edge.evaluation.tasks import check_fit, scorer_of
-from kgated_edge.format.manifest import Manifest, read_manifest
+from kgated_edge.format.manifest import Manifest
+from kgated_edge.format.reader import read_manifest
 from kgated_edge.measure import latency
 from kgated_edge.measure.monitor import peak_memory_mib
 from kgated_edge.runtime.batching import by_name

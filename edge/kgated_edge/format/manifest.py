@@ -1,25 +1,31 @@
-"""The manifest: what a `.tflite` file says about itself.
+"""The manifest of a `.tflite` file as data: its tensors, its recipe, its golden frames.
 
-It is compact JSON in the file's own metadata table, so any TFLite tool still opens the file.
-`modelfile` finds it and checks the file's digest; here it is parsed and every field validated.
+It is stored as compact JSON in the file's metadata table, so any TFLite tool still opens the file.
+`reader` parses and checks it.
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
-from kgated_edge.errors import EdgeError, ManifestError
-from kgated_edge.format.json_fields import Fields
-from kgated_edge.format.reader import SIGNATURES, check_together
+from kgated_edge.errors import EdgeError
 from kgated_edge.format.tensor_spec import Golden, TensorSpec
-from kgated_edge.format.tflite_file import NO_DIGEST, read_verified
+from kgated_edge.format.tflite_file import NO_DIGEST
 
-__all__ = ["FORMAT_VERSION", "Golden", "Manifest", "ModelInfo", "TensorSpec", "read_manifest"]
+__all__ = [
+    "FORMAT_VERSION",
+    "LENGTHS",
+    "SIGNATURES",
+    "Golden",
+    "Manifest",
+    "ModelInfo",
+    "TensorSpec",
+]
 
 FORMAT_VERSION = 1
+SIGNATURES = {"stream": "step", "sequence": "serve"}
+"""Name of the signature to run, by mode."""
 LENGTHS = TensorSpec("lengths", (), "int32")
-_HEX = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True)
@@ -163,108 +169,9 @@ class Manifest:
             document["figures"] = dict(self.figures)
         return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
-    @classmethod
-    def from_json(cls, text: str | bytes) -> "Manifest":
-        """Parses and validates a manifest.
-
-        Raises:
-            ManifestError: not JSON, a format version of the future, or a field breaks its rule.
-        """
-        items = Fields(_parse(text))
-        _check_version(items.integer("format_version", 1))
-        frames, outputs = _specs(items, "frames"), _specs(items, "outputs")
-        manifest = cls(
-            mode=items.choice("mode", tuple(SIGNATURES)),
-            signature=items.text("signature"),
-            recipe=items.mapping("recipe"),
-            frames=frames,
-            frames_per_step=items.integer("frames_per_step", 1),
-            outputs=outputs,
-            state=items.choice("state", ("external", "internal")),
-            states=_specs(items, "states"),
-            labels=items.optional("labels", items.texts),
-            sample_period_s=items.optional("sample_period_s", items.positive),
-            model=_model(items.nested("model")),
-            tools=_tools(items.nested("tools")),
-            golden=Golden.read(items.nested("golden"), frames, outputs),
-            file_sha256=_digest(items, "file_sha256"),
-            each_frame=items.flag("each_frame"),
-            padded=items.flag("padded"),
-            single=items.texts("single") if "single" in items else (),
-            batch=items.integer("batch", 1) if "batch" in items else 1,
-            figures=_figures(items),
-        )
-        check_together(items, manifest)
-        return manifest
-
-
-def read_manifest(path: str | Path) -> Manifest:
-    """Reads the manifest of a `.tflite` file; raises as `read_model`."""
-    return read_model(path)[1]
-
-
-def read_model(path: str | Path) -> tuple[bytes, Manifest]:
-    """Reads a `.tflite` file once, checks its digest, then parses its manifest.
-
-    Returns:
-        the file's bytes, the very ones that the digest was checked on, and its manifest.
-
-    Raises:
-        ManifestError: the file is missing, a directory, empty, not TFLite, cut short, without a
-            manifest, changed since it was written, of a newer format, or breaks a field's rule.
-    """
-    try:
-        content, text = read_verified(Path(path))
-        return content, Manifest.from_json(text)
-    except ManifestError as error:
-        raise ManifestError(f"{path}: {error}") from None
-
-
-def _parse(text: str | bytes) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ManifestError(f"its manifest is not JSON ({error}): convert it again") from None
-
-
-def _check_version(version: int) -> None:
-    if version > FORMAT_VERSION:
-        raise ManifestError(
-            f"its manifest has format {version}, this version reads {FORMAT_VERSION}: "
-            "update kgated-edge"
-        )
-
-
-def _specs(items: Fields, key: str) -> tuple[TensorSpec, ...]:
-    entries = items.array(key)
-    return tuple(TensorSpec.read(Fields(one, f"{key}[{n}]")) for n, one in enumerate(entries))
-
 
 def _only(what: str, specs: tuple[TensorSpec, ...]) -> TensorSpec:
     if len(specs) != 1:
         names = [spec.name for spec in specs]
         raise EdgeError(f"`{what}` is for models of one, this has {names}: use `{what}s`")
     return specs[0]
-
-
-def _model(items: Fields) -> ModelInfo:
-    return ModelInfo(items.text("name"), _digest(items, "sha256"), items.integer("parameters", 0))
-
-
-def _figures(items: Fields) -> dict[str, float]:
-    """Files older than this field have none."""
-    if "figures" not in set(items):
-        return {}
-    figures = items.nested("figures")
-    return {name: figures.finite(name) for name in figures}
-
-
-def _tools(items: Fields) -> dict[str, str]:
-    return {name: items.text(name) for name in items}
-
-
-def _digest(items: Fields, key: str) -> str:
-    value = items.text(key)
-    if len(value) != 64 or not _HEX.issuperset(value):
-        raise items.wrong(key, "64 hex digits")
-    return value

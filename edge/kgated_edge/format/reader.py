@@ -1,17 +1,117 @@
-"""What the fields of a manifest have to be to one another."""
+"""Reads a manifest out of a file: parses the JSON and checks every field, alone and together."""
 
-from typing import TYPE_CHECKING
+import json
+from pathlib import Path
 
+from kgated_edge.errors import ManifestError
 from kgated_edge.format.json_fields import Fields
-from kgated_edge.format.tensor_spec import TensorSpec
+from kgated_edge.format.manifest import FORMAT_VERSION, SIGNATURES, Manifest, ModelInfo
+from kgated_edge.format.tensor_spec import Golden, TensorSpec
+from kgated_edge.format.tflite_file import read_verified
 
-if TYPE_CHECKING:
-    from kgated_edge.format.manifest import Manifest
-
-SIGNATURES = {"stream": "step", "sequence": "serve"}
+_HEX = frozenset("0123456789abcdef")
 
 
-def check_together(items: Fields, manifest: "Manifest") -> None:
+def read_manifest(path: str | Path) -> Manifest:
+    """Reads the manifest of a `.tflite` file; raises as `read_model`."""
+    return read_model(path)[1]
+
+
+def read_model(path: str | Path) -> tuple[bytes, Manifest]:
+    """Reads a `.tflite` file once, checks its digest, then parses its manifest.
+
+    Returns:
+        the file's bytes, the very ones that the digest was checked on, and its manifest.
+
+    Raises:
+        ManifestError: the file is missing, a directory, empty, not TFLite, cut short, without a
+            manifest, changed since it was written, of a newer format, or breaks a field's rule.
+    """
+    try:
+        content, text = read_verified(Path(path))
+        return content, parse_manifest(text)
+    except ManifestError as error:
+        raise ManifestError(f"{path}: {error}") from None
+
+
+def parse_manifest(text: str | bytes) -> Manifest:
+    """Parses and validates a manifest.
+
+    Raises:
+        ManifestError: not JSON, a newer format version, or a field breaks its rule.
+    """
+    items = Fields(_parse(text))
+    _check_version(items.integer("format_version", 1))
+    frames, outputs = _specs(items, "frames"), _specs(items, "outputs")
+    manifest = Manifest(
+        mode=items.choice("mode", tuple(SIGNATURES)),
+        signature=items.text("signature"),
+        recipe=items.mapping("recipe"),
+        frames=frames,
+        frames_per_step=items.integer("frames_per_step", 1),
+        outputs=outputs,
+        state=items.choice("state", ("external", "internal")),
+        states=_specs(items, "states"),
+        labels=items.optional("labels", items.texts),
+        sample_period_s=items.optional("sample_period_s", items.positive),
+        model=_model(items.nested("model")),
+        tools=_tools(items.nested("tools")),
+        golden=Golden.read(items.nested("golden"), frames, outputs),
+        file_sha256=_digest(items, "file_sha256"),
+        each_frame=items.flag("each_frame"),
+        padded=items.flag("padded"),
+        single=items.texts("single") if "single" in items else (),
+        batch=items.integer("batch", 1) if "batch" in items else 1,
+        figures=_figures(items),
+    )
+    _check_consistency(items, manifest)
+    return manifest
+
+
+def _parse(text: str | bytes) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"its manifest is not JSON ({error}): convert it again") from None
+
+
+def _check_version(version: int) -> None:
+    if version > FORMAT_VERSION:
+        raise ManifestError(
+            f"its manifest has format {version}, this version reads {FORMAT_VERSION}: "
+            "update kgated-edge"
+        )
+
+
+def _specs(items: Fields, key: str) -> tuple[TensorSpec, ...]:
+    entries = items.array(key)
+    return tuple(TensorSpec.read(Fields(one, f"{key}[{n}]")) for n, one in enumerate(entries))
+
+
+def _model(items: Fields) -> ModelInfo:
+    return ModelInfo(items.text("name"), _digest(items, "sha256"), items.integer("parameters", 0))
+
+
+def _figures(items: Fields) -> dict[str, float]:
+    """Files older than this field have none."""
+    if "figures" not in set(items):
+        return {}
+    figures = items.nested("figures")
+    return {name: figures.finite(name) for name in figures}
+
+
+def _tools(items: Fields) -> dict[str, str]:
+    return {name: items.text(name) for name in items}
+
+
+def _digest(items: Fields, key: str) -> str:
+    value = items.text(key)
+    if len(value) != 64 or not _HEX.issuperset(value):
+        raise items.wrong(key, "64 hex digits")
+    return value
+
+
+def _check_consistency(items: Fields, manifest: Manifest) -> None:
     """Checks the rules that no field shows alone.
 
     Raises:
@@ -40,7 +140,7 @@ def check_together(items: Fields, manifest: "Manifest") -> None:
     _check_golden(items, manifest)
 
 
-def _check_golden(items: Fields, manifest: "Manifest") -> None:
+def _check_golden(items: Fields, manifest: Manifest) -> None:
     if manifest.mode == "sequence":
         return _check_golden_sequence(items, manifest)
     golden, size = manifest.golden, manifest.frames_per_step
@@ -52,7 +152,7 @@ def _check_golden(items: Fields, manifest: "Manifest") -> None:
         raise items.nested("golden").wrong("outputs", rule)
 
 
-def _check_golden_sequence(items: Fields, manifest: "Manifest") -> None:
+def _check_golden_sequence(items: Fields, manifest: Manifest) -> None:
     golden, size = manifest.golden, manifest.frames_per_step
     counts = {one.name: len(golden.frames[one.name]) for one in manifest.frames}
     frames = {counts[one.name] for one in manifest.frames if manifest.is_timed(one)}
@@ -67,6 +167,6 @@ def _check_golden_sequence(items: Fields, manifest: "Manifest") -> None:
         raise items.nested("golden").wrong("outputs", rule)
 
 
-def _is_frame(manifest: "Manifest", spec: TensorSpec) -> bool:
+def _is_frame(manifest: Manifest, spec: TensorSpec) -> bool:
     tokens = spec.name in manifest.single and spec.dtype == "int32" and spec.vocabulary is not None
     return spec.is_real or spec.is_token or tokens

@@ -14,7 +14,8 @@ from kgated_edge.errors import DataError
 from kgated_edge.evaluation.dataset import SequenceData, load_npz
 from kgated_edge.evaluation.results import RealtimeResult
 from kgated_edge.evaluation.tasks import check_fit
-from kgated_edge.format.manifest import Manifest, read_manifest
+from kgated_edge.format.manifest import Manifest
+from kgated_edge.format.reader import read_manifest
 from kgated_edge.loadtest.capacity import Bounded, Grow, carried
 from kgated_edge.loadtest.host import granted, neighbours
 from kgated_edge.loadtest.plan import Plan

@@ -8,7 +8,8 @@ from typing import Any
 from ai_edge_litert.interpreter import Interpreter
 
 from kgated_edge.errors import EdgeError, ManifestError
-from kgated_edge.format.manifest import Manifest, read_model
+from kgated_edge.format.manifest import Manifest
+from kgated_edge.format.reader import read_model
 from kgated_edge.format.tensor_spec import Array, TensorSpec
 from kgated_edge.runtime import tensor_views
 from kgated_edge.verifier.structure import check_structure

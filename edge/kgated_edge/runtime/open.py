@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kgated_edge.format.manifest import read_manifest
+from kgated_edge.format.reader import read_manifest
 from kgated_edge.runtime.sequence_model import SequenceModel
 from kgated_edge.runtime.stream_model import EdgeModel
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from kgated_edge import EdgeError, Limits, read_limits
-from kgated_edge.format.manifest import Manifest, read_manifest
+from kgated_edge.format.reader import parse_manifest, read_manifest
 
 
 @pytest.fixture
@@ -83,11 +83,11 @@ def test_figures_in_a_manifest(speech):
     manifest = read_manifest(speech)
     assert manifest.figures == {}
     document = json.loads(manifest.to_json()) | {"figures": {"r2": -1.5}}
-    again = Manifest.from_json(json.dumps(document))
+    again = parse_manifest(json.dumps(document))
     assert again.figures == {"r2": -1.5}
     assert json.loads(again.to_json()) == document
     with pytest.raises(EdgeError, match=r"`figures.r2` must be a finite number"):
-        Manifest.from_json(json.dumps(document | {"figures": {"r2": "high"}}))
+        parse_manifest(json.dumps(document | {"figures": {"r2": "high"}}))
 
 
 @pytest.mark.parametrize(
