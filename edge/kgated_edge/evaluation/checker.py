@@ -15,7 +15,7 @@ from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_manifest
 from kgated_edge.measure import latency
 from kgated_edge.measure.monitor import peak_memory_mib
-from kgated_edge.runtime.batching import by_name
+from kgated_edge.runtime.batching import as_dict
 from kgated_edge.runtime.open import open_model
 from kgated_edge.runtime.sequence_model import SequenceModel
 from kgated_edge.runtime.stream_model import EdgeModel
@@ -175,6 +175,6 @@ def _run(
         times.append(np.empty(len(blocks), np.int64))
         results = latency.time_steps(model.step, blocks, times[-1])
         if scorer is not None:
-            firsts = [by_name(model.manifest.outputs, one)[first.name] for one in results]
+            firsts = [as_dict(model.manifest.outputs, one)[first.name] for one in results]
             scorer.add(n, np.concatenate([one.reshape(-1, first.size) for one in firsts]))
     return np.concatenate(times)

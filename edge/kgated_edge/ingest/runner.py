@@ -13,7 +13,7 @@ from kgated_edge.evaluation.metrics import are_shares
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.ingest.logmel import LogMel
 from kgated_edge.ingest.sources import blocks_of, frames_of
-from kgated_edge.runtime.batching import by_name
+from kgated_edge.runtime.batching import as_dict
 from kgated_edge.runtime.stream_model import EdgeModel
 
 LIVE_TASKS = ("classes", "numbers")
@@ -170,7 +170,7 @@ def _decides(manifest: Manifest, task: str | None) -> bool:
 
 
 def _line(manifest: Manifest, step: int, result: Any, decides: bool) -> dict[str, Any]:
-    outputs = by_name(manifest.outputs, result)
+    outputs = as_dict(manifest.outputs, result)
     line: dict[str, Any] = {"step": step}
     if manifest.sample_period_s is not None:
         line["time_s"] = round(step * manifest.frames_per_step * manifest.sample_period_s, 9)

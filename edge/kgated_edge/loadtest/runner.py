@@ -22,7 +22,7 @@ from kgated_edge.loadtest.plan import Plan
 from kgated_edge.loadtest.scheduler import Clock, Record, pace
 from kgated_edge.measure.latency import spread, timeline
 from kgated_edge.measure.monitor import Sensors
-from kgated_edge.runtime.batching import cut
+from kgated_edge.runtime.batching import split_steps
 from kgated_edge.runtime.session_pool import Session, SessionPool
 from kgated_edge.runtime.stream_model import EdgeModel
 
@@ -99,7 +99,7 @@ def _frames(manifest: Manifest, data: str | Path | SequenceData, most: int) -> l
             raise DataError(f"{path}: {error}") from None
     found: list[Any] = []
     for n in range(len(data)):
-        found += cut(manifest.frames, manifest.frames_per_step, data.sequence(n))
+        found += split_steps(manifest.frames, manifest.frames_per_step, data.sequence(n))
         if len(found) >= most:
             break
     return found

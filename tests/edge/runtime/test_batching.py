@@ -137,7 +137,7 @@ def test_run_refuses_before_it_starts(blocks, frames):
     model = EdgeModel(blocks)
     before = model.state
     for change, message in [
-        ({"word": frames["word"][1:]}, "must have as many frames each"),
+        ({"word": frames["word"][1:]}, "must have the same number of frames"),
         ({"sound": frames["sound"][:, :2]}, "input `sound`: frames must be an array"),
     ]:
         with pytest.raises(FrameError, match=message):
