@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -23,22 +23,15 @@ Column = tuple[memoryview, tuple[bytes, ...]]
 """An input tensor, and the bytes to copy into it for each session."""
 
 
-class StepResources(NamedTuple):
-    """What a step of a session needs.
+StepResources = tuple[
+    Writer, list[tuple[memoryview, int]], Callable[[], None], BytesReader, Callable[[], Any]
+]
+"""What a step of a session needs: (write, state_targets, invoke, read_bytes, read).
 
-    Attributes:
-        write: checks a frame and copies it into the input tensors.
-        state_targets: each state's input tensor, and the place of its bytes among a session's.
-        invoke: runs the interpreter.
-        read_bytes: returns the bytes of all state and output tensors.
-        read: returns a copy of the outputs.
-    """
-
-    write: Writer
-    state_targets: list[tuple[memoryview, int]]
-    invoke: Callable[[], None]
-    read_bytes: BytesReader
-    read: Callable[[], Any]
+`write` checks a frame and copies it into the input tensors. `state_targets` are the states' input
+tensors, each with the place of its bytes among a session's. `invoke` runs the interpreter,
+`read_bytes` returns the bytes of all state and output tensors, `read` a copy of the outputs.
+"""
 
 
 class SessionPool:
@@ -86,15 +79,12 @@ class SessionPool:
         self._output_places = [by_address[address(output)] for output in outputs]
         self._empty = [b""] * len(views)
         targets = [as_bytes(binding.inputs[spec.name]) for spec in manifest.states]
-        resources = StepResources(
-            write=step_writer(manifest.blocks, binding.inputs),
-            state_targets=list(zip(targets, self._state_places, strict=True)),
-            invoke=binding.interpreter.invoke,
-            read_bytes=read_bytes,
-            read=results_reader(manifest.outputs, binding.outputs),
-        )
+        write = step_writer(manifest.blocks, binding.inputs)
+        state_targets = list(zip(targets, self._state_places, strict=True))
+        invoke = binding.interpreter.invoke
+        read = results_reader(manifest.outputs, binding.outputs)
         # Empty while a thread uses the pool, as in EdgeModel.
-        self._idle = [resources]
+        self._idle: list[StepResources] = [(write, state_targets, invoke, read_bytes, read)]
 
     @property
     def manifest(self) -> Manifest:
@@ -235,11 +225,11 @@ def _round(
     The first input and two states, which most models have, are unrolled: looping over them takes as
     long as copying them.
     """
-    invoke, read_bytes = resources.invoke, resources.read_bytes
+    _, state_targets, invoke, read_bytes, _ = resources
     (input_1, rows), *more_inputs = columns
-    targets: list[tuple[memoryview | None, int]] = [*resources.state_targets, (None, 0), (None, 0)]
+    targets: list[tuple[memoryview | None, int]] = [*state_targets, (None, 0), (None, 0)]
     (state_1, place_1), (state_2, place_2) = targets[:2]
-    more_states = resources.state_targets[2:]
+    more_states = state_targets[2:]
     results = list[tuple[bytes, ...]]()
     add = results.append
     for session, row in zip(sessions, rows, strict=True):
