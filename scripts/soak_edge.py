@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from kgated_edge import EdgeError, EdgeModel, FrameError, SessionPool
-from kgated_edge.measure.monitor import Sensors
+from kgated_edge.measure.monitor import SystemMonitor
 
 FIXTURE = Path(__file__).parents[1] / "tests" / "edge" / "fixtures" / "speech.tflite"
 PARTS, SESSIONS, BAD_EVERY = 10, 100, 1000
@@ -63,16 +63,16 @@ def run(
         golden: the outputs for the golden frames, by name.
         count: steps in all.
     """
-    sensors, expected, marks = Sensors(time.perf_counter_ns), golden(), []
+    monitor, expected, marks = SystemMonitor(time.perf_counter_ns), golden(), []
     for part in range(PARTS):
         begun = time.perf_counter()
         steps(count // PARTS)
         us = (time.perf_counter() - begun) * 1e6 / (count // PARTS)
         found = golden()
         same = all(np.array_equal(found[name], one) for name, one in expected.items())
-        sensors.readings.clear()
-        sensors.look()
-        rss = sensors.readings[0].rss_mib
+        monitor.readings.clear()
+        monitor.read()
+        rss = monitor.readings[0].rss_mib
         marks.append(Mark((part + 1) * (count // PARTS), rss, us, same))
     return marks
 

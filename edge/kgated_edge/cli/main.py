@@ -19,8 +19,8 @@ from typing import Any, NoReturn
 
 from kgated_edge.cli.arguments import above_zero, count, share, streams
 from kgated_edge.cli.live import add_live, run_live
-from kgated_edge.cli.output import claimed, save_steps
-from kgated_edge.cli.sandbox import try_out
+from kgated_edge.cli.output import reserve_output, save_steps
+from kgated_edge.cli.sandbox import run_in_sandbox
 from kgated_edge.cli.text import check_text, live_text, realtime_text, selftest_text
 from kgated_edge.errors import EdgeError
 from kgated_edge.evaluation.checker import check, selftest
@@ -140,7 +140,7 @@ def _command(
 
 def _run_check(options: argparse.Namespace) -> bool:
     inputs = (options.model, options.data, *([options.limits] if options.limits else ()))
-    with claimed(options.json, inputs) as write:
+    with reserve_output(options.json, inputs) as write:
         result = check(
             options.model,
             options.data,
@@ -157,9 +157,9 @@ def _run_check(options: argparse.Namespace) -> bool:
 
 
 def _run_selftest(options: argparse.Namespace) -> bool:
-    with claimed(options.json, (options.model,)) as write:
+    with reserve_output(options.json, (options.model,)) as write:
         if options.isolated:
-            try_out(options.model, options.threads)
+            run_in_sandbox(options.model, options.threads)
         result = selftest(options.model, options.threads)
         write(_labelled(options) | asdict(result))
     print(selftest_text(options.model, result))
@@ -186,8 +186,8 @@ def _run_realtime(options: argparse.Namespace) -> bool:
         raise EdgeError("--json and --every-step are one file: name two")
     with _ended_by_signals():
         with (
-            claimed(options.json, inputs) as write,
-            claimed(every, inputs, save_steps, "--every-step") as keep,
+            reserve_output(options.json, inputs) as write,
+            reserve_output(every, inputs, save_steps, "--every-step") as keep,
         ):
             result = realtime(options.model, options.data, plan, keep=keep)
             write(_labelled(options, data=options.data) | asdict(result))
@@ -199,7 +199,7 @@ def _run_realtime(options: argparse.Namespace) -> bool:
 
 def _run_live(options: argparse.Namespace) -> bool:
     with _ended_by_signals():
-        with claimed(options.json, (options.model, options.input)) as write:
+        with reserve_output(options.json, (options.model, options.input)) as write:
             result = run_live(options)
             write(_labelled(options, input=options.input) | asdict(result))
         # Results go to standard output, for the next command of a pipe.

@@ -13,7 +13,7 @@ import numpy as np
 from kgated_edge.errors import EdgeError
 from kgated_edge.loadtest.scheduler import Record
 
-_ROWS_AT_ONCE = 50_000
+_ROWS_PER_CHUNK = 50_000
 
 
 def _save_json(path: Path, result: dict[str, Any]) -> None:
@@ -21,7 +21,7 @@ def _save_json(path: Path, result: dict[str, Any]) -> None:
 
 
 @contextmanager
-def claimed(
+def reserve_output(
     path: str | None,
     inputs: tuple[str, ...],
     save: Callable[[Path, Any], None] = _save_json,
@@ -67,8 +67,8 @@ def save_steps(path: Path, record: Record) -> None:
     period_s = record.schedule.period_ns / 1e9
     with path.open("w", encoding="utf-8") as file:
         file.write("arrival_s,start_delay_us,compute_us,completion_us\n")
-        for start in range(0, record.done, _ROWS_AT_ONCE):
-            part = slice(start, min(start + _ROWS_AT_ONCE, record.done))
+        for start in range(0, record.done, _ROWS_PER_CHUNK):
+            part = slice(start, min(start + _ROWS_PER_CHUNK, record.done))
             arrivals = np.arange(part.start, part.stop) * period_s
             delay, compute = record.start_delay_ns[part] / 1e3, record.compute_ns[part] / 1e3
             rows = np.stack([arrivals, delay, compute, delay + compute], 1)

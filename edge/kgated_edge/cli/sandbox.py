@@ -20,7 +20,7 @@ sys.exit(main(["selftest", *sys.argv[2:]]))
 """
 
 
-def try_out(
+def run_in_sandbox(
     path: str | Path, num_threads: int = 1, seconds: float = 60.0, memory_mib: int = 4096
 ) -> None:
     """Replays the golden frames of a file in a child process, and waits for its end.

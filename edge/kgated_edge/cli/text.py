@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 
-from kgated_edge.evaluation.limits import FIGURES
+from kgated_edge.evaluation.limits import METRICS
 from kgated_edge.evaluation.results import CheckResult, RealtimeResult, SelftestResult
 from kgated_edge.ingest.runner import LiveResult
 from kgated_edge.measure.latency import Spread
 
 Row = tuple[str, str]
-_MOST_COLUMNS, _MOST_MISTAKES, _MOST_LETTERS = 16, 10, 20
+_MAX_COLUMNS, _MAX_MISTAKES, _MAX_LABEL_LENGTH = 16, 10, 20
 _HIDDEN = "hidden by the system"
 _THROTTLED = {True: "YES", False: "no", None: _HIDDEN}
 
@@ -102,11 +102,11 @@ def _table(rows: list[Row], failures: tuple[str, ...], more: Iterable[str] = ())
 def confusion_lines(counts: Sequence[Sequence[int]], labels: Sequence[str] | None) -> list[str]:
     """The matrix with a row per label; of many classes the commonest mistakes instead."""
     size = len(counts)
-    names = [f"{k} {labels[k]}"[:_MOST_LETTERS] if labels else str(k) for k in range(size)]
-    if size > _MOST_COLUMNS:
+    names = [f"{k} {labels[k]}"[:_MAX_LABEL_LENGTH] if labels else str(k) for k in range(size)]
+    if size > _MAX_COLUMNS:
         wrong = [(counts[y][d], y, d) for y in range(size) for d in range(size) if y != d]
         worst = sorted((one for one in wrong if one[0]), key=lambda one: (-one[0], *one[1:]))
-        shown = [f"  {names[y]} taken for {names[d]}: {n}" for n, y, d in worst[:_MOST_MISTAKES]]
+        shown = [f"  {names[y]} taken for {names[d]}: {n}" for n, y, d in worst[:_MAX_MISTAKES]]
         return [f"commonest mistakes, {len(shown)} of {len(worst)} kinds", *shown]
     width = max(len(str(most)) for most in (size - 1, *map(max, counts)))
     margin = max(map(len, names))
@@ -130,7 +130,7 @@ def _quality_rows(result: CheckResult) -> list[Row]:
     if quality is None:
         return [("accuracy", "-")]
     rows = []
-    for name in FIGURES:
+    for name in METRICS:
         value, limit = getattr(quality, name), result.min_accuracy if name == "accuracy" else None
         if value is not None:
             text = f"{value:.4f}" + _or_dash(limit, " (at least {:g})", dash="")

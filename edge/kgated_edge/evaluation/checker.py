@@ -7,10 +7,10 @@ import numpy as np
 
 from kgated_edge.errors import DataError, EdgeError
 from kgated_edge.evaluation.dataset import SequenceData, load_npz
-from kgated_edge.evaluation.limits import Limits, joined, read_limits
+from kgated_edge.evaluation.limits import Limits, override_limits, read_limits
 from kgated_edge.evaluation.metrics import Scorer
 from kgated_edge.evaluation.results import CheckResult, SelftestResult
-from kgated_edge.evaluation.tasks import check_fit, scorer_of
+from kgated_edge.evaluation.tasks import check_fit, make_scorer
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_manifest
 from kgated_edge.measure import latency
@@ -69,7 +69,7 @@ def check(
     """
     if not isinstance(limits, Limits):
         limits = Limits() if limits is None else read_limits(limits)
-    limits = joined(
+    limits = override_limits(
         limits, deadline_ms=deadline_ms, min_accuracy=min_accuracy, max_misses=max_misses
     )
     if limits.max_misses is not None and limits.deadline_ms is None:
@@ -85,7 +85,7 @@ def check(
     quality = None if scorer is None else scorer.quality()
     deadline_ms, model_bytes = limits.deadline_ms, Path(path).stat().st_size
     misses = None if deadline_ms is None else int((times > deadline_ms * 1e6).sum())
-    found = latency.figures(times) | {"model_bytes": model_bytes}
+    found = latency.metrics(times) | {"model_bytes": model_bytes}
     found |= {} if quality is None else vars(quality)
     failures = golden.failures + limits.failures(found, manifest.figures)
     failures += limits.missed_deadlines(misses, len(times))
@@ -105,7 +105,7 @@ def check(
         golden_max_abs_error=golden.golden_max_abs_error,
         golden_tolerance=golden.golden_tolerance,
         golden_ok=golden.passed,
-        **latency.figures(times),
+        **latency.metrics(times),
         latency_histogram=latency.histogram(times),
         latency_timeline=latency.timeline(times),
         deadline_ms=deadline_ms,
@@ -125,7 +125,7 @@ def _inputs(
     """The sequences, and what judges the results; all fit the model."""
     if isinstance(data, SequenceData):
         check_fit(manifest, data)
-        return data, scorer_of(manifest, data, task)
+        return data, make_scorer(manifest, data, task)
     names = [frame.name for frame in manifest.frames]
     sequences = load_npz(data, names if len(names) > 1 else (), manifest.single)
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from kgated_edge.errors import EdgeError
 
-FIGURES = {"accuracy": True, "r2": True, "mae": False, "rmse": False, "bits_per_character": False}
+METRICS = {"accuracy": True, "r2": True, "mae": False, "rmse": False, "bits_per_character": False}
 """Figures of a model's quality, and whether more is better."""
 _TABLE = "worse_than_float"
 _UPPER = {
@@ -68,8 +68,8 @@ class Limits:
         if self.min_accuracy is not None and not 0 <= self.min_accuracy <= 1:
             raise EdgeError(f"`min_accuracy` must be in 0..1, got {self.min_accuracy}")
         for name in self.worse_than_float or ():
-            if name not in FIGURES:
-                raise EdgeError(f"`{_TABLE}` must name some of {list(FIGURES)}, got {name!r}")
+            if name not in METRICS:
+                raise EdgeError(f"`{_TABLE}` must name some of {list(METRICS)}, got {name!r}")
 
     def _numbers(self) -> dict[str, Any]:
         given = {one.name: getattr(self, one.name) for one in fields(self) if one.name != _TABLE}
@@ -101,7 +101,7 @@ class Limits:
             if limit is not None and not (value is not None and value <= limit):
                 missed.append(f"{text}: {_text(value)}, at most {limit:g} allowed")
         for figure, allowed in (self.worse_than_float or {}).items():
-            value, sign = found.get(figure), 1 if FIGURES[figure] else -1
+            value, sign = found.get(figure), 1 if METRICS[figure] else -1
             loss = math.nan if value is None else sign * (float_figures[figure] - value)
             if not loss <= allowed:
                 missed.append(
@@ -146,7 +146,7 @@ def read_limits(path: str | Path) -> Limits:
         raise EdgeError(f"{path}: {error}") from None
 
 
-def joined(limits: Limits, **given: Any) -> Limits:
+def override_limits(limits: Limits, **given: Any) -> Limits:
     """The limits, but those given, where they are not None."""
     return replace(limits, **{name: value for name, value in given.items() if value is not None})
 

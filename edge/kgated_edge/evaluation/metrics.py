@@ -12,7 +12,7 @@ import numpy.typing as npt
 from kgated_edge.format.tensor_spec import Array
 
 Labels = npt.NDArray[np.int64]
-_LEAST = 1e-12  # a probability of zero, as of int8 outputs, counts as this
+_MIN_PROBABILITY = 1e-12  # a probability of zero, as of int8 outputs, counts as this
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ class Classes(Scorer):
         return replace(
             found,
             accuracy_over_frames=tuple(np.mean(right, axis=0).tolist()),
-            settled_frames_p50=_share(settled, 0.5),
-            settled_frames_p90=_share(settled, 0.9),
+            settled_frames_p50=_quantile(settled, 0.5),
+            settled_frames_p90=_quantile(settled, 0.9),
         )
 
 
@@ -189,7 +189,7 @@ class Text(Scorer):
         """As `Scorer` says."""
         known = self._tokens[n, : self._lengths[n]]
         shares = _probabilities(results[: len(known)].astype(np.float64))
-        found = np.maximum(shares[np.arange(len(known)), known], _LEAST)
+        found = np.maximum(shares[np.arange(len(known)), known], _MIN_PROBABILITY)
         self._bits -= float(np.log2(found).sum())
         self._count += len(known)
 
@@ -198,7 +198,7 @@ class Text(Scorer):
         return Quality(task="text", bits_per_character=self._bits / self._count)
 
 
-def are_shares(results: Array) -> bool:
+def are_probabilities(results: Array) -> bool:
     """Whether each row (..., outputs) is one of probabilities, as a softmax gives them."""
     # Quantized outputs of a softmax are each off by up to half a step, of 1 / 256 in int8.
     found = results.size and results.min() >= 0 and np.abs(results.sum(-1) - 1).max() <= 0.1
@@ -207,7 +207,7 @@ def are_shares(results: Array) -> bool:
 
 def _probabilities(results: Array) -> Array:
     """The rows so that each sums to 1: outputs of a softmax as they are, others by a softmax."""
-    if are_shares(results):
+    if are_probabilities(results):
         return np.asarray(results / results.sum(-1, keepdims=True))
     powers = np.exp(results - results.max(-1, keepdims=True))
     return np.asarray(powers / powers.sum(-1, keepdims=True))
@@ -219,6 +219,6 @@ def _confusion(labels: Labels, decisions: Labels, classes: int) -> tuple[tuple[i
     return tuple(map(tuple, counts.tolist()))
 
 
-def _share(values: list[int], share: float) -> int | None:
+def _quantile(values: list[int], share: float) -> int | None:
     """A value that occurred and that this share of them does not exceed."""
     return int(np.quantile(values, share, method="inverted_cdf")) if values else None

@@ -58,7 +58,7 @@ def _check_lengths(manifest: Manifest, lengths: Labels) -> None:
         )
 
 
-def scorer_of(manifest: Manifest, data: SequenceData, task: str | None) -> Scorer | None:
+def make_scorer(manifest: Manifest, data: SequenceData, task: str | None) -> Scorer | None:
     """What judges the results of a model on data: None where there is nothing to judge by.
 
     Args:

@@ -20,12 +20,12 @@ _METADATA_NAME, _METADATA_BUFFER = 0, 1
 _BUFFER_DATA = 0
 
 
-_MOST_ENTRIES = 100_000
+_MAX_ENTRIES = 100_000
 
 
 MANIFEST_NAME = b"kgated_manifest"
 NO_DIGEST = "0" * 64
-_MOST_BYTES = 2**31 - 1  # as far as the offsets in it reach
+_MAX_BYTES = 2**31 - 1  # as far as the offsets in it reach
 _DIGEST_KEY = b'"file_sha256":"'
 
 
@@ -86,7 +86,7 @@ def _read_bytes(path: Path) -> bytes:
         # A device or a pipe may have no end.
         if not (S_ISREG(status.st_mode) or S_ISDIR(status.st_mode)):
             raise ManifestError("this is no file but a device or a pipe: name a file")
-        if status.st_size > _MOST_BYTES:
+        if status.st_size > _MAX_BYTES:
             raise ManifestError("it is larger than a TFLite file can be, 2 GiB: check the path")
         return path.read_bytes()
     except FileNotFoundError:
@@ -139,7 +139,7 @@ def tables(data: bytes, table: int, slot: int) -> list[int]:
     """Positions of the tables in a vector of tables; empty when the field is absent."""
     at = field(data, table, slot)
     start, end = vector(data, at, 4) if at else (0, 0)
-    if end - start > 4 * _MOST_ENTRIES:
+    if end - start > 4 * _MAX_ENTRIES:
         raise damaged()
     return [_indirect(data, entry) for entry in range(start, end, 4)]
 

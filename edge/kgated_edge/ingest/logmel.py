@@ -20,8 +20,8 @@ Frames = npt.NDArray[np.float32]
 _SAMPLE_BITS = _WINDOW_BITS = 15
 # The power of all frequencies of the loudest sound is below 12 of a full-scale sine's.
 _POWER_BITS, _WEIGHT_BITS = 38, 11
-_MOST_WINDOW = 4096
-_AT_ONCE = 1024
+_MAX_WINDOW = 4096
+_FRAMES_PER_CHUNK = 1024
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class LogMel:
     high_hz: float | None = None
 
     def __post_init__(self) -> None:
-        for name, most in (("rate", 10**6), ("window", _MOST_WINDOW), ("hop", 10**6)):
+        for name, most in (("rate", 10**6), ("window", _MAX_WINDOW), ("hop", 10**6)):
             _check_whole(name, getattr(self, name), most)
         _check_whole("mels", self.mels, 1024)
         for name in ("low_hz", "high_hz"):
@@ -90,8 +90,8 @@ class LogMel:
         count = max(0, 1 + (len(checked) - self.window) // self.hop)
         frames = np.empty((count, self.mels), np.float32)
         # Hours of sound in a memory of some MiB.
-        for first in range(0, count, _AT_ONCE):
-            some = np.arange(first, min(first + _AT_ONCE, count))
+        for first in range(0, count, _FRAMES_PER_CHUNK):
+            some = np.arange(first, min(first + _FRAMES_PER_CHUNK, count))
             rows = some[:, None] * self.hop + np.arange(self.window)
             frames[some] = self._frames(checked[rows])
         return frames

@@ -9,7 +9,7 @@ from typing import IO, Any
 import numpy as np
 
 from kgated_edge.errors import EdgeError
-from kgated_edge.evaluation.metrics import are_shares
+from kgated_edge.evaluation.metrics import are_probabilities
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.ingest.logmel import LogMel
 from kgated_edge.ingest.sources import blocks_of, frames_of
@@ -166,7 +166,7 @@ def _decides(manifest: Manifest, task: str | None) -> bool:
     if task is not None or manifest.labels is not None:
         return task != "numbers"
     golden = manifest.golden.outputs[first.name]
-    return "accuracy" in manifest.figures or (golden.shape[-1] > 1 and are_shares(golden))
+    return "accuracy" in manifest.figures or (golden.shape[-1] > 1 and are_probabilities(golden))
 
 
 def _line(manifest: Manifest, step: int, result: Any, decides: bool) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from kgated_edge.ingest.logmel import LogMel
 
 FORMATS = ("float32", "csv", "wav", "pcm")
 _CHUNK_S = 0.01  # of sound that is read at once
-_LONGEST_LINE = 1 << 20
+_MAX_LINE = 1 << 20
 
 
 def frames_of(
@@ -54,7 +54,7 @@ def _raw(stream: IO[bytes], spec: TensorSpec) -> Iterator[Array]:
 
 def _lines(stream: IO[bytes], spec: TensorSpec) -> Iterator[Array]:
     dtype, number = spec.real.dtype, 0
-    while line := stream.readline(_LONGEST_LINE):
+    while line := stream.readline(_MAX_LINE):
         number += 1
         fields = line.replace(b",", b" ").split()
         try:
