@@ -22,7 +22,7 @@ def test_a_bad_file_says_what_it_says_without(error, speech, tmp_path):
 @pytest.mark.parametrize(
     ("child", "seconds", "message"),
     [
-        ("import os; os.abort()", 60, r"m.tflite: the interpreter does not survive it \(exit -6\)"),
+        ("import os; os.abort()", 60, r"m.tflite: the interpreter crashes on it \(exit -6\)"),
         ("import time; time.sleep(60)", 0.5, "m.tflite: the interpreter takes longer than 0.5 s"),
     ],
 )

@@ -45,7 +45,7 @@ def test_accuracy_is_decided_at_the_last_real_frame(speech, data):
     assert check(speech, whole).accuracy < 1.0, "padding changes no decision: a weak test"
 
 
-def test_labels_of_frames_judge_every_step(speech, oracle, data):
+def test_labels_per_frame_score_every_step(speech, oracle, data):
     each = np.stack([oracle(speech, row).argmax(-1) for row in data.x])
     each[np.arange(MOST) >= data.lengths[:, None]] = -1  # what padding holds counts for nothing
     assert check(speech, relabelled(data, each)).accuracy == 1.0
@@ -70,7 +70,7 @@ def test_a_token_model(text, oracle, rng):
 def test_no_labels_no_accuracy(speech, data):
     result = check(speech, relabelled(data, None))
     assert (result.accuracy, result.passed) == (None, True)
-    with pytest.raises(DataError, match="no `y` to judge accuracy by"):
+    with pytest.raises(DataError, match="no `y` to compute accuracy from"):
         check(speech, relabelled(data, None), min_accuracy=0.5)
 
 

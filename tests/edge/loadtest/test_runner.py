@@ -144,7 +144,7 @@ def test_bad_arguments_are_one_line(error, speech, text, npz, tmp_path):
     assert "`priority` must be in 1..99" in error(*arguments, "--priority", 100)
     assert "`cpu` must be one that this process may use" in error(*arguments, "--cpu", 100_000)
     same = ("--json", tmp_path / "a", "--every-step", tmp_path / "b" / ".." / "a")
-    assert "--json and --every-step are one file" in error(*arguments, *same)
+    assert "--json and --every-step name the same file" in error(*arguments, *same)
     assert "another file for --every-step" in error(*arguments, "--every-step", speech)
     tokens = tmp_path / "tokens.npz"
     np.savez(tokens, x=np.ones((2, 3), np.int32))
