@@ -1,4 +1,4 @@
-"""Runs kgated models on a device, frame by frame or a sequence at once, and measures them."""
+"""Runs kgated models on a device, per frame or per sequence, and measures them."""
 
 from kgated_edge.errors import DataError, EdgeError, FrameError, ManifestError, StateError
 from kgated_edge.evaluation.checker import check, selftest

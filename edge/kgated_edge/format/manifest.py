@@ -24,7 +24,7 @@ __all__ = [
 
 FORMAT_VERSION = 1
 SIGNATURES = {"stream": "step", "sequence": "serve"}
-"""Name of the signature to run, by mode."""
+"""The signature to run, by mode."""
 LENGTHS = TensorSpec("lengths", (), "int32")
 
 
@@ -35,7 +35,7 @@ class ModelInfo:
     Attributes:
         name: its Keras name.
         sha256: its digest, 64 hex digits.
-        parameters: how many numbers its weights hold.
+        parameters: number of its weights.
     """
 
     name: str
@@ -45,32 +45,32 @@ class ModelInfo:
 
 @dataclass(frozen=True, eq=False)
 class Manifest:
-    """The contract of one `.tflite` file.
+    """The description of one `.tflite` file.
 
     Attributes:
         mode: "stream": frame by frame; "sequence": a whole sequence per call.
         signature: name of the signature to run, "step" or "serve".
-        recipe: the choices it was converted with, as in {"mode": "stream", "quantize": "none"}.
+        recipe: the options of the conversion, as in {"mode": "stream", "quantize": "none"}.
         frames: one frame of each input, floats of one axis or more, or a token.
-        frames_per_step: how many frames k one call takes; its tensors are (1, k, *frame.shape),
-            and (1, *frame.shape) in a stream where k is 1; with a batch of B, B in place of 1.
-        outputs: one result of each output; the first is the one that `labels` and `check` go by.
-        state: "external": inputs and outputs; "internal": variables in the file, which its
+        frames_per_step: frames k per call; its tensors are (1, k, *frame.shape), and
+            (1, *frame.shape) in a stream where k is 1; with a batch of B, B in place of 1.
+        outputs: one result of each output; `labels` and `check` apply to the first.
+        state: "external": inputs and outputs; "internal": variables of the interpreter, which the
             signature "reset" sets to zero.
         states: the external states; a state's signature input and output have the same name.
         labels: a name per entry of the first output's last axis, or None.
-        sample_period_s: seconds between two frames, or None where it is not known.
+        sample_period_s: seconds between two frames, or None where unknown.
         model: the float model.
-        tools: versions that made the file, by name.
-        golden: frames with the outputs expected of them.
+        tools: versions of the tools that made the file, by name.
+        golden: frames with the expected outputs.
         file_sha256: digest of the file, 64 hex digits; filled in when the file is written.
-        each_frame: of a sequence: whether its outputs have a result per frame, (1, k, *output).
-        figures: how good the float model is, by name; may be empty.
-        padded: of a sequence: whether it may be shorter than k; how long it is, is then an input
+        each_frame: for a sequence: whether its outputs have a result per frame, (1, k, *output).
+        figures: metrics of the float model, by name; may be empty.
+        padded: for a sequence: whether it may be shorter than k; its length is then an input
             `lengths` (1,).
-        single: of a sequence: names of inputs and outputs that have one value for all of it, beside
-            those with one per frame.
-        batch: how many sequences, or streams, run side by side.
+        single: for a sequence: names of inputs and outputs with one value per sequence instead of
+            one per frame.
+        batch: how many sequences, or streams, run in parallel.
     """
 
     mode: str
@@ -105,19 +105,19 @@ class Manifest:
 
     @property
     def blocks(self) -> tuple[TensorSpec, ...]:
-        """The input tensors of one call, states left out; with a batch axis where it is above 1."""
+        """The input tensors of one call without states; with a batch axis where it is above 1."""
         if self.mode == "sequence":
             return self._in_batch(map(self._in_time, self.frames))
         return self._in_batch(frame.block(self.frames_per_step) for frame in self.frames)
 
     @property
     def answers(self) -> tuple[TensorSpec, ...]:
-        """The output tensors of one call, states left out, as `blocks` are its inputs."""
+        """The output tensors of one call without states; with a batch axis where it is above 1."""
         return self._in_batch(map(self._in_time, self.outputs))
 
     @property
     def carried(self) -> tuple[TensorSpec, ...]:
-        """The states as tensors of a call."""
+        """The state tensors of one call; with a batch axis where it is above 1."""
         return self._in_batch(self.states)
 
     @property
@@ -173,5 +173,5 @@ class Manifest:
 def _only(what: str, specs: tuple[TensorSpec, ...]) -> TensorSpec:
     if len(specs) != 1:
         names = [spec.name for spec in specs]
-        raise EdgeError(f"`{what}` is for models of one, this has {names}: use `{what}s`")
+        raise EdgeError(f"`{what}` is for models with one, this has {names}: use `{what}s`")
     return specs[0]

@@ -21,7 +21,7 @@ def read_model(path: str | Path) -> tuple[bytes, Manifest]:
     """Reads a `.tflite` file once, checks its digest, then parses its manifest.
 
     Returns:
-        the file's bytes, the very ones that the digest was checked on, and its manifest.
+        the bytes that the digest was checked on, and the manifest in them.
 
     Raises:
         ManifestError: the file is missing, a directory, empty, not TFLite, cut short, without a
@@ -85,7 +85,7 @@ def _check_version(version: int) -> None:
 
 def _specs(items: Fields, key: str) -> tuple[TensorSpec, ...]:
     entries = items.array(key)
-    return tuple(TensorSpec.read(Fields(one, f"{key}[{n}]")) for n, one in enumerate(entries))
+    return tuple(TensorSpec.read(Fields(entry, f"{key}[{n}]")) for n, entry in enumerate(entries))
 
 
 def _model(items: Fields) -> ModelInfo:
@@ -93,8 +93,8 @@ def _model(items: Fields) -> ModelInfo:
 
 
 def _figures(items: Fields) -> dict[str, float]:
-    """Files older than this field have none."""
-    if "figures" not in set(items):
+    """Older files do not have this field."""
+    if "figures" not in items:
         return {}
     figures = items.nested("figures")
     return {name: figures.finite(name) for name in figures}
@@ -112,20 +112,16 @@ def _digest(items: Fields, key: str) -> str:
 
 
 def _check_consistency(items: Fields, manifest: Manifest) -> None:
-    """Checks the rules that no field shows alone.
-
-    Raises:
-        ManifestError: one is broken.
-    """
+    """Checks the rules that involve several fields."""
     if manifest.signature != SIGNATURES[manifest.mode]:
         raise items.wrong("signature", f"'{SIGNATURES[manifest.mode]}'")
-    if not manifest.frames or not all(_is_frame(manifest, one) for one in manifest.frames):
+    if not manifest.frames or not all(_is_frame(manifest, spec) for spec in manifest.frames):
         raise items.wrong("frames", "float32 of one axis or more, or an int32 token, at least one")
-    if not manifest.outputs or not all(one.is_real for one in manifest.results):
+    if not manifest.outputs or not all(spec.is_real for spec in manifest.results):
         raise items.wrong("outputs", "float32 of one axis or more, and so must be the states")
     for key, specs in (("frames", manifest.inputs), ("outputs", manifest.results)):
         if len({spec.name for spec in specs}) != len(specs):
-            raise items.wrong(key, "of different names, and those of the states others again")
+            raise items.wrong(key, "of different names, also from those of the states")
     if manifest.mode == "stream" and (manifest.each_frame or manifest.padded or manifest.single):
         raise items.wrong("each_frame", 'false in mode "stream", `padded` too, and `single` empty')
     if manifest.mode == "sequence" and not any(map(manifest.is_timed, manifest.frames)):
@@ -146,23 +142,23 @@ def _check_golden(items: Fields, manifest: Manifest) -> None:
     golden, size = manifest.golden, manifest.frames_per_step
     steps = {len(array) for array in golden.outputs.values()}
     frames = {len(array) for array in golden.frames.values()}
-    (most,) = frames if len(frames) == 1 else (0,)
-    if most % size or len(steps) != 1 or not 0 < max(steps) <= most // size:
-        rule = "as many as the golden frames make steps, or the last of them"
+    (count,) = frames if len(frames) == 1 else (0,)
+    if count % size or len(steps) != 1 or not 0 < max(steps) <= count // size:
+        rule = "one per step of the golden frames, or the last of them"
         raise items.nested("golden").wrong("outputs", rule)
 
 
 def _check_golden_sequence(items: Fields, manifest: Manifest) -> None:
     golden, size = manifest.golden, manifest.frames_per_step
-    counts = {one.name: len(golden.frames[one.name]) for one in manifest.frames}
-    frames = {counts[one.name] for one in manifest.frames if manifest.is_timed(one)}
+    counts = {spec.name: len(golden.frames[spec.name]) for spec in manifest.frames}
+    frames = {counts[spec.name] for spec in manifest.frames if manifest.is_timed(spec)}
     results = max(frames) if manifest.padded else size
-    single = {counts[one.name] for one in manifest.frames if not manifest.is_timed(one)} - {1}
-    right = len(frames) == 1 and 0 < max(frames) <= size and not single
-    for one in manifest.outputs:
-        most = results if manifest.is_timed(one) else 1
-        right &= 0 < len(golden.outputs[one.name]) <= most
-    if not right:
+    single = {counts[spec.name] for spec in manifest.frames if not manifest.is_timed(spec)} - {1}
+    is_valid = len(frames) == 1 and 0 < max(frames) <= size and not single
+    for spec in manifest.outputs:
+        maximum = results if manifest.is_timed(spec) else 1
+        is_valid &= 0 < len(golden.outputs[spec.name]) <= maximum
+    if not is_valid:
         rule = f"the last of {results}, of at most {size} golden frames"
         raise items.nested("golden").wrong("outputs", rule)
 

@@ -97,7 +97,7 @@ DEFECTS = [
     (change("frames"), [], "`frames` must be float32"),
     (change("outputs"), [], "`outputs` must be float32"),
     (change("frames_per_step"), 0, "`frames_per_step` must be a whole number of at least 1"),
-    (change("frames_per_step"), 2, "`golden.outputs` must be as many as the golden frames make"),
+    (change("frames_per_step"), 2, "`golden.outputs` must be one per step of the golden frames"),
     (change("state"), "hidden", "`state` must be 'external' or 'internal'"),
     (change("state"), "internal", "`states` must be empty"),
     (change("frames", 0, "name"), "", r"`frames\[0\].name` must be a non-empty string"),
@@ -205,7 +205,7 @@ def test_golden_arrays_of_different_lengths(document):
     more = 8  # than the frames make steps
     numbers = base64.b64encode(np.zeros((more, 2), np.float32).tobytes()).decode()
     golden["outputs"]["output"] = {"shape": [more, 2], "base64": numbers}
-    with pytest.raises(ManifestError, match=r"`golden\.outputs` must be as many as"):
+    with pytest.raises(ManifestError, match=r"`golden\.outputs` must be one per step"):
         parse_manifest(json.dumps(document))
 
 
