@@ -65,7 +65,7 @@ class SessionPool:
         check_external(manifest)
         if manifest.batch > 1:
             raise EdgeError(
-                "a pool runs files of batch 1, a session per call: convert the model so"
+                "a pool takes files of batch 1, a session per call: convert the model so"
             )
         self._binding, self._manifest = binding, manifest
         states = [binding.outputs[spec.name] for spec in manifest.states]
