@@ -9,7 +9,8 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 from kgated_edge.errors import ManifestError
-from kgated_edge.format.manifest import Manifest, read_manifest
+from kgated_edge.format.manifest import Manifest
+from kgated_edge.format.reader import read_manifest
 from kgated_edge.format.tflite_file import MANIFEST_NAME, metadata_span
 from rich.box import SIMPLE
 from rich.console import Console

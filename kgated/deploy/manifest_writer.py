@@ -1,10 +1,11 @@
-"""Writes the manifest into a `.tflite` file; `kgated_edge.format.manifest` defines and reads it."""
+"""Writes the manifest into a `.tflite` file; `kgated_edge.format` defines and reads it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from ai_edge_litert import schema_py_generated as schema
 from kgated_edge.format.manifest import Manifest, TensorSpec
+from kgated_edge.format.reader import parse_manifest
 from kgated_edge.format.tflite_file import (
     MANIFEST_NAME,
     NO_DIGEST,
@@ -32,7 +33,7 @@ def embed(tflite: bytes, manifest: Manifest) -> bytes:
         ManifestError: the manifest breaks a rule of its own format.
     """
     text = replace(manifest, file_sha256=NO_DIGEST).to_json()
-    Manifest.from_json(text)
+    parse_manifest(text)
     model = parse(tflite)
     _set_metadata(model, text.encode())
     return _sign(pack(model, len(tflite) + len(text)))

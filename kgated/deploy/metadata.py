@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from kgated_edge.evaluation.limits import FIGURES
+from kgated_edge.evaluation.limits import METRICS
 from kgated_edge.format.manifest import Golden, Manifest, ModelInfo, TensorSpec
 
 from kgated.deploy.lowering.converter import SIGNATURES
@@ -126,9 +126,9 @@ def check_facts(
 def check_figures(figures: Mapping[str, float]) -> None:
     """Refuse figures that `kgated-edge check` does not know, or that are no numbers."""
     for name, value in figures.items():
-        if name not in FIGURES or not isinstance(value, int | float) or not math.isfinite(value):
+        if name not in METRICS or not isinstance(value, int | float) or not math.isfinite(value):
             raise ValueError(
-                f"`figures` must be finite numbers for some of {list(FIGURES)}. Received: "
+                f"`figures` must be finite numbers for some of {list(METRICS)}. Received: "
                 f"{name}={value!r}"
             )
 

@@ -17,12 +17,11 @@ class SequenceData:
     """N sequences, padded to T frames each.
 
     Attributes:
-        x: (N, T, F...) float32 frames, or (N, T) int32 tokens; of the first input where there are
-            several.
-        lengths: (N,) int64, frames of each sequence that are real, 1..T; the rest is padding.
+        x: (N, T, F...) float32 frames, or (N, T) int32 tokens; with several inputs, the first.
+        lengths: (N,) int64, the frames of each sequence, 1..T; the rest is padding.
         y: (N,) labels, (N, T, ...) targets, or None.
-        inputs: an array like `x` for each input by name, where there are several, else None.
-        single: names of inputs with one value (N, ...) for the sequence, and none per frame.
+        inputs: with several inputs an array like `x` for each, by name; else None.
+        single: names of inputs with one value (N, ...) per sequence instead of one per frame.
     """
 
     x: Array
@@ -52,11 +51,11 @@ def load_npz(
 
     Args:
         path: a file with `x`, and optionally `lengths` (N,), all T where absent, and `y`.
-        names: the model's inputs where it has several: the arrays that stand in place of `x`.
-        single: those of them with one value for a sequence: (N, ...) float32 or int32.
+        names: with several inputs their names, which replace `x`.
+        single: those of them with one value per sequence: (N, ...) float32 or int32.
 
     Raises:
-        DataError: one line with the file, what is wrong in it, and the way out.
+        DataError: one line with the file, what is wrong in it, and what to do.
     """
     try:
         return from_arrays(_read(Path(path), tuple(names) or ("x",)), names, single)
@@ -75,7 +74,7 @@ def from_arrays(
         single: as for `load_npz`.
 
     Raises:
-        DataError: what is wrong in them, and the way out.
+        DataError: what is wrong in them, and what to do.
     """
     inputs = tuple(names) or ("x",)
     for name in inputs:
@@ -87,7 +86,7 @@ def from_arrays(
     x = xs[timed[0]]
     lengths = _lengths(arrays.get("lengths"), x)
     for name, array in xs.items():
-        _check_alike(name, array, x)
+        _check_same_size(name, array, x)
         _check_finite(name, array, lengths)
     xs |= {name: _values(arrays[name], name, x) for name in inputs if name in single}
     y = _targets(arrays.get("y"), x)
@@ -119,10 +118,10 @@ def _read(path: Path, inputs: Sequence[str]) -> dict[str, Array]:
 def _names(archive: Any, inputs: Sequence[str]) -> list[str]:
     for name in inputs:
         if name not in archive.files:
-            found = ", ".join(archive.files) or "nothing"
-            way_out = ", ".join(f"{one}={one}" for one in inputs)
+            names = ", ".join(archive.files) or "nothing"
+            hint = ", ".join(f"{key}={key}" for key in inputs)
             raise DataError(
-                f"there is no array `{name}`, only {found}: save it with np.savez(path, {way_out})"
+                f"there is no array `{name}`, only {names}: save it with np.savez(path, {hint})"
             )
     return [name for name in (*inputs, "lengths", "y") if name in archive.files]
 
@@ -161,7 +160,7 @@ def _frames(x: Array, name: str) -> Array:
 
 
 def _values(array: Array, name: str, x: Array) -> Array:
-    """An input with one value for each of the sequences in `x`."""
+    """Checks an input (N, ...) with one value per sequence of `x`."""
     _require_dtype(array, name, "float32" if array.dtype.kind == "f" else "int32")
     if array.ndim < 2 or 0 in array.shape or len(array) != len(x):
         raise DataError(
@@ -179,25 +178,25 @@ def _require_dtype(x: Array, name: str, dtype: str) -> None:
 
 
 def _lengths(lengths: Array | None, x: Array) -> npt.NDArray[np.int64]:
-    count, most = x.shape[:2]
+    count, frames = x.shape[:2]
     if lengths is None:
-        return np.full(count, most, np.int64)
+        return np.full(count, frames, np.int64)
     if lengths.shape != (count,) or lengths.dtype.kind not in "iu":
         raise DataError(
             f"`lengths` must be ({count},) integers, one per sequence, "
             f"got shape {lengths.shape} of {lengths.dtype}: save the real lengths"
         )
-    bad = (lengths < 1) | (lengths > most)
+    bad = (lengths < 1) | (lengths > frames)
     if bad.any():
         at = int(bad.argmax())
         raise DataError(
-            f"`lengths` must be in 1..{most}, the frames in `x`, "
+            f"`lengths` must be in 1..{frames}, the frames in `x`, "
             f"got {lengths[at]} for sequence {at}: save the real lengths"
         )
     return lengths.astype(np.int64)
 
 
-def _check_alike(name: str, array: Array, first: Array) -> None:
+def _check_same_size(name: str, array: Array, first: Array) -> None:
     if array.shape[:2] != first.shape[:2]:
         raise DataError(
             f"`{name}` must hold N, T = {first.shape[:2]} frames as the first input does, "
@@ -206,7 +205,7 @@ def _check_alike(name: str, array: Array, first: Array) -> None:
 
 
 def _check_finite(name: str, x: Array, lengths: npt.NDArray[np.int64]) -> None:
-    """Refuses NaN and inf in real frames; what padding holds is nobody's business."""
+    """Refuses NaN and inf in (N, T, ...), except in padding."""
     real = np.arange(x.shape[1]) < lengths[:, None]
     bad = real & ~np.isfinite(x).reshape(*x.shape[:2], -1).all(axis=-1)
     if bad.any():

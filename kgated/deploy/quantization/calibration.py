@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from kgated_edge import EdgeModel
-from kgated_edge.runtime.batching import alone, by_name, cut
+from kgated_edge.runtime.batching import as_dict, split_steps, unwrap_single
 
 Samples = Iterable[dict[str, np.ndarray]]
 Ranges = dict[str, dict[str, np.ndarray]]
@@ -44,9 +44,10 @@ def record(
     samples, count = [], 0
     for frames in sequences:
         edge.reset()
-        for block in cut(manifest.frames, manifest.frames_per_step, alone(frames), batch):
+        size, inputs = manifest.frames_per_step, unwrap_single(frames)
+        for block in split_steps(manifest.frames, size, inputs, batch):
             if count % stride == 0:
-                inputs = {**by_name(manifest.frames, block), **edge.state}
+                inputs = {**as_dict(manifest.frames, block), **edge.state}
                 arrays = {name: np.array(value) for name, value in inputs.items()}
                 samples.append(arrays if batch > 1 else {n: x[None] for n, x in arrays.items()})
             edge.step(block)

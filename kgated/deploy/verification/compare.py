@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from kgated_edge import EdgeModel, open_model
 from kgated_edge.format.tensor_spec import Array, TensorSpec
-from kgated_edge.runtime.batching import alone, by_name
+from kgated_edge.runtime.batching import as_dict, unwrap_single
 
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.streaming import StepModel
@@ -144,7 +144,7 @@ def compare(path: str | Path, reference: Reference, sequences: Sequences) -> dic
             whole[name] += [*results] if timed[name] else [results]
         for rows, count in in_rows(alike, edge.manifest.batch):
             edge.reset()
-            found = by_name(edge.manifest.outputs, edge.run(alone(stacked(rows))))
+            found = as_dict(edge.manifest.outputs, edge.run(unwrap_single(stacked(rows))))
             for name, results in found.items():
                 each = results[:count] if len(rows) > 1 else [results]
                 streamed[name] += [row[0 if timed[name] else -1 :] for row in each]

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from kgated_edge import EdgeModel, SequenceModel
 from kgated_edge.format.manifest import LENGTHS, TensorSpec
-from kgated_edge.runtime.batching import alone, by_name
+from kgated_edge.runtime.batching import as_dict, unwrap_single
 
 from kgated.deploy.quantization.calibration import MOST_SAMPLES, record
 from kgated.deploy.sequence.graph import SequenceGraph
@@ -135,10 +135,10 @@ class Whole:
         """The results of each row by output name."""
         outputs, ends = edge.manifest.outputs, [self._length(row) for row in rows]
         if len(rows) == 1:
-            return [by_name(outputs, edge.run(alone(rows[0])))]
+            return [as_dict(outputs, edge.run(unwrap_single(rows[0])))]
         frames = compare.stacked([self._filled(row, max(ends)) for row in rows])
-        found = edge.run(alone(frames), ends if self.graph.padded else None)
-        named, single = by_name(outputs, found).items(), self.graph.single
+        found = edge.run(unwrap_single(frames), ends if self.graph.padded else None)
+        named, single = as_dict(outputs, found).items(), self.graph.single
         return [
             {name: y[n] if name in single else y[n][:end] for name, y in named}
             for n, end in enumerate(ends)
