@@ -152,6 +152,18 @@ def test_few_files_stand_in_the_root_of_a_package(package):
     assert len(files) <= ROOT_FILES[package], files
 
 
+def test_no_test_file_imports_another():
+    paths = list((ROOT / "tests").rglob("test_*.py"))
+    wrong = [
+        f"{path} imports {name}"
+        for path in paths
+        for name in source_code.imports(syntax(path))
+        if name.split(".")[-1].startswith("test_") and "kgated" not in name
+    ]
+    assert len(paths) > 100
+    assert not wrong
+
+
 def test_no_file_is_too_long_to_read_in_one_go():
     paths = [path for folder in CODE for path in (ROOT / folder).rglob("*.py")]
     assert len(paths) > 300

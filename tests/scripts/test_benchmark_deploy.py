@@ -23,9 +23,6 @@ from benchmarks import (
 )
 from typer.testing import CliRunner
 
-from kgated.deploy import convert
-from kgated.deploy.quantization.quantize import quantize as quantize_here
-
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark_deploy.py"
 SHORT, TINY = 5, (3, 4)  # T; F, U
 
@@ -36,12 +33,6 @@ def benchmark():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture(autouse=True)
-def in_process(monkeypatch):
-    """Static quantization without the process of its own, which takes seconds to start."""
-    monkeypatch.setattr(convert, "quantize_apart", quantize_here)
 
 
 def test_ratios_and_targets():

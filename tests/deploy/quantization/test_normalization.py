@@ -11,7 +11,7 @@ from kgated.deploy.recipe import LIMITS
 
 @pytest.mark.parametrize("quantize", ["int8", "int16x8"])
 @pytest.mark.parametrize("layer", [kgated.LSTM, kgated.PeepholeLSTM])
-def test_silence_leaves_the_other_frames_their_digits(layer, quantize, rng, tmp_path, in_process):
+def test_silence_leaves_the_other_frames_their_digits(layer, quantize, rng, tmp_path):
     """A frame without variance has an inverse of 10,000, beside ones near 1."""
     model = keras.Sequential([keras.Input((None, 6)), layer(8, layer_norm=True)])
     x = rng.normal(size=(8, 12, 6)).astype(np.float32)
@@ -20,7 +20,7 @@ def test_silence_leaves_the_other_frames_their_digits(layer, quantize, rng, tmp_
     assert made.agreement.max_abs_error < LIMITS[quantize] / 3
 
 
-def test_an_inverse_reaches_no_farther_than_the_least_variance(in_process):
+def test_an_inverse_reaches_no_farther_than_the_least_variance():
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec((1, 4), name="x")])
