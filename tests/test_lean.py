@@ -16,6 +16,8 @@ import kgated
 
 HERE = Path(__file__).parent
 
+pytestmark = pytest.mark.slow  # each test starts TensorFlow again
+
 
 def brought_along(root="kgated"):
     """The distributions that one and its requirements need, without extras."""

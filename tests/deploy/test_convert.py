@@ -179,6 +179,7 @@ def test_agreement_against_hand_counted_values():
     assert found.rmse == pytest.approx(np.sqrt((2 * 0.1**2 + 2 * 0.4**2) / 4))
 
 
+@pytest.mark.slow
 def test_a_model_of_another_backend_converts(tmp_path):
     jax = pytest.importorskip("jax", reason="JAX is not installed: its conversion is not tested")
     assert jax

@@ -173,6 +173,7 @@ def test_models_that_cannot_be_inspected_are_refused(function, rng):
     assert "inner_loop" not in vars(stack)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_other_backends_agree_with_this_one(backend):
     pytest.importorskip(backend, reason=f"{backend} is not installed: this backend is not tested")

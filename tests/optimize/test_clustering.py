@@ -55,6 +55,7 @@ def test_k_means_finds_the_best_of_all_cuts(rng):
         assert found == pytest.approx(best)
 
 
+@pytest.mark.slow
 def test_weights_share_values_through_a_training(rng):
     model = compiled(keras.layers.Bidirectional(kgated.PeepholeLSTM(8)))
     fit_noise(model, rng, epochs=1)  # a training function that knows of no clusters

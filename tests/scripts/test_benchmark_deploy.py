@@ -140,6 +140,7 @@ def take(monkeypatch):
 PEERS = {"onnxruntime int8": 10.0, "onnxruntime float": 20.0, "torch": 30.0}
 
 
+@pytest.mark.slow
 def test_steps(take):
     take(steps, {**PEERS, "none": 2.0, "dynamic": 3.0, "dynamic4": 4.0, "int8": 5.0})
     rows = steps.steps(3, (TINY,), ("GRU",))
@@ -147,12 +148,14 @@ def test_steps(take):
     assert ratios == {"none": 0.2, "dynamic": 0.3, "dynamic4": 0.4, "int8": 0.5}
 
 
+@pytest.mark.slow
 def test_sizes():
     small, large = integers.sizes((TINY, (3, 64)), ("GRU",))[::2]
     assert small["weights"] == 3 * 4 * (3 + 4 + 1)
     assert 3 * 64 * (3 + 64) < large["file_bytes"] - small["file_bytes"] < 6 * 64 * (3 + 64)
 
 
+@pytest.mark.slow
 def test_sequences(take):
     take(sequences, {**PEERS, "unrolled": 5.0, "while": 7.0, "stream": 8.0, "stock": 9.0})
     (row,) = sequences.sequences(3, (TINY,), (SHORT,), ("PeepholeLSTM",), (True,))
@@ -175,6 +178,7 @@ def test_integers_beside_the_fused_operator(monkeypatch, take):
     assert (row["auto"], row["peer"], row["ratio"]) == ("unrolled", 'lowering="fused"', 0.1)
 
 
+@pytest.mark.slow
 def test_a_crash_of_the_stock_converter_is_one_result():
     asked = ((None, "none"), (1, "none"), (1, "int8"))
     jobs = [stock.Job("LSTM", batch, quantize, SHORT, *TINY) for batch, quantize in asked]
@@ -222,6 +226,7 @@ def test_the_matrix_has_every_case_once():
     assert rows == [(kind, one) for kind, found in matrix.VARIANTS.items() for one in found]
 
 
+@pytest.mark.slow
 def test_a_file_that_disagrees_is_no_success(monkeypatch):
     none, dynamic, _ = matrix.jobs_of("GRU", package="kgated", options={"reset_after": True})[:3]
     error, why = matrix.ours(none)

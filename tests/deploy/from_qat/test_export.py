@@ -97,6 +97,7 @@ def test_a_stream_gives_the_numbers_of_the_training(name, x, tmp_path):
     assert np.mean(off < 0.01) >= 0.99
 
 
+@pytest.mark.slow
 def test_16_bits_give_the_numbers_of_the_training_for_a_thousand_steps(x, tmp_path):
     layers = kgated.LSTM, partial(kgated.PeepholeLSTM, **WITH_PEEPHOLES), keras.layers.GRU
     qat = learned(
@@ -144,6 +145,7 @@ def test_the_measure_sees_a_wrong_scale_swapped_gates_a_missing_quantizer(lstm, 
     assert np.mean(in_steps(qat, path, x) < 1.01) < 0.999
 
 
+@pytest.mark.slow
 def test_a_stream_does_not_drift(lstm, rng):
     qat, path = lstm
     x = rng.normal(size=(4, 1000, FEATURES)).astype(np.float32)
@@ -189,6 +191,7 @@ def test_a_whole_sequence_gives_the_numbers_of_the_training(name, x, tmp_path):
     assert ("float32" in tensor_types(path.read_bytes())) == masked
 
 
+@pytest.mark.slow
 def test_what_jax_trained_is_converted_here(x, tmp_path):
     pytest.importorskip("jax", reason="jax is not installed: training there was NOT converted here")
     np.save(tmp_path / "x.npy", x)

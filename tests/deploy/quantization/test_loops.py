@@ -48,6 +48,7 @@ def test_loops_in_integers_agree_with_keras(name, quantize, x, rng, tmp_path):
     assert "WHILE" in names
 
 
+@pytest.mark.slow
 def test_long_sequences_take_a_loop_whose_error_does_not_grow(rng, tmp_path):
     model, path = (
         randomized(sequential(kgated.GRU(6, return_sequences=True)), rng),
@@ -72,6 +73,7 @@ def test_padding_changes_nothing_in_a_loop_of_integers(x, rng, tmp_path):
         assert np.abs(edge.run(x[0, :length]) - expected).max() < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", ["first", "second", "head"])
 def test_a_skipped_layer_stays_in_float_beside_loops(kept, x, rng, tmp_path):
     layers = [kgated.LSTM(6, return_sequences=True, name="first"), L.GRU(5, name="second")]
