@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 import kgated
-from kgated.deploy.quantization.range_rules import bounded
 from kgated.deploy.recipe import LIMITS
 
 
@@ -18,30 +17,3 @@ def test_silence_leaves_the_other_frames_their_digits(layer, quantize, rng, tmp_
     x[:, :6] = 0.0
     made = kgated.to_tflite(model, tmp_path / "m.tflite", quantize=quantize, calibration=x)
     assert made.agreement.max_abs_error < LIMITS[quantize] / 3
-
-
-def test_an_inverse_reaches_no_farther_than_the_least_variance():
-    import tensorflow as tf
-
-    @tf.function(input_signature=[tf.TensorSpec((1, 4), name="x")])
-    def inverse(x):
-        return {"y": tf.math.rsqrt(x)}
-
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([inverse.get_concrete_function()])
-    tflite = converter.convert()
-    from kgated.deploy.tflite import flatbuffer
-
-    graph = flatbuffer.parse(tflite).subgraphs[0]
-    (operator,) = graph.operators
-    variance, result = (
-        flatbuffer.tensor_name(graph.tensors[n[0]]) for n in (operator.inputs, operator.outputs)
-    )
-    seen = {
-        variance: {"min": np.array([0.0]), "max": np.array([4.0])},
-        result: {"min": np.array([0.5]), "max": np.array([1e4])},
-    }
-    found = bounded(tflite, seen, 8)
-    assert found[result]["max"] == pytest.approx((255 / 4) ** 0.5)
-    assert found[variance] == seen[variance]
-    seen[result]["max"][:] = 3.0  # what all frames give is kept
-    assert bounded(tflite, seen, 8)[result]["max"] == 3.0
