@@ -12,6 +12,7 @@ import keras
 
 from benchmarks.models import SIZES, model_of, to_file
 from benchmarks.tables import Row
+from kgated.deploy import worker as client
 from kgated_worker import Worker
 
 QUANTIZATIONS = ("none", "dynamic", "int8")
@@ -51,7 +52,7 @@ def conversions(
 
 def seconds(model: keras.Model, quantize: str, worker: Here | Worker) -> float:
     """How long one conversion takes."""
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(worker, "WORKER", worker):
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(client, "WORKER", worker):
         start = perf_counter()
         to_file(model, Path(folder, "m.tflite"), quantize)
         return perf_counter() - start

@@ -5,6 +5,7 @@ import resource
 import keras
 import numpy as np
 import pytest
+from model_builders import sequential
 
 import kgated
 import kgated_cli
@@ -30,10 +31,6 @@ class Cumulated(L.Layer):
 class Subclassed(keras.Model):
     def call(self, x):
         return x
-
-
-def sequential(*stack, shape=(None, F)):
-    return keras.Sequential([keras.Input(shape), *stack])
 
 
 def functional(shape):

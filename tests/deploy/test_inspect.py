@@ -9,10 +9,8 @@ import pytest
 from rich.console import Console
 
 import kgated
-from kgated.deploy import convert
 from kgated.deploy.inspect import as_plain, describe, show
 from kgated.deploy.lowering.converter import lower
-from kgated.deploy.quantization.quantize import quantize
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.streaming import step_model
 
@@ -24,8 +22,7 @@ def model():
 
 
 @pytest.fixture
-def path(model, rng, tmp_path, monkeypatch):
-    monkeypatch.setattr(convert, "quantize_apart", quantize)
+def path(model, rng, tmp_path):
     x = rng.normal(size=(4, 8, 5)).astype(np.float32)
     facts = {"labels": ["a", "b", "c"], "sample_period_s": 0.01}
     kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", calibration=x, **facts)

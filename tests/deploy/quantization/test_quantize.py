@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import pytest
 from kgated_edge import EdgeModel
+from model_builders import classifier, spread
+from tflite_files import operators
 
 import kgated
 from kgated import steps
@@ -18,27 +20,9 @@ from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.verification import compare
 from kgated.errors import ConversionError
 
-FEATURES, UNITS, FRAMES = 5, 16, 24
+FEATURES, FRAMES = 5, 24
+X_SHAPE = (12, FRAMES, FEATURES)
 CELLS = [kgated.LSTM, kgated.PeepholeLSTM, kgated.GRU]
-
-
-@pytest.fixture
-def x(rng):
-    return rng.normal(size=(12, FRAMES, FEATURES)).astype(np.float32)
-
-
-def spread(model, rng):
-    model.set_weights([w + rng.normal(0, 0.3, w.shape) for w in model.get_weights()])
-    return model
-
-
-def classifier(layer, rng, units=UNITS, features=FEATURES):
-    layers = [
-        keras.Input((None, features)),
-        layer(units, name="cell"),
-        keras.layers.Dense(3, activation="softmax", name="output"),
-    ]
-    return spread(keras.Sequential(layers), rng)
 
 
 def float_and_samples(model, sequences, folder):
@@ -59,7 +43,7 @@ def source_of(tmp_path_factory):
             rng = np.random.default_rng(1)
             x = rng.normal(size=(12, FRAMES, FEATURES)).astype(np.float32)
             folder = tmp_path_factory.mktemp("float")
-            found[layer] = float_and_samples(classifier(layer, rng), x, folder)
+            found[layer] = float_and_samples(spread(classifier(layer), rng), x, folder)
         return found[layer]
 
     return made
@@ -89,14 +73,6 @@ def signature(content):
     return run
 
 
-def operators(content):
-    model = flatbuffer.parse(content)
-    for subgraph, operator in flatbuffer.operators(model):
-        outputs = [subgraph.tensors[n] for n in operator.outputs]
-        inputs = [subgraph.tensors[n] for n in operator.inputs if n >= 0]
-        yield flatbuffer.operator_name(model, operator), inputs, outputs
-
-
 def dtypes(content):
     model = flatbuffer.parse(content)
     return {flatbuffer.type_name(t) for subgraph in model.subgraphs for t in subgraph.tensors}
@@ -104,8 +80,8 @@ def dtypes(content):
 
 @pytest.mark.parametrize("name", QUANTIZATIONS[1:])
 @pytest.mark.parametrize("layer", CELLS, ids=lambda cell: cell.__name__)
-def test_agrees_with_keras_on_carried_state(layer, name, rng, x, tmp_path, in_process):
-    model = classifier(layer, rng)
+def test_agrees_with_keras_on_carried_state(layer, name, rng, x, tmp_path):
+    model = spread(classifier(layer), rng)
     path = tmp_path / "m.tflite"
     conversion = kgated.to_tflite(model, path, quantize=name, calibration=x)
     edge = EdgeModel(path)
@@ -185,7 +161,7 @@ def test_a_sequences_ranges_are_not_those_near_zero_states(source_of):
 
 
 def test_frames_of_a_large_range_leave_the_state_its_digits(rng, x, tmp_path):
-    model = classifier(kgated.LSTM, rng)
+    model = spread(classifier(kgated.LSTM), rng)
     kernel = model.get_layer("cell").cell.kernel
     kernel.assign(kernel / 100)
     source, samples, ties = float_and_samples(model, 100 * x, tmp_path)
@@ -200,13 +176,13 @@ def test_frames_of_a_large_range_leave_the_state_its_digits(rng, x, tmp_path):
 @pytest.mark.parametrize("layer", CELLS, ids=lambda cell: cell.__name__)
 def test_sizes(layer, name, per_weight, rng, tmp_path):
     x = rng.normal(size=(4, 8, 40)).astype(np.float32)
-    model = keras.models.clone_model(classifier(layer, rng, units=96, features=40))
+    model = keras.models.clone_model(spread(classifier(layer, units=96, features=40), rng))
     conversion = kgated.to_tflite(model, tmp_path / "m.tflite", quantize=name, calibration=x)
     assert conversion.file_bytes <= 10 * 1024 + per_weight * model.count_params()
 
 
 def test_float16_weights_are_half_the_size(rng, x, tmp_path):
-    model = classifier(kgated.GRU, rng, units=64)
+    model = spread(classifier(kgated.GRU, units=64), rng)
     whole, half = (
         kgated.to_tflite(model, tmp_path / f"{name}.tflite", quantize=name, calibration=x)
         for name in ("none", "float16")
@@ -221,7 +197,7 @@ def test_wrong_ranges_are_refused(rng, x, tmp_path, monkeypatch):
         return quantize(tflite, recipe, small, *more)
 
     monkeypatch.setattr(convert, "quantize_apart", with_small_ranges)
-    model = classifier(kgated.LSTM, rng)
+    model = spread(classifier(kgated.LSTM), rng)
     with pytest.raises(ConversionError, match=r"disagrees.*stream-int8 allows"):
         kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", calibration=x)
     assert list(tmp_path.iterdir()) == []
@@ -259,7 +235,7 @@ def test_embeddings_are_quantized_too(name, per_weight, rng, tmp_path):
     assert flatbuffer.type_name(table) == "float32"
 
 
-def test_each_output_is_judged_by_its_own_scale(rng, x, tmp_path, monkeypatch):
+def test_each_output_is_judged_by_its_own_scale(rng, x, tmp_path, monkeypatch, lower_with):
     frames = keras.Input((None, FEATURES))
     hidden = kgated.GRU(8)(frames)
     loud = keras.layers.Dense(2, name="loud")(hidden)
@@ -270,17 +246,7 @@ def test_each_output_is_judged_by_its_own_scale(rng, x, tmp_path, monkeypatch):
     found = kgated.to_tflite(model, path, quantize="dynamic", calibration=x).outputs
     assert set(found) == {"loud", "soft"}
     assert found["loud"].largest_output > 100 * found["soft"].largest_output
-    lower = convert.lower
-
-    def lower_another(step, recipe, **options):
-        bias = model.get_layer("soft").bias
-        bias.assign([0.0, 2.0])
-        try:
-            return lower(step, recipe, **options)
-        finally:
-            bias.assign([0.0, 0.0])
-
-    monkeypatch.setattr(convert, "lower", lower_another)
+    lower_with(model.get_layer("soft").bias, [0.0, 2.0])
     monkeypatch.setattr(compare, "replay_golden", lambda path: found["loud"])
     with pytest.raises(ConversionError, match="output `soft`"):
         kgated.to_tflite(model, path, quantize="dynamic", calibration=x)
@@ -295,7 +261,7 @@ def test_the_other_process_does_the_same_and_says_what_it_refuses(source_of):
         quantize_apart(source, Recipe(quantize="int8", skip=("nobody",)), samples, ties)
 
 
-def test_a_gru_that_saturates_runs_in_16_bits(tmp_path, in_process):
+def test_a_gru_that_saturates_runs_in_16_bits(tmp_path):
     # h - g reaches 2, whose scale is a power of two: LiteRT's SUB then wants an unshifted operand.
     rng = np.random.default_rng(0)
     x = 8.0 * np.sign(rng.normal(size=(8, 40, 2))).astype(np.float32)

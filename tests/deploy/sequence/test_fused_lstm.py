@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from registry import Row, randomized, weights_of
+from tflite_files import left_in_float, operator_names
 
 import kgated
-from kgated.deploy.quantization import float_io
 from kgated.deploy.quantization.lstm.int8 import write_integer
 from kgated.deploy.quantization.lstm.ranges import fused_ranges
 from kgated.deploy.quantization.lstm.weights import write_half, write_hybrid
@@ -19,7 +19,6 @@ from kgated.deploy.quantization.quantize import quantize
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence import fused_lstm as fused_layer
 from kgated.deploy.sequence.fused_lstm import FusedLSTM
-from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.lstm_operator import write_fused
 from kgated.deploy.tflm import check_operators
 from kgated.errors import ConversionError
@@ -39,6 +38,10 @@ ROWS = [
     Row(kgated.PeepholeLSTM, ALL),
 ]
 IN_INT8 = [row for row in ROWS if "layer_norm" not in row.options]
+
+
+def frames(rng, batch=1, time=TIME):
+    return rng.normal(size=(batch, time, FEATURES)).astype(np.float32)
 
 
 def built(row, rng, **more):
@@ -82,14 +85,6 @@ def run(tflite, x):
     return runner(tflite)(frames=x)["output"]
 
 
-def operators(tflite):
-    return [op["op_name"] for op in Interpreter(model_content=tflite)._get_ops_details()]
-
-
-def frames(rng, batch=1, time=TIME):
-    return rng.normal(size=(batch, time, FEATURES)).astype(np.float32)
-
-
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_float_equals_the_oracle_and_keras(row, rng):
     (layer, tflite), x = converted(str(row)), frames(rng)
@@ -115,7 +110,7 @@ def test_a_swapped_gate_is_seen(order, rng, monkeypatch):
 
 
 def test_one_builtin_operator_and_no_custom_one():
-    found = operators(converted(str(ROWS[0]))[1])
+    found = operator_names(converted(str(ROWS[0]))[1])
     assert found == ["ZEROS_LIKE", "ZEROS_LIKE", "UNIDIRECTIONAL_SEQUENCE_LSTM"]
 
 
@@ -192,24 +187,19 @@ def two_lstms(rng):
     return tflite, [{"frames": frames(rng)} for _ in range(8)]
 
 
-def left_in_float(tflite):
-    model = flatbuffer.parse(tflite)
-    return [name for name, _ in float_io.float_operators(model)]
-
-
 @pytest.mark.filterwarnings("ignore:.*experimental_preserve_all_tensors:UserWarning")
 def test_the_quantizer_takes_fused_layers_along(rng):
     tflite, samples = two_lstms(rng)
     whole = quantize(tflite, Recipe(quantize="int8"), samples)
     assert left_in_float(whole) == []
-    assert [name for name in operators(whole) if name != "DELEGATE"] == [
+    assert operator_names(whole) == [
         *["SUB", "SUB", "UNIDIRECTIONAL_SEQUENCE_LSTM"] * 2,
         "FULLY_CONNECTED",
     ]
     part = quantize(tflite, Recipe(quantize="int8", skip=("second",)), samples)
     assert left_in_float(part) == ["ZEROS_LIKE", "ZEROS_LIKE", "UNIDIRECTIONAL_SEQUENCE_LSTM"]
     dynamic, half = (quantize(tflite, Recipe(quantize=name)) for name in ("dynamic", "float16"))
-    assert "DEQUANTIZE" in operators(half)
+    assert "DEQUANTIZE" in operator_names(half)
     assert len(whole) < len(tflite)
     assert len(dynamic) < 0.7 * len(tflite)
 

@@ -7,8 +7,6 @@ from kgated_edge import DataError, FrameError, SequenceModel, check, load_npz, s
 from streams import randomize
 
 import kgated
-from kgated.deploy import convert
-from kgated.deploy.quantization.quantize import quantize as quantize_here
 from kgated.deploy.sequence.inputs import inputs_of
 from kgated.errors import ConversionError
 
@@ -54,8 +52,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("options", "limit"), ROWS)
-def test_equals_keras(options, limit, data, rng, tmp_path, monkeypatch):
-    monkeypatch.setattr(convert, "quantize_apart", quantize_here)
+def test_equals_keras(options, limit, data, rng, tmp_path):
     model, options = randomize(build(), rng), {"mode": "sequence", **options}
     made = kgated.to_tflite(model, tmp_path / "m.tflite", calibration=data, **options)
     assert made.manifest.single == SINGLE

@@ -100,6 +100,7 @@ int main(int, char** arguments) {
 """
 
 
+@pytest.mark.slow
 def test_the_sources_compile_and_run(folder, tmp_path):
     if not (compiler := shutil.which("g++")):
         pytest.skip("there is no g++ here: the generated C++ was NOT compiled")
@@ -156,6 +157,7 @@ def places(tflite, manifest):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantize", ["int8", "int16x8"])
 def test_the_runtime_itself_agrees(folder, tmp_path, quantize):
     """The file in TensorFlow Lite Micro's own interpreter: same integers, arena not exceeded."""

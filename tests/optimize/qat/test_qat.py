@@ -14,12 +14,8 @@ from kgated.optimize.qat.fake_quant import SCHEMES, Grid, rounded
 from kgated.training import carry_state
 
 FEATURES = 4
+X_SHAPE = (8, 6, FEATURES)
 SEQUENCE = kgated.LSTM(4, return_sequences=True)
-
-
-@pytest.fixture
-def x(rng):
-    return rng.normal(size=(8, 6, FEATURES)).astype(np.float32)
 
 
 def classifier(*layers):
