@@ -8,7 +8,8 @@ from kgated.deploy.tflm.codegen import (
     source_paths,
     sources,
 )
-from kgated.deploy.tflm.operators import check_operators, with_known_operators
+from kgated.deploy.tflm.operators import check_operators
+from kgated.deploy.tflm.rewrites import with_known_operators
 
 __all__ = [
     "Sources",

@@ -8,7 +8,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.lstm_operator import C_STATE
-from kgated.deploy.tflm.operators import LSTM
+from kgated.deploy.tflm.kernels import LSTM
 
 ALIGNMENT = 16
 # Bytes of the runtime's own records on a 64-bit machine, as its recording allocator tells; on a

@@ -14,7 +14,7 @@ from kgated.deploy import Recipe
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflm import arena_bytes, check_operators
 from kgated.deploy.tflm.arena import Block, plan
-from kgated.deploy.tflm.operators import method
+from kgated.deploy.tflm.kernels import method
 from kgated.errors import ConversionError
 
 FEATURES, UNITS = 5, 16
@@ -112,7 +112,7 @@ def test_the_sources_compile_and_run(folder, tmp_path):
     program = str(tmp_path / "program")
     warnings = ["-Wall", "-Wextra", "-Wconversion", "-Werror"]
     sources = [str(main), str(folder / "my-model.cc")]
-    command = [compiler, "-std=c++17", *warnings, f"-I{folder}", *sources, "-o", program]
+    command = [compiler, "-std=c++11", *warnings, f"-I{folder}", *sources, "-o", program]
     subprocess.run(command, check=True, timeout=120)
     subprocess.run([program, str(tmp_path / "dumped.tflite")], check=True, timeout=20)
     dumped = flatbuffer.parse((tmp_path / "dumped.tflite").read_bytes())
