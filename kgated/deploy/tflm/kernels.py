@@ -1,7 +1,7 @@
 """The kernels of TensorFlow Lite Micro (TFLM): the operators that it has, and their tensor types.
 
 From `micro_mutable_op_resolver.h` and `kernels/*.cc` of github.com/tensorflow/tflite-micro, as of
-2026-08-20. A kernel that does not take a type fails at the first call, after `AllocateTensors`
+2026-08-20, and RSQRT in int16 from the package `tflite-micro` of 2026-10-23. A kernel that does not take a type fails at the first call, after `AllocateTensors`
 succeeded, so that the types have to be checked at the conversion.
 """
 
@@ -19,11 +19,11 @@ _BY_TYPES = {
     "float32 int8": """
         ADD_N ARG_MAX ARG_MIN BATCH_TO_SPACE_ND CUMSUM DEPTH_TO_SPACE ELU EMBEDDING_LOOKUP GATHER
         GATHER_ND HARD_SWISH L2_NORMALIZATION LOG_SOFTMAX REDUCE_MAX REDUCE_MIN RESIZE_BILINEAR
-        RSQRT SPACE_TO_BATCH_ND SPACE_TO_DEPTH SVDF""",
+        SPACE_TO_BATCH_ND SPACE_TO_DEPTH SVDF""",
     "float32 int8 int16": f"""
         ABS AVERAGE_POOL_2D BATCH_MATMUL CONV_2D DEPTHWISE_CONV_2D EXPAND_DIMS FULLY_CONNECTED
-        LEAKY_RELU LOGISTIC MAX_POOL_2D MEAN PRELU RELU RELU6 RESIZE_NEAREST_NEIGHBOR SELECT_V2
-        SOFTMAX SUM TANH TRANSPOSE TRANSPOSE_CONV {LSTM}""",
+        LEAKY_RELU LOGISTIC MAX_POOL_2D MEAN PRELU RELU RELU6 RESIZE_NEAREST_NEIGHBOR RSQRT
+        SELECT_V2 SOFTMAX SUM TANH TRANSPOSE TRANSPOSE_CONV {LSTM}""",
     "float32 int8 int32": "DIV",
     "float32 int8 int32 int64": "GREATER_EQUAL LESS LESS_EQUAL MIRROR_PAD ZEROS_LIKE",
     "float32 int8 int16 int32": """

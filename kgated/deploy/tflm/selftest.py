@@ -123,11 +123,11 @@ def _sequence_body(ports: Ports, manifest: Manifest, frames: int) -> Iterable[st
     yield "if (interpreter.Invoke() != 0) return false;"
     length = frames if manifest.padded else manifest.frames_per_step
     for p in ports.outputs:
-        count = manifest.golden.outputs[p.key].size
-        offset = _numbers(p, manifest, length) - count
+        total = manifest.golden.outputs[p.key].size
+        offset = _numbers(p, manifest, length) - total
         numbers = f"static_cast<const {p.ctype}*>(interpreter.output(k_{p.name}.output)->data.data)"
         yield f"if (!Agrees({numbers} + {offset},"
-        yield f"            kGolden_{p.name}, {count}, k_{p.name}, kTolerance_{p.name}))"
+        yield f"            kGolden_{p.name}, {total}, k_{p.name}, kTolerance_{p.name}))"
         yield "  return false;"
     yield "return true;"
 
