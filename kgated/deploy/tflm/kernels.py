@@ -1,8 +1,9 @@
 """The kernels of TensorFlow Lite Micro (TFLM): the operators that it has, and their tensor types.
 
 From `micro_mutable_op_resolver.h` and `kernels/*.cc` of github.com/tensorflow/tflite-micro, as of
-2026-08-20, and RSQRT in int16 from the package `tflite-micro` of 2026-10-23. A kernel that does not take a type fails at the first call, after `AllocateTensors`
-succeeded, so that the types have to be checked at the conversion.
+2026-08-20, and RSQRT in int16 from the package `tflite-micro` of 2026-10-23. A kernel that does not
+take a type may fail at the first call only, after `AllocateTensors` succeeded, so that a conversion
+has to check the types.
 """
 
 from ai_edge_litert import schema_py_generated as schema
