@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from benchmarks.models import CELLS, model_of, noise
-from benchmarks.peers import onnx_files, onnx_step
+from benchmarks.other_runtimes import onnx_files, onnx_step
 from benchmarks.tables import table
 from benchmarks.timing import Run, medians_us
 from kgated_edge import EdgeModel, Session, SessionPool

@@ -27,13 +27,14 @@ from kgated.deploy.sequence.rnn import Lowering
 from kgated.deploy.streaming import StepModel, step_model
 from kgated.deploy.tflite.cleanup import slim
 from kgated.deploy.verification import compare
-from kgated.deploy.verification.compare import Agreement, Reference, Sequences
-from kgated.deploy.verification.sequences import (
-    Calibration,
+from kgated.deploy.verification.compare import Agreement
+from kgated.deploy.verification.feature_ranges import (
     check_constant_features,
     warn_of_small_features,
 )
-from kgated.deploy.verification.targets import Stream, Subject, whole
+from kgated.deploy.verification.reference import Reference
+from kgated.deploy.verification.sequences import Calibration, Sequences
+from kgated.deploy.verification.targets import Target, TargetSequence, TargetStream
 from kgated.deploy.worker import get_ready, run_apart
 from kgated.errors import ConversionError
 from kgated.keras_graph import check_graph, no_mask_warnings
@@ -59,7 +60,7 @@ class Conversion:
     @property
     def agreement(self) -> Agreement:
         """How all its outputs together compare with the Keras model's."""
-        return compare.together(self.outputs.values())
+        return compare.merge_reports(self.outputs.values())
 
 
 @no_mask_warnings()
@@ -174,7 +175,7 @@ def to_tflite(
 
 def subject_of(
     model: keras.Model, recipe: Recipe, length: int | None, max_length: int | None
-) -> tuple[Recipe, StepModel | SequenceGraph, Subject]:
+) -> tuple[Recipe, StepModel | SequenceGraph, Target]:
     """The recipe with every choice made, the graph to lower, and what it is checked against."""
     if recipe.mode == "sequence":
         check_graph(model)
@@ -182,13 +183,13 @@ def subject_of(
         recipe = choose_lowering(recipe, model, steps_of, padded=max_length is not None)
         lowering = Lowering(recipe.lowering, select=recipe.is_static)
         graph = sequence_model(model, lowering, length, max_length, recipe.batch)
-        return recipe, graph, whole(model, graph, recipe.batch)
+        return recipe, graph, TargetSequence.of(model, graph, recipe.batch)
     if length is not None or max_length is not None:
         raise ValueError("`length` and `max_length` are for `mode='sequence'`; a stream has no end")
     # Integers have one scale for [x, h]: the larger range would leave little of the smaller.
     affine = steps.affine if recipe.is_static else steps.affine_joined
     step = step_model(model, affine, recipe.batch)
-    return recipe, step, Stream(Reference.of(model, step))
+    return recipe, step, TargetStream(Reference.of(model, step))
 
 
 def _check_recipe(recipe: Recipe, step: StepModel | SequenceGraph, has_ranges: bool) -> None:
@@ -215,7 +216,7 @@ def _check_recipe(recipe: Recipe, step: StepModel | SequenceGraph, has_ranges: b
 def _quantized(
     tflite: bytes,
     draft: Manifest,
-    subject: Subject,
+    subject: Target,
     sequences: Sequences,
     recipe: Recipe,
     learned: Learned | None,
@@ -251,24 +252,25 @@ def _finish(
     path: Path,
     tflite: bytes,
     draft: Manifest,
-    subject: Subject,
+    subject: Target,
     sequences: Sequences,
     recipe: Recipe,
 ) -> Conversion:
     """Check the file, tighten the golden tolerance to the error measured, write it."""
-    made = tflm.sources(tflite, draft, path.stem) if recipe.target == "mcu" else None
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder, "trial.tflite")
         trial.write_bytes(embed(tflite, draft))
         run_apart(trial, recipe)
         on_golden = compare.replay_golden(trial)
         found = subject.compare(trial, sequences)
-    compare.require(on_golden, recipe, "the golden frames")
+    compare.check_limits(on_golden, recipe, "the golden frames")
     for name, one in found.items():  # each by its own scale: a large output hides no small one
-        compare.require(one, recipe, f"output `{name}` over the sequences compared")
+        compare.check_limits(one, recipe, f"output `{name}` over the sequences compared")
     tolerance = recipe.tolerance(on_golden.max_abs_error, on_golden.largest_output)
     manifest = replace(draft, golden=replace(draft.golden, tolerance=tolerance))
     content = embed(tflite, manifest)
-    sources = {} if made is None else tflm.source_files(path, made)
+    sources = {}
+    if recipe.target == "mcu":
+        sources = tflm.source_files(path, tflm.sources(tflite, manifest, path.stem))
     replace_files({path: content, **sources})
     return Conversion(path, read_manifest(path), found, len(content))

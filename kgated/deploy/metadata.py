@@ -17,7 +17,7 @@ from kgated.deploy.lowering.converter import SIGNATURES
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.graph import SequenceGraph
 from kgated.deploy.streaming import StepModel
-from kgated.deploy.verification.compare import Arrays
+from kgated.deploy.verification.sequences import Arrays
 from kgated.errors import ConversionError
 
 

@@ -15,9 +15,9 @@ from kgated_edge import SequenceModel
 
 import kgated
 from benchmarks import stock
-from benchmarks.children import run_all, serve
 from benchmarks.stock import Job
 from benchmarks.tables import Row
+from benchmarks.worker_pool import run_all, serve
 from kgated.deploy.recipe import LIMITS
 
 Result = tuple[float | None, str]

@@ -12,7 +12,7 @@ from kgated.deploy.from_qat.ranges import learned_ranges, rounded_before_joints
 from kgated.deploy.quantization.calibration import Ranges
 from kgated.deploy.quantization.shared_scales import Ties
 from kgated.deploy.recipe import Recipe
-from kgated.deploy.verification.targets import Stream, Subject, Whole
+from kgated.deploy.verification.targets import Target, TargetSequence, TargetStream
 from kgated.keras_graph import run_on
 from kgated.optimize import QuantizeAware
 from kgated.optimize.qat.layers import standardization
@@ -39,13 +39,11 @@ class Learned:
         _check(qat, recipe)
         return cls(qat, plain(qat))
 
-    def subject(self, subject: Subject) -> Subject:
+    def subject(self, subject: Target) -> Target:
         """What the file is checked against: the very numbers of the training."""
-        if isinstance(subject, Stream):
-            reference = replace(subject.reference, model=_Inference(self.qat))
-            return replace(subject, reference=reference)
-        assert isinstance(subject, Whole), "a file streams, or takes a whole sequence"
-        return replace(subject, model=_Inference(self.qat))
+        assert isinstance(subject, TargetStream | TargetSequence)
+        reference = replace(subject.reference, model=_Inference(self.qat))
+        return replace(subject, reference=reference)
 
     def ranges(self, tflite: bytes, ties: Ties) -> tuple[bytes, Ranges]:
         """The file without marks, and the range of each of its tensors."""

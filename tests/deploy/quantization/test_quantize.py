@@ -205,11 +205,11 @@ def test_wrong_ranges_are_refused(rng, x, tmp_path, monkeypatch):
 
 def test_either_error_alone_is_refused():
     good = compare.Agreement(0.05, 0.01, 1.0, 1.0, 10)
-    compare.require(good, Recipe(quantize="int8"), "this")
+    compare.check_limits(good, Recipe(quantize="int8"), "this")
     for bad in ({"max_abs_error": 0.5}, {"rmse": 0.1}, {"rmse": np.nan}):
         found = compare.Agreement(**{**vars(good), **bad})
         with pytest.raises(ConversionError, match="disagrees"):
-            compare.require(found, Recipe(quantize="int8"), "this")
+            compare.check_limits(found, Recipe(quantize="int8"), "this")
 
 
 @pytest.mark.parametrize(("name", "per_weight"), [("dynamic", 1.05), ("dynamic4", 0.55)])
