@@ -6,25 +6,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
+import numpy as np
 from kgated_edge.format.manifest import Manifest, read_manifest
 
 from kgated import steps
 from kgated.atomic_write import check_writable, replace_files
 from kgated.deploy import tflm
-from kgated.deploy.from_qat.export import Learned
+from kgated.deploy.finish import finish
+from kgated.deploy.from_qat.export import QatExport
 from kgated.deploy.lowering.converter import lower
-from kgated.deploy.manifest_writer import as_stored, embed
-from kgated.deploy.metadata import Facts, check_facts, check_figures, draft, frames_of, results_of
-from kgated.deploy.other_backend import run_convert
+from kgated.deploy.manifest_writer import embed, overwrite, without_manifest
+from kgated.deploy.metadata import ConversionOptions, build_manifest, frames_of, results_of
+from kgated.deploy.other_backend import convert_on_tensorflow
 from kgated.deploy.quantization.quantize import quantize as quantize_file
-from kgated.deploy.quantization.worker_job import quantize_apart
+from kgated.deploy.quantization.worker_job import quantize_in_worker
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.graph import SequenceGraph, sequence_model
 from kgated.deploy.sequence.inputs import length_of
 from kgated.deploy.sequence.lowering_choice import choose_lowering
 from kgated.deploy.sequence.rnn import Lowering
 from kgated.deploy.streaming import StepModel, step_model
-from kgated.deploy.tflite.cleanup import slim
+from kgated.deploy.tflite.float_file import FloatFile
+from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.deploy.verification import compare
 from kgated.deploy.verification.compare import Agreement, Reference, Sequences
 from kgated.deploy.verification.sequences import (
@@ -33,7 +36,7 @@ from kgated.deploy.verification.sequences import (
     warn_of_small_features,
 )
 from kgated.deploy.verification.targets import Stream, Subject, whole
-from kgated.deploy.worker import get_ready, run_apart
+from kgated.deploy.worker import run_in_worker, start_worker
 from kgated.errors import ConversionError
 from kgated.keras_graph import check_graph, no_mask_warnings
 from kgated.optimize import QuantizeAware
@@ -41,11 +44,11 @@ from kgated.optimize import QuantizeAware
 
 @dataclass(frozen=True)
 class Conversion:
-    """What a conversion made.
+    """The result of a conversion.
 
     Attributes:
         path: the file.
-        manifest: its contract, as the file has it.
+        manifest: what the file says about itself.
         outputs: how each of its outputs compares with the Keras model's, by name.
         file_bytes: its size.
     """
@@ -141,34 +144,52 @@ def to_tflite(
     recipe = Recipe(mode, quantize, state, tuple(skip), target, lowering, batch)
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a Keras model. Received: {model!r}")
-    path = check_writable(path)
-    if target == "mcu":
+    return convert(
+        model,
+        Path(path),
+        ConversionOptions(
+            recipe, calibration, labels, sample_period_s, length, max_length, figures
+        ),
+    )
+
+
+def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conversion:
+    """`to_tflite` with its options as data."""
+    recipe, path = options.recipe, check_writable(path)
+    if recipe.target == "mcu":
         tflm.check_source_paths(path)
-    if keras.backend.backend() == "tensorflow":
-        get_ready()
-    learned = Learned.of(model, recipe) if isinstance(model, QuantizeAware) else None
-    layers = model if learned is None else learned.layers
-    if learned is not None and (mode, lowering) == ("sequence", "auto"):
-        recipe = replace(recipe, lowering="unrolled")  # a loop's body has no learned ranges
-    recipe, graph, subject = subject_of(layers, recipe, length, max_length)
-    _check_recipe(recipe, graph, calibration is not None or learned is not None)
-    frames, outputs = frames_of(graph), results_of(graph, graph.outputs)
-    check_facts(labels, sample_period_s, outputs[0])
-    check_figures(figures or {})
-    sequences = subject.sequences(calibration, frames)
-    if recipe.is_static:
-        check_constant_features(layers, skip)
-    if quantize == "int8" and calibration is not None:
-        warn_of_small_features(sequences, frames)
-    facts = Facts(calibration, labels, sample_period_s, length, max_length, figures)
+    start_worker()
+    qat = QatExport.of(model, recipe) if isinstance(model, QuantizeAware) else None
+    layers = model if qat is None else qat.layers
+    if qat is not None and (recipe.mode, recipe.lowering) == ("sequence", "auto"):
+        recipe = replace(recipe, lowering="unrolled")  # QAT has no ranges inside a loop's body
+    recipe, graph, subject = subject_of(layers, recipe, options.length, options.max_length)
+    _check_recipe(recipe, graph, options.calibration is not None or qat is not None)
+    sequences = _sequences(layers, graph, subject, replace(options, recipe=recipe))
     if keras.backend.backend() != "tensorflow":
-        found = run_convert(model, path, recipe, facts)
-        return Conversion(path, read_manifest(path), found, path.stat().st_size)
-    subject = subject if learned is None else learned.subject(subject)
-    manifest = draft(model, recipe, graph, subject.golden(sequences), facts)
-    made = lower(graph, recipe, marked=learned is not None)
-    tflite = _fitted(_quantized(made, manifest, subject, sequences, recipe, learned), recipe)
-    return _finish(path, tflite, as_stored(manifest, tflite), subject, sequences, recipe)
+        outputs = convert_on_tensorflow(model, path, replace(options, recipe=recipe))
+        return Conversion(path, read_manifest(path), outputs, path.stat().st_size)
+    subject = subject if qat is None else qat.subject(subject)
+    manifest = build_manifest(model, recipe, graph, subject.golden(sequences), options)
+    content = _build(graph, manifest, subject, sequences, recipe, qat)
+    return _check_and_write(path, content, subject, sequences, recipe)
+
+
+def _sequences(
+    layers: keras.Model,
+    graph: StepModel | SequenceGraph,
+    subject: Subject,
+    options: ConversionOptions,
+) -> Sequences:
+    """The sequences to compare on, once the options are seen to fit the model."""
+    frames, outputs = frames_of(graph), results_of(graph, graph.outputs)
+    options.check_labels(outputs[0])
+    sequences, recipe = subject.sequences(options.calibration, frames), options.recipe
+    if recipe.is_static:
+        check_constant_features(layers, recipe.skip)
+    if recipe.quantization.activation_bits == 8 and options.calibration is not None:
+        warn_of_small_features(sequences, frames)
+    return sequences
 
 
 def subject_of(
@@ -211,63 +232,65 @@ def _check_recipe(recipe: Recipe, step: StepModel | SequenceGraph, has_ranges: b
         )
 
 
-def _quantized(
-    tflite: bytes,
-    draft: Manifest,
+def _build(
+    graph: StepModel | SequenceGraph,
+    manifest: Manifest,
     subject: Subject,
     sequences: Sequences,
     recipe: Recipe,
-    learned: Learned | None,
+    qat: QatExport | None,
 ) -> bytes:
-    """The float file as the recipe wants it."""
-    if not recipe.is_static:
-        return quantize_file(tflite, recipe)
-    ties, found = [(s.name, s.name) for s in draft.states], None
-    if learned is not None:
-        tflite, found = learned.ranges(tflite, ties)
+    """The file as the recipe wants it, with its manifest."""
+    model = lower(graph, recipe, has_markers=qat is not None)
+    shared = [(state.name, state.name) for state in manifest.states]
+    if qat is None:
+        file, ranges = FloatFile(model, LayerTable.from_names(model)), None
+    else:
+        file, ranges = qat.float_file(model, shared)
         sequences = sequences[:1]  # to see that the file runs
+    if not recipe.is_static:
+        return finish(quantize_file(file, recipe), file.layers, recipe, manifest)
+    content = embed(file.model, manifest)
+    samples = _samples(content, subject, sequences, recipe)
+    return quantize_in_worker(content, file.layers, recipe, samples, shared, ranges)
+
+
+def _samples(
+    content: bytes, subject: Subject, sequences: Sequences, recipe: Recipe
+) -> list[dict[str, np.ndarray]]:
+    """The inputs of a float file's signature over the sequences."""
     with tempfile.TemporaryDirectory() as folder:
-        trial = Path(folder, "float.tflite")
-        trial.write_bytes(embed(tflite, draft))
-        run_apart(trial, recipe)
-        samples = subject.samples(trial, sequences)
-    return quantize_apart(tflite, recipe, samples, ties, found)
+        path = Path(folder, "float.tflite")
+        path.write_bytes(content)
+        run_in_worker(path, recipe)
+        return subject.samples(path, sequences)
 
 
-def _fitted(tflite: bytes, recipe: Recipe) -> bytes:
-    """The file with the operators of its target, and without what nobody reads.
-
-    Raises:
-        ConversionError: the target lacks an operator, with the layer that needs it.
-    """
-    if recipe.target == "mcu":
-        tflite = tflm.with_known_operators(tflite)
-        tflm.check_operators(tflite)  # before `slim`, which removes the names of the layers
-    return slim(tflite)
-
-
-def _finish(
-    path: Path,
-    tflite: bytes,
-    draft: Manifest,
-    subject: Subject,
-    sequences: Sequences,
-    recipe: Recipe,
+def _check_and_write(
+    path: Path, content: bytes, subject: Subject, sequences: Sequences, recipe: Recipe
 ) -> Conversion:
     """Check the file, tighten the golden tolerance to the error measured, write it."""
-    made = tflm.sources(tflite, draft, path.stem) if recipe.target == "mcu" else None
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder, "trial.tflite")
-        trial.write_bytes(embed(tflite, draft))
-        run_apart(trial, recipe)
+        trial.write_bytes(content)
+        manifest = read_manifest(trial)
+        sources = _sources(path, content, manifest, recipe)
+        run_in_worker(trial, recipe)
         on_golden = compare.replay_golden(trial)
-        found = subject.compare(trial, sequences)
+        outputs = subject.compare(trial, sequences)
     compare.require(on_golden, recipe, "the golden frames")
-    for name, one in found.items():  # each by its own scale: a large output hides no small one
-        compare.require(one, recipe, f"output `{name}` over the sequences compared")
+    for name, agreement in outputs.items():  # each by its own scale: a large one hides no small one
+        compare.require(agreement, recipe, f"output `{name}` over the sequences compared")
     tolerance = recipe.tolerance(on_golden.max_abs_error, on_golden.largest_output)
-    manifest = replace(draft, golden=replace(draft.golden, tolerance=tolerance))
-    content = embed(tflite, manifest)
-    sources = {} if made is None else tflm.source_files(path, made)
+    manifest = replace(manifest, golden=replace(manifest.golden, tolerance=tolerance))
+    content = overwrite(content, manifest)
     replace_files({path: content, **sources})
-    return Conversion(path, read_manifest(path), found, len(content))
+    return Conversion(path, read_manifest(path), outputs, len(content))
+
+
+def _sources(path: Path, content: bytes, manifest: Manifest, recipe: Recipe) -> dict[Path, bytes]:
+    """The C++ sources beside the file, where the target has some."""
+    if recipe.target != "mcu":
+        return {}
+    sources = tflm.sources(without_manifest(content), manifest, path.stem)
+    return tflm.source_files(path, sources)

@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from kgated.deploy import convert
-from kgated.deploy.quantization.quantize import quantize
+from kgated.deploy.quantization.worker_job import quantized_file
 
 
 @pytest.fixture(autouse=True)
@@ -16,4 +16,4 @@ def _same_initial_weights():
 @pytest.fixture
 def in_process(monkeypatch):
     """Static quantization without a process of its own, which takes seconds to start."""
-    monkeypatch.setattr(convert, "quantize_apart", quantize)
+    monkeypatch.setattr(convert, "quantize_in_worker", quantized_file)

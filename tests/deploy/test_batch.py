@@ -22,7 +22,7 @@ from streams import randomize
 import kgated
 from kgated.deploy import convert
 from kgated.deploy.inspect import describe, manifest_facts
-from kgated.deploy.quantization.quantize import quantize as quantize_here
+from kgated.deploy.quantization.worker_job import quantized_file
 
 L = keras.layers
 B, T, F = 3, 8, 5
@@ -70,7 +70,7 @@ LIMITS = {"none": 1e-5, "float16": 2e-3, "dynamic": 0.05, "dynamic4": 0.3, "int8
 
 @pytest.mark.parametrize(("build", "options", "quantize"), ROWS)
 def test_three_at_once(build, options, quantize, x, rng, tmp_path, monkeypatch):
-    monkeypatch.setattr(convert, "quantize_apart", quantize_here)
+    monkeypatch.setattr(convert, "quantize_in_worker", quantized_file)
     model, given = randomize(build(), rng), {**options, "quantize": quantize, "calibration": x}
     one = open_model(kgated.to_tflite(model, tmp_path / "1.tflite", **given).path)
     made = kgated.to_tflite(model, tmp_path / "3.tflite", batch=B, **given)

@@ -24,7 +24,7 @@ from benchmarks import (
 from typer.testing import CliRunner
 
 from kgated.deploy import convert
-from kgated.deploy.quantization.quantize import quantize as quantize_here
+from kgated.deploy.quantization.worker_job import quantized_file
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark_deploy.py"
 SHORT, TINY = 5, (3, 4)  # T; F, U
@@ -41,7 +41,7 @@ def benchmark():
 @pytest.fixture(autouse=True)
 def in_process(monkeypatch):
     """Static quantization without the process of its own, which takes seconds to start."""
-    monkeypatch.setattr(convert, "quantize_apart", quantize_here)
+    monkeypatch.setattr(convert, "quantize_in_worker", quantized_file)
 
 
 def test_ratios_and_targets():

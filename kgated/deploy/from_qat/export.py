@@ -1,17 +1,20 @@
-"""A quantization-aware model as layers to convert, with marks at the points that it trained."""
+"""A quantization-aware model as layers to convert, with markers at its quantization points."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
+from ai_edge_litert import schema_py_generated as schema
 from keras import ops
 
-from kgated.deploy.from_qat.markers import Mark, Marks, unmarked
-from kgated.deploy.from_qat.ranges import learned_ranges, rounded_before_joints
+from kgated.deploy.from_qat.markers import Marker, StepMarkers, strip_markers
+from kgated.deploy.from_qat.ranges import qat_ranges, requantize_before_concatenation
 from kgated.deploy.quantization.calibration import Ranges
-from kgated.deploy.quantization.shared_scales import Ties
+from kgated.deploy.quantization.shared_scales import SharedScales
 from kgated.deploy.recipe import Recipe
+from kgated.deploy.tflite.float_file import FloatFile
+from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.deploy.verification.targets import Stream, Subject, Whole
 from kgated.keras_graph import run_on
 from kgated.optimize import QuantizeAware
@@ -22,22 +25,26 @@ from kgated.optimize.qat.quantizer import INPUT, SUM
 
 
 @dataclass(frozen=True)
-class Learned:
+class QatExport:
     """A quantization-aware model on its way into a file.
 
     Attributes:
         qat: the model.
-        layers: what is converted in its place, marked.
+        layers: what is converted in its place, with markers.
     """
 
     qat: QuantizeAware
     layers: keras.Model
 
     @classmethod
-    def of(cls, qat: QuantizeAware, recipe: Recipe) -> "Learned":
-        """The model, once it is seen that the recipe is the one that it was trained for."""
+    def of(cls, qat: QuantizeAware, recipe: Recipe) -> "QatExport":
+        """The export of a model.
+
+        Raises:
+            ValueError: the recipe is not what the model was trained for.
+        """
         _check(qat, recipe)
-        return cls(qat, plain(qat))
+        return cls(qat, float_layers(qat))
 
     def subject(self, subject: Subject) -> Subject:
         """What the file is checked against: the very numbers of the training."""
@@ -47,12 +54,12 @@ class Learned:
         assert isinstance(subject, Whole), "a file streams, or takes a whole sequence"
         return replace(subject, model=_Inference(self.qat))
 
-    def ranges(self, tflite: bytes, ties: Ties) -> tuple[bytes, Ranges]:
-        """The file without marks, and the range of each of its tensors."""
-        tflite, points = unmarked(tflite)
-        limits = self.qat.limits()
-        tflite = rounded_before_joints(tflite, points, limits)
-        return tflite, learned_ranges(tflite, points, limits, ties)
+    def float_file(self, model: schema.ModelT, shared: SharedScales) -> tuple[FloatFile, Ranges]:
+        """The converted file without markers, and the range of each of its tensors."""
+        points, limits = strip_markers(model), self.qat.limits()
+        file = FloatFile(model, LayerTable.from_names(model))
+        requantize_before_concatenation(file, points, limits)
+        return file, qat_ranges(file, points, limits, shared)
 
 
 class _Inference:
@@ -84,12 +91,12 @@ def _check(qat: QuantizeAware, recipe: Recipe) -> None:
         raise ValueError("`model` has learned no ranges yet: compile it, and `fit` it on real data")
 
 
-def plain(qat: QuantizeAware) -> keras.Model:
-    """The layers of a quantization-aware model in float, normalization folded, points marked."""
+def float_layers(qat: QuantizeAware) -> keras.Model:
+    """The layers of a quantization-aware model in float, normalization folded, with markers."""
     inner = qat.inner
     inputs = [keras.Input(x.shape[1:], dtype=x.dtype, name=x.name) for x in inner.inputs]
     places = [
-        x if "int" in x.dtype else Mark(f"{INPUT}/{x.name}", f"{x.name}_mark")(x) for x in inputs
+        x if "int" in x.dtype else Marker(f"{INPUT}/{x.name}", f"{x.name}_mark")(x) for x in inputs
     ]
     builder = _Builder(qat)
     outputs = run_on(inner, places, builder)
@@ -98,7 +105,7 @@ def plain(qat: QuantizeAware) -> keras.Model:
 
 @dataclass(frozen=True)
 class _Pending:
-    """A layer of products that waits for the normalization after it."""
+    """A Dense or Conv1D that waits for the normalization after it."""
 
     layer: keras.Layer
     x: Any
@@ -117,7 +124,7 @@ class _Builder:
         return self.marked(layer.name, y) if layer.name in self._points else y
 
     def marked(self, point: str, y: Any) -> Any:
-        return Mark(point, f"{point.replace('/', '_')}_mark")(y)
+        return Marker(point, f"{point.replace('/', '_')}_mark")(y)
 
     def product(self, layer: keras.Layer, x: Any, **_: Any) -> Any:
         if layer.name in self._joined and is_normalized(layer):
@@ -145,13 +152,13 @@ class _Builder:
 
     def recurrent(self, layer: keras.layers.RNN, *args: Any, **kwargs: Any) -> Any:
         copy = copy_layer(layer)
-        copy.cell.at = Marks(f"{layer.name}/")
+        copy.cell.at = StepMarkers(f"{layer.name}/")
         return copy(*args, **kwargs)
 
     def both_ways(self, layer: keras.layers.Bidirectional, *args: Any, **kwargs: Any) -> Any:
         copy = copy_layer(layer)
         for way in (copy.forward_layer, copy.backward_layer):
-            way.cell.at = Marks(f"{layer.name}/{way.name}/")
+            way.cell.at = StepMarkers(f"{layer.name}/{way.name}/")
         return copy(*args, **kwargs)
 
     def standardized(self, layer: keras.layers.Normalization, x: Any, **_: Any) -> Any:
@@ -164,7 +171,7 @@ class Standardized(keras.layers.Identity):
     def __init__(self, layer: keras.layers.Normalization) -> None:
         super().__init__(name=layer.name)
         self._mean, self._factor = (ops.convert_to_numpy(w) for w in standardization(layer))
-        self._centred = Marks(f"{layer.name}/")
+        self._centred = StepMarkers(f"{layer.name}/")
 
     def call(self, x: Any) -> Any:
         """`(x - mean) · factor`."""

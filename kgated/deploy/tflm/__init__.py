@@ -8,7 +8,7 @@ from kgated.deploy.tflm.codegen import (
     source_paths,
     sources,
 )
-from kgated.deploy.tflm.operators import check_operators, with_known_operators
+from kgated.deploy.tflm.operators import check_operators, use_known_operators
 
 __all__ = [
     "Sources",
@@ -18,5 +18,5 @@ __all__ = [
     "source_files",
     "source_paths",
     "sources",
-    "with_known_operators",
+    "use_known_operators",
 ]

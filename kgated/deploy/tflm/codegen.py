@@ -11,6 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 from kgated_edge.format.manifest import Manifest
 
 from kgated.deploy.tflite import flatbuffer
+from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.deploy.tflm.arena import arena_bytes
 from kgated.deploy.tflm.operators import check_operators, method
 
@@ -61,7 +62,9 @@ def sources(tflite: bytes, manifest: Manifest, stem: str) -> Sources:
     Raises:
         ConversionError: an operator that the runtime does not have.
     """
-    methods, arena = [method(name) for name in check_operators(tflite)], arena_bytes(tflite)
+    model = flatbuffer.parse(tflite)
+    names = check_operators(model, LayerTable.from_names(model))
+    methods, arena = [method(name) for name in names], arena_bytes(tflite)
     fields = {
         "mark": MARK,
         "stem": stem,

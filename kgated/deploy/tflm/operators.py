@@ -5,8 +5,8 @@ import copy
 from ai_edge_litert import schema_py_generated as schema
 
 from kgated.deploy.tflite import flatbuffer
-from kgated.deploy.tflite.cleanup import drop_unused
-from kgated.deploy.tflite.layer_names import owners
+from kgated.deploy.tflite.cleanup import eliminate_dead_code
+from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.deploy.tflite.lstm_operator import INPUTS, SLOTS
 from kgated.errors import ConversionError
 
@@ -48,13 +48,13 @@ def method(operator: str) -> str:
     return _METHODS.get(operator, "Add" + "".join(words))
 
 
-def with_known_operators(tflite: bytes) -> bytes:
-    """The same file without what the runtime lacks and other operators can stand for.
+def use_known_operators(model: schema.ModelT, layers: LayerTable) -> None:
+    """Write what the runtime lacks with other operators, where they can stand for it.
 
     SELECT_V2 for SELECT, `not all(not x)` for REDUCE_ANY, which masks ask, and a tree of
     CONCATENATION for one of more inputs than its kernel takes.
     """
-    model, changed = flatbuffer.parse(tflite), False
+    changed = False
     for graph, operator in list(flatbuffer.operators(model)):
         name = flatbuffer.operator_name(model, operator)
         if name == "SELECT":
@@ -62,17 +62,19 @@ def with_known_operators(tflite: bytes) -> bytes:
             operator.builtinOptionsType = schema.BuiltinOptions.SelectV2Options
             operator.builtinOptions = schema.SelectV2OptionsT()
         elif name == "REDUCE_ANY":
-            _all_for_any(model, graph, operator)
+            _all_for_any(model, graph, operator, layers)
         elif name == "CONCATENATION" and len(operator.inputs) > MOST_JOINED:
-            _join_in_parts(graph, operator)
+            _join_in_parts(graph, operator, layers)
         else:
             continue
         changed = True
-    drop_unused(model)
-    return flatbuffer.pack(model, len(tflite)) if changed else tflite
+    if changed:
+        eliminate_dead_code(model)
 
 
-def _all_for_any(model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT) -> None:
+def _all_for_any(
+    model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT, layers: LayerTable
+) -> None:
     """One REDUCE_ANY becomes a REDUCE_ALL between two LOGICAL_NOT."""
     source, result = operator.inputs[0], operator.outputs[0]
     shapes = [tuple(graph.tensors[n].shape) for n in (source, result)]
@@ -80,6 +82,8 @@ def _all_for_any(model: schema.ModelT, graph: schema.SubGraphT, operator: schema
         flatbuffer.add_tensor(graph, result, suffix, shape, schema.TensorType.BOOL)
         for suffix, shape in zip(("none", "every"), shapes, strict=True)
     )
+    for tensor in (none, every):
+        layers.inherit(graph, tensor, result)
     operator.opcodeIndex = flatbuffer.code_index(model, _CODES.REDUCE_ALL)
     operator.inputs, operator.outputs = [none, operator.inputs[1]], [every]
     place = graph.operators.index(operator)
@@ -90,7 +94,7 @@ def _all_for_any(model: schema.ModelT, graph: schema.SubGraphT, operator: schema
     ]
 
 
-def _join_in_parts(graph: schema.SubGraphT, operator: schema.OperatorT) -> None:
+def _join_in_parts(graph: schema.SubGraphT, operator: schema.OperatorT, layers: LayerTable) -> None:
     """One CONCATENATION becomes several, of no more inputs each than the kernel takes."""
     result = operator.outputs[0]
     whole, axis = graph.tensors[result], operator.builtinOptions.axis
@@ -102,6 +106,7 @@ def _join_in_parts(graph: schema.SubGraphT, operator: schema.OperatorT) -> None:
             shape[axis] = sum(int(graph.tensors[n].shape[axis]) for n in inputs)
             part = flatbuffer.add_tensor(graph, result, f"part_{start}", tuple(shape), whole.type)
             graph.tensors[part].quantization = whole.quantization
+            layers.inherit(graph, part, result)
             joined = copy.copy(operator)
             joined.inputs, joined.outputs = inputs, [part]
             graph.operators.insert(graph.operators.index(operator), joined)
@@ -119,23 +124,26 @@ def _negated(model: schema.ModelT, source: int, result: int) -> schema.OperatorT
     )
 
 
-def check_operators(tflite: bytes) -> tuple[str, ...]:
+def check_operators(model: schema.ModelT, layers: LayerTable) -> tuple[str, ...]:
     """The operators of a file, sorted by name, all of which the runtime has.
+
+    Args:
+        model: the file.
+        layers: which layer each operator comes from.
 
     Raises:
         ConversionError: one it has not, by name, with the layer that it comes from; a tensor
             without a fixed size.
     """
-    model = flatbuffer.parse(tflite)
     _check_shapes(model)
-    found = set()
-    for subgraph in model.subgraphs:
-        for operator, layer in zip(subgraph.operators, owners(subgraph), strict=True):
-            name = flatbuffer.operator_name(model, operator)
-            kinds = {subgraph.tensors[n].type for n in operator.outputs}
-            _check(name, operator, layer, schema.TensorType.INT16 in kinds)
-            found.add(name)
-    return tuple(sorted(found))
+    names = set()
+    for graph, operator in flatbuffer.operators(model):
+        name = flatbuffer.operator_name(model, operator)
+        kinds = {graph.tensors[n].type for n in operator.outputs}
+        layer = layers.layer(graph, operator)
+        _check(name, operator, layer, schema.TensorType.INT16 in kinds)
+        names.add(name)
+    return tuple(sorted(names))
 
 
 def _check_shapes(model: schema.ModelT) -> None:

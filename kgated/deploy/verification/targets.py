@@ -10,7 +10,7 @@ from kgated_edge import EdgeModel, SequenceModel
 from kgated_edge.format.manifest import LENGTHS, TensorSpec
 from kgated_edge.runtime.batching import alone, by_name
 
-from kgated.deploy.quantization.calibration import MOST_SAMPLES, record
+from kgated.deploy.quantization.calibration import MAX_SAMPLES, record
 from kgated.deploy.sequence.graph import SequenceGraph
 from kgated.deploy.verification import compare
 from kgated.deploy.verification.compare import Agreement, Arrays, Reference, Sequences
@@ -106,7 +106,7 @@ class Whole:
 
     def samples(self, path: Path, sequences: Sequences) -> list[Sample]:
         """As in `Subject`: with the golden one, which the file will be asked for too."""
-        chosen = [self._golden(sequences), *sequences[:MOST_SAMPLES]]
+        chosen = [self._golden(sequences), *sequences[:MAX_SAMPLES]]
         return [self._fed(rows) for rows, _ in compare.in_rows(chosen, self.batch)]
 
     @property

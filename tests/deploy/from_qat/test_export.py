@@ -12,7 +12,7 @@ from kgated_edge import EdgeModel, SequenceModel
 
 import kgated
 from kgated.deploy import convert
-from kgated.deploy.quantization.quantize import quantize
+from kgated.deploy.quantization.worker_job import quantized_file
 from kgated.deploy.tflite import flatbuffer
 from kgated.optimize.qat.forward import Call
 
@@ -134,7 +134,7 @@ def lstm(tmp_path_factory):
     qat = learned(stacked(kgated.LSTM(UNITS, name="cell", **EACH), keras.layers.Dense(3)), X)
     path = tmp_path_factory.mktemp("lstm") / "m.tflite"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convert, "quantize_apart", quantize)
+        patch.setattr(convert, "quantize_in_worker", quantized_file)
         kgated.to_tflite(qat, path, quantize="int8")  # no calibration
     return qat, path
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import kgated
-from kgated.deploy.quantization.range_rules import bounded
-from kgated.deploy.recipe import LIMITS
+from kgated.deploy.quantization.range_rules import clamp_rsqrt_ranges
+from kgated.deploy.recipe import QUANTIZATIONS
 
 
 @pytest.mark.parametrize("quantize", ["int8", "int16x8"])
@@ -17,7 +17,7 @@ def test_silence_leaves_the_other_frames_their_digits(layer, quantize, rng, tmp_
     x = rng.normal(size=(8, 12, 6)).astype(np.float32)
     x[:, :6] = 0.0
     made = kgated.to_tflite(model, tmp_path / "m.tflite", quantize=quantize, calibration=x)
-    assert made.agreement.max_abs_error < LIMITS[quantize] / 3
+    assert made.agreement.max_abs_error < QUANTIZATIONS[quantize].limit / 3
 
 
 def test_an_inverse_reaches_no_farther_than_the_least_variance(in_process):
@@ -31,7 +31,8 @@ def test_an_inverse_reaches_no_farther_than_the_least_variance(in_process):
     tflite = converter.convert()
     from kgated.deploy.tflite import flatbuffer
 
-    graph = flatbuffer.parse(tflite).subgraphs[0]
+    model = flatbuffer.parse(tflite)
+    graph = model.subgraphs[0]
     (operator,) = graph.operators
     variance, result = (
         flatbuffer.tensor_name(graph.tensors[n[0]]) for n in (operator.inputs, operator.outputs)
@@ -40,8 +41,8 @@ def test_an_inverse_reaches_no_farther_than_the_least_variance(in_process):
         variance: {"min": np.array([0.0]), "max": np.array([4.0])},
         result: {"min": np.array([0.5]), "max": np.array([1e4])},
     }
-    found = bounded(tflite, seen, 8)
+    found = clamp_rsqrt_ranges(model, seen, 8)
     assert found[result]["max"] == pytest.approx((255 / 4) ** 0.5)
     assert found[variance] == seen[variance]
     seen[result]["max"][:] = 3.0  # what all frames give is kept
-    assert bounded(tflite, seen, 8)[result]["max"] == 3.0
+    assert clamp_rsqrt_ranges(model, seen, 8)[result]["max"] == 3.0

@@ -8,7 +8,7 @@ from streams import randomize
 
 import kgated
 from kgated.deploy import convert
-from kgated.deploy.quantization.quantize import quantize as quantize_here
+from kgated.deploy.quantization.worker_job import quantized_file
 from kgated.deploy.sequence.inputs import inputs_of
 from kgated.errors import ConversionError
 
@@ -55,7 +55,7 @@ ROWS = [
 
 @pytest.mark.parametrize(("options", "limit"), ROWS)
 def test_equals_keras(options, limit, data, rng, tmp_path, monkeypatch):
-    monkeypatch.setattr(convert, "quantize_apart", quantize_here)
+    monkeypatch.setattr(convert, "quantize_in_worker", quantized_file)
     model, options = randomize(build(), rng), {"mode": "sequence", **options}
     made = kgated.to_tflite(model, tmp_path / "m.tflite", calibration=data, **options)
     assert made.manifest.single == SINGLE
