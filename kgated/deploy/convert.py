@@ -96,8 +96,8 @@ def to_tflite(
         path: the file to write.
         mode: "stream": signature `step`, a frame and the states in, the result and the states out;
             "sequence": signature `serve`, a whole sequence in, its result out. A sequence may be
-            heard both ways, by Bidirectional layers or `go_backwards`; inputs may be vectors
-            without time beside the sequences.
+            processed in both directions, by Bidirectional layers or `go_backwards`; inputs may be
+            vectors without time beside the sequences.
         quantize: "none"; "float16": weights in half the size; "dynamic": int8 weights, float state;
             "dynamic4": 4-bit weights; "int8": int8 throughout, in, out and state too; "int16x8":
             the same with int16 and int8 weights.
@@ -108,21 +108,21 @@ def to_tflite(
             "int16x8", with C++ sources NAME.h and NAME.cc beside NAME.tflite.
         lowering: of a sequence's steps: "unrolled", each in the graph; "while", a loop; "auto", the
             faster one for this model and length; "fused", the builtin operator that computes a
-            whole LSTM, for runtimes that are made for it.
+            whole LSTM, for runtimes with a fast kernel for it.
         length: of a sequence, in frames; None: as the model's `Input` says.
         max_length: in place of `length`, for sequences of up to so many frames: how many there are,
             is an input then, and padding does not change the result.
         batch: how many sequences, or streams, a call takes side by side: the first axis of every
             tensor; "mcu" takes 1.
         calibration: sequences to check on, to take the golden frames from, and for "int8" and
-            "int16x8" the ranges of every tensor, unless the model learned them: the path of an
+            "int16x8" the ranges of every tensor, unless the model has learned them: the path of an
             `.npz` data set, `SequenceData`, or an array (N, T, features) float32 or (N, T) int32,
             by name where there are several inputs; of more than 64 sequences 64, evenly spread.
-            None: seeded noise, which is no measure for ranges, and refused there.
+            None: seeded noise, which "int8" and "int16x8" refuse: its ranges say nothing.
         labels: a name for each entry of the first output, kept in the manifest.
         sample_period_s: seconds from one frame to the next, kept in the manifest.
-        figures: how good the float model is, such as {"accuracy": 0.984}, kept in the manifest, for
-            `kgated-edge check` to hold the device's own beside: accuracy, r2, mae, rmse,
+        figures: how good the float model is, such as {"accuracy": 0.984}, kept in the manifest, to
+            which `kgated-edge check` compares the device's own: accuracy, r2, mae, rmse,
             bits_per_character.
 
     Returns:
@@ -130,7 +130,7 @@ def to_tflite(
 
     Warns:
         UserWarning: "int8" and a `calibration` with features so much smaller than others that the
-            one scale of a frame hardly resolves them.
+            scale, which all features share, hardly resolves them.
 
     Raises:
         ConversionError: a layer can't stream, the converter fails or crashes, the file disagrees
@@ -195,7 +195,7 @@ def _sequences(
 def subject_of(
     model: keras.Model, recipe: Recipe, length: int | None, max_length: int | None
 ) -> tuple[Recipe, StepModel | SequenceGraph, Subject]:
-    """The recipe with every choice made, the graph to lower, and what it is checked against."""
+    """The recipe with every choice made, the graph to convert, and the verification target."""
     if recipe.mode == "sequence":
         check_graph(model)
         steps_of = length_of(model, length, max_length)

@@ -47,7 +47,7 @@ class QatExport:
         return cls(qat, float_layers(qat))
 
     def subject(self, subject: Subject) -> Subject:
-        """What the file is checked against: the very numbers of the training."""
+        """The verification target: the outputs of the trained model, quantization included."""
         if isinstance(subject, Stream):
             reference = replace(subject.reference, model=_Inference(self.qat))
             return replace(subject, reference=reference)
@@ -96,11 +96,16 @@ def float_layers(qat: QuantizeAware) -> keras.Model:
     inner = qat.inner
     inputs = [keras.Input(x.shape[1:], dtype=x.dtype, name=x.name) for x in inner.inputs]
     places = [
-        x if "int" in x.dtype else Marker(f"{INPUT}/{x.name}", f"{x.name}_mark")(x) for x in inputs
+        x if "int" in x.dtype else Marker(f"{INPUT}/{x.name}", f"{x.name}_marker")(x)
+        for x in inputs
     ]
     builder = _Builder(qat)
     outputs = run_on(inner, places, builder)
     return keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=inner.name)
+
+
+def _mark_input(x: Any) -> Any:
+    return Marker(f"{INPUT}/{x.name}", f"{x.name}_marker")(x)
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ class _Pending:
 
 
 class _Builder:
-    """Calls for each layer the one that is converted in its place."""
+    """Calls, for each layer, the layer that is converted in its place."""
 
     def __init__(self, qat: QuantizeAware) -> None:
         self._points = {*qat.points, *qat.fixed}
@@ -121,12 +126,12 @@ class _Builder:
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
         kind = next((BUILD[k] for k in type(layer).__mro__ if k in BUILD), None)
         y = kind(self, layer, *args, **kwargs) if kind else layer(*args, **kwargs)
-        return self.marked(layer.name, y) if layer.name in self._points else y
+        return self._with_marker(layer.name, y) if layer.name in self._points else y
 
-    def marked(self, point: str, y: Any) -> Any:
-        return Marker(point, f"{point.replace('/', '_')}_mark")(y)
+    def _with_marker(self, point: str, y: Any) -> Any:
+        return Marker(point, f"{point.replace('/', '_')}_marker")(y)
 
-    def product(self, layer: keras.Layer, x: Any, **_: Any) -> Any:
+    def dense_or_convolution(self, layer: keras.Layer, x: Any, **_: Any) -> Any:
         if layer.name in self._joined and is_normalized(layer):
             return _Pending(layer, x)
         return self._with_weights(layer, x, *weights(layer))
@@ -136,29 +141,29 @@ class _Builder:
         return self._with_weights(before, pending.x, *folded(before, layer))
 
     def _with_weights(self, layer: keras.Layer, x: Any, W: Any, b: Any) -> Any:
-        """The layer on other weights; an activation that is an operator of its own comes apart."""
+        """The layer with other weights; an activation with a point becomes a layer of its own."""
         sum_point = f"{layer.name}/{SUM}"
-        apart = sum_point in self._points
-        options = {"use_bias": b is not None, **({"activation": "linear"} if apart else {})}
+        is_split = sum_point in self._points
+        options = {"use_bias": b is not None, **({"activation": "linear"} if is_split else {})}
         copy = type(layer).from_config({**layer.get_config(), **options})
         copy.build_from_config(layer.get_build_config())
         copy.kernel.assign(W)
         if b is not None:
             copy.bias.assign(b)
-        if not apart:
+        if not is_split:
             return copy(x)
         activation = keras.layers.Activation(layer.activation, name=f"{layer.name}_activation")
-        return activation(self.marked(sum_point, copy(x)))
+        return activation(self._with_marker(sum_point, copy(x)))
 
     def recurrent(self, layer: keras.layers.RNN, *args: Any, **kwargs: Any) -> Any:
         copy = copy_layer(layer)
         copy.cell.at = StepMarkers(f"{layer.name}/")
         return copy(*args, **kwargs)
 
-    def both_ways(self, layer: keras.layers.Bidirectional, *args: Any, **kwargs: Any) -> Any:
+    def bidirectional(self, layer: keras.layers.Bidirectional, *args: Any, **kwargs: Any) -> Any:
         copy = copy_layer(layer)
-        for way in (copy.forward_layer, copy.backward_layer):
-            way.cell.at = StepMarkers(f"{layer.name}/{way.name}/")
+        for direction in (copy.forward_layer, copy.backward_layer):
+            direction.cell.at = StepMarkers(f"{layer.name}/{direction.name}/")
         return copy(*args, **kwargs)
 
     def standardized(self, layer: keras.layers.Normalization, x: Any, **_: Any) -> Any:
@@ -166,23 +171,23 @@ class _Builder:
 
 
 class Standardized(keras.layers.Identity):
-    """What a Normalization computes of each frame, in the operators that its points are at."""
+    """Computes a Normalization of each frame by the operators that have quantization points."""
 
     def __init__(self, layer: keras.layers.Normalization) -> None:
         super().__init__(name=layer.name)
         self._mean, self._factor = (ops.convert_to_numpy(w) for w in standardization(layer))
-        self._centred = StepMarkers(f"{layer.name}/")
+        self._markers = StepMarkers(f"{layer.name}/")
 
     def call(self, x: Any) -> Any:
         """`(x - mean) · factor`."""
-        return self._centred(SUM, x - self._mean) * self._factor
+        return self._markers(SUM, x - self._mean) * self._factor
 
 
 BUILD: Mapping[type, Callable[..., Any]] = {
-    keras.layers.Dense: _Builder.product,
-    keras.layers.Conv1D: _Builder.product,
+    keras.layers.Dense: _Builder.dense_or_convolution,
+    keras.layers.Conv1D: _Builder.dense_or_convolution,
     keras.layers.BatchNormalization: _Builder.normalization,
     keras.layers.RNN: _Builder.recurrent,
-    keras.layers.Bidirectional: _Builder.both_ways,
+    keras.layers.Bidirectional: _Builder.bidirectional,
     keras.layers.Normalization: _Builder.standardized,
 }

@@ -29,8 +29,8 @@ class StepMarkers(Points):
         self.prefix = prefix
 
     def __call__(self, name: str, value: Any) -> Any:
-        """The value, marked."""
-        return _marked(value, self.prefix + name)
+        """The value, with a marker after it."""
+        return _with_marker(value, self.prefix + name)
 
     def part(self, name: str, state: str) -> "StepMarkers":
         """The points of a part."""
@@ -49,18 +49,18 @@ class Marker(keras.layers.Identity):
         return shape
 
     def call(self, x: Any) -> Any:
-        """The value, marked."""
-        return _marked(x, self.point)
+        """The value, with a marker after it."""
+        return _with_marker(x, self.point)
 
 
-def _marked(x: Any, point: str) -> Any:
+def _with_marker(x: Any, point: str) -> Any:
     if keras.backend.backend() != "tensorflow":
         return x  # the graph is checked here, and converted in another process
-    return _function(point)(x)
+    return _marker_function(point)(x)
 
 
 @cache
-def _function(point: str) -> Callable[[Any], Any]:
+def _marker_function(point: str) -> Callable[[Any], Any]:
     # As hexadecimal digits a name goes through the converter whatever is in it.
     @custom_operator(MARKER, {"point": point.encode().hex()})
     def marker(x: Any) -> Any:
