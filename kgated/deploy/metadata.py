@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,8 @@ class ConversionOptions:
         document |= {"recipe": self.recipe.as_dict(), "labels": self.labels and list(self.labels)}
         if self.calibration is not None:
             document["calibration"] = str(save_calibration(self.calibration, folder))
-        (folder / "options.json").write_text(json.dumps(document), encoding="utf-8")
+        text = json.dumps(document, default=methodcaller("item"))  # NumPy's numbers
+        (folder / "options.json").write_text(text, encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "ConversionOptions":
