@@ -18,7 +18,7 @@ from benchmarks import stock
 from benchmarks.stock import Job
 from benchmarks.tables import Row
 from benchmarks.worker_pool import run_all, serve
-from kgated.deploy.recipe import LIMITS
+from kgated.deploy.recipe import QUANTIZATIONS
 
 Result = tuple[float | None, str]
 
@@ -95,7 +95,7 @@ def ours(job: Job) -> Result:
             return None, str(refused) or repr(refused)
         edge = SequenceModel(path)
         error = float(np.abs(np.stack([edge.run(one) for one in x]) - expected).max())
-    limit = LIMITS[job.quantize] * max(1.0, float(np.abs(expected).max()))
+    limit = QUANTIZATIONS[job.quantize].limit * max(1.0, float(np.abs(expected).max()))
     return error, "" if error <= limit else f"error {error:.3g} above {limit:.3g}"
 
 

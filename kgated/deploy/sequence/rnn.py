@@ -9,7 +9,7 @@ from keras import ops
 
 from kgated.cells.base import GatedCell
 from kgated.cells.stepwise import RowStep, rows_and_step
-from kgated.deploy.tflite.layer_names import scope
+from kgated.deploy.tflite.layer_table import scope_name
 from kgated.layers import ours
 from kgated.steps import Array
 
@@ -76,7 +76,7 @@ class WrittenOut(keras.layers.Layer):
             layer.return_sequences,
             layer.go_backwards,
             self.in_time,
-            scope(self.owner),
+            scope_name(self.owner),
         )
         output, states = LOWERINGS[self.lowering.name](run)
         if layer.return_sequences:

@@ -4,7 +4,7 @@ Two forms. "unrolled" writes every step into the graph: nothing is copied, but e
 are packed once more by the kernels, so long sequences fall out of the cache. "while" is a loop
 whose body holds a few steps, so that the loop's own cost is shared. A loop copies what it carries
 at each turn; a buffer for all outputs would make long sequences quadratic, so there is one loop per
-stretch of time, each with a small buffer, and `share_subgraphs` lets them have one body.
+stretch of time, each with a small buffer, and `deduplicate_subgraphs` lets them have one body.
 """
 
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.compiler.tf2xla.python import xla
 
 from kgated.cells.stepwise import RowStep
+from kgated.deploy.tensorflow_private import dynamic_update_slice
 from kgated.steps import Array
 
 STEPS_PER_TURN = 4
@@ -109,7 +109,7 @@ def _turns(run: Run) -> tuple[Array, list[Array]]:
             rows, step = run.begin([tf.gather(block, i) for block in kept])
             outputs, states = _steps(step, _each(rows, run.batch), states)
             if run.each:
-                last = xla.dynamic_update_slice(last, _joined(outputs)[None], tf.stack([i, 0, 0]))
+                last = dynamic_update_slice(last, _joined(outputs)[None], tf.stack([i, 0, 0]))
             else:
                 last = outputs[-1]
             return (i + 1, last, *states, *kept)

@@ -9,7 +9,7 @@ from kgated.deploy.tflm.codegen import (
     sources,
 )
 from kgated.deploy.tflm.operators import check_operators
-from kgated.deploy.tflm.rewrites import with_known_operators
+from kgated.deploy.tflm.rewrites import use_known_operators
 
 __all__ = [
     "Sources",
@@ -19,5 +19,5 @@ __all__ = [
     "source_files",
     "source_paths",
     "sources",
-    "with_known_operators",
+    "use_known_operators",
 ]

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from kgated_edge.format.manifest import Manifest
 
+from kgated.deploy.tflite import flatbuffer
+from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.deploy.tflm.arena import arena_bytes
 from kgated.deploy.tflm.kernels import method
 from kgated.deploy.tflm.operators import check_operators
@@ -36,7 +38,9 @@ def sources(tflite: bytes, manifest: Manifest, stem: str) -> Sources:
     Raises:
         ConversionError: an operator that the runtime does not have.
     """
-    methods, arena = [method(name) for name in check_operators(tflite)], arena_bytes(tflite)
+    model = flatbuffer.parse(tflite)
+    names = check_operators(model, LayerTable.from_names(model))
+    methods, arena = [method(name) for name in names], arena_bytes(tflite)
     ports, namespace = Ports.of(tflite, manifest), f"kgated_{identifier(stem)}"
     fields = {
         "mark": MARK,

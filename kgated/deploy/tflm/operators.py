@@ -3,7 +3,7 @@
 from ai_edge_litert import schema_py_generated as schema
 
 from kgated.deploy.tflite import flatbuffer
-from kgated.deploy.tflite.layer_names import owners
+from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.deploy.tflite.lstm_operator import INPUTS, SLOTS
 from kgated.deploy.tflm.kernels import LSTM, OPERATORS, TYPES, unsupported_type
 from kgated.errors import ConversionError
@@ -13,24 +13,26 @@ _PLAIN = {0, *(slot for (kind, _), slot in SLOTS.items() if kind in ("input", "r
 _VARIANTS = {slot: kind for (kind, _), slot in SLOTS.items() if slot not in _PLAIN}
 
 
-def check_operators(tflite: bytes) -> tuple[str, ...]:
+def check_operators(model: schema.ModelT, layers: LayerTable) -> tuple[str, ...]:
     """The operators of a file, sorted by name; the runtime has a kernel for each.
+
+    Args:
+        model: the file.
+        layers: which layer each operator comes from.
 
     Raises:
         ConversionError: an operator without a kernel, or without one for the type of its tensors,
             with its name and the layer that it comes from; a tensor without a fixed size.
     """
-    model = flatbuffer.parse(tflite)
     _check_shapes(model)
     names = set()
-    for subgraph in model.subgraphs:
-        for operator, layer in zip(subgraph.operators, owners(subgraph), strict=True):
-            where = f"layer `{layer}`" if layer else "the model"
-            name = flatbuffer.operator_name(model, operator)
-            _check_kernel(where, name, operator, subgraph.tensors)
-            if name == LSTM and len(operator.inputs) == INPUTS:
-                _check_plain_lstm(where, operator)
-            names.add(name)
+    for graph, operator in flatbuffer.operators(model):
+        layer, name = layers.layer(graph, operator), flatbuffer.operator_name(model, operator)
+        where = f"layer `{layer}`" if layer else "the model"
+        _check_kernel(where, name, operator, graph.tensors)
+        if name == LSTM and len(operator.inputs) == INPUTS:
+            _check_plain_lstm(where, operator)
+        names.add(name)
     return tuple(sorted(names))
 
 

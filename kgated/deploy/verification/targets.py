@@ -11,7 +11,7 @@ from kgated_edge import EdgeModel, SequenceModel
 from kgated_edge.format.tensor_spec import Array, TensorSpec
 from kgated_edge.runtime.batching import as_dict, unwrap_single
 
-from kgated.deploy.quantization.calibration import MOST_SAMPLES, record
+from kgated.deploy.quantization.calibration import MAX_SAMPLES, record
 from kgated.deploy.sequence.graph import SequenceGraph
 from kgated.deploy.verification.compare import Agreement, agreement
 from kgated.deploy.verification.golden import last_results, repeated_frames, stream_golden
@@ -143,7 +143,7 @@ class TargetSequence:
     def samples(self, path: Path, sequences: Sequences) -> list[Sample]:
         """As in `Target`: with the golden sequence, which the file has to compute too."""
         golden, _ = repeated_frames(self.layout, sequences[0])
-        rows = batches([golden, *sequences[:MOST_SAMPLES]], self.batch)
+        rows = batches([golden, *sequences[:MAX_SAMPLES]], self.batch)
         return [self.layout.signature_inputs(row) for row, _ in rows]
 
     def _agreement(self, name: str, expected: list[Arrays], measured: list[Arrays]) -> Agreement:

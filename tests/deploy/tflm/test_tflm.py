@@ -12,6 +12,7 @@ from kgated_edge import EdgeModel, open_model
 import kgated
 from kgated.deploy import Recipe
 from kgated.deploy.tflite import flatbuffer
+from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.deploy.tflm import arena_bytes, check_operators
 from kgated.deploy.tflm.arena import Block, plan
 from kgated.deploy.tflm.kernels import method
@@ -104,7 +105,9 @@ int main(int, char** arguments) {
 def test_the_sources_compile_and_run(folder, tmp_path):
     if not (compiler := shutil.which("g++")):
         pytest.skip("there is no g++ here: the generated C++ was NOT compiled")
-    names = check_operators((folder / "my-model.tflite").read_bytes())
+    names = check_operators(
+        flatbuffer.parse((folder / "my-model.tflite").read_bytes()), LayerTable({})
+    )
     methods = " ".join(f"int {method(name)}() {{ ++added; return 0; }}" for name in names)
     manifest = EdgeModel(folder / "my-model.tflite").manifest
     states = ", ".join(f"m::k_state_{one.name}" for one in manifest.states)
