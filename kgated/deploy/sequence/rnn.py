@@ -10,7 +10,7 @@ from keras import ops
 from kgated.cells.base import GatedCell
 from kgated.cells.stepwise import RowStep, rows_and_step
 from kgated.deploy.tflite.layer_names import scope
-from kgated.layers import ours
+from kgated.layers import to_gated
 from kgated.steps import Array
 
 
@@ -48,7 +48,7 @@ class WrittenOut(keras.layers.Layer):
         in_time: bool = False,
     ) -> None:
         super().__init__(name=name)
-        self.layer, self.lowering, self.owner = ours(layer), lowering, owner
+        self.layer, self.lowering, self.owner = to_gated(layer), lowering, owner
         self.in_time, self.supports_masking, self.built = in_time, True, True
 
     def compute_mask(self, inputs: list[Array], previous_mask: Any = None) -> None:

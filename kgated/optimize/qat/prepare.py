@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from kgated.keras_graph import run_again
-from kgated.layers import ours
+from kgated.layers import to_gated
 from kgated.optimize.clustering import SharedValues
 from kgated.optimize.qat.fake_quant import Array
 from kgated.optimize.qat.quantizer import unsupported
@@ -80,7 +80,7 @@ def copy_layer(layer: keras.Layer) -> keras.Layer:
     if isinstance(layer, keras.layers.Bidirectional):
         copy = _both_ways(layer)
     else:
-        copy = _in_float32(ours(layer) if isinstance(layer, keras.layers.RNN) else layer)
+        copy = _in_float32(to_gated(layer) if isinstance(layer, keras.layers.RNN) else layer)
     for weight, theirs in zip(copy.weights, layer.weights, strict=True):
         if isinstance(theirs.constraint, SharedValues):
             weight.constraint = theirs.constraint

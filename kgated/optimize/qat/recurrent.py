@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from kgated.cells import LSTMCell
-from kgated.layers import GatedRNN, looped
+from kgated.layers import GatedRNN, run_loop
 from kgated.optimize.qat.fake_quant import Array, Grid
 from kgated.optimize.qat.forward import Call
 from kgated.optimize.qat.quantizer import Context, Rounding, Value, fixed_by, unsupported
@@ -125,7 +125,7 @@ def run_recurrent(
     observed = _Observed(call, at.prefix) if call.observing else None
     if observed is not None:
         on_row, states = observed.along(on_row), [*states, observed.start(ops.shape(x)[0])]
-    last, each, states = looped(layer, on_row, ops.concatenate(rows, axis=-1), states, mask)
+    last, each, states = run_loop(layer, on_row, ops.concatenate(rows, axis=-1), states, mask)
     if observed is not None:
         *states, extremes = states
         observed.note(extremes)
