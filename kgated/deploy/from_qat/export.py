@@ -145,13 +145,13 @@ class _Builder:
 
     def recurrent(self, layer: keras.layers.RNN, *args: Any, **kwargs: Any) -> Any:
         copy = copy_layer(layer)
-        copy.cell.at = Marks(f"{layer.name}/")
+        copy.cell.hook = Marks(f"{layer.name}/")
         return copy(*args, **kwargs)
 
     def both_ways(self, layer: keras.layers.Bidirectional, *args: Any, **kwargs: Any) -> Any:
         copy = copy_layer(layer)
         for way in (copy.forward_layer, copy.backward_layer):
-            way.cell.at = Marks(f"{layer.name}/{way.name}/")
+            way.cell.hook = Marks(f"{layer.name}/{way.name}/")
         return copy(*args, **kwargs)
 
     def standardized(self, layer: keras.layers.Normalization, x: Any, **_: Any) -> Any:

@@ -16,13 +16,13 @@ from flatbuffers import flexbuffers
 
 from kgated.deploy.tflite.cleanup import drop_unused
 from kgated.deploy.tflite.flatbuffer import operator_name, pack, parse, tensor_name
-from kgated.steps import Points
+from kgated.steps import QuantizationHook
 
 MARK = "kgated_point"
 
 
-class Marks(Points):
-    """Marks each point of a step; the names of its points start with `prefix`."""
+class Marks(QuantizationHook):
+    """Marks each quantization point of a step; the names of the points start with `prefix`."""
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
@@ -31,8 +31,8 @@ class Marks(Points):
         """The value, marked."""
         return _marked(value, self.prefix + name)
 
-    def part(self, name: str, state: str) -> "Marks":
-        """The points of a part."""
+    def nested(self, name: str, state: str) -> "Marks":
+        """The markers of a nested product."""
         return Marks(f"{self.prefix}{name}/")
 
 

@@ -98,7 +98,7 @@ def _at_rest(cell: Any, batch: int, sizes: list[int]) -> list[Array]:
     if not isinstance(cell, GatedCell):
         return zeros
     points = cell.state_points[: len(sizes)]
-    return [cell.at(point, x) for point, x in zip(points, zeros, strict=True)]
+    return [cell.hook(point, x) for point, x in zip(points, zeros, strict=True)]
 
 
 def _by_time(x: Array) -> Array:

@@ -10,7 +10,7 @@ from keras import ops
 from kgated.optimize.qat.fake_quant import FIXED, Array, Grid, Scheme, matrix_grid, rounded
 from kgated.optimize.qat.forward import Call
 from kgated.optimize.qat.int16_arithmetic import Unit
-from kgated.steps import Function, Points
+from kgated.steps import Function, QuantizationHook
 
 INPUT = "input"  # the point of an input is called `input/name`
 
@@ -18,7 +18,7 @@ INPUT = "input"  # the point of an input is called `input/name`
 SUM = "sum"  # the point before an activation that is an operator of its own
 
 
-class Rounding(Points):
+class Rounding(QuantizationHook):
     """Rounds each value as the device does that will run the model.
 
     Args:
@@ -61,7 +61,7 @@ class Rounding(Points):
             return self.fixed[name]
         return self.call.grid(full)
 
-    def part(self, name: str, state: str) -> "Rounding":
+    def nested(self, name: str, state: str) -> "Rounding":
         """The points of a product of x and `state`; none of its grids is fixed."""
         operands = {**self.operands, "state": self.prefix + state}
         return Rounding(self.call, f"{self.prefix}{name}/", operands=operands)
