@@ -109,7 +109,7 @@ class _Builder:
 
     def __init__(self, qat: QuantizeAware) -> None:
         self._points = {*qat.points, *qat.fixed}
-        self._joined = qat.joined
+        self._fused = qat.fused
 
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
         kind = next((BUILD[k] for k in type(layer).__mro__ if k in BUILD), None)
@@ -120,7 +120,7 @@ class _Builder:
         return Mark(point, f"{point.replace('/', '_')}_mark")(y)
 
     def product(self, layer: keras.Layer, x: Any, **_: Any) -> Any:
-        if layer.name in self._joined and is_normalized(layer):
+        if layer.name in self._fused and is_normalized(layer):
             return _Pending(layer, x)
         return self._with_weights(layer, x, *weights(layer))
 

@@ -14,7 +14,7 @@ import kgated
 from kgated.deploy import convert
 from kgated.deploy.quantization.quantize import quantize
 from kgated.deploy.tflite import flatbuffer
-from kgated.optimize.qat.forward import Call
+from kgated.optimize.qat.forward import ForwardState
 
 FEATURES, UNITS = 5, 8
 WITH_PEEPHOLES = {"peephole_initializer": "glorot_uniform"}
@@ -154,7 +154,7 @@ def test_the_measure_sees_a_wrong_scale_swapped_gates_a_missing_quantizer(lstm, 
     cell.kernel.assign(np.roll(kernel, UNITS, axis=1))
     assert np.mean(in_steps(qat, path, x) < 1.01) < 0.999
     cell.kernel.assign(kernel)
-    monkeypatch.setattr(Call, "round", lambda self, x, grid, step=None: x)
+    monkeypatch.setattr(ForwardState, "round", lambda self, x, params, accumulator=None: x)
     assert np.mean(in_steps(qat, path, x) < 1.01) < 0.999
 
 
