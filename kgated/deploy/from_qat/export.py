@@ -157,6 +157,25 @@ class _Builder:
     def standardized(self, layer: keras.layers.Normalization, x: Any, **_: Any) -> Any:
         return Standardized(layer)(x)
 
+    def repeated(self, layer: keras.layers.RepeatVector, x: Any, **_: Any) -> Any:
+        return Repeated(layer)(x)
+
+
+class Repeated(keras.Layer):
+    """What a RepeatVector computes, by a CONCATENATION: no integer kernel takes TILE."""
+
+    def __init__(self, layer: keras.layers.RepeatVector) -> None:
+        super().__init__(name=layer.name)
+        self._n = layer.n
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        """(B, F) to (B, n, F)."""
+        return shape[0], self._n, shape[1]
+
+    def call(self, x: Any) -> Any:
+        """The rows, n times each."""
+        return ops.concatenate([ops.expand_dims(x, axis=1)] * self._n, axis=1)
+
 
 class Standardized(keras.layers.Identity):
     """What a Normalization computes of each frame, in the operators that its points are at."""
@@ -174,8 +193,10 @@ class Standardized(keras.layers.Identity):
 BUILD: Mapping[type, Callable[..., Any]] = {
     keras.layers.Dense: _Builder.product,
     keras.layers.Conv1D: _Builder.product,
+    keras.layers.DepthwiseConv1D: _Builder.product,
     keras.layers.BatchNormalization: _Builder.normalization,
     keras.layers.RNN: _Builder.recurrent,
     keras.layers.Bidirectional: _Builder.both_ways,
     keras.layers.Normalization: _Builder.standardized,
+    keras.layers.RepeatVector: _Builder.repeated,
 }

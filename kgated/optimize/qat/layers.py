@@ -11,6 +11,7 @@ from kgated.optimize.qat.fake_quant import Array
 from kgated.optimize.qat.linear import folded_linear, linear, train_folded_linear
 from kgated.optimize.qat.prepare import (
     ELEMENTWISE,
+    LINEAR,
     activation_of,
     has_separate_activation,
     is_normalized,
@@ -25,6 +26,7 @@ SAME_PARAMS = (
     keras.layers.Flatten,
     keras.layers.GlobalMaxPooling1D,
     keras.layers.MaxPooling1D,
+    keras.layers.RepeatVector,
     keras.layers.Reshape,
     keras.layers.ZeroPadding1D,
 )
@@ -51,7 +53,9 @@ def _normalization(
     context: Context, layer: keras.Layer, product: Value | UnfusedProduct, mask: Any = None
 ) -> Value:
     if not isinstance(product, UnfusedProduct):
-        raise unsupported(layer, "it must directly follow one Dense or Conv1D without activation")
+        raise unsupported(
+            layer, "it must directly follow one Dense, Conv1D or DepthwiseConv1D without activation"
+        )
     if mask is not None:
         raise unsupported(layer, "its moments would count masked frames")
     state, v = context.state, product.input
@@ -123,10 +127,43 @@ def _elementwise(context: Context, layer: keras.Layer, values: list[Value], **_:
     return Value(y, quantizer.params(layer.name), layer.name)
 
 
+NO_KERNEL: Mapping[type, str] = {
+    keras.layers.LeakyReLU: "its LEAKY_RELU has no integer kernel in the quantizer; ReLU has",
+    keras.layers.LayerNormalization: (
+        "the rounding of its MEAN, RSQRT and SQUARED_DIFFERENCE is not modelled; "
+        "BatchNormalization after a Dense, Conv1D or DepthwiseConv1D is folded"
+    ),
+}
+
+
+def check_supported(layer: keras.Layer) -> None:
+    """Refuse a layer that no handler computes.
+
+    Raises:
+        ValueError: names the layer.
+    """
+    if isinstance(layer, keras.layers.InputLayer | keras.Model):
+        return
+    if reason := NO_KERNEL.get(type(layer)):
+        raise unsupported(layer, reason)
+    inner = layer.layer if isinstance(layer, keras.layers.TimeDistributed) else layer
+    if inner is not layer and not isinstance(inner, keras.layers.Dense):
+        raise unsupported(layer, f"it wraps a {type(inner).__name__}, not a Dense")
+    if handler_of(inner) is None:
+        known = ", ".join(sorted({kind.__name__ for kind in HANDLERS}))
+        raise unsupported(layer, f"its kind is none of {known}, TimeDistributed")
+    if getattr(layer, "data_format", None) == "channels_first":
+        raise unsupported(layer, '`data_format="channels_first"`, and kernels take channels last')
+
+
+def handler_of(layer: Any) -> "Handler | None":
+    """The handler of a layer, also of a subclass of a kind in the table."""
+    return next((HANDLERS[kind] for kind in type(layer).__mro__ if kind in HANDLERS), None)
+
+
 Handler = Callable[..., Any]
 HANDLERS: Mapping[type, Handler] = {
-    keras.layers.Dense: _linear,
-    keras.layers.Conv1D: _linear,
+    **dict.fromkeys(LINEAR, _linear),
     keras.layers.BatchNormalization: _normalization,
     keras.layers.Activation: _activation,
     keras.layers.ReLU: _activation,

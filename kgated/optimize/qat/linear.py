@@ -33,11 +33,12 @@ def multiply(layer: keras.Layer, x: Array, W: Array) -> Array:
     """The matrix product or convolution of the layer, with another kernel."""
     if isinstance(layer, keras.layers.Dense):
         return ops.matmul(x, W)
-    padding = layer.padding
+    depthwise = isinstance(layer, keras.layers.DepthwiseConv1D)
+    conv, padding = ops.depthwise_conv if depthwise else ops.conv, layer.padding
     if padding == "causal":
         padded = layer.dilation_rate[0] * (layer.kernel_size[0] - 1)
         x, padding = ops.pad(x, [[0, 0], [padded, 0], [0, 0]]), "valid"
-    return ops.conv(x, W, layer.strides[0], padding, dilation_rate=layer.dilation_rate[0])
+    return conv(x, W, layer.strides[0], padding, dilation_rate=layer.dilation_rate[0])
 
 
 def linear(state: ForwardState, layer: keras.Layer, v: Value) -> Product:
@@ -52,7 +53,7 @@ def folded(layer: keras.Layer, normalization: Any) -> tuple[Array, Array]:
         ops.convert_to_tensor(v) for v in (normalization.moving_mean, normalization.moving_variance)
     )
     k = _factor(normalization, variance)
-    return W * k, _shifted(normalization, b, mean, k)
+    return ops.reshape(by_output(W, layer) * k, W.shape), _shifted(normalization, b, mean, k)
 
 
 def folded_linear(state: ForwardState, layer: keras.Layer, normalization: Any, v: Value) -> Product:
@@ -63,7 +64,7 @@ def folded_linear(state: ForwardState, layer: keras.Layer, normalization: Any, v
 def train_folded_linear(layer: keras.Layer, normalization: Any, x: Array, frozen: Array) -> Array:
     """The same with the moments of the batch, until frozen; updates the moving averages."""
     W, b = weights(layer)
-    y = multiply(layer, x, fake_quantize(tensor_of(W), weight_params(W)))
+    y = multiply(layer, x, _fake_quantize_kernel(layer, W))
     mean, variance = _moments(normalization, _plus(y, b), frozen)
     k = _factor(normalization, variance)
     return y * k + _shifted(normalization, b, mean, k)
@@ -74,8 +75,19 @@ def _with_weights(
 ) -> Product:
     assert v.params is not None, "the input of a product is rounded"
     kernel = None if isinstance(layer, keras.layers.Dense) else "convolution"
-    W, b, accumulator = state.quantize_weights(W, b, v.params, kernel)
-    return _plus(multiply(layer, v.x, W), b), accumulator
+    flat, b, accumulator = state.quantize_weights(by_output(W, layer), b, v.params, kernel)
+    return _plus(multiply(layer, v.x, ops.reshape(flat, W.shape)), b), accumulator
+
+
+def by_output(W: Array, layer: keras.Layer) -> Array:
+    """The kernel with its outputs along the last axis; a depthwise kernel has them on two axes."""
+    depthwise = isinstance(layer, keras.layers.DepthwiseConv1D)
+    return ops.reshape(W, (W.shape[0], -1)) if depthwise else W
+
+
+def _fake_quantize_kernel(layer: keras.Layer, W: Array) -> Array:
+    flat = tensor_of(by_output(W, layer))
+    return ops.reshape(fake_quantize(flat, weight_params(flat)), W.shape)
 
 
 def _plus(y: Array, b: Array | None) -> Array:

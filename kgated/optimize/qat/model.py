@@ -20,12 +20,12 @@ from kgated.optimize.qat.forward import (
 )
 from kgated.optimize.qat.int8_arithmetic import RescaleMultipliers, rescale_multipliers
 from kgated.optimize.qat.int16_arithmetic import EXACT
-from kgated.optimize.qat.layers import HANDLERS
+from kgated.optimize.qat.layers import check_supported, handler_of
 from kgated.optimize.qat.prepare import clone_in_float32, fused_layers
 from kgated.optimize.qat.quantizer import Context, unsupported, unwrap
 
 # Operations that compute masks in a graph of layers.
-ON_MASKS = ("NotEqual", "Any", "LogicalAnd", "OnesLike")
+MASK_OPERATIONS = ("NotEqual", "Any", "LogicalAnd", "OnesLike")
 
 
 @register
@@ -121,12 +121,10 @@ class QuantizeAware(keras.Model):
         ]
 
         def visit(layer: Any, *args: Any, **kwargs: Any) -> Any:
-            handler = next((HANDLERS[k] for k in type(layer).__mro__ if k in HANDLERS), None)
-            if handler is not None:
+            if handler := handler_of(layer):
                 return handler(context, layer, *args, **_stated(kwargs))
-            if type(layer).__name__ not in ON_MASKS:
-                known = ", ".join(sorted({kind.__name__ for kind in HANDLERS}))
-                raise unsupported(layer, f"its kind is none of {known}")
+            if type(layer).__name__ not in MASK_OPERATIONS:
+                raise unsupported(layer, "it is an operation, where a layer is needed")
             return layer(*map(unwrap, args), **kwargs)
 
         results = keras.tree.map_structure(unwrap, run_on(self.inner, values, visit))
@@ -212,8 +210,9 @@ def quantize_aware(
 
     Args:
         model: functional or Sequential, built, trained or not, of recurrent layers (kgated's, or
-            Keras's LSTM and GRU), also under Bidirectional, Dense, Conv1D, each with
-            BatchNormalization, and layers around them. It is not changed; its weights are copied.
+            Keras's LSTM and GRU), also under Bidirectional, Dense, Conv1D, DepthwiseConv1D, each
+            with BatchNormalization, and layers around them. It is not changed: its weights are
+            copied.
         scheme: "int8"; "int16x8": int16 activations, int8 weights.
         warmup: number of batches at the start that set the ranges, and round only the weights.
         momentum: of the moving averages of the ranges, from 0 to below 1.
@@ -225,6 +224,7 @@ def quantize_aware(
     Raises:
         ValueError: an unknown `scheme`; a `model` that is not built, is quantize-aware already, or
             has a layer that can't be trained in integers, by its name; options out of range.
+        TypeError: `model` is not a Keras model.
 
     Example:
         >>> qat = kgated.quantize_aware(model)
@@ -240,6 +240,8 @@ def quantize_aware(
 
 
 def _check(model: keras.Model, warmup: int, momentum: float, freeze_at: int | None) -> None:
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"`model` must be a `keras.Model`. Received: {model!r}")
     if isinstance(model, QuantizeAware):
         raise ValueError("`model` is quantize-aware already: compile and fit it as it is")
     from kgated.training.recordings import Carrying  # which `import kgated` does not wait for
@@ -254,6 +256,8 @@ def _check(model: keras.Model, warmup: int, momentum: float, freeze_at: int | No
         raise ValueError(
             "`model` must be a functional or Sequential model that is built: give it an `Input`"
         )
+    for layer in model.layers:
+        check_supported(layer)
     whole = {"warmup": warmup, "freeze_at": warmup if freeze_at is None else freeze_at}
     for name, value in whole.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:

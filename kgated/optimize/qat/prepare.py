@@ -12,6 +12,8 @@ from kgated.optimize.clustering import SharedValues
 from kgated.optimize.qat.fake_quant import Array
 from kgated.optimize.qat.quantizer import unsupported
 
+# The layers that are a matrix product or a convolution, a bias and an activation.
+LINEAR = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.DepthwiseConv1D)
 ELEMENTWISE: Mapping[type, Callable[[Array, Array], Array]] = {
     keras.layers.Add: ops.add,
     keras.layers.Subtract: ops.subtract,
@@ -43,7 +45,7 @@ def _is_fused_with_next(layer: keras.Layer) -> bool:
     if len(after) != 1 or len(layer._inbound_nodes) != 1:
         return False
     (following,), function = after, getattr(layer, "activation", keras.activations.linear)
-    is_product = isinstance(layer, keras.layers.Dense | keras.layers.Conv1D)
+    is_product = isinstance(layer, LINEAR)
     linear = function is keras.activations.linear
     if isinstance(following, keras.layers.Concatenate):
         ends_in_product = is_product and not has_separate_activation(layer)
@@ -70,23 +72,37 @@ def is_normalized(layer: keras.Layer) -> bool:
 def activation_of(layer: keras.Layer) -> Any:
     """The function of a layer that is an activation or has one."""
     if isinstance(layer, keras.layers.Softmax):
+        if layer.axis not in (-1, len(layer.output.shape) - 1):
+            raise unsupported(layer, f"`axis={layer.axis}`, and kernels take the last axis, -1")
         return keras.activations.softmax
     if not isinstance(layer, keras.layers.ReLU):
         return getattr(layer, "activation", None)
-    plain = layer.max_value is None and not layer.negative_slope and not layer.threshold
-    return keras.activations.relu if plain else layer
+    if layer.max_value is not None or layer.negative_slope or layer.threshold:
+        raise unsupported(
+            layer, "its activation is relu with a `max_value`, `negative_slope` or `threshold`"
+        )
+    return keras.activations.relu
 
 
 def copy_layer(layer: keras.Layer) -> keras.Layer:
     """Copy a layer in float32, with its weights and the constraints of clustering."""
-    if isinstance(layer, keras.layers.Bidirectional):
-        copy = _copy_bidirectional(layer)
-    else:
-        copy = _in_float32(to_gated(layer) if isinstance(layer, keras.layers.RNN) else layer)
+    try:
+        copy = _copy(layer)
+    except (TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise unsupported(layer, f"it can't be copied from its config ({reason})") from error
     for weight, original in zip(copy.weights, layer.weights, strict=True):
         if isinstance(original.constraint, SharedValues):
             weight.constraint = original.constraint
     return copy
+
+
+def _copy(layer: keras.Layer) -> keras.Layer:
+    if isinstance(layer, keras.layers.Bidirectional):
+        return _copy_bidirectional(layer)
+    if isinstance(layer, keras.layers.TimeDistributed):
+        return _in_float32(layer.layer, name=layer.name)
+    return _in_float32(to_gated(layer) if isinstance(layer, keras.layers.RNN) else layer)
 
 
 def _copy_bidirectional(layer: keras.layers.Bidirectional) -> keras.layers.Bidirectional:
@@ -103,8 +119,8 @@ def _copy_bidirectional(layer: keras.layers.Bidirectional) -> keras.layers.Bidir
     return copy
 
 
-def _in_float32(layer: keras.Layer) -> keras.Layer:
-    copy = type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+def _in_float32(layer: keras.Layer, **options: Any) -> keras.Layer:
+    copy = type(layer).from_config({**layer.get_config(), "dtype": "float32", **options})
     if layer.built:
         copy.build_from_config(layer.get_build_config())
         copy.set_weights(layer.get_weights())
@@ -126,6 +142,11 @@ def clone_in_float32(model: keras.Model) -> keras.Model:
             copies[id(layer)] = copy_layer(layer)
         return copies[id(layer)]
 
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(layer, keras.layers.Dense):  # perhaps a TimeDistributed before, with a mask
+            kwargs = {}
+        return layer(*args, **kwargs)
+
     inputs = [keras.Input(x.shape[1:], dtype=x.dtype, name=x.name) for x in model.inputs]
     single = inputs[0] if len(inputs) == 1 else inputs
-    return keras.Model(single, run_again(model, single, copied), name=model.name)
+    return keras.Model(single, run_again(model, single, copied, call), name=model.name)
