@@ -15,8 +15,9 @@ from kgated.optimize.qat.prepare import (
     activation_of,
     has_separate_activation,
     is_normalized,
+    unsupported,
 )
-from kgated.optimize.qat.quantizer import SUM, Context, UnfusedProduct, Value, unsupported
+from kgated.optimize.qat.quantizer import SUM, Context, UnfusedProduct, Value
 from kgated.optimize.qat.recurrent import bidirectional, recurrent
 
 # Layers whose results keep the quantization parameters of their input: each is an input or 0.

@@ -21,8 +21,8 @@ from kgated.optimize.qat.forward import (
 from kgated.optimize.qat.int8_arithmetic import RescaleMultipliers, rescale_multipliers
 from kgated.optimize.qat.int16_arithmetic import EXACT
 from kgated.optimize.qat.layers import check_supported, handler_of
-from kgated.optimize.qat.prepare import clone_in_float32, fused_layers
-from kgated.optimize.qat.quantizer import Context, unsupported, unwrap
+from kgated.optimize.qat.prepare import clone_in_float32, fused_layers, unsupported
+from kgated.optimize.qat.quantizer import Context, unwrap
 
 # Operations that compute masks in a graph of layers.
 MASK_OPERATIONS = ("NotEqual", "Any", "LogicalAnd", "OnesLike")

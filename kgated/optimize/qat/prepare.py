@@ -10,7 +10,6 @@ from kgated.keras_graph import run_again
 from kgated.layers import to_gated
 from kgated.optimize.clustering import SharedValues
 from kgated.optimize.qat.fake_quant import Array
-from kgated.optimize.qat.quantizer import unsupported
 
 # The layers that are a matrix product or a convolution, a bias and an activation.
 LINEAR = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.DepthwiseConv1D)
@@ -150,3 +149,11 @@ def clone_in_float32(model: keras.Model) -> keras.Model:
     inputs = [keras.Input(x.shape[1:], dtype=x.dtype, name=x.name) for x in model.inputs]
     single = inputs[0] if len(inputs) == 1 else inputs
     return keras.Model(single, run_again(model, single, copied, call), name=model.name)
+
+
+def unsupported(layer: Any, reason: str) -> ValueError:
+    """The error for a layer that has no integer counterpart here."""
+    return ValueError(
+        f"`model` has layer `{layer.name}` ({type(layer).__name__}), which can't be trained in "
+        f"integers: {reason}. Change the layer, or quantize after training with `calibration`"
+    )

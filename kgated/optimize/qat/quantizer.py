@@ -10,6 +10,7 @@ from keras import ops
 from kgated.optimize.qat.fake_quant import Array, QuantParams, fake_quantize
 from kgated.optimize.qat.forward import ForwardState, Observer, cast_params, tensor_of
 from kgated.optimize.qat.int16_arithmetic import AccumulatorScale
+from kgated.optimize.qat.prepare import unsupported
 from kgated.steps import Function, QuantizationHook
 
 INPUT = "input"  # the point of an input is called `input/name`
@@ -233,11 +234,3 @@ class Context:
 def unwrap(value: Any) -> Any:
     """A value without its parameters."""
     return value.x if isinstance(value, Value) else value
-
-
-def unsupported(layer: Any, reason: str) -> ValueError:
-    """The error for a layer that has no integer counterpart here."""
-    return ValueError(
-        f"`model` has layer `{layer.name}` ({type(layer).__name__}), which can't be trained in "
-        f"integers: {reason}. Change the layer, or quantize after training with `calibration`"
-    )

@@ -10,7 +10,8 @@ from kgated.cells import LSTMCell
 from kgated.layers import GatedRNN, run_loop
 from kgated.optimize.qat.fake_quant import Array, QuantParams, Scheme
 from kgated.optimize.qat.forward import RangeObserver
-from kgated.optimize.qat.quantizer import Context, FakeQuantizer, Value, unsupported
+from kgated.optimize.qat.prepare import unsupported
+from kgated.optimize.qat.quantizer import Context, FakeQuantizer, Value
 
 # The points that are results of the activations of a cell.
 SIGMOID_POINTS = ("i", "f", "o", "z|r", "z", "r")
