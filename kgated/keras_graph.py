@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+from keras.src.backend import compute_output_spec
 
 from kgated.errors import ConversionError
 
@@ -201,3 +202,16 @@ def _copy(layer: keras.Layer, **changes: Any) -> keras.Layer:
         copy.build_from_config(layer.get_build_config())
         copy.set_weights(layer.get_weights())
     return copy
+
+
+def trace(function: Callable[..., Any], inputs: list[Any]) -> Any:
+    """Call `function(*inputs)` on symbolic tensors; its exceptions are raised unchanged.
+
+    Args:
+        function: computes on tensors of the backend.
+        inputs: KerasTensors, which give shapes and dtypes.
+
+    Returns:
+        KerasTensors in the structure of the result.
+    """
+    return compute_output_spec(function, *inputs)

@@ -119,7 +119,7 @@ class _Builder:
 
     def __init__(self, qat: QuantizeAware) -> None:
         self._points = {*qat.points, *qat.fixed}
-        self._joined = qat.joined
+        self._fused = qat.fused
 
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
         kind = next((BUILD[k] for k in type(layer).__mro__ if k in BUILD), None)
@@ -130,7 +130,7 @@ class _Builder:
         return Marker(point, f"{point.replace('/', '_')}_marker")(y)
 
     def dense_or_convolution(self, layer: keras.Layer, x: Any, **_: Any) -> Any:
-        if layer.name in self._joined and is_normalized(layer):
+        if layer.name in self._fused and is_normalized(layer):
             return _Pending(layer, x)
         return self._with_weights(layer, x, *weights(layer))
 
@@ -155,17 +155,36 @@ class _Builder:
 
     def recurrent(self, layer: keras.layers.RNN, *args: Any, **kwargs: Any) -> Any:
         copy = copy_layer(layer)
-        copy.cell.at = StepMarkers(f"{layer.name}/")
+        copy.cell.hook = StepMarkers(f"{layer.name}/")
         return copy(*args, **kwargs)
 
     def bidirectional(self, layer: keras.layers.Bidirectional, *args: Any, **kwargs: Any) -> Any:
         copy = copy_layer(layer)
         for direction in (copy.forward_layer, copy.backward_layer):
-            direction.cell.at = StepMarkers(f"{layer.name}/{direction.name}/")
+            direction.cell.hook = StepMarkers(f"{layer.name}/{direction.name}/")
         return copy(*args, **kwargs)
 
     def standardized(self, layer: keras.layers.Normalization, x: Any, **_: Any) -> Any:
         return Standardized(layer)(x)
+
+    def repeated(self, layer: keras.layers.RepeatVector, x: Any, **_: Any) -> Any:
+        return Repeated(layer)(x)
+
+
+class Repeated(keras.Layer):
+    """What a RepeatVector computes, by a CONCATENATION: no integer kernel takes TILE."""
+
+    def __init__(self, layer: keras.layers.RepeatVector) -> None:
+        super().__init__(name=layer.name)
+        self._n = layer.n
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        """(B, F) to (B, n, F)."""
+        return shape[0], self._n, shape[1]
+
+    def call(self, x: Any) -> Any:
+        """The rows, n times each."""
+        return ops.concatenate([ops.expand_dims(x, axis=1)] * self._n, axis=1)
 
 
 class Standardized(keras.layers.Identity):
@@ -184,8 +203,10 @@ class Standardized(keras.layers.Identity):
 BUILD: Mapping[type, Callable[..., Any]] = {
     keras.layers.Dense: _Builder.dense_or_convolution,
     keras.layers.Conv1D: _Builder.dense_or_convolution,
+    keras.layers.DepthwiseConv1D: _Builder.dense_or_convolution,
     keras.layers.BatchNormalization: _Builder.normalization,
     keras.layers.RNN: _Builder.recurrent,
     keras.layers.Bidirectional: _Builder.bidirectional,
     keras.layers.Normalization: _Builder.standardized,
+    keras.layers.RepeatVector: _Builder.repeated,
 }

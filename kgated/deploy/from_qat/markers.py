@@ -14,16 +14,16 @@ import keras
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
-from kgated.deploy.tensorflow_private import custom_operator
 from kgated.deploy.tflite.cleanup import eliminate_dead_code
 from kgated.deploy.tflite.flatbuffer import is_constant, operator_name, tensor_name
-from kgated.steps import Points
+from kgated.steps import QuantizationHook
+from kgated.tensorflow_private import custom_operator
 
 MARKER = "kgated_point"
 
 
-class StepMarkers(Points):
-    """Marks each quantization point of a step; the points' names start with `prefix`."""
+class StepMarkers(QuantizationHook):
+    """Marks each quantization point of a step; the names of the points start with `prefix`."""
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
@@ -32,8 +32,8 @@ class StepMarkers(Points):
         """The value, with a marker after it."""
         return _with_marker(value, self.prefix + name)
 
-    def part(self, name: str, state: str) -> "StepMarkers":
-        """The points of a part."""
+    def nested(self, name: str, state: str) -> "StepMarkers":
+        """The markers of a nested product."""
         return StepMarkers(f"{self.prefix}{name}/")
 
 

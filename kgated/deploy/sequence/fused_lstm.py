@@ -13,11 +13,11 @@ import numpy as np
 from keras import ops
 
 from kgated.cells import LSTMCell, PeepholeLSTMCell
-from kgated.deploy.tensorflow_private import custom_operator
 from kgated.deploy.tflite.layer_table import scope_name
 from kgated.deploy.tflite.lstm_operator import MARKER, SLOTS, Slot
 from kgated.errors import ConversionError
 from kgated.layers import LSTM, PeepholeLSTM
+from kgated.tensorflow_private import custom_operator
 
 GATES = "ifgo"
 

@@ -9,7 +9,7 @@ from kgated.cells import LSTMCell, PeepholeLSTMCell
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.fused_lstm import check_fusable
 from kgated.errors import ConversionError
-from kgated.layers import ours
+from kgated.layers import to_gated
 
 # Steps written out each have weights of their own in the kernels' memory: past this many bytes of
 # them the caches no longer hold, and a loop over one copy is faster. Measured on x86-64.
@@ -69,7 +69,7 @@ def _plain(model: keras.Model, layers: list[keras.layers.RNN]) -> bool:
     masks = (keras.layers.Masking, keras.layers.Embedding)
     if any(isinstance(x, masks) and getattr(x, "mask_zero", True) for x in model._flatten_layers()):
         return False
-    return bool(layers) and all(_is_plain(ours(layer)) for layer in layers)
+    return bool(layers) and all(_is_plain(to_gated(layer)) for layer in layers)
 
 
 def _is_plain(layer: keras.layers.RNN) -> bool:

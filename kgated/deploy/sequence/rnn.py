@@ -10,7 +10,7 @@ from keras import ops
 from kgated.cells.base import GatedCell
 from kgated.cells.stepwise import RowStep, rows_and_step
 from kgated.deploy.tflite.layer_table import scope_name
-from kgated.layers import ours
+from kgated.layers import to_gated
 from kgated.steps import Array
 
 
@@ -48,7 +48,7 @@ class WrittenOut(keras.layers.Layer):
         in_time: bool = False,
     ) -> None:
         super().__init__(name=name)
-        self.layer, self.lowering, self.owner = ours(layer), lowering, owner
+        self.layer, self.lowering, self.owner = to_gated(layer), lowering, owner
         self.in_time, self.supports_masking, self.built = in_time, True, True
 
     def compute_mask(self, inputs: list[Array], previous_mask: Any = None) -> None:
@@ -98,7 +98,7 @@ def _at_rest(cell: Any, batch: int, sizes: list[int]) -> list[Array]:
     if not isinstance(cell, GatedCell):
         return zeros
     points = cell.state_points[: len(sizes)]
-    return [cell.at(point, x) for point, x in zip(points, zeros, strict=True)]
+    return [cell.hook(point, x) for point, x in zip(points, zeros, strict=True)]
 
 
 def _by_time(x: Array) -> Array:

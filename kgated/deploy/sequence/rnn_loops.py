@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from kgated.cells.stepwise import RowStep
-from kgated.deploy.tensorflow_private import dynamic_update_slice
 from kgated.steps import Array
+from kgated.tensorflow_private import dynamic_update_slice
 
 STEPS_PER_TURN = 4
 STRETCH = 32

@@ -10,7 +10,7 @@ from kgated.cells import GRUCell, LSTMCell
 from kgated.cells.stepwise import step_once
 from kgated.deploy.streaming.context import Handler, Handlers, Walk
 from kgated.deploy.streaming.unsupported import WHOLE, refusal
-from kgated.layers import ours
+from kgated.layers import to_gated
 
 # Cells whose output is their first state.
 PLAIN_CELLS = (LSTMCell, GRUCell, keras.layers.SimpleRNNCell)
@@ -80,7 +80,7 @@ def _joined(frames: list[Any]) -> Any:
 
 def _recurrent(walk: Walk, layer: keras.layers.RNN, x: Any, mask: Any = None, **call: Any) -> Any:
     _check_streams(layer, x, call)
-    layer = ours(layer)
+    layer = to_gated(layer)
     sizes = dict(zip(_state_names(layer), keras.tree.flatten(layer.state_size), strict=True))
     mask = getattr(x, "_keras_mask", None) if mask is None else mask
     carries_output = mask is not None and not isinstance(layer.cell, PLAIN_CELLS)
