@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from kgated.cells import GRUCell, LSTMCell
+from kgated.keras_graph import flatten_layers
 from kgated.steps import Array, Function, Gates, QuantizationHook
 
 Loop = Callable[..., tuple[Array, Array, list[Array]]]
@@ -178,7 +179,7 @@ def recurrent_layers(model: Any) -> list[keras.layers.RNN]:
     Raises:
         ValueError: there is none.
     """
-    layers = [one for one in model._flatten_layers() if isinstance(one, keras.layers.RNN)]
+    layers = [one for one in flatten_layers(model) if isinstance(one, keras.layers.RNN)]
     if not layers:
         raise ValueError(f"`model` must have a recurrent layer. Received: {model!r}")
     return layers

@@ -13,6 +13,7 @@ from kgated.deploy.convert import target_of
 from kgated.deploy.lowering.converter import lower
 from kgated.deploy.tflite.layer_table import LayerTable, scope_name
 from kgated.errors import ConversionError
+from kgated.keras_graph import flatten_layers
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,6 @@ def layers_of(
     lowered = lower(graph, recipe)
     present = LayerTable.from_names(lowered).layers(lowered)
     # Operations between layers, such as those of a mask, have names that change from run to run.
-    layers = {layer.name for layer in model._flatten_layers()}
+    layers = {layer.name for layer in flatten_layers(model)}
     names = dict.fromkeys(name for name in graph.owners.values() if name in layers)
     return tuple(name for name in names if scope_name(name) in present)

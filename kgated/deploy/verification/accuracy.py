@@ -12,9 +12,10 @@ from kgated_edge.evaluation.metrics import Classes, Quality
 from kgated_edge.evaluation.tasks import check_fit, make_scorer
 from kgated_edge.format.manifest import Manifest
 
+from kgated.deploy.streaming import step_model
 from kgated.deploy.verification.reference import Reference
 from kgated.deploy.verification.sequences import Arrays, Sequences
-from kgated.keras_graph import any_length, with_time
+from kgated.keras_graph import any_length
 
 BATCH = 256
 
@@ -110,7 +111,7 @@ def _reference(model: keras.Model, manifest: Manifest) -> Reference:
     outputs = tuple(spec.name for spec in manifest.outputs)
     size = manifest.frames_per_step
     if manifest.mode == "stream":
-        return Reference(any_length(model), frames, outputs, tuple(with_time(model)), size)
+        return Reference(any_length(model), frames, outputs, step_model(model).has_time, size)
     if manifest.padded and not manifest.single:
         model = any_length(model)
     timed = tuple(manifest.is_timed(spec) for spec in manifest.outputs)

@@ -9,6 +9,7 @@ from kgated_edge.format.tensor_spec import TensorSpec
 
 from kgated.deploy.verification.sequences import Sequences
 from kgated.errors import ConversionError
+from kgated.keras_graph import flatten_layers
 
 INT8_STEPS = 255  # of the range that all features share
 MIN_STEPS = 16  # that one feature needs to keep its values apart
@@ -49,7 +50,7 @@ def check_constant_features(model: keras.Model, skip: Sequence[str]) -> None:
     Raises:
         ConversionError: with the layer and the features.
     """
-    for layer in model._flatten_layers(include_self=False):
+    for layer in flatten_layers(model, include_self=False):
         if not isinstance(layer, keras.layers.Normalization) or layer.name in skip:
             continue
         deviation = np.sqrt(keras.ops.convert_to_numpy(layer.variance))

@@ -8,7 +8,7 @@ import numpy as np
 
 from kgated.deploy.streaming import StepModel
 from kgated.deploy.verification.sequences import Arrays, Sequences
-from kgated.keras_graph import any_length, with_time
+from kgated.keras_graph import any_length
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Reference:
     @classmethod
     def of(cls, model: keras.Model, step: StepModel) -> "Reference":
         """The reference for the step of a model."""
-        timed = tuple(with_time(model))
-        return cls(any_length(model), step.frames, step.outputs, timed, step.frames_per_step)
+        size = step.frames_per_step
+        return cls(any_length(model), step.frames, step.outputs, step.has_time, size)
 
     @property
     def is_timed(self) -> dict[str, bool]:

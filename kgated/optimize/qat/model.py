@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from kgated.cells import choose, register
-from kgated.keras_graph import run_on, trace
+from kgated.keras_graph import run_on, trace_function
 from kgated.optimize.qat.fake_quant import SCHEMES, Array, QuantParams, has_float64
 from kgated.optimize.qat.forward import (
     ForwardState,
@@ -173,7 +173,7 @@ class QuantizeAware(keras.Model):
         params: Mapping[str, QuantParams] = defaultdict(lambda: scheme.tanh)  # values don't matter
         false = ops.convert_to_tensor(False)
         context = Context(ForwardState(scheme, params, false, false), finder, self.fused)
-        trace(lambda *inputs: self._run(list(inputs), context), self.inner.inputs)
+        trace_function(lambda *inputs: self._run(list(inputs), context), self.inner.inputs)
         return finder.points()
 
     def get_config(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kgated.keras_graph import run_again
+from kgated.keras_graph import consumers, count_calls, producer, run_again
 from kgated.layers import to_gated
 from kgated.optimize.clustering import SharedValues
 from kgated.optimize.qat.fake_quant import Array
@@ -20,18 +20,13 @@ ELEMENTWISE: Mapping[type, Callable[[Array, Array], Array]] = {
 }
 
 
-def consumers(layer: Any) -> list[Any]:
-    """The layers that take a layer's results, once for each use."""
-    return [node.operation for node in layer._outbound_nodes]
-
-
 def fused_layers(model: keras.Model) -> frozenset[str]:
     """The names of layers whose operator includes the next layer.
 
     The operator of a product includes batch normalization and ReLU. The operator before a
     Concatenate writes its result with the quantization parameters of the concatenation.
     """
-    ends = {x._keras_history.operation.name for x in model.outputs}
+    ends = {producer(x).name for x in model.outputs}
     return frozenset(
         layer.name
         for layer in model.layers
@@ -41,7 +36,7 @@ def fused_layers(model: keras.Model) -> frozenset[str]:
 
 def _is_fused_with_next(layer: keras.Layer) -> bool:
     after = consumers(layer)
-    if len(after) != 1 or len(layer._inbound_nodes) != 1:
+    if len(after) != 1 or count_calls(layer) != 1:
         return False
     (following,), function = after, getattr(layer, "activation", keras.activations.linear)
     is_product = isinstance(layer, LINEAR)
