@@ -59,7 +59,7 @@ def _is_offered(value: Any, module: str, keras: Any) -> bool:
 
 def _failure(path: Path, error: BaseException) -> str:
     places = traceback.extract_tb(error.__traceback__)
-    lines = [place.lineno for place in places if Path(place.filename) == path]
+    lines = [place.lineno for place in places if Path(place.filename).resolve() == path.resolve()]
     where = f", line {lines[-1]}" if lines else ""
     text = " ".join(str(error).split())
     return f"--import {path}{where}: {type(error).__name__}: {text}"

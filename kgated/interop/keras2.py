@@ -10,7 +10,8 @@ from typing import Any
 import h5py
 import keras
 
-from kgated.interop.keras2_config import MODELS, WAY_OUT, Config, Translator
+from kgated.interop.keras2_config import MODELS, WAY_OUT, Translator
+from kgated.interop.keras2_graph import Config
 from kgated.interop.keras2_weights import STEEPNESS, assign, read_weights, scale_hard_sigmoids
 
 

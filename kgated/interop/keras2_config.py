@@ -42,7 +42,7 @@ HARD_SIGMOID = {
     "config": "keras2_hard_sigmoid",
     "registered_name": "kgated>keras2_hard_sigmoid",
 }
-NEUTRAL = (None, False, [], {}, "")
+NEUTRAL: tuple[Any, ...] = (None, False, [], {}, "")
 INSIDE = ("layer", "backward_layer", "cell")
 OPERATIONS = {"TensorFlowOpLayer", "TFOpLambda", "SlicingOpLambda", "ClassMethod"}
 WAY_OUT = (
@@ -91,7 +91,7 @@ class Translator:
         kind, config = entry["class_name"], entry["config"]
         if kind in MODELS and not self._is_known(entry):
             return self.model(entry)
-        name = config.get("name", entry.get("name", kind)) if isinstance(config, dict) else kind
+        name = str(config.get("name", entry.get("name", kind)))
         self._check(kind, name, entry)
         if self._is_known(entry):
             made = {k: v for k, v in config.items() if k != "batch_input_shape"}
@@ -100,7 +100,7 @@ class Translator:
                 **_entry(kind, made, entry.get("module")),
                 "registered_name": _registered(entry),
             }
-        target = RENAMED.get(kind, kind)
+        target = str(RENAMED.get(kind, kind))
         config = {**CUDNN.get(kind, {}), **config, **_policy(config)}
         if target in ("GRU", "GRUCell"):
             config.setdefault("reset_after", False)  # as it was before there was the option
@@ -113,7 +113,7 @@ class Translator:
         return _entry(target, config, "keras.layers")
 
     def _inner(self, config: Config) -> Config:
-        inner = {
+        inner: dict[str, Any] = {
             key: self.layer(config[key]) for key in INSIDE if isinstance(config.get(key), dict)
         }
         if isinstance(config.get("cells"), list):
