@@ -5,7 +5,11 @@ from typing import Annotated
 
 import typer
 
+from kgated_cli import checks
 from kgated_cli.app import app
+
+CELLS = ("LSTM", "PeepholeLSTM", "GRU")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 @app.command()
@@ -42,9 +46,13 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Train a classifier of sequences on an .npz data set; write the best model."""
-    from kgated.atomic_write import check_writable
-
-    check_writable(output)
+    _check_files(data, output, validation, folder, tensorboard)
+    checks.check_choice("cell", cell, CELLS)
+    checks.check_choice("precision", precision, PRECISIONS)
+    checks.check_number("--learning-rate", learning_rate, 0.0)
+    checks.check_number("--clip-norm", clip_norm, 0.0)
+    if not 0.0 <= dropout < 1.0:
+        raise ValueError(f"--dropout must be 0 or above, and below 1. Received: {dropout:g}")
 
     from kgated.models import train_classifier
     from kgated.training import Plan
@@ -78,6 +86,27 @@ def train(
     )
 
 
+def _check_files(
+    data: Path, output: Path, validation: Path | None, folder: Path | None, tensorboard: bool
+) -> None:
+    """Refuse what can't be read, learned or written, before anything is imported."""
+    if output.suffix != ".keras":
+        raise ValueError(f"`output` must end in .keras, Keras's format. Received: {output}")
+    if tensorboard and folder is None:
+        raise ValueError("`tensorboard` needs a `folder` for its logs: name one by --folder")
+    checks.check_outputs([output], [data, validation])
+    checks.check_folder(folder)
+    train = checks.check_labels(data)
+    if validation is None:
+        return
+    held_out = checks.check_data(validation)
+    if held_out.x.shape[2:] != train.x.shape[2:]:
+        raise ValueError(
+            f"{validation}: the frames must have the shape {train.x.shape[2:]} of those in {data}. "
+            f"Received: {held_out.x.shape[2:]}"
+        )
+
+
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the page, the models and the data.")] = Path(
@@ -89,6 +118,8 @@ def demo(
 
     Ends with a table, results.json and report.html. Exit status 1 where a limit was missed.
     """
+    checks.check_folder(out)
+
     from kgated.compare.demo import demo as run_demo
 
     if not run_demo(out, seed=seed).passed:

@@ -124,7 +124,7 @@ def _check_values(frames: tuple[TensorSpec, ...], sequence: Arrays, where: str) 
 def _sequence_data(calibration: Any, names: Sequence[str], single: tuple[str, ...]) -> SequenceData:
     several = names if len(names) > 1 else ()
     if isinstance(calibration, str | Path):
-        return load_npz(calibration, several, single)
+        return load_npz(calibration, several, single, targets=False)
     inputs = calibration.inputs if isinstance(calibration, SequenceData) else calibration
     if several and not (isinstance(inputs, Mapping) and set(names) <= set(inputs)):
         raise ValueError(
@@ -135,6 +135,6 @@ def _sequence_data(calibration: Any, names: Sequence[str], single: tuple[str, ..
         return calibration
     try:
         arrays = calibration if isinstance(calibration, Mapping) else {"x": calibration}
-        return from_arrays(arrays, several, single)
+        return from_arrays(arrays, several, single, targets=False)
     except DataError as error:
         raise ValueError(f"`calibration`: {error}") from None

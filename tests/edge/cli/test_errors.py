@@ -37,7 +37,7 @@ def test_bad_data(error, speech, text, npz, tmp_path):
         ({"x": np.array([None])}, "`x` holds pickled objects"),
         ({"x": x, "lengths": np.array([4, 5])}, "got 5 for sequence 1"),
         ({"x": broken}, "NaN or inf in sequence 1, frame 2"),
-        ({"x": x.astype(float)}, "save x.astype('float32')"),
+        ({"x": x.astype(complex)}, "must be float32 or int32, got complex128"),
         ({"x": x[..., :2]}, "frames of shape (2,) float32 do not fit the model"),
         ({"x": x[..., 0].astype(np.int32)}, "frames of shape () int32 do not fit the model"),
         ({"x": x, "y": np.zeros(2)}, "`y` must have one of the shapes [(2, 4, 2)]"),
