@@ -1,12 +1,13 @@
 """`kgated train` and `kgated demo`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from kgated_cli import checks
 from kgated_cli.app import app
+from kgated_cli.light import import_light
 
 CELLS = ("LSTM", "PeepholeLSTM", "GRU")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -46,11 +47,14 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Train a classifier of sequences on an .npz data set; write the best model."""
-    _check_files(data, output, validation, folder, tensorboard)
     checks.check_choice("cell", cell, CELLS)
     checks.check_choice("precision", precision, PRECISIONS)
     checks.check_number("--learning-rate", learning_rate, 0.0)
     checks.check_number("--clip-norm", clip_norm, 0.0)
+    options = {"cell": cell, "units": units, "layers": layers, "dropout": dropout, "seed": seed}
+    options |= {"epochs": epochs, "patience": patience, "batch_size": batch_size}
+    options |= {"learning_rate": learning_rate, "clip_norm": clip_norm, "precision": precision}
+    _check_files(data, output, validation, folder, tensorboard, options)
     if not 0.0 <= dropout < 1.0:
         raise ValueError(f"--dropout must be 0 or above, and below 1. Received: {dropout:g}")
 
@@ -87,7 +91,12 @@ def train(
 
 
 def _check_files(
-    data: Path, output: Path, validation: Path | None, folder: Path | None, tensorboard: bool
+    data: Path,
+    output: Path,
+    validation: Path | None,
+    folder: Path | None,
+    tensorboard: bool,
+    options: dict[str, Any],
 ) -> None:
     """Refuse what can't be read, learned or written, before anything is imported."""
     if output.suffix != ".keras":
@@ -97,6 +106,8 @@ def _check_files(
     checks.check_outputs([output], [data, validation])
     checks.check_folder(folder)
     train = checks.check_labels(data)
+    record = import_light("kgated.run_record")
+    record.check_folder(folder, {**options, "data": record.digest(train)})
     if validation is None:
         return
     held_out = checks.check_data(validation)

@@ -61,7 +61,7 @@ def _load(path: Path) -> Any:
     except Exception as error:  # of damaged bytes PyTorch raises a dozen kinds
         raise ValueError(
             f"{path}: this is damaged, or holds more than tensors, such as a whole pickled module, "
-            "and code out of a file is not run: where its class is at hand, load it and write the weights "
-            "alone by `torch.save(model.state_dict(), 'weights.pt')`; of TorchScript give "
+            "and code out of a file is not run: where its class is at hand, load it and write the "
+            "weights alone by `torch.save(model.state_dict(), 'weights.pt')`; of TorchScript give "
             "`torch.jit.load(path).state_dict()`"
         ) from error
