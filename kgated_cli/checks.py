@@ -139,7 +139,7 @@ def figures_of(texts: list[str]) -> dict[str, float]:
     Raises:
         ValueError: no number, an unknown name, or an accuracy in percent.
     """
-    from kgated_edge.evaluation.limits import FIGURES
+    from kgated_edge.evaluation.limits import METRICS
 
     try:
         figures = {name: float(value) for name, value in (text.split("=") for text in texts)}
@@ -147,8 +147,8 @@ def figures_of(texts: list[str]) -> dict[str, float]:
         raise ValueError(
             f"`figure` must be NAME=NUMBER, such as accuracy=0.98. Received: {texts}"
         ) from None
-    if unknown := sorted(figures.keys() - set(FIGURES)):
-        raise ValueError(f"`figure` must name some of {list(FIGURES)}. Received: {unknown[0]}")
+    if unknown := sorted(figures.keys() - set(METRICS)):
+        raise ValueError(f"`figure` must name some of {list(METRICS)}. Received: {unknown[0]}")
     for name, value in figures.items():
         if abs(value) == float("inf") or value != value:
             raise ValueError(f"`figure` must be a finite number. Received: {name}={value}")

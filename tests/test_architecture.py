@@ -12,7 +12,8 @@ from source_code import ROOT, arrows, arrows_within, circle, modules, syntax
 # of each other.
 STAGES = {
     "kgated": """
-        errors atomic_write optional_imports audio
+        errors atomic_write optional_imports audio tensorflow_private
+        inference_copies run_record
         steps keras_graph data framewise report
         cells
         layers

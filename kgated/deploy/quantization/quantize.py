@@ -8,9 +8,12 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from kgated.deploy.quantization import rewrites
+from kgated.deploy.quantization.activation_tables import Function, collapse_activations
 from kgated.deploy.quantization.calibration import Ranges, calibrate
 from kgated.deploy.quantization.checks import check_constant_operands, check_is_integer
 from kgated.deploy.quantization.float_io import use_float_io
+from kgated.deploy.quantization.float_rewrites import rewrite_for_integers
+from kgated.deploy.quantization.integer_operators import use_integer_kernels
 from kgated.deploy.quantization.loops import has_loops, quantize_loops
 from kgated.deploy.quantization.lstm.int8 import write_integer
 from kgated.deploy.quantization.lstm.ranges import LstmRanges, fused_ranges
@@ -80,6 +83,7 @@ class _Job:
         from_qat: whether the ranges are those of quantization-aware training.
         rules: the quantizer's.
         lstm_ranges: by the name of a fused LSTM.
+        functions: by name of the result, of the regions that a lookup table computes.
         quantized: the result; None before the quantizer has run.
     """
 
@@ -91,7 +95,15 @@ class _Job:
     from_qat: bool
     rules: Any = None
     lstm_ranges: dict[str, LstmRanges] = field(default_factory=dict)
+    functions: dict[str, Function] = field(default_factory=dict)
     quantized: schema.ModelT | None = None
+
+    @property
+    def bits(self) -> int:
+        """Of an activation of a static recipe."""
+        bits = self.recipe.quantization.activation_bits
+        assert bits is not None, "the stage is for static recipes"
+        return bits
 
 
 def _run_stages(
@@ -114,6 +126,10 @@ def _rewrite_squared_difference(job: _Job) -> None:
     rewrites.decompose_squared_difference(job.file)
 
 
+def _rewrite_for_integers(job: _Job) -> None:
+    rewrite_for_integers(job.file)
+
+
 def _rewrite_gather(job: _Job) -> None:
     rewrites.use_embedding_lookup(job.file)
 
@@ -129,13 +145,15 @@ def _calibrate(job: _Job) -> None:
 
 
 def _clamp_rsqrt(job: _Job) -> None:
-    assert job.recipe.quantization.activation_bits is not None, "the stage is for static recipes"
-    bits = job.recipe.quantization.activation_bits
-    job.ranges = clamp_rsqrt_ranges(job.file.model, job.ranges, bits)
+    job.ranges = clamp_rsqrt_ranges(job.file.model, job.ranges, job.bits)
 
 
 def _avoid_powers_of_two(job: _Job) -> None:
     job.ranges = avoid_power_of_two_scales(job.file.model, job.ranges)
+
+
+def _collapse_activations(job: _Job) -> None:
+    job.functions = collapse_activations(job.file, job.bits, job.recipe.skip)
 
 
 def _observe_lstms(job: _Job) -> None:
@@ -152,8 +170,10 @@ def _observe_lstms(job: _Job) -> None:
 def _quantize_static(job: _Job) -> None:
     def apply(ranges: Ranges) -> schema.ModelT:
         model = apply_rules(job.file.content, job.rules, ranges)
+        skip, layers = job.recipe.skip, job.file.layers
+        use_integer_kernels(model, layers, ranges, job.bits, skip, job.functions)
         if job.lstm_ranges:
-            write_integer(model, job.file.layers, job.lstm_ranges, job.recipe.skip)
+            write_integer(model, layers, job.lstm_ranges, skip)
         use_float_io(model)
         return model
 
@@ -210,6 +230,11 @@ STAGES = (
         "the rules and the ranges are of the operators that will be in the file",
     ),
     Stage(
+        _rewrite_for_integers,
+        _is_static,
+        "the rules and the ranges are of the operators that will be in the file",
+    ),
+    Stage(
         _rewrite_gather,
         _is_dynamic,
         "the rules name EMBEDDING_LOOKUP, and not the GATHER that Keras has",
@@ -230,6 +255,11 @@ STAGES = (
         # Quantization-aware training has rounded to its own ranges.
         lambda job: _has_int16(job) and not job.from_qat,
         "the quantizer makes scales of the ranges as they are then",
+    ),
+    Stage(
+        _collapse_activations,
+        _is_static,
+        "the ranges around a region are known, and the quantizer must not see what is in it",
     ),
     Stage(
         _observe_lstms,
