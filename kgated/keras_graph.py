@@ -201,6 +201,11 @@ def producer(tensor: Any) -> Any:
     return tensor._keras_history.operation
 
 
+def mask_of(tensor: Any) -> Any:
+    """The mask that a symbolic tensor carries; None where it has none."""
+    return getattr(tensor, "_keras_mask", None)
+
+
 def takes_training(layer: Any) -> bool:
     """Whether the call of a layer, or of a cell, has an argument `training`."""
     return bool(getattr(layer, "_call_has_training_arg", False))

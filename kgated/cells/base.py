@@ -8,7 +8,8 @@ import keras
 from keras import ops
 
 from kgated import steps
-from kgated.steps import Array, Function, QuantizationHook
+from kgated.quantization_hook import QuantizationHook
+from kgated.steps import Array, Function
 
 register = keras.saving.register_keras_serializable(package="kgated")
 

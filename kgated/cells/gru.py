@@ -7,7 +7,8 @@ from keras import ops
 
 from kgated import steps
 from kgated.cells.base import GatedCell, Step, check_flag, choose, register, tensor
-from kgated.steps import Array, Function, QuantizationHook
+from kgated.quantization_hook import QuantizationHook
+from kgated.steps import Array, Function
 
 
 @register

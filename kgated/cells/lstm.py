@@ -8,7 +8,8 @@ from keras import ops
 
 from kgated import steps
 from kgated.cells.base import GatedCell, Step, check_flag, check_size, register, tensor
-from kgated.steps import Array, Function, Gates, QuantizationHook
+from kgated.quantization_hook import QuantizationHook
+from kgated.steps import Array, Function, Gates
 
 Update = Callable[[Gates, Array], tuple[Array, Array]]
 

@@ -8,7 +8,8 @@ from keras import ops
 from kgated import steps
 from kgated.cells.base import choose, register, tensor
 from kgated.cells.lstm import LSTMCell, Update
-from kgated.steps import Peepholes, QuantizationHook
+from kgated.quantization_hook import QuantizationHook
+from kgated.steps import Peepholes
 
 
 @register

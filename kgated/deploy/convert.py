@@ -16,8 +16,14 @@ from kgated.deploy import tflm
 from kgated.deploy.from_qat.export import QatExport
 from kgated.deploy.lowering.converter import lower
 from kgated.deploy.manifest_writer import embed, overwrite, without_manifest
-from kgated.deploy.metadata import ConversionOptions, build_manifest, frames_of, results_of
-from kgated.deploy.other_backend import convert_on_tensorflow
+from kgated.deploy.metadata import (
+    ConversionOptions,
+    build_manifest,
+    check_recipe,
+    frames_of,
+    results_of,
+)
+from kgated.deploy.other_backend import convert_on_tensorflow, convert_saved
 from kgated.deploy.quantization.finish import finish
 from kgated.deploy.quantization.quantize import quantize as quantize_file
 from kgated.deploy.quantization.worker_job import quantize_in_worker
@@ -39,9 +45,10 @@ from kgated.deploy.verification.reference import Reference
 from kgated.deploy.verification.sequences import Calibration, Sequences
 from kgated.deploy.verification.targets import Target, TargetSequence, TargetStream
 from kgated.deploy.worker import run_in_worker, start_worker
-from kgated.errors import ConversionError
 from kgated.keras_graph import check_graph, no_mask_warnings
 from kgated.optimize import QuantizeAware
+
+CONVERT_SAVED = "kgated.deploy.convert:convert_saved_job"
 
 
 @dataclass(frozen=True)
@@ -166,15 +173,22 @@ def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conve
     if qat is not None and (recipe.mode, recipe.lowering) == ("sequence", "auto"):
         recipe = replace(recipe, lowering="unrolled")  # QAT has no ranges inside a loop's body
     recipe, graph, target = target_of(layers, recipe, options.length, options.max_length)
-    _check_recipe(recipe, graph, options.calibration is not None or qat is not None)
+    check_recipe(recipe, graph, options.calibration is not None or qat is not None)
     sequences = _sequences(layers, graph, target, replace(options, recipe=recipe))
     if keras.backend.backend() != "tensorflow":
-        outputs = convert_on_tensorflow(model, path, replace(options, recipe=recipe))
+        outputs = convert_on_tensorflow(model, path, replace(options, recipe=recipe), CONVERT_SAVED)
         return Conversion(path, read_manifest(path), outputs, path.stat().st_size)
     target = target if qat is None else qat.target(target)
     manifest = build_manifest(model, recipe, graph, target.golden(sequences), options)
     content = _build(graph, manifest, target, sequences, recipe, qat)
     return _check_and_write(path, content, target, sequences, recipe)
+
+
+def convert_saved_job(folder: str) -> None:
+    """The worker's part of a conversion from another backend; see `convert_on_tensorflow`."""
+    import kgated.models  # noqa: F401 - registers the layers and the language model
+
+    convert_saved(Path(folder), lambda *arguments: convert(*arguments).outputs)
 
 
 def _sequences(
@@ -211,27 +225,6 @@ def target_of(
     affine = steps.affine if recipe.is_static else steps.affine_joined
     step = step_model(model, affine, recipe.batch)
     return recipe, step, TargetStream(Reference.of(model, step))
-
-
-def _check_recipe(recipe: Recipe, step: StepModel | SequenceGraph, has_ranges: bool) -> None:
-    layers = set(step.owners.values())
-    counting = [name for name in step.counters if name not in recipe.skip]
-    if recipe.is_static and counting:
-        raise ConversionError(
-            f"layer `{counting[0]}` counts the frames of a stream without end, and recipe "
-            f"{recipe.name} has integers of a fixed range only; keep it in float by "
-            f"`skip={counting}`, or take `quantize='dynamic'`"
-        )
-    if unknown := sorted(set(recipe.skip) - set(layers)):
-        raise ValueError(
-            f"`skip` must name layers of the model: {sorted(layers)}. Received: {unknown}"
-        )
-    if recipe.is_static and not has_ranges:
-        raise ValueError(
-            f"`quantize={recipe.quantize!r}` fixes the range of every tensor and needs "
-            "`calibration`: real sequences, such as the training data; or a model that learned "
-            "its ranges, from `kgated.quantize_aware`"
-        )
 
 
 def _build(

@@ -178,3 +178,35 @@ def model_info(model: keras.Model) -> ModelInfo:
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
     return ModelInfo(model.name, digest.hexdigest(), model.count_params())
+
+
+def check_recipe(recipe: Recipe, step: StepModel | SequenceGraph, has_ranges: bool) -> None:
+    """Refuse a recipe that does not fit the graph.
+
+    Args:
+        recipe: with every choice made.
+        step: the graph to convert.
+        has_ranges: whether there are calibration sequences, or ranges from QAT.
+
+    Raises:
+        ConversionError: a layer counts frames without end, and the recipe has integers.
+        ValueError: `skip` names no layer of the model; a static recipe without ranges.
+    """
+    layers = set(step.owners.values())
+    counting = [name for name in step.counters if name not in recipe.skip]
+    if recipe.is_static and counting:
+        raise ConversionError(
+            f"layer `{counting[0]}` counts the frames of a stream without end, and recipe "
+            f"{recipe.name} has integers of a fixed range only; keep it in float by "
+            f"`skip={counting}`, or take `quantize='dynamic'`"
+        )
+    if unknown := sorted(set(recipe.skip) - set(layers)):
+        raise ValueError(
+            f"`skip` must name layers of the model: {sorted(layers)}. Received: {unknown}"
+        )
+    if recipe.is_static and not has_ranges:
+        raise ValueError(
+            f"`quantize={recipe.quantize!r}` fixes the range of every tensor and needs "
+            "`calibration`: real sequences, such as the training data; or a model that learned "
+            "its ranges, from `kgated.quantize_aware`"
+        )

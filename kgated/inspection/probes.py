@@ -15,7 +15,8 @@ from keras import ops
 
 from kgated.cells import GRUCell, LSTMCell
 from kgated.keras_graph import flatten_layers
-from kgated.steps import Array, Function, Gates, QuantizationHook
+from kgated.quantization_hook import QuantizationHook
+from kgated.steps import Array, Function, Gates
 
 Loop = Callable[..., tuple[Array, Array, list[Array]]]
 

@@ -16,7 +16,7 @@ from flatbuffers import flexbuffers
 
 from kgated.deploy.tflite.cleanup import eliminate_dead_code
 from kgated.deploy.tflite.flatbuffer import is_constant, operator_name, tensor_name
-from kgated.steps import QuantizationHook
+from kgated.quantization_hook import QuantizationHook
 from kgated.tensorflow_private import custom_operator
 
 MARKER = "kgated_point"

@@ -14,49 +14,13 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from kgated.deploy.quantization.calibration import Ranges
+from kgated.deploy.quantization.integer_kernels import INTEGER, KERNELS, LOOKUP, IntegerKernel
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.cleanup import eliminate_dead_code
 from kgated.deploy.tflite.layer_table import LayerTable, scopes
 
 QUANTIZE, DEQUANTIZE = "QUANTIZE", "DEQUANTIZE"
 FLOAT32 = schema.TensorType.FLOAT32
-INTEGER = {8: schema.TensorType.INT8, 16: schema.TensorType.INT16}
-
-
-@dataclass(frozen=True)
-class IntegerKernel:
-    """What an integer kernel of LiteRT asks of the tensors around it.
-
-    Attributes:
-        bits: the widths of activations that it takes.
-        same_scale: whether it copies or compares integers, so that operands and result need one
-            scale and zero point; else it rescales by itself.
-        output: scale and zero point that its int8 result must have, where it has no choice.
-    """
-
-    bits: tuple[int, ...] = (8, 16)
-    same_scale: bool = False
-    output: tuple[float, int] | None = None
-
-
-KERNELS: Mapping[str, IntegerKernel] = {
-    "ABS": IntegerKernel(),
-    "ELU": IntegerKernel(bits=(8,)),
-    "EXP": IntegerKernel(),
-    "LEAKY_RELU": IntegerKernel(),
-    "LOG": IntegerKernel(),
-    "LOG_SOFTMAX": IntegerKernel(bits=(8,), output=(16 / 256, 127)),
-    "MAXIMUM": IntegerKernel(same_scale=True),
-    "MINIMUM": IntegerKernel(same_scale=True),
-    "PRELU": IntegerKernel(),
-    "REDUCE_MAX": IntegerKernel(same_scale=True),
-    "REDUCE_MIN": IntegerKernel(same_scale=True),
-    "REVERSE_V2": IntegerKernel(same_scale=True),
-    "TILE": IntegerKernel(same_scale=True),
-}
-
-
-_LOOKUP = IntegerKernel()  # a table knows both scales
 
 
 @dataclass(frozen=True)
@@ -146,7 +110,7 @@ class _Rewriter:
         if name == DEQUANTIZE:
             self._integers[operator.outputs[0]] = operator.inputs[0]
         function = self.functions.get(self._name(operator.outputs[0]))
-        kernel = KERNELS.get(name) if function is None else _LOOKUP
+        kernel = KERNELS.get(name) if function is None else LOOKUP
         if kernel is None or self.bits not in kernel.bits or not self._in_float(operator):
             return
         inputs = [n for n in operator.inputs if self._is_float(n) and not self._is_constant(n)]

@@ -108,8 +108,10 @@ class StaticLayer(keras.layers.Layer):
         self.layer = layer
         self.copies = [x.layer for x in loops.values() if isinstance(x, StaticRNN)]
         # Functions, so that Keras does not take what they hold for parts of this layer.
-        self._loop_of = lambda part: loops[id(part)]
-        self._arguments = lambda tensors: _filled(arguments, tensors)
+        self._loop_of: Callable[[Any], Loop] = lambda part: loops[id(part)]
+        self._arguments: Callable[[list[Any]], tuple[Any, Any]] = lambda tensors: _filled(
+            arguments, tensors
+        )
         self.supports_masking = self.built = True
 
     def call(self, tensors: list[Array]) -> Any:

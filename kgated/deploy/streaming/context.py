@@ -90,8 +90,8 @@ class StreamContext(LayerCalls):
 
     def opens(self, layer: Any, *args: Any, **kwargs: Any) -> bool:
         """A layer of the user's own that reads the stream."""
-        own = isinstance(layer, keras.Layer) and self._handler(layer) is None
-        return own and bool(self._timed_arguments(args, kwargs))
+        own = isinstance(layer, keras.Layer) and has_own("call", layer)
+        return own and self._handler(layer) is None and bool(self._timed_arguments(args, kwargs))
 
     def more_results(self) -> list[Any]:
         """The states after the step."""

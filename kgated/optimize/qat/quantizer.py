@@ -11,7 +11,8 @@ from kgated.optimize.qat.fake_quant import Array, QuantParams, fake_quantize
 from kgated.optimize.qat.forward import ForwardState, Observer, cast_params, tensor_of
 from kgated.optimize.qat.int16_arithmetic import AccumulatorScale
 from kgated.optimize.qat.prepare import unsupported
-from kgated.steps import Function, QuantizationHook
+from kgated.quantization_hook import QuantizationHook
+from kgated.steps import Function
 
 INPUT = "input"  # the point of an input is called `input/name`
 SUM = "sum"  # the point before an activation that is an operator of its own

@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.quantization.loops.partition import has_loops, partition
-from kgated.deploy.quantization.loops.stitch import stitch
-from kgated.deploy.quantization.loops.trace import trace
+from kgated.deploy.quantization.loops.partition import has_loops, partition_loops
+from kgated.deploy.quantization.loops.stitch import stitch_parts
+from kgated.deploy.quantization.loops.trace import trace_parts
 from kgated.deploy.quantization.shared_scales import SharedScales
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.tflite.float_file import FloatFile
@@ -35,8 +35,8 @@ def quantize_loops(
         samples: the signature's inputs by name.
         quantize: quantizes a file without loops.
     """
-    parts = partition(file)
-    traced = trace(file.content, parts, samples)
+    parts = partition_loops(file)
+    traced = trace_parts(file.content, parts, samples)
     main = quantize(parts.main, _recipe_for(recipe, parts.main), traced.main, ())
     bodies = {
         index: quantize(
@@ -44,7 +44,7 @@ def quantize_loops(
         )
         for index, body in parts.bodies.items()
     }
-    return stitch(file.model, parts, main, bodies)
+    return stitch_parts(file.model, parts, main, bodies)
 
 
 def _recipe_for(recipe: Recipe, part: FloatFile) -> Recipe:

@@ -74,7 +74,7 @@ def has_loops(model: schema.ModelT) -> bool:
     return flatbuffer.has_operator(model, "WHILE")
 
 
-def partition(file: FloatFile) -> Partition:
+def partition_loops(file: FloatFile) -> Partition:
     """Cut a float file with one signature at its loops; the file stays as it is."""
     model = file.model
     loops = [

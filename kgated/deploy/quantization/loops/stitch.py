@@ -15,7 +15,7 @@ from kgated.deploy.tflite.flatbuffer import main_graph
 CODES = schema.BuiltinOperator
 
 
-def stitch(
+def stitch_parts(
     source: schema.ModelT,
     parts: Partition,
     main: schema.ModelT,

@@ -27,7 +27,7 @@ class Trace:
     bodies: dict[int, list[Sample]]
 
 
-def trace(tflite: bytes, parts: Partition, samples: Sequence[Sample]) -> Trace:
+def trace_parts(tflite: bytes, parts: Partition, samples: Sequence[Sample]) -> Trace:
     """Run the whole file over samples, and each body on its own from where its loops begin."""
     interpreter, run = tensor_preserving_interpreter(tflite)
     main: list[Sample] = []
