@@ -39,10 +39,7 @@ def _run(words: list[str], log: str) -> int:
         return app(words, standalone_mode=False) or 0
     except typer.TyperException as error:
         _fail(f"{error.format_message()} See `kgated --help`.")
-    except (typer.Abort, KeyboardInterrupt) as stop:
-        cause = stop.__cause__ or stop  # typer makes an Abort of Ctrl-C
-        if cause.args and isinstance(cause.args[0], str):
-            sys.stderr.write(f"kgated: {cause}\n")
+    except (typer.Abort, KeyboardInterrupt):
         return 130
     except BAD_INPUT as error:
         _fail(str(error))

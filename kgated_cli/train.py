@@ -70,23 +70,32 @@ def train(
         precision=precision,
         seed=seed,
     )
-    history = train_classifier(
-        data,
-        output,
-        validation=validation,
-        cell=cell,
-        units=units,
-        layers=layers,
-        dropout=dropout,
-        plan=plan,
-        folder=folder,
-        tensorboard=tensorboard,
-        quiet=quiet,
-    ).history
-    best = min(range(len(history["val_loss"])), key=history["val_loss"].__getitem__)
+    try:
+        history = train_classifier(
+            data,
+            output,
+            validation=validation,
+            cell=cell,
+            units=units,
+            layers=layers,
+            dropout=dropout,
+            plan=plan,
+            folder=folder,
+            tensorboard=tensorboard,
+            quiet=quiet,
+        ).history
+    except KeyboardInterrupt as stop:  # typer would end without its message
+        typer.echo(f"kgated: {stop}", err=True)
+        raise typer.Exit(130) from None
+    _show(history, output)
+
+
+def _show(history: dict[str, list[float]], output: Path) -> None:
+    losses = history["val_loss"]
+    best = min(range(len(losses)), key=losses.__getitem__)
     typer.echo(
-        f"{output}: epoch {best + 1} of {len(history['val_loss'])}, validation loss "
-        f"{history['val_loss'][best]:.4f}, accuracy {100 * history['val_accuracy'][best]:.2f}%"
+        f"{output}: epoch {best + 1} of {len(losses)}, validation loss "
+        f"{losses[best]:.4f}, accuracy {100 * history['val_accuracy'][best]:.2f}%"
     )
 
 
