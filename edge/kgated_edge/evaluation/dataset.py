@@ -84,7 +84,9 @@ def check_npz(path: str | Path, *, targets: bool = True) -> SequenceData | None:
     try:
         arrays = _read(Path(path), None, targets)
         inputs = arrays.keys() - {"lengths", "y"}
-        if inputs == {"x"} or not inputs:
+        if not inputs:
+            raise DataError(_nothing_there("x", ("x",), arrays))
+        if inputs == {"x"}:
             return from_arrays(arrays, targets=targets)
         _check_dtypes(arrays)
         return None
@@ -113,9 +115,7 @@ def from_arrays(
     inputs = tuple(names) or ("x",)
     for name in inputs:
         if not isinstance(arrays.get(name), np.ndarray):
-            if name not in arrays:
-                raise DataError(_nothing_there(name, inputs, arrays))
-            got = f"a {type(arrays[name]).__name__}"
+            got = f"a {type(arrays[name]).__name__}" if name in arrays else f"only {[*arrays]}"
             raise DataError(f"there must be an array `{name}`, got {got}: pass np.asarray({name})")
     others = ("lengths", "y") if targets else ("lengths",)
     _check_dtypes({name: arrays[name] for name in (*inputs, *others) if name in arrays})
