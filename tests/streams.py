@@ -59,3 +59,8 @@ def assert_equal(streamed, reference):
     for mine, theirs in zip(streamed, reference, strict=True):
         assert mine.shape == theirs.shape
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5 * max(1, np.abs(theirs).max()))
+
+
+def stream_outputs_have_time(model):
+    """For each output of the model whether it has a result per frame."""
+    return step_model(model).has_time

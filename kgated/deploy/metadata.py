@@ -174,7 +174,7 @@ def results_of(graph: StepModel | SequenceGraph, names: Sequence[str]) -> tuple[
 
 def model_info(model: keras.Model) -> ModelInfo:
     """The float model's name, digest and size."""
-    digest = hashlib.sha256(json.dumps(model.get_config(), sort_keys=True, default=str).encode())
+    digest = hashlib.sha256(json.dumps(_config(model), sort_keys=True, default=str).encode())
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
     return ModelInfo(model.name, digest.hexdigest(), model.count_params())
@@ -210,3 +210,11 @@ def check_recipe(recipe: Recipe, step: StepModel | SequenceGraph, has_ranges: bo
             "`calibration`: real sequences, such as the training data; or a model that learned "
             "its ranges, from `kgated.quantize_aware`"
         )
+
+
+def _config(model: keras.Model) -> Any:
+    """The model's configuration; the names of its layers where one has no `get_config`."""
+    try:
+        return model.get_config()
+    except NotImplementedError:
+        return [layer.name for layer in model.layers]

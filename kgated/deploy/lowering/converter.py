@@ -19,7 +19,7 @@ from kgated.deploy.tflite.layer_table import scope_name
 from kgated.deploy.tflite.lstm_operator import write_fused
 from kgated.deploy.worker import convert_in_worker
 from kgated.errors import ConversionError, first_line
-from kgated.keras_graph import run_on
+from kgated.keras_graph import exact_addition, run_on
 
 RESET = "reset"
 SIGNATURES = {"stream": "step", "sequence": "serve"}
@@ -161,5 +161,6 @@ def call_in_scopes(
         with tf.name_scope(scope_name(names.get(operation.name, operation.name)) + "/"):
             return operation(*args, **kwargs)
 
-    outputs = run_on(model, keras.tree.flatten(inputs), call)
+    with exact_addition():
+        outputs = run_on(model, keras.tree.flatten(inputs), call)
     return dict(keras.tree.pack_sequence_as(model.output, keras.tree.flatten(outputs)))

@@ -1,4 +1,4 @@
-"""Which form the steps of a whole sequence take, where the recipe says "auto"."""
+"""Which form the steps of a sequence take, where the recipe has `lowering="auto"`."""
 
 from dataclasses import replace
 
@@ -12,20 +12,23 @@ from kgated.errors import ConversionError
 from kgated.keras_graph import flatten_layers
 from kgated.layers import to_gated
 
-# Steps written out each have weights of their own in the kernels' memory: past this many bytes of
-# them the caches no longer hold, and a loop over one copy is faster. Measured on x86-64.
-UNROLLED_BYTES = 6_000_000
-UNROLLED_BYTES_STATIC = 4_000_000
+# The kernels hold the weights of every unrolled step: above this size the caches no longer hold
+# them, and a loop over one copy is faster. Measured on x86-64.
+MAX_UNROLLED_BYTES = 6_000_000
+MAX_UNROLLED_BYTES_STATIC = 4_000_000
 BYTES_PER_WEIGHT = {"none": 4.0, "float16": 4.0, "dynamic": 1.0, "dynamic4": 0.5}
-# To quantize a written step takes a quarter of a second.
-LONGEST_STATIC, LONGEST_MCU = 64, 256
+# The graph of an unrolled step, and of a whole loop, in a file. Above 256 steps a conversion takes
+# a minute or more, and a loop is as fast.
+BYTES_PER_STEP, BYTES_PER_LOOP, MAX_FILE_RATIO, MAX_UNROLLED_STEPS = 1_300, 10_000, 8, 256
+# To quantize an unrolled step takes a quarter of a second.
+MAX_STEPS_STATIC, MAX_STEPS_MCU = 64, 256
 
 
 def choose_lowering(recipe: Recipe, model: keras.Model, length: int, padded: bool) -> Recipe:
     """The recipe with "auto" decided.
 
     A microcontroller gets its runtime's own LSTM operator where every recurrent layer is a plain
-    LSTM, or each step written out; else the size of the weights decides.
+    LSTM, else unrolled steps. On other devices the sizes of the weights and of the graph decide.
 
     Args:
         recipe: for a sequence.
@@ -42,25 +45,34 @@ def choose_lowering(recipe: Recipe, model: keras.Model, length: int, padded: boo
     if (recipe.target, recipe.quantize, padded) == ("mcu", "int8", False) and _plain(model, layers):
         return replace(recipe, lowering="fused")
     if recipe.target == "mcu":
-        if length > LONGEST_MCU:
+        if length > MAX_STEPS_MCU:
             raise ValueError(
-                f"`target='mcu'` writes every step into the file, too many above {LONGEST_MCU}; "
+                f"`target='mcu'` unrolls every step, too many above {MAX_STEPS_MCU}; "
                 "take `mode='stream'`, a `length` up to that, or `lowering='unrolled'` all the "
                 f"same. Received: {length} steps"
             )
         return replace(recipe, lowering="unrolled")
-    written_out = length * _most_weights(layers) * BYTES_PER_WEIGHT.get(recipe.quantize, 1.0)
-    small = written_out <= (UNROLLED_BYTES_STATIC if recipe.is_static else UNROLLED_BYTES)
-    short = length <= LONGEST_STATIC or not recipe.is_static
-    return replace(recipe, lowering="unrolled" if small and short else "while")
+    return replace(recipe, lowering="unrolled" if _fits(recipe, layers, length) else "while")
+
+
+def _fits(recipe: Recipe, layers: list[keras.layers.RNN], length: int) -> bool:
+    """Whether unrolled steps are as fast as a loop, and their file is not much larger."""
+    in_kernels = length * _max_weights(layers) * BYTES_PER_WEIGHT.get(recipe.quantize, 1.0)
+    if recipe.is_static:
+        return in_kernels <= MAX_UNROLLED_BYTES_STATIC and length <= MAX_STEPS_STATIC
+    steps = length * len(layers)
+    weights = sum(layer.count_params() for layer in layers)
+    loop = BYTES_PER_LOOP * len(layers) + weights * BYTES_PER_WEIGHT[recipe.quantize]
+    small = steps <= MAX_UNROLLED_STEPS and steps * BYTES_PER_STEP <= MAX_FILE_RATIO * loop
+    return small and in_kernels <= MAX_UNROLLED_BYTES
 
 
 def _recurrent(model: keras.Model) -> list[keras.layers.RNN]:
     return [layer for layer in flatten_layers(model) if isinstance(layer, keras.layers.RNN)]
 
 
-def _most_weights(layers: list[keras.layers.RNN]) -> int:
-    """How many weights the state of the largest layer meets at each step."""
+def _max_weights(layers: list[keras.layers.RNN]) -> int:
+    """The number of recurrent weights of the largest layer."""
     kernels = [w for layer in layers for w in layer.weights if "recurrent_kernel" in w.path]
     return max((int(np.prod(w.shape)) for w in kernels), default=0)
 

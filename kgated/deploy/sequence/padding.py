@@ -57,7 +57,9 @@ class PaddedTime:
             raise _unsupported(layer, owner)
         if isinstance(layer, keras.layers.GlobalAveragePooling1D):
             return layer(x, mask=self.combined(mask))
-        return layer(x + ops.where(ops.expand_dims(self.real, -1), 0.0, -3.0e38))
+        # The smallest value is never above that of a real frame, and has the same range.
+        smallest = ops.min(x, axis=1, keepdims=True)
+        return layer(ops.where(ops.expand_dims(self.real, -1), x, smallest))
 
     def check(self, layer: Any, tensors: list[Any], owner: str) -> None:
         """Refuse a layer whose results for real frames may depend on padded ones.

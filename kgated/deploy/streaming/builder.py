@@ -82,9 +82,9 @@ def _build(model: keras.Model, context: StreamContext) -> StepModel:
         tuple(context.inputs),
         context.size,
         {
-            n: context.tokens[id(x)]
-            for n, x in zip(frames, blocks, strict=True)
-            if id(x) in context.tokens
+            name: context.tokens[id(x)]
+            for (name, frame), x in zip(frames.items(), blocks, strict=True)
+            if id(x) in context.tokens and frame.dtype == "int32"
         },
         tuple(context.counters),
         context.owners,

@@ -8,7 +8,7 @@ import numpy as np
 
 from kgated.deploy.streaming import StepModel
 from kgated.deploy.verification.sequences import Arrays, Sequences
-from kgated.keras_graph import any_length
+from kgated.keras_graph import any_length, exact_addition
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,10 @@ class Reference:
         """Each output (N, ...) of N sequences of one length."""
         batch = [np.stack([sequence[name] for sequence in sequences]) for name in self.frames]
         tensors = [keras.ops.convert_to_tensor(x) for x in batch]
-        results: Any = keras.tree.flatten(
-            self.model(tensors if len(tensors) > 1 else tensors[0], training=False)
-        )
+        with exact_addition():
+            results: Any = keras.tree.flatten(
+                self.model(tensors if len(tensors) > 1 else tensors[0], training=False)
+            )
         arrays = [np.asarray(keras.ops.convert_to_numpy(y), np.float32) for y in results]
         return dict(zip(self.outputs, arrays, strict=True))
 

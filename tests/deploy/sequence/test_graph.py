@@ -152,12 +152,18 @@ def test_a_sequence_file_equals_the_stream(x, rng, tmp_path):
     assert np.abs(streamed - SequenceModel(tmp_path / "whole.tflite").run(x[0])).max() < 0.02
 
 
-def test_auto_takes_the_loop_where_weights_would_not_fit():
+def test_auto_takes_the_loop_where_weights_or_graph_would_be_too_large():
     def chosen(quantize, units, steps):
         model = sequential(kgated.LSTM(units))
         return choose_lowering(Recipe("sequence", quantize), model, steps, False).lowering
 
     assert [chosen("dynamic", 4, steps) for steps in (T, 10**6)] == ["unrolled", "while"]
+    assert [chosen("dynamic", 128, steps) for steps in (80, 120)] == ["unrolled", "while"]
+    assert [chosen("none", 4, steps) for steps in (60, 100, 1000, 3600)] == [
+        "unrolled",
+        *["while"] * 3,
+    ]
+    assert [chosen("none", 32, steps) for steps in (150, 300)] == ["unrolled", "while"]
     assert [chosen("int8", 4, steps) for steps in (64, 65)] == ["unrolled", "while"]
     assert [chosen("int8", 128, steps) for steps in (32, 64)] == ["unrolled", "while"]
 

@@ -22,9 +22,21 @@ def functional(build, *shapes):
     return keras.Model(inputs, build(*inputs))
 
 
-class Subclassed(keras.Model):
-    def call(self, inputs):
-        return inputs
+class Scaled(layers.RNN):
+    def call(self, sequences, initial_state=None, mask=None, training=False):
+        return super().call(2.0 * sequences, initial_state, mask, training)
+
+
+class Reversed(layers.Layer):
+    def call(self, x):
+        return keras.ops.flip(x, axis=1)
+
+
+class Fails(layers.Layer):
+    def call(self, x):
+        if x.shape[0] is not None:
+            raise KeyError("a fixed batch")
+        return x
 
 
 def attention(x):
@@ -48,10 +60,6 @@ def padding_read_twice(x):
 
 def merged_ranks(x):
     return layers.Add(name="guilty")([x, kgated.LSTM(FEATURES)(x)])
-
-
-def decoder(x):
-    return kgated.LSTM(3, name="guilty")(layers.RepeatVector(4)(kgated.LSTM(3)(x)))
 
 
 CAUSAL = r'`padding="causal"`'
@@ -93,7 +101,7 @@ REFUSED = {
         lambda: sequential(
             layers.ZeroPadding1D((2, 0)), layers.Conv1D(3, 3, padding="causal", name="guilty")
         ),
-        "pads by itself: take the ZeroPadding1D",
+        "pads by itself: remove the ZeroPadding1D",
     ),
     "padding at the end": (
         lambda: sequential(layers.ZeroPadding1D(2, name="guilty"), layers.Conv1D(3, 3)),
@@ -116,7 +124,7 @@ REFUSED = {
         lambda: sequential(layers.AveragePooling1D(2, padding="same", name="guilty")),
         'and `padding="valid"`',
     ),
-    "upsampling": (lambda: sequential(layers.UpSampling1D(2, name="guilty")), "more frames"),
+    "upsampling": (lambda: sequential(layers.UpSampling1D(2, name="guilty")), "more frames than"),
     "cropping": (lambda: sequential(layers.Cropping1D(1, name="guilty")), "at the ends"),
     "flatten": (
         lambda: sequential(layers.Flatten(name="guilty")),
@@ -129,7 +137,7 @@ REFUSED = {
     "permute": (lambda: sequential(layers.Permute((2, 1), name="guilty")), WHOLE),
     "lambda": (
         lambda: sequential(layers.Lambda(lambda x: x[:, ::-1], name="guilty")),
-        "nobody can see",
+        "over time is unknown",
     ),
     "a layer of an unknown class": (
         lambda: sequential(layers.EinsumDense("btf,tg->bgf", (3, FEATURES), name="guilty")),
@@ -139,26 +147,22 @@ REFUSED = {
         lambda: sequential(layers.PReLU(name="guilty")),
         r"`shared_axes=\[1\]`",
     ),
-    "convolution of states": (
-        lambda: sequential(layers.ConvLSTM1D(2, 2, name="guilty"), shape=(8, 4, 3)),
-        "several axes",
-    ),
-    "a sequence made of a result": (lambda: functional(decoder), "another sequence"),
-    "a sequence inside a frame": (
-        lambda: sequential(
-            layers.TimeDistributed(kgated.LSTM(3, name="inner"), name="guilty"), shape=(8, 4, 3)
-        ),
-        "`inner` reads another sequence",
-    ),
     "merging time and no time": (lambda: functional(merged_ranks), "as many frames each"),
     "merging over time": (
         lambda: functional(lambda x: layers.Concatenate(axis=1, name="guilty")([x, x])),
         r"`axis=\[1\]`",
     ),
-    "state in the graph": (lambda: functional(with_initial_state), "`initial_state`"),
-    "subclassed inside": (
-        lambda: functional(lambda x: layers.Dense(2)(Subclassed(name="guilty")(x))),
-        "subclass of `keras.Model`",
+    "state in the graph": (
+        lambda: functional(with_initial_state),
+        f"`initial_state` is computed.*`get_initial_state`.*{WHOLE}",
+    ),
+    "a recurrent layer with a call of its own": (
+        lambda: sequential(Scaled(layers.GRUCell(3), name="guilty")),
+        f"a `call` of its own.*{WHOLE}",
+    ),
+    "a layer that mixes frames by itself": (
+        lambda: sequential(Reversed(name="guilty")),
+        rf"\(Reversed\): layer `flip` .*{WHOLE}",
     ),
 }
 
@@ -190,6 +194,22 @@ def test_operations_over_time_are_refused(build, message):
 def test_outputs_of_two_rates_are_refused():
     with pytest.raises(ConversionError, match=r"gives 2 results of one output.*two models"):
         step_model(functional(two_rates))
+
+
+def test_a_refusal_names_sequence_mode_only_where_it_takes_the_model():
+    with pytest.raises(ConversionError) as taken:
+        step_model(functional(lambda x: layers.Lambda(lambda x: x[:, ::-1])(x)))
+    assert str(taken.value).endswith('convert with `mode="sequence"`, which takes the model')
+    refused = functional(lambda x: layers.Bidirectional(kgated.LSTM(3))(Fails(name="fails")(x)))
+    with pytest.raises(ConversionError, match=r"`fails`.*does not take the model") as neither:
+        step_model(refused)
+    assert WHOLE not in str(neither.value)
+
+
+def test_an_exception_of_a_layer_names_the_layer(tmp_path):
+    model = functional(Fails(name="fails"))
+    with pytest.raises(ConversionError, match=r"`fails` \(Fails\) fails on.*a fixed batch"):
+        kgated.to_tflite(model, tmp_path / "m.tflite", mode="sequence")
 
 
 @pytest.mark.parametrize("shapes", [[(8, 3), (3,)], [(8, 3), (8,)], [(None, None)]])
