@@ -12,7 +12,7 @@ from source_code import ROOT, arrows, arrows_within, circle, modules, syntax
 # of each other.
 STAGES = {
     "kgated": """
-        errors atomic_write optional_imports audio tensorflow_private
+        errors atomic_write optional_imports audio tensorflow_private keras_patches
         inference_copies run_record quantization_hook
         steps keras_graph data framewise report
         cells

@@ -19,7 +19,8 @@ from kgated.deploy.tflite.layer_table import scope_name
 from kgated.deploy.tflite.lstm_operator import write_fused
 from kgated.deploy.worker import convert_in_worker
 from kgated.errors import ConversionError, first_line
-from kgated.keras_graph import exact_addition, run_on
+from kgated.keras_graph import run_on
+from kgated.keras_patches import exact_addition
 
 RESET = "reset"
 SIGNATURES = {"stream": "step", "sequence": "serve"}

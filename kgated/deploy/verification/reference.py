@@ -8,7 +8,8 @@ import numpy as np
 
 from kgated.deploy.streaming import StepModel
 from kgated.deploy.verification.sequences import Arrays, Sequences
-from kgated.keras_graph import any_length, exact_addition
+from kgated.keras_graph import any_length
+from kgated.keras_patches import exact_addition
 
 
 @dataclass(frozen=True)
