@@ -52,8 +52,9 @@ def parameters_of(content):
     return [flatbuffer.scale_and_zero_point(t) for t in (inputs["state"], outputs["next"])]
 
 
-def test_a_state_has_the_range_of_both_its_ends():
-    ranges = {"state": limits(-1.0, 0.5), "next": limits(-0.25, 2.0)}
+@pytest.mark.parametrize("names", [("state", "next"), ("next", "state")])
+def test_a_state_has_the_range_of_both_its_ends(names):
+    ranges = dict(zip(names, [limits(-1.0, 0.5), limits(-0.25, 2.0)], strict=True))
     quantize = quantizer(int8_parameters, "int8")
     apart = parameters_of(quantize(ranges))
     assert apart[0] != apart[1]
