@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+from keras import ops
+from keras.src.backend import compute_output_spec
 
-from kgated.errors import ConversionError
+from kgated.errors import ConversionError, naming_layer
+from kgated.inference_copies import UniqueNames, has_graph
 
 OUTPUT = "output"
 
@@ -31,10 +34,10 @@ def run_again(
     Returns:
         A KerasTensor, or a list of them where the model has several outputs.
     """
-    # What `keras.models.clone_model` does, which can't add inputs (states, marks) on the way.
+    # `keras.models.clone_model` does the same, but can't add inputs (states, markers) on the way.
     graph = keras.Model(model.inputs, model.outputs)
-    found = graph._run_through_graph(inputs, operation_fn=replace, call_fn=call)
-    outputs = keras.tree.flatten(found)
+    results = graph._run_through_graph(inputs, operation_fn=replace, call_fn=call)
+    outputs = keras.tree.flatten(results)
     return outputs[0] if len(outputs) == 1 else outputs
 
 
@@ -50,6 +53,54 @@ def run_on(model: keras.Model, values: list[Any], call: Callable[..., Any]) -> A
         What stands for the model's output, in its structure.
     """
     return model._run_through_graph(values, operation_fn=lambda layer: layer, call_fn=call)
+
+
+class LayerCalls:
+    """Calls the layers of a replayed graph; a subclass has `call_layer`.
+
+    Attributes:
+        owners: by name of each layer and operation in the new graph, the layer that it stands for.
+    """
+
+    def __init__(self) -> None:
+        self.owners: dict[str, str] = {}
+        self._owner: str | None = None
+
+    def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
+        """What stands for `layer(*args, **kwargs)` in the new graph."""
+        results = self.call_layer(layer, *args, **kwargs)
+        self._own(self._owner or layer.name, [*keras.tree.flatten(results), *self.more_results()])
+        return results
+
+    def call_layer(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
+        """What stands for `layer(*args, **kwargs)`."""
+        raise NotImplementedError
+
+    def more_results(self) -> list[Any]:
+        """Symbolic tensors that calls made beside their results."""
+        return []
+
+    def opens(self, layer: Any, *args: Any, **kwargs: Any) -> bool:
+        """Whether the layers inside of a composite layer may be called in its place."""
+        return False
+
+    @contextlib.contextmanager
+    def inside(self, layer: Any) -> Iterator[None]:
+        """Count what is called meanwhile as parts of a composite layer."""
+        outer, self._owner = self._owner, self._owner or layer.name
+        try:
+            yield
+        finally:
+            self._owner = outer
+
+    def _own(self, name: str, results: list[Any]) -> None:
+        """Note down `name` as the owner of all that leads to the results and has no owner yet."""
+        pending = list(results)
+        while pending:
+            layer, node, _ = pending.pop()._keras_history
+            if layer.name not in self.owners and not isinstance(layer, keras.layers.InputLayer):
+                self.owners[layer.name] = name
+                pending += layer._inbound_nodes[node].input_tensors
 
 
 def replay(model: keras.Model, inputs: Any, call: Callable[..., Any] | None = None) -> Any:
@@ -68,37 +119,114 @@ def replay(model: keras.Model, inputs: Any, call: Callable[..., Any] | None = No
         A KerasTensor, or a list of them where the model has several outputs.
 
     Raises:
-        ConversionError: a model in it has no graph of layers.
+        ConversionError: the model has no graph of layers, or a call of a layer fails.
     """
-    named = _OneOfAName()
+    named = UniqueNames()
 
     def visit(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(layer, keras.Model):
+        if isinstance(layer, keras.Model) and has_graph(layer):
             return run(layer, keras.tree.flatten(args))
-        return call(layer, *args, **kwargs) if call else layer(*args, **kwargs)
+        args, kwargs = keras.tree.map_structure(_as_constant, (args, kwargs))
+        with naming_layer(layer):
+            traced = _opened(call, layer, args, kwargs)
+            if traced is None or not isinstance(call, LayerCalls):
+                return call(layer, *args, **kwargs) if call else layer(*args, **kwargs)
+            inside, tensors = traced
+            with call.inside(layer):
+                results = keras.tree.flatten(run(inside, tensors))
+            return keras.tree.pack_sequence_as(inside.output, results)
 
     def run(inner: keras.Model, tensors: Any) -> Any:
-        check_graph(inner)
         return run_again(inner, tensors, named, visit)
 
+    check_graph(model)
     with no_mask_warnings():
         return run(model, inputs)
 
 
-def own(owners: dict[str, str], name: str, tensors: list[Any]) -> None:
-    """Note down a layer of the model for every layer and operation that its call made.
+def _as_constant(argument: Any) -> Any:
+    """A weight that a layer's `call` uses itself as a tensor; no layer would bring it along."""
+    return ops.convert_to_tensor(argument) if isinstance(argument, keras.Variable) else argument
+
+
+def _opened(call: Any, layer: Any, args: Any, kwargs: Any) -> tuple[keras.Model, list[Any]] | None:
+    """What `trace` returns for a layer that `call` opens; None where `trace` fails."""
+    if not isinstance(call, LayerCalls) or not call.opens(layer, *args, **kwargs):
+        return None
+    try:
+        return trace(layer, args, kwargs)
+    except Exception:
+        return None  # `call` then says why it does not take the layer as it is
+
+
+def trace(layer: keras.Layer, args: Any, kwargs: Any) -> tuple[keras.Model, list[Any]]:
+    """The layers and operations that a layer's `call` is made of, as a model.
 
     Args:
-        owners: by name of what was made, the layer that it stands for; those in it stay.
-        name: the layer.
-        tensors: the symbolic results of its call.
+        layer: built, of the user's own class.
+        args: of a symbolic call.
+        kwargs: of the call.
+
+    Returns:
+        The model, and the symbolic tensors among the arguments, which are its inputs.
+
+    Raises:
+        Exception: whatever `call` raises on symbolic tensors.
     """
-    pending = list(tensors)
-    while pending:
-        made, node, _ = pending.pop()._keras_history
-        if made.name not in owners and not isinstance(made, keras.layers.InputLayer):
-            owners[made.name] = name
-            pending += made._inbound_nodes[node].input_tensors
+    leaves = keras.tree.flatten((args, kwargs))
+    tensors = {id(x): x for x in leaves if isinstance(x, keras.KerasTensor)}
+    inputs = {n: keras.Input(batch_shape=x.shape, dtype=x.dtype) for n, x in tensors.items()}
+    new_args, new_kwargs = keras.tree.map_structure(lambda x: inputs.get(id(x), x), (args, kwargs))
+    results = layer.call(*new_args, **new_kwargs)
+    return keras.Model(list(inputs.values()), results), list(tensors.values())
+
+
+def flatten_layers(layer: keras.Layer, include_self: bool = True) -> list[keras.Layer]:
+    """The layer and every layer inside of it, at any depth."""
+    return list(layer._flatten_layers(include_self=include_self))
+
+
+def consumers(layer: Any) -> list[Any]:
+    """The layers that take the results of a layer, one for each use."""
+    return [node.operation for node in layer._outbound_nodes]
+
+
+def count_calls(layer: Any) -> int:
+    """How often a layer was called on symbolic tensors."""
+    return len(layer._inbound_nodes)
+
+
+def producer(tensor: Any) -> Any:
+    """The layer, or the operation of `keras.ops`, that a symbolic tensor is a result of."""
+    return tensor._keras_history.operation
+
+
+def mask_of(tensor: Any) -> Any:
+    """The mask that a symbolic tensor carries; None where it has none."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+def takes_training(layer: Any) -> bool:
+    """Whether the call of a layer, or of a cell, has an argument `training`."""
+    return bool(getattr(layer, "_call_has_training_arg", False))
+
+
+def takes_mask(layer: Any) -> bool:
+    """Whether the call of a layer has an argument `mask`."""
+    return bool(getattr(layer, "_call_has_mask_arg", False))
+
+
+def has_own(method: str, layer: Any) -> bool:
+    """Whether a layer's method, such as `call`, is neither Keras's nor kgated's."""
+    definer = next(kind for kind in type(layer).__mro__ if method in vars(kind))
+    return definer.__module__.split(".")[0] not in ("keras", "kgated")
+
+
+def wrap_clipping(
+    optimizer: keras.Optimizer, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> None:
+    """Replace the function by which an optimizer clips gradients by `wrap(function)`."""
+    optimizer._clip_gradients = wrap(optimizer._clip_gradients)
 
 
 def output_names(model: keras.Model) -> list[str]:
@@ -107,22 +235,22 @@ def output_names(model: keras.Model) -> list[str]:
         return [OUTPUT]
     if isinstance(model.output, dict):
         return keras.tree.flatten({name: name for name in model.output})
-    return [x._keras_history.operation.name for x in model.outputs]
+    return [producer(x).name for x in model.outputs]
 
 
 def plain_name(name: str, taken: set[str]) -> str:
-    """The name, spelled so that every tool takes it, with a number if it is taken; then it is."""
+    """A name of ASCII letters, digits and `_` alone, numbered if it is taken; added to `taken`."""
     plain = re.sub(r"\W", "_", name, flags=re.ASCII)
-    found, count = plain, 2
-    while found in taken:
-        found, count = f"{plain}_{count}", count + 1
-    taken.add(found)
-    return found
+    unique, count = plain, 2
+    while unique in taken:
+        unique, count = f"{plain}_{count}", count + 1
+    taken.add(unique)
+    return unique
 
 
 @contextlib.contextmanager
 def no_mask_warnings() -> Iterator[None]:
-    """Without Keras's word on layers that drop masks: it was said when the model was built."""
+    """Silence Keras's warning of layers that drop masks, which came when the model was built."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*destroy the mask information")
         yield
@@ -132,16 +260,6 @@ def any_length(model: keras.Model) -> keras.Model:
     """The same layers as a model over any number of time steps, whatever its `Input` said."""
     inputs = [keras.Input((None, *x.shape[2:]), dtype=x.dtype) for x in model.inputs]
     return keras.Model(inputs if len(inputs) > 1 else inputs[0], replay(model, inputs))
-
-
-def with_time(model: keras.Model) -> list[bool]:
-    """For each output whether it has a time axis, and not one result for the whole sequence."""
-    return [output.shape[1] is None for output in any_length(model).outputs]
-
-
-def answers_each_frame(model: keras.Model) -> bool:
-    """`with_time` of a model with one output."""
-    return with_time(model)[0]
 
 
 def check_graph(model: keras.Model) -> None:
@@ -154,50 +272,21 @@ def check_graph(model: keras.Model) -> None:
         raise ConversionError(
             f"model `{model.name}` is not built: start it with `keras.Input((None, features))`"
         )
-    if not getattr(model, "inputs", None):
+    if not has_graph(model):
         raise ConversionError(
             f"model `{model.name}` is a subclass of `keras.Model` without a graph of layers; "
             "build it with `keras.Sequential` or the functional API"
         )
 
 
-def for_inference(layer: keras.Layer) -> keras.Layer:
-    """The layer itself, or a float32, stateless copy of one that is neither."""
-    # Operations on masks stand in the graph too; they are no layers and have no precision.
-    wide = getattr(layer, "compute_dtype", "float32") == "float32"
-    if wide and not getattr(layer, "stateful", False):
-        return layer
-    return _copy(layer, dtype="float32", stateful=False)
+def trace_function(function: Callable[..., Any], inputs: list[Any]) -> Any:
+    """Call `function(*inputs)` on symbolic tensors; its exceptions are raised unchanged.
 
+    Args:
+        function: computes on tensors of the backend.
+        inputs: KerasTensors, which give shapes and dtypes.
 
-class _OneOfAName:
-    """Gives layers for inference, and another name to one whose name is taken.
-
-    A graph refuses two layers of one name; models inside a model may well have them.
+    Returns:
+        KerasTensors in the structure of the result.
     """
-
-    def __init__(self) -> None:
-        self._made: dict[int, tuple[Any, Any]] = {}
-        self._names: set[str] = set()
-
-    def __call__(self, layer: Any) -> Any:
-        if isinstance(layer, keras.Model):
-            return layer
-        if id(layer) not in self._made:
-            made = for_inference(layer)
-            if layer.name in self._names and isinstance(layer, keras.Layer):
-                made = _copy(made, name=f"{layer.name}_{len(self._names)}")
-            self._names.add(made.name)
-            self._made[id(layer)] = layer, made
-        return self._made[id(layer)][1]
-
-
-def _copy(layer: keras.Layer, **changes: Any) -> keras.Layer:
-    """The layer with other options, of those that it has, and the same weights."""
-    config = layer.get_config()
-    known = {name: value for name, value in changes.items() if name in config}
-    copy = type(layer).from_config({**config, **known})
-    if layer.built:
-        copy.build_from_config(layer.get_build_config())
-        copy.set_weights(layer.get_weights())
-    return copy
+    return compute_output_spec(function, *inputs)

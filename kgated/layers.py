@@ -1,4 +1,4 @@
-"""The layers: `keras.layers.RNN` over one of our cells, with the arguments of Keras's own."""
+"""The layers: `keras.layers.RNN` over a kgated cell, with the arguments of Keras's own layers."""
 
 import inspect
 from collections.abc import Callable
@@ -22,12 +22,12 @@ def _arguments(names: dict[str, Any]) -> dict[str, Any]:
     return {**named, **names["kwargs"]}
 
 
-def _of_cell(name: str) -> property:
+def _cell_property(name: str) -> property:
     return property(lambda self: getattr(self.cell, name))
 
 
 class _WithStep:
-    """A layer that has a plain function for its cell, while it loops over time."""
+    """A view of a layer in which a plain function replaces the cell, for the loop over time."""
 
     def __init__(self, layer: keras.layers.RNN, step: LoopStep) -> None:
         self._layer = layer
@@ -37,10 +37,10 @@ class _WithStep:
         return getattr(self._layer, name)
 
 
-def looped(
+def run_loop(
     layer: keras.layers.RNN, step: LoopStep, x: Array, states: Any, mask: Any
 ) -> tuple[Array, Array, list[Array]]:
-    """Keras's loop over time, as `layer` has it, with another step over x (B, T, ...).
+    """Run Keras's loop over time with the options of `layer` and another step, on x (B, T, ...).
 
     Returns:
         The last output, all outputs where the layer returns sequences, the last states.
@@ -49,7 +49,7 @@ def looped(
 
 
 class GatedRNN(keras.layers.RNN):
-    """The shared base: builds the cell from the cell's share of the arguments.
+    """The shared base: builds the cell from those arguments that belong to the cell.
 
     Every argument of the cell can be read from the layer too, such as `layer.units`.
     """
@@ -66,27 +66,27 @@ class GatedRNN(keras.layers.RNN):
             names.update(inspect.signature(vars(base).get("__init__", object)).parameters)
         cls.cell_options = frozenset(names - {"self", "args", "kwargs"})
         for name in cls.cell_options:
-            setattr(cls, name, _of_cell(name))
+            setattr(cls, name, _cell_property(name))
 
     def __init__(self, **options: Any) -> None:
-        of_cell = {k: options.pop(k) for k in list(options) if k in self.cell_options}
+        cell_options = {k: options.pop(k) for k in list(options) if k in self.cell_options}
         shared = {k: options[k] for k in ("dtype", "trainable") if k in options}
-        super().__init__(self.cell_class(**of_cell, **shared), **options)
+        super().__init__(self.cell_class(**cell_options, **shared), **options)
         self.input_spec = keras.InputSpec(ndim=3)
 
     def inner_loop(
         self, sequences: Array, initial_state: Any, mask: Any, training: bool = False
     ) -> tuple[Array, Array, list[Array]]:
-        """Keras's loop over time, over a step whose weights were sliced once before it."""
+        """Run Keras's loop over time; the step's weights are sliced once, before the loop."""
         x, step = self.cell.over_time(sequences, training)
-        return looped(self, step, x, initial_state, mask)
+        return run_loop(self, step, x, initial_state, mask)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, those of the cell among them."""
         config = super().get_config()
         del config["cell"]
-        of_cell = self.cell.get_config()
-        return {**config, **{k: v for k, v in of_cell.items() if k in self.cell_options}}
+        cell_config = self.cell.get_config()
+        return {**config, **{k: v for k, v in cell_config.items() if k in self.cell_options}}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
@@ -95,9 +95,9 @@ class GatedRNN(keras.layers.RNN):
 
     @classmethod
     def from_keras(cls, layer: keras.layers.RNN) -> Self:
-        """The same layer in our class: its options, its convention, a copy of its weights.
+        """Convert Keras's layer to this class: its options, its convention, a copy of its weights.
 
-        Weights that Keras's layer does not have, such as peepholes, keep their initial values.
+        Weights that Keras's layer does not have, such as peepholes, have their initial values.
 
         Raises:
             TypeError: `layer` is not Keras's own layer of this kind.
@@ -107,14 +107,14 @@ class GatedRNN(keras.layers.RNN):
                 f"`layer` must be a keras.layers.{cls.keras_class.__name__} itself, since a "
                 f"subclass may compute something else. Received: {layer!r}"
             )
-        ours = cls(**{**layer.get_config(), **cls.keras_convention})
+        gated = cls(**{**layer.get_config(), **cls.keras_convention})
         if layer.built:
             batch = layer.states[0].shape[0] if layer.stateful else None
-            ours.build((batch, None, layer.cell.kernel.shape[0]))
-            by_name = {w.name: w for w in ours.cell.weights}
+            gated.build((batch, None, layer.cell.kernel.shape[0]))
+            by_name = {w.name: w for w in gated.cell.weights}
             for weight in layer.cell.weights:
                 by_name[weight.name].assign(weight)
-        return ours
+        return gated
 
 
 @register
@@ -274,13 +274,13 @@ class GRU(GatedRNN):
         super().__init__(**_arguments(locals()))
 
 
-# The layers by the word that an argument or the command takes for one.
+# The layers by name, as arguments and commands spell them.
 CELLS: dict[str, Callable[..., GatedRNN]] = {
     layer.__name__: layer for layer in (LSTM, PeepholeLSTM, GRU)
 }
-STOCK: dict[type, type[GatedRNN]] = {keras.layers.LSTM: LSTM, keras.layers.GRU: GRU}
+FROM_KERAS: dict[type, type[GatedRNN]] = {keras.layers.LSTM: LSTM, keras.layers.GRU: GRU}
 
 
-def ours(layer: keras.layers.RNN) -> keras.layers.RNN:
-    """The layer with our cell in it, where it is one of Keras's that we have."""
-    return STOCK[type(layer)].from_keras(layer) if type(layer) in STOCK else layer
+def to_gated(layer: keras.layers.RNN) -> keras.layers.RNN:
+    """Convert a `keras.layers.LSTM` or `GRU` to kgated's layer; return any other as it is."""
+    return FROM_KERAS[type(layer)].from_keras(layer) if type(layer) in FROM_KERAS else layer

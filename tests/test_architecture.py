@@ -12,7 +12,8 @@ from source_code import ROOT, arrows, arrows_within, circle, modules, syntax
 # of each other.
 STAGES = {
     "kgated": """
-        errors atomic_write optional_imports audio
+        errors atomic_write optional_imports audio tensorflow_private
+        inference_copies run_record quantization_hook
         steps keras_graph data framewise report
         cells
         layers
@@ -32,15 +33,16 @@ STAGES = {
     "kgated.optimize.qat": """
         fake_quant
         activation_tables int8_arithmetic int16_arithmetic
-        forward
+        prepare forward
         quantizer
-        prepare linear recurrent
+        linear recurrent
         layers
         model
     """,
     "kgated.deploy": """
-        recipe tflite streaming
+        recipe tflite
         worker sequence tflm manifest_writer inspect
+        streaming
         lowering quantization
         verification
         metadata from_qat

@@ -125,7 +125,7 @@ def test_bad_input_is_one_line_and_status_2(saved, tmp_path, capfd):
     assert_one_line(run("convert", text, output), "text.keras", "can't be loaded")
     assert_one_line(run("convert", saved, tmp_path / "no" / "m.tflite"), "no folder")
     assert_one_line(run("convert", saved, tmp_path), "it is a folder")
-    assert_one_line(run("convert", saved, saved), "model itself")
+    assert_one_line(run("convert", saved, saved), "one of the inputs")
     assert_one_line(run("convert", saved, output, "--quantize", "int3"), "`quantize`")
     assert_one_line(run("convert", saved, output, "--quantize", "int8"), "needs `calibration`")
     assert_one_line(run("convert", saved, output, "--target", "mcu"), "`target='mcu'`", "int8")

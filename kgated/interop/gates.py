@@ -90,8 +90,8 @@ def one_or_both(layers: Sequence[Any], **options: Any) -> Any:
     return both
 
 
-def ours(layer: Any) -> Any:
-    """The layer if it is one of ours, or a copy in our class if it is Keras's.
+def to_gated(layer: Any) -> Any:
+    """The layer if it is one of kgated's, or a copy in kgated's class if it is Keras's.
 
     Raises:
         TypeError: it is neither.
@@ -111,9 +111,9 @@ def ours(layer: Any) -> Any:
 def directions(layer: Any, target: str) -> list[Any]:
     """The layer, or the forward and the backward layer of a Bidirectional, in our classes."""
     if not isinstance(layer, keras.layers.Bidirectional):
-        return [ours(layer)]
+        return [to_gated(layer)]
     require(layer, target, merge_mode="concat")
-    pair = [ours(layer.forward_layer), ours(layer.backward_layer)]
+    pair = [to_gated(layer.forward_layer), to_gated(layer.backward_layer)]
     for backwards, one in zip((False, True), pair, strict=True):
         require(one, target, go_backwards=backwards)
     return pair

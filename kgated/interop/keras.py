@@ -28,7 +28,7 @@ def from_keras(layer: Any, update_gate: str = "state") -> Any:
     if isinstance(layer, keras.layers.Bidirectional):
         pair = [from_keras(one, update_gate) for one in (layer.forward_layer, layer.backward_layer)]
         return gates.one_or_both(pair, merge_mode=layer.merge_mode, name=layer.name)
-    return gates.with_update_gate(gates.ours(layer), update_gate)
+    return gates.with_update_gate(gates.to_gated(layer), update_gate)
 
 
 def to_keras(layer: Any) -> Any:
@@ -51,7 +51,7 @@ def to_keras(layer: Any) -> Any:
     if isinstance(layer, keras.layers.Bidirectional):
         pair = [to_keras(one) for one in (layer.forward_layer, layer.backward_layer)]
         return gates.one_or_both(pair, merge_mode=layer.merge_mode, name=layer.name)
-    layer = gates.ours(layer)
+    layer = gates.to_gated(layer)
     if isinstance(layer, GRU):
         weights = gates.state_weighing_gru(layer, "keras.layers.GRU")
         return _copy(layer, keras.layers.GRU, weights)

@@ -81,7 +81,7 @@ def to_tfa(layer: Any) -> dict[str, Array]:
         TypeError: not an LSTM.
         ValueError: an option that the cell doesn't have, by name.
     """
-    layer, target = gates.ours(layer), "tfa.rnn.PeepholeLSTMCell"
+    layer, target = gates.to_gated(layer), "tfa.rnn.PeepholeLSTMCell"
     if isinstance(layer, GRU):
         raise TypeError(f"`layer` must be a PeepholeLSTM or an LSTM. Received: {layer!r}")
     gates.require(layer, target, projection_units=None)

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from kgated.keras_graph import flatten_layers
+
 Matrices = dict[str, list[Any]]
 
 # Peepholes, biases and gains are few, and much depends on each.
@@ -24,7 +26,10 @@ def matrices(model: keras.Model, layers: Sequence[str] | None = None) -> Matrice
 
     Raises:
         ValueError: `model` is not built or has no such matrices; a name that is not in it.
+        TypeError: `model` is not a Keras model.
     """
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"`model` must be a `keras.Model`. Received: {model!r}")
     if not model.built:
         raise ValueError("`model` must be built, and has no weights yet: give it an `Input`")
     found, seen = {}, set[int]()
@@ -73,6 +78,6 @@ def _outer(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.La
 def _weights(layer: keras.Layer, named: bool) -> Iterator[Any]:
     """The matrices in a layer, of any kind of layer where the user named it."""
     names = _BY_NAME if named else _BY_DEFAULT
-    for part in layer._flatten_layers():
+    for part in flatten_layers(layer):
         if named or isinstance(part, _KINDS):
             yield from (w for w in part.weights if w.name in names)

@@ -5,10 +5,12 @@ Keras's own engines do the work: `keras.distribution.DataParallel` on JAX,
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
+
+from kgated.keras_graph import wrap_clipping
 
 
 @contextlib.contextmanager
@@ -68,18 +70,19 @@ def clip_after_sum(optimizer: keras.Optimizer) -> keras.Optimizer:
         return optimizer
     import tensorflow as tf
 
-    clip = optimizer._clip_gradients
+    def after_sum(clip: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+        def sum_and_clip(gradients: list[Any]) -> list[Any]:
+            context = tf.distribute.get_replica_context()
+            count = context.num_replicas_in_sync if context else 1
+            if count == 1:
+                return clip(gradients)
+            # The optimizer sums over the devices after this: each hands in its part of the sum.
+            total = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+            return [gradient / count for gradient in clip(total)]
 
-    def sum_and_clip(gradients: list[Any]) -> list[Any]:
-        context = tf.distribute.get_replica_context()
-        count = context.num_replicas_in_sync if context else 1
-        if count == 1:
-            return clip(gradients)
-        # The optimizer sums over the devices after this: each hands in its part of the sum.
-        total = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        return [gradient / count for gradient in clip(total)]
+        return sum_and_clip
 
-    optimizer._clip_gradients = sum_and_clip
+    wrap_clipping(optimizer, after_sum)
     return optimizer
 
 

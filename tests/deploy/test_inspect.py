@@ -13,6 +13,7 @@ from kgated.deploy.inspect import as_plain, describe, show
 from kgated.deploy.lowering.converter import lower
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.streaming import step_model
+from kgated.deploy.tflite import flatbuffer
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_nothing_in_the_manifest_is_left_out(model, tmp_path):
 
 
 def test_a_file_of_another_tool(model, tmp_path):
-    (tmp_path / "other.tflite").write_bytes(lower(step_model(model), Recipe()))
+    (tmp_path / "other.tflite").write_bytes(flatbuffer.pack(lower(step_model(model), Recipe())))
     assert describe(tmp_path / "other.tflite").manifest is None
     assert "not made by `kgated convert`" in text_of(tmp_path / "other.tflite")
 

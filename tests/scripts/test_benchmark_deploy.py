@@ -9,17 +9,17 @@ import pytest
 import registry
 import typer
 from benchmarks import (
-    apart,
-    children,
     integers,
     matrix,
     models,
-    peers,
+    other_runtimes,
+    process_isolation,
     sequences,
     steps,
     stock,
     tables,
     timing,
+    worker_pool,
 )
 from typer.testing import CliRunner
 
@@ -105,20 +105,20 @@ def test_a_turn_is_as_long_for_slow_calls_as_for_fast_ones(clock):
 
 @pytest.mark.parametrize("each", [True, False], ids=["each", "last"])
 @pytest.mark.parametrize("cell", models.CELLS)
-def test_peers_compute_the_same(cell, each, tmp_path):
+def test_other_runtimes_compute_the_same(cell, each, tmp_path):
     model, frames = models.model_of(cell, *TINY, each), models.noise(SHORT, TINY[0])
     layer, expected = model.layers[0], np.asarray(model(frames[None]))[0]
-    path = peers.onnx_files(layer, tmp_path)["float"]
-    found = peers.onnx_sequence(path, layer, frames)()
+    path = other_runtimes.onnx_files(layer, tmp_path)["float"]
+    found = other_runtimes.onnx_sequence(path, layer, frames)()
     np.testing.assert_allclose(found.reshape(expected.shape), expected, atol=1e-5)
-    step, last = peers.onnx_step(path, layer, frames[0]), expected[0] if each else None
+    step, last = other_runtimes.onnx_step(path, layer, frames[0]), expected[0] if each else None
     first = step()[0, 0]
     assert np.abs(step()[0, 0] - first).max() > 1e-3  # the state is carried
     if last is not None:
         np.testing.assert_allclose(first, last, atol=1e-5)
-    kind = peers.torch_kind(layer)
+    kind = other_runtimes.torch_kind(layer)
     expected = np.asarray(kind(frames[None]))[0]
-    np.testing.assert_allclose(peers.torch_sequence(kind, frames)(), expected, atol=1e-5)
+    np.testing.assert_allclose(other_runtimes.torch_sequence(kind, frames)(), expected, atol=1e-5)
     assert (kind is layer) == (cell == "LSTM")
 
 
@@ -190,7 +190,7 @@ def test_a_crash_of_the_stock_converter_is_one_result():
 
 CHILD = """
 import os
-from benchmarks.children import serve
+from benchmarks.worker_pool import serve
 
 def answer(job):
     if job["do"] == "abort":
@@ -212,9 +212,9 @@ def child(tmp_path, monkeypatch):
 def test_a_crash_costs_one_job(child):
     jobs = [{"do": n} for n in (1, 2, "abort", 3, "abort", 4)]
     crash = "crashed (SIGABRT)"
-    assert children.run_all(child, jobs, "some") == [2, 3, crash, 4, crash, 5]
+    assert worker_pool.run_all(child, jobs, "some") == [2, 3, crash, 4, crash, 5]
     with pytest.raises(RuntimeError, match="TypeError"):
-        children.run_all(child, [{"do": "text"}], "some")
+        worker_pool.run_all(child, [{"do": "text"}], "some")
 
 
 def test_the_matrix_has_every_case_once():
@@ -267,18 +267,18 @@ def test_a_conversion_in_each_process(monkeypatch):
     def seconds(model, quantize, worker):
         jobs.append((quantize, worker))
         is_new = [w for _, w in jobs].count(worker) == 1
-        return 1.0 if isinstance(worker, apart.Here) else 5.0 if is_new else 2.0
+        return 1.0 if isinstance(worker, process_isolation.InProcess) else 5.0 if is_new else 2.0
 
-    monkeypatch.setattr(apart, "seconds", seconds)
-    (row,) = apart.conversions(3, TINY, ["none"])
+    monkeypatch.setattr(process_isolation, "seconds", seconds)
+    (row,) = process_isolation.conversions(3, TINY, ["none"])
     assert (row["here_s"], row["started_s"], row["kept_s"]) == (1.0, 5.0, 2.0)
-    assert len(jobs) == 3 + apart.STARTS * 2
+    assert len(jobs) == 3 + process_isolation.STARTS * 2
 
 
 def test_a_conversion_here_does_each_job_in_this_process(monkeypatch):
-    jobs, here = [], apart.Here()
+    jobs, here = [], process_isolation.InProcess()
     do = here.run
     monkeypatch.setattr(here, "run", lambda work, folder: (jobs.append(work), do(work, folder)))
-    assert apart.seconds(models.model_of("LSTM", *TINY), "none", here) > 0
+    assert process_isolation.seconds(models.model_of("LSTM", *TINY), "none", here) > 0
     assert CONVERT in jobs
     assert client.WORKER is WORKER

@@ -1,8 +1,8 @@
-"""An LSTM layer as one operator: what of it the builtin LSTM kernel takes, and its mark in a graph.
+"""An LSTM layer as one builtin operator: which layers it can compute, and its marker in a graph.
 
-The converter knows no way to that operator from Keras 3. So a graph is converted with a function
-in the layer's place that the converter keeps whole, weights as its operands, and
-`write_fused` turns what stands there into the builtin operator.
+The converter does not make that operator from Keras 3. So the graph has a function in place of the
+layer, which the converter keeps whole, with the weights as operands; `write_fused` replaces it by
+the builtin operator.
 """
 
 from collections.abc import Callable
@@ -13,10 +13,11 @@ import numpy as np
 from keras import ops
 
 from kgated.cells import LSTMCell, PeepholeLSTMCell
-from kgated.deploy.tflite.layer_names import scope
-from kgated.deploy.tflite.lstm_operator import MARK, SLOTS, Slot
+from kgated.deploy.tflite.layer_table import scope_name
+from kgated.deploy.tflite.lstm_operator import MARKER, SLOTS, Slot
 from kgated.errors import ConversionError
 from kgated.layers import LSTM, PeepholeLSTM
+from kgated.tensorflow_private import custom_operator
 
 GATES = "ifgo"
 
@@ -25,13 +26,13 @@ class FusedLSTM(keras.layers.Layer):
     """Stands for a recurrent layer in a graph to convert: (B, T, F) to (B, T, P) or (B, P).
 
     It computes zeros; `write_fused` puts the operator there after the conversion. B must be fixed:
-    the operator keeps its state in tensors of the file.
+    the state of the operator is in tensors of the file.
 
     Args:
         layer: `kgated.LSTM`, `kgated.PeepholeLSTM` or `keras.layers.LSTM`, built.
         owner: the layer of the model that it stands for; the layer itself by default.
         name: its own name; the layer's by default.
-        in_time: whether outputs of a layer that goes backwards are in the order of the frames.
+        time_order: whether outputs of a layer with `go_backwards` are in the order of the frames.
 
     Raises:
         ConversionError: the kernel does not compute what the layer computes; see `check_fusable`.
@@ -42,10 +43,10 @@ class FusedLSTM(keras.layers.Layer):
         layer: keras.layers.RNN,
         owner: str | None = None,
         name: str | None = None,
-        in_time: bool = False,
+        time_order: bool = False,
     ) -> None:
         super().__init__(name=name or layer.name)
-        self.owner, self.in_time = owner or layer.name, in_time
+        self.owner, self.time_order = owner or layer.name, time_order
         if type(layer) is keras.layers.LSTM:
             layer = LSTM.from_keras(layer)
         check_fusable(layer)
@@ -61,16 +62,20 @@ class FusedLSTM(keras.layers.Layer):
 
     def call(self, x: Any) -> Any:
         """The layer's output, once the operator is written; see the class."""
-        x = _backwards(x) if self.go_backwards else x
-        outputs = _marked(self.owner, list(self._operands), self.output_size)(
+        return self.run(x, self.time_order)
+
+    def run(self, x: Any, time_order: bool) -> Any:
+        """As `call`, in either order of the outputs."""
+        x = _reversed(x) if self.go_backwards else x
+        outputs = _marker(self.owner, list(self._operands), self.output_size)(
             x, *self._operands.values()
         )
         if not self.return_sequences:
             return outputs[:, -1]
-        return _backwards(outputs) if self.go_backwards and self.in_time else outputs
+        return _reversed(outputs) if self.go_backwards and time_order else outputs
 
 
-def _backwards(x: Any) -> Any:
+def _reversed(x: Any) -> Any:
     """The last frame first, by the operator that has integer kernels: not REVERSE_V2."""
     return x[:, ::-1]
 
@@ -101,23 +106,23 @@ def check_fusable(layer: keras.layers.RNN) -> None:
         }
     for reason, holds in reasons.items():
         if holds:
-            raise _refusal(layer, layer.name, reason)
+            raise _unsupported(layer, layer.name, reason)
 
 
-def check_whole(layer: keras.layers.RNN, name: str, initial: list[Any], valid: Any) -> None:
-    """Refuse a call that the operator does not know: with a mask, or an initial state.
+def check_call(layer: keras.layers.RNN, name: str, initial: list[Any], valid: Any) -> None:
+    """Refuse a call that the operator can't compute: with a mask, or an initial state.
 
     Raises:
         ConversionError: by the layer's name, with the way out.
     """
     if initial:
-        raise _refusal(layer, name, "`initial_state`; the operator starts from zeros")
+        raise _unsupported(layer, name, "`initial_state`; the operator starts from zeros")
     if valid is not None:
-        reason = "a mask; the operator counts every frame, so it takes `length` and no Masking"
-        raise _refusal(layer, name, reason)
+        reason = "a mask; the operator has none, so it takes `length` and no Masking"
+        raise _unsupported(layer, name, reason)
 
 
-def _refusal(layer: keras.layers.RNN, name: str, reason: str) -> ConversionError:
+def _unsupported(layer: keras.layers.RNN, name: str, reason: str) -> ConversionError:
     return ConversionError(
         f"layer `{name}` ({type(layer).__name__}) can't become one fused operator: {reason}. "
         'Convert with `lowering="auto"` or `lowering="unrolled"`'
@@ -126,12 +131,12 @@ def _refusal(layer: keras.layers.RNN, name: str, reason: str) -> ConversionError
 
 def operands(cell: LSTMCell) -> dict[Slot, np.ndarray]:
     """The operator's constant inputs: per gate, rows are units, as the kernel reads them."""
-    found: dict[Slot, np.ndarray] = {}
+    arrays: dict[Slot, np.ndarray] = {}
     gates = GATES[1:] if cell.coupled_gates else GATES
 
     def put(kind: str, weight: Any, names: str = gates) -> None:
         parts = np.split(np.asarray(ops.convert_to_numpy(weight), np.float32), len(names), axis=-1)
-        found.update({SLOTS[kind, n]: part.T for n, part in zip(names, parts, strict=True)})
+        arrays.update({SLOTS[kind, n]: part.T for n, part in zip(names, parts, strict=True)})
 
     put("input", cell.kernel)
     put("recurrent", cell.recurrent_kernel)
@@ -143,25 +148,19 @@ def operands(cell: LSTMCell) -> dict[Slot, np.ndarray]:
         put("projection", cell.projection_kernel, "h")
     if cell.layer_norm:
         put("layer_norm", cell.layer_norm_gain)
-    return {slot: np.ascontiguousarray(found[slot]) for slot in sorted(found)}
+    return {slot: np.ascontiguousarray(arrays[slot]) for slot in sorted(arrays)}
 
 
-def _marked(name: str, slots: list[Slot], output_size: int) -> Callable[..., Any]:
+def _marker(name: str, slots: list[Slot], output_size: int) -> Callable[..., Any]:
     """A TensorFlow function that the converter keeps as one custom operator, operands and all."""
     import tensorflow as tf
 
-    def text(key: str, value: str) -> str:
-        return f'attr {{ key: "{key}" value {{ s: "{value}" }} }}'
+    attributes = {"layer": scope_name(name), "slots": ",".join(map(str, slots))}
 
-    described = [text("layer", scope(name)), text("slots", ",".join(map(str, slots)))]
-    fusable = 'attr { key: "tfl_fusable_op" value { b: true } }'
-
-    @tf.function(
-        experimental_implements=f'name: "{MARK}" {fusable} {" ".join(described)}', autograph=False
-    )
-    def mark(x: Any, *operands: Any) -> Any:
+    @custom_operator(MARKER, attributes)
+    def marker(x: Any, *operands: Any) -> Any:
         batch, time = tf.unstack(tf.shape(x)[:2])
         zeros = tf.zeros((batch, time, output_size)) + tf.reduce_sum(x) * 0.0
         return tf.ensure_shape(zeros, (*x.shape[:2], output_size))
 
-    return mark
+    return marker

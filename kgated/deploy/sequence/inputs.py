@@ -1,4 +1,4 @@
-"""What the inputs of a model over whole sequences are: frames, tokens, or one value for all."""
+"""The inputs of a model over sequences: frames, tokens, or one value for the whole sequence."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from kgated_edge.format.manifest import LENGTHS
 
+from kgated.deploy.sequence.time_axis import Lengths
 from kgated.errors import ConversionError
 from kgated.keras_graph import check_graph, plain_name, replay
 
@@ -20,7 +21,7 @@ class Input:
         name: in the file.
         shape: of one frame, or of the value where there is one for the sequence.
         is_timed: whether there is a value per frame.
-        vocabulary: how many tokens there are, where it takes tokens.
+        vocabulary: the number of tokens, where it takes tokens.
     """
 
     name: str
@@ -36,10 +37,10 @@ class Input:
 
 
 def inputs_of(model: keras.Model) -> tuple[list[Input], int | None]:
-    """The inputs in the model's order, and how many frames it says that a sequence has.
+    """The inputs in the model's order, and the number of frames that the model's `Input` has.
 
-    Frames are what has a free length, or else what is as long as the first input of frames or
-    tokens; everything else, and every vector that no Embedding reads, is one value.
+    Frames have a free length. Where no length is free, the layers say which inputs have frames;
+    all other inputs, and every vector that no Embedding reads, are one value for the sequence.
 
     Raises:
         ConversionError: no input is a sequence, or one has an axis without a size.
@@ -47,22 +48,42 @@ def inputs_of(model: keras.Model) -> tuple[list[Input], int | None]:
     check_graph(model)
     tokens, taken = _vocabularies(model), {LENGTHS.name}
     several = len(model.inputs) > 1
-    like = [n for n, x in enumerate(model.inputs) if len(x.shape) > 2 or n in tokens]
-    lengths = [model.inputs[n].shape[1] for n in like]
-    size = None if None in lengths else next(iter(lengths), None)
-    found = []
+    candidates = [n for n, x in enumerate(model.inputs) if len(x.shape) > 2 or n in tokens]
+    timed, size = _timed_inputs(model, candidates)
+    inputs = []
     for n, x in enumerate(model.inputs):
-        is_timed = n in like and x.shape[1] == size
-        shape = tuple(x.shape[2 if is_timed else 1 :])
-        if not like or None in shape or 0 in shape or len(x.shape) < 2:
+        shape = tuple(x.shape[2 if n in timed else 1 :])
+        if not candidates or None in shape or 0 in shape or len(x.shape) < 2:
             raise ConversionError(
                 f"model `{model.name}` takes inputs of shape {x.shape}; needed is (batch, time, "
                 "features) with a fixed number of features, or (batch, time) of tokens, and beside "
                 "them vectors of a fixed size"
             )
         name = plain_name(x.name if several else INPUT, taken)
-        found.append(Input(name, shape, is_timed, tokens.get(n)))
-    return found, size
+        inputs.append(Input(name, shape, n in timed, tokens.get(n)))
+    return inputs, size
+
+
+def _timed_inputs(model: keras.Model, candidates: list[int]) -> tuple[list[int], int | None]:
+    """The places of the inputs with frames, and how many frames they have; None for any number."""
+    sizes = {n: model.inputs[n].shape[1] for n in candidates}
+    if None in sizes.values():
+        return [n for n, size in sizes.items() if size is None], None
+    if len(candidates) < 2 or any(None in x.shape[1:] for x in model.inputs):
+        return candidates, next(iter(sizes.values()), None)
+    shapes = [(1, *x.shape[1:]) for x in model.inputs]
+    alone = {n: Lengths(model, shapes, sizes[n]).with_more_frames([n]) for n in candidates}
+    # The first that can grow and that a recurrent layer reads, or that can grow, or the first.
+    first = min(candidates, key=lambda n: (alone[n].failures > 0, not alone[n].reads_time))
+    size, timed = sizes[first], [first]
+    lengths = Lengths(model, shapes, size)
+    for n in candidates:
+        if n == first or sizes[n] != size:
+            continue
+        failures = lengths.with_more_frames([*timed, n]).failures
+        if alone[first].failures or failures <= lengths.with_more_frames(timed).failures:
+            timed.append(n)
+    return sorted(timed), size
 
 
 def length_of(model: keras.Model, length: int | None, max_length: int | None) -> int:
@@ -88,18 +109,18 @@ def length_of(model: keras.Model, length: int | None, max_length: int | None) ->
 
 
 def _vocabularies(model: keras.Model) -> dict[int, int]:
-    """By the place of an input (B, N) that an Embedding reads, how many tokens that knows."""
+    """By the place of an input (B, N) that an Embedding reads, the Embedding's number of tokens."""
     inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in model.inputs]
     places = {id(x): n for n, x in enumerate(inputs) if len(x.shape) == 2}
-    found: dict[int, int] = {}
+    vocabularies: dict[int, int] = {}
     if not places:
-        return found
+        return vocabularies
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(layer, keras.layers.Embedding) and id(args[0]) in places:
             place = places[id(args[0])]
-            found[place] = min(layer.input_dim, found.get(place, layer.input_dim))
+            vocabularies[place] = min(layer.input_dim, vocabularies.get(place, layer.input_dim))
         return layer(*args, **kwargs)
 
     replay(model, inputs if len(inputs) > 1 else inputs[0], call)
-    return found
+    return vocabularies

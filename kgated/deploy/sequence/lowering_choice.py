@@ -9,7 +9,8 @@ from kgated.cells import LSTMCell, PeepholeLSTMCell
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.fused_lstm import check_fusable
 from kgated.errors import ConversionError
-from kgated.layers import ours
+from kgated.keras_graph import flatten_layers
+from kgated.layers import to_gated
 
 # Steps written out each have weights of their own in the kernels' memory: past this many bytes of
 # them the caches no longer hold, and a loop over one copy is faster. Measured on x86-64.
@@ -55,7 +56,7 @@ def choose_lowering(recipe: Recipe, model: keras.Model, length: int, padded: boo
 
 
 def _recurrent(model: keras.Model) -> list[keras.layers.RNN]:
-    return [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN)]
+    return [layer for layer in flatten_layers(model) if isinstance(layer, keras.layers.RNN)]
 
 
 def _most_weights(layers: list[keras.layers.RNN]) -> int:
@@ -67,9 +68,9 @@ def _most_weights(layers: list[keras.layers.RNN]) -> int:
 def _plain(model: keras.Model, layers: list[keras.layers.RNN]) -> bool:
     """Whether all layers are what TensorFlow Lite Micro's LSTM kernel computes, without masks."""
     masks = (keras.layers.Masking, keras.layers.Embedding)
-    if any(isinstance(x, masks) and getattr(x, "mask_zero", True) for x in model._flatten_layers()):
+    if any(isinstance(x, masks) and getattr(x, "mask_zero", True) for x in flatten_layers(model)):
         return False
-    return bool(layers) and all(_is_plain(ours(layer)) for layer in layers)
+    return bool(layers) and all(_is_plain(to_gated(layer)) for layer in layers)
 
 
 def _is_plain(layer: keras.layers.RNN) -> bool:

@@ -1,4 +1,4 @@
-"""A recurrent layer over a fixed number of steps, each written out."""
+"""A recurrent layer over a fixed number of steps, unrolled or as loops of fixed shapes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,135 +7,135 @@ from typing import Any
 import keras
 from keras import ops
 
-from kgated.cells.base import GatedCell
-from kgated.cells.stepwise import RowStep, rows_and_step
-from kgated.deploy.tflite.layer_names import scope
-from kgated.layers import ours
+from kgated.cells.stepwise import RowStep, initial_states, rows_and_step
+from kgated.deploy.tflite.layer_table import scope_name
 from kgated.steps import Array
 
 
 @dataclass(frozen=True)
 class Lowering:
-    """How recurrent layers are written out.
+    """How recurrent layers become operators.
 
     Attributes:
-        name: "unrolled" or "while"; "fused" for `FusedLSTM` in place of `WrittenOut`.
-        select: whether a masked step chooses between old and new state, as integers need, or weighs
-            them by 0 and 1, which is exact in float and stays with the kernels that run the rest.
+        name: "unrolled" or "while"; "fused" for one builtin LSTM operator.
+        select: whether a masked step selects the old or the new state, as integers need, or adds
+            them with weights 0 and 1, which is exact in float and avoids SELECT.
     """
 
     name: str
     select: bool = False
 
 
-class WrittenOut(keras.layers.Layer):
-    """A recurrent layer over a fixed number of steps: [x (B, T, F), *states] to Keras's outputs.
+@dataclass(frozen=True)
+class StaticRNN:
+    """Runs a built recurrent layer over sequences of a fixed length.
 
-    Args:
-        layer: the layer whose cell and options it takes.
-        lowering: the way.
-        owner: the layer of the model that it stands for.
-        name: its name.
-        in_time: whether outputs of a layer that goes backwards are in the order of the frames.
+    Attributes:
+        layer: its cell and its options count.
+        lowering: "unrolled" or "while".
+        owner: the layer of the model whose name the operators get.
     """
 
-    def __init__(
+    layer: keras.layers.RNN
+    lowering: Lowering
+    owner: str
+
+    def __call__(
         self,
-        layer: keras.layers.RNN,
-        lowering: Lowering,
-        owner: str,
-        name: str,
-        in_time: bool = False,
-    ) -> None:
-        super().__init__(name=name)
-        self.layer, self.lowering, self.owner = ours(layer), lowering, owner
-        self.in_time, self.supports_masking, self.built = in_time, True, True
+        x: Array,
+        initial: list[Array] | None = None,
+        valid: Array | None = None,
+        time_order: bool = False,
+    ) -> list[Array]:
+        """The output, then the last states, flat.
 
-    def compute_mask(self, inputs: list[Array], previous_mask: Any = None) -> None:
-        """Masks come in as `valid`, and the graph hands on those of the layer itself."""
-
-    def call(self, inputs: list[Array], valid: Array | None = None) -> Any:
-        """The outputs as `keras.layers.RNN` orders them; `valid` (B, T): which frames count."""
+        Args:
+            x: (B, T, ...), of a fixed shape.
+            initial: the states before the first step, flat; None: the cell's own.
+            valid: (B, T) boolean, which frames count; None: all.
+            time_order: whether the outputs of a layer with `go_backwards` are returned in the
+                order of the frames.
+        """
         from kgated.deploy.sequence.rnn_loops import LOWERINGS, Run
 
-        layer, (x, *initial) = self.layer, inputs
-        batch, frames = int(x.shape[0]), [_by_time(x)]
-        sizes = keras.tree.flatten(layer.cell.state_size)
-        width = getattr(layer.cell, "output_size", None) or sizes[0]
-        states = initial or _at_rest(layer.cell, batch, sizes)
+        batch, structure = int(x.shape[0]), initial_states(self.layer, int(x.shape[0]))
+        states, frames = initial or keras.tree.flatten(structure), [_time_major(x)]
+        output_shape = self._output_shape(x)
         if valid is not None:
             valid = valid if self.lowering.select else ops.cast(valid, "float32")
-            frames = [*frames, _by_time(ops.expand_dims(valid, -1))]
-            states = [*states, _at_rest(layer.cell, batch, [width])[0]]
+            frames = [*frames, _time_major(ops.expand_dims(valid, -1))]
+            states = [*states, ops.zeros(output_shape)]
         run = Run(
             frames,
-            self._begin,
+            lambda parts: self._rows_and_step(parts, structure),
             states,
-            batch,
-            width,
-            layer.return_sequences,
-            layer.go_backwards,
-            self.in_time,
-            scope(self.owner),
+            output_shape,
+            self.layer.return_sequences,
+            self.layer.go_backwards,
+            time_order,
+            scope_name(self.owner),
         )
         output, states = LOWERINGS[self.lowering.name](run)
-        if layer.return_sequences:
-            output = _by_row(output, batch)
-        return [output, *states[: len(sizes)]] if layer.return_state else output
+        output = _batch_major(output, batch) if self.layer.return_sequences else output
+        return [output, *(states if valid is None else states[:-1])]
 
-    def _begin(self, frames: list[Array]) -> tuple[list[Array], RowStep]:
-        """Rows of what the states have no part in, and the step; see `Run`."""
+    def _output_shape(self, x: Array) -> tuple[int, ...]:
+        """The shape (B, ...) of one output."""
+        shapes = self.layer.compute_output_shape(tuple(x.shape))
+        shape = shapes[0] if self.layer.return_state else shapes
+        return (shape[0], *shape[2 if self.layer.return_sequences else 1 :])
+
+    def _rows_and_step(self, frames: list[Array], structure: Any) -> tuple[list[Array], RowStep]:
+        """Rows of all that does not depend on the states, and the step on them; see `Run`."""
         x, *valid = frames
-        rows, step = rows_and_step(self.layer.cell, x)
+        rows, step = rows_and_step(self.layer.cell, x, structure)
         if valid:
-            step = _masked(step, _chosen if self.lowering.select else _weighed, self.layer)
+            choose = _select if self.lowering.select else _weighted
+            step = _masked(step, choose, self.layer.zero_output_for_mask)
         return [*rows, *valid], step
 
 
-def _at_rest(cell: Any, batch: int, sizes: list[int]) -> list[Array]:
-    """States of zero, at the points of a cell that has points: they are rounded as any state."""
-    zeros = [ops.zeros((batch, size)) for size in sizes]
-    if not isinstance(cell, GatedCell):
-        return zeros
-    points = cell.state_points[: len(sizes)]
-    return [cell.at(point, x) for point, x in zip(points, zeros, strict=True)]
-
-
-def _by_time(x: Array) -> Array:
-    """(B, T, N) to (T·B, N); for one row nothing has to move."""
-    x = x if x.shape[0] == 1 else ops.transpose(x, (1, 0, 2))
+def _time_major(x: Array) -> Array:
+    """(B, T, ...) to (T·B, ...); without a transposition where B is 1."""
+    if x.shape[0] != 1:
+        x = ops.transpose(x, (1, 0, *range(2, len(x.shape))))
     return ops.reshape(x, (-1, *x.shape[2:]))
 
 
-def _by_row(x: Array, batch: int) -> Array:
-    """Back, from (T·B, N) to (B, T, N)."""
+def _batch_major(x: Array, batch: int) -> Array:
+    """(T·B, ...) to (B, T, ...)."""
     if batch == 1:
         return ops.reshape(x, (1, *x.shape))
-    return ops.transpose(ops.reshape(x, (-1, batch, x.shape[-1])), (1, 0, 2))
+    x = ops.reshape(x, (-1, batch, *x.shape[1:]))
+    return ops.transpose(x, (1, 0, *range(2, len(x.shape))))
 
 
-def _weighed(counts: Array, new: Array, old: Array) -> Array:
-    return counts * new + (1.0 - counts) * old
+def _weighted(valid: Array, new: Array, old: Array) -> Array:
+    return valid * new + (1.0 - valid) * old
 
 
-def _chosen(counts: Array, new: Array, old: Array) -> Array:
-    return ops.where(counts, new, old)
+def _select(valid: Array, new: Array, old: Array) -> Array:
+    return ops.where(valid, new, old)
 
 
-def _masked(step: RowStep, choose: Callable[..., Array], layer: keras.layers.RNN) -> RowStep:
-    """The step for rows that end with whether the frame counts; the states with the output.
+def _masked(step: RowStep, choose: Callable[..., Array], zero_output: bool) -> RowStep:
+    """The step for rows that end with `valid`, and states that end with the last valid output.
 
-    Where it does not, all states stay, and the output is the last one that counted, or zeros.
+    Where a frame is not valid, the states stay, and the output is the last valid one, or zeros.
     """
 
     def masked(rows: list[Array], states: list[Array]) -> tuple[Array, list[Array]]:
-        *rows, counts = rows
+        *rows, valid = rows
         *old, last = states
+
+        def chosen(new: Array, alternative: Array) -> Array:
+            axes = (1,) * (len(new.shape) - 2)
+            return choose(ops.reshape(valid, (*valid.shape, *axes)), new, alternative)
+
         output, new = step(rows, old)
-        kept = [choose(counts, n, o) for n, o in zip(new, old, strict=True)]
-        last = choose(counts, output, last)
-        if layer.zero_output_for_mask:
-            return choose(counts, output, ops.zeros_like(output)), [*kept, last]
-        return last, [*kept, last]
+        states = [chosen(n, o) for n, o in zip(new, old, strict=True)]
+        last = chosen(output, last)
+        shown = chosen(output, ops.zeros_like(output)) if zero_output else last
+        return shown, [*states, last]
 
     return masked

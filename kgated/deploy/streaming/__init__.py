@@ -1,4 +1,4 @@
-"""A Keras model over sequences becomes a step over one frame, or a block of frames, and states."""
+"""A Keras model over sequences as a step over one frame, or a block of frames, and states."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,9 +6,17 @@ from typing import Any
 import keras
 
 from kgated import steps
+from kgated.deploy.sequence.graph import sequence_model
+from kgated.deploy.sequence.inputs import inputs_of
+from kgated.deploy.sequence.rnn import Lowering
 from kgated.deploy.streaming import convolution, framewise, pooling, recurrent
 from kgated.deploy.streaming.builder import INPUT, StepModel, build
 from kgated.deploy.streaming.context import Handlers
+from kgated.deploy.streaming.unsupported import StreamError, checked
+from kgated.errors import ConversionError
+
+UNROLLED = Lowering("unrolled")
+ANY_LENGTH = 16  # of a model without a length, to see whether it has a graph
 
 __all__ = ["INPUT", "StepModel", "step_model"]
 
@@ -21,7 +29,10 @@ HANDLERS: Handlers = {
 
 
 def step_model(
-    model: keras.Model, affine: Callable[..., Any] = steps.affine_joined, batch: int = 1
+    model: keras.Model,
+    affine: Callable[..., Any] = steps.affine_joined,
+    batch: int = 1,
+    lowering: Lowering = UNROLLED,
 ) -> StepModel:
     """One step of `model`, with the same weights.
 
@@ -32,12 +43,26 @@ def step_model(
         affine: computes `x·W + h·R + b` of a recurrent layer: one wide product as a rule, two where
             x and h need scales of their own.
         batch: how many streams run side by side.
+        lowering: of recurrent layers over a sequence that is not the stream.
 
     Returns:
-        The step model. Result j is what the Keras model says of the first (j + 1) * k frames, or
-        its j-th result on the whole sequence, where k frames make a step.
+        The step model. Result j is the Keras model's result on the first (j + 1) * k frames, or its
+        j-th result on the whole sequence, where k frames make a step.
 
     Raises:
         ConversionError: a layer that can't stream, by name, and the way out.
     """
-    return build(model, HANDLERS, affine, batch)
+    try:
+        return build(model, HANDLERS, affine, batch, lowering)
+    except StreamError as error:
+        raise checked(error, _sequence_error(model)) from None
+
+
+def _sequence_error(model: keras.Model) -> ConversionError | None:
+    """Why the model has no graph over whole sequences; None where it has one."""
+    try:
+        _, length = inputs_of(model)
+        sequence_model(model, UNROLLED, length=length or ANY_LENGTH)
+    except ConversionError as error:
+        return error
+    return None

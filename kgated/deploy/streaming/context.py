@@ -1,18 +1,20 @@
-"""Calls the layers of a model on a block of frames, and collects their states on the way."""
+"""Calls the layers of a model on a block of frames, and collects their states."""
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import keras
 from keras import ops
 
-from kgated.deploy.streaming.unsupported import refusal
+from kgated.deploy.sequence.rnn import Lowering
+from kgated.deploy.sequence.static_layer import StaticCalls, needs_static_call
+from kgated.deploy.streaming.unsupported import unsupported
 from kgated.errors import ConversionError
-from kgated.keras_graph import own, plain_name
+from kgated.keras_graph import LayerCalls, has_own, plain_name
 
-# The operations on numbers that Keras begins a mask with.
+# The operations on numbers with which Keras computes a mask.
 MASK_STARTS = ("NotEqual", "OnesLike", "ZerosLike")
 NO_FRAMES = (
     "streaming needs inputs (batch, time, features) with a fixed number of features, or (batch, "
@@ -20,54 +22,56 @@ NO_FRAMES = (
 )
 
 
-class LargerBlockError(Exception):
+class LargerBlockError(ConversionError):
     """A layer needs a block of more frames: (frames per step)."""
 
 
-@dataclass
-class Walk:
-    """Calls each layer of a graph on one block of frames, and collects the states on the way.
+class StreamContext(LayerCalls):
+    """Calls each layer of a graph on one block of frames, and collects the states.
 
     Tensors that still have their time axis are marked; all others are results for the sequence up
-    to now, on which any layer may act.
+    to now, and any layer may read them.
 
-    Attributes:
+    Args:
         size: frames per step.
         handlers: by class of a layer, or by class name of an operation, what stands for it.
         affine: computes `x·W + h·R + b`.
         batch: streams side by side.
+        lowering: of recurrent layers over a sequence that is not the stream, such as one inside of
+            a frame.
+
+    Attributes:
         inputs, outputs: each state before and after the step.
-        tokens: by identity of an input the number of tokens that its Embedding knows.
-        counters: names of layers that count frames for ever.
-        owners: by name of a layer of the step, the layer of the Keras model that it stands for.
+        tokens: by identity of an input the number of tokens of its Embedding.
+        counters: names of layers that count frames without end.
     """
 
-    size: int
-    handlers: "Handlers"
-    affine: Callable[..., Any]
-    batch: int = 1
-    inputs: dict[str, Any] = field(default_factory=dict)
-    outputs: dict[str, Any] = field(default_factory=dict)
-    tokens: dict[int, int] = field(default_factory=dict)
-    counters: list[str] = field(default_factory=list)
-    owners: dict[str, str] = field(default_factory=dict)
-    _timed: dict[int, Any] = field(default_factory=dict)
-    _padding: dict[int, tuple[keras.Layer, int]] = field(default_factory=dict)
-    _names: set[str] = field(default_factory=set)
+    def __init__(
+        self,
+        size: int,
+        handlers: "Handlers",
+        affine: Callable[..., Any],
+        batch: int,
+        lowering: Lowering,
+    ) -> None:
+        super().__init__()
+        self.size, self.affine, self.batch, self.lowering = size, affine, batch, lowering
+        self.inputs: dict[str, Any] = {}
+        self.outputs: dict[str, Any] = {}
+        self.tokens: dict[int, int] = {}
+        self.counters: list[str] = []
+        self._handlers = handlers
+        self._timed: dict[int, Any] = {}
+        self._padding: dict[int, tuple[keras.Layer, int]] = {}
+        self._names: set[str] = set()
+        self._static = StaticCalls(lowering, self._names)
+        self._copies: dict[Any, tuple[Any, Any]] = {}
 
-    def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
-        """What a layer of the graph gives on this block."""
-        found = self._call(layer, *args, **kwargs)
-        own(self.owners, layer.name, [*keras.tree.flatten(found), *self.outputs.values()])
-        return found
-
-    def _call(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
-        mine = {name: value for name, value in kwargs.items() if name != "mask"}
-        timed = [x for x in keras.tree.flatten((args, mine)) if self.has_time(x)]
+    def call_layer(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
+        """As in `LayerCalls`."""
+        timed = self._timed_arguments(args, kwargs)
         if not timed:
-            if isinstance(layer, keras.layers.RNN | keras.layers.Bidirectional):
-                raise refusal(layer, "it reads another sequence than the stream")
-            return layer(*args, **kwargs)
+            return self.call_whole(layer, *args, **kwargs)
         handler = self._handler(layer)
         if handler is None:
             return self._mask_operation(layer, timed, *args, **kwargs)
@@ -75,8 +79,31 @@ class Walk:
             if not handler.reads_padding:
                 self._check_not_padded(x)
             if x.dtype == "int32" and not handler.reads_tokens:
-                raise refusal(layer, NO_FRAMES)
+                raise unsupported(layer, NO_FRAMES)
         return handler.call(self, layer, *args, **kwargs)
+
+    def call_whole(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call a layer on whole sequences, or on what has no time axis."""
+        if not needs_static_call(layer):
+            return layer(*args, **kwargs)
+        return self._static(layer, self._owner or layer.name, *args, **kwargs)
+
+    def opens(self, layer: Any, *args: Any, **kwargs: Any) -> bool:
+        """A layer of the user's own that reads the stream."""
+        own = isinstance(layer, keras.Layer) and has_own("call", layer)
+        return own and self._handler(layer) is None and bool(self._timed_arguments(args, kwargs))
+
+    def more_results(self) -> list[Any]:
+        """The states after the step."""
+        return list(self.outputs.values())
+
+    def copy_once(self, layer: Any, copy: Callable[[Any], Any]) -> Any:
+        """The copy of a layer, the same one each time, so that its weights are stored once."""
+        return self._copies.setdefault((id(layer), copy), (layer, copy(layer)))[1]
+
+    def _timed_arguments(self, args: Any, kwargs: Any) -> list[Any]:
+        inputs = args, {name: value for name, value in kwargs.items() if name != "mask"}
+        return [x for x in keras.tree.flatten(inputs) if self.has_time(x)]
 
     def has_time(self, x: Any) -> bool:
         """Whether a tensor of the step still has its time axis."""
@@ -84,7 +111,7 @@ class Walk:
 
     def timed(self, x: Any) -> Any:
         """The tensor, marked as one with a time axis."""
-        self._timed[id(x)] = x  # kept alive, so that its identity stays its own
+        self._timed[id(x)] = x  # kept alive, so that no id is used again
         return x
 
     def block(self, x: Any) -> Any:
@@ -94,7 +121,7 @@ class Walk:
         return self.timed(x)
 
     def padded(self, x: Any, layer: keras.Layer, left: int) -> Any:
-        """A copy of a tensor that counts as having `left` frames of zeros before its stream."""
+        """A copy of a tensor, noted as having `left` frames of zeros before its stream."""
         copy = self.timed(keras.layers.Identity(name=self.unique(f"{layer.name}_frames"))(x))
         self._padding[id(copy)] = layer, left
         return copy
@@ -110,7 +137,7 @@ class Walk:
         return unique, self.inputs[unique]
 
     def unique(self, name: str) -> str:
-        """The name, spelled so that every tool takes it, and with a number if it is taken."""
+        """See `plain_name`: unique among the names in the step."""
         return plain_name(name, self._names)
 
     def require_multiple(self, x: Any, stride: int) -> None:
@@ -133,34 +160,36 @@ class Walk:
 
     def _handler(self, layer: Any) -> "Handler | None":
         if not isinstance(layer, keras.Layer):
-            return self.handlers.get(type(layer).__name__)
-        return next((self.handlers[k] for k in type(layer).__mro__ if k in self.handlers), None)
+            return self._handlers.get(type(layer).__name__)
+        if has_own("call", layer) and not isinstance(layer, keras.layers.RNN):
+            return None
+        return next((self._handlers[k] for k in type(layer).__mro__ if k in self._handlers), None)
 
     def _check_not_padded(self, x: Any) -> None:
         if id(x) in self._padding:
-            raise refusal(
+            raise unsupported(
                 self._padding[id(x)][0],
                 "its padding must be read by a convolution alone, that comes right after it",
             )
 
     def _mask_operation(self, operation: Any, timed: list[Any], *args: Any, **kwargs: Any) -> Any:
-        """What Keras adds to a graph for masks: operations that end in boolean tensors."""
+        """Call what Keras adds to a graph for masks: operations that end in boolean tensors."""
         is_mask = type(operation).__name__ in MASK_STARTS or all(x.dtype == "bool" for x in timed)
         if isinstance(operation, keras.Layer) or not is_mask:
-            raise refusal(operation)
+            raise unsupported(operation)
         output = operation(*args, **kwargs)
         if output.dtype != "bool":
-            raise refusal(operation)
+            raise unsupported(operation)
         return self.timed(output)
 
 
 class TimeAxis(keras.layers.Layer):
-    """Puts a time axis of one frame in, or takes it away: (B, *old) to (B, *shape)."""
+    """Adds or removes a time axis of one frame: (B, *old) to (B, *shape)."""
 
     def __init__(self, shape: tuple[int, ...], name: str) -> None:
         super().__init__(name=name)
         self.shape = shape
-        self.supports_masking = True  # takes it in silence and drops it
+        self.supports_masking = True  # takes a mask without a warning, and drops it
         self.built = True
 
     def call(self, x: Any) -> Any:
@@ -177,8 +206,8 @@ class Handler:
     """What stands for a layer, or an operation of `keras.ops`, in a step.
 
     Attributes:
-        call: `call(walk, layer, *args, **kwargs)` for `layer(*args, **kwargs)`.
-        reads_padding: whether it knows what to do with frames of zeros before the stream.
+        call: `call(context, layer, *args, **kwargs)` for `layer(*args, **kwargs)`.
+        reads_padding: whether it takes frames of zeros before the stream.
         reads_tokens: whether it takes frames that are tokens.
     """
 

@@ -1,25 +1,25 @@
-"""Causal convolution: the last frames stay in a buffer, and each block goes behind them."""
+"""Causal convolution: a buffer holds the last frames, and each block is appended to them."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
-from kgated.deploy.streaming.context import Handler, Handlers, Walk
-from kgated.deploy.streaming.unsupported import refusal
+from kgated.deploy.streaming.context import Handler, Handlers, StreamContext
+from kgated.deploy.streaming.unsupported import unsupported
 
 
 class ConvolutionStep(keras.layers.Layer):
-    """A convolution on a block: [x (1, n, F), buffer (1, m, F)] to [(1, n / stride, C), buffer].
+    """A convolution on a block: [x (B, n, F), buffer (B, m, F)] to [(B, n / stride, C), buffer].
 
     The buffer holds the m = (kernel - 1) * dilation frames before the block, zeros at the start,
     which are the zeros that causal padding puts before a sequence.
     """
 
-    def __init__(self, layer: keras.Layer, name: str) -> None:
+    def __init__(self, layer: keras.Layer, name: str) -> None:  # `layer`: without padding
         super().__init__(name=name)
-        self.layer = _without_padding(layer)
-        self.supports_masking = True  # takes it in silence and drops it, as the layer does
+        self.layer = layer
+        self.supports_masking = True  # takes a mask without a warning and drops it, as the layer
         self.built = True
 
     def call(self, inputs: list[Any]) -> list[Any]:
@@ -40,36 +40,37 @@ def _without_padding(layer: keras.Layer) -> keras.Layer:
     return copy
 
 
-def _convolution(walk: Walk, layer: keras.Layer, x: Any) -> Any:
-    (kernel,), (dilation,) = _one(layer.kernel_size), _one(layer.dilation_rate)
+def _convolution(context: StreamContext, layer: keras.Layer, x: Any) -> Any:
+    (kernel,), (dilation,) = _as_tuple(layer.kernel_size), _as_tuple(layer.dilation_rate)
     reach = (kernel - 1) * dilation
-    _check(layer, reach, walk.padding(x))
-    walk.require_multiple(x, _one(layer.strides)[0])
+    _check(layer, reach, context.padding(x))
+    context.require_multiple(x, _as_tuple(layer.strides)[0])
+    unpadded = context.copy_once(layer, _without_padding)
     if not reach:
-        return walk.timed(_without_padding(layer)(x))
-    step = ConvolutionStep(layer, walk.unique(f"{layer.name}_step"))
-    name, buffer = walk.state(f"{layer.name}_frames", reach, x.shape[-1])
-    output, walk.outputs[name] = step([x, buffer])
-    return walk.timed(output)
+        return context.timed(unpadded(x))
+    step = ConvolutionStep(unpadded, context.unique(f"{layer.name}_step"))
+    name, buffer = context.state(f"{layer.name}_frames", reach, x.shape[-1])
+    output, context.outputs[name] = step([x, buffer])
+    return context.timed(output)
 
 
-def _zero_padding(walk: Walk, layer: keras.layers.ZeroPadding1D, x: Any) -> Any:
+def _zero_padding(context: StreamContext, layer: keras.layers.ZeroPadding1D, x: Any) -> Any:
     left, right = layer.padding
     if right:
-        raise refusal(
+        raise unsupported(
             layer, "frames of zeros after the end need it; build it with `padding=(n, 0)`"
         )
-    return walk.padded(x, layer, left)
+    return context.padded(x, layer, left)
 
 
 def _check(layer: keras.Layer, reach: int, left: int) -> None:
     if layer.data_format != "channels_last":
-        raise refusal(layer, 'its `data_format` must be "channels_last", time before features')
+        raise unsupported(layer, 'its `data_format` must be "channels_last", time before features')
     padded = layer.padding == "causal" and not left
     if layer.padding == "causal" and left:
-        raise refusal(layer, "it pads by itself: take the ZeroPadding1D before it away")
+        raise unsupported(layer, "it pads by itself: remove the ZeroPadding1D before it")
     if not padded and (left != reach or layer.padding != "valid") and (reach or left):
-        raise refusal(
+        raise unsupported(
             layer,
             f'its `padding="{layer.padding}"` looks ahead or shortens the sequence; build it with '
             '`padding="causal"` where it has that, or with `padding="valid"` right after '
@@ -77,7 +78,7 @@ def _check(layer: keras.Layer, reach: int, left: int) -> None:
         )
 
 
-def _one(sizes: Any) -> tuple[int, ...]:
+def _as_tuple(sizes: Any) -> tuple[int, ...]:
     return tuple(sizes) if isinstance(sizes, tuple | list) else (int(sizes),)
 
 

@@ -1,67 +1,56 @@
-"""Layers that act on each frame alone: called on a block they give what they give on a sequence."""
+"""Layers that act on each frame alone: a block gives the same results as a sequence."""
 
 from typing import Any
 
 import keras
-from keras import ops
 
-from kgated.deploy.streaming.context import Handler, Handlers, Walk
-from kgated.deploy.streaming.unsupported import check_axis, refusal
+from kgated.deploy.streaming.context import Handler, Handlers, StreamContext
+from kgated.deploy.streaming.unsupported import check_axis, unsupported
 from kgated.framewise import FRAMEWISE, Framewise, has_weights_per_frame
-from kgated.keras_graph import for_inference
 
 
-def _per_frame(walk: Walk, layer: keras.Layer, x: Any, **kwargs: Any) -> Any:
+def _per_frame(context: StreamContext, layer: keras.Layer, x: Any, **kwargs: Any) -> Any:
     check_axis(layer, len(x.shape))
     if has_weights_per_frame(layer):
-        raise refusal(layer, "it has a weight per frame; build it with `shared_axes=[1]`")
-    return walk.timed(layer(x, **kwargs))
+        raise unsupported(layer, "it has a weight per frame; build it with `shared_axes=[1]`")
+    return context.timed(layer(x, **kwargs))
 
 
-def _embedding(walk: Walk, layer: keras.layers.Embedding, x: Any) -> Any:
-    walk.tokens[id(x)] = min(layer.input_dim, walk.tokens.get(id(x), layer.input_dim))
-    return walk.timed(layer(x))
+def _embedding(context: StreamContext, layer: keras.layers.Embedding, x: Any) -> Any:
+    context.tokens[id(x)] = min(layer.input_dim, context.tokens.get(id(x), layer.input_dim))
+    return context.timed(layer(x))
 
 
-def _merge(walk: Walk, layer: keras.Layer, inputs: list[Any], **kwargs: Any) -> Any:
+def _merge(context: StreamContext, layer: keras.Layer, inputs: list[Any], **kwargs: Any) -> Any:
     rank, size = len(inputs[0].shape), inputs[0].shape[1]
     check_axis(layer, rank)
-    if not all(walk.has_time(x) and (len(x.shape), x.shape[1]) == (rank, size) for x in inputs):
-        raise refusal(
+    if not all(context.has_time(x) and (len(x.shape), x.shape[1]) == (rank, size) for x in inputs):
+        raise unsupported(
             layer, "its inputs must be sequences of as many frames each, with as many axes"
         )
-    return walk.timed(layer(inputs, **kwargs))
+    return context.timed(layer(inputs, **kwargs))
 
 
-def _elementwise(walk: Walk, operation: Any, *args: Any, **kwargs: Any) -> Any:
+def _elementwise(context: StreamContext, operation: Any, *args: Any, **kwargs: Any) -> Any:
     tensors = [x for x in keras.tree.flatten((args, kwargs)) if len(getattr(x, "shape", ()))]
-    if not all(walk.has_time(x) and x.shape[:2] == tensors[0].shape[:2] for x in tensors):
-        raise refusal(operation, "it may combine frames only with numbers and with like sequences")
-    if len({len(x.shape) for x in tensors}) > 1:
-        raise refusal(operation, "its operands must have as many axes each")
-    return walk.timed(operation(*args, **kwargs))
+    symbolic = [x for x in tensors if isinstance(x, keras.KerasTensor)]
+    rank = max(len(x.shape) for x in symbolic)
+    # A constant such as a weight is the same for all frames where it has no axis of time.
+    constants = [x for x in tensors if not isinstance(x, keras.KerasTensor)]
+    alike = all(context.has_time(x) and x.shape[:2] == symbolic[0].shape[:2] for x in symbolic)
+    if not alike or any(len(x.shape) > rank - 2 for x in constants):
+        raise unsupported(
+            operation, "it may combine frames only with numbers and with like sequences"
+        )
+    if any(len(x.shape) != rank for x in symbolic):
+        raise unsupported(operation, "its operands must have as many axes each")
+    return context.timed(operation(*args, **kwargs))
 
 
-def _time_distributed(walk: Walk, layer: keras.layers.TimeDistributed, x: Any, **_: Any) -> Any:
-    inner = layer.layer
-    if isinstance(inner, keras.layers.RNN | keras.layers.Bidirectional):
-        raise refusal(layer, f"`{inner.name}` reads another sequence than the stream")
-    return walk.timed(FrameByFrame(layer, walk.unique(f"{layer.name}_step"))(x))
-
-
-class FrameByFrame(keras.layers.Layer):
-    """A `TimeDistributed` layer on a block: (B, n, ...) to (B, n, ...), the frames as a batch."""
-
-    def __init__(self, layer: keras.layers.TimeDistributed, name: str) -> None:
-        super().__init__(name=name)
-        self.layer = for_inference(layer.layer)
-        self.supports_masking = True
-        self.built = True
-
-    def call(self, x: Any) -> Any:
-        """The layer inside on each frame; see the class."""
-        found = self.layer(ops.reshape(x, (-1, *x.shape[2:])))
-        return ops.reshape(found, (*x.shape[:2], *found.shape[1:]))
+def _time_distributed(
+    context: StreamContext, layer: keras.layers.TimeDistributed, x: Any, **kwargs: Any
+) -> Any:
+    return context.timed(context.call_whole(layer, x, **kwargs))
 
 
 def _handler_of(row: Framewise) -> Handler:

@@ -1,19 +1,20 @@
-"""Pooling inside a block, and over the whole sequence as a running figure."""
+"""Pooling inside a block, and over the sequence up to now as running statistics."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
-from kgated.deploy.streaming.context import Handler, Handlers, TimeAxis, Walk
-from kgated.deploy.streaming.unsupported import refusal
+from kgated.deploy.streaming.context import Handler, Handlers, StreamContext, TimeAxis
+from kgated.deploy.streaming.unsupported import unsupported
+from kgated.keras_graph import mask_of
 
 
 class RunningAverage(keras.layers.Layer):
-    """[x (1, n, F), mean (1, F), count (1, 1)] to [mean, mean, count] with the block counted in.
+    """[x (B, n, F), mean (B, F), count (B, 1)] to [mean, mean, count] with the block included.
 
     Masked frames do not count. Before the first frame that does, the mean is 0, where Keras divides
-    by zero. The mean moves instead of a growing sum, so that no precision is lost over days.
+    by zero. The state is a mean and not a growing sum, so that no precision is lost over days.
     """
 
     def __init__(self, name: str) -> None:
@@ -39,10 +40,10 @@ class RunningAverage(keras.layers.Layer):
 
 
 class RunningMax(keras.layers.Layer):
-    """[x (1, n, F), largest (1, F), started (1, 1)] to [largest, largest, 1] of all frames.
+    """[x (B, n, F), largest (B, F), started (B, 1)] to [largest, largest, 1] of all frames.
 
     Masked frames count, as in Keras's layer. `started` is 0 before the first block, when `largest`
-    is no figure yet.
+    has no meaning yet.
     """
 
     def __init__(self, name: str) -> None:
@@ -61,48 +62,48 @@ class RunningMax(keras.layers.Layer):
         return [None] * len(inputs)
 
 
-def _average(walk: Walk, layer: keras.Layer, x: Any, mask: Any = None, **_: Any) -> Any:
-    walk.counters.append(layer.name)
-    step = RunningAverage(walk.unique(f"{layer.name}_step"))
-    return _running(walk, layer, x, mask, step, "mean", "count")
+def _average(context: StreamContext, layer: keras.Layer, x: Any, mask: Any = None, **_: Any) -> Any:
+    context.counters.append(layer.name)
+    step = RunningAverage(context.unique(f"{layer.name}_step"))
+    return _running(context, layer, x, mask, step, "mean", "count")
 
 
-def _maximum(walk: Walk, layer: keras.Layer, x: Any, **_: Any) -> Any:
-    step = RunningMax(walk.unique(f"{layer.name}_step"))
-    return _running(walk, layer, x, None, step, "max", "started")
+def _maximum(context: StreamContext, layer: keras.Layer, x: Any, **_: Any) -> Any:
+    step = RunningMax(context.unique(f"{layer.name}_step"))
+    return _running(context, layer, x, None, step, "max", "started")
 
 
 def _running(
-    walk: Walk, layer: keras.Layer, x: Any, mask: Any, step: keras.Layer, *names: str
+    context: StreamContext, layer: keras.Layer, x: Any, mask: Any, step: keras.Layer, *names: str
 ) -> Any:
     _check_format(layer)
-    mask = getattr(x, "_keras_mask", None) if mask is None else mask
+    mask = mask_of(x) if mask is None else mask
     sizes = zip(names, (x.shape[-1], 1), strict=True)
-    states = [walk.state(f"{layer.name}_{name}", size) for name, size in sizes]
-    found = step([x, *(value for _, value in states)], mask=[mask, None, None])
-    walk.outputs.update(zip((name for name, _ in states), found[1:], strict=True))
+    states = [context.state(f"{layer.name}_{name}", size) for name, size in sizes]
+    results = step([x, *(value for _, value in states)], mask=[mask, None, None])
+    context.outputs.update(zip((name for name, _ in states), results[1:], strict=True))
     if not layer.keepdims:
-        return found[0]
-    return TimeAxis((1, x.shape[-1]), walk.unique(f"{layer.name}_kept"))(found[0])
+        return results[0]
+    return TimeAxis((1, x.shape[-1]), context.unique(f"{layer.name}_kept"))(results[0])
 
 
-def _block_pooling(walk: Walk, layer: keras.Layer, x: Any) -> Any:
+def _block_pooling(context: StreamContext, layer: keras.Layer, x: Any) -> Any:
     _check_format(layer)
     (size,), (stride,) = layer.pool_size, layer.strides
     if size != stride or layer.padding != "valid":
-        raise refusal(
+        raise unsupported(
             layer,
-            f"its windows overlap, leave gaps or look ahead (`pool_size={size}`, "
+            f"its windows overlap, have gaps or look ahead (`pool_size={size}`, "
             f'`strides={stride}`, `padding="{layer.padding}"`); build it with equal `pool_size` '
             'and `strides` and `padding="valid"`',
         )
-    walk.require_multiple(x, size)
-    return walk.timed(layer(x))
+    context.require_multiple(x, size)
+    return context.timed(layer(x))
 
 
 def _check_format(layer: keras.Layer) -> None:
     if layer.data_format != "channels_last":
-        raise refusal(
+        raise unsupported(
             layer, 'time is not its second axis; build it with `data_format="channels_last"`'
         )
 

@@ -1,11 +1,12 @@
-"""What cannot stream, said by the layer's name, with the way out."""
+"""Errors for layers that can't stream, with the layer's name and the way out."""
 
 from typing import Any
 
 from kgated.errors import ConversionError
 from kgated.framewise import axes_of, over_time
 
-WHOLE = 'it needs the whole sequence; convert with `mode="sequence"`'
+WAY_OUT = 'convert with `mode="sequence"`'
+WHOLE = f"it needs the whole sequence; {WAY_OUT}"
 HINTS: dict[str, str] = {
     "Bidirectional": f"{WHOLE}, or train it forwards only",
     "MultiHeadAttention": WHOLE,
@@ -15,35 +16,54 @@ HINTS: dict[str, str] = {
     "GroupNormalization": f"it averages over time: {WHOLE}, or use LayerNormalization",
     "Flatten": f"{WHOLE}, or flatten each frame with `TimeDistributed(Flatten())`",
     "Reshape": f"{WHOLE}, or reshape each frame with `TimeDistributed(Reshape(...))`",
-    "UpSampling1D": "it makes more frames than it is given; take it out of the model",
-    "Conv1DTranspose": "it makes more frames than it is given; take it out of the model",
-    "Cropping1D": "it takes frames away at the ends; cut the sequences before the model",
+    "UpSampling1D": "it makes more frames than it reads; take it out of the model",
+    "Conv1DTranspose": "it makes more frames than it reads; take it out of the model",
+    "Cropping1D": "it removes frames at the ends; cut the sequences before the model",
     "Permute": WHOLE,
     "GetItem": f"an index may pick out frames: {WHOLE}, or use `return_sequences=False`",
-    "Lambda": "nobody can see what its function does over time; use layers and `keras.ops`",
+    "Lambda": "what its function does over time is unknown; use layers and `keras.ops`",
 }
-ELSE = (
+DEFAULT = (
     "streaming takes recurrent layers, causal convolution, pooling and layers that act on each "
     'frame alone; convert with `mode="sequence"`, or compute it before or after the model'
 )
 
 
-def refusal(layer: Any, reason: str | None = None) -> ConversionError:
+class StreamError(ConversionError):
+    """A layer can't stream.
+
+    Where the reason says to convert with `mode="sequence"`, see `checked`.
+    """
+
+
+def unsupported(layer: Any, reason: str | None = None) -> StreamError:
     """The error for a layer, or an operation of `keras.ops`, that can't stream."""
-    kind = type(layer).__name__
-    found = reason or next(
-        (HINTS[k.__name__] for k in type(layer).__mro__ if k.__name__ in HINTS), ELSE
-    )
-    return ConversionError(f"layer `{layer.name}` ({kind}) can't stream: {found}")
+    kinds = (kind.__name__ for kind in type(layer).__mro__)
+    reason = reason or next((HINTS[kind] for kind in kinds if kind in HINTS), DEFAULT)
+    return StreamError(f"layer `{layer.name}` ({type(layer).__name__}) can't stream: {reason}")
+
+
+def checked(error: StreamError, sequence_error: Exception | None) -> StreamError:
+    """The error with what is known of `mode="sequence"`.
+
+    Args:
+        error: of the stream.
+        sequence_error: why the model does not become a sequence either; None where it does.
+    """
+    if sequence_error is None:
+        advice = "" if WAY_OUT in str(error) else f"; {WAY_OUT}, which takes the model"
+        return StreamError(f"{error}{advice}")
+    text = str(error).replace(f"; {WAY_OUT}", "")
+    return StreamError(f'{text}; `mode="sequence"` does not take the model: {sequence_error}')
 
 
 def check_axis(layer: Any, rank: int) -> None:
-    """Refuse a layer whose `axis` reaches over the batch or over time.
+    """Refuse a layer whose `axis` includes the batch or time.
 
     Args:
         layer: a layer whose attribute `axis`, if it has one, is an int, several, or None.
-        rank: axes of its input, batch and time among them.
+        rank: number of axes of its input, batch and time included.
     """
     if over_time(layer, rank):
         axes = axes_of(layer)
-        raise refusal(layer, f"its `axis={axes}` may reach over time; build it with `axis=-1`")
+        raise unsupported(layer, f"its `axis={axes}` may reach over time; build it with `axis=-1`")

@@ -12,7 +12,7 @@ from kgated_edge import EdgeModel, SequenceModel
 from tflite_files import tensor_types
 
 import kgated
-from kgated.optimize.qat.forward import Call
+from kgated.optimize.qat.forward import ForwardState
 
 FEATURES, UNITS = 5, 8
 WITH_PEEPHOLES = {"peephole_initializer": "glorot_uniform"}
@@ -141,7 +141,7 @@ def test_the_measure_sees_a_wrong_scale_swapped_gates_a_missing_quantizer(lstm, 
     cell.kernel.assign(np.roll(kernel, UNITS, axis=1))
     assert np.mean(in_steps(qat, path, x) < 1.01) < 0.999
     cell.kernel.assign(kernel)
-    monkeypatch.setattr(Call, "round", lambda self, x, grid, step=None: x)
+    monkeypatch.setattr(ForwardState, "round", lambda self, x, params, accumulator=None: x)
     assert np.mean(in_steps(qat, path, x) < 1.01) < 0.999
 
 

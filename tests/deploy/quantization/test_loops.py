@@ -8,7 +8,7 @@ from model_builders import sequential
 from registry import randomized
 
 import kgated
-from kgated.deploy.recipe import LIMITS
+from kgated.deploy.recipe import QUANTIZATIONS
 from kgated.deploy.tflite import flatbuffer
 
 T, F = 42, 5  # a stretch of 32 steps, one of 8, and 2 that are written out
@@ -39,7 +39,7 @@ def test_loops_in_integers_agree_with_keras(name, quantize, x, rng, tmp_path):
     kgated.to_tflite(model, path, length=T, calibration=x, **options)
     expected, edge = np.asarray(model(x)), SequenceModel(path)
     error = np.abs(np.stack([edge.run(one) for one in x]) - expected)
-    assert error.max() <= LIMITS[quantize] / 2 * max(1.0, np.abs(expected).max())
+    assert error.max() <= QUANTIZATIONS[quantize].limit / 2 * max(1.0, np.abs(expected).max())
     made = flatbuffer.parse(path.read_bytes())
     floats = [t for t in tensors(made) if flatbuffer.type_name(t) == "float32"]
     # A mask asks for exact zeros, of the frames as they were.

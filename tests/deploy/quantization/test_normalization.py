@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import kgated
-from kgated.deploy.recipe import LIMITS
+from kgated.deploy.recipe import QUANTIZATIONS
 
 
 @pytest.mark.parametrize("quantize", ["int8", "int16x8"])
@@ -16,4 +16,4 @@ def test_silence_leaves_the_other_frames_their_digits(layer, quantize, rng, tmp_
     x = rng.normal(size=(8, 12, 6)).astype(np.float32)
     x[:, :6] = 0.0
     made = kgated.to_tflite(model, tmp_path / "m.tflite", quantize=quantize, calibration=x)
-    assert made.agreement.max_abs_error < LIMITS[quantize] / 3
+    assert made.agreement.max_abs_error < QUANTIZATIONS[quantize].limit / 3

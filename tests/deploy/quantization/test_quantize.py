@@ -11,12 +11,14 @@ import kgated
 from kgated import steps
 from kgated.deploy import convert
 from kgated.deploy.lowering.converter import lower
+from kgated.deploy.manifest_writer import embed
 from kgated.deploy.quantization.calibration import record
-from kgated.deploy.quantization.quantize import quantize
-from kgated.deploy.quantization.worker_job import quantize_apart
-from kgated.deploy.recipe import LIMITS, QUANTIZATIONS, STATIC, Recipe
+from kgated.deploy.quantization.quantize import quantize as quantize_model
+from kgated.deploy.quantization.worker_job import quantize_in_worker, quantized_file
+from kgated.deploy.recipe import QUANTIZATIONS, Recipe
 from kgated.deploy.streaming import step_model
 from kgated.deploy.tflite import flatbuffer
+from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.verification import compare
 from kgated.errors import ConversionError
 
@@ -26,16 +28,23 @@ CELLS = [kgated.LSTM, kgated.PeepholeLSTM, kgated.GRU]
 
 
 def float_and_samples(model, sequences, folder):
-    """The float file that static recipes start from, what goes into it, its states as ties."""
+    """The float file that static recipes start from, what goes into it, its states as shared."""
     step = step_model(model, steps.affine)
-    kgated.to_tflite(model, folder / "float.tflite", calibration=sequences)
+    conversion = kgated.to_tflite(model, folder / "float.tflite", calibration=sequences)
     samples = record(EdgeModel(folder / "float.tflite"), [{"frame": one} for one in sequences])
-    return lower(step, Recipe()), samples, [(name, name) for name in step.states]
+    content = embed(lower(step, Recipe()), conversion.manifest)
+    return content, samples, [(name, name) for name in step.states]
+
+
+def quantize(content, recipe, samples=(), shared=()):
+    """The quantized file's bytes."""
+    file = FloatFile.from_bytes(content)
+    return flatbuffer.pack(quantize_model(file, recipe, samples, shared))
 
 
 @pytest.fixture(scope="module")
 def source_of(tmp_path_factory):
-    """The float file of a classifier of a cell, its samples and ties; each made once."""
+    """The float file of a classifier of a cell, its samples and shared; each made once."""
     found = {}
 
     def made(layer):
@@ -78,7 +87,7 @@ def dtypes(content):
     return {flatbuffer.type_name(t) for subgraph in model.subgraphs for t in subgraph.tensors}
 
 
-@pytest.mark.parametrize("name", QUANTIZATIONS[1:])
+@pytest.mark.parametrize("name", list(QUANTIZATIONS)[1:])
 @pytest.mark.parametrize("layer", CELLS, ids=lambda cell: cell.__name__)
 def test_agrees_with_keras_on_carried_state(layer, name, rng, x, tmp_path):
     model = spread(classifier(layer), rng)
@@ -87,51 +96,51 @@ def test_agrees_with_keras_on_carried_state(layer, name, rng, x, tmp_path):
     edge = EdgeModel(path)
     streamed = [edge.reset() or edge.run(sequence)[-1] for sequence in x]
     error = np.abs(np.asarray(model(x)) - streamed)
-    assert 1e-6 < error.max() <= LIMITS[name] / 2
+    assert 1e-6 < error.max() <= QUANTIZATIONS[name].limit / 2
     assert conversion.agreement.max_abs_error == pytest.approx(error.max(), abs=1e-5)
     assert conversion.agreement.rmse == pytest.approx(np.sqrt((error**2).mean()), abs=1e-5)
 
 
-@pytest.mark.parametrize("name", STATIC)
+@pytest.mark.parametrize("name", ["int8", "int16x8"])
 @pytest.mark.parametrize("layer", CELLS, ids=lambda cell: cell.__name__)
 def test_static_files_are_integers_throughout(layer, name, source_of):
-    source, samples, ties = source_of(layer)
-    made = quantize(source, Recipe(quantize=name), samples, ties)
+    source, samples, shared = source_of(layer)
+    made = quantize(source, Recipe(quantize=name), samples, shared)
     assert "float32" not in dtypes(made)
     inputs, outputs = flatbuffer.signature(flatbuffer.parse(made))
     integer = {"int8": "int8", "int16x8": "int16"}[name]
     assert {flatbuffer.type_name(t) for t in (*inputs.values(), *outputs.values())} == {integer}
 
 
-@pytest.mark.parametrize("name", STATIC)
+@pytest.mark.parametrize("name", ["int8", "int16x8"])
 def test_a_state_comes_back_with_the_scale_that_it_left_with(name, source_of):
-    source, samples, ties = source_of(kgated.LSTM)
+    source, samples, shared = source_of(kgated.LSTM)
 
     def scales(made):
         inputs, outputs = flatbuffer.signature(flatbuffer.parse(made))
         found = flatbuffer.scale_and_zero_point
-        return [(found(inputs[a]), found(outputs[b])) for a, b in ties]
+        return [(found(inputs[a]), found(outputs[b])) for a, b in shared]
 
     samples = samples[:1]  # a state that leaves zero: its ranges in and out differ
-    tied = scales(quantize(source, Recipe(quantize=name), samples, ties))
-    assert len(tied) == 2
-    assert all(before == after is not None for before, after in tied)
-    loose = scales(quantize(source, Recipe(quantize=name), samples, ()))
-    assert any(before != after for before, after in loose)
+    equal = scales(quantize(source, Recipe(quantize=name), samples, shared))
+    assert len(equal) == 2
+    assert all(before == after is not None for before, after in equal)
+    apart = scales(quantize(source, Recipe(quantize=name), samples, ()))
+    assert any(before != after for before, after in apart)
 
 
 @pytest.mark.parametrize(("name", "scale"), [("int8", 1 / 128), ("int16x8", 1 / 32768)])
 def test_a_state_that_is_a_tanh_has_its_kernels_scale(name, scale, source_of):
-    source, samples, ties = source_of(keras.layers.SimpleRNN)
-    made = quantize(source, Recipe(quantize=name), samples, ties)
+    source, samples, shared = source_of(keras.layers.SimpleRNN)
+    made = quantize(source, Recipe(quantize=name), samples, shared)
     inputs, outputs = flatbuffer.signature(flatbuffer.parse(made))
     for tensor in (inputs["cell_state0"], outputs["cell_state0"]):
         assert flatbuffer.scale_and_zero_point(tensor) == (scale, 0)
 
 
 def test_activations_have_their_kernels_scales(source_of):
-    source, samples, ties = source_of(kgated.LSTM)
-    made = quantize(source, Recipe(quantize="int8"), samples, ties)
+    source, samples, shared = source_of(kgated.LSTM)
+    made = quantize(source, Recipe(quantize="int8"), samples, shared)
     fixed = {"TANH": (1 / 128, 0), "LOGISTIC": (1 / 256, -128), "SOFTMAX": (1 / 256, -128)}
     found = [
         (name, flatbuffer.scale_and_zero_point(outputs[0]))
@@ -143,8 +152,8 @@ def test_activations_have_their_kernels_scales(source_of):
 
 
 def test_weights_have_a_symmetric_scale_per_channel(source_of):
-    source, samples, ties = source_of(kgated.LSTM)
-    made = quantize(source, Recipe(quantize="int8"), samples, ties)
+    source, samples, shared = source_of(kgated.LSTM)
+    made = quantize(source, Recipe(quantize="int8"), samples, shared)
     weights = [inputs[1] for name, inputs, _ in operators(made) if name == "FULLY_CONNECTED"]
     for tensor in weights:
         assert len(tensor.quantization.scale) == tensor.shape[0]
@@ -152,11 +161,11 @@ def test_weights_have_a_symmetric_scale_per_channel(source_of):
 
 
 def test_a_sequences_ranges_are_not_those_near_zero_states(source_of):
-    source, samples, ties = source_of(kgated.LSTM)
-    states = [name for name, _ in ties]
+    source, samples, shared = source_of(kgated.LSTM)
+    states = [name for name, _ in shared]
     near_zero = [{**s, **{name: s[name] / 20 for name in states}} for s in samples]
     recipe = Recipe(quantize="int8")
-    real, wrong = (quantize(source, recipe, data, ties) for data in (samples, near_zero))
+    real, wrong = (quantize(source, recipe, data, shared) for data in (samples, near_zero))
     assert error_of(wrong, samples, source) > 3 * error_of(real, samples, source)
 
 
@@ -164,10 +173,10 @@ def test_frames_of_a_large_range_leave_the_state_its_digits(rng, x, tmp_path):
     model = spread(classifier(kgated.LSTM), rng)
     kernel = model.get_layer("cell").cell.kernel
     kernel.assign(kernel / 100)
-    source, samples, ties = float_and_samples(model, 100 * x, tmp_path)
-    joined = lower(step_model(model), Recipe())
+    source, samples, shared = float_and_samples(model, 100 * x, tmp_path)
+    joined = flatbuffer.pack(lower(step_model(model), Recipe()))
     apart, together = (
-        quantize(one, Recipe(quantize="int8"), samples, ties) for one in (source, joined)
+        quantize(one, Recipe(quantize="int8"), samples, shared) for one in (source, joined)
     )
     assert error_of(together, samples, source) > 2 * error_of(apart, samples, source)
 
@@ -192,11 +201,11 @@ def test_float16_weights_are_half_the_size(rng, x, tmp_path):
 
 
 def test_wrong_ranges_are_refused(rng, x, tmp_path, monkeypatch):
-    def with_small_ranges(tflite, recipe, samples, *more):
+    def with_small_ranges(content, layers, recipe, samples, *more):
         small = [{name: value / 10 for name, value in sample.items()} for sample in samples]
-        return quantize(tflite, recipe, small, *more)
+        return quantized_file(content, layers, recipe, small, *more)
 
-    monkeypatch.setattr(convert, "quantize_apart", with_small_ranges)
+    monkeypatch.setattr(convert, "quantize_in_worker", with_small_ranges)
     model = spread(classifier(kgated.LSTM), rng)
     with pytest.raises(ConversionError, match=r"disagrees.*stream-int8 allows"):
         kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", calibration=x)
@@ -205,11 +214,11 @@ def test_wrong_ranges_are_refused(rng, x, tmp_path, monkeypatch):
 
 def test_either_error_alone_is_refused():
     good = compare.Agreement(0.05, 0.01, 1.0, 1.0, 10)
-    compare.require(good, Recipe(quantize="int8"), "this")
+    compare.check_limits(good, Recipe(quantize="int8"), "this")
     for bad in ({"max_abs_error": 0.5}, {"rmse": 0.1}, {"rmse": np.nan}):
         found = compare.Agreement(**{**vars(good), **bad})
         with pytest.raises(ConversionError, match="disagrees"):
-            compare.require(found, Recipe(quantize="int8"), "this")
+            compare.check_limits(found, Recipe(quantize="int8"), "this")
 
 
 @pytest.mark.parametrize(("name", "per_weight"), [("dynamic", 1.05), ("dynamic4", 0.55)])
@@ -253,12 +262,14 @@ def test_each_output_is_judged_by_its_own_scale(rng, x, tmp_path, monkeypatch, l
 
 
 def test_the_other_process_does_the_same_and_says_what_it_refuses(source_of):
-    source, samples, ties = source_of(kgated.GRU)
-    recipe = Recipe(quantize="int8")
-    apart = quantize_apart(source, recipe, samples, ties)
-    assert apart == quantize(source, recipe, samples, ties)
+    source, samples, shared = source_of(kgated.GRU)
+    recipe, layers = Recipe(quantize="int8"), FloatFile.from_bytes(source).layers
+    in_worker = quantize_in_worker(source, layers, recipe, samples, shared)
+    assert in_worker == quantized_file(source, layers, recipe, samples, shared)
     with pytest.raises(ConversionError, match="nobody"):
-        quantize_apart(source, Recipe(quantize="int8", skip=("nobody",)), samples, ties)
+        quantize_in_worker(
+            source, layers, Recipe(quantize="int8", skip=("nobody",)), samples, shared
+        )
 
 
 def test_a_gru_that_saturates_runs_in_16_bits(tmp_path):

@@ -1,0 +1,87 @@
+"""Layers over padded sequences: results for real frames must not depend on padded ones."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kgated.errors import ConversionError
+from kgated.framewise import isolates_padding
+
+POOLING = (keras.layers.GlobalAveragePooling1D, keras.layers.GlobalMaxPooling1D)
+
+
+class PaddedTime:
+    """The tensors of a graph that have a time axis, some frames of which are padding.
+
+    Args:
+        real: (B, T) boolean, which frames are no padding.
+    """
+
+    def __init__(self, real: Any) -> None:
+        self.real = real
+        self._timed: dict[int, Any] = {}
+
+    def mark(self, *tensors: Any) -> None:
+        """Mark tensors (B, T, ...) as having the time axis."""
+        self._timed.update((id(x), x) for x in tensors)  # kept alive, so that no id is used again
+
+    def has_time(self, x: Any) -> bool:
+        """Whether a tensor is marked."""
+        return id(x) in self._timed
+
+    def timed(self, *arguments: Any) -> list[Any]:
+        """The marked tensors among the arguments of a call, without masks."""
+        (args, kwargs) = arguments
+        inputs = args, {name: value for name, value in kwargs.items() if name != "mask"}
+        return [x for x in keras.tree.flatten(inputs) if self.has_time(x)]
+
+    def combined(self, mask: Any) -> Any:
+        """(B, T): which frames are real, and not masked."""
+        mask = mask[0] if isinstance(mask, list | tuple) else mask
+        return self.real if mask is None else ops.logical_and(mask, self.real)
+
+    def mark_results(self, layer: Any, results: Any) -> None:
+        """Mark the results of a layer that read a sequence."""
+        tensors = keras.tree.flatten(results)
+        if isinstance(layer, POOLING):
+            return
+        if isinstance(layer, keras.layers.RNN | keras.layers.Bidirectional):
+            pair = isinstance(layer, keras.layers.Bidirectional) and layer.merge_mode is None
+            tensors = tensors[: 2 if pair else 1] if layer.return_sequences else []
+        self.mark(*tensors)
+
+    def pool(self, layer: Any, x: Any, mask: Any, owner: str) -> Any:
+        """Call a layer of `POOLING` on the real frames of x (B, T, F)."""
+        if layer.data_format != "channels_last":
+            raise _unsupported(layer, owner)
+        if isinstance(layer, keras.layers.GlobalAveragePooling1D):
+            return layer(x, mask=self.combined(mask))
+        return layer(x + ops.where(ops.expand_dims(self.real, -1), 0.0, -3.0e38))
+
+    def check(self, layer: Any, tensors: list[Any], owner: str) -> None:
+        """Refuse a layer whose results for real frames may depend on padded ones.
+
+        Args:
+            layer: a layer, or an operation of `keras.ops`.
+            tensors: the symbolic tensors that it reads.
+            owner: the layer that the message names.
+
+        Raises:
+            ConversionError: with the way out.
+        """
+        rank = max(len(x.shape) for x in tensors)
+        for x in tensors:
+            # Broadcasting adds axes to operands of lower rank, and so moves their second axis.
+            aligned = len(x.shape) == rank
+            if not aligned or not (self.has_time(x) or x.shape[1] == 1):
+                raise _unsupported(layer, owner)
+        if not isolates_padding(layer, rank):
+            raise _unsupported(layer, owner)
+
+
+def _unsupported(layer: Any, owner: str) -> ConversionError:
+    return ConversionError(
+        f"layer `{owner}` ({type(layer).__name__}) may see padding beside the real frames; convert "
+        "with `length`, for sequences of one length, in place of `max_length`"
+    )
