@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from handmade_files import Tensor, file
 
-from kgated.deploy.quantization.shared_scales import tied
+from kgated.deploy.quantization.shared_scales import quantize_with_shared_scales
 from kgated.deploy.tflite import flatbuffer
 from kgated.errors import ConversionError
 
@@ -12,8 +12,12 @@ SHAPE = (1, 4)
 STATE = [("state", "next")]
 
 
-def with_shared_scales(content, ranges, ties, quantize):
-    return tied(content, ranges, ties, quantize)
+def with_shared_scales(content, ranges, shared, quantize):
+    def apply(ranges):
+        return flatbuffer.parse(quantize(ranges))
+
+    model = flatbuffer.parse(content)
+    return flatbuffer.pack(quantize_with_shared_scales(model, ranges, shared, apply))
 
 
 def state_file(dtype="float32", state=(None, 0), after=(None, 0)):
