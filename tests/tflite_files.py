@@ -2,6 +2,7 @@
 
 from kgated.deploy.quantization import float_io
 from kgated.deploy.tflite import flatbuffer
+from kgated.deploy.tflite.layer_table import LayerTable
 
 
 def operators(content):
@@ -25,4 +26,5 @@ def tensor_types(content):
 
 def left_in_float(content):
     """Names of the operators that compute in float32."""
-    return [name for name, _ in float_io.float_operators(flatbuffer.parse(content))]
+    model = flatbuffer.parse(content)
+    return [name for name, _ in float_io.float_operators(model, LayerTable.from_names(model))]

@@ -11,7 +11,7 @@ from registry import randomized
 from tflite_files import left_in_float
 
 import kgated
-from kgated.deploy.recipe import LIMITS, STATIC
+from kgated.deploy.recipe import QUANTIZATIONS
 from kgated_worker import WORKER
 
 TIME, FEATURES = 12, 5
@@ -44,7 +44,7 @@ def jobs(monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("quantize", STATIC)
+@pytest.mark.parametrize("quantize", [n for n, q in QUANTIZATIONS.items() if q.is_static])
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_static_recipe_is_made_in_the_worker(route, quantize, x, rng, jobs, tmp_path):
     layers = [kgated.LSTM(4, return_sequences=True), keras.layers.Dense(2)]
@@ -56,6 +56,6 @@ def test_a_static_recipe_is_made_in_the_worker(route, quantize, x, rng, jobs, tm
     assert left_in_float(path.read_bytes()) == []
     expected = np.asarray(model(x))
     results = np.stack([open_model(path).run(sequence) for sequence in x])
-    limit = LIMITS[quantize] / 2
+    limit = QUANTIZATIONS[quantize].limit / 2
     assert np.abs(results - expected).max() <= limit
     assert np.abs(results - expected[::-1]).max() > limit

@@ -10,7 +10,7 @@ from documents import blocks, page
 
 import kgated
 from kgated.data import SequenceData, pad, save_npz
-from kgated.deploy.recipe import LIMITS
+from kgated.deploy.recipe import QUANTIZATIONS
 
 TRAINING = page("docs/training.md")
 EXAMPLES = blocks(TRAINING, "python")
@@ -116,7 +116,7 @@ def test_examples_of_conversion_run(name, code, tmp_path, monkeypatch, capsys):
     files = re.findall(r"kgated\.to_tflite\(\w+, \"(\S+)\"", code)
     assert sorted(files) == sorted(path.name for path in tmp_path.iterdir())
     if printed := capsys.readouterr().out.split():
-        assert float(printed[1]) < LIMITS["int8"]
+        assert float(printed[1]) < QUANTIZATIONS["int8"].limit
 
 
 def test_every_guide_of_conversion_has_examples():
@@ -138,4 +138,5 @@ def test_limits_of_recipes_are_those_in_the_code():
     documented = dict(
         zip(*(line.strip("| ").split(" | ") for line in (names, values)), strict=True)
     )
-    assert {name: float(value) for name, value in documented.items()} == LIMITS
+    limits = {name: quantization.limit for name, quantization in QUANTIZATIONS.items()}
+    assert {name: float(value) for name, value in documented.items()} == limits

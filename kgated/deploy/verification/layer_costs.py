@@ -5,9 +5,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kgated_edge.format.manifest import Manifest
-
-from kgated.deploy.manifest_writer import as_stored, embed
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.verification.compare import Agreement, merge_reports
 from kgated.deploy.verification.sequences import Sequences
@@ -35,7 +32,6 @@ def layer_costs(
     quantize: Callable[[Recipe], bytes],
     recipe: Recipe,
     layers: Iterable[str],
-    manifest: Manifest,
     target: Target,
     sequences: Sequences,
 ) -> list[LayerCost]:
@@ -45,10 +41,9 @@ def layer_costs(
     `MAX_SEQUENCES` are run.
 
     Args:
-        quantize: the float file under a recipe, such as `quantize_apart` with samples and ranges.
+        quantize: from a recipe to the finished file, such as `quantized_file` of one float file.
         recipe: the recipe whose loss is to be explained; its own `skip` stays.
         layers: names of layers that can stay in float.
-        manifest: of the float file.
         target: what the files are compared with.
         sequences: to compare on.
 
@@ -62,8 +57,8 @@ def layer_costs(
     used = sequences[:MAX_SEQUENCES]
 
     def measure(skip: tuple[str, ...]) -> Agreement:
-        tflite = quantize(replace(recipe, skip=(*recipe.skip, *skip)))
-        return compare_bytes(tflite, manifest, target, used)
+        content = quantize(replace(recipe, skip=(*recipe.skip, *skip)))
+        return compare_bytes(content, target, used)
 
     whole = measure(())
     reports = {layer: measure((layer,)) for layer in layers if layer not in recipe.skip}
@@ -71,11 +66,9 @@ def layer_costs(
     return sorted(costs, key=lambda cost: -cost.rmse_saved)
 
 
-def compare_bytes(
-    tflite: bytes, manifest: Manifest, target: Target, sequences: Sequences
-) -> Agreement:
+def compare_bytes(content: bytes, target: Target, sequences: Sequences) -> Agreement:
     """Run a file that is not on disk over sequences; the agreement of all outputs together."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "trial.tflite")
-        path.write_bytes(embed(tflite, as_stored(manifest, tflite)))
+        path.write_bytes(content)
         return merge_reports(target.compare(path, sequences).values())

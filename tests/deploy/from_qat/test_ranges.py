@@ -5,20 +5,23 @@ import pytest
 from handmade_files import Tensor, file, run
 from tflite_files import operators
 
-from kgated.deploy.from_qat.ranges import learned_ranges, rounded_before_joints
+from kgated.deploy.from_qat.ranges import qat_ranges, requantize_before_concatenation
 from kgated.deploy.tflite import flatbuffer
+from kgated.deploy.tflite.float_file import FloatFile
 from kgated.errors import ConversionError
 
 POINTS = {"cell/a": ["a"], "cell/b": ["b"], "cell/whole": ["whole"]}
 
 
-def ranges_of(content, points, limits, ties=()):
-    ranges = learned_ranges(content, points, limits, ties)
+def ranges_of(content, points, limits, shared=()):
+    ranges = qat_ranges(FloatFile.from_bytes(content), points, limits, shared)
     return {name: (float(r["min"].min()), float(r["max"].max())) for name, r in ranges.items()}
 
 
 def with_requantization(content, limits):
-    return rounded_before_joints(content, POINTS, limits)
+    float_file = FloatFile.from_bytes(content)
+    requantize_before_concatenation(float_file, POINTS, limits)
+    return float_file.content
 
 
 def moved_file():

@@ -6,16 +6,20 @@ from handmade_files import Tensor, file, run
 
 from kgated.deploy.quantization import float_io
 from kgated.deploy.tflite import flatbuffer
+from kgated.deploy.tflite.layer_table import LayerTable
 
 SHAPE, SCALE = (1, 16), 2.0**-5
 
 
 def with_float_io(content):
-    return float_io.open_float(content)
+    model = flatbuffer.parse(content)
+    float_io.use_float_io(model)
+    return flatbuffer.pack(model)
 
 
 def float_layers(content, skip=()):
-    return float_io.float_operators(flatbuffer.parse(content), skip)
+    model = flatbuffer.parse(content)
+    return float_io.float_operators(model, LayerTable.from_names(model), skip)
 
 
 def types(content):

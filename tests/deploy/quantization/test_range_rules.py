@@ -4,17 +4,18 @@ import numpy as np
 import pytest
 from handmade_files import Tensor, file, run
 
-from kgated.deploy.quantization.range_rules import bounded, off_powers
+from kgated.deploy.quantization.range_rules import avoid_power_of_two_scales, clamp_rsqrt_ranges
+from kgated.deploy.tflite import flatbuffer
 
 SHAPE = (1, 64)
 
 
 def without_power_of_two_scales(content, ranges):
-    return off_powers(content, ranges)
+    return avoid_power_of_two_scales(flatbuffer.parse(content), ranges)
 
 
 def with_clamped_rsqrt(content, ranges, bits):
-    return bounded(content, ranges, bits)
+    return clamp_rsqrt_ranges(flatbuffer.parse(content), ranges, bits)
 
 
 def limits(low, high):

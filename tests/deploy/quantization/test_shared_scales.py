@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from handmade_files import Tensor, file
 
-from kgated.deploy.quantization.shared_scales import tied
+from kgated.deploy.quantization.shared_scales import quantize_with_shared_scales
 from kgated.deploy.tflite import flatbuffer
 from kgated.errors import ConversionError
 
@@ -12,8 +12,12 @@ SHAPE = (1, 4)
 STATE = [("state", "next")]
 
 
-def with_shared_scales(content, ranges, ties, quantize):
-    return tied(content, ranges, ties, quantize)
+def with_shared_scales(content, ranges, shared, quantize):
+    def apply(ranges):
+        return flatbuffer.parse(quantize(ranges))
+
+    model = flatbuffer.parse(content)
+    return flatbuffer.pack(quantize_with_shared_scales(model, ranges, shared, apply))
 
 
 def state_file(dtype="float32", state=(None, 0), after=(None, 0)):
@@ -52,8 +56,9 @@ def parameters_of(content):
     return [flatbuffer.scale_and_zero_point(t) for t in (inputs["state"], outputs["next"])]
 
 
-def test_a_state_has_the_range_of_both_its_ends():
-    ranges = {"state": limits(-1.0, 0.5), "next": limits(-0.25, 2.0)}
+@pytest.mark.parametrize("names", [("state", "next"), ("next", "state")])
+def test_a_state_has_the_range_of_both_its_ends(names):
+    ranges = dict(zip(names, [limits(-1.0, 0.5), limits(-0.25, 2.0)], strict=True))
     quantize = quantizer(int8_parameters, "int8")
     apart = parameters_of(quantize(ranges))
     assert apart[0] != apart[1]

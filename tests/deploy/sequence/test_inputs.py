@@ -105,7 +105,7 @@ def test_bad_input_is_named(data, rng, tmp_path):
     )
     edge, good = SequenceModel(made.path), {n: x[0] for n, x in data.items()}
     bad = [
-        ({"word": good["word"][:3]}, "as many frames each, got"),
+        ({"word": good["word"][:3]}, "same number of frames, got"),
         ({"sound": good["sound"][:, :2]}, r"input `sound`: frames must be .*\(T, 5\)"),
         ({"who": good["who"][:2]}, r"input `who`: .*\(4,\)"),
         ({"place": np.array([3], np.int32)}, r"input `place`: a token must be in 0\.\.2, got 3"),

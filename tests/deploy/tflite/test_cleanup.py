@@ -15,16 +15,20 @@ WEIGHTS = np.array([[0.5, -1.0, 2.0]], np.float32)
 
 def without_unused(model):
     """The bytes of a model after dead tensors, buffers and operator codes are gone."""
-    cleanup.drop_unused(model)
+    cleanup.eliminate_dead_code(model)
     return flatbuffer.pack(model)
 
 
 def with_shared_subgraphs(content):
-    return flatbuffer.parse(cleanup.share_subgraphs(content))
+    parsed = flatbuffer.parse(content)
+    cleanup.deduplicate_subgraphs(parsed)
+    return parsed
 
 
 def stripped(content):
-    return flatbuffer.parse(cleanup.slim(content))
+    parsed = flatbuffer.parse(content)
+    cleanup.strip(parsed)
+    return parsed
 
 
 def with_dead_parts():
@@ -54,7 +58,7 @@ def test_dead_parts_go_and_the_rest_computes_the_same(rng):
 
 def test_the_run_sees_an_index_that_was_not_moved_along(rng):
     made = with_dead_parts()
-    cleanup.drop_unused(made)
+    cleanup.eliminate_dead_code(made)
     made.subgraphs[0].operators[0].inputs = np.array([0, 0], np.int32)  # x and not the weights
     x = rng.normal(size=SHAPE).astype(np.float32)
     assert np.abs(run(flatbuffer.pack(made), x=x)["y"] - (x + WEIGHTS)).max() > 0.1

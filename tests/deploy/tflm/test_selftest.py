@@ -11,7 +11,7 @@ from kgated_edge import open_model
 import kgated
 
 pytestmark = [
-    pytest.mark.usefixtures("in_process"),
+    pytest.mark.slow,
     pytest.mark.skipif(not shutil.which("g++"), reason="no g++: generated C++ was NOT compiled"),
 ]
 

@@ -7,9 +7,10 @@ from kgated import steps
 from kgated.deploy import Recipe
 from kgated.deploy.lowering.converter import lower
 from kgated.deploy.manifest_writer import embed
-from kgated.deploy.metadata import Facts, draft, frames_of
-from kgated.deploy.quantization.quantize import quantize
+from kgated.deploy.metadata import ConversionOptions, build_manifest, frames_of
+from kgated.deploy.quantization.worker_job import quantized_file
 from kgated.deploy.streaming import step_model
+from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.deploy.verification.layer_costs import layer_costs
 from kgated.deploy.verification.reference import Reference
 from kgated.deploy.verification.targets import TargetStream
@@ -32,16 +33,16 @@ def test_the_layer_with_outliers_costs_most(tmp_path, rng):
     step, recipe = step_model(model, steps.affine), Recipe(quantize="int8")
     target = TargetStream(Reference.of(model, step))
     sequences = target.sequences(x, frames_of(step))
-    facts = Facts(x, None, None, None, None)
-    manifest = draft(model, recipe, step, target.golden(sequences), facts)
-    tflite, path = lower(step, recipe), tmp_path / "float.tflite"
-    path.write_bytes(embed(tflite, manifest))
+    options = ConversionOptions(recipe, calibration=x)
+    manifest = build_manifest(model, recipe, step, target.golden(sequences), options)
+    lowered, path = lower(step, recipe), tmp_path / "float.tflite"
+    content, table = embed(lowered, manifest), LayerTable.from_names(lowered)
+    path.write_bytes(content)
     samples = target.samples(path, sequences)
     costs = layer_costs(
-        lambda recipe: quantize(tflite, recipe, samples, []),
+        lambda recipe: quantized_file(content, table, recipe, samples),
         recipe,
         ["plain", "outliers", "last"],
-        manifest,
         target,
         sequences,
     )
