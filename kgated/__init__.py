@@ -1,5 +1,6 @@
 """Gated recurrent networks for Keras 3, made to run on a device in real time."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from kgated.cells import GRUCell, LSTMCell, PeepholeLSTMCell
@@ -8,6 +9,7 @@ from kgated.layers import GRU, LSTM, PeepholeLSTM
 from kgated.optimize import cluster, prune, quantize_aware, sparsity
 
 if TYPE_CHECKING:
+    from kgated import audio, data, deploy, inspection, interop, mixed_precision, models, training
     from kgated.deploy import to_tflite
     from kgated.mixed_precision import mixed_recipe, sensitivity
 
@@ -19,14 +21,29 @@ __all__ = [
     "LSTMCell",
     "PeepholeLSTM",
     "PeepholeLSTMCell",
+    "audio",
     "cluster",
+    "data",
+    "deploy",
+    "inspection",
+    "interop",
+    "mixed_precision",
     "mixed_recipe",
+    "models",
     "prune",
     "quantize_aware",
     "sensitivity",
     "sparsity",
     "to_tflite",
+    "training",
 ]
+
+
+MODULES = (
+    *("audio", "compare", "data", "deploy", "inspection", "interop", "mixed_precision", "models"),
+    *("optimize", "report", "training"),
+)
+"""Parts of the package that are imported when they are asked for, such as `kgated.interop`."""
 
 
 def __getattr__(name: str) -> Any:
@@ -39,4 +56,10 @@ def __getattr__(name: str) -> Any:
         from kgated import mixed_precision
 
         return getattr(mixed_precision, name)
+    if name in MODULES:
+        return importlib.import_module(f"kgated.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *MODULES})

@@ -15,6 +15,7 @@ from kgated.optional_imports import from_demo
 __all__ = [
     "DataSet",
     "SequenceData",
+    "class_count",
     "is_real",
     "japanese_vowels",
     "load_npz",
@@ -134,6 +135,34 @@ def split(
             raise ValueError(f"class {label} has one sequence alone; splitting takes two or more")
         aside[members[: np.clip(round(fraction * len(members)), 1, len(members) - 1)]] = True
     return take(data, np.flatnonzero(~aside)), take(data, np.flatnonzero(aside))
+
+
+def class_count(y: np.ndarray | None, where: object) -> int:
+    """How many classes labels tell apart.
+
+    Args:
+        y: (N,) integers 0..classes-1, each of which occurs.
+        where: the file or the argument, for the message.
+
+    Raises:
+        ValueError: no labels, no integers, or numbers with gaps; one line with the way out.
+    """
+    if y is None:
+        raise ValueError(f"{where}: there are no labels `y` to learn: save one per sequence")
+    if y.ndim != 1 or y.dtype.kind not in "iu":
+        raise ValueError(
+            f"{where}: `y` must be one integer per sequence, the number of its class. Received: "
+            f"shape {y.shape} of {y.dtype}"
+        )
+    labels = np.unique(y)
+    if not np.array_equal(labels, np.arange(len(labels))):
+        some = ", ".join(map(str, labels[:6])) + (", ..." if len(labels) > 6 else "")
+        raise ValueError(
+            f"{where}: the labels must be 0..{len(labels) - 1} for {len(labels)} classes, without "
+            f"gaps. Received: {some}; number them anew by `names, y = np.unique(y, "
+            "return_inverse=True)`, where `names` tells which class was which"
+        )
+    return len(labels)
 
 
 def save_npz(path: str | Path, data: SequenceData) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 from keras import ops
+from keras.src.backend import compute_output_spec
 
 from kgated.errors import ConversionError, naming_layer
 from kgated.inference_copies import UniqueNames, has_graph
@@ -204,6 +205,11 @@ def producer(tensor: Any) -> Any:
     return tensor._keras_history.operation
 
 
+def mask_of(tensor: Any) -> Any:
+    """The mask that a symbolic tensor carries; None where it has none."""
+    return getattr(tensor, "_keras_mask", None)
+
+
 def takes_training(layer: Any) -> bool:
     """Whether the call of a layer, or of a cell, has an argument `training`."""
     return bool(getattr(layer, "_call_has_training_arg", False))
@@ -218,32 +224,6 @@ def has_own(method: str, layer: Any) -> bool:
     """Whether a layer's method, such as `call`, is neither Keras's nor kgated's."""
     definer = next(kind for kind in type(layer).__mro__ if method in vars(kind))
     return definer.__module__.split(".")[0] not in ("keras", "kgated")
-
-
-@contextlib.contextmanager
-def exact_addition() -> Iterator[None]:
-    """On TensorFlow, add tensors by its own addition, without Keras's shortcut for a bias.
-
-    Keras takes an operand (1, T, 1) for a bias, and adds it to the wrong axis of (1, T, F) where T
-    is F.
-    """
-    if keras.backend.backend() != "tensorflow":
-        yield
-        return
-    import tensorflow as tf
-    from keras.src import backend
-
-    keras_add = backend.numpy.add
-
-    def add(x1: Any, x2: Any) -> Any:
-        both = tf.is_tensor(x1) and tf.is_tensor(x2) and x1.dtype == x2.dtype
-        return tf.add(x1, x2) if both and len(x2.shape) > 1 else keras_add(x1, x2)
-
-    backend.numpy.add = add
-    try:
-        yield
-    finally:
-        backend.numpy.add = keras_add
 
 
 def wrap_clipping(
@@ -301,3 +281,16 @@ def check_graph(model: keras.Model) -> None:
             f"model `{model.name}` is a subclass of `keras.Model` without a graph of layers; "
             "build it with `keras.Sequential` or the functional API"
         )
+
+
+def trace_function(function: Callable[..., Any], inputs: list[Any]) -> Any:
+    """Call `function(*inputs)` on symbolic tensors; its exceptions are raised unchanged.
+
+    Args:
+        function: computes on tensors of the backend.
+        inputs: KerasTensors, which give shapes and dtypes.
+
+    Returns:
+        KerasTensors in the structure of the result.
+    """
+    return compute_output_spec(function, *inputs)

@@ -8,19 +8,19 @@ Gate order along the last axis of a fused weight: LSTM `i|f|c|o`, coupled LSTM `
 as in `keras.layers.LSTM` and `keras.layers.GRU`, so that weights copy over untouched.
 
 Every function is written on `keras.ops` and runs on each Keras backend and on plain TensorFlow
-tensors. What varies between variants of a cell comes in as a small function (`peek`, `mix`,
-`affine`, the activations), so that each step reads like its equations. Each value that a device
-rounds goes through `at(name, value)`, which does nothing unless a caller gives another `Points`.
+tensors. Variants of a cell differ in small functions that are arguments (`peek`, `mix`, `affine`,
+the activations), so that each step reads like its equations. Each value that a device rounds is a
+quantization point and goes through `hook(name, value)`, which returns it unchanged by default.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
-Array = Any
-Function = Callable[..., Array]
+from kgated.quantization_hook import Array as Array
+from kgated.quantization_hook import Function as Function
+from kgated.quantization_hook import QuantizationHook
 
 
 class Gates(NamedTuple):
@@ -40,78 +40,40 @@ class Peepholes(NamedTuple):
     o: Array
 
 
-class Points:
-    """What happens to the values of a step on their way: nothing.
-
-    A subclass rounds them as a device does, or marks them for a converter.
-    """
-
-    def __call__(self, name: str, value: Array) -> Array:
-        """The value of that name, as it goes on."""
-        return value
-
-    def part(self, name: str, state: str) -> "Points":
-        """The points of a product of x and the point `state`; their names start with `name/`."""
-        return self
-
-    def function(self, name: str, f: Function, x: Array, of: str) -> Array:
-        """`f(x)` of the value x at the point `of`, as the value of that name."""
-        return self(name, f(x))
-
-    def product(self, name: str, one: Array, other: Array, of: tuple[str, str]) -> Array:
-        """The product of the values at two points, one by one, as the value of that name."""
-        return self(name, one * other)
-
-    def sum(self, name: str, one: Array, other: Array, of: tuple[str, str]) -> Array:
-        """The sum of the values at two points, as the value of that name."""
-        return self(name, one + other)
-
-    def difference(self, name: str, one: Array, other: Array, of: tuple[str, str]) -> Array:
-        """As `sum`."""
-        return self(name, one - other)
-
-    def weights(
-        self, name: str, W: Array, b: Array | None = None, operand: str = "x"
-    ) -> tuple[Array, Array | None]:
-        """W and b of the product that gives the value of that name.
-
-        W has its outputs along the last axis; `operand` is "x", "state" or a point.
-        """
-        return W, b
-
-    def vector(self, name: str, v: Array, operand: str) -> Array:
-        """Weights that meet the values at a point one by one, and give the value of that name."""
-        return v
+EXACT = QuantizationHook()
 
 
-EXACT = Points()
-
-
-def affine(W: Array, R: Array, b: Array | None = None, at: Points = EXACT) -> Function:
+def affine(W: Array, R: Array, b: Array | None = None, hook: QuantizationHook = EXACT) -> Function:
     """`x·W + h·R + b` as a function of x (B, F) and h (B, P); W (F, N), R (P, N), b (N,)."""
-    W, b = at.weights("xW", W, b)
-    of_state = recurrent(R, at)
-    return lambda x, h: of_state(at("xW", plus_bias(ops.matmul(x, W), b)), h)
+    W, b = hook.weights("xW", W, b)
+    of_state = recurrent(R, hook)
+    return lambda x, h: of_state(hook("xW", plus_bias(ops.matmul(x, W), b)), h)
 
 
-def recurrent(R: Array, at: Points = EXACT) -> Function:
+def recurrent(R: Array, hook: QuantizationHook = EXACT) -> Function:
     """`a + h·R` as a function of a (B, N), the point "xW", and h (B, P)."""
-    R, _ = at.weights("hR", R, operand="state")
-    return lambda a, h: at.sum("a", a, at("hR", ops.matmul(h, R)), of=("xW", "hR"))
+    R, _ = hook.weights("hR", R, operand="state")
+    return lambda a, h: hook.sum("a", a, hook("hR", ops.matmul(h, R)), of=("xW", "hR"))
 
 
-def affine_joined(W: Array, R: Array, b: Array | None = None, at: Points = EXACT) -> Function:
-    """`[x, h]·[W; R] + b`: the same value as `affine` by one wider product, for inference."""
+def affine_joined(
+    W: Array, R: Array, b: Array | None = None, hook: QuantizationHook = EXACT
+) -> Function:
+    """As `affine`, by one wider product `[x, h]·[W; R] + b`; faster in inference."""
     W_and_R = ops.concatenate([W, R], axis=0)
-    return lambda x, h: at("a", plus_bias(ops.matmul(ops.concatenate([x, h], axis=-1), W_and_R), b))
+    return lambda x, h: hook(
+        "a", plus_bias(ops.matmul(ops.concatenate([x, h], axis=-1), W_and_R), b)
+    )
 
 
 def bias_as_row(affine: Function) -> Function:
-    """The same `affine`, of an x that `ends_in_one`: `[x, 1]·[W; b]` is `x·W + b`."""
+    """The same `affine` for an x from `ends_in_one`: `[x, 1]·[W; b]` is `x·W + b`."""
 
-    def of_weights(W: Array, R: Array, b: Array | None = None, at: Points = EXACT) -> Function:
+    def of_weights(
+        W: Array, R: Array, b: Array | None = None, hook: QuantizationHook = EXACT
+    ) -> Function:
         row = ops.zeros_like(W[:1]) if b is None else ops.expand_dims(b, axis=0)
-        return affine(ops.concatenate([W, row], axis=0), R, None, at)
+        return affine(ops.concatenate([W, row], axis=0), R, None, hook)
 
     return of_weights
 
@@ -122,14 +84,14 @@ def ends_in_one(x: Array) -> Array:
 
 
 def plus_bias(z: Array, b: Array | None) -> Array:
-    """`z + b`; right after a product, so that TensorFlow does both at once."""
+    """`z + b`; directly after a matrix product TensorFlow fuses the two."""
     return z if b is None else ops.add(z, b)
 
 
 def lstm_gates(z: Array, coupled: bool = False) -> Gates:
     """Split pre-activations (B, 4U), or (B, 3U) of a coupled LSTM, into gates of (B, U).
 
-    A coupled LSTM has no input gate of its own: its i is computed from f's pre-activation.
+    A coupled LSTM computes its input gate from the pre-activation of the forget gate.
     """
     if coupled:
         f, g, o = ops.split(z, 3, axis=-1)
@@ -138,19 +100,19 @@ def lstm_gates(z: Array, coupled: bool = False) -> Gates:
 
 
 def lstm_step(
-    z: Gates, c: Array, act: Gates, tanh: Function, at: Points = EXACT
+    z: Gates, c: Array, act: Gates, tanh: Function, hook: QuantizationHook = EXACT
 ) -> tuple[Array, Array]:
     """LSTM (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000).
 
     z holds the pre-activations `x·W + h·R + b`, c (B, U) the cell state; returns h', c' (B, U).
     """
-    i = at.function("i", act.i, z.i, of="a")
-    f = at.function("f", act.f, z.f, of="a")
-    g = at.function("g", act.g, z.g, of="a")
-    o = at.function("o", act.o, z.o, of="a")
-    kept = at.product("f*c", f, c, of=("f", "c"))
-    c = at.sum("c", kept, at.product("i*g", i, g, of=("i", "g")), of=("f*c", "i*g"))
-    h = at.product("h", o, at.function("tanh_c", tanh, c, of="c"), of=("o", "tanh_c"))
+    i = hook.function("i", act.i, z.i, of="a")
+    f = hook.function("f", act.f, z.f, of="a")
+    g = hook.function("g", act.g, z.g, of="a")
+    o = hook.function("o", act.o, z.o, of="a")
+    remembered = hook.product("f*c", f, c, of=("f", "c"))
+    c = hook.sum("c", remembered, hook.product("i*g", i, g, of=("i", "g")), of=("f*c", "i*g"))
+    h = hook.product("h", o, hook.function("tanh_c", tanh, c, of="c"), of=("o", "tanh_c"))
     return h, c
 
 
@@ -161,78 +123,78 @@ def peephole_lstm_step(
     act: Gates,
     tanh: Function,
     peek: Function,
-    output_sees: Function,
-    at: Points = EXACT,
+    output_cell_state: Function,
+    hook: QuantizationHook = EXACT,
 ) -> tuple[Array, Array]:
-    """LSTM whose gates see the cell state (Gers & Schmidhuber 2000); `peek(c, p)` says how.
+    """LSTM with peepholes (Gers & Schmidhuber 2000); `peek(c, p)` multiplies c by peephole weights.
 
-    `output_sees(c, c')` picks the cell state that the output gate looks at.
+    `output_cell_state(c, c')` returns the one of the two that the output gate uses.
     """
-    seen_by = {gate: ("a", f"peek_{gate}") for gate in "ifo"}
-    a_i = at.sum("a_i", z.i, at("peek_i", peek(c, p.i)), of=seen_by["i"])
-    a_f = at.sum("a_f", z.f, at("peek_f", peek(c, p.f)), of=seen_by["f"])
-    i = at.function("i", act.i, a_i, of="a_i")
-    f = at.function("f", act.f, a_f, of="a_f")
-    g = at.function("g", act.g, z.g, of="a")
-    kept = at.product("f*c", f, c, of=("f", "c"))
-    c_new = at.sum("c", kept, at.product("i*g", i, g, of=("i", "g")), of=("f*c", "i*g"))
-    seen = at("peek_o", peek(output_sees(c, c_new), p.o))
-    o = at.function("o", act.o, at.sum("a_o", z.o, seen, of=seen_by["o"]), of="a_o")
-    h = at.product("h", o, at.function("tanh_c", tanh, c_new, of="c"), of=("o", "tanh_c"))
+    operands = {gate: ("a", f"peek_{gate}") for gate in "ifo"}
+    a_i = hook.sum("a_i", z.i, hook("peek_i", peek(c, p.i)), of=operands["i"])
+    a_f = hook.sum("a_f", z.f, hook("peek_f", peek(c, p.f)), of=operands["f"])
+    i = hook.function("i", act.i, a_i, of="a_i")
+    f = hook.function("f", act.f, a_f, of="a_f")
+    g = hook.function("g", act.g, z.g, of="a")
+    remembered = hook.product("f*c", f, c, of=("f", "c"))
+    c_new = hook.sum("c", remembered, hook.product("i*g", i, g, of=("i", "g")), of=("f*c", "i*g"))
+    peek_o = hook("peek_o", peek(output_cell_state(c, c_new), p.o))
+    o = hook.function("o", act.o, hook.sum("a_o", z.o, peek_o, of=operands["o"]), of="a_o")
+    h = hook.product("h", o, hook.function("tanh_c", tanh, c_new, of="c"), of=("o", "tanh_c"))
     return h, c_new
 
 
 def gru_step(
     x: Array,
     h: Array,
-    seen: Array,
+    h_in: Array,
     gates: Function,
     candidate: Function,
     sigmoid: Function,
     tanh: Function,
     mix: Function,
-    at: Points = EXACT,
+    hook: QuantizationHook = EXACT,
 ) -> Array:
     """GRU with the reset gate before the product (Cho et al. 2014); returns h' (B, U).
 
-    x (B, F), h (B, U), `seen` (B, U) what the gates see of h: all of it, but for dropout; `gates`
-    and `candidate` are the `affine` of z|r and that of g, their weights as from `gru_columns`.
+    x (B, F), h (B, U), `h_in` (B, U) h with recurrent dropout, as the gates take it; `gates` and
+    `candidate` are the `affine` functions of z|r and of g, their weights as from `gru_columns`.
     """
-    both = at.function("z|r", sigmoid, gates(x, seen), of="gates/a")
-    z, r = ops.split(both, 2, axis=-1)
-    reset = at.product("r*h", r, seen, of=("z|r", "h"))
-    g = at.function("g", tanh, candidate(x, reset), of="candidate/a")
-    return mix(z, h, g, at, "z|r")
+    z_and_r = hook.function("z|r", sigmoid, gates(x, h_in), of="gates/a")
+    z, r = ops.split(z_and_r, 2, axis=-1)
+    reset = hook.product("r*h", r, h_in, of=("z|r", "h"))
+    g = hook.function("g", tanh, candidate(x, reset), of="candidate/a")
+    return mix(z, h, g, hook, "z|r")
 
 
 def gru_reset_after_step(
     x: Array,
     h: Array,
-    seen: Array,
+    h_in: Array,
     W: Array,
     R: Array,
     b: tuple[Array | None, Array | None],
     sigmoid: Function,
     tanh: Function,
     mix: Function,
-    at: Points = EXACT,
+    hook: QuantizationHook = EXACT,
 ) -> Array:
     """GRU with the reset gate after the product, cuDNN's form; returns h' (B, U).
 
-    x (B, F), h and `seen` as for `gru_step`, W (F, 3U), R (U, 3U), b the input's bias and the
-    state's, (3U,) each; r scales the state's.
+    x (B, F), h and `h_in` as for `gru_step`, W (F, 3U), R (U, 3U), b the biases of `x·W` and of
+    `h·R`, (3U,) each.
     """
     b_x, b_h = b
-    from_x = at("xW", plus_bias(ops.matmul(x, W), b_x))
-    from_h = at("hR", plus_bias(ops.matmul(seen, R), b_h))
+    from_x = hook("xW", plus_bias(ops.matmul(x, W), b_x))
+    from_h = hook("hR", plus_bias(ops.matmul(h_in, R), b_h))
     x_z, x_r, x_g = ops.split(from_x, 3, axis=-1)
     h_z, h_r, h_g = ops.split(from_h, 3, axis=-1)
     of = ("xW", "hR")
-    z = at.function("z", sigmoid, at.sum("a_z", x_z, h_z, of), of="a_z")
-    r = at.function("r", sigmoid, at.sum("a_r", x_r, h_r, of), of="a_r")
-    a_g = at.sum("a_g", x_g, at.product("r*h", r, h_g, of=("r", "hR")), of=("xW", "r*h"))
-    g = at.function("g", tanh, a_g, of="a_g")
-    return mix(z, h, g, at, "z")
+    z = hook.function("z", sigmoid, hook.sum("a_z", x_z, h_z, of), of="a_z")
+    r = hook.function("r", sigmoid, hook.sum("a_r", x_r, h_r, of), of="a_r")
+    a_g = hook.sum("a_g", x_g, hook.product("r*h", r, h_g, of=("r", "hR")), of=("xW", "r*h"))
+    g = hook.function("g", tanh, a_g, of="a_g")
+    return mix(z, h, g, hook, "z")
 
 
 class Columns(NamedTuple):
@@ -261,16 +223,20 @@ def full(c: Array, p: Array) -> Array:
     return ops.matmul(c, p)
 
 
-def toward_candidate(z: Array, h: Array, g: Array, at: Points = EXACT, of: str = "z") -> Array:
-    """`(1-z)∘h + z∘g`, by one product: z, the value at the point `of`, weighs the candidate g."""
-    d = at.difference("d", g, h, of=("g", "h"))
-    return at.sum("h", h, at.product("z*d", z, d, of=(of, "d")), of=("h", "z*d"))
+def toward_candidate(
+    z: Array, h: Array, g: Array, hook: QuantizationHook = EXACT, of: str = "z"
+) -> Array:
+    """`(1-z)∘h + z∘g`, with one product; z is the value at the point `of`."""
+    d = hook.difference("d", g, h, of=("g", "h"))
+    return hook.sum("h", h, hook.product("z*d", z, d, of=(of, "d")), of=("h", "z*d"))
 
 
-def toward_state(z: Array, h: Array, g: Array, at: Points = EXACT, of: str = "z") -> Array:
-    """`z∘h + (1-z)∘g`, by one product: z, the value at the point `of`, weighs the old state h."""
-    d = at.difference("d", h, g, of=("h", "g"))
-    return at.sum("h", g, at.product("z*d", z, d, of=(of, "d")), of=("g", "z*d"))
+def toward_state(
+    z: Array, h: Array, g: Array, hook: QuantizationHook = EXACT, of: str = "z"
+) -> Array:
+    """`z∘h + (1-z)∘g`, with one product; z is the value at the point `of`."""
+    d = hook.difference("d", h, g, of=("h", "g"))
+    return hook.sum("h", g, hook.product("z*d", z, d, of=(of, "d")), of=("g", "z*d"))
 
 
 def normalized(activation: Function, gain: Array, bias: Array | None) -> Function:
@@ -296,9 +262,9 @@ def standardized(a: Array) -> Array:
     return ops.cast(centred * ops.rsqrt(variance + 1e-8), dtype)
 
 
-def complement(activation: Function, at: Points = EXACT, of: str = "a") -> Function:
+def complement(activation: Function, hook: QuantizationHook = EXACT, of: str = "a") -> Function:
     """`1 - activation(a)`: the input gate of a coupled LSTM, from the forget gate's.
 
-    `of` is the point that a is the value of.
+    `of` is the point whose value is a.
     """
-    return lambda a: 1.0 - at.function("f", activation, a, of)
+    return lambda a: 1.0 - hook.function("f", activation, a, of)

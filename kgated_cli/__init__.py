@@ -5,7 +5,7 @@ seconds and logs to stderr, and `kgated --help` needs neither.
 """
 
 from kgated_cli import convert, optimize, show, train
-from kgated_cli.app import app, main
+from kgated_cli.app import main
 from kgated_cli.models import load_model
 
-__all__ = ["app", "convert", "load_model", "main", "optimize", "show", "train"]
+__all__ = ["convert", "load_model", "main", "optimize", "show", "train"]

@@ -1,6 +1,7 @@
 """The command's frame: its exit status, its errors in a line, what native libraries log."""
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
@@ -21,25 +22,51 @@ BAD_INPUT = (ValueError, TypeError, OSError, ImportError)
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command, with the process's arguments or those given.
 
-    Exit status: 0, 1 (a check failed), 2 (bad input, one line on stderr), 3 (a defect of ours).
+    Exit status: 0, 1 (a check failed), 2 (bad input, one line on stderr), 3 (a defect of ours), 130
+    (Ctrl-C). What native libraries log is shown in the case of a defect, and with `--verbose`.
     """
-    with native_logs_to_file() as log, warnings.catch_warnings():
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    verbose = "--verbose" in words
+    if verbose:  # wherever it stands
+        words = ["--verbose", *(word for word in words if word != "--verbose")]
+    with contextlib.nullcontext("") if verbose else quiet() as log, warnings.catch_warnings():
         warnings.showwarning = _warn
-        try:
-            status = app(arguments, standalone_mode=False) or 0
-        except typer.TyperException as error:
-            _fail(f"{error.format_message()} See `kgated --help`.")
-        except (typer.Abort, KeyboardInterrupt):
-            raise SystemExit(130) from None
-        except BAD_INPUT as error:
+        raise SystemExit(_run(words, log))
+
+
+def _run(words: list[str], log: str) -> int:
+    try:
+        return app(words, standalone_mode=False) or 0
+    except typer.TyperException as error:
+        _fail(f"{error.format_message()} See `kgated --help`.")
+    except (typer.Abort, KeyboardInterrupt):
+        return 130
+    except BAD_INPUT as error:
+        _fail(str(error))
+    except Exception as error:
+        if type(error).__name__ == "ConversionError":
             _fail(str(error))
-        except Exception as error:
-            if type(error).__name__ == "ConversionError":
-                _fail(str(error))
-            traceback.print_exc()
+        traceback.print_exc()
+        if log:
             sys.stderr.write(f"The native libraries had logged:\n{Path(log).read_text()}")
-            raise SystemExit(3) from None
-        raise SystemExit(status)
+        return 3
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[str]:
+    """Without what libraries log: in C++ it goes to a file, in Python it needs to be an error.
+
+    Yields:
+        The path of the file.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with native_logs_to_file() as log:
+            yield log
+    finally:
+        logging.disable(before)
 
 
 @contextlib.contextmanager
@@ -77,6 +104,9 @@ def _show_version(wanted: bool) -> None:
 def root(
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")
+    ] = False,
+    _verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show what TensorFlow and other libraries log.")
     ] = False,
 ) -> None:
     """Gated recurrent networks for Keras, made to run on a device in real time."""

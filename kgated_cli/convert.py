@@ -2,25 +2,33 @@
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from kgated_cli import checks
 from kgated_cli.app import app
-from kgated_cli.models import load_model
+from kgated_cli.light import import_light
+from kgated_cli.models import check_model_file, load_model
+from kgated_cli.progress import steps
+from kgated_cli.user_code import check_layers_file
+
+LAYERS_FILE = "A Python file with layers of your own, imported before the model."
 
 
 @app.command()
 def convert(
-    model: Annotated[Path, typer.Argument(help="A saved Keras model (.keras).")],
+    model: Annotated[Path, typer.Argument(help="A saved Keras model (.keras, .h5).")],
     output: Annotated[Path, typer.Argument(help="The .tflite file to write.")],
     mode: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="stream: one frame per call, state in and out. sequence: a whole one per call."
+            help="stream: one frame per call, state in and out. sequence: a whole one per call. "
+            "Else stream."
         ),
-    ] = "stream",
+    ] = None,
     quantize: Annotated[
         str,
         typer.Option(
@@ -79,54 +87,82 @@ def convert(
             "lowering and batch, in place of those options."
         ),
     ] = None,
+    layers_file: Annotated[Path | None, typer.Option("--import", help=LAYERS_FILE)] = None,
     report: Annotated[
         Path | None, typer.Option("--json", help="Write size and agreement with Keras here.")
     ] = None,
 ) -> None:
     """Convert a Keras model into one .tflite file of builtin ops, checked against the model."""
-    from kgated.atomic_write import check_writable, replace_file
+    options: dict[str, Any]
+    options = {"quantize": quantize, "skip": skip or [], "state": state, "target": target}
+    options |= {"lowering": lowering, "batch": batch}
+    chosen = _chosen(recipe, {"mode": mode or "stream", **options})
+    checks.check_lengths(chosen["mode"], length, max_length)
+    checks.check_number("--sample-period-ms", sample_period_ms, 0.0)
+    facts: dict[str, Any] = {
+        "length": length,
+        "max_length": max_length,
+        "labels": checks.labels_of(labels),
+        "figures": checks.figures_of(figure or []),
+        "sample_period_s": None if sample_period_ms is None else sample_period_ms / 1000.0,
+    }
+    check_model_file(model)
+    if layers_file is not None:
+        check_layers_file(layers_file)
+    checks.check_outputs([output, report], [model, calibration, recipe, layers_file])
+    checks.check_calibration(model, chosen["quantize"], calibration)
+    with steps() as begin:
+        begin("starting TensorFlow")
+        _start_worker()
+        from kgated.deploy import to_tflite
 
-    for path in (output, report):
-        if path is not None and check_writable(path).resolve() == model.resolve():
-            raise ValueError(f"can't write {path}: it is the model itself; name another file")
+        begin(f"loading {model}")
+        loaded = load_model(model, layers_file)
+        begin(f"converting: {chosen['mode']}, quantize {chosen['quantize']}, checked against Keras")
+        conversion = to_tflite(loaded, output, **chosen, **facts, calibration=calibration)
+    if report is not None:
+        _write_report(report, conversion)
+    _show(output, conversion, chosen)
+    if mode is None and recipe is None and (frames := _fixed_length(loaded)):
+        typer.echo(
+            f"note: the model's Input has a fixed length of {frames} frames, and the file takes a "
+            "stream, one frame a call, since --mode was not given; a model that was trained on "
+            "windows, to answer once for each, wants --mode sequence"
+        )
 
-    from dataclasses import asdict
 
+def _start_worker() -> None:
     if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
         from kgated_worker import WORKER
 
         WORKER.start()  # imports TensorFlow there while this process does
 
-    from kgated.deploy import to_tflite
 
-    chosen: dict[str, Any]
-    chosen = {"mode": mode, "quantize": quantize, "state": state, "skip": skip or []}
-    chosen = _chosen(recipe, {**chosen, "target": target, "lowering": lowering, "batch": batch})
-    conversion = to_tflite(
-        load_model(model),
-        output,
-        **chosen,
-        length=length,
-        max_length=max_length,
-        calibration=calibration,
-        labels=None if labels is None else _names(labels),
-        sample_period_s=None if sample_period_ms is None else sample_period_ms / 1000.0,
-        figures=_figures(figure or []),
-    )
-    found = conversion.agreement
+def _fixed_length(model: Any) -> int | None:
+    """The frames of the model's input where its shape says them."""
+    shape = model.inputs[0].shape
+    return shape[1] if len(shape) > 1 else None
+
+
+def _write_report(path: Path, conversion: Any) -> None:
+    from kgated.atomic_write import replace_file
+
     facts: dict[str, Any] = {
         "recipe": dict(conversion.manifest.recipe),
         "file_bytes": conversion.file_bytes,
-        "agreement": asdict(found),
-        "outputs": {name: asdict(one) for name, one in conversion.outputs.items()},
+        "agreement": asdict(conversion.agreement),
+        "outputs": {name: asdict(outputs) for name, outputs in conversion.outputs.items()},
     }
-    if report is not None:
-        replace_file(report, json.dumps(facts, indent=2).encode())
+    replace_file(path, json.dumps(facts, indent=2).encode())
+
+
+def _show(output: Path, conversion: Any, chosen: dict[str, Any]) -> None:
+    agreement = conversion.agreement
     typer.echo(
-        f"{output}: {conversion.file_bytes / 1024:.1f} KiB, {chosen['mode']}, quantize "
+        f"{output}: {conversion.file_bytes / 1024:.1f} KiB, mode {chosen['mode']}, quantize "
         f"{chosen['quantize']}; against "
-        f"Keras over {found.results} results: max abs error {found.max_abs_error:.2g}, "
-        f"RMSE {found.rmse:.2g}, top-1 agreement {100 * found.top1_agreement:.1f}%"
+        f"Keras over {agreement.results} results: max abs error {agreement.max_abs_error:.2g}, "
+        f"RMSE {agreement.rmse:.2g}, top-1 agreement {100 * agreement.top1_agreement:.1f}%"
     )
     if chosen["target"] == "mcu":
         from kgated.deploy.tflm import arena_bytes, source_paths
@@ -136,29 +172,13 @@ def convert(
         typer.echo(f"for the firmware: {names}; an arena of {arena / 1024:.1f} KiB at most")
 
 
-def _figures(texts: list[str]) -> dict[str, float]:
-    try:
-        return {name: float(value) for name, value in (text.split("=") for text in texts)}
-    except ValueError:
-        raise ValueError(
-            f"`figure` must be NAME=NUMBER, such as accuracy=0.98. Received: {texts}"
-        ) from None
-
-
 def _chosen(recipe: Path | None, options: dict[str, Any]) -> dict[str, Any]:
     """The options of a conversion that make its recipe, from a file where there is one."""
+    recipes = import_light("kgated.deploy.recipe")
     if recipe is None:
+        checks.check_recipe(options)
         return options
-    from kgated.deploy import Recipe
-    from kgated.deploy.recipe import load_recipe
-
-    unset = Recipe().as_dict()
+    unset = recipes.Recipe().as_dict()
     if given := [f"--{name}" for name, value in options.items() if value != unset[name]]:
         raise ValueError(f"--recipe brings {', '.join(given)} with it: leave one of the two out")
-    return load_recipe(recipe).as_dict()
-
-
-def _names(text: str) -> list[str]:
-    if Path(text).is_file():
-        return Path(text).read_text(encoding="utf-8").splitlines()
-    return text.split(",")
+    return dict(recipes.load_recipe(recipe).as_dict())

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from kgated_cli import checks
 from kgated_cli.app import app
+from kgated_cli.light import import_light
 
 
 @app.command()
@@ -17,15 +19,29 @@ def inspect(
     ] = None,
 ) -> None:
     """Print what is in a .tflite file: signature, states, operators, sizes, recipe, manifest."""
+    checks.check_outputs([report], [file])
+    _check_tflite(file)
+
     from rich.console import Console
 
     from kgated.atomic_write import replace_file
     from kgated.deploy.inspect import as_plain, describe, show
 
-    found = describe(file)
+    description = describe(file)
     if report is not None:
-        replace_file(report, json.dumps(as_plain(found), indent=2).encode())
-    show(found, Console(highlight=False))
+        replace_file(report, json.dumps(as_plain(description), indent=2).encode())
+    show(description, Console(highlight=False))
+
+
+def _check_tflite(path: Path) -> None:
+    """Refuse what is no TFLite file by its first bytes, without TensorFlow; `ValueError`."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; give a .tflite file")
+    with path.open("rb") as file:
+        if file.read(8)[4:] != b"TFL3":
+            raise ValueError(
+                f"{path}: this is not a TFLite file; give one made by `kgated convert`"
+            )
 
 
 @app.command()
@@ -40,13 +56,15 @@ def report(
     title: Annotated[str, typer.Option(help="The page's heading.")] = "On the device",
 ) -> None:
     """Make one page from the results of one or many devices and models."""
-    from kgated.atomic_write import check_writable, replace_file
+    if output.resolve() in [path.resolve() for path in results]:
+        raise ValueError(f"{output}: this is one of the results: name another file for the page")
+    checks.check_outputs([output], results)
+    import_light("kgated.report.read").read_runs(results)
+
+    from kgated.atomic_write import replace_file
     from kgated.report.page import render
     from kgated.report.read import read_runs
 
-    check_writable(output)
-    if output.resolve() in [path.resolve() for path in results]:
-        raise ValueError(f"{output}: this is one of the results: name another file for the page")
     runs = read_runs(results)
     replace_file(output, render(runs, title).encode())
     typer.echo(f"{output}: {len(runs)} results")

@@ -76,6 +76,6 @@ done
 printf '\nGolden outputs, %s against an emulated %s:\n\n' "$(uname -m)" "$cpu"
 "$work/bin/python3" scripts/golden_outputs.py "${models[@]}" --against "$work/x86-64.npz"
 printf '\n'
-# The tests of busy neighbours list /proc, which an emulated program does not see.
+# The tests of the background load list /proc, which an emulated program does not see.
 PATH="$work/bin:$PATH" "$work/bin/python3" -m pytest tests/edge -p no:cacheprovider \
-  -k "not neighbours" "$@"
+  -k "not background_load" "$@"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from benchmarks import apart, integers, sequences, steps
+from benchmarks import integers, process_isolation, sequences, steps
 from benchmarks.matrix import matrix as run_matrix
 from benchmarks.tables import Row, markdown, missed, table
 from rich.console import Console
@@ -58,7 +58,7 @@ def measure(section: Section, rounds: int) -> tuple[list[Row], dict[str, str]]:
         Section.SEQUENCES: sequences.sequences,
         Section.LINEARITY: sequences.linearity,
         Section.INT8: integers.static_int8,
-        Section.WORKER: apart.conversions,
+        Section.WORKER: process_isolation.conversions,
     }
     return runs[section](rounds), {}
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from benchmarks.models import CELLS, model_of, noise
-from benchmarks.peers import onnx_files, onnx_step
+from benchmarks.other_runtimes import onnx_files, onnx_step
 from benchmarks.tables import table
 from benchmarks.timing import Run, medians_us
 from kgated_edge import EdgeModel, Session, SessionPool
@@ -25,7 +25,7 @@ import kgated
 from kgated.atomic_write import check_writable, replace_file
 
 STEPS_PER_ROUND = 200
-STREAMS, MOST_CLONES = [100, 1000, 3000, 10000], 256
+STREAMS, MAX_CLONES = [100, 1000, 3000, 10000], 256
 PEERS = {"none": "float", "dynamic": "int8"}  # ONNX Runtime's precision beside each recipe
 
 
@@ -64,7 +64,7 @@ def crowd(path: Path, features: int, counts: list[int], rounds: int) -> list[dic
     for count in counts:
         frames = noise(count, features)
         sessions = [pool.open() for _ in range(count)]
-        clones = [model.clone() for _ in range(min(count, MOST_CLONES))]
+        clones = [model.clone() for _ in range(min(count, MAX_CLONES))]
         runs[f"{count} alone"] = partial(in_turn, [model] * count, frames)
         runs[f"{count} rounds"] = partial(pool.step, sessions, frames)
         runs[f"{count} sessions"] = partial(in_turn, sessions, frames)
@@ -86,7 +86,7 @@ def _crowd_row(count: int, us: dict[str, float]) -> dict[str, Any]:
         "model_alone_us": alone,
         "pool_round_us": rounds,
         "pool_session_us": sessions,
-        "clones_us": us[f"{count} clones"] / min(count, MOST_CLONES),
+        "clones_us": us[f"{count} clones"] / min(count, MAX_CLONES),
         "round_share_of_ideal": alone / rounds,
         "session_share_of_ideal": alone / sessions,
         "carried_in_10_ms": round(10_000 / rounds),

@@ -28,7 +28,7 @@ from kgated.atomic_write import check_writable, replace_file
 
 TOOL = "litert-benchmark"
 FILES = (("LSTM", 768, "none"), ("PeepholeLSTM", 1024, "none"), ("GRU", 1536, "dynamic"))
-FEATURES, CALLS, MOST_APART = 128, 200, 0.1
+FEATURES, CALLS, MAX_DIFFERENCE = 128, 200, 0.1
 
 
 def tool_path() -> str:
@@ -74,7 +74,7 @@ def measured(cell: str, units: int, quantize: str, rounds: int) -> dict[str, Any
     row = {"cell": cell, "units": units, "quantize": quantize, "ours_us": us}
     tool_us = statistics.median(theirs) * 1e3
     apart = abs(us / tool_us - 1)
-    return judged(row | {"litert_benchmark_us": tool_us}, apart, MOST_APART)
+    return judged(row | {"litert_benchmark_us": tool_us}, apart, MAX_DIFFERENCE)
 
 
 def main(

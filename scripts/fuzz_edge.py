@@ -4,11 +4,11 @@
     python scripts/fuzz_edge.py --kinds graph fields    # forged graphs alone
     python scripts/fuzz_edge.py MODEL.tflite --cases 1000
 
-Bytes changed, files cut, and under a digest that fits other manifests, other bytes in graphs, and
-other numbers in tensors and operators. Workers are watched: one that dies is a crash, one silent
-for 20 s a hang, and none gets more than 3 GiB. All files must be refused or run, and without a
-fitting digest the native interpreter must never see the file. Graphs are forgeries, which the
-digest does not find: what `structure.py` leaves, the interpreter judges, also as late as in a step.
+The damage: changed bytes, cut files, and under a recomputed digest changed manifests, changed bytes
+in graphs, and changed numbers in tensors and operators. Workers are monitored: one that dies is a
+crash, one silent for 20 s a hang, and each has at most 3 GiB. All files must be refused or run, and
+without a valid digest the native interpreter must never read the file. Forged graphs have a valid
+digest: what `structure.py` accepts, the interpreter may still refuse, also as late as in a step.
 """
 
 import argparse
@@ -23,14 +23,14 @@ from kgated_edge import EdgeError, open_model, read_manifest
 from kgated_edge.errors import ManifestError
 from kgated_edge.runtime import interpreter as interpreters
 from robust.damage import KINDS, damaged
-from robust.watch import Found, answer, watch
+from robust.watch import Report, answer, watch
 
 FIXTURES = Path(__file__).parents[1] / "tests" / "edge" / "fixtures"
 FORGED = ("graph", "fields")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; the exit code is 1 where a promise was broken."""
+    """Runs the command; the exit code is 1 where a guarantee was broken."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("models", nargs="*", type=Path, help="files (the tests' own)")
     parser.add_argument("--cases", type=int, default=20_000, help="damaged files in all (20000)")
@@ -44,9 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         work(models)
         return 0
     numbers = range(options.first, options.first + options.cases)
-    found = fuzz(models, numbers, options.workers, options.kinds)
-    print(text_of(found, options.kinds))
-    return 1 if broken(found) else 0
+    reports = fuzz(models, numbers, options.workers, options.kinds)
+    print(text_of(reports, options.kinds))
+    return 1 if violations(reports) else 0
 
 
 def fuzz(
@@ -54,8 +54,8 @@ def fuzz(
     numbers: Sequence[int],
     workers: int = 1,
     kinds: Sequence[str] = KINDS,
-) -> list[Found]:
-    """Runs so many cases, as many of each kind, each by a worker of its own; what it found."""
+) -> list[Report]:
+    """Runs the cases, the same number of each kind, a worker per kind; a report per kind."""
     command = [sys.executable, __file__, "--worker", *map(str, models)]
     shares = [[(n, kind) for n in numbers[k :: len(kinds)]] for k, kind in enumerate(kinds)]
     with ThreadPoolExecutor(workers) as pool:
@@ -64,11 +64,11 @@ def fuzz(
 
 def work(models: Sequence[Path]) -> None:
     """A worker: makes each case and opens it."""
-    contents, seen = [model.read_bytes() for model in models], list[bytes]()
+    contents, opened = [model.read_bytes() for model in models], list[bytes]()
     native: Any = vars(interpreters)["Interpreter"]
 
     def interpreter(model_content: bytes, num_threads: int) -> Any:
-        seen.append(model_content)
+        opened.append(model_content)
         return native(model_content=model_content, num_threads=num_threads)
 
     vars(interpreters)["Interpreter"] = interpreter
@@ -78,10 +78,10 @@ def work(models: Sequence[Path]) -> None:
         def judge(number: int, kind: str) -> tuple[str, str]:
             content = contents[number // len(KINDS) % len(contents)]
             path.write_bytes(copy := damaged(content, kind, number))
-            seen.clear()
+            opened.clear()
             outcome = _open(path)
-            if seen and kind in ("bytes", "cut") and copy != content:
-                return "unverified", "the interpreter saw a file whose digest does not fit"
+            if opened and kind in ("bytes", "cut") and copy != content:
+                return "unverified", "the interpreter read a file with an invalid digest"
             return outcome
 
         answer(judge)
@@ -104,27 +104,28 @@ def _open(path: Path) -> tuple[str, str]:
     return "ran", ""
 
 
-def broken(found: Sequence[Found]) -> list[str]:
-    """What should not have been."""
+def violations(reports: Sequence[Report]) -> list[str]:
+    """The outcomes that break a guarantee."""
     return [
         f"{kind}: {count} {outcome}"
-        for one in found
-        for (kind, outcome), count in one.outcomes.items()
+        for report in reports
+        for (kind, outcome), count in report.outcomes.items()
         if outcome not in ("refused", "ran") and not (outcome == "late" and kind in FORGED)
     ]
 
 
-def text_of(found: Sequence[Found], kinds: Sequence[str] = KINDS) -> str:
-    """A line per kind of damage, and what should not have been."""
+def text_of(reports: Sequence[Report], kinds: Sequence[str] = KINDS) -> str:
+    """A line per kind of damage, and the violations."""
     lines = []
-    for kind, one in zip(kinds, found, strict=True):
-        counts = {outcome: count for (_, outcome), count in sorted(one.outcomes.items())}
+    for kind, report in zip(kinds, reports, strict=True):
+        counts = {outcome: count for (_, outcome), count in sorted(report.outcomes.items())}
         shown = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
         lines.append(
-            f"{kind:<9} {one.outcomes.total():>6}  {shown}; at most {one.peak_mib:.0f} MiB"
+            f"{kind:<9} {report.outcomes.total():>6}  {shown}; at most {report.peak_mib:.0f} MiB"
         )
-    lines += [note for one in found for note in one.notes]
-    return "\n".join([*lines, "FAIL: " + "; ".join(broken(found)) if broken(found) else "PASS"])
+    lines += [note for report in reports for note in report.notes]
+    failures = violations(reports)
+    return "\n".join([*lines, "FAIL: " + "; ".join(failures) if failures else "PASS"])
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Ten million steps: memory stays flat, and golden outputs keep every bit.
+"""Runs ten million steps and checks that memory stays constant and golden outputs bit-identical.
 
     python scripts/soak_edge.py                     # of tests/edge/fixtures/speech.tflite
     python scripts/soak_edge.py MODEL.tflite --steps 1000000
 
-A model takes steps, one frame in a thousand refused for a NaN, and a pool of sessions as many in
-rounds. After every tenth of the steps the golden frames are replayed and the memory is read; the
-first tenth is to warm up.
+A model runs half of the steps, where one frame in a thousand is refused for a NaN, and a pool of
+sessions the other half. After every tenth of the steps the golden frames are replayed and the
+memory is read; the first tenth is warm-up.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from kgated_edge import EdgeError, EdgeModel, FrameError, SessionPool
-from kgated_edge.measure.monitor import Sensors
+from kgated_edge.measure.monitor import SystemMonitor
 
 FIXTURE = Path(__file__).parents[1] / "tests" / "edge" / "fixtures" / "speech.tflite"
 PARTS, SESSIONS, BAD_EVERY = 10, 100, 1000
@@ -27,7 +27,7 @@ GROWTH_MIB = 1.0
 
 @dataclass(frozen=True)
 class Mark:
-    """What was seen after a part of the steps: memory, time of a step, golden outputs unchanged."""
+    """Measurements after a part of the steps: memory, time per step, golden outputs unchanged."""
 
     steps: int
     rss_mib: float | None
@@ -56,36 +56,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(
     steps: Callable[[int], None], golden: Callable[[], dict[str, Any]], count: int
 ) -> list[Mark]:
-    """Takes so many steps in ten parts, with a mark after each.
+    """Runs `count` steps in ten parts, with measurements after each.
 
     Args:
-        steps: takes a number of steps.
+        steps: runs a number of steps.
         golden: the outputs for the golden frames, by name.
         count: steps in all.
     """
-    sensors, expected, marks = Sensors(time.perf_counter_ns), golden(), []
+    monitor, expected, marks = SystemMonitor(time.perf_counter_ns), golden(), []
     for part in range(PARTS):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         steps(count // PARTS)
-        us = (time.perf_counter() - begun) * 1e6 / (count // PARTS)
-        found = golden()
-        same = all(np.array_equal(found[name], one) for name, one in expected.items())
-        sensors.readings.clear()
-        sensors.look()
-        rss = sensors.readings[0].rss_mib
+        us = (time.perf_counter() - start) * 1e6 / (count // PARTS)
+        outputs = golden()
+        same = all(np.array_equal(outputs[name], array) for name, array in expected.items())
+        monitor.readings.clear()
+        monitor.read()
+        rss = monitor.readings[0].rss_mib
         marks.append(Mark((part + 1) * (count // PARTS), rss, us, same))
     return marks
 
 
 def failures(marks: Sequence[Mark]) -> list[str]:
     """A sentence for memory that grew after the first mark, and one for outputs that changed."""
-    found = []
-    seen = [mark.rss_mib for mark in marks if mark.rss_mib is not None]
-    if seen and max(seen) - seen[0] > GROWTH_MIB:
-        found.append(f"memory grew from {seen[0]:.2f} to {max(seen):.2f} MiB")
+    reasons = []
+    memory = [mark.rss_mib for mark in marks if mark.rss_mib is not None]
+    if memory and max(memory) - memory[0] > GROWTH_MIB:
+        reasons.append(f"memory grew from {memory[0]:.2f} to {max(memory):.2f} MiB")
     if not all(mark.unchanged for mark in marks):
-        found.append("golden outputs changed")
-    return found
+        reasons.append("golden outputs changed")
+    return reasons
 
 
 def model_soak(path: Path) -> tuple[Callable[[int], None], Callable[[], dict[str, Any]]]:
@@ -107,7 +107,7 @@ def model_soak(path: Path) -> tuple[Callable[[int], None], Callable[[], dict[str
 
 
 def pool_soak(path: Path) -> tuple[Callable[[int], None], Callable[[], dict[str, Any]]]:
-    """Sessions of a pool, a round at a time; the golden frames are another session's."""
+    """Sessions of a pool, one step of each at a time; another session runs the golden frames."""
     pool = SessionPool(path)
     sessions = [pool.open() for _ in range(SESSIONS)]
     frames, _ = _frames(pool.manifest.frame.shape, SESSIONS)
@@ -126,7 +126,7 @@ def pool_soak(path: Path) -> tuple[Callable[[int], None], Callable[[], dict[str,
 
 
 def _frames(shape: tuple[int, ...], count: int) -> tuple[Any, Any]:
-    """So many frames of noise, and one of NaN."""
+    """Frames of noise (count, *shape), and a frame of NaN."""
     noise = np.random.default_rng(0).normal(size=(count, *shape)).astype(np.float32)
     return noise, np.full(shape, np.nan, np.float32)
 

@@ -23,6 +23,12 @@ def rng():
     return np.random.default_rng(0)
 
 
+@pytest.fixture
+def x(rng, request):
+    """Float32 noise of the shape that the test's file sets as `X_SHAPE`."""
+    return rng.normal(size=request.module.X_SHAPE).astype(np.float32)
+
+
 @pytest.fixture(autouse=True)
 def same_initial_weights():
     """Keras draws the same weights in each run, where a test uses Keras."""

@@ -2,16 +2,13 @@
 
 import keras
 import numpy as np
+from model_builders import sequential
 
 import kgated
 from kgated.deploy.streaming import step_model
 
 layers = keras.layers
 FEATURES, BLOCKS = 5, 6
-
-
-def sequential(*stack, shape=(None, FEATURES)):
-    return keras.Sequential([keras.Input(shape), *stack])
 
 
 def convolutions():

@@ -40,6 +40,8 @@ COMPUTED = {
 }
 LEAST_PER_ROW = 22
 
+pytestmark = pytest.mark.slow  # each test starts JAX or PyTorch
+
 
 def run_tests(backend, wanted, *files, **environment):
     """Tests of ours in a process of its own; how many passed."""

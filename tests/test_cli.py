@@ -57,6 +57,7 @@ def test_version_and_help_need_no_backend():
         assert option in run("convert", "--help").stdout
 
 
+@pytest.mark.slow
 def test_convert_writes_file_and_report(saved, tmp_path):
     output, report = tmp_path / "m.tflite", tmp_path / "r.json"
     arguments = (saved, output, "--quantize", "dynamic", "--state", "internal", "--labels", "a,b")
@@ -68,6 +69,7 @@ def test_convert_writes_file_and_report(saved, tmp_path):
     assert b'"state":"internal"' in output.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_static_file_and_what_inspect_says_of_it(saved, rng, tmp_path):
     output, report = tmp_path / "m.tflite", tmp_path / "r.json"
     np.savez(tmp_path / "x.npz", x=rng.normal(size=(4, 9, 3)).astype(np.float32))
@@ -83,6 +85,7 @@ def test_a_static_file_and_what_inspect_says_of_it(saved, rng, tmp_path):
     assert_one_line(run("inspect", saved), str(saved), "not a TFLite file")
 
 
+@pytest.mark.slow
 def test_sources_for_a_microcontroller(saved, rng, tmp_path):
     np.savez(tmp_path / "x.npz", x=rng.normal(size=(4, 9, 3)).astype(np.float32))
     arguments = ("--quantize", "int8", "--target", "mcu", "--calibration", tmp_path / "x.npz")
@@ -93,6 +96,7 @@ def test_sources_for_a_microcontroller(saved, rng, tmp_path):
     assert "namespace kgated_m" in (tmp_path / "m.cc").read_text()
 
 
+@pytest.mark.slow
 def test_script_is_the_same_command(saved, tmp_path):
     done = run(saved, tmp_path / "m.tflite", program=(SCRIPT,))
     assert done.returncode == 0, done
@@ -121,7 +125,7 @@ def test_bad_input_is_one_line_and_status_2(saved, tmp_path, capfd):
     assert_one_line(run("convert", text, output), "text.keras", "can't be loaded")
     assert_one_line(run("convert", saved, tmp_path / "no" / "m.tflite"), "no folder")
     assert_one_line(run("convert", saved, tmp_path), "it is a folder")
-    assert_one_line(run("convert", saved, saved), "model itself")
+    assert_one_line(run("convert", saved, saved), "one of the inputs")
     assert_one_line(run("convert", saved, output, "--quantize", "int3"), "`quantize`")
     assert_one_line(run("convert", saved, output, "--quantize", "int8"), "needs `calibration`")
     assert_one_line(run("convert", saved, output, "--target", "mcu"), "`target='mcu'`", "int8")

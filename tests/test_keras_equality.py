@@ -4,10 +4,11 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from registry import BATCH, FEATURES, TIME, UNITS, inputs, randomized, values, weights_of
+from registry import BATCH, FEATURES, TIME, UNITS, randomized, values, weights_of
 
 import kgated
 
+X_SHAPE = (BATCH, TIME, FEATURES)
 TOLERANCE = 1e-6
 MASK = np.array([[True, True, False, False], [True, False, True, True]])
 
@@ -34,11 +35,6 @@ def pair(request, rng):
         return ours_class.from_keras(theirs), theirs
 
     return build
-
-
-@pytest.fixture
-def x(rng):
-    return inputs(rng)
 
 
 def close(ours, theirs):

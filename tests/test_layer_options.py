@@ -48,6 +48,7 @@ OFF_DEFAULT = {
     "reset_after": True,
     "update_gate": "state",
 }
+X_SHAPE = (BATCH, TIME, FEATURES)
 OF_EVERY_LAYER = {"name", "trainable", "dtype", "zero_output_for_mask"}
 CLASSES = tuple(dict.fromkeys(row.layer for row in ROWS))
 
@@ -60,11 +61,6 @@ def row(request):
 @pytest.fixture(params=CLASSES, ids=lambda c: c.__name__)
 def layer_class(request):
     return request.param
-
-
-@pytest.fixture
-def x(rng):
-    return inputs(rng)
 
 
 def close(ours, theirs, tolerance=2e-6):

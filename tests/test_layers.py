@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from registry import BATCH, FEATURES, ROWS, TIME, UNITS, inputs, randomized, values, weights_of
+from registry import BATCH, FEATURES, ROWS, TIME, UNITS, randomized, values, weights_of
 
+X_SHAPE = (BATCH, TIME, FEATURES)
 TOLERANCE = 2e-6  # over T steps; one step keeps 1e-6
 MASK = np.array([[True, False, True, False], [False, True, True, True]])
 
@@ -17,11 +18,6 @@ MASK = np.array([[True, False, True, False], [False, True, True, True]])
 @pytest.fixture(params=ROWS, ids=str)
 def row(request):
     return request.param
-
-
-@pytest.fixture
-def x(rng):
-    return inputs(rng)
 
 
 def close(ours, theirs, tolerance=TOLERANCE):

@@ -1,4 +1,4 @@
-"""Runs kgated models on a device, frame by frame or a sequence at once, and measures them."""
+"""Runs kgated models on a device, per frame or per sequence, and measures them."""
 
 from kgated_edge.errors import DataError, EdgeError, FrameError, ManifestError, StateError
 from kgated_edge.evaluation.checker import check, selftest
@@ -6,7 +6,8 @@ from kgated_edge.evaluation.dataset import SequenceData, load_npz
 from kgated_edge.evaluation.limits import Limits, read_limits
 from kgated_edge.evaluation.metrics import Quality
 from kgated_edge.evaluation.results import CheckResult, RealtimeResult, SelftestResult
-from kgated_edge.format.manifest import Manifest, read_manifest
+from kgated_edge.format.manifest import Manifest
+from kgated_edge.format.reader import read_manifest
 from kgated_edge.ingest.logmel import LogMel, LogMelStream
 from kgated_edge.ingest.runner import LiveResult, live, live_blocks
 from kgated_edge.loadtest.plan import Plan

@@ -1,6 +1,6 @@
-"""What this package raises when it is given something that it cannot use.
+"""Errors that this package raises.
 
-Every message is one line: the thing, the rule, what was received, and the way out.
+Every message is one line: the subject, the rule, what was received, and what to do.
 """
 
 
@@ -13,22 +13,22 @@ class ManifestError(EdgeError):
 
 
 class FrameError(EdgeError):
-    """A frame that the model does not take; the state of the model is as before the call."""
+    """A frame that the model does not accept; the state is as before the call."""
 
 
 class NotFiniteError(FrameError):
-    """A frame with NaN or inf in it; the state of the model is as before the call."""
+    """A frame with NaN or inf; the state is as before the call."""
 
 
 class StateError(EdgeError):
-    """A state that the model does not take; the state of the model is as before the call."""
+    """A state that the model does not accept; the state is as before the call."""
 
 
 class DataError(EdgeError):
-    """An `.npz` file, or the arrays in it, that break the data contract."""
+    """An `.npz` file, or arrays in it, that break the data contract."""
 
 
 def cannot_run(error: RuntimeError) -> EdgeError:
-    """The error for what the interpreter itself raised during a step."""
+    """The error for an exception of the interpreter during a step."""
     reason = " ".join(str(error).split())
     return EdgeError(f"the interpreter cannot run this model: {reason}: convert it again")

@@ -1,4 +1,4 @@
-"""What the cells share: checks of arguments, dropout, and the step as a function for a loop."""
+"""Shared by the cells: checks of arguments, dropout, and the step as a function for a loop."""
 
 from collections.abc import Callable
 from numbers import Integral, Real
@@ -8,12 +8,13 @@ import keras
 from keras import ops
 
 from kgated import steps
-from kgated.steps import Array, Function, Points
+from kgated.quantization_hook import QuantizationHook
+from kgated.steps import Array, Function
 
 register = keras.saving.register_keras_serializable(package="kgated")
 
 States = list[Array]
-# (x (B, F), the state (B, P or U) as the gates see it, states) -> (output, new states)
+# (x (B, F), the state (B, P or U) with recurrent dropout, states) -> (output, new states)
 Step = Callable[[Array, Array, States], tuple[Array, States]]
 # (x (B, F), states) -> (output, new states)
 LoopStep = Callable[[Array, States], tuple[Array, States]]
@@ -27,21 +28,21 @@ def choose(argument: str, value: Any, options: dict[Any, Any]) -> Any:
 
 
 def check_size(argument: str, value: Any) -> int:
-    """Return `value` as an int, or raise a ValueError where it is no integer of at least 1."""
+    """Return `value` as an int, or raise a ValueError if it is no integer of at least 1."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise ValueError(f"`{argument}` must be an integer of at least 1. Received: {value!r}")
     return int(value)
 
 
 def check_rate(argument: str, value: Any) -> float:
-    """Return `value`, or raise a ValueError where it is no share of inputs to drop."""
+    """Return `value`, or raise a ValueError if it is no fraction of inputs to drop."""
     if not isinstance(value, Real) or not 0.0 <= float(value) < 1.0:
         raise ValueError(f"`{argument}` must be a number from 0 to below 1. Received: {value!r}")
     return float(value)
 
 
 def check_flag(argument: str, value: Any) -> bool:
-    """Return `value`, or raise a ValueError where it is neither True nor False."""
+    """Return `value`, or raise a ValueError if it is neither True nor False."""
     return bool(choose(argument, value, {True: True, False: False}))
 
 
@@ -60,32 +61,32 @@ def on_tensorflow_cpu() -> bool:
 
 
 class GatedCell(keras.Layer):
-    """What a cell does with its step: one step, one step in training, one step of a loop.
+    """The base of the cells: single steps, training with dropout, steps of a loop over time.
 
-    A subclass has `prepare`. Comes before one of Keras's cells among the bases of a class.
+    A subclass implements `prepare`. Put it before Keras's cell among the bases of a class.
     """
 
     dropout: float
     recurrent_dropout: float
-    at: Points = steps.EXACT
+    hook: QuantizationHook = steps.EXACT
 
     @property
     def state_points(self) -> tuple[str, ...]:
-        """The points whose values the states are, in their order."""
+        """The quantization points of the states, in the order of the states."""
         return ("h",)
 
     def prepare(
         self,
         affine: Function = steps.affine,
         batch: int | None = None,
-        at: Points | None = None,
+        hook: QuantizationHook | None = None,
     ) -> Step:
         """The step as a function, with the weights sliced once.
 
         Args:
-            affine: from W, R, b and `at` to `x·W + h·R + b` as a function of x and h.
-            batch: B, for a loop over many steps: weights that meet (B, U) are spread over it once.
-            at: what happens to each value on its way; None: the cell's own `at`.
+            affine: from W, R, b and `hook` returns `x·W + h·R + b` as a function of x and h.
+            batch: B, for a loop over many steps: elementwise weights are broadcast to (B, U) once.
+            hook: applied to the value at each quantization point; None: the cell's own `hook`.
         """
         raise NotImplementedError
 
@@ -96,7 +97,7 @@ class GatedCell(keras.Layer):
         return self.prepare(affine)(x, states[0], states)
 
     def over_time(self, x: Array, training: bool = False) -> tuple[Array, LoopStep]:
-        """What a loop over time takes: its frames, and one step on weights sliced once.
+        """The frames and the step for a loop over time, with the weights sliced once.
 
         Args:
             x: (B, T, F).
@@ -105,29 +106,33 @@ class GatedCell(keras.Layer):
         if training and self.dropout:
             x = x * ops.expand_dims(self.get_dropout_mask(x[:, 0]), axis=1)
         x, affine = self._product_over_time(x, training)
-        return x, self._seen(self.prepare(affine, batch=ops.shape(x)[0]), training)
+        return x, self._with_recurrent_dropout(
+            self.prepare(affine, batch=ops.shape(x)[0]), training
+        )
 
-    def over_rows(self, frames: Array, at: Points | None = None) -> tuple[list[Array], Step]:
-        """The products of all frames (..., F) by one wide product, and a step on the rest of it.
+    def over_rows(
+        self, frames: Array, hook: QuantizationHook | None = None
+    ) -> tuple[list[Array], Step]:
+        """Compute `x·W` for all frames (..., F) by one wide product; return the rest of the step.
 
         Returns:
-            Arrays (..., N) with a row per frame, and the step, whose x is a row of each.
+            Arrays (..., N) with a row per frame, and the step, whose x is one row of each array.
         """
         products: list[Array] = []
 
-        def affine(W: Array, R: Array, b: Array | None, at: Points) -> Function:
-            W, b = at.weights("xW", W, b)
-            products.append(at("xW", steps.plus_bias(ops.matmul(frames, W), b)))
-            place, of_state = len(products) - 1, steps.recurrent(R, at)
+        def affine(W: Array, R: Array, b: Array | None, hook: QuantizationHook) -> Function:
+            W, b = hook.weights("xW", W, b)
+            products.append(hook("xW", steps.plus_bias(ops.matmul(frames, W), b)))
+            place, of_state = len(products) - 1, steps.recurrent(R, hook)
             return lambda rows, h: of_state(rows[place], h)
 
-        step = self.prepare(affine, at=at)
+        step = self.prepare(affine, hook=hook)
         if products:
             return products, step
-        return [frames], lambda rows, seen, states: step(rows[0], seen, states)
+        return [frames], lambda rows, h_in, states: step(rows[0], h_in, states)
 
     def _product_over_time(self, x: Array, training: bool) -> tuple[Array, Function]:
-        """The fastest of the products that are the same, and x as it takes it."""
+        """The fastest of the equivalent `affine` functions, and x in the form that it takes."""
         if not on_tensorflow_cpu():
             return x, steps.affine
         # The sum with a bias and its gradient cost more at each step than a row of the product,
@@ -135,32 +140,32 @@ class GatedCell(keras.Layer):
         affine = steps.affine if training else steps.affine_joined
         return steps.ends_in_one(x), steps.bias_as_row(affine)
 
-    def _seen(self, step: Step, training: bool) -> LoopStep:
-        """The step with what the gates see of the state: all of it, or a part by dropout."""
+    def _with_recurrent_dropout(self, step: Step, training: bool) -> LoopStep:
+        """The step as a function of x and the states, with dropout of the state in training."""
 
         def on_states(x: Array, states: States) -> tuple[Array, States]:
-            seen = states[0]
+            h_in = states[0]
             if training and self.recurrent_dropout:
-                seen = seen * self.get_recurrent_dropout_mask(seen)
-            return step(x, seen, states)
+                h_in = h_in * self.get_recurrent_dropout_mask(h_in)
+            return step(x, h_in, states)
 
         return on_states
 
     def call(self, inputs: Array, states: Any, training: bool = False) -> tuple[Array, Any]:
-        """One step, with dropout when `training`; a state outside a list stays so."""
+        """One step, with dropout when `training`; states are returned in the structure given."""
         listed = keras.tree.is_nested(states)
         if training and self.dropout:
             inputs = inputs * self.get_dropout_mask(inputs)
-        step = self._seen(self.prepare(), training)
+        step = self._with_recurrent_dropout(self.prepare(), training)
         output, new = step(inputs, list(states) if listed else [states])
         return output, new if listed else new[0]
 
-    def _checked(self, units: Any, options: dict[str, Any]) -> int:
-        """U, after a check of what Keras's constructor would take and clip."""
+    def _check_options(self, units: Any, options: dict[str, Any]) -> int:
+        """Check the dropout rates, which Keras's constructor would clip, and return `units`."""
         for name in ("dropout", "recurrent_dropout"):
             check_rate(name, options.get(name, 0.0))
         return check_size("units", units)
 
     def _one_mask_for_all_gates(self) -> None:
-        """Undo what Keras's constructor makes of `recurrent_dropout`: a mask for each gate."""
+        """Use one recurrent dropout mask, where Keras's constructor chose a mask for each gate."""
         self.implementation, self.dropout_mask_count = 2, None

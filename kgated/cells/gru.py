@@ -7,7 +7,8 @@ from keras import ops
 
 from kgated import steps
 from kgated.cells.base import GatedCell, Step, check_flag, choose, register, tensor
-from kgated.steps import Array, Function, Points
+from kgated.quantization_hook import QuantizationHook
+from kgated.steps import Array, Function
 
 
 @register
@@ -26,7 +27,7 @@ class GRUCell(GatedCell, keras.layers.GRUCell):
         units: U, the size of the state, at least 1.
         reset_after: True: `h̃ = tanh(x·Wh + bh + r∘(h·Rh + b'h))`, cuDNN's form, with a bias for
             each product.
-        update_gate: what z weighs: the "candidate" as above, or the old "state":
+        update_gate: what z multiplies: the "candidate" as above, or the old "state":
             `h' = z∘h + (1-z)∘h̃`, the convention of Keras, PyTorch, cuDNN and ONNX.
         Other arguments: as in `keras.layers.GRUCell`.
 
@@ -50,7 +51,9 @@ class GRUCell(GatedCell, keras.layers.GRUCell):
         **kwargs: Any,
     ) -> None:
         reset_after = check_flag("reset_after", reset_after)
-        super().__init__(self._checked(units, kwargs), *args, reset_after=reset_after, **kwargs)
+        super().__init__(
+            self._check_options(units, kwargs), *args, reset_after=reset_after, **kwargs
+        )
         self._mix = choose(
             "update_gate",
             update_gate,
@@ -63,30 +66,32 @@ class GRUCell(GatedCell, keras.layers.GRUCell):
         self,
         affine: Function = steps.affine,
         batch: int | None = None,
-        at: Points | None = None,
+        hook: QuantizationHook | None = None,
     ) -> Step:
         """The step as a function, with the weights sliced once; see `GatedCell`."""
-        at = at or self.at
-        formula, weights = self._formula(affine, at)
-        functions = self.recurrent_activation, self.activation, self._mix, at
+        hook = hook or self.hook
+        formula, weights = self._formula(affine, hook)
+        functions = self.recurrent_activation, self.activation, self._mix, hook
 
-        def step(x: Array, seen: Array, states: list[Array]) -> tuple[Array, list[Array]]:
-            h = formula(x, states[0], seen, *weights, *functions)
+        def step(x: Array, h_in: Array, states: list[Array]) -> tuple[Array, list[Array]]:
+            h = formula(x, states[0], h_in, *weights, *functions)
             return h, [h]
 
         return step
 
-    def _formula(self, affine: Function, at: Points) -> tuple[Function, tuple[Any, ...]]:
-        """The equations, and the weights as they take them."""
+    def _formula(
+        self, affine: Function, hook: QuantizationHook
+    ) -> tuple[Function, tuple[Any, ...]]:
+        """The step function of `kgated.steps`, and the weights in its order."""
         W, R, b = tensor(self.kernel), tensor(self.recurrent_kernel), tensor(self.bias)
         if self.reset_after:
             b_x, b_h = (None, None) if b is None else ops.unstack(b, axis=0)
-            W, b_x = at.weights("xW", W, b_x)
-            R, b_h = at.weights("hR", R, b_h, "state")
+            W, b_x = hook.weights("xW", W, b_x)
+            R, b_h = hook.weights("hR", R, b_h, "state")
             return steps.gru_reset_after_step, (W, R, (b_x, b_h))
         gates, candidate = steps.gru_columns(W, R, b)
-        z_and_r = affine(*gates, at.part("gates", state="h"))
-        return steps.gru_step, (z_and_r, affine(*candidate, at.part("candidate", state="r*h")))
+        z_and_r = affine(*gates, hook.nested("gates", state="h"))
+        return steps.gru_step, (z_and_r, affine(*candidate, hook.nested("candidate", state="r*h")))
 
     def _product_over_time(self, x: Array, training: bool) -> tuple[Array, Function]:
         # With the reset gate after the product there are two, of x and of h.

@@ -8,7 +8,8 @@ from keras import ops
 
 from kgated import steps
 from kgated.cells.base import GatedCell, Step, check_flag, check_size, register, tensor
-from kgated.steps import Array, Function, Gates, Points
+from kgated.quantization_hook import QuantizationHook
+from kgated.steps import Array, Function, Gates
 
 Update = Callable[[Gates, Array], tuple[Array, Array]]
 
@@ -52,7 +53,7 @@ class LSTMCell(GatedCell, keras.layers.LSTMCell):
         layer_norm: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(self._checked(units, kwargs), *args, **kwargs)
+        super().__init__(self._check_options(units, kwargs), *args, **kwargs)
         if projection_units is not None:
             projection_units = check_size("projection_units", projection_units)
         self.coupled_gates = check_flag("coupled_gates", coupled_gates)
@@ -64,7 +65,7 @@ class LSTMCell(GatedCell, keras.layers.LSTMCell):
 
     @property
     def state_points(self) -> tuple[str, ...]:
-        """The points whose values the states are, in their order."""
+        """The quantization points of the states, in the order of the states."""
         return ("projected" if self.projection_units else "h", "c")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -116,10 +117,10 @@ class LSTMCell(GatedCell, keras.layers.LSTMCell):
             constraint=self.bias_constraint,
         )
 
-    def _activations(self, at: Points = steps.EXACT, of: str = "a") -> Gates:
+    def _activations(self, hook: QuantizationHook = steps.EXACT, of: str = "a") -> Gates:
         """The four gates' activations, with normalization and coupling composed in.
 
-        `of` is the point that the input gate is computed from.
+        `of` is the quantization point from which the input gate is computed.
         """
         sigmoid, tanh = self.recurrent_activation, self.activation
         act = Gates(sigmoid, sigmoid, tanh, sigmoid)
@@ -129,35 +130,35 @@ class LSTMCell(GatedCell, keras.layers.LSTMCell):
             if self.use_bias:
                 bias = steps.lstm_gates(tensor(self.bias), self.coupled_gates)
             act = Gates(*map(steps.normalized, act, gain, bias))
-        return act._replace(i=steps.complement(act.f, at, of)) if self.coupled_gates else act
+        return act._replace(i=steps.complement(act.f, hook, of)) if self.coupled_gates else act
 
-    def _update(self, batch: int | None, at: Points) -> Update:
-        """From the gates' pre-activations and c to h', c'."""
-        act, tanh = self._activations(at), self.activation
-        return lambda z, c: steps.lstm_step(z, c, act, tanh, at)
+    def _update(self, batch: int | None, hook: QuantizationHook) -> Update:
+        """The function from the gates' pre-activations and c to h', c'."""
+        act, tanh = self._activations(hook), self.activation
+        return lambda z, c: steps.lstm_step(z, c, act, tanh, hook)
 
-    def _projection(self, at: Points) -> Function:
-        """From h' as the equations give it to the output."""
+    def _projection(self, hook: QuantizationHook) -> Function:
+        """The function from the equations' h' to the output."""
         if not self.projection_units:
             return lambda h: h
-        P, _ = at.weights("projected", tensor(self.projection_kernel), operand="h")
-        return lambda h: at("projected", ops.matmul(h, P))
+        P, _ = hook.weights("projected", tensor(self.projection_kernel), operand="h")
+        return lambda h: hook("projected", ops.matmul(h, P))
 
     def prepare(
         self,
         affine: Function = steps.affine,
         batch: int | None = None,
-        at: Points | None = None,
+        hook: QuantizationHook | None = None,
     ) -> Step:
         """The step as a function, with the weights sliced once; see `GatedCell`."""
-        at = at or self.at
+        hook = hook or self.hook
         W, R = tensor(self.kernel), tensor(self.recurrent_kernel)
         b = None if self.layer_norm else tensor(self.bias)  # normalization adds it later
-        product = affine(W, R, b, at)
-        update, project = self._update(batch, at), self._projection(at)
+        product = affine(W, R, b, hook)
+        update, project = self._update(batch, hook), self._projection(hook)
 
-        def step(x: Array, seen: Array, states: list[Array]) -> tuple[Array, list[Array]]:
-            z = steps.lstm_gates(product(x, seen), self.coupled_gates)
+        def step(x: Array, h_in: Array, states: list[Array]) -> tuple[Array, list[Array]]:
+            z = steps.lstm_gates(product(x, h_in), self.coupled_gates)
             h, c = update(z, states[1])
             h = project(h)
             return h, [h, c]

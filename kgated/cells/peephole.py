@@ -8,7 +8,8 @@ from keras import ops
 from kgated import steps
 from kgated.cells.base import choose, register, tensor
 from kgated.cells.lstm import LSTMCell, Update
-from kgated.steps import Peepholes, Points
+from kgated.quantization_hook import QuantizationHook
+from kgated.steps import Peepholes
 
 
 @register
@@ -54,7 +55,7 @@ class PeepholeLSTMCell(LSTMCell):
     ) -> None:
         super().__init__(units, *args, **kwargs)
         self._peek = choose("peephole", peephole, {"diagonal": steps.diagonal, "full": steps.full})
-        self._output_sees = choose(
+        self._output_cell_state = choose(
             "output_peephole",
             output_peephole,
             {"current": lambda c, c_new: c_new, "previous": lambda c, c_new: c},
@@ -76,23 +77,25 @@ class PeepholeLSTMCell(LSTMCell):
             constraint=self.peephole_constraint,
         )
 
-    def _peepholes(self, batch: int | None, at: Points) -> Peepholes:
+    def _peepholes(self, batch: int | None, hook: QuantizationHook) -> Peepholes:
         rows = ops.unstack(tensor(self.peephole_kernel), axis=0)
         rows = [rows[0], *rows] if self.coupled_gates else rows  # i is computed from f's
         pairs = [(f"peek_{gate}", row) for gate, row in zip("ifo", rows, strict=True)]
         if self.peephole == "diagonal":
-            rows = [at.vector(name, row, operand="c") for name, row in pairs]
+            rows = [hook.vector(name, row, operand="c") for name, row in pairs]
         else:
-            rows = [at.weights(name, row, operand="c")[0] for name, row in pairs]
+            rows = [hook.weights(name, row, operand="c")[0] for name, row in pairs]
         if batch is not None and self.peephole == "diagonal":
             # Else TensorFlow's gradient sums each row's product over the batch at every step.
             rows = [ops.broadcast_to(row, (batch, self.units)) for row in rows]
         return Peepholes(*rows)
 
-    def _update(self, batch: int | None, at: Points) -> Update:
-        p, act, tanh = self._peepholes(batch, at), self._activations(at, "a_i"), self.activation
-        peek, output_sees = self._peek, self._output_sees
-        return lambda z, c: steps.peephole_lstm_step(z, c, p, act, tanh, peek, output_sees, at)
+    def _update(self, batch: int | None, hook: QuantizationHook) -> Update:
+        p, act, tanh = self._peepholes(batch, hook), self._activations(hook, "a_i"), self.activation
+        peek, output_cell_state = self._peek, self._output_cell_state
+        return lambda z, c: steps.peephole_lstm_step(
+            z, c, p, act, tanh, peek, output_cell_state, hook
+        )
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -24,7 +24,7 @@ def initial_states(layer: keras.layers.RNN, batch: int) -> Any:
     states = list(layer.get_initial_state(batch_size=batch))
     if isinstance(layer.cell, GatedCell):
         points = zip(layer.cell.state_points, states, strict=False)
-        return [layer.cell.at(point, state) for point, state in points]
+        return [layer.cell.hook(point, state) for point, state in points]
     return keras.tree.map_structure(lambda state: ops.cast(state, "float32"), states)
 
 

@@ -6,46 +6,58 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
-from kgated_edge.format.manifest import Manifest, read_manifest
+import numpy as np
+from kgated_edge.format.manifest import Manifest
+from kgated_edge.format.reader import read_manifest
 
 from kgated import steps
 from kgated.atomic_write import check_writable, replace_files
 from kgated.deploy import tflm
-from kgated.deploy.from_qat.export import Learned
+from kgated.deploy.from_qat.export import QatExport
 from kgated.deploy.lowering.converter import lower
-from kgated.deploy.manifest_writer import as_stored, embed
-from kgated.deploy.metadata import Facts, check_facts, check_figures, draft, frames_of, results_of
-from kgated.deploy.other_backend import run_convert
+from kgated.deploy.manifest_writer import embed, overwrite, without_manifest
+from kgated.deploy.metadata import (
+    ConversionOptions,
+    build_manifest,
+    check_recipe,
+    frames_of,
+    results_of,
+)
+from kgated.deploy.other_backend import convert_on_tensorflow, convert_saved
+from kgated.deploy.quantization.finish import finish
 from kgated.deploy.quantization.quantize import quantize as quantize_file
-from kgated.deploy.quantization.worker_job import quantize_apart
+from kgated.deploy.quantization.worker_job import quantize_in_worker
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.graph import SequenceGraph, sequence_model
 from kgated.deploy.sequence.inputs import length_of
 from kgated.deploy.sequence.lowering_choice import choose_lowering
 from kgated.deploy.sequence.rnn import Lowering
 from kgated.deploy.streaming import StepModel, step_model
-from kgated.deploy.tflite.cleanup import slim
+from kgated.deploy.tflite.float_file import FloatFile
+from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.deploy.verification import compare
-from kgated.deploy.verification.compare import Agreement, Reference, Sequences
-from kgated.deploy.verification.sequences import (
-    Calibration,
+from kgated.deploy.verification.compare import Agreement
+from kgated.deploy.verification.feature_ranges import (
     check_constant_features,
     warn_of_small_features,
 )
-from kgated.deploy.verification.targets import Stream, Subject, whole
-from kgated.deploy.worker import get_ready, run_apart
-from kgated.errors import ConversionError
+from kgated.deploy.verification.reference import Reference
+from kgated.deploy.verification.sequences import Calibration, Sequences
+from kgated.deploy.verification.targets import Target, TargetSequence, TargetStream
+from kgated.deploy.worker import run_in_worker, start_worker
 from kgated.keras_graph import check_graph, no_mask_warnings
 from kgated.optimize import QuantizeAware
+
+CONVERT_SAVED = "kgated.deploy.convert:convert_saved_job"
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What a conversion made.
+    """The result of a conversion.
 
     Attributes:
         path: the file.
-        manifest: its contract, as the file has it.
+        manifest: what the file says about itself.
         outputs: how each of its outputs compares with the Keras model's, by name.
         file_bytes: its size.
     """
@@ -58,7 +70,7 @@ class Conversion:
     @property
     def agreement(self) -> Agreement:
         """How all its outputs together compare with the Keras model's."""
-        return compare.together(self.outputs.values())
+        return compare.merge_reports(self.outputs.values())
 
 
 @no_mask_warnings()
@@ -93,8 +105,8 @@ def to_tflite(
         path: the file to write.
         mode: "stream": signature `step`, a frame and the states in, the result and the states out;
             "sequence": signature `serve`, a whole sequence in, its result out. A sequence may be
-            heard both ways, by Bidirectional layers or `go_backwards`; inputs may be vectors
-            without time beside the sequences.
+            processed in both directions, by Bidirectional layers or `go_backwards`; inputs may be
+            vectors without time beside the sequences.
         quantize: "none"; "float16": weights in half the size; "dynamic": int8 weights, float state;
             "dynamic4": 4-bit weights; "int8": int8 throughout, in, out and state too; "int16x8":
             the same with int16 and int8 weights.
@@ -105,21 +117,21 @@ def to_tflite(
             "int16x8", with C++ sources NAME.h and NAME.cc beside NAME.tflite.
         lowering: of a sequence's steps: "unrolled", each in the graph; "while", a loop; "auto", the
             faster one for this model and length; "fused", the builtin operator that computes a
-            whole LSTM, for runtimes that are made for it.
+            whole LSTM, for runtimes with a fast kernel for it.
         length: of a sequence, in frames; None: as the model's `Input` says.
         max_length: in place of `length`, for sequences of up to so many frames: how many there are,
             is an input then, and padding does not change the result.
         batch: how many sequences, or streams, a call takes side by side: the first axis of every
             tensor; "mcu" takes 1.
         calibration: sequences to check on, to take the golden frames from, and for "int8" and
-            "int16x8" the ranges of every tensor, unless the model learned them: the path of an
+            "int16x8" the ranges of every tensor, unless the model has learned them: the path of an
             `.npz` data set, `SequenceData`, or an array (N, T, features) float32 or (N, T) int32,
             by name where there are several inputs; of more than 64 sequences 64, evenly spread.
-            None: seeded noise, which is no measure for ranges, and refused there.
+            None: seeded noise, which "int8" and "int16x8" refuse: its ranges say nothing.
         labels: a name for each entry of the first output, kept in the manifest.
         sample_period_s: seconds from one frame to the next, kept in the manifest.
-        figures: how good the float model is, such as {"accuracy": 0.984}, kept in the manifest, for
-            `kgated-edge check` to hold the device's own beside: accuracy, r2, mae, rmse,
+        figures: how good the float model is, such as {"accuracy": 0.984}, kept in the manifest, to
+            which `kgated-edge check` compares the device's own: accuracy, r2, mae, rmse,
             bits_per_character.
 
     Returns:
@@ -127,7 +139,7 @@ def to_tflite(
 
     Warns:
         UserWarning: "int8" and a `calibration` with features so much smaller than others that the
-            one scale of a frame hardly resolves them.
+            scale, which all features share, hardly resolves them.
 
     Raises:
         ConversionError: a layer can't stream, the converter fails or crashes, the file disagrees
@@ -141,133 +153,139 @@ def to_tflite(
     recipe = Recipe(mode, quantize, state, tuple(skip), target, lowering, batch)
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a Keras model. Received: {model!r}")
-    path = check_writable(path)
-    if target == "mcu":
+    return convert(
+        model,
+        Path(path),
+        ConversionOptions(
+            recipe, calibration, labels, sample_period_s, length, max_length, figures
+        ),
+    )
+
+
+def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conversion:
+    """`to_tflite` with its options as data."""
+    recipe, path = options.recipe, check_writable(path)
+    if recipe.target == "mcu":
         tflm.check_source_paths(path)
-    if keras.backend.backend() == "tensorflow":
-        get_ready()
-    learned = Learned.of(model, recipe) if isinstance(model, QuantizeAware) else None
-    layers = model if learned is None else learned.layers
-    if learned is not None and (mode, lowering) == ("sequence", "auto"):
-        recipe = replace(recipe, lowering="unrolled")  # a loop's body has no learned ranges
-    recipe, graph, subject = subject_of(layers, recipe, length, max_length)
-    _check_recipe(recipe, graph, calibration is not None or learned is not None)
-    frames, outputs = frames_of(graph), results_of(graph, graph.outputs)
-    check_facts(labels, sample_period_s, outputs[0])
-    check_figures(figures or {})
-    sequences = subject.sequences(calibration, frames)
-    if recipe.is_static:
-        check_constant_features(layers, skip)
-    if quantize == "int8" and calibration is not None:
-        warn_of_small_features(sequences, frames)
-    facts = Facts(calibration, labels, sample_period_s, length, max_length, figures)
+    start_worker()
+    qat = QatExport.of(model, recipe) if isinstance(model, QuantizeAware) else None
+    layers = model if qat is None else qat.layers
+    if qat is not None and (recipe.mode, recipe.lowering) == ("sequence", "auto"):
+        recipe = replace(recipe, lowering="unrolled")  # QAT has no ranges inside a loop's body
+    recipe, graph, target = target_of(layers, recipe, options.length, options.max_length)
+    check_recipe(recipe, graph, options.calibration is not None or qat is not None)
+    sequences = _sequences(layers, graph, target, replace(options, recipe=recipe))
     if keras.backend.backend() != "tensorflow":
-        found = run_convert(model, path, recipe, facts)
-        return Conversion(path, read_manifest(path), found, path.stat().st_size)
-    subject = subject if learned is None else learned.subject(subject)
-    manifest = draft(model, recipe, graph, subject.golden(sequences), facts)
-    made = lower(graph, recipe, marked=learned is not None)
-    tflite = _fitted(_quantized(made, manifest, subject, sequences, recipe, learned), recipe)
-    return _finish(path, tflite, as_stored(manifest, tflite), subject, sequences, recipe)
+        outputs = convert_on_tensorflow(model, path, replace(options, recipe=recipe), CONVERT_SAVED)
+        return Conversion(path, read_manifest(path), outputs, path.stat().st_size)
+    target = target if qat is None else qat.target(target)
+    manifest = build_manifest(model, recipe, graph, target.golden(sequences), options)
+    content = _build(graph, manifest, target, sequences, recipe, qat)
+    return _check_and_write(path, content, target, sequences, recipe)
 
 
-def subject_of(
+def convert_saved_job(folder: str) -> None:
+    """The worker's part of a conversion from another backend; see `convert_on_tensorflow`."""
+    import kgated.models  # noqa: F401 - registers the layers and the language model
+
+    convert_saved(Path(folder), lambda *arguments: convert(*arguments).outputs)
+
+
+def _sequences(
+    layers: keras.Model,
+    graph: StepModel | SequenceGraph,
+    target: Target,
+    options: ConversionOptions,
+) -> Sequences:
+    """The sequences to compare on, once the options are seen to fit the model."""
+    frames, outputs = frames_of(graph), results_of(graph, graph.outputs)
+    options.check_labels(outputs[0])
+    sequences, recipe = target.sequences(options.calibration, frames), options.recipe
+    if recipe.is_static:
+        check_constant_features(layers, recipe.skip)
+    if recipe.quantization.activation_bits == 8 and options.calibration is not None:
+        warn_of_small_features(sequences, frames)
+    return sequences
+
+
+def target_of(
     model: keras.Model, recipe: Recipe, length: int | None, max_length: int | None
-) -> tuple[Recipe, StepModel | SequenceGraph, Subject]:
-    """The recipe with every choice made, the graph to lower, and what it is checked against."""
+) -> tuple[Recipe, StepModel | SequenceGraph, Target]:
+    """The recipe with every choice made, the graph to convert, and the verification target."""
     if recipe.mode == "sequence":
         check_graph(model)
         steps_of = length_of(model, length, max_length)
         recipe = choose_lowering(recipe, model, steps_of, padded=max_length is not None)
         lowering = Lowering(recipe.lowering, select=recipe.is_static)
         graph = sequence_model(model, lowering, length, max_length, recipe.batch)
-        return recipe, graph, whole(model, graph, recipe.batch)
+        return recipe, graph, TargetSequence.of(model, graph, recipe.batch)
     if length is not None or max_length is not None:
         raise ValueError("`length` and `max_length` are for `mode='sequence'`; a stream has no end")
     # Integers have one scale for [x, h]: the larger range would leave little of the smaller.
     affine = steps.affine if recipe.is_static else steps.affine_joined
     step = step_model(model, affine, recipe.batch)
-    return recipe, step, Stream(Reference.of(model, step))
+    return recipe, step, TargetStream(Reference.of(model, step))
 
 
-def _check_recipe(recipe: Recipe, step: StepModel | SequenceGraph, has_ranges: bool) -> None:
-    layers = set(step.owners.values())
-    counting = [name for name in step.counters if name not in recipe.skip]
-    if recipe.is_static and counting:
-        raise ConversionError(
-            f"layer `{counting[0]}` counts the frames of a stream without end, and recipe "
-            f"{recipe.name} has integers of a fixed range only; keep it in float by "
-            f"`skip={counting}`, or take `quantize='dynamic'`"
-        )
-    if unknown := sorted(set(recipe.skip) - set(layers)):
-        raise ValueError(
-            f"`skip` must name layers of the model: {sorted(layers)}. Received: {unknown}"
-        )
-    if recipe.is_static and not has_ranges:
-        raise ValueError(
-            f"`quantize={recipe.quantize!r}` fixes the range of every tensor and needs "
-            "`calibration`: real sequences, such as the training data; or a model that learned "
-            "its ranges, from `kgated.quantize_aware`"
-        )
-
-
-def _quantized(
-    tflite: bytes,
-    draft: Manifest,
-    subject: Subject,
+def _build(
+    graph: StepModel | SequenceGraph,
+    manifest: Manifest,
+    target: Target,
     sequences: Sequences,
     recipe: Recipe,
-    learned: Learned | None,
+    qat: QatExport | None,
 ) -> bytes:
-    """The float file as the recipe wants it."""
-    if not recipe.is_static:
-        return quantize_file(tflite, recipe)
-    ties, found = [(s.name, s.name) for s in draft.states], None
-    if learned is not None:
-        tflite, found = learned.ranges(tflite, ties)
+    """The file as the recipe wants it, with its manifest."""
+    model = lower(graph, recipe, has_markers=qat is not None)
+    shared = [(state.name, state.name) for state in manifest.states]
+    if qat is None:
+        file, ranges = FloatFile(model, LayerTable.from_names(model)), None
+    else:
+        file, ranges = qat.float_file(model, shared)
         sequences = sequences[:1]  # to see that the file runs
+    if not recipe.is_static:
+        return finish(quantize_file(file, recipe), file.layers, recipe, manifest)
+    content = embed(file.model, manifest)
+    samples = _samples(content, target, sequences, recipe)
+    return quantize_in_worker(content, file.layers, recipe, samples, shared, ranges)
+
+
+def _samples(
+    content: bytes, target: Target, sequences: Sequences, recipe: Recipe
+) -> list[dict[str, np.ndarray]]:
+    """The inputs of a float file's signature over the sequences."""
     with tempfile.TemporaryDirectory() as folder:
-        trial = Path(folder, "float.tflite")
-        trial.write_bytes(embed(tflite, draft))
-        run_apart(trial, recipe)
-        samples = subject.samples(trial, sequences)
-    return quantize_apart(tflite, recipe, samples, ties, found)
+        path = Path(folder, "float.tflite")
+        path.write_bytes(content)
+        run_in_worker(path, recipe)
+        return target.samples(path, sequences)
 
 
-def _fitted(tflite: bytes, recipe: Recipe) -> bytes:
-    """The file with the operators of its target, and without what nobody reads.
-
-    Raises:
-        ConversionError: the target lacks an operator, with the layer that needs it.
-    """
-    if recipe.target == "mcu":
-        tflite = tflm.with_known_operators(tflite)
-        tflm.check_operators(tflite)  # before `slim`, which removes the names of the layers
-    return slim(tflite)
-
-
-def _finish(
-    path: Path,
-    tflite: bytes,
-    draft: Manifest,
-    subject: Subject,
-    sequences: Sequences,
-    recipe: Recipe,
+def _check_and_write(
+    path: Path, content: bytes, target: Target, sequences: Sequences, recipe: Recipe
 ) -> Conversion:
     """Check the file, tighten the golden tolerance to the error measured, write it."""
-    made = tflm.sources(tflite, draft, path.stem) if recipe.target == "mcu" else None
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder, "trial.tflite")
-        trial.write_bytes(embed(tflite, draft))
-        run_apart(trial, recipe)
+        trial.write_bytes(content)
+        manifest = read_manifest(trial)
+        run_in_worker(trial, recipe)
         on_golden = compare.replay_golden(trial)
-        found = subject.compare(trial, sequences)
-    compare.require(on_golden, recipe, "the golden frames")
-    for name, one in found.items():  # each by its own scale: a large output hides no small one
-        compare.require(one, recipe, f"output `{name}` over the sequences compared")
+        outputs = target.compare(trial, sequences)
+    compare.check_limits(on_golden, recipe, "the golden frames")
+    for name, agreement in outputs.items():  # each by its own scale: a large one hides no small one
+        compare.check_limits(agreement, recipe, f"output `{name}` over the sequences compared")
     tolerance = recipe.tolerance(on_golden.max_abs_error, on_golden.largest_output)
-    manifest = replace(draft, golden=replace(draft.golden, tolerance=tolerance))
-    content = embed(tflite, manifest)
-    sources = {} if made is None else tflm.source_files(path, made)
+    manifest = replace(manifest, golden=replace(manifest.golden, tolerance=tolerance))
+    content = overwrite(content, manifest)
+    sources = _sources(path, content, manifest, recipe)
     replace_files({path: content, **sources})
-    return Conversion(path, read_manifest(path), found, len(content))
+    return Conversion(path, read_manifest(path), outputs, len(content))
+
+
+def _sources(path: Path, content: bytes, manifest: Manifest, recipe: Recipe) -> dict[Path, bytes]:
+    """The C++ sources beside the file, where the target has some."""
+    if recipe.target != "mcu":
+        return {}
+    sources = tflm.sources(without_manifest(content), manifest, path.stem)
+    return tflm.source_files(path, sources)

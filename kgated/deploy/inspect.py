@@ -1,4 +1,4 @@
-"""What is in a `.tflite` file, ours or another's: for `kgated inspect`."""
+"""What is in a `.tflite` file of kgated or of another tool: for `kgated inspect`."""
 
 import json
 from collections import Counter
@@ -9,7 +9,8 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 from kgated_edge.errors import ManifestError
-from kgated_edge.format.manifest import Manifest, read_manifest
+from kgated_edge.format.manifest import Manifest
+from kgated_edge.format.reader import read_manifest
 from kgated_edge.format.tflite_file import MANIFEST_NAME, metadata_span
 from rich.box import SIMPLE
 from rich.console import Console
@@ -40,7 +41,7 @@ class Signature:
 
 @dataclass(frozen=True)
 class Description:
-    """A file from outside.
+    """What a file shows without being run.
 
     Attributes:
         path: the file.
@@ -62,7 +63,7 @@ class Description:
 
 
 def describe(path: str | Path) -> Description:
-    """Look into a `.tflite` file without running it.
+    """Describe a `.tflite` file without running it.
 
     Raises:
         ValueError: no TFLite file, a damaged one, or one whose manifest does not fit it.
@@ -72,22 +73,7 @@ def describe(path: str | Path) -> Description:
     if content[4:8] != b"TFL3":
         raise ValueError(f"{path}: this is not a TFLite file; give one made by `kgated convert`")
     try:
-        span = metadata_span(content, MANIFEST_NAME)
-        model = flatbuffer.parse(content)
-        found = Description(
-            path=str(path),
-            file_bytes=len(content),
-            weight_bytes=_weights(model),
-            manifest_bytes=0 if span is None else span[1] - span[0],
-            signatures=tuple(_signature(model, one) for one in model.signatureDefs or []),
-            operators=dict(
-                Counter(
-                    flatbuffer.operator_name(model, operator)
-                    for _, operator in flatbuffer.operators(model)
-                ).most_common()
-            ),
-            manifest=None if span is None else read_manifest(path),
-        )
+        return _describe(path, content)
     except ManifestError as error:
         text = str(error)
         raise ValueError(text if text.startswith(str(path)) else f"{path}: {text}") from None
@@ -95,45 +81,58 @@ def describe(path: str | Path) -> Description:
     except Exception as error:
         reason = type(error).__name__
         raise ValueError(f"{path}: the file is damaged ({reason}); copy it again") from None
-    return found
 
 
-def as_plain(found: Description) -> dict[str, object]:
+def _describe(path: str | Path, content: bytes) -> Description:
+    span, model = metadata_span(content, MANIFEST_NAME), flatbuffer.parse(content)
+    names = (flatbuffer.operator_name(model, o) for _, o in flatbuffer.operators(model))
+    return Description(
+        path=str(path),
+        file_bytes=len(content),
+        weight_bytes=_weights(model),
+        manifest_bytes=0 if span is None else span[1] - span[0],
+        signatures=tuple(_signature(model, entry) for entry in model.signatureDefs or []),
+        operators=dict(Counter(names).most_common()),
+        manifest=None if span is None else read_manifest(path),
+    )
+
+
+def as_plain(description: Description) -> dict[str, object]:
     """The description for JSON."""
     return {
-        "path": found.path,
-        "file_bytes": found.file_bytes,
-        "weight_bytes": found.weight_bytes,
-        "manifest_bytes": found.manifest_bytes,
+        "path": description.path,
+        "file_bytes": description.file_bytes,
+        "weight_bytes": description.weight_bytes,
+        "manifest_bytes": description.manifest_bytes,
         "signatures": [
             {
-                "name": one.name,
-                "inputs": [vars(tensor) for tensor in one.inputs],
-                "outputs": [vars(tensor) for tensor in one.outputs],
+                "name": signature.name,
+                "inputs": [vars(tensor) for tensor in signature.inputs],
+                "outputs": [vars(tensor) for tensor in signature.outputs],
             }
-            for one in found.signatures
+            for signature in description.signatures
         ],
-        "operators": found.operators,
-        "manifest": None if found.manifest is None else manifest_facts(found.manifest),
+        "operators": description.operators,
+        "manifest": None if description.manifest is None else manifest_facts(description.manifest),
     }
 
 
 def manifest_facts(manifest: Manifest) -> dict[str, Any]:
-    """All that a manifest says, for JSON; of the golden frames and outputs their shapes."""
+    """The fields of a manifest, for JSON; of the golden frames and outputs the shapes alone."""
     facts: dict[str, Any] = json.loads(manifest.to_json())
     for side in ("frames", "outputs"):
         arrays = facts["golden"][side]
-        facts["golden"][side] = {name: one["shape"] for name, one in arrays.items()}
+        facts["golden"][side] = {name: array["shape"] for name, array in arrays.items()}
     return facts
 
 
-def _signature(model: schema.ModelT, one: schema.SignatureDefT) -> Signature:
-    tensors = model.subgraphs[one.subgraphIndex].tensors
+def _signature(model: schema.ModelT, entry: schema.SignatureDefT) -> Signature:
+    tensors = model.subgraphs[entry.subgraphIndex].tensors
 
-    def listed(entries: Iterable[schema.TensorMapT]) -> tuple[Tensor, ...]:
-        return tuple(_tensor(entry.name.decode(), tensors[entry.tensorIndex]) for entry in entries)
+    def listed(side: Iterable[schema.TensorMapT]) -> tuple[Tensor, ...]:
+        return tuple(_tensor(item.name.decode(), tensors[item.tensorIndex]) for item in side)
 
-    return Signature(one.signatureKey.decode(), listed(one.inputs), listed(one.outputs))
+    return Signature(entry.signatureKey.decode(), listed(entry.inputs), listed(entry.outputs))
 
 
 def _tensor(name: str, tensor: schema.TensorT) -> Tensor:
@@ -149,42 +148,44 @@ def _weights(model: schema.ModelT) -> dict[str, int]:
         for subgraph in model.subgraphs
         for tensor in subgraph.tensors
     }
-    found: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
     for index, kind in kinds.items():
         data = model.buffers[index].data
         if data is not None and len(data):
-            found[kind] += len(data)
-    return dict(found.most_common())
+            sizes[kind] += len(data)
+    return dict(sizes.most_common())
 
 
-def show(found: Description, console: Console) -> None:
+def show(description: Description, console: Console) -> None:
     """Print sizes, signatures, operators, and the manifest where there is one."""
-    sizes = ", ".join(f"{kind} {_kib(size)}" for kind, size in found.weight_bytes.items())
-    console.print(f"{found.path}: {_kib(found.file_bytes)}; constants: {sizes or 'none'}")
-    console.print(_tensors(found))
-    counts = ", ".join(f"{count} {name}" for name, count in found.operators.items())
+    sizes = ", ".join(f"{kind} {_kib(size)}" for kind, size in description.weight_bytes.items())
+    size = _kib(description.file_bytes)
+    console.print(f"{description.path}: {size}; constants: {sizes or 'none'}")
+    console.print(_tensors(description))
+    counts = ", ".join(f"{count} {name}" for name, count in description.operators.items())
     console.print(f"operators: {counts or 'none'}\n")
-    if found.manifest is None:
+    if description.manifest is None:
         console.print("manifest: none; the file was not made by `kgated convert`")
         return
     table = Table("manifest", box=SIMPLE)
-    table.add_column(_kib(found.manifest_bytes), overflow="fold")
-    for name, value in manifest_facts(found.manifest).items():
+    table.add_column(_kib(description.manifest_bytes), overflow="fold")
+    for name, value in manifest_facts(description.manifest).items():
         table.add_row(name, _text(value))
     console.print(table)
 
 
-def _tensors(found: Description) -> Table:
-    states = {state.name for state in found.manifest.states} if found.manifest else set()
+def _tensors(description: Description) -> Table:
+    manifest = description.manifest
+    states = {state.name for state in manifest.states} if manifest else set()
     table = Table("signature", box=SIMPLE)
     table.add_column("tensor", overflow="fold")
     for name in ("", "dtype", "shape", "scale, zero point"):
         table.add_column(name)
-    for one in found.signatures:
-        for kind, tensors in (("in", one.inputs), ("out", one.outputs)):
+    for signature in description.signatures:
+        for kind, tensors in (("in", signature.inputs), ("out", signature.outputs)):
             for tensor in tensors:
                 role = f"state {kind}" if tensor.name in states else kind
-                table.add_row(one.name, tensor.name, role, *_cells(tensor))
+                table.add_row(signature.name, tensor.name, role, *_cells(tensor))
     return table
 
 
@@ -196,11 +197,11 @@ def _cells(tensor: Tensor) -> tuple[str, ...]:
 
 def _text(value: object) -> str:
     if isinstance(value, dict):
-        known = {name: one for name, one in value.items() if one is not None}
-        return ", ".join(f"{name} {_text(one)}" for name, one in known.items())
+        known = {name: item for name, item in value.items() if item is not None}
+        return ", ".join(f"{name} {_text(item)}" for name, item in known.items())
     if isinstance(value, list):
-        between = "; " if any(isinstance(one, dict) for one in value) else ", "
-        numbers = value and all(isinstance(one, int) for one in value)
+        between = "; " if any(isinstance(item, dict) for item in value) else ", "
+        numbers = value and all(isinstance(item, int) for item in value)
         return (" x " if numbers else between).join(map(_text, value)) or "none"
     return "none" if value is None else str(value)
 

@@ -1,4 +1,4 @@
-"""What the manifest says of a model and its graph."""
+"""The options of a conversion, and the manifest that is built from them."""
 
 import hashlib
 import importlib.metadata
@@ -6,42 +6,109 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import methodcaller
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from kgated_edge.evaluation.limits import FIGURES
+from kgated_edge.evaluation.limits import METRICS
 from kgated_edge.format.manifest import Golden, Manifest, ModelInfo, TensorSpec
 
 from kgated.deploy.lowering.converter import SIGNATURES
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.graph import SequenceGraph
 from kgated.deploy.streaming import StepModel
-from kgated.deploy.verification.compare import Arrays
+from kgated.deploy.verification.sequences import Arrays, Calibration
 from kgated.errors import ConversionError
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a conversion is told beside its recipe, as `to_tflite` takes it."""
+class ConversionOptions:
+    """What a conversion takes beside the model and the path; the fields are those of `to_tflite`.
 
-    calibration: Any
-    labels: Sequence[str] | None
-    sample_period_s: float | None
-    length: int | None
-    max_length: int | None
+    Raises:
+        ValueError: labels, a period or figures that no model has.
+    """
+
+    recipe: Recipe
+    calibration: Calibration = None
+    labels: Sequence[str] | None = None
+    sample_period_s: float | None = None
+    length: int | None = None
+    max_length: int | None = None
     figures: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(x, str) and len(x.splitlines()) == 1 for x in self.labels or ()):
+            raise ValueError(f"`labels` must be names of one line each. Received: {self.labels!r}")
+        if self.sample_period_s is not None and not 0.0 < self.sample_period_s < float("inf"):
+            raise ValueError(
+                f"`sample_period_s` must be above 0. Received: {self.sample_period_s!r}"
+            )
+        for name, value in (self.figures or {}).items():
+            known = name in METRICS and isinstance(value, int | float)
+            if not known or not math.isfinite(value):
+                raise ValueError(
+                    f"`figures` must be finite numbers for some of {list(METRICS)}. Received: "
+                    f"{name}={value!r}"
+                )
+
+    def check_labels(self, output: TensorSpec) -> None:
+        """Refuse labels that do not fit the first output.
+
+        Raises:
+            ValueError: with how many they must be.
+        """
+        if self.labels is not None and len(self.labels) != output.shape[-1]:
+            raise ValueError(
+                f"`labels` must name the {output.shape[-1]} outputs. "
+                f"Received {len(self.labels)} names"
+            )
+
+    def save(self, folder: Path) -> None:
+        """Write the options as data: JSON, and the calibration as an `.npz` file beside it."""
+        document = {name: getattr(self, name) for name in _PLAIN_FIELDS}
+        document |= {"recipe": self.recipe.as_dict(), "labels": self.labels and list(self.labels)}
+        if self.calibration is not None:
+            document["calibration"] = str(save_calibration(self.calibration, folder))
+        text = json.dumps(document, default=methodcaller("item"))  # NumPy's numbers
+        (folder / "options.json").write_text(text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "ConversionOptions":
+        """Read what `save` wrote."""
+        document = json.loads((folder / "options.json").read_text(encoding="utf-8"))
+        return cls(**{**document, "recipe": Recipe.from_dict(document["recipe"])})
+
+
+_PLAIN_FIELDS = ("sample_period_s", "length", "max_length", "figures")
+
+
+def save_calibration(calibration: Any, folder: Path) -> Path:
+    """The file of a calibration data set, written into the folder unless it is one already."""
+    if isinstance(calibration, str | Path):
+        return Path(calibration).resolve()
+    path = folder / "calibration.npz"
+    if isinstance(calibration, np.ndarray):
+        np.savez(path, x=calibration)
+    elif isinstance(calibration, Mapping):
+        np.savez(path, **calibration)
+    else:
+        arrays = calibration.inputs or {"x": calibration.x}
+        np.savez(path, lengths=calibration.lengths, **arrays)
+    return path
 
 
 TOOLS = ("kgated", "keras", "tensorflow", "ai-edge-quantizer", "ai-edge-litert")
 
 
-def draft(
+def build_manifest(
     model: keras.Model,
     recipe: Recipe,
     graph: StepModel | SequenceGraph,
     golden: tuple[Arrays, Arrays],
-    facts: Facts,
+    options: ConversionOptions,
 ) -> Manifest:
     """The manifest before the file is there: its tensors in float, the tolerance at its limit.
 
@@ -49,8 +116,8 @@ def draft(
         model: the Keras model.
         recipe: with every choice made.
         graph: what is lowered.
-        golden: frames, and what Keras answers to them.
-        facts: what the caller told.
+        golden: frames, and Keras's outputs for them.
+        options: of the conversion.
     """
     largest = max(float(np.abs(array).max()) for array in golden[1].values())
     external = recipe.state == "external"
@@ -63,9 +130,9 @@ def draft(
         outputs=results_of(graph, graph.outputs),
         state=recipe.state,
         states=results_of(graph, graph.states) if external else (),
-        labels=None if facts.labels is None else tuple(facts.labels),
-        sample_period_s=facts.sample_period_s,
-        figures=dict(facts.figures or {}),
+        labels=None if options.labels is None else tuple(options.labels),
+        sample_period_s=options.sample_period_s,
+        figures=dict(options.figures or {}),
         model=model_info(model),
         tools={name: importlib.metadata.version(name) for name in TOOLS},
         golden=Golden(*golden, recipe.limit(largest)),
@@ -79,12 +146,12 @@ def draft(
 def frames_of(step: StepModel | SequenceGraph) -> tuple[TensorSpec, ...]:
     """One frame of each input."""
     has_time = isinstance(step, SequenceGraph) or step.frames_per_step > 1
-    found = []
+    specs = []
     for name in step.frames:
         x, axes = step.model.input[name], 2 if has_time and name not in step.single else 1
         vocabulary = step.vocabulary.get(name)
-        found.append(TensorSpec(name, x.shape[axes:], x.dtype, vocabulary=vocabulary))
-    return tuple(found)
+        specs.append(TensorSpec(name, x.shape[axes:], x.dtype, vocabulary=vocabulary))
+    return tuple(specs)
 
 
 def results_of(graph: StepModel | SequenceGraph, names: Sequence[str]) -> tuple[TensorSpec, ...]:
@@ -105,40 +172,44 @@ def results_of(graph: StepModel | SequenceGraph, names: Sequence[str]) -> tuple[
     return tuple(TensorSpec(name, x.shape[first[name] :], x.dtype) for name, x in tensors.items())
 
 
-def check_facts(
-    labels: Sequence[str] | None, sample_period_s: float | None, output: TensorSpec
-) -> None:
-    """Refuse labels and a period that do not fit the first output.
-
-    Raises:
-        ValueError: with what they must be.
-    """
-    if labels is not None and len(labels) != output.shape[-1]:
-        raise ValueError(
-            f"`labels` must name the {output.shape[-1]} outputs. Received {len(labels)} names"
-        )
-    if not all(isinstance(name, str) and len(name.splitlines()) == 1 for name in labels or ()):
-        raise ValueError(f"`labels` must be names of one line each. Received: {labels!r}")
-    if sample_period_s is not None and not 0.0 < sample_period_s < float("inf"):
-        raise ValueError(f"`sample_period_s` must be above 0. Received: {sample_period_s!r}")
-
-
-def check_figures(figures: Mapping[str, float]) -> None:
-    """Refuse figures that `kgated-edge check` does not know, or that are no numbers."""
-    for name, value in figures.items():
-        if name not in FIGURES or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError(
-                f"`figures` must be finite numbers for some of {list(FIGURES)}. Received: "
-                f"{name}={value!r}"
-            )
-
-
 def model_info(model: keras.Model) -> ModelInfo:
     """The float model's name, digest and size."""
     digest = hashlib.sha256(json.dumps(_config(model), sort_keys=True, default=str).encode())
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
     return ModelInfo(model.name, digest.hexdigest(), model.count_params())
+
+
+def check_recipe(recipe: Recipe, step: StepModel | SequenceGraph, has_ranges: bool) -> None:
+    """Refuse a recipe that does not fit the graph.
+
+    Args:
+        recipe: with every choice made.
+        step: the graph to convert.
+        has_ranges: whether there are calibration sequences, or ranges from QAT.
+
+    Raises:
+        ConversionError: a layer counts frames without end, and the recipe has integers.
+        ValueError: `skip` names no layer of the model; a static recipe without ranges.
+    """
+    layers = set(step.owners.values())
+    counting = [name for name in step.counters if name not in recipe.skip]
+    if recipe.is_static and counting:
+        raise ConversionError(
+            f"layer `{counting[0]}` counts the frames of a stream without end, and recipe "
+            f"{recipe.name} has integers of a fixed range only; keep it in float by "
+            f"`skip={counting}`, or take `quantize='dynamic'`"
+        )
+    if unknown := sorted(set(recipe.skip) - set(layers)):
+        raise ValueError(
+            f"`skip` must name layers of the model: {sorted(layers)}. Received: {unknown}"
+        )
+    if recipe.is_static and not has_ranges:
+        raise ValueError(
+            f"`quantize={recipe.quantize!r}` fixes the range of every tensor and needs "
+            "`calibration`: real sequences, such as the training data; or a model that learned "
+            "its ranges, from `kgated.quantize_aware`"
+        )
 
 
 def _config(model: keras.Model) -> Any:

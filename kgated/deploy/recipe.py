@@ -1,38 +1,69 @@
 """What a conversion does, as frozen data with readable names."""
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from kgated.atomic_write import replace_file
 
 MODES = ("stream", "sequence")
-QUANTIZATIONS = ("none", "float16", "dynamic", "dynamic4", "int8", "int16x8")
-STATIC = ("int8", "int16x8")
 STATES = ("external", "internal")
 TARGETS = ("cpu", "mcu")
 LOWERINGS = ("auto", "unrolled", "while", "fused")
 
-# Largest error against the Keras model that a recipe may show, relative to max(1, |output|): three
-# times and more of the worst seen on trained classifiers, and on every cell at random weights.
-LIMITS = {
-    "none": 1e-4,
-    "float16": 5e-3,
-    "dynamic": 0.1,
-    "dynamic4": 0.4,
-    "int8": 0.3,
-    "int16x8": 0.1,
-}
-# And of the error's root mean square, which a wrong scale raises everywhere.
-RMSE_LIMITS = {name: limit / 5 for name, limit in LIMITS.items()}
-# Rounding differs between processors: the least tolerance that a golden frame is given.
-FLOORS = {
-    "none": 1e-5,
-    "float16": 1e-4,
-    "dynamic": 1e-3,
-    "dynamic4": 1e-3,
-    "int8": 1e-2,
-    "int16x8": 1e-3,
+
+@dataclass(frozen=True)
+class Quantization:
+    """What one value of `quantize` stands for.
+
+    Attributes:
+        weight_bits: bits of a weight; 32 and 16 are floating point.
+        activation_bits: bits of an activation, an input, an output and a state, all of them
+            integers of a fixed range; None: they are float32.
+        limit: the largest error against the Keras model, relative to max(1, |output|): at least
+            three times the worst error measured on trained classifiers, and on every cell at random
+            weights.
+        golden_floor: the smallest tolerance of a golden frame, relative in the same way: rounding
+            differs between processors.
+        lstm_kernel: whether the fused LSTM operator has a kernel for it.
+    """
+
+    weight_bits: int
+    activation_bits: int | None
+    limit: float
+    golden_floor: float
+    lstm_kernel: bool = True
+
+    @property
+    def is_static(self) -> bool:
+        """Whether inputs, outputs and states are integers, whose ranges need calibration."""
+        return self.activation_bits is not None
+
+    @property
+    def is_float(self) -> bool:
+        """Whether nothing is quantized."""
+        return self.weight_bits == 32
+
+    @property
+    def has_integer_weights(self) -> bool:
+        """Whether weights are integers, and not floating point of fewer bits."""
+        return self.weight_bits <= 8
+
+    @property
+    def rmse_limit(self) -> float:
+        """The largest root mean square of the error, which a wrong scale raises everywhere."""
+        return self.limit / 5
+
+
+QUANTIZATIONS: Mapping[str, Quantization] = {
+    "none": Quantization(32, None, limit=1e-4, golden_floor=1e-5),
+    "float16": Quantization(16, None, limit=5e-3, golden_floor=1e-4),
+    "dynamic": Quantization(8, None, limit=0.1, golden_floor=1e-3),
+    "dynamic4": Quantization(4, None, limit=0.4, golden_floor=1e-3),
+    "int8": Quantization(8, 8, limit=0.3, golden_floor=1e-2),
+    "int16x8": Quantization(8, 16, limit=0.1, golden_floor=1e-3, lstm_kernel=False),
 }
 
 
@@ -43,8 +74,8 @@ class Recipe:
     Attributes:
         mode: "stream": one frame per call, the state goes in and out; "sequence": a whole sequence.
         quantize: "none": float32; "float16": weights in half the size, float32 arithmetic;
-            "dynamic": int8 weights, float state and arithmetic at the seams; "dynamic4": the same
-            with 4-bit weights; "int8": integers throughout, int8 in, out and in the state;
+            "dynamic": int8 weights, float state, float numbers between the operators; "dynamic4":
+            the same with 4-bit weights; "int8": integers throughout, int8 in, out and in the state;
             "int16x8": int16 in, out and in the state, int8 weights.
         state: "external": inputs and outputs; "internal": variables in the file.
         skip: names of layers that stay in float.
@@ -68,51 +99,15 @@ class Recipe:
     batch: int = 1
 
     def __post_init__(self) -> None:
-        known = {
-            "mode": MODES,
-            "quantize": QUANTIZATIONS,
-            "state": STATES,
-            "target": TARGETS,
-            "lowering": LOWERINGS,
-        }
-        for name, options in known.items():
+        for name, options in _OPTIONS.items():
             value = getattr(self, name)
             if value not in options:
                 raise ValueError(f"`{name}` must be one of {list(options)}. Received: {value!r}")
         if type(self.batch) is not int or self.batch < 1:
             raise ValueError(f"`batch` must be an integer of at least 1. Received: {self.batch!r}")
-        if self.target == "mcu" and self.batch > 1:
-            raise ValueError(
-                "`target='mcu'` makes C++ sources for one sequence at a time; leave `batch` at 1. "
-                f"Received: {self.batch}"
-            )
-        if self.skip and self.quantize == "none":
-            raise ValueError(
-                "`skip` names layers to keep in float, and `quantize='none'` keeps all; "
-                f"leave it out. Received: {list(self.skip)}"
-            )
-        if self.mode == "stream" and self.lowering != "auto":
-            raise ValueError(
-                "`lowering` is for `mode='sequence'`; a stream takes its steps one by one. "
-                f"Received: {self.lowering!r}"
-            )
-        if self.mode == "sequence" and self.state == "internal":
-            raise ValueError("`state='internal'` is for `mode='stream'`: a sequence keeps no state")
-        if self.is_static and self.state == "internal":
-            raise ValueError(
-                f"`state='internal'` keeps floats in the file, which `quantize={self.quantize!r}` "
-                "has none of; take `state='external'`, or `quantize='dynamic'`"
-            )
-        if self.target == "mcu" and self.lowering == "while":
-            raise ValueError(
-                "`target='mcu'` takes no loops, whose memory its arena is not measured for; take "
-                "`lowering='unrolled'`, 'fused' or `mode='stream'`. Received: 'while'"
-            )
-        if self.target == "mcu" and (not self.is_static or self.skip):
-            raise ValueError(
-                "`target='mcu'` computes in integers throughout; take `quantize='int8'` or "
-                f"'int16x8' and no `skip`. Received: {self.quantize!r}, skip {list(self.skip)}"
-            )
+        for rule in _RULES:
+            if rule.is_broken(self):
+                raise ValueError(rule.message.format(recipe=self, skip=list(self.skip)))
 
     @property
     def name(self) -> str:
@@ -120,25 +115,97 @@ class Recipe:
         return f"{self.mode}-{self.quantize}"
 
     @property
+    def quantization(self) -> Quantization:
+        """What `quantize` stands for."""
+        return QUANTIZATIONS[self.quantize]
+
+    @property
     def is_static(self) -> bool:
         """Whether ranges of inputs, outputs and states are fixed, and so needs calibration."""
-        return self.quantize in STATIC
+        return self.quantization.is_static
 
     def limit(self, scale: float) -> float:
         """The largest absolute error allowed for outputs as large as `scale`."""
-        return LIMITS[self.quantize] * max(1.0, scale)
+        return self.quantization.limit * max(1.0, scale)
 
     def rmse_limit(self, scale: float) -> float:
         """The largest root mean square of the error allowed for outputs as large as `scale`."""
-        return RMSE_LIMITS[self.quantize] * max(1.0, scale)
+        return self.quantization.rmse_limit * max(1.0, scale)
 
     def tolerance(self, measured: float, scale: float) -> float:
-        """What a golden frame may differ by on a device, given the error `measured` here."""
-        return max(4.0 * measured, FLOORS[self.quantize] * max(1.0, scale))
+        """How far a golden frame may be off on a device, given the error `measured` here."""
+        return max(4.0 * measured, self.quantization.golden_floor * max(1.0, scale))
 
     def as_dict(self) -> dict[str, object]:
         """The recipe as it stands in the manifest."""
         return {**asdict(self), "skip": list(self.skip)}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> "Recipe":
+        """The recipe of `as_dict`; what is left out has its default.
+
+        Raises:
+            ValueError: as from `Recipe`.
+        """
+        return cls(**{**document, "skip": tuple(document.get("skip", ()))})
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """Two choices that exclude each other.
+
+    Attributes:
+        is_broken: whether a recipe has both.
+        message: the error, a format string of `recipe` and `skip`.
+    """
+
+    is_broken: Callable[[Recipe], bool]
+    message: str
+
+
+_OPTIONS = {
+    "mode": MODES,
+    "quantize": tuple(QUANTIZATIONS),
+    "state": STATES,
+    "target": TARGETS,
+    "lowering": LOWERINGS,
+}
+_RULES = (
+    _Rule(
+        lambda recipe: recipe.target == "mcu" and recipe.batch > 1,
+        "`target='mcu'` makes C++ sources for one sequence at a time; leave `batch` at 1. "
+        "Received: {recipe.batch}",
+    ),
+    _Rule(
+        lambda recipe: bool(recipe.skip) and recipe.quantization.is_float,
+        "`skip` names layers to keep in float, and `quantize='none'` keeps all; "
+        "leave it out. Received: {skip}",
+    ),
+    _Rule(
+        lambda recipe: recipe.mode == "stream" and recipe.lowering != "auto",
+        "`lowering` is for `mode='sequence'`; a stream takes its steps one by one. "
+        "Received: {recipe.lowering!r}",
+    ),
+    _Rule(
+        lambda recipe: recipe.mode == "sequence" and recipe.state == "internal",
+        "`state='internal'` is for `mode='stream'`: a sequence keeps no state",
+    ),
+    _Rule(
+        lambda recipe: recipe.is_static and recipe.state == "internal",
+        "`state='internal'` keeps floats in the file, which `quantize={recipe.quantize!r}` "
+        "has none of; take `state='external'`, or `quantize='dynamic'`",
+    ),
+    _Rule(
+        lambda recipe: recipe.target == "mcu" and recipe.lowering == "while",
+        "`target='mcu'` takes no loops, whose memory its arena is not measured for; take "
+        "`lowering='unrolled'`, 'fused' or `mode='stream'`. Received: 'while'",
+    ),
+    _Rule(
+        lambda recipe: recipe.target == "mcu" and (not recipe.is_static or bool(recipe.skip)),
+        "`target='mcu'` computes in integers throughout; take `quantize='int8'` or "
+        "'int16x8' and no `skip`. Received: {recipe.quantize!r}, skip {skip}",
+    ),
+)
 
 
 def save_recipe(path: str | Path, recipe: Recipe) -> None:
@@ -158,17 +225,17 @@ def load_recipe(path: str | Path) -> Recipe:
     """
     known = {field.name for field in fields(Recipe)}
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: can't be read as a recipe: {error}") from error
-    if not isinstance(found, dict) or not set(found) <= known:
+    if not isinstance(document, dict) or not set(document) <= known:
         raise ValueError(
             f"{path}: a recipe is a JSON object of {sorted(known)}; save one by `kgated optimize`"
         )
-    skip = found.get("skip", [])
+    skip = document.get("skip", [])
     if not isinstance(skip, list) or not all(isinstance(name, str) for name in skip):
         raise ValueError(f"{path}: `skip` must be a list of layers' names. Received: {skip!r}")
     try:
-        return Recipe(**{**found, "skip": tuple(skip)})
+        return Recipe.from_dict(document)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

@@ -1,4 +1,7 @@
-"""What may end a process, done in that of `kgated_worker`: conversion, quantizing, first runs."""
+"""Client of the worker process: what may crash a process is done there.
+
+That is the conversion, the quantization and the first run of a new file.
+"""
 
 import json
 from collections.abc import Sequence
@@ -9,31 +12,31 @@ from kgated.errors import ConversionError
 from kgated_worker import CONVERT, RUN, WORKER, CrashError, JobError
 
 
-def get_ready() -> None:
+def start_worker() -> None:
     """Start the process, so that it imports TensorFlow while this one looks at the model."""
     WORKER.start()
 
 
-def convert_apart(folder: Path, signatures: Sequence[str], marks: bool) -> bytes:
+def convert_in_worker(folder: Path, signatures: Sequence[str], allow_custom: bool) -> bytes:
     """The TFLite file of the saved model in `folder/saved`, its weights as they are.
 
     Args:
-        folder: where the work is done.
+        folder: where input and output of the job lie.
         signatures: what of the model goes into the file.
-        marks: whether operators that are no builtins may stand in it.
+        allow_custom: whether operators that are no builtins may be in it.
 
     Raises:
         ConversionError: the converter crashed.
         RuntimeError: it refused the model.
     """
-    job = {"signatures": list(signatures), "allow_custom_ops": marks}
+    job = {"signatures": list(signatures), "allow_custom_ops": allow_custom}
     (folder / "job.json").write_text(json.dumps(job))
-    way_out = "Try another `mode` or `lowering`, or take layers out to find the one"
-    run_job(CONVERT, folder, "it", way_out)
+    hint = "Try another `mode` or `lowering`, or take layers out to find the one"
+    run_job(CONVERT, folder, "it", hint)
     return (folder / "made.tflite").read_bytes()
 
 
-def run_apart(path: Path, recipe: Recipe) -> None:
+def run_in_worker(path: Path, recipe: Recipe) -> None:
     """Run a file once, before this process does.
 
     Raises:
@@ -46,12 +49,23 @@ def run_apart(path: Path, recipe: Recipe) -> None:
         raise ConversionError(f"{what} does not run: {error}") from None
 
 
-def run_job(work: str, place: Path, what: str, way_out: str) -> None:
-    """Run a job in the worker process; a crash there is a ConversionError here."""
+def run_job(work: str, place: Path, what: str, hint: str) -> None:
+    """Run a job in the worker process, and wait for it.
+
+    Args:
+        work: "module:function" of `place`.
+        place: the folder or file of the job.
+        what: what is done, for the error.
+        hint: what to do after a crash, for the error.
+
+    Raises:
+        ConversionError: the job raised one, or the process crashed.
+        RuntimeError: the job raised another exception.
+    """
     try:
         WORKER.run(work, place)
     except CrashError as error:
-        raise ConversionError(f"{what} crashed {error}; nothing was written. {way_out}") from None
+        raise ConversionError(f"{what} crashed {error}; nothing was written. {hint}") from None
     except JobError as error:
         kind = ConversionError if error.kind == ConversionError.__name__ else RuntimeError
         raise kind(str(error)) from None

@@ -1,7 +1,7 @@
 """Plots of gate activations and of gradient flow; matplotlib is imported when one is drawn."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,17 +25,17 @@ TITLES = {
 }
 
 
-def _styles(labels: Mapping[str, Any], given: Mapping[str, Style] | None) -> dict[str, Style]:
-    """A colour and a line style for each label, in their order, unless `given` has its own."""
+def _styles(labels: Mapping[str, Any], styles: Mapping[str, Style] | None) -> dict[str, Style]:
+    """A colour and a line style for each label, in their order, unless `styles` has its own."""
     return {
         label: {"color": COLOURS[n % len(COLOURS)], "linestyle": DASHES[n % len(DASHES)]}
-        | dict((given or {}).get(label, {}))
+        | dict((styles or {}).get(label, {}))
         for n, label in enumerate(labels)
     }
 
 
 def plot_gates(
-    traces: Named,
+    traces: Named | Mapping[str, np.ndarray],
     sample: int = 0,
     axes: Any = None,
     styles: Mapping[str, Style] | None = None,
@@ -47,7 +47,8 @@ def plot_gates(
 
     Args:
         traces: label to quantity to array (N, T, U): what `gate_activations` returned, or layers
-            of several models, `{"LSTM": gate_activations(a, x)["lstm"], "GRU": …}`.
+            of several models, `{"LSTM": gate_activations(a, x)["lstm"], "GRU": …}`; or one layer of
+            it, quantity to array.
         sample: which of the N sequences.
         axes: matplotlib axes, one for each quantity that is there, to which the caller adds a
             legend. None: a new figure with one.
@@ -58,8 +59,10 @@ def plot_gates(
 
     Raises:
         ImportError: matplotlib is not installed.
+        ValueError: there is no layer.
     """
-    names = [name for name in TITLES if any(name in one for one in traces.values())]
+    traces = _by_label(traces)
+    names = [name for name in TITLES if any(name in layer for layer in traces.values())]
     panels = _new_axes(len(names)) if axes is None else list(axes)
     for panel, name in zip(panels, names, strict=True):
         for label, style in _styles(traces, styles).items():
@@ -79,7 +82,9 @@ def _draw_units(panel: Any, values: np.ndarray, label: str, style: Style) -> Non
 
 
 def plot_gradient_flow(
-    flows: Named, axes: Any = None, styles: Mapping[str, Style] | None = None
+    flows: Named | Mapping[str, np.ndarray],
+    axes: Any = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> Any:
     """Draw what `gradient_flow` returned: a panel for h and one for c, layers overlaid.
 
@@ -88,7 +93,8 @@ def plot_gradient_flow(
 
     Args:
         flows: label to `"h"` and `"c"` to norms (T,): what `gradient_flow` returned, or layers of
-            several models, `{"LSTM": gradient_flow(a, x, y)["lstm"], "GRU": …}`.
+            several models, `{"LSTM": gradient_flow(a, x, y)["lstm"], "GRU": …}`; or one layer of
+            it, "h" and "c" to norms.
         axes: matplotlib axes, one for each of h and c that is there, to which the caller adds a
             legend. None: a new figure with one.
         styles: label to properties of its line, such as `{"GRU": {"color": "black"}}`.
@@ -98,8 +104,10 @@ def plot_gradient_flow(
 
     Raises:
         ImportError: matplotlib is not installed.
+        ValueError: there is no layer.
     """
-    names = [name for name in ("h", "c") if any(name in one for one in flows.values())]
+    flows = _by_label(flows)
+    names = [name for name in ("h", "c") if any(name in layer for layer in flows.values())]
     panels = _new_axes(len(names)) if axes is None else list(axes)
     for panel, name in zip(panels, names, strict=True):
         for label, style in _styles(flows, styles).items():
@@ -111,6 +119,15 @@ def plot_gradient_flow(
         panel.set_xlabel("time step t")
         panel.set_ylabel(f"‖∂L/∂{name}ₜ‖")
     return _finish(panels, legend=axes is None)
+
+
+def _by_label(layers: Named | Mapping[str, np.ndarray]) -> Named:
+    """The layers by label; a single layer, given without one, is labelled "layer"."""
+    if not layers:
+        raise ValueError("there is no layer to plot: the model has no recurrent layer")
+    if any(isinstance(values, Mapping) for values in layers.values()):
+        return cast(Named, layers)
+    return {"layer": cast(Mapping[str, np.ndarray], layers)}
 
 
 def _new_axes(count: int) -> list[Any]:

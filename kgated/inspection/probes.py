@@ -15,7 +15,8 @@ from keras import ops
 
 from kgated.cells import GRUCell, LSTMCell
 from kgated.keras_graph import flatten_layers
-from kgated.steps import Array, Function, Gates, Points
+from kgated.quantization_hook import QuantizationHook
+from kgated.steps import Array, Function, Gates
 
 Loop = Callable[..., tuple[Array, Array, list[Array]]]
 
@@ -92,10 +93,10 @@ class Watched:
 
     def _watch_lstm(self) -> None:
         activations = self.cell._activations
-        self.cell._activations = lambda *at: Gates(
+        self.cell._activations = lambda *hook: Gates(
             *(
                 self._noting(name, f)
-                for name, f in zip(Gates._fields, activations(*at), strict=True)
+                for name, f in zip(Gates._fields, activations(*hook), strict=True)
             )
         )
 
@@ -107,12 +108,12 @@ class Watched:
             gates.append(sigmoid(a))
             return gates[-1]
 
-        def mixed(z: Array, h: Array, g: Array, at: Points, of: str) -> Array:
+        def mixed(z: Array, h: Array, g: Array, hook: QuantizationHook, of: str) -> Array:
             # z and r are computed in this order, in one call or in two.
             _, r = ops.split(ops.concatenate(gates, axis=-1), 2, axis=-1)
             gates.clear()
             self._seen.update(z=z, r=r, g=g)
-            return mix(z, h, g, at, of)
+            return mix(z, h, g, hook, of)
 
         self.cell.recurrent_activation, self.cell._mix = gate, mixed
 
@@ -144,8 +145,10 @@ class Pushed:
         # `activation` serves the candidate too, so the gates take theirs from another copy.
         self.cell._activations = untouched._activations
         self.cell.activation = lambda c: untouched.activation(c + self._push["c"])
-        if hasattr(untouched, "_output_sees"):
-            self.cell._output_sees = lambda c, new: untouched._output_sees(c, new + self._push["c"])
+        if hasattr(untouched, "_output_cell_state"):
+            self.cell._output_cell_state = lambda c, new: untouched._output_cell_state(
+                c, new + self._push["c"]
+            )
 
     def call(self, inputs: Array, states: list[Array]) -> tuple[Array, list[Array]]:
         """One step: inputs (B, F + widths of `parts`), states; returns h', states."""

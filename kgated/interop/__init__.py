@@ -6,6 +6,7 @@ for what a library keeps in two tensors and we in one: the two biases of an LSTM
 """
 
 from kgated.interop.keras import from_keras, to_keras
+from kgated.interop.keras2 import load_h5
 from kgated.interop.onnx_read import OnnxLayer, from_onnx, from_onnx_node
 from kgated.interop.onnx_write import to_onnx
 from kgated.interop.tfa import from_tfa, to_tfa
@@ -18,6 +19,7 @@ __all__ = [
     "from_onnx_node",
     "from_tfa",
     "from_torch",
+    "load_h5",
     "to_keras",
     "to_onnx",
     "to_tfa",

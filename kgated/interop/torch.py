@@ -1,4 +1,4 @@
-"""State dicts of `torch.nn.LSTM` and `torch.nn.GRU` to our layers and back; needs no torch."""
+"""Layers of PyTorch to ours and Keras's, and LSTM and GRU back; needs no torch but for files."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,44 +8,101 @@ import numpy as np
 
 from kgated.interop import gates
 from kgated.interop.gates import Array, Weights
+from kgated.interop.torch_layers import KINDS, kind_of, layers_of
+from kgated.interop.torch_source import is_module, tensors_of
 from kgated.layers import GRU, LSTM
 
 SUFFIXES = ("", "_reverse")
 
 
 def from_torch(
-    state_dict: Mapping[str, Any],
+    source: Any,
     *,
     prefix: str = "",
     return_sequences: bool = True,
     update_gate: str = "state",
+    kind: str | None = None,
+    **options: Any,
 ) -> list[Any]:
-    """The layers of a `torch.nn.LSTM` or `torch.nn.GRU`, first layer first.
+    """The Keras layers of a PyTorch layer, with its weights, first layer first.
 
-    Everything is read from the tensors: kind, sizes, number of layers, directions, `bias`,
-    `proj_size`. PyTorch's i|f|g|o and r|z|n become i|f|c|o and z|r|h; the two biases of an LSTM
-    become their sum. `dropout` and `batch_first` are not in a state dict: our layers take
+    Of an nn.LSTM or nn.GRU everything is read from the tensors: kind, sizes, number of layers,
+    directions, `bias`, `proj_size`. PyTorch's i|f|g|o and r|z|n become i|f|c|o and z|r|h; the two
+    biases of an LSTM become their sum. `dropout` and `batch_first` are not taken: our layers take
     (B, T, F), and dropout between them is `keras.layers.Dropout`.
 
+    nn.Linear becomes Dense, nn.Embedding Embedding, nn.BatchNorm1d BatchNormalization, nn.LayerNorm
+    LayerNormalization, and nn.Conv1d Conv1D, which takes (B, T, F) where PyTorch's takes (B, F, T);
+    behind a ZeroPadding1D where its padding is neither none nor "same". Of a module the options are
+    its own; a state dict doesn't hold them, and they are PyTorch's defaults, or `options`.
+
+    PyTorch's `out[:, -1]` of a bidirectional layer is not `return_sequences=False`: there the
+    backward half has read one frame alone, here the whole sequence; see docs/importing.md.
+
     Args:
-        state_dict: name to tensor or NumPy array: `weight_ih_l0` (4U, F) or (3U, F),
-            `weight_hh_l0` (4U, U) or (4U, P) or (3U, U), `bias_ih_l0` and `bias_hh_l0` (4U,) or
-            (3U,), `weight_hr_l0` (P, U), the same with `_reverse`, and so on for each layer.
+        source: a `torch.nn.Module` of one of these kinds; a state dict, name to tensor or NumPy
+            array; or the path of a `.pt` file with a state dict, as `torch.save` writes it. Of an
+            nn.LSTM or nn.GRU it holds `weight_ih_l0` (4U, F) or (3U, F), `weight_hh_l0` (4U, U) or
+            (4U, P) or (3U, U), `bias_ih_l0` and `bias_hh_l0` (4U,) or (3U,), `weight_hr_l0` (P, U),
+            the same with `_reverse`, and so on for each layer; else `weight`, `bias`,
+            `running_mean` and `running_var`.
         prefix: what precedes these names, such as `"encoder.lstm."`; other names are left alone.
-        return_sequences: whether the last layer returns (B, T, U), as in PyTorch, or (B, U).
+        return_sequences: whether the last recurrent layer returns (B, T, U), as in PyTorch, or
+            (B, U).
         update_gate: convention of the GRUs, "state" as in PyTorch, or "candidate", exactly.
+        kind: "Linear", "Embedding", "BatchNorm1d", "LayerNorm" or "Conv1d", where the tensors alone
+            don't tell.
+        options: of the Keras layer, where it is not recurrent: `activation="relu"`, `epsilon`,
+            `strides`, or `padding="causal"` of a Conv1D.
 
     Returns:
-        One built layer per PyTorch layer: `kgated.LSTM`, `kgated.GRU` (`reset_after=True`), or a
-        `keras.layers.Bidirectional` of them; for `keras.Sequential` or to call one by one.
+        One built layer per PyTorch layer: `kgated.LSTM`, `kgated.GRU` (`reset_after=True`), a
+        `keras.layers.Bidirectional` of them, or a layer of Keras; for `keras.Sequential` or to call
+        one by one.
 
     Raises:
-        ValueError: a tensor is missing, unknown, or of the wrong shape; the message names it.
+        TypeError: `source` is something else.
+        ValueError: a tensor is missing, unknown, or of the wrong shape; the message names it. A
+            module of another kind; a file that holds more than tensors.
+        ImportError: a path, and PyTorch is not installed.
     """
+    module = _module_of(source, prefix)
+    state_dict = tensors_of(source)
     tensors = {k.removeprefix(prefix): v for k, v in state_dict.items() if k.startswith(prefix)}
     depth = sum(bool(re.fullmatch(r"weight_ih_l\d+", name)) for name in tensors)
     if not depth:
-        raise ValueError(_nothing_there(state_dict, prefix))
+        if kind is None and not any("." in name for name in tensors):
+            kind = kind_of(tensors) if module is None else type(module).__name__
+        if kind not in KINDS:
+            raise ValueError(_nothing_there(state_dict, prefix))
+        return layers_of(kind, tensors, module, options)
+    if options or kind:
+        unknown = ", ".join([*options, *(["kind"] if kind else [])])
+        raise ValueError(
+            f"an nn.LSTM or nn.GRU is read from its tensors alone: leave out {unknown}"
+        )
+    return _recurrent(tensors, depth, return_sequences, update_gate)
+
+
+def _module_of(source: Any, prefix: str) -> Any:
+    """The module of the layer to convert, where there is one."""
+    if not is_module(source):
+        return None
+    module = source.get_submodule(prefix.rstrip(".")) if prefix else source
+    known = any(c.__name__ in (*KINDS, "LSTM", "GRU") for c in type(module).__mro__)
+    if known or not list(module.children()):
+        return module
+    names = [name for name, _ in module.named_children()]
+    raise ValueError(
+        f"an nn.{type(module).__name__} is not one layer: give one of those in it, by `prefix`, "
+        f"one of {[f'{prefix}{name}.' for name in names]}"
+    )
+
+
+def _recurrent(
+    tensors: dict[str, Any], depth: int, return_sequences: bool, update_gate: str
+) -> list[Any]:
+    """The layers of an nn.LSTM or nn.GRU."""
     suffixes = SUFFIXES if "weight_ih_l0_reverse" in tensors else SUFFIXES[:1]
     inputs, layers = None, []
     for n in range(depth):
@@ -63,9 +120,10 @@ def from_torch(
 
 
 def _nothing_there(state_dict: Mapping[str, Any], prefix: str) -> str:
-    found = [k.removesuffix("weight_ih_l0") for k in state_dict if k.endswith("weight_ih_l0")]
-    hint = f"give `prefix`, one of {found}" if found else f"it holds {sorted(state_dict)}"
-    return f"`state_dict` must hold `{prefix}weight_ih_l0` of an nn.LSTM or nn.GRU; {hint}"
+    modules = dict.fromkeys(name.rpartition(".")[0] + "." for name in state_dict if "." in name)
+    hint = f"give `prefix`, one of {list(modules)}" if modules else f"it holds {sorted(state_dict)}"
+    kinds = ", ".join(f"nn.{kind}" for kind in KINDS)
+    return f"`{prefix}` must be one nn.LSTM, nn.GRU, {kinds}; {hint}"
 
 
 def _take(tensors: dict[str, Any], place: str, inputs: int | None) -> Weights:

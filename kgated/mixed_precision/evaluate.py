@@ -9,10 +9,9 @@ import keras
 from kgated_edge import SequenceData, check, load_npz
 
 from kgated.deploy import Recipe, to_tflite
-from kgated.deploy.convert import subject_of
+from kgated.deploy.convert import target_of
 from kgated.deploy.lowering.converter import lower
-from kgated.deploy.tflite.flatbuffer import parse
-from kgated.deploy.tflite.layer_names import owners, scope
+from kgated.deploy.tflite.layer_table import LayerTable, scope_name
 from kgated.errors import ConversionError
 from kgated.keras_graph import flatten_layers
 
@@ -102,10 +101,10 @@ def layers_of(
     Others vanish on the way: dropout, or a normalization folded into a convolution. Of the recipe,
     mode, quantization and lowering count; the arguments and the errors are those of `to_tflite`.
     """
-    recipe, graph, _ = subject_of(model, recipe, length, max_length)
-    subgraphs = parse(lower(graph, recipe)).subgraphs
-    seen = {owner for subgraph in subgraphs for owner in owners(subgraph)}
+    recipe, graph, _ = target_of(model, recipe, length, max_length)
+    lowered = lower(graph, recipe)
+    present = LayerTable.from_names(lowered).layers(lowered)
     # Operations between layers, such as those of a mask, have names that change from run to run.
     layers = {layer.name for layer in flatten_layers(model)}
-    found = (name for name in graph.owners.values() if name in layers and scope(name) in seen)
-    return tuple(dict.fromkeys(found))
+    names = dict.fromkeys(name for name in graph.owners.values() if name in layers)
+    return tuple(name for name in names if scope_name(name) in present)

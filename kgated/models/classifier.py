@@ -1,14 +1,16 @@
 """From an `.npz` data set to a trained classifier on disk: what `kgated train` does."""
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import keras
 from kgated_edge.evaluation.dataset import load_npz
 
+from kgated import run_record
 from kgated.atomic_write import check_writable
 from kgated.cells import choose
-from kgated.data import real_frames, split
+from kgated.data import class_count, real_frames, split
 from kgated.layers import CELLS
 from kgated.models.sequence import sequence_classifier
 from kgated.training import Plan, fit
@@ -32,8 +34,12 @@ def train_classifier(
 ) -> keras.callbacks.History:
     """Train a classifier on an `.npz` data set and write it as a `.keras` file: `kgated train`.
 
+    The model is compiled with a loss for integer labels: `model.evaluate(x, y)` takes those of the
+    data set. Ctrl-C writes the best model so far to `output`, or leaves it in `folder`.
+
     Args:
-        data: sequences to learn from, with labels y (N,) in 0..classes-1.
+        data: sequences to learn from, with labels y (N,) in 0..classes-1, each of which
+            occurs.
         output: the `.keras` file, written whole when the training has ended.
         validation: sequences to choose the weights by. None: a fifth of each class of `data`.
         cell: "LSTM", "PeepholeLSTM" or "GRU".
@@ -50,20 +56,24 @@ def train_classifier(
         The history; see `fit`.
 
     Raises:
-        ValueError, DivergenceError: see `fit`; an unknown `cell`; `output` is no `.keras` file.
+        ValueError, DivergenceError: see `fit`; an unknown `cell`; `output` is no `.keras` file;
+            labels with gaps; a `folder` with a training of other options.
+        KeyboardInterrupt: Ctrl-C; the message says where the best model so far is.
         OSError: a file can't be read or written.
     """
     plan, output = plan or Plan(), check_writable(output)
     if output.suffix != ".keras":
         raise ValueError(f"`output` must end in .keras, Keras's format. Received: {output}")
     train = load_npz(data)
-    if train.y is None:
-        raise ValueError(f"{data}: there are no labels `y` to learn: save one per sequence")
-    classes = int(train.y.max()) + 1
+    classes = class_count(train.y, data)
+    options = {"cell": cell, "units": units, "layers": layers, "dropout": dropout, **asdict(plan)}
+    options |= {"data": run_record.digest(train)}
     if validation is None:
         train, held_out = split(train, VALIDATION, seed=plan.seed)
     else:
         held_out = load_npz(validation)
+        options |= {"validation": run_record.digest(held_out)}
+    run_record.check_folder(folder, options)
     model = sequence_classifier(
         choose("cell", cell, CELLS),
         frames=real_frames(train),
@@ -75,8 +85,35 @@ def train_classifier(
         dtype=plan.precision,
         name=f"{cell.lower()}_classifier",
     )
-    history = fit(model, train, held_out, plan, quiet=quiet, folder=folder, tensorboard=tensorboard)
+    if folder is not None:
+        run_record.write(folder, options)
+    try:
+        history = fit(
+            model, train, held_out, plan, quiet=quiet, folder=folder, tensorboard=tensorboard
+        )
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(_kept(model, output, folder, stop)) from None
+    _save(model, output)
+    return history
+
+
+def _save(model: keras.Model, output: Path) -> None:
     temporary = output.with_name(f".{output.name}")
     model.save(temporary)
     os.replace(temporary, output)
-    return history
+
+
+def _kept(
+    model: keras.Model, output: Path, folder: str | Path | None, stop: KeyboardInterrupt
+) -> str:
+    """Write the best model so far where it would be lost; a line that says where it is."""
+    epochs = stop.args[0] if stop.args else 0
+    if not epochs:
+        return "stopped before an epoch had ended; nothing was written"
+    if folder is not None:
+        best = Path(folder) / "best.keras"
+        return (
+            f"stopped after {epochs} epochs; the best model so far is {best}: the same call goes on"
+        )
+    _save(model, output)
+    return f"stopped after {epochs} epochs; the best model so far is {output}"

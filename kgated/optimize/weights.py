@@ -26,7 +26,10 @@ def matrices(model: keras.Model, layers: Sequence[str] | None = None) -> Matrice
 
     Raises:
         ValueError: `model` is not built or has no such matrices; a name that is not in it.
+        TypeError: `model` is not a Keras model.
     """
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"`model` must be a `keras.Model`. Received: {model!r}")
     if not model.built:
         raise ValueError("`model` must be built, and has no weights yet: give it an `Input`")
     found, seen = {}, set[int]()

@@ -1,8 +1,10 @@
 """Training with the field's habits: clipped gradients, early stopping, disturbed data, seeds."""
 
 import contextlib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
 from kgated_edge.evaluation.dataset import SequenceData
@@ -85,6 +87,9 @@ def fit(
 ) -> keras.callbacks.History:
     """Train a classifier of sequences and leave it with its best weights.
 
+    It is left compiled with a loss for integer labels, so that `model.evaluate(x, y)` takes those
+    of the data. Ctrl-C leaves it with the best weights so far.
+
     Args:
         model: (B, T, F) to (B, classes) probabilities, with frames of zeros as padding, such as
             `sequence_classifier`; compiled here, its weights changed.
@@ -120,7 +125,7 @@ def fit(
         if not quiet:
             bar = ProgressBar(model.name, plan.epochs, console, done=keeper.initial_epoch)
             shown.append(screen.enter_context(bar))
-        history = model.fit(
+        history = keeper.fit(
             batches,
             shuffle=False,  # `Batches` shuffles, by its own seed
             epochs=plan.epochs,
@@ -132,6 +137,11 @@ def fit(
         )
     keeper.finish(history)
     return history
+
+
+def compile_for_labels(model: keras.Model) -> None:
+    """Compile a trained classifier for the labels that a user has, integers, and not for shares."""
+    model.compile(model.optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
 
 
 class _Keeper:
@@ -150,10 +160,10 @@ class _Keeper:
         if folder is None:
             if tensorboard:
                 raise ValueError("`tensorboard` needs a `folder` for its logs: name one")
-            best = keras.callbacks.EarlyStopping(
+            self.stopping = keras.callbacks.EarlyStopping(
                 "val_loss", patience=plan.patience, restore_best_weights=True
             )
-            self.callbacks = [StopOnDivergence(), best]
+            self.callbacks = [StopOnDivergence(), self.stopping]
             return
         self.best = Path(folder) / "best.keras"
         self.run = start_or_resume(model, folder, patience=plan.patience, tensorboard=tensorboard)
@@ -161,12 +171,33 @@ class _Keeper:
         for _ in range(self.initial_epoch):  # to where their random numbers stood
             batches.on_epoch_end()
 
+    def fit(self, *arguments: Any, **options: Any) -> keras.callbacks.History:
+        """`model.fit`; Ctrl-C leaves the model with its best weights.
+
+        Raises:
+            KeyboardInterrupt: with the number of epochs that had ended.
+        """
+        try:
+            return self.model.fit(*arguments, **options)
+        except KeyboardInterrupt:
+            history = getattr(self.model, "history", None)
+            ended = self.initial_epoch + (len(history.epoch) if history else 0)
+            if self.run is None and self.stopping.best_weights is not None:
+                self.model.set_weights(self.stopping.best_weights)
+                compile_for_labels(self.model)
+            raise KeyboardInterrupt(ended) from None
+
     def finish(self, history: keras.callbacks.History) -> None:
         """The best weights into the model, all epochs into the history."""
         if self.run is None:
+            compile_for_labels(self.model)
             return
         best = keras.saving.load_model(self.best, compile=False)
         self.model.set_weights(best.get_weights())
+        compile_for_labels(self.model)
+        temporary = self.best.with_name(f".{self.best.name}")
+        self.model.save(temporary)
+        os.replace(temporary, self.best)
         rows = self.run.log.rows
         history.epoch = [int(row["epoch"]) for row in rows]
         names = [name for name in rows[0] if name not in ("epoch", "seconds")]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kgated_edge import SequenceModel
 
-from benchmarks import peers, stock
+from benchmarks import other_runtimes, stock
 from benchmarks.models import CELLS, SIZES, Sizes, model_of, noise, to_file
 from benchmarks.tables import Row, judged
 from benchmarks.timing import Run, medians_us
@@ -53,7 +53,10 @@ def int8_runs(
             "LSTM sequences", 1, "int8", length, features, units, str(path), package="tf_keras"
         )
         if not stock.run_jobs([job])[0]:
-            runs["peer"], peer = peers.tflite_run(path, frames[None]), "tf_keras LSTM, TFLite"
+            runs["peer"], peer = (
+                other_runtimes.tflite_run(path, frames[None]),
+                "tf_keras LSTM, TFLite",
+            )
     return runs, str(ours.manifest.recipe["lowering"]), peer
 
 

@@ -15,10 +15,10 @@ from kgated_edge import SequenceModel
 
 import kgated
 from benchmarks import stock
-from benchmarks.children import run_all, serve
 from benchmarks.stock import Job
 from benchmarks.tables import Row
-from kgated.deploy.recipe import LIMITS
+from benchmarks.worker_pool import run_all, serve
+from kgated.deploy.recipe import QUANTIZATIONS
 
 Result = tuple[float | None, str]
 
@@ -95,7 +95,7 @@ def ours(job: Job) -> Result:
             return None, str(refused) or repr(refused)
         edge = SequenceModel(path)
         error = float(np.abs(np.stack([edge.run(one) for one in x]) - expected).max())
-    limit = LIMITS[job.quantize] * max(1.0, float(np.abs(expected).max()))
+    limit = QUANTIZATIONS[job.quantize].limit * max(1.0, float(np.abs(expected).max()))
     return error, "" if error <= limit else f"error {error:.3g} above {limit:.3g}"
 
 

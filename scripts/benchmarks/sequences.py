@@ -8,7 +8,7 @@ from typing import Any
 
 from kgated_edge import EdgeModel, SequenceModel
 
-from benchmarks import peers, stock
+from benchmarks import other_runtimes, stock
 from benchmarks.models import CELLS, SIZES, Sizes, model_of, noise, to_file
 from benchmarks.tables import Row, judged
 from benchmarks.timing import Run, medians_us
@@ -46,7 +46,7 @@ def sequences(
             with tempfile.TemporaryDirectory() as folder:
                 runs, auto = sequence_runs(*case, Path(folder))
                 frames = noise(case[3], case[1])[None]
-                runs["stock"] = peers.tflite_run(found[case], frames)
+                runs["stock"] = other_runtimes.tflite_run(found[case], frames)
                 rows.append(sequence_row(*case, auto, medians_us(runs, rounds)))
     return rows
 
@@ -67,9 +67,9 @@ def sequence_runs(
         runs[lowering] = partial(SequenceModel(folder / f"{lowering}.tflite").run, frames)
     stream = EdgeModel(to_file(model, folder / "stream.tflite", "dynamic"))
     runs["stream"] = lambda: stream.run(frames)
-    for name, path in peers.onnx_files(layer, folder).items():
-        runs[f"onnxruntime {name}"] = peers.onnx_sequence(path, layer, frames)
-    runs["torch"] = peers.torch_sequence(peers.torch_kind(layer), frames)
+    for name, path in other_runtimes.onnx_files(layer, folder).items():
+        runs[f"onnxruntime {name}"] = other_runtimes.onnx_sequence(path, layer, frames)
+    runs["torch"] = other_runtimes.torch_sequence(other_runtimes.torch_kind(layer), frames)
     return runs, chosen
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kgated_edge import EdgeModel
 
-from benchmarks import peers
+from benchmarks import other_runtimes
 from benchmarks.models import CELLS, SIZES, Sizes, model_of, noise, to_file
 from benchmarks.tables import Row, judged
 from benchmarks.timing import Run, medians_us
@@ -35,9 +35,9 @@ def step_runs(cell: str, features: int, units: int, folder: Path) -> dict[str, R
     for recipe in STEP_RECIPES:
         edge = EdgeModel(to_file(model, folder / f"{recipe}.tflite", recipe))
         runs[recipe] = partial(edge.step, frame)
-    for name, path in peers.onnx_files(layer, folder).items():
-        runs[f"onnxruntime {name}"] = peers.onnx_step(path, layer, frame)
-    runs["torch"] = peers.torch_step(peers.torch_kind(layer), frame)
+    for name, path in other_runtimes.onnx_files(layer, folder).items():
+        runs[f"onnxruntime {name}"] = other_runtimes.onnx_step(path, layer, frame)
+    runs["torch"] = other_runtimes.torch_step(other_runtimes.torch_kind(layer), frame)
     return runs
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.children import run_all, serve
+from benchmarks.worker_pool import run_all, serve
 
 
 @dataclass(frozen=True)

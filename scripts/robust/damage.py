@@ -15,7 +15,7 @@ _VALUES: tuple[Any, ...] = (
     *("", "x", "step", "float32", "int8", "int32", "\u0000", "é" * 9, "0" * 64),
     *([], {}, [[]], [0], [1, 2**31 - 1], ["x"], {"x": {}}, {"file_sha256": "0" * 64}),
 )
-_MOST_FLOAT = 1e308
+_MAX_FLOAT = 1e308
 _TEXTS = (b"NaN", b"Infinity", b"1e999", b"[" * 60, b'{"a":' * 12, b'"\\ud800"', b"\xff\xfe", b"}")
 
 
@@ -106,7 +106,7 @@ def _edit_field(document: Any, rng: random.Random) -> None:
         elif isinstance(place[key], int | float) and rng.random() < 0.4:
             value = place[key]
             # An earlier edit may have left a whole number that no float holds.
-            third = value / 3 if abs(value) < _MOST_FLOAT else 0
+            third = value / 3 if abs(value) < _MAX_FLOAT else 0
             place[key] = rng.choice([value + 1, value * 2, -value, third])
         elif isinstance(place[key], str) and place[key] and rng.random() < 0.4:
             cut = rng.randrange(len(place[key]))

@@ -8,7 +8,7 @@ from functools import cache
 
 from kgated_edge.format.tflite_file import field, tables, unsigned, vector
 
-_OFTEN, _MOST_ITEMS = (1, 1, 1, 1, 2, 4), 32
+_OFTEN, _MAX_ITEMS = (1, 1, 1, 1, 2, 4), 32
 _FLOATS = (0.0, -1.0, 1e-38, 1e-20, 1e-9, 1e-3, 1.0, 1e4, 1e9, 1e20, 3e38, math.nan, math.inf)
 _WHOLE = (-(2**31), -2, -1, 0, 1, 2, 3, 4, 5, 7, 16, 127, 255, 1000, 2**16, 2**24, 2**31 - 1)
 
@@ -95,5 +95,5 @@ def _items(
     if at := field(content, table, slot):
         start, end = vector(content, at, width)
         yield "count", start - 4
-        for place in range(start, end, width)[:_MOST_ITEMS]:
+        for place in range(start, end, width)[:_MAX_ITEMS]:
             yield kind, place

@@ -1,4 +1,4 @@
-"""Workers that may die or hang, and what each of their cases came to."""
+"""Runs cases in workers that may die or hang, and reports the outcome of each case."""
 
 import os
 import resource
@@ -14,17 +14,16 @@ from dataclasses import dataclass, field
 from kgated_edge.measure.monitor import peak_memory_mib
 
 LIMIT_S, START_S, MEMORY_BYTES = 20, 60, 3 << 30
-Report = Callable[[str, str, str], None]
 
 
 @dataclass
-class Found:
-    """What the cases came to.
+class Report:
+    """The outcomes of cases.
 
     Attributes:
-        outcomes: how many of each (kind, outcome).
-        notes: of an outcome that should not be, the first cases and what they said.
-        peak_mib: the most memory that a worker held.
+        outcomes: number of each (kind, outcome).
+        notes: the first cases with an outcome other than "refused" and "ran", with their message.
+        peak_mib: the peak memory of a worker.
     """
 
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -40,7 +39,7 @@ class Found:
 
 def watch(
     command: Sequence[str], cases: Sequence[tuple[int, str]], limit_s: float = LIMIT_S
-) -> Found:
+) -> Report:
     """Runs cases in a worker; one that dies or hangs is followed by another.
 
     Args:
@@ -49,59 +48,59 @@ def watch(
         cases: number and kind.
         limit_s: a worker that is silent for longer hangs; before its first answer it has a minute.
     """
-    found, left = Found(), list(cases)
+    report, left = Report(), list(cases)
     while left:
         answers, status = _work(command, left, limit_s)
         for line in answers:
             number, _, rest = line.partition(" ")
             outcome, _, note = rest.partition(" ")
             if number == "peak":
-                found.peak_mib = max(found.peak_mib, float(outcome))
+                report.peak_mib = max(report.peak_mib, float(outcome))
                 continue
             case, kind = left.pop(0)
             assert number == str(case), f"a worker answered {number} to {case}"
-            found.add(number, kind, outcome, note)
+            report.add(number, kind, outcome, note)
         if left:
             case, kind = left.pop(0)
-            found.add(str(case), kind, *status)
-    return found
+            report.add(str(case), kind, *status)
+    return report
 
 
 def _work(
     command: Sequence[str], cases: Sequence[tuple[int, str]], limit_s: float
 ) -> tuple[list[str], tuple[str, str]]:
-    """The answers of one worker, and what is to be said of the case that ended it."""
-    with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as said:
-        asked.write("".join(f"{case} {kind}\n" for case, kind in cases).encode())
-        asked.seek(0)
+    """The answers of one worker, and the outcome of the case that ended it."""
+    with tempfile.TemporaryFile() as requests, tempfile.TemporaryFile() as answers:
+        requests.write("".join(f"{case} {kind}\n" for case, kind in cases).encode())
+        requests.seek(0)
         quiet = subprocess.DEVNULL
-        worker = subprocess.Popen(command, stdin=asked, stdout=said, stderr=quiet)
+        worker = subprocess.Popen(command, stdin=requests, stdout=answers, stderr=quiet)
         size, since = 0, time.monotonic()
         while worker.poll() is None:
             time.sleep(0.02)
-            if (now := os.fstat(said.fileno()).st_size) != size:
+            if (now := os.fstat(answers.fileno()).st_size) != size:
                 size, since = now, time.monotonic()
             if time.monotonic() - since > (limit_s if size else max(limit_s, START_S)):
                 worker.kill()
                 worker.wait()
                 break
-        said.seek(0)
-        lines = said.read().decode(errors="replace").splitlines()
+        answers.seek(0)
+        lines = answers.read().decode(errors="replace").splitlines()
     hung = worker.returncode == -signal.SIGKILL
     return lines, ("hang", "") if hung else ("crash", f"exit {worker.returncode}")
 
 
-def answer(judge: Callable[[int, str], tuple[str, str]]) -> None:
-    """The other side: a worker that judges the cases on its standard input.
+def answer(run: Callable[[int, str], tuple[str, str]]) -> None:
+    """The other side: a worker that runs the cases on its standard input.
 
     Args:
-        judge: takes number and kind, returns outcome and note.
+        run: takes number and kind, returns outcome and note.
     """
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin:
         number, kind = line.split()
-        outcome, note = judge(int(number), kind)
+        outcome, note = run(int(number), kind)
         print(number, outcome, " ".join(note.split())[:200], flush=True)
     # Of the whole process, so that what one case took and gave back counts too.
     print("peak", peak_memory_mib() or 0.0, flush=True)

@@ -4,7 +4,6 @@ import keras
 import pytest
 
 from kgated.deploy import convert
-from kgated.deploy.quantization.quantize import quantize
 
 
 @pytest.fixture(autouse=True)
@@ -14,6 +13,19 @@ def _same_initial_weights():
 
 
 @pytest.fixture
-def in_process(monkeypatch):
-    """Static quantization without a process of its own, which takes seconds to start."""
-    monkeypatch.setattr(convert, "quantize_apart", quantize)
+def lower_with(monkeypatch):
+    """`lower_with(weight, value)`: the file is made of that value, the model keeps its own."""
+
+    def change(weight, value):
+        lower, before = convert.lower, keras.ops.convert_to_numpy(weight)
+
+        def lower_another(*arguments, **options):
+            weight.assign(value)
+            try:
+                return lower(*arguments, **options)
+            finally:
+                weight.assign(before)
+
+        monkeypatch.setattr(convert, "lower", lower_another)
+
+    return change

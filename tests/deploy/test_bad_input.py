@@ -5,6 +5,7 @@ import resource
 import keras
 import numpy as np
 import pytest
+from model_builders import sequential
 
 import kgated
 import kgated_cli
@@ -30,10 +31,6 @@ class Cumulated(L.Layer):
 class Subclassed(keras.Model):
     def call(self, x):
         return x
-
-
-def sequential(*stack, shape=(None, F)):
-    return keras.Sequential([keras.Input(shape), *stack])
 
 
 def functional(shape):
@@ -114,10 +111,13 @@ def test_what_can_be_run_can_be_a_whole_sequence(name, rng, tmp_path):
     assert made.agreement.max_abs_error < 1e-5
 
 
-@pytest.mark.parametrize("name", ["Lambda", "custom"])
-def test_a_saved_model_of_unknown_layers(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "unknown"), [("Lambda", "function 'double'"), ("custom", "class 'Cumulated'")]
+)
+def test_a_saved_model_of_unknown_layers(name, unknown, tmp_path):
     ODD[name]().save(tmp_path / "m.keras")
-    with pytest.raises(ValueError, match=r"m\.keras: can't be loaded as a Keras model: .*"):
+    message = rf"m\.keras: the model uses {unknown}, which is not known here; .*`--import"
+    with pytest.raises(ValueError, match=message):
         kgated_cli.load_model(tmp_path / "m.keras")
 
 
@@ -128,11 +128,12 @@ CALIBRATIONS = [
     (GOOD[:0], r"must not be empty, got shape \(0, 8, 5\)"),
     (GOOD[:, :0], r"must not be empty, got shape \(3, 0, 5\)"),
     (GOOD[..., :2], r"frames of shape \(5,\).* Received: x of shape \(3, 8, 2\)"),
-    (GOOD.astype(np.float64), "must be float32, got float64"),
+    (GOOD.astype(complex), "must be float32 or int32, got complex128"),
+    (GOOD.astype(np.float64) + 1e300, "holds NaN or inf in sequence 0, frame 0"),
     (GOOD.astype(object), "must be float32 or int32, got object"),
     (GOOD * np.nan, "holds NaN or inf in sequence 0, frame 0"),
     (GOOD.tolist(), "there must be an array `x`, got a list"),
-    ({"y": GOOD}, "there must be an array `x`, got only"),
+    ({"y": GOOD}, "there is no array `x`, only y"),
     ({"x": GOOD, "lengths": np.array([8, 8, 0])}, "`lengths` must be in 1..8"),
     (3, "there must be an array `x`, got a int"),
     ("nowhere.npz", "no such file"),

@@ -20,17 +20,11 @@ from kgated_edge.cli import main
 from streams import randomize
 
 import kgated
-from kgated.deploy import convert
 from kgated.deploy.inspect import describe, manifest_facts
-from kgated.deploy.quantization.quantize import quantize as quantize_here
 
 L = keras.layers
 B, T, F = 3, 8, 5
-
-
-@pytest.fixture
-def x(rng):
-    return rng.normal(size=(2 * B, T, F)).astype(np.float32)
+X_SHAPE = (2 * B, T, F)
 
 
 def conv():
@@ -69,8 +63,7 @@ LIMITS = {"none": 1e-5, "float16": 2e-3, "dynamic": 0.05, "dynamic4": 0.3, "int8
 
 
 @pytest.mark.parametrize(("build", "options", "quantize"), ROWS)
-def test_three_at_once(build, options, quantize, x, rng, tmp_path, monkeypatch):
-    monkeypatch.setattr(convert, "quantize_apart", quantize_here)
+def test_three_at_once(build, options, quantize, x, rng, tmp_path):
     model, given = randomize(build(), rng), {**options, "quantize": quantize, "calibration": x}
     one = open_model(kgated.to_tflite(model, tmp_path / "1.tflite", **given).path)
     made = kgated.to_tflite(model, tmp_path / "3.tflite", batch=B, **given)

@@ -10,51 +10,30 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from kgated_edge import EdgeModel
 from kgated_edge.evaluation.dataset import SequenceData
+from model_builders import classifier, spread
+from tflite_files import operator_names
 
 import kgated
-from kgated.deploy import Recipe, convert, worker
+from kgated.deploy import Recipe, worker
 from kgated.deploy.verification import compare
 from kgated.errors import ConversionError
 from kgated_worker import JobError
 
 FEATURES, STEPS = 5, 12
+X_SHAPE = (6, STEPS, FEATURES)
 LAYERS = [kgated.LSTM, kgated.PeepholeLSTM, kgated.GRU, keras.layers.LSTM, keras.layers.GRU]
-
-
-def classifier(layer, units=16):
-    return keras.Sequential(
-        [
-            keras.Input((None, FEATURES)),
-            keras.layers.Masking(),
-            layer(units),
-            keras.layers.Dense(3, activation="softmax"),
-        ]
-    )
 
 
 @pytest.fixture
 def model(rng):
-    built = classifier(kgated.PeepholeLSTM)
-    built.set_weights([w + rng.normal(0, 0.3, w.shape) for w in built.get_weights()])
-    return built
-
-
-@pytest.fixture
-def x(rng):
-    return rng.normal(size=(6, STEPS, FEATURES)).astype(np.float32)
-
-
-def operators(path):
-    interpreter = Interpreter(str(path))
-    return {op["op_name"] for op in interpreter._get_ops_details()}
+    return spread(classifier(kgated.PeepholeLSTM, keras.layers.Masking()), rng)
 
 
 @pytest.mark.parametrize(
     "layer", LAYERS, ids=lambda c: f"{c.__module__.split('.')[0]}.{c.__name__}"
 )
 def test_float_file_equals_keras_at_every_frame(layer, x, rng, tmp_path):
-    model = classifier(layer)
-    model.set_weights([w + rng.normal(0, 0.3, w.shape) for w in model.get_weights()])
+    model = spread(classifier(layer, keras.layers.Masking()), rng)
     kgated.to_tflite(model, tmp_path / "m.tflite")
     edge = EdgeModel(tmp_path / "m.tflite")
     for sequence in x:
@@ -66,7 +45,7 @@ def test_float_file_equals_keras_at_every_frame(layer, x, rng, tmp_path):
 
 def test_only_builtin_operators(model, tmp_path):
     kgated.to_tflite(model, tmp_path / "m.tflite")
-    found = operators(tmp_path / "m.tflite")
+    found = operator_names((tmp_path / "m.tflite").read_bytes())
     assert "FULLY_CONNECTED" in found
     assert not {name for name in found if name.startswith("Flex") or name == "CUSTOM"}
 
@@ -145,20 +124,11 @@ def test_unwritable_path(model, tmp_path):
         kgated.to_tflite(model, tmp_path / "nowhere" / "m.tflite")
 
 
-def test_a_file_that_disagrees_is_never_written(model, x, tmp_path, monkeypatch):
+def test_a_file_that_disagrees_is_never_written(model, x, tmp_path, lower_with):
     good = tmp_path / "m.tflite"
     good.write_bytes(b"an older file")
-    lower = convert.lower
-
-    def lower_another(step, recipe, **options):
-        kernel = step.model.trainable_variables[0]
-        kernel.assign(kernel + 0.05)
-        try:
-            return lower(step, recipe, **options)
-        finally:
-            kernel.assign(kernel - 0.05)
-
-    monkeypatch.setattr(convert, "lower", lower_another)
+    kernel = model.layers[1].cell.kernel
+    lower_with(kernel, kernel + 0.05)
     with pytest.raises(ConversionError, match="disagrees"):
         kgated.to_tflite(model, good, calibration=x)
     assert good.read_bytes() == b"an older file"
@@ -209,6 +179,7 @@ def test_agreement_against_hand_counted_values():
     assert found.rmse == pytest.approx(np.sqrt((2 * 0.1**2 + 2 * 0.4**2) / 4))
 
 
+@pytest.mark.slow
 def test_a_model_of_another_backend_converts(tmp_path):
     jax = pytest.importorskip("jax", reason="JAX is not installed: its conversion is not tested")
     assert jax

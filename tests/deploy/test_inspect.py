@@ -9,12 +9,11 @@ import pytest
 from rich.console import Console
 
 import kgated
-from kgated.deploy import convert
 from kgated.deploy.inspect import as_plain, describe, show
 from kgated.deploy.lowering.converter import lower
-from kgated.deploy.quantization.quantize import quantize
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.streaming import step_model
+from kgated.deploy.tflite import flatbuffer
 
 
 @pytest.fixture
@@ -24,8 +23,7 @@ def model():
 
 
 @pytest.fixture
-def path(model, rng, tmp_path, monkeypatch):
-    monkeypatch.setattr(convert, "quantize_apart", quantize)
+def path(model, rng, tmp_path):
     x = rng.normal(size=(4, 8, 5)).astype(np.float32)
     facts = {"labels": ["a", "b", "c"], "sample_period_s": 0.01}
     kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", calibration=x, **facts)
@@ -89,7 +87,7 @@ def test_nothing_in_the_manifest_is_left_out(model, tmp_path):
 
 
 def test_a_file_of_another_tool(model, tmp_path):
-    (tmp_path / "other.tflite").write_bytes(lower(step_model(model), Recipe()))
+    (tmp_path / "other.tflite").write_bytes(flatbuffer.pack(lower(step_model(model), Recipe())))
     assert describe(tmp_path / "other.tflite").manifest is None
     assert "not made by `kgated convert`" in text_of(tmp_path / "other.tflite")
 

@@ -11,7 +11,9 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from kgated_edge import EdgeModel, ManifestError, read_manifest
 
-from kgated.deploy.manifest_writer import embed
+from kgated.deploy.manifest_writer import embed as embed_in_model
+from kgated.deploy.manifest_writer import overwrite, without_manifest
+from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.flatbuffer import parse
 
 SPEECH = Path(__file__).parents[1] / "edge" / "fixtures" / "speech.tflite"
@@ -32,6 +34,10 @@ def bare():
     model.buffers[ours.buffer].data = None
     assert model.metadata, "nothing else is there to be preserved"
     return pack(model)
+
+
+def embed(content, manifest, **options):
+    return embed_in_model(parse(content), manifest, **options)
 
 
 def unpack(content):
@@ -187,3 +193,19 @@ def test_weights_behind_the_flatbuffer_come_inside(bare, manifest, frames):
     assert all(buffer.offset == 0 for buffer in unpack(content).buffers)
     with pytest.raises(ValueError, match="cut short"):
         embed(behind[:-1], manifest)
+
+
+def test_a_manifest_is_overwritten_in_place(bare, manifest, tmp_path):
+    content = embed(bare, manifest, spare=8)
+    longer = replace(manifest, labels=("yes!", "never"))
+    path = tmp_path / "new.tflite"
+    path.write_bytes(overwrite(content, longer))
+    assert read_manifest(path).labels == ("yes!", "never")
+    assert path.stat().st_size == len(content)
+    with pytest.raises(ValueError, match="does not fit"):
+        overwrite(content, replace(manifest, labels=("yes!", "never, ever")))
+
+
+def test_without_its_manifest_a_file_is_as_it_was(bare, manifest):
+    assert unpack(without_manifest(embed(bare, manifest))).metadata[0].name != NAME
+    assert without_manifest(embed(bare, manifest)) == flatbuffer.pack(parse(bare))

@@ -14,6 +14,7 @@ import kgated
 from kgated.deploy import Recipe
 from kgated.deploy import worker as client
 from kgated.deploy.quantization import worker_job
+from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.errors import ConversionError
 from kgated_worker import CrashError, JobError, Worker
 
@@ -125,16 +126,16 @@ def test_a_crash_of_the_converter_is_an_error(worker, tmp_path, monkeypatch):
 
 def test_a_crash_of_quantizer_or_file_is_an_error(worker, tmp_path, monkeypatch):
     monkeypatch.setattr(client, "WORKER", worker)
-    for work in ("QUANTIZE", "RUN"):
-        monkeypatch.setattr(client, work, "jobs_of_a_test:crash")
+    for module, work in ((worker_job, "QUANTIZE"), (client, "RUN")):
+        monkeypatch.setattr(module, work, "jobs_of_a_test:crash")
     recipe, sample = Recipe(quantize="int8"), {"x": np.zeros((1, 5), np.float32)}
     with pytest.raises(ConversionError, match=r"quantizer, recipe stream-int8, crashed .SIGABRT"):
-        worker_job.quantize_apart(b"", recipe, [sample], [])
+        worker_job.quantize_in_worker(b"", LayerTable({}), recipe, [sample])
     with pytest.raises(ConversionError, match=r"the file of recipe stream-int8 crashed .SIGABRT"):
-        client.run_apart(tmp_path, recipe)
+        client.run_in_worker(tmp_path, recipe)
 
 
 def test_a_file_that_does_not_run_is_an_error(tmp_path):
     (tmp_path / "m.tflite").write_bytes(b"nothing")
     with pytest.raises(ConversionError, match=r"recipe stream-none does not run: .*m\.tflite"):
-        client.run_apart(tmp_path / "m.tflite", Recipe())
+        client.run_in_worker(tmp_path / "m.tflite", Recipe())

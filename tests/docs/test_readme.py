@@ -1,18 +1,12 @@
-"""What README says works, word for word."""
+"""README: its examples run, its commands and paths exist, and it stays short."""
 
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from documents import ROOT, blocks, page
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-
-
-def blocks(text, language):
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+README = page("README.md")
 
 
 @pytest.mark.parametrize("number", range(len(blocks(README, "python"))))
@@ -21,28 +15,48 @@ def test_python_examples_run(number, tmp_path):
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=120)
 
 
-def test_there_are_examples_and_exactly_two_set_up_commands():
-    assert blocks(README, "python")
-    set_up = [
-        line for block in blocks(README, "sh") for line in block.splitlines() if "-m venv" in line
-    ]
+def test_there_are_exactly_two_set_up_commands():
+    commands = [line for block in blocks(README, "sh") for line in block.splitlines()]
+    set_up = [line for line in commands if "-m venv" in line]
     assert len(set_up) == 2
     assert "kgated demo" in set_up[0]
     assert "pytest" in set_up[1]
 
 
 def test_ci_takes_its_test_command_from_readme():
-    assert "<!-- test command -->" in README
+    assert "<!-- test command -->\n```sh\npython3 " in README
     assert "<!-- test command -->" in (ROOT / ".ci" / "run").read_text()
 
 
-def test_links_to_files_lead_somewhere():
-    targets = [t for t in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in t]
-    assert targets
-    assert not [t for t in targets if not (ROOT / t).exists()]
+def test_readme_is_short_and_begins_with_an_example():
+    lines = README.splitlines()
+    assert len(lines) <= 150
+    assert "```python" in lines[:20]
+    assert "```" in lines[:20]  # the end of the example
+
+
+def layout():
+    """Each path of the layout, with its description."""
+    (tree,) = [block for block in blocks(README, "") if "kgated/steps.py" in block]
+    entries = []
+    for line in tree.splitlines():
+        if line.startswith(" "):
+            entries[-1][1] += line
+        else:
+            entries.append(line.split(maxsplit=1))
+    return entries
 
 
 def test_layout_names_what_exists():
-    names = re.findall(r"^((?:kgated|edge)[\w/]*(?:\.py|/))", README, re.MULTILINE)
-    assert len(names) >= 5
-    assert not [name for name in names if not (ROOT / name).exists()]
+    for path, text in layout():
+        assert (ROOT / path).exists(), path
+        folders = [word.strip(":,;") for word in text.split() if word.strip(":,;").endswith("/")]
+        assert not [name for name in folders if not (ROOT / path / name).is_dir()], path
+
+
+@pytest.mark.parametrize("parent", ["kgated", "kgated/deploy", "edge/kgated_edge"])
+def test_layout_names_every_package(parent):
+    packages = {folder.parent.name for folder in (ROOT / parent).glob("*/__init__.py")}
+    text = "\n".join(" ".join(entry) for entry in layout())
+    assert packages
+    assert not [name for name in packages if f"{name}/" not in text]

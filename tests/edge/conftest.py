@@ -28,6 +28,12 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture
+def frames(rng: np.random.Generator) -> np.ndarray:
+    """Eight frames (8, 3) of `speech` and of the models with the same weights."""
+    return rng.normal(size=(8, 3)).astype(np.float32)
+
+
+@pytest.fixture
 def speech() -> Path:
     """A model of float frames (3,) to two classes, with a sample period of 10 ms."""
     return FIXTURES / "speech.tflite"

@@ -4,13 +4,11 @@ import keras
 import numpy as np
 import pytest
 import reference
+from model_builders import mixture
 from registry import Row, inputs, values, weights_of
-from test_probes import mixture
 
 import kgated
 from kgated import inspection
-
-SEQUENCES = {"return_sequences": True}
 
 
 def moved_loss(row, w, x, y, push):

@@ -57,6 +57,16 @@ def test_plots_overlay_the_cells(cells, tmp_path):
         assert (tmp_path / f"{n}.png").stat().st_size > 10_000
 
 
+def test_one_layer_needs_no_label(cells):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: no plots to test")
+    traces, flows = cells
+    gates = inspection.plot_gates(traces["GRU"])
+    assert [axes.get_ylabel() for axes in gates.axes] == ["z", "r", "g", "h"]
+    assert [axes.get_ylabel() for axes in inspection.plot_gradient_flow(flows["GRU"]).axes]
+    with pytest.raises(ValueError, match="no recurrent layer"):
+        inspection.plot_gates({})
+
+
 def test_plots_say_which_extra_they_need(cells, monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
         monkeypatch.setitem(sys.modules, name, None)

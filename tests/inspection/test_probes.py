@@ -6,16 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import inspection_results
 import keras
 import numpy as np
 import pytest
 import reference
+from model_builders import SEQUENCES, mixture
 from registry import ROWS, inputs, randomized, values, weights_of
 
 import kgated
 from kgated import inspection
 
-SEQUENCES = {"return_sequences": True}
+TESTS = Path(__file__).parents[1]
 SIGMA = {"recurrent_activation": "sigmoid", "activation": "tanh"}
 
 
@@ -97,17 +99,6 @@ def test_keras_own_layers_are_traced_through_our_cells(stock, rng):
             np.testing.assert_array_equal(trace[name], value)
 
 
-def mixture():
-    """A functional model: our layers and Keras's, a mask, both directions, a layer called twice."""
-    tokens = keras.Input((6,), dtype="int32")
-    x = keras.layers.Embedding(9, 3, mask_zero=True)(tokens)
-    x = keras.layers.Bidirectional(kgated.LSTM(4, name="lstm", **SEQUENCES))(x)
-    shared = kgated.GRU(8, name="shared", **SEQUENCES)
-    x = shared(shared(x))
-    x = keras.layers.RNN(kgated.PeepholeLSTMCell(4), name="rnn", **SEQUENCES)(x)
-    return keras.Model(tokens, keras.layers.Dense(2)(keras.layers.GRU(5, name="last")(x)))
-
-
 def test_every_layer_of_a_model_is_there_and_the_model_is_left_as_it_was(rng):
     model = mixture()
     tokens = np.array([[1, 2, 3, 4, 5, 6], [7, 8, 0, 0, 0, 0]], np.int32)
@@ -182,43 +173,21 @@ def test_models_that_cannot_be_inspected_are_refused(function, rng):
     assert "inner_loop" not in vars(stack)
 
 
-def computed():
-    """A fixed model's flow and trace on whichever backend is set, flat, for another process."""
-    layers = [
-        kgated.PeepholeLSTM(4, name="lstm", **SEQUENCES),
-        kgated.GRU(4, name="gru", **SEQUENCES),
-        keras.layers.SimpleRNN(4, name="simple"),
-    ]
-    model = keras.Sequential([keras.Input((5, 3)), *layers])
-    rng = np.random.default_rng(0)
-    model.set_weights([rng.normal(0.0, 0.4, w.shape) for w in model.get_weights()])
-    x, y = inputs(rng, time=5), rng.normal(size=(2, 4)).astype(np.float32)
-    found = {
-        "flow": inspection.gradient_flow(model, x, y, "mse"),
-        "trace": inspection.gate_activations(model, x),
-    }
-    return {
-        f"{kind} {layer} {name}": value.ravel().tolist()
-        for kind, layers in found.items()
-        for layer, of in layers.items()
-        for name, value in of.items()
-    }
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_other_backends_agree_with_this_one(backend):
     pytest.importorskip(backend, reason=f"{backend} is not installed: this backend is not tested")
-    code = "import json, keras, test_inspection as t; print(keras.backend.backend()); "
+    code = "import json, keras, inspection_results as t; print(keras.backend.backend()); "
     run = subprocess.run(
         [sys.executable, "-c", code + "print(json.dumps(t.computed()))"],
-        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(TESTS)},
         capture_output=True,
         text=True,
     )
     assert run.returncode == 0, run.stderr
     used, found = run.stdout.splitlines()[-2:]
     assert used == backend
-    found, expected = json.loads(found), computed()
+    found, expected = json.loads(found), inspection_results.computed()
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-6, err_msg=name)

@@ -5,45 +5,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
+from onnx_graphs import DIRECTIONS, GATES, STATES, F, N, T, U, arrays, graph
 from registry import ROWS, inputs, values, weights_of
 
 import kgated
 from kgated.interop import from_onnx, from_onnx_node, to_onnx
-
-F, U, T, N = 3, 4, 6, 2
-GATES = {"LSTM": 4, "GRU": 3}
-STATES = {"LSTM": ["initial_h", "initial_c"], "GRU": ["initial_h"]}
-DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
-
-
-def arrays(op, d, rng, peepholes=False, state=False):
-    """The tensors of a node with `d` directions."""
-    n = GATES[op]
-    shapes = {"W": (d, n * U, F), "R": (d, n * U, U), "B": (d, 2 * n * U)}
-    shapes |= {"P": (d, 3 * U)} if peepholes else {}
-    shapes |= dict.fromkeys(STATES[op] if state else [], (d, N, U))
-    return {name: rng.normal(0.0, 0.7, shape).astype(np.float32) for name, shape in shapes.items()}
-
-
-def graph(op, tensors, fed=(), **attributes):
-    """A model of one node; `fed` names inputs that come at run time, with their element type."""
-    order = ["X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P"]
-    have = {"X", *tensors, *fed}
-    node_inputs = [name if name in have else "" for name in order[: 6 if op == "GRU" else 8]]
-    outputs = ["Y", "Y_h", "Y_c"][: 1 + len(STATES[op])]
-    node = helper.make_node(op, node_inputs, outputs, name="rnn", hidden_size=U, **attributes)
-    kinds = {"X": TensorProto.FLOAT, **dict.fromkeys(fed, TensorProto.FLOAT)}
-    if "sequence_lens" in kinds:
-        kinds["sequence_lens"] = TensorProto.INT32
-    made = helper.make_graph(
-        [node],
-        "test",
-        [helper.make_tensor_value_info(name, kind, None) for name, kind in kinds.items()],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
-        [numpy_helper.from_array(value, name) for name, value in tensors.items()],
-    )
-    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
 
 
 def run(model, x, **fed):
@@ -90,13 +57,9 @@ def attributes_for(attributes, direction):
     return {"direction": direction, **repeated}
 
 
-def label(case):
-    return str(case)
-
-
 @pytest.mark.parametrize("update_gate", ["state", "candidate"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize(("op", "with_", "attributes"), NODES, ids=label)
+@pytest.mark.parametrize(("op", "with_", "attributes"), NODES, ids=str)
 def test_our_layer_computes_what_the_node_computes(
     op, with_, attributes, direction, update_gate, rng
 ):
@@ -111,7 +74,7 @@ def test_our_layer_computes_what_the_node_computes(
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize(("op", "with_", "attributes"), NODES, ids=label)
+@pytest.mark.parametrize(("op", "with_", "attributes"), NODES, ids=str)
 def test_our_model_computes_what_our_layer_computes_and_returns_the_same_bits(
     op, with_, attributes, direction, rng
 ):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from onnx import helper
-from test_onnx import F, U, arrays, graph, label
+from onnx_graphs import F, U, arrays, graph
 
 import kgated
 from kgated.interop import from_onnx, from_onnx_node, to_onnx
@@ -19,7 +19,7 @@ from kgated.interop import from_onnx, from_onnx_node, to_onnx
         ({"activations": ["ScaledTanh", "Tanh", "Tanh"]}, "ScaledTanh"),
         ({"activations": ["Relu", "Tanh", "Tanh"], "input_forget": 1}, "`input_forget=1`"),
     ],
-    ids=label,
+    ids=str,
 )
 def test_what_our_layers_do_not_have_is_refused_by_name(attributes, message, rng):
     with pytest.raises(ValueError, match=message):

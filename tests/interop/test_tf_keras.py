@@ -12,7 +12,10 @@ import pytest
 TESTS = Path(__file__).parents[1]
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 
-pytestmark = pytest.mark.skipif(not ON_TENSORFLOW, reason="tf_keras is TensorFlow's")
+pytestmark = [
+    pytest.mark.skipif(not ON_TENSORFLOW, reason="tf_keras is TensorFlow's"),
+    pytest.mark.slow,  # a second TensorFlow, with tf_keras
+]
 
 
 @pytest.fixture(scope="module")

@@ -131,7 +131,7 @@ def test_layers_of_keras_are_taken_too(rng):
 
 def test_a_prefix_picks_one_module_of_a_model(rng):
     model = torch.nn.ModuleDict({"rnn": module("LSTM", {}), "head": torch.nn.Linear(U, 2)})
-    with pytest.raises(ValueError, match=r"give `prefix`, one of \['rnn\.'\]"):
+    with pytest.raises(ValueError, match=r"give `prefix`, one of \['rnn\.', 'head\.'\]"):
         from_torch(model.state_dict())
     (layer,) = from_torch(model.state_dict(), prefix="rnn.", return_sequences=False)
     x = inputs(rng)

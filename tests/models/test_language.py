@@ -251,6 +251,7 @@ def test_the_corpus_is_split_by_paragraphs_that_come_once(script):
     assert set(text.valid) | set(text.test) <= set(text.vocabulary)
 
 
+@pytest.mark.slow
 def test_the_command_loads_a_language_model_in_a_process_of_its_own(tmp_path):
     LanguageModel("abc", units=4, embedding_units=3).save(tmp_path / "m.keras")
     code = "import sys, pathlib, kgated_cli; m = kgated_cli.load_model(pathlib.Path(sys.argv[1]))"

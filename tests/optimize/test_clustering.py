@@ -6,25 +6,12 @@ import itertools
 import keras
 import numpy as np
 import pytest
+from model_builders import compiled, fit_noise
 
 import kgated
 from kgated.deploy.tflite import flatbuffer
 from kgated.optimize import ConstantSparsity
 from kgated.optimize.centroids import INITS, k_means
-
-
-def model_of(*layers, optimizer=None, features=8):
-    model = keras.Sequential([keras.Input((3, features)), *layers, keras.layers.Dense(4)])
-    # XLA takes seconds to compile, and JAX without it more.
-    compiled = keras.backend.backend() == "jax"
-    model.compile(optimizer or keras.optimizers.Adam(0.01), "mse", jit_compile=compiled)
-    return model
-
-
-def fit(model, rng, *callbacks, epochs=2):
-    x = rng.normal(size=(12, *model.input_shape[1:])).astype(np.float32)
-    y = rng.normal(size=(12, *model.output_shape[1:])).astype(np.float32)
-    return model.fit(x, y, batch_size=4, epochs=epochs, verbose=0, callbacks=callbacks)
 
 
 def kernels(model):
@@ -68,12 +55,13 @@ def test_k_means_finds_the_best_of_all_cuts(rng):
         assert found == pytest.approx(best)
 
 
+@pytest.mark.slow
 def test_weights_share_values_through_a_training(rng):
-    model = model_of(keras.layers.Bidirectional(kgated.PeepholeLSTM(8)))
-    fit(model, rng, epochs=1)  # a training function that knows of no clusters
+    model = compiled(keras.layers.Bidirectional(kgated.PeepholeLSTM(8)))
+    fit_noise(model, rng, epochs=1)  # a training function that knows of no clusters
     kgated.cluster(model, 6)
     start = kernels(model)
-    fit(model, rng)
+    fit_noise(model, rng)
     for name, weight in kernels(model).items():
         assert np.unique(start[name]).size == 6
         assert np.all(weight != start[name]), f"{name} was not trained"
@@ -82,7 +70,7 @@ def test_weights_share_values_through_a_training(rng):
 
 def test_a_centroid_descends_by_the_mean_of_its_members_gradients(rng):
     """The oracle: the model with no clusters, one step of SGD, its weights averaged by hand."""
-    model = model_of(kgated.LSTM(4), optimizer=keras.optimizers.SGD(20.0))
+    model = compiled(kgated.LSTM(4), optimizer=keras.optimizers.SGD(20.0))
     kgated.cluster(model, 4)
     free = keras.models.clone_model(model)
     free.compile(keras.optimizers.SGD(20.0), "mse")
@@ -101,38 +89,38 @@ def test_a_centroid_descends_by_the_mean_of_its_members_gradients(rng):
 
 
 def test_zeros_stay_and_can_be_let_go(rng):
-    model = model_of(keras.layers.GRU(8))
-    fit(model, rng, kgated.prune(model, ConstantSparsity(0.5, 0)))
+    model = compiled(keras.layers.GRU(8))
+    fit_noise(model, rng, kgated.prune(model, ConstantSparsity(0.5, 0)))
     pruned = kernels(model)
     kgated.cluster(model, 5, "density")
     clustered = kernels(model)
-    fit(model, rng)
+    fit_noise(model, rng)
     for name, weight in kernels(model).items():
         np.testing.assert_array_equal(weight == 0, pruned[name] == 0)
         assert same_partition(weight, clustered[name])
         assert np.unique(weight).size == 5
         assert not np.any(np.signbit(weight[weight == 0])), "-0.0 compresses badly"
     kgated.cluster(model, 5, preserve_sparsity=False)
-    fit(model, rng)
+    fit_noise(model, rng)
     assert not any(kgated.sparsity(model).values())
 
 
 def test_a_loaded_model_trains_on_in_its_clusters(rng, tmp_path):
-    model = model_of(keras.layers.Dense(8), features=4)
+    model = compiled(keras.layers.Dense(8), features=4)
     kgated.cluster(model, 4, "kmeans++")
-    fit(model, rng)
+    fit_noise(model, rng)
     model.save(tmp_path / "clustered.keras")
     loaded = keras.saving.load_model(tmp_path / "clustered.keras")
     kgated.cluster(loaded, 4)
     for name, weight in kernels(loaded).items():
         np.testing.assert_array_equal(weight, kernels(model)[name])
-    fit(loaded, rng)
+    fit_noise(loaded, rng)
     assert all(np.unique(weight).size == 4 for weight in kernels(loaded).values())
 
 
 def test_what_cannot_be_clustered_is_refused():
-    model = model_of(keras.layers.Dense(8))
-    bound = model_of(keras.layers.Dense(8, kernel_constraint="non_neg"))
+    model = compiled(keras.layers.Dense(8))
+    bound = compiled(keras.layers.Dense(8, kernel_constraint="non_neg"))
     for call, words in [
         (lambda: kgated.cluster(model, 1), "`n_clusters`"),
         (lambda: kgated.cluster(model, 4, "random"), "`init`"),
@@ -160,14 +148,14 @@ def int8_weights(path):
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="conversion is tested once")
 def test_zeros_reach_the_file_and_shrink_it(rng, tmp_path):
-    model = model_of(kgated.LSTM(64), features=64)
+    model = compiled(kgated.LSTM(64), features=64)
     size = {}
     for step in ("dense", "pruned", "clustered"):
         if step == "pruned":
-            fit(model, rng, kgated.prune(model, ConstantSparsity(0.75, 0)), epochs=1)
+            fit_noise(model, rng, kgated.prune(model, ConstantSparsity(0.75, 0)), epochs=1)
         if step == "clustered":
             kgated.cluster(model, 16)
-            fit(model, rng, epochs=1)
+            fit_noise(model, rng, epochs=1)
         path = tmp_path / f"{step}.tflite"
         kgated.to_tflite(model, path, quantize="dynamic")
         size[step] = len(gzip.compress(path.read_bytes()))

@@ -6,25 +6,12 @@ import types
 import keras
 import numpy as np
 import pytest
+from model_builders import compiled, fit_noise
 
 import kgated
 from kgated.optimize import ConstantSparsity, PolynomialDecay, masks
 
 NOW = ConstantSparsity(0.75, begin_step=0, frequency=1)
-
-
-def model_of(*layers, features=8):
-    model = keras.Sequential([keras.Input((3, features)), *layers, keras.layers.Dense(4)])
-    # XLA takes seconds to compile, and JAX without it more.
-    compiled = keras.backend.backend() == "jax"
-    model.compile(keras.optimizers.Adam(0.01), "mse", jit_compile=compiled)
-    return model
-
-
-def fit(model, rng, *callbacks, epochs=2, **options):
-    x = rng.normal(size=(12, *model.input_shape[1:])).astype(np.float32)
-    y = rng.normal(size=(12, *model.output_shape[1:])).astype(np.float32)
-    return model.fit(x, y, batch_size=4, epochs=epochs, verbose=0, callbacks=callbacks, **options)
 
 
 def by_name(model):
@@ -110,9 +97,9 @@ STACKS = {
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_matrix_is_pruned_and_trained_and_nothing_else(rng, stack):
-    model = model_of(*STACKS[stack]())
+    model = compiled(*STACKS[stack]())
     before = by_name(model)
-    fit(model, rng, kgated.prune(model, NOW))
+    fit_noise(model, rng, kgated.prune(model, NOW))
     for name, weight in by_name(model).items():
         matrix = name.split("/")[-1] in {"kernel", "recurrent_kernel", "projection_kernel"}
         assert np.any(weight != before[name]), name
@@ -136,12 +123,12 @@ class Shares(keras.callbacks.Callback):
 
 
 def test_zeros_follow_the_schedule_and_stay(rng):
-    model, shares = model_of(kgated.GRU(8, name="gru")), Shares()
+    model, shares = compiled(kgated.GRU(8, name="gru")), Shares()
     schedule = PolynomialDecay(0.0, 0.8, begin_step=1, end_step=5, power=1, frequency=2)
-    fit(model, rng, kgated.prune(model, schedule), shares, epochs=3)
+    fit_noise(model, rng, kgated.prune(model, schedule), shares, epochs=3)
     assert shares.seen == pytest.approx([0.0, 0.0, 0.4, 0.4, 0.8, 0.8, 0.8, 0.8, 0.8], abs=0.003)
     masked = {n: w == 0 for n, w in by_name(model).items() if n.endswith("kernel")}
-    fit(model, rng)  # and without the callback they do not
+    fit_noise(model, rng)  # and without the callback they do not
     assert all(zeros(by_name(model)[n]) < m.sum() / 10 for n, m in masked.items())
 
 
@@ -161,18 +148,18 @@ def test_weights_that_stay_train_as_in_a_model_that_has_only_these(rng):
 
 
 def test_a_resumed_training_keeps_its_zeros(rng):
-    model = model_of(kgated.GRU(8))
-    fit(model, rng, kgated.prune(model, NOW))
+    model = compiled(kgated.GRU(8))
+    fit_noise(model, rng, kgated.prune(model, NOW))
     masked = {n: w == 0 for n, w in by_name(model).items() if n.endswith("kernel")}
     late = ConstantSparsity(0.75, begin_step=1000)
-    fit(model, rng, kgated.prune(model, late))
+    fit_noise(model, rng, kgated.prune(model, late))
     assert all(np.array_equal(by_name(model)[n] == 0, m) for n, m in masked.items())
 
 
 def test_zeros_outlast_a_moving_average_and_a_file(rng, tmp_path):
-    model = model_of(kgated.LSTM(8))
+    model = compiled(kgated.LSTM(8))
     model.compile(keras.optimizers.Adam(0.01, use_ema=True), "mse")
-    fit(model, rng, kgated.prune(model, ConstantSparsity(0.5, 3, frequency=1)))
+    fit_noise(model, rng, kgated.prune(model, ConstantSparsity(0.5, 3, frequency=1)))
     assert set(kgated.sparsity(model).values()) == {0.5}
     model.save(tmp_path / "pruned.keras")
     assert kgated.sparsity(keras.saving.load_model(tmp_path / "pruned.keras")) == kgated.sparsity(
@@ -181,16 +168,16 @@ def test_zeros_outlast_a_moving_average_and_a_file(rng, tmp_path):
 
 
 def test_patterns_hold_after_training(rng):
-    model = model_of(keras.layers.Conv1D(8, 2), kgated.LSTM(8))
-    fit(model, rng, kgated.prune(model, ConstantSparsity(0.5, 2), pattern="2:4"))
+    model = compiled(keras.layers.Conv1D(8, 2), kgated.LSTM(8))
+    fit_noise(model, rng, kgated.prune(model, ConstantSparsity(0.5, 2), pattern="2:4"))
     for weight in (w for n, w in by_name(model).items() if n.endswith("kernel")):
         fours = np.moveaxis(weight, -2, -1).reshape(-1, 4)
         assert np.all((fours == 0).sum(axis=1) == 2)
 
 
 def test_blocks_hold_after_training(rng):
-    model = model_of(kgated.LSTM(8))
-    fit(model, rng, kgated.prune(model, NOW, block=(4, 2)))
+    model = compiled(kgated.LSTM(8))
+    fit_noise(model, rng, kgated.prune(model, NOW, block=(4, 2)))
     for weight in (w for n, w in by_name(model).items() if n.endswith("kernel")):
         blocks = weight.reshape(weight.shape[0] // 4, 4, weight.shape[1] // 2, 2)
         per_block = (blocks == 0).sum(axis=(1, 3))
@@ -209,7 +196,7 @@ def test_layers_are_chosen_by_name(rng):
 
 
 def test_what_cannot_be_pruned_is_refused(rng):
-    model = model_of(kgated.GRU(8))
+    model = compiled(kgated.GRU(8))
     refused = [
         (lambda: kgated.prune(model, 0.5), TypeError, "`schedule`"),
         (lambda: kgated.prune(model, NOW, block=(0, 1)), ValueError, "`block`"),
@@ -228,16 +215,16 @@ def test_what_cannot_be_pruned_is_refused(rng):
 
 
 def test_a_training_that_would_lose_the_zeros_is_refused(rng):
-    model, other = model_of(kgated.GRU(8)), model_of(kgated.GRU(8))
+    model, other = compiled(kgated.GRU(8)), compiled(kgated.GRU(8))
     with pytest.raises(ValueError, match="the model that is fitted"):
-        fit(other, rng, kgated.prune(model, NOW))
+        fit_noise(other, rng, kgated.prune(model, NOW))
     model.compile("adam", "mse", steps_per_execution=3)
     with pytest.raises(ValueError, match="`steps_per_execution` must be 1"):
-        fit(model, rng, kgated.prune(model, NOW))
+        fit_noise(model, rng, kgated.prune(model, NOW))
 
 
 def test_any_function_is_a_schedule(rng):
-    model = model_of(keras.layers.Dense(8))
+    model = compiled(keras.layers.Dense(8))
     arrays = types.SimpleNamespace(call=lambda step: (np.bool_(True), np.float32(0.5)))
-    fit(model, rng, kgated.prune(model, arrays.call))
+    fit_noise(model, rng, kgated.prune(model, arrays.call))
     assert set(kgated.sparsity(model).values()) == {0.5}

@@ -104,6 +104,7 @@ def browser():
     return path, playwright
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
 def test_lives_in_a_browser(results, tmp_path, width):
     (tmp_path / "page.html").write_text(render(read_runs(results), "A <title>"))

@@ -9,22 +9,22 @@ import pytest
 import registry
 import typer
 from benchmarks import (
-    apart,
-    children,
     integers,
     matrix,
     models,
-    peers,
+    other_runtimes,
+    process_isolation,
     sequences,
     steps,
     stock,
     tables,
     timing,
+    worker_pool,
 )
 from typer.testing import CliRunner
 
-from kgated.deploy import convert
-from kgated.deploy.quantization.quantize import quantize as quantize_here
+from kgated.deploy import worker as client
+from kgated_worker import CONVERT, WORKER
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark_deploy.py"
 SHORT, TINY = 5, (3, 4)  # T; F, U
@@ -36,12 +36,6 @@ def benchmark():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture(autouse=True)
-def in_process(monkeypatch):
-    """Static quantization without the process of its own, which takes seconds to start."""
-    monkeypatch.setattr(convert, "quantize_apart", quantize_here)
 
 
 def test_ratios_and_targets():
@@ -78,56 +72,113 @@ def test_what_is_missed_is_counted_and_shown(benchmark, capsys):
     assert "1 of 2 targets met" in printed
 
 
-def test_medians_see_a_slower_run():
-    found = timing.medians_us({"fast": lambda: None, "slow": lambda: sum(range(20_000))}, rounds=5)
-    assert found["slow"] > 10.0 * found["fast"]
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still; `clock(us)` lets it go on."""
+    now = [0]
+
+    def wait(us):
+        now[0] += round(1000 * us)
+
+    monkeypatch.setattr(timing.time, "perf_counter_ns", lambda: now[0])
+    return wait
+
+
+def test_the_median_of_the_rounds_is_the_time_of_a_call(clock):
+    times = iter([1.0, 5.0, 1.0, 70.0, 1.0, 6.0])  # each round: one unmeasured, one measured
+    runs = {"even": lambda: clock(2.0), "uneven": lambda: clock(next(times))}
+    assert timing.medians_us(runs, rounds=3, calls=1) == {"even": 2.0, "uneven": 6.0}
+
+
+def test_a_turn_is_as_long_for_slow_calls_as_for_fast_ones(clock):
+    counts = {"fast": 0, "slow": 0}
+
+    def run(name, us):
+        counts[name] += 1
+        clock(us)
+
+    runs = {"fast": lambda: run("fast", 30.0), "slow": lambda: run("slow", 1500.0)}
+    assert timing.medians_us(runs, rounds=5) == {"fast": 30.0, "slow": 1500.0}
+    # Three to learn how long one takes; in each round one unmeasured, then 3 ms of them.
+    assert counts == {"fast": 3 + 5 * (1 + 100), "slow": 3 + 5 * (1 + 2)}
 
 
 @pytest.mark.parametrize("each", [True, False], ids=["each", "last"])
 @pytest.mark.parametrize("cell", models.CELLS)
-def test_peers_compute_the_same(cell, each, tmp_path):
+def test_other_runtimes_compute_the_same(cell, each, tmp_path):
     model, frames = models.model_of(cell, *TINY, each), models.noise(SHORT, TINY[0])
     layer, expected = model.layers[0], np.asarray(model(frames[None]))[0]
-    path = peers.onnx_files(layer, tmp_path)["float"]
-    found = peers.onnx_sequence(path, layer, frames)()
+    path = other_runtimes.onnx_files(layer, tmp_path)["float"]
+    found = other_runtimes.onnx_sequence(path, layer, frames)()
     np.testing.assert_allclose(found.reshape(expected.shape), expected, atol=1e-5)
-    step, last = peers.onnx_step(path, layer, frames[0]), expected[0] if each else None
+    step, last = other_runtimes.onnx_step(path, layer, frames[0]), expected[0] if each else None
     first = step()[0, 0]
     assert np.abs(step()[0, 0] - first).max() > 1e-3  # the state is carried
     if last is not None:
         np.testing.assert_allclose(first, last, atol=1e-5)
-    kind = peers.torch_kind(layer)
+    kind = other_runtimes.torch_kind(layer)
     expected = np.asarray(kind(frames[None]))[0]
-    np.testing.assert_allclose(peers.torch_sequence(kind, frames)(), expected, atol=1e-5)
+    np.testing.assert_allclose(other_runtimes.torch_sequence(kind, frames)(), expected, atol=1e-5)
     assert (kind is layer) == (cell == "LSTM")
 
 
-def test_steps_and_sizes():
+@pytest.fixture
+def take(monkeypatch):
+    """`take(module, us)`: a part of the benchmark runs everything once and is told these times."""
+
+    def take(module, us):
+        def medians(runs, rounds):
+            assert set(runs) == set(us)
+            assert all(np.isfinite(np.asarray(run())).all() for run in runs.values())
+            return us
+
+        monkeypatch.setattr(module, "medians_us", medians)
+
+    return take
+
+
+PEERS = {"onnxruntime int8": 10.0, "onnxruntime float": 20.0, "torch": 30.0}
+
+
+@pytest.mark.slow
+def test_steps(take):
+    take(steps, {**PEERS, "none": 2.0, "dynamic": 3.0, "dynamic4": 4.0, "int8": 5.0})
     rows = steps.steps(3, (TINY,), ("GRU",))
-    assert [row["quantize"] for row in rows] == list(steps.STEP_RECIPES)
-    assert all(row["ratio"] == row["step_us"] / row["onnxruntime_int8_us"] > 0.0 for row in rows)
+    ratios = {row["quantize"]: row["ratio"] for row in rows}
+    assert ratios == {"none": 0.2, "dynamic": 0.3, "dynamic4": 0.4, "int8": 0.5}
+
+
+@pytest.mark.slow
+def test_sizes():
     small, large = integers.sizes((TINY, (3, 64)), ("GRU",))[::2]
     assert small["weights"] == 3 * 4 * (3 + 4 + 1)
     assert 3 * 64 * (3 + 64) < large["file_bytes"] - small["file_bytes"] < 6 * 64 * (3 + 64)
 
 
-def test_sequences():
+@pytest.mark.slow
+def test_sequences(take):
+    take(sequences, {**PEERS, "unrolled": 5.0, "while": 7.0, "stream": 8.0, "stock": 9.0})
     (row,) = sequences.sequences(3, (TINY,), (SHORT,), ("PeepholeLSTM",), (True,))
-    assert row["auto"] == "unrolled"
-    assert row["ratio"] == row["unrolled_us"] / row["onnxruntime_int8_us"]
-    assert min(v for k, v in row.items() if k.endswith("_us")) > 0.0
+    assert (row["auto"], row["ratio"]) == ("unrolled", 0.5)
+
+
+def test_time_per_step_as_sequences_grow(take):
+    take(sequences, {"4": 8.0, "8": 32.0})
     rows = sequences.linearity(3, (4, 8), ("LSTM",), TINY)
-    assert [row["T"] for row in rows] == [4, 8]
+    assert [(row["T"], row["per_step_us"], row["ratio"]) for row in rows] == [
+        (4, 2.0, 1.0),
+        (8, 4.0, 2.0),
+    ]
 
 
-def test_integers_beside_the_fused_operator(monkeypatch):
+def test_integers_beside_the_fused_operator(monkeypatch, take):
     monkeypatch.setattr(integers.importlib.util, "find_spec", lambda name: None)
+    take(integers, {"ours": 3.0, "peer": 30.0})
     (row,) = integers.static_int8(3, SHORT, TINY, ("LSTM",))
-    assert row["peer"] == 'lowering="fused"'
-    assert row["auto"] == "unrolled"
-    assert row["ratio"] == row["auto_us"] / row["peer_us"]
+    assert (row["auto"], row["peer"], row["ratio"]) == ("unrolled", 'lowering="fused"', 0.1)
 
 
+@pytest.mark.slow
 def test_a_crash_of_the_stock_converter_is_one_result():
     asked = ((None, "none"), (1, "none"), (1, "int8"))
     jobs = [stock.Job("LSTM", batch, quantize, SHORT, *TINY) for batch, quantize in asked]
@@ -139,7 +190,7 @@ def test_a_crash_of_the_stock_converter_is_one_result():
 
 CHILD = """
 import os
-from benchmarks.children import serve
+from benchmarks.worker_pool import serve
 
 def answer(job):
     if job["do"] == "abort":
@@ -161,9 +212,9 @@ def child(tmp_path, monkeypatch):
 def test_a_crash_costs_one_job(child):
     jobs = [{"do": n} for n in (1, 2, "abort", 3, "abort", 4)]
     crash = "crashed (SIGABRT)"
-    assert children.run_all(child, jobs, "some") == [2, 3, crash, 4, crash, 5]
+    assert worker_pool.run_all(child, jobs, "some") == [2, 3, crash, 4, crash, 5]
     with pytest.raises(RuntimeError, match="TypeError"):
-        children.run_all(child, [{"do": "text"}], "some")
+        worker_pool.run_all(child, [{"do": "text"}], "some")
 
 
 def test_the_matrix_has_every_case_once():
@@ -175,6 +226,7 @@ def test_the_matrix_has_every_case_once():
     assert rows == [(kind, one) for kind, found in matrix.VARIANTS.items() for one in found]
 
 
+@pytest.mark.slow
 def test_a_file_that_disagrees_is_no_success(monkeypatch):
     none, dynamic, _ = matrix.jobs_of("GRU", package="kgated", options={"reset_after": True})[:3]
     error, why = matrix.ours(none)
@@ -210,7 +262,23 @@ def test_the_command_writes_its_rows(benchmark, monkeypatch, tmp_path):
 
 
 def test_a_conversion_in_each_process(monkeypatch):
-    monkeypatch.setattr(apart, "STARTS", 1)
-    (row,) = apart.conversions(1, TINY, ["none"])
-    assert 0 < row["kept_s"] < row["started_s"]
-    assert row["here_s"] > 0
+    jobs = []
+
+    def seconds(model, quantize, worker):
+        jobs.append((quantize, worker))
+        is_new = [w for _, w in jobs].count(worker) == 1
+        return 1.0 if isinstance(worker, process_isolation.InProcess) else 5.0 if is_new else 2.0
+
+    monkeypatch.setattr(process_isolation, "seconds", seconds)
+    (row,) = process_isolation.conversions(3, TINY, ["none"])
+    assert (row["here_s"], row["started_s"], row["kept_s"]) == (1.0, 5.0, 2.0)
+    assert len(jobs) == 3 + process_isolation.STARTS * 2
+
+
+def test_a_conversion_here_does_each_job_in_this_process(monkeypatch):
+    jobs, here = [], process_isolation.InProcess()
+    do = here.run
+    monkeypatch.setattr(here, "run", lambda work, folder: (jobs.append(work), do(work, folder)))
+    assert process_isolation.seconds(models.model_of("LSTM", *TINY), "none", here) > 0
+    assert CONVERT in jobs
+    assert client.WORKER is WORKER

@@ -71,6 +71,7 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "tensorflow"])
 def test_two_devices_give_the_loss_curve_of_one(backend):
     pytest.importorskip(backend)

@@ -61,6 +61,7 @@ def without_clock(rows):
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
+@pytest.mark.slow
 def test_a_killed_training_resumed_equals_the_uninterrupted(tmp_path):
     died, whole = tmp_path / "died", tmp_path / "whole"
     code = f"{TRAINING}\ntrain({str(died)!r}, die_at=4)"

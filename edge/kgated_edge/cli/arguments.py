@@ -1,4 +1,4 @@
-"""What the arguments of the command line may be; each type raises argparse's own error."""
+"""Types of command-line arguments; each raises argparse's own error."""
 
 import argparse
 import math
@@ -29,7 +29,7 @@ def from_zero(text: str) -> float:
     return value
 
 
-def share(text: str) -> float:
+def fraction(text: str) -> float:
     """A number in 0..1."""
     value = number(text)
     if not 0 <= value <= 1:
@@ -42,12 +42,12 @@ def streams(text: str) -> int | None:
     return None if text == "auto" else count(1)(text)
 
 
-def count(least: int) -> Callable[[str], int]:
-    """Makes the type of whole numbers from `least`."""
+def count(minimum: int) -> Callable[[str], int]:
+    """Makes the type of whole numbers from `minimum`."""
 
-    def whole(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not least <= int(text) <= 1_000_000_000:
-            raise argparse.ArgumentTypeError(f"must be a whole number from {least}, got {text!r}")
+    def integer(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not minimum <= int(text) <= 1_000_000_000:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {minimum}, got {text!r}")
         return int(text)
 
-    return whole
+    return integer

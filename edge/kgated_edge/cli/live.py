@@ -1,4 +1,4 @@
-"""The command `kgated-edge live`: results as JSON lines, a member of a shell pipe."""
+"""The command `kgated-edge live`: JSON lines for a shell pipe."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ from kgated_edge.cli.arguments import above_zero, count, from_zero
 from kgated_edge.cli.output import finite
 from kgated_edge.errors import DataError, EdgeError
 from kgated_edge.evaluation.tasks import check_alone
-from kgated_edge.format.manifest import read_manifest
+from kgated_edge.format.reader import read_manifest
 from kgated_edge.ingest.runner import LIVE_TASKS, LiveResult, live, live_blocks
 from kgated_edge.ingest.sources import FORMATS
 from kgated_edge.runtime.bad_frames import POLICIES, REFUSE
@@ -26,14 +26,19 @@ def add_live(parser: argparse.ArgumentParser) -> None:
     add(
         "input", nargs="?", default="-", metavar="INPUT", help="a file, or - for standard input (-)"
     )
-    add("--format", choices=FORMATS, help="of the input (by the file's name, else float32)")
-    add("--on-bad-frame", choices=POLICIES, default=REFUSE, help="with NaN or inf (refuse)")
-    add("--task", choices=LIVE_TASKS, help="whether results are a decision (by the model)")
+    add("--format", choices=FORMATS, help="of the input (by the file's suffix, else float32)")
+    add(
+        "--on-bad-frame",
+        choices=POLICIES,
+        default=REFUSE,
+        help="for frames with NaN or inf (refuse)",
+    )
+    add("--task", choices=LIVE_TASKS, help="whether outputs are a decision (by the model)")
     add("--rate", type=count(1), metavar="HZ", help="samples per second of pcm (16000)")
-    add("--window", type=count(1), metavar="N", help="samples of a frame of sound (400)")
+    add("--window", type=count(1), metavar="N", help="samples per frame of audio (400)")
     add("--hop", type=count(1), metavar="N", help="samples from frame to frame (160)")
-    add("--low-hz", type=from_zero, metavar="F", help="where the bands begin (20)")
-    add("--high-hz", type=above_zero, metavar="F", help="where they end (half the rate)")
+    add("--low-hz", type=from_zero, metavar="F", help="lower limit of the bands (20)")
+    add("--high-hz", type=above_zero, metavar="F", help="upper limit of the bands (half the rate)")
 
 
 def run_live(options: argparse.Namespace) -> LiveResult:
@@ -42,10 +47,12 @@ def run_live(options: argparse.Namespace) -> LiveResult:
     form = options.format or (suffix if suffix in FORMATS else "float32")
     sound = {name: value for name in _SOUND if (value := getattr(options, name)) is not None}
     if form not in ("wav", "pcm") and (sound or options.rate):
-        raise EdgeError(f"--rate, --window, --hop, --low-hz and --high-hz are of sound, not {form}")
+        raise EdgeError(
+            f"--rate, --window, --hop, --low-hz and --high-hz are for audio, not {form}"
+        )
     if sys.stdout is None:
-        raise EdgeError("standard output is closed, results go there: open it")
-    # All input is looked at before an interpreter exists: it writes lines of its own to stderr.
+        raise EdgeError("standard output is closed, but results go there: open it")
+    # All input is checked before an interpreter exists, since that writes to stderr.
     manifest = read_manifest(options.model)
     check_alone(manifest)
     stream = _open(options.input)
@@ -57,7 +64,7 @@ def run_live(options: argparse.Namespace) -> LiveResult:
         if options.input != "-":
             stream.close()
     if result.ended == "reader gone":
-        # What Python still wants to write there at its end goes nowhere.
+        # Discards what Python still flushes at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return result
 
@@ -66,7 +73,7 @@ def _open(name: str) -> IO[bytes]:
     if name == "-":
         if sys.stdin is None:
             raise DataError(
-                "standard input is closed, frames come from there: open it, or name a file"
+                "standard input is closed, but frames come from there: open it, or name a file"
             )
         return sys.stdin.buffer
     try:

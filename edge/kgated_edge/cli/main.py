@@ -17,10 +17,10 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, NoReturn
 
-from kgated_edge.cli.arguments import above_zero, count, share, streams
+from kgated_edge.cli.arguments import above_zero, count, fraction, streams
 from kgated_edge.cli.live import add_live, run_live
-from kgated_edge.cli.output import claimed, save_steps
-from kgated_edge.cli.sandbox import try_out
+from kgated_edge.cli.output import reserve_output, save_steps
+from kgated_edge.cli.sandbox import run_in_sandbox
 from kgated_edge.cli.text import check_text, live_text, realtime_text, selftest_text
 from kgated_edge.errors import EdgeError
 from kgated_edge.evaluation.checker import check, selftest
@@ -34,7 +34,7 @@ _REPEAT_S = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command with the arguments given, or those of the process.
+    """Runs the command with these arguments, or those of the process.
 
     Returns:
         the exit code.
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         passed: bool = options.run(options)
-        # None where the shell closed it, as `>&-` does.
+        # None where the shell closed it with `>&-`.
         if sys.stdout is not None:
             sys.stdout.flush()
         return 0 if passed else 1
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong with the arguments in one line."""
+    """Reports wrong arguments in one line."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
@@ -86,23 +86,26 @@ def _add_check(commands: Any) -> None:
     parser = _command(commands, "check", _run_check, "measure speed and accuracy over a data set")
     parser.add_argument("--data", required=True, metavar="TEST.npz", help="sequences to run")
     parser.add_argument(
-        "--deadline-ms", type=above_zero, metavar="MS", help="the longest that a step may take"
+        "--deadline-ms", type=above_zero, metavar="MS", help="longest time of a step"
     )
     parser.add_argument(
-        "--min-accuracy", type=share, metavar="A", help="least share of right decisions, 0..1"
+        "--min-accuracy",
+        type=fraction,
+        metavar="A",
+        help="minimum fraction of correct decisions, 0..1",
     )
     parser.add_argument(
         "--max-misses", type=count(0), metavar="N", help="deadlines allowed to miss (0)"
     )
-    parser.add_argument("--task", choices=TASKS, help="how results are judged (by `y`)")
-    parser.add_argument("--limits", metavar="LIMITS.toml", help="limits that it has to keep to")
+    parser.add_argument("--task", choices=TASKS, help="how outputs are scored (by `y`)")
+    parser.add_argument("--limits", metavar="LIMITS.toml", help="a file of limits")
 
 
 def _add_selftest(commands: Any) -> None:
     summary = "replay the golden frames in the model file"
     parser = _command(commands, "selftest", _run_selftest, summary)
     parser.add_argument(
-        "--isolated", action="store_true", help="in a process of its own first, which may die"
+        "--isolated", action="store_true", help="first in a separate process, which may crash"
     )
 
 
@@ -110,19 +113,19 @@ def _add_realtime(commands: Any) -> None:
     summary = "run on frames that arrive on a schedule, each with a deadline"
     parser = _command(commands, "realtime", _run_realtime, summary)
     add, whole = parser.add_argument, count(0)
-    add("--data", required=True, metavar="X.npz", help="sequences, run as one endless stream")
+    add("--data", required=True, metavar="X.npz", help="sequences, run as one repeating stream")
     add("--period-ms", type=above_zero, metavar="MS", help="between two arrivals (the model's)")
     add("--deadline-ms", type=above_zero, metavar="MS", help="from arrival to end (the period)")
     add("--seconds", type=above_zero, default=60.0, metavar="S", help="how long frames arrive (60)")
     add("--max-misses", type=whole, default=0, metavar="N", help="deadlines allowed to miss (0)")
-    add("--streams", type=streams, default=1, metavar="N", help="models in turn (1), or auto")
-    add("--pool", action="store_true", help="streams as sessions of one model, not as models")
-    add("--load", type=whole, default=0, metavar="N", help="busy processes beside it (0)")
+    add("--streams", type=streams, default=1, metavar="N", help="models per period (1), or auto")
+    add("--pool", action="store_true", help="streams as sessions of one interpreter")
+    add("--load", type=whole, default=0, metavar="N", help="busy background processes (0)")
     add("--priority", type=count(1), metavar="P", help="real-time priority, 1 to 99")
     add("--cpu", type=whole, metavar="K", help="run on this CPU alone")
     add("--lock-memory", action="store_true", help="keep memory from being swapped out")
     add("--every-step", metavar="OUT.csv", help="write the times of each step to this file")
-    add("--spin", action="store_true", help="watch the clock in place of sleeping; takes a CPU")
+    add("--spin", action="store_true", help="poll the clock instead of sleeping; uses a whole CPU")
 
 
 def _command(
@@ -140,7 +143,7 @@ def _command(
 
 def _run_check(options: argparse.Namespace) -> bool:
     inputs = (options.model, options.data, *([options.limits] if options.limits else ()))
-    with claimed(options.json, inputs) as write:
+    with reserve_output(options.json, inputs) as write:
         result = check(
             options.model,
             options.data,
@@ -151,17 +154,17 @@ def _run_check(options: argparse.Namespace) -> bool:
             max_misses=options.max_misses,
             num_threads=options.threads,
         )
-        write(_labelled(options, data=options.data) | asdict(result))
+        write(_with_context(options, data=options.data) | asdict(result))
     print(check_text(options.model, result))
     return result.passed
 
 
 def _run_selftest(options: argparse.Namespace) -> bool:
-    with claimed(options.json, (options.model,)) as write:
+    with reserve_output(options.json, (options.model,)) as write:
         if options.isolated:
-            try_out(options.model, options.threads)
+            run_in_sandbox(options.model, options.threads)
         result = selftest(options.model, options.threads)
-        write(_labelled(options) | asdict(result))
+        write(_with_context(options) | asdict(result))
     print(selftest_text(options.model, result))
     return result.passed
 
@@ -183,14 +186,14 @@ def _run_realtime(options: argparse.Namespace) -> bool:
     )
     inputs, every = (options.model, options.data), options.every_step
     if every is not None and options.json and Path(every).resolve() == Path(options.json).resolve():
-        raise EdgeError("--json and --every-step are one file: name two")
+        raise EdgeError("--json and --every-step name the same file: name two")
     with _ended_by_signals():
         with (
-            claimed(options.json, inputs) as write,
-            claimed(every, inputs, save_steps, "--every-step") as keep,
+            reserve_output(options.json, inputs) as write,
+            reserve_output(every, inputs, save_steps, "--every-step") as keep_record,
         ):
-            result = realtime(options.model, options.data, plan, keep=keep)
-            write(_labelled(options, data=options.data) | asdict(result))
+            result = realtime(options.model, options.data, plan, keep=keep_record)
+            write(_with_context(options, data=options.data) | asdict(result))
         print(realtime_text(options.model, result), flush=True)
     if result.interrupted:
         raise KeyboardInterrupt
@@ -199,9 +202,9 @@ def _run_realtime(options: argparse.Namespace) -> bool:
 
 def _run_live(options: argparse.Namespace) -> bool:
     with _ended_by_signals():
-        with claimed(options.json, (options.model, options.input)) as write:
+        with reserve_output(options.json, (options.model, options.input)) as write:
             result = run_live(options)
-            write(_labelled(options, input=options.input) | asdict(result))
+            write(_with_context(options, input=options.input) | asdict(result))
         # Results go to standard output, for the next command of a pipe.
         print(live_text(options.model, result), file=sys.stderr, flush=True)
     if result.ended == "interrupted":
@@ -213,10 +216,10 @@ def _run_live(options: argparse.Namespace) -> bool:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM as SIGINT, so that a run ends with what it has.
+    """Handles SIGTERM as SIGINT, so that a run ends with a summary.
 
-    One that follows within a second is not heard: `timeout` sends two, and the second would take
-    the summary away.
+    A second signal within a second is ignored: `timeout` sends two, and the second would prevent
+    the summary.
     """
     last = -math.inf
 
@@ -226,19 +229,19 @@ def _ended_by_signals() -> Iterator[None]:
         if last - before > _REPEAT_S:
             raise KeyboardInterrupt
 
-    # A job in the background of a script has SIGINT ignored, and keeps it so.
+    # A background job of a script ignores SIGINT, and must go on doing so.
     kinds = [signal.SIGTERM]
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         kinds.append(signal.SIGINT)
-    found = {kind: signal.signal(kind, end) for kind in kinds}
+    handlers = {kind: signal.signal(kind, end) for kind in kinds}
     try:
         yield
     finally:
-        for kind, handler in found.items():
+        for kind, handler in handlers.items():
             signal.signal(kind, handler)
 
 
-def _labelled(options: argparse.Namespace, **more: str) -> dict[str, Any]:
+def _with_context(options: argparse.Namespace, **more: str) -> dict[str, Any]:
     about = {"kgated_edge": version(_PROGRAM), "command": options.command}
     where = {"device": asdict(this_device()), "time": datetime.now(UTC).isoformat("T", "seconds")}
     size = Path(options.model).stat().st_size

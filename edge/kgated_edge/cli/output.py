@@ -1,4 +1,4 @@
-"""Result files: claimed before the run, written whole or not at all."""
+"""Result files: reserved before the run, written whole or not at all."""
 
 import json
 import math
@@ -13,7 +13,7 @@ import numpy as np
 from kgated_edge.errors import EdgeError
 from kgated_edge.loadtest.scheduler import Record
 
-_ROWS_AT_ONCE = 50_000
+_ROWS_PER_CHUNK = 50_000
 
 
 def _save_json(path: Path, result: dict[str, Any]) -> None:
@@ -21,19 +21,19 @@ def _save_json(path: Path, result: dict[str, Any]) -> None:
 
 
 @contextmanager
-def claimed(
+def reserve_output(
     path: str | None,
     inputs: tuple[str, ...],
     save: Callable[[Path, Any], None] = _save_json,
     option: str = "--json",
 ) -> Iterator[Callable[[Any], None]]:
-    """Makes sure that a result can be written, before the work that leads to it.
+    """Makes sure, before a run, that its result can be written.
 
-    A temporary file stands beside the target from the start, and is renamed over it at the end. It
-    is gone when the block is left, however it is left.
+    It creates a temporary file beside the target, which is renamed to the target at the end. The
+    temporary file is removed when the block ends, also by an exception.
 
     Args:
-        path: the target; with None the function given does nothing.
+        path: the target; with None the yielded function does nothing.
         inputs: files that must not be the target.
         save: writes a result to a path.
         option: of the command line, for the message.
@@ -42,7 +42,7 @@ def claimed(
         a function that writes the result.
 
     Raises:
-        EdgeError: the target cannot be written, is no plain file, or is one of the inputs.
+        EdgeError: the target cannot be written, is not a plain file, or is one of the inputs.
     """
     if path is None:
         yield lambda result: None
@@ -58,17 +58,17 @@ def claimed(
 
 
 def to_json(result: dict[str, Any]) -> str:
-    """JSON text, indented; numbers that are not finite become null, which JSON does not know."""
+    """Indented JSON; NaN and inf, which JSON lacks, become null."""
     return json.dumps(finite(result), indent=2, allow_nan=False) + "\n"
 
 
 def save_steps(path: Path, record: Record) -> None:
-    """Writes a line of CSV for each step that has ended: arrival in s, the rest in µs."""
+    """Writes a line of CSV per step that ended: arrival in s, the rest in µs."""
     period_s = record.schedule.period_ns / 1e9
     with path.open("w", encoding="utf-8") as file:
         file.write("arrival_s,start_delay_us,compute_us,completion_us\n")
-        for start in range(0, record.done, _ROWS_AT_ONCE):
-            part = slice(start, min(start + _ROWS_AT_ONCE, record.done))
+        for start in range(0, record.done, _ROWS_PER_CHUNK):
+            part = slice(start, min(start + _ROWS_PER_CHUNK, record.done))
             arrivals = np.arange(part.start, part.stop) * period_s
             delay, compute = record.start_delay_ns[part] / 1e3, record.compute_ns[part] / 1e3
             rows = np.stack([arrivals, delay, compute, delay + compute], 1)
@@ -84,10 +84,10 @@ def _write(path: str, scratch: Path, target: Path, save: Callable[[], None]) -> 
 def _target(path: str, inputs: tuple[str, ...], option: str) -> Path:
     with _writable(path):
         target = Path(path).resolve()
-        if any(Path(one).exists() and target == Path(one).resolve() for one in inputs):
+        if any(Path(name).exists() and target == Path(name).resolve() for name in inputs):
             raise EdgeError(f"{path}: this is an input of the run: name another file for {option}")
         if target.exists() and not (target.is_file() and os.access(target, os.W_OK)):
-            raise EdgeError(f"{path}: cannot be written over: name another file for {option}")
+            raise EdgeError(f"{path}: cannot be overwritten: name another file for {option}")
     return target
 
 
@@ -106,9 +106,9 @@ def _writable(path: str) -> Iterator[None]:
 
 
 def finite(value: Any) -> Any:
-    """The value with null in the place of numbers that are not finite, which JSON does not know."""
+    """The value with None in place of NaN and inf, which JSON lacks."""
     if isinstance(value, dict):
-        return {key: finite(one) for key, one in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(one) for one in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

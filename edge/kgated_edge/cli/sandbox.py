@@ -1,4 +1,4 @@
-"""A file tried out in a process of its own, which may die or hang in the place of this one."""
+"""Runs a file in a sandbox: a separate process that may crash or hang instead of this one."""
 
 import subprocess
 import sys
@@ -20,20 +20,20 @@ sys.exit(main(["selftest", *sys.argv[2:]]))
 """
 
 
-def try_out(
+def run_in_sandbox(
     path: str | Path, num_threads: int = 1, seconds: float = 60.0, memory_mib: int = 4096
 ) -> None:
-    """Replays the golden frames of a file in a child process, and waits for its end.
+    """Replays the golden frames of a file in a child process, with limits of time and memory.
 
     Args:
-        path: a `.tflite` file of whatever origin.
+        path: a `.tflite` file of any origin.
         num_threads: threads of the interpreter.
-        seconds: how long it may take.
-        memory_mib: how much address space it may take, where the system limits that.
+        seconds: time limit.
+        memory_mib: limit of address space, where the system supports one.
 
     Raises:
-        ManifestError: the process died, or took longer. What it says itself is for the next run,
-            in this process, to say again.
+        ManifestError: the process crashed or took too long. Errors that it reports itself are
+            left to the run in this process, which raises them again.
     """
     limits = [str(memory_mib << 20), str(path), "--threads", str(num_threads)]
     command = [sys.executable, "-P", "-c", _CHILD, *limits]
@@ -42,9 +42,9 @@ def try_out(
         done = subprocess.run(command, timeout=seconds, stdin=quiet, stdout=quiet, stderr=quiet)
     except subprocess.TimeoutExpired:
         raise ManifestError(
-            f"{path}: the interpreter takes longer than {seconds:g} s over it: do not run it"
+            f"{path}: the interpreter takes longer than {seconds:g} s for it: do not run it"
         ) from None
     if done.returncode not in (0, 1, 2):
         raise ManifestError(
-            f"{path}: the interpreter does not survive it (exit {done.returncode}): do not run it"
+            f"{path}: the interpreter crashes on it (exit {done.returncode}): do not run it"
         )

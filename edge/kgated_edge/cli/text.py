@@ -1,14 +1,14 @@
-"""Results as text for a person."""
+"""Results as text for the terminal."""
 
 from collections.abc import Iterable, Sequence
 
-from kgated_edge.evaluation.limits import FIGURES
+from kgated_edge.evaluation.limits import METRICS
 from kgated_edge.evaluation.results import CheckResult, RealtimeResult, SelftestResult
 from kgated_edge.ingest.runner import LiveResult
 from kgated_edge.measure.latency import Spread
 
 Row = tuple[str, str]
-_MOST_COLUMNS, _MOST_MISTAKES, _MOST_LETTERS = 16, 10, 20
+_MAX_COLUMNS, _MAX_MISTAKES, _MAX_LABEL_LENGTH = 16, 10, 20
 _HIDDEN = "hidden by the system"
 _THROTTLED = {True: "YES", False: "no", None: _HIDDEN}
 
@@ -48,7 +48,7 @@ def realtime_text(model: str, result: RealtimeResult) -> str:
     start, end, delay = result.start, result.end, result.start_delay
     rows = [
         ("model", model),
-        ("streams / threads / load", _crew(result)),
+        ("streams / threads / load", _streams(result)),
         ("period / deadline", f"{result.period_ms:g} / {result.deadline_ms:g} ms"),
         ("steps run", f"{result.steps_run} of {result.steps}"),
         ("deadline misses", f"{result.deadline_misses} (allowed {result.max_misses})"),
@@ -60,16 +60,18 @@ def realtime_text(model: str, result: RealtimeResult) -> str:
         ("  completion", _spread(result.completion)),
         ("real-time factor", f"{result.real_time_factor:.2e} of the period"),
         ("CPU time", f"{result.cpu_time_s:.2f} s of {result.duration_s:.2f} s"),
-        ("memory start / end", _seen("{:.1f} MiB", start.rss_mib, end.rss_mib)),
+        ("memory start / end", _readings("{:.1f} MiB", start.rss_mib, end.rss_mib)),
         (
             "temperature start / end / max",
-            _seen("{:.1f} C", start.temperature_c, end.temperature_c, result.max_temperature_c),
+            _readings("{:.1f} C", start.temperature_c, end.temperature_c, result.max_temperature_c),
         ),
         (
             "CPU clock start / end / min",
-            _seen("{:.0f} MHz", start.frequency_mhz, end.frequency_mhz, result.min_frequency_mhz),
+            _readings(
+                "{:.0f} MHz", start.frequency_mhz, end.frequency_mhz, result.min_frequency_mhz
+            ),
         ),
-        ("slowed by the system", _THROTTLED[result.throttled]),
+        ("throttled by the system", _THROTTLED[result.throttled]),
     ]
     return _table(rows, result.failures)
 
@@ -88,9 +90,9 @@ def live_text(model: str, result: LiveResult) -> str:
     return _lines(rows)
 
 
-def _crew(result: RealtimeResult) -> str:
+def _streams(result: RealtimeResult) -> str:
     pooled = " (in a pool)" if result.pool else ""
-    pooled += ", all that memory holds" if result.memory_bound else ""
+    pooled += ", limited by memory" if result.memory_bound else ""
     return f"{result.streams}{pooled} / {result.num_threads} / {result.load}"
 
 
@@ -100,15 +102,15 @@ def _table(rows: list[Row], failures: tuple[str, ...], more: Iterable[str] = ())
 
 
 def confusion_lines(counts: Sequence[Sequence[int]], labels: Sequence[str] | None) -> list[str]:
-    """The matrix with a row per label; of many classes the commonest mistakes instead."""
+    """The confusion matrix, a row per label; with many classes the most frequent mistakes."""
     size = len(counts)
-    names = [f"{k} {labels[k]}"[:_MOST_LETTERS] if labels else str(k) for k in range(size)]
-    if size > _MOST_COLUMNS:
+    names = [f"{k} {labels[k]}"[:_MAX_LABEL_LENGTH] if labels else str(k) for k in range(size)]
+    if size > _MAX_COLUMNS:
         wrong = [(counts[y][d], y, d) for y in range(size) for d in range(size) if y != d]
-        worst = sorted((one for one in wrong if one[0]), key=lambda one: (-one[0], *one[1:]))
-        shown = [f"  {names[y]} taken for {names[d]}: {n}" for n, y, d in worst[:_MOST_MISTAKES]]
-        return [f"commonest mistakes, {len(shown)} of {len(worst)} kinds", *shown]
-    width = max(len(str(most)) for most in (size - 1, *map(max, counts)))
+        worst = sorted((x for x in wrong if x[0]), key=lambda x: (-x[0], *x[1:]))
+        shown = [f"  {names[y]} taken for {names[d]}: {n}" for n, y, d in worst[:_MAX_MISTAKES]]
+        return [f"most frequent mistakes, {len(shown)} of {len(worst)} kinds", *shown]
+    width = max(len(str(number)) for number in (size - 1, *map(max, counts)))
     margin = max(map(len, names))
     rows = [" ".join(f"{n or '.':>{width}}" for n in row) for row in counts]
     lines = [f"  {name:<{margin}}  {row}" for name, row in zip(names, rows, strict=True)]
@@ -126,15 +128,15 @@ def _lines(rows: list[Row]) -> str:
 
 
 def _quality_rows(result: CheckResult) -> list[Row]:
-    quality, beside = result.quality, result.float_figures
+    quality, float_metrics = result.quality, result.float_figures
     if quality is None:
         return [("accuracy", "-")]
     rows = []
-    for name in FIGURES:
+    for name in METRICS:
         value, limit = getattr(quality, name), result.min_accuracy if name == "accuracy" else None
         if value is not None:
             text = f"{value:.4f}" + _or_dash(limit, " (at least {:g})", dash="")
-            text += _or_dash(beside.get(name), " (float {:.4f})", dash="")
+            text += _or_dash(float_metrics.get(name), " (float {:.4f})", dash="")
             rows.append((name.replace("_", " "), text))
     if quality.settled_frames_p50 is not None:
         values = f"{quality.settled_frames_p50} / {quality.settled_frames_p90} frames"
@@ -177,7 +179,7 @@ def _spread(times: Spread) -> str:
     return " / ".join(f"{value:.1f}" for value in values) + " us"
 
 
-def _seen(form: str, *values: float | None) -> str:
+def _readings(form: str, *values: float | None) -> str:
     if None in values:
         return _HIDDEN
     return " / ".join(form.format(value) for value in values)

@@ -1,1 +1,1 @@
-"""Accuracy, limits and results of a file on a data set."""
+"""Measures quality and speed of a model on a data set, against limits."""

@@ -1,4 +1,4 @@
-"""Is this model fast and accurate enough on this device? As numbers, and as yes or no."""
+"""Measures speed and quality of a model on this device, and checks them against limits."""
 
 from itertools import cycle, islice
 from pathlib import Path
@@ -7,21 +7,22 @@ import numpy as np
 
 from kgated_edge.errors import DataError, EdgeError
 from kgated_edge.evaluation.dataset import SequenceData, load_npz
-from kgated_edge.evaluation.limits import Limits, joined, read_limits
+from kgated_edge.evaluation.limits import Limits, override_limits, read_limits
 from kgated_edge.evaluation.metrics import Scorer
 from kgated_edge.evaluation.results import CheckResult, SelftestResult
-from kgated_edge.evaluation.tasks import check_fit, scorer_of
-from kgated_edge.format.manifest import Manifest, read_manifest
+from kgated_edge.evaluation.tasks import check_fit, make_scorer
+from kgated_edge.format.manifest import Manifest
+from kgated_edge.format.reader import read_manifest
 from kgated_edge.measure import latency
 from kgated_edge.measure.monitor import peak_memory_mib
-from kgated_edge.runtime.batching import by_name
+from kgated_edge.runtime.batching import as_dict
 from kgated_edge.runtime.open import open_model
 from kgated_edge.runtime.sequence_model import SequenceModel
 from kgated_edge.runtime.stream_model import EdgeModel
 
 
 def selftest(path: str | Path, num_threads: int = 1) -> SelftestResult:
-    """Replays the golden frames of a model file on this device.
+    """Replays the golden frames of a model file on this device and compares the outputs.
 
     Args:
         path: a `.tflite` file made by `kgated convert`.
@@ -47,36 +48,36 @@ def check(
 ) -> CheckResult:
     """Runs every sequence frame by frame from zero state, and times each step.
 
-    A model of whole sequences takes one step for each.
+    For a whole-sequence model, each sequence is one step.
 
     Args:
         path: a `.tflite` file made by `kgated convert`.
         data: an `.npz` file, or sequences.
-        task: how the results are judged: "classes", "frames", "numbers", "text"; None: by `y`.
+        task: how outputs are scored: "classes", "frames", "numbers", "text"; None: by `y`.
         limits: a TOML file of limits, or `Limits`.
-        deadline_ms: the longest that one step may take; like the next two, in place of the file's.
-        min_accuracy: least share of right decisions, 0..1.
-        max_misses: how many steps may take longer than the deadline; None for none.
+        deadline_ms: longest time of one step. This and the next two override `limits`.
+        min_accuracy: minimum fraction of correct decisions, 0..1.
+        max_misses: how many steps may exceed the deadline; None for none.
         num_threads: threads of the interpreter.
-        warmup_steps: steps run beforehand, untimed.
+        warmup_steps: untimed steps before the run.
 
     Raises:
         ManifestError: the file cannot be run.
-        DataError: the data are bad, or do not fit the model.
-        EdgeError: a limit outside its range, of a figure that the run does not have, or misses
-            without a deadline.
+        DataError: the data are invalid, or do not fit the model.
+        EdgeError: a limit out of range, a limit on a metric that the run does not have, or
+            `max_misses` without a deadline.
     """
     if not isinstance(limits, Limits):
         limits = Limits() if limits is None else read_limits(limits)
-    limits = joined(
+    limits = override_limits(
         limits, deadline_ms=deadline_ms, min_accuracy=min_accuracy, max_misses=max_misses
     )
     if limits.max_misses is not None and limits.deadline_ms is None:
-        raise EdgeError("`max_misses` is of a deadline, there is none: give `deadline_ms` too")
-    # All input is looked at before an interpreter exists: it writes lines of its own to stderr.
+        raise EdgeError("`max_misses` needs a deadline: give `deadline_ms` too")
+    # All input is checked before an interpreter exists, since that writes to stderr.
     manifest = read_manifest(path)
     sequences, scorer = _inputs(manifest, data, task)
-    _check_figures(manifest, scorer, limits)
+    _check_metrics(manifest, scorer, limits)
     model = open_model(path, num_threads)
     golden = _replay(model)
     _warm_up(model, sequences, warmup_steps)
@@ -84,9 +85,9 @@ def check(
     quality = None if scorer is None else scorer.quality()
     deadline_ms, model_bytes = limits.deadline_ms, Path(path).stat().st_size
     misses = None if deadline_ms is None else int((times > deadline_ms * 1e6).sum())
-    found = latency.figures(times) | {"model_bytes": model_bytes}
-    found |= {} if quality is None else vars(quality)
-    failures = golden.failures + limits.failures(found, manifest.figures)
+    metrics = latency.metrics(times) | {"model_bytes": model_bytes}
+    metrics |= {} if quality is None else vars(quality)
+    failures = golden.failures + limits.failures(metrics, manifest.figures)
     failures += limits.missed_deadlines(misses, len(times))
     period = manifest.sample_period_s
     whole = manifest.mode == "sequence"
@@ -104,7 +105,7 @@ def check(
         golden_max_abs_error=golden.golden_max_abs_error,
         golden_tolerance=golden.golden_tolerance,
         golden_ok=golden.passed,
-        **latency.figures(times),
+        **latency.metrics(times),
         latency_histogram=latency.histogram(times),
         latency_timeline=latency.timeline(times),
         deadline_ms=deadline_ms,
@@ -121,10 +122,10 @@ def check(
 def _inputs(
     manifest: Manifest, data: str | Path | SequenceData, task: str | None
 ) -> tuple[SequenceData, Scorer | None]:
-    """The sequences, and what judges the results; all fit the model."""
+    """The sequences and the scorer, checked against the model."""
     if isinstance(data, SequenceData):
         check_fit(manifest, data)
-        return data, scorer_of(manifest, data, task)
+        return data, make_scorer(manifest, data, task)
     names = [frame.name for frame in manifest.frames]
     sequences = load_npz(data, names if len(names) > 1 else (), manifest.single)
     try:
@@ -133,27 +134,27 @@ def _inputs(
         raise DataError(f"{data}: {error}") from None
 
 
-def _check_figures(manifest: Manifest, scorer: Scorer | None, limits: Limits) -> None:
-    """Every limit must be of a figure that the run will have."""
-    known = set() if scorer is None else set(scorer.figures)
-    for name in sorted(limits.figures() - known):
+def _check_metrics(manifest: Manifest, scorer: Scorer | None, limits: Limits) -> None:
+    """Checks that every limit is on a metric that the run will have."""
+    known = set() if scorer is None else set(scorer.metrics)
+    for name in sorted(limits.limited_metrics() - known):
         if scorer is None:
-            raise DataError(f"there is no `y` to judge {name} by: save it, or drop the limit")
-        raise EdgeError(f"a limit is on {name}, this run has {sorted(known)}: drop it")
+            raise DataError(f"there is no `y` to compute {name} from: save it, or drop the limit")
+        raise EdgeError(f"a limit is on {name}, this run has {sorted(known)}: drop the limit")
     for name in sorted(set(limits.worse_than_float or ()) - set(manifest.figures)):
         raise EdgeError(
-            f"a limit is on {name} beside the float model, whose manifest holds "
+            f"a limit compares {name} with the float model, whose manifest holds "
             f"{sorted(manifest.figures)}: convert with --figure {name}=VALUE, or drop it"
         )
 
 
 def _replay(model: EdgeModel | SequenceModel) -> SelftestResult:
-    golden, found = model.manifest.golden, model.golden_outputs()
-    differences = [found[n].astype(np.float64) - array for n, array in golden.outputs.items()]
-    # Written so that NaN stays, and fails.
-    error = float(np.max([np.abs(one).max() for one in differences]))
+    golden, outputs = model.manifest.golden, model.golden_outputs()
+    differences = [outputs[n].astype(np.float64) - array for n, array in golden.outputs.items()]
+    # np.max propagates NaN, which then fails.
+    error = float(np.max([np.abs(difference).max() for difference in differences]))
     passed = bool(error <= golden.tolerance)
-    failure = f"golden outputs differ by {error:.3g}, allowed are {golden.tolerance:.3g}"
+    failure = f"golden outputs differ by {error:.3g}, the tolerance is {golden.tolerance:.3g}"
     count = len(next(iter(golden.frames.values())))
     return SelftestResult(count, error, golden.tolerance, passed, () if passed else (failure,))
 
@@ -166,7 +167,7 @@ def _warm_up(model: EdgeModel | SequenceModel, data: SequenceData, steps: int) -
 def _run(
     model: EdgeModel | SequenceModel, data: SequenceData, scorer: Scorer | None
 ) -> latency.Nanoseconds:
-    """Time of each step; the scorer gets the results (steps, outputs) of each sequence."""
+    """Times (steps,) of all steps; the scorer gets the results (steps, outputs) per sequence."""
     first, times = model.manifest.outputs[0], []
     for n in range(len(data)):
         model.reset()
@@ -174,6 +175,6 @@ def _run(
         times.append(np.empty(len(blocks), np.int64))
         results = latency.time_steps(model.step, blocks, times[-1])
         if scorer is not None:
-            firsts = [by_name(model.manifest.outputs, one)[first.name] for one in results]
-            scorer.add(n, np.concatenate([one.reshape(-1, first.size) for one in firsts]))
+            arrays = [as_dict(model.manifest.outputs, result)[first.name] for result in results]
+            scorer.add(n, np.concatenate([array.reshape(-1, first.size) for array in arrays]))
     return np.concatenate(times)

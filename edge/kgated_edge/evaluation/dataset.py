@@ -17,12 +17,11 @@ class SequenceData:
     """N sequences, padded to T frames each.
 
     Attributes:
-        x: (N, T, F...) float32 frames, or (N, T) int32 tokens; of the first input where there are
-            several.
-        lengths: (N,) int64, frames of each sequence that are real, 1..T; the rest is padding.
+        x: (N, T, F...) float32 frames, or (N, T) int32 tokens; with several inputs, the first.
+        lengths: (N,) int64, the frames of each sequence, 1..T; the rest is padding.
         y: (N,) labels, (N, T, ...) targets, or None.
-        inputs: an array like `x` for each input by name, where there are several, else None.
-        single: names of inputs with one value (N, ...) for the sequence, and none per frame.
+        inputs: with several inputs an array like `x` for each, by name; else None.
+        single: names of inputs with one value (N, ...) per sequence instead of one per frame.
     """
 
     x: Array
@@ -46,26 +45,61 @@ class SequenceData:
 
 
 def load_npz(
-    path: str | Path, names: Sequence[str] = (), single: Sequence[str] = ()
+    path: str | Path, names: Sequence[str] = (), single: Sequence[str] = (), *, targets: bool = True
 ) -> SequenceData:
     """Reads and validates sequences.
 
+    Frames of any float or integer type become float32, and (N, T) integers int32 tokens.
+
     Args:
-        path: a file with `x`, and optionally `lengths` (N,), all T where absent, and `y`.
+        path: a file with `x`, and optionally `lengths` (N,), all T where absent, and `y`; or an
+            `.npy` file, whose array is `x`.
         names: the model's inputs where it has several: the arrays that stand in place of `x`.
         single: those of them with one value for a sequence: (N, ...) float32 or int32.
+        targets: whether `y` is read; where not, nothing in it is wrong.
 
     Raises:
-        DataError: one line with the file, what is wrong in it, and the way out.
+        DataError: one line with the file, what is wrong in it, and what to do.
     """
     try:
-        return from_arrays(_read(Path(path), tuple(names) or ("x",)), names, single)
+        arrays = _read(Path(path), tuple(names) or ("x",), targets)
+        return from_arrays(arrays, names, single, targets=targets)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def check_npz(path: str | Path, *, targets: bool = True) -> SequenceData | None:
+    """Reads and validates as much as can be without the names of the model's inputs.
+
+    Args:
+        path: as for `load_npz`.
+        targets: as for `load_npz`.
+
+    Returns:
+        The sequences, or None where the arrays are those of a model with several inputs.
+
+    Raises:
+        DataError: as from `load_npz`.
+    """
+    try:
+        arrays = _read(Path(path), None, targets)
+        inputs = arrays.keys() - {"lengths", "y"}
+        if not inputs:
+            raise DataError(_nothing_there("x", ("x",), arrays))
+        if inputs == {"x"}:
+            return from_arrays(arrays, targets=targets)
+        _check_dtypes(arrays)
+        return None
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
 
 
 def from_arrays(
-    arrays: Mapping[str, Array], names: Sequence[str] = (), single: Sequence[str] = ()
+    arrays: Mapping[str, Array],
+    names: Sequence[str] = (),
+    single: Sequence[str] = (),
+    *,
+    targets: bool = True,
 ) -> SequenceData:
     """Validates sequences.
 
@@ -73,35 +107,40 @@ def from_arrays(
         arrays: `x`, and optionally `lengths` and `y`, as `load_npz` reads them from a file.
         names: as for `load_npz`.
         single: as for `load_npz`.
+        targets: as for `load_npz`.
 
     Raises:
-        DataError: what is wrong in them, and the way out.
+        DataError: what is wrong in them, and what to do.
     """
     inputs = tuple(names) or ("x",)
     for name in inputs:
         if not isinstance(arrays.get(name), np.ndarray):
             got = f"a {type(arrays[name]).__name__}" if name in arrays else f"only {[*arrays]}"
             raise DataError(f"there must be an array `{name}`, got {got}: pass np.asarray({name})")
+    others = ("lengths", "y") if targets else ("lengths",)
+    _check_dtypes({name: arrays[name] for name in (*inputs, *others) if name in arrays})
     timed = [name for name in inputs if name not in single]
     xs = {name: _frames(arrays[name], name) for name in timed}
     x = xs[timed[0]]
     lengths = _lengths(arrays.get("lengths"), x)
     for name, array in xs.items():
-        _check_alike(name, array, x)
+        _check_same_size(name, array, x)
         _check_finite(name, array, lengths)
     xs |= {name: _values(arrays[name], name, x) for name in inputs if name in single}
-    y = _targets(arrays.get("y"), x)
+    y = _targets(arrays.get("y"), x) if targets else None
     return SequenceData(x, lengths, y, xs if names else None, tuple(single))
 
 
-def _read(path: Path, inputs: Sequence[str]) -> dict[str, Array]:
+def _read(path: Path, inputs: Sequence[str] | None, targets: bool) -> dict[str, Array]:
+    """The arrays of a file: the inputs', or where these are not known all, `lengths` and `y`."""
     try:
         # np.load given a path leaves the file open when the archive in it is damaged.
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
-                raise DataError("this is a single array: save it with np.savez(path, x=x)")
-            return {name: _member(archive, name) for name in _names(archive, inputs)}
+                return _lone(archive, inputs)
+            names = _names(archive, archive.files if inputs is None else inputs, targets)
+            return {name: _member(archive, name) for name in names}
     except DataError:
         raise
     except FileNotFoundError:
@@ -116,15 +155,26 @@ def _read(path: Path, inputs: Sequence[str]) -> dict[str, Array]:
         ) from None
 
 
-def _names(archive: Any, inputs: Sequence[str]) -> list[str]:
-    for name in inputs:
+def _lone(array: Array, inputs: Sequence[str] | None) -> dict[str, Array]:
+    """The array of an `.npy` file, for a model with one input."""
+    if inputs is not None and len(inputs) > 1:
+        arrays = ", ".join(f"{name}={name}" for name in inputs)
+        raise DataError(f"this is a single array: save all with np.savez(path, {arrays})")
+    return {"x" if inputs is None else inputs[0]: array}
+
+
+def _names(archive: Any, inputs: Sequence[str], targets: bool) -> list[str]:
+    for name in inputs or ("x",):
         if name not in archive.files:
-            found = ", ".join(archive.files) or "nothing"
-            way_out = ", ".join(f"{one}={one}" for one in inputs)
-            raise DataError(
-                f"there is no array `{name}`, only {found}: save it with np.savez(path, {way_out})"
-            )
-    return [name for name in (*inputs, "lengths", "y") if name in archive.files]
+            raise DataError(_nothing_there(name, inputs or ("x",), archive.files))
+    names = dict.fromkeys((*inputs, "lengths", *(["y"] if targets else [])))
+    return [name for name in names if name in archive.files and (targets or name != "y")]
+
+
+def _nothing_there(name: str, inputs: Sequence[str], arrays: Any) -> str:
+    present = ", ".join(arrays) or "nothing"
+    hint = ", ".join(f"{array}={array}" for array in inputs)
+    return f"there is no array `{name}`, only {present}: save it with np.savez(path, {hint})"
 
 
 def _member(archive: Any, name: str) -> Array:
@@ -141,14 +191,29 @@ def _member(archive: Any, name: str) -> Array:
     return array
 
 
+def _check_dtypes(arrays: Mapping[str, Array]) -> None:
+    """Refuses arrays of no numbers, all of them at once."""
+    problems = []
+    for name, array in arrays.items():
+        if name == "lengths":
+            continue  # with its shape, below
+        if name == "y" and array.dtype.kind not in "biuf":
+            problems.append(f"`y` must hold numbers, got {array.dtype}: save class numbers")
+        elif name != "y" and array.dtype.kind not in "iuf":
+            problems.append(f"`{name}` must be float32 or int32, got {array.dtype}: save numbers")
+        elif array.dtype.kind in "iu" and _overflows(array) and name != "y" and array.ndim == 2:
+            problems.append(f"`{name}` holds whole numbers beyond int32: save smaller ones")
+    if problems:
+        raise DataError("; ".join(problems))
+
+
+def _overflows(array: Array) -> bool:
+    limits = np.iinfo(np.int32)
+    return bool(array.size and (array.max() > limits.max or array.min() < limits.min))
+
+
 def _frames(x: Array, name: str) -> Array:
-    if x.dtype.kind == "f":
-        _require_dtype(x, name, "float32")
-    elif x.dtype.kind in "iu":
-        _require_dtype(x, name, "int32")
-    else:
-        raise DataError(f"`{name}` must be float32 or int32, got {x.dtype}: save numbers")
-    if (x.ndim != 2) if x.dtype.kind == "i" else (x.ndim < 3):
+    if x.ndim < 2 or (x.ndim == 2 and x.dtype.kind == "f"):
         raise DataError(
             f"`{name}` must be (N, T, F) float32 frames or (N, T) int32 tokens, "
             f"got shape {x.shape} of {x.dtype}: reshape it"
@@ -157,47 +222,48 @@ def _frames(x: Array, name: str) -> Array:
         raise DataError(
             f"`{name}` must not be empty, got shape {x.shape}: save one sequence or more"
         )
-    return x
+    return _cast(x, np.int32 if x.ndim == 2 else np.float32)
+
+
+def _cast(x: Array, dtype: Any) -> Array:
+    """The same numbers, row after row in memory; a float beyond float32 becomes inf."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.ascontiguousarray(x, dtype)
 
 
 def _values(array: Array, name: str, x: Array) -> Array:
-    """An input with one value for each of the sequences in `x`."""
-    _require_dtype(array, name, "float32" if array.dtype.kind == "f" else "int32")
+    """Checks an input (N, ...) with one value per sequence of `x`."""
     if array.ndim < 2 or 0 in array.shape or len(array) != len(x):
         raise DataError(
             f"`{name}` must be ({len(x)}, ...), a value for each sequence, got shape "
             f"{array.shape}: save one per sequence"
         )
+    array = _cast(array, np.float32 if array.dtype.kind == "f" else np.int32)
     if not np.isfinite(array).all():
         raise DataError(f"`{name}` holds NaN or inf: leave such sequences out")
     return array
 
 
-def _require_dtype(x: Array, name: str, dtype: str) -> None:
-    if x.dtype != dtype:
-        raise DataError(f"`{name}` must be {dtype}, got {x.dtype}: save {name}.astype('{dtype}')")
-
-
 def _lengths(lengths: Array | None, x: Array) -> npt.NDArray[np.int64]:
-    count, most = x.shape[:2]
+    count, frames = x.shape[:2]
     if lengths is None:
-        return np.full(count, most, np.int64)
+        return np.full(count, frames, np.int64)
     if lengths.shape != (count,) or lengths.dtype.kind not in "iu":
         raise DataError(
             f"`lengths` must be ({count},) integers, one per sequence, "
             f"got shape {lengths.shape} of {lengths.dtype}: save the real lengths"
         )
-    bad = (lengths < 1) | (lengths > most)
+    bad = (lengths < 1) | (lengths > frames)
     if bad.any():
         at = int(bad.argmax())
         raise DataError(
-            f"`lengths` must be in 1..{most}, the frames in `x`, "
+            f"`lengths` must be in 1..{frames}, the frames in `x`, "
             f"got {lengths[at]} for sequence {at}: save the real lengths"
         )
     return lengths.astype(np.int64)
 
 
-def _check_alike(name: str, array: Array, first: Array) -> None:
+def _check_same_size(name: str, array: Array, first: Array) -> None:
     if array.shape[:2] != first.shape[:2]:
         raise DataError(
             f"`{name}` must hold N, T = {first.shape[:2]} frames as the first input does, "
@@ -206,7 +272,7 @@ def _check_alike(name: str, array: Array, first: Array) -> None:
 
 
 def _check_finite(name: str, x: Array, lengths: npt.NDArray[np.int64]) -> None:
-    """Refuses NaN and inf in real frames; what padding holds is nobody's business."""
+    """Refuses NaN and inf in (N, T, ...), except in padding."""
     real = np.arange(x.shape[1]) < lengths[:, None]
     bad = real & ~np.isfinite(x).reshape(*x.shape[:2], -1).all(axis=-1)
     if bad.any():
@@ -220,8 +286,6 @@ def _check_finite(name: str, x: Array, lengths: npt.NDArray[np.int64]) -> None:
 def _targets(y: Array | None, x: Array) -> Array | None:
     if y is None:
         return None
-    if y.dtype.kind not in "biuf":
-        raise DataError(f"`y` must hold numbers, got {y.dtype}: save class numbers")
     if y.shape[:1] != x.shape[:1] or y.shape[1:2] not in ((), x.shape[1:2]):
         raise DataError(
             f"`y` must be (N,) labels or (N, T, ...) targets with N, T = {x.shape[:2]}, "

@@ -1,4 +1,4 @@
-"""What a run is held to: given one by one, or as a file that a release has to pass."""
+"""Limits on the metrics of a run, given one by one or as a file that gates a release."""
 
 import math
 import tomllib
@@ -9,8 +9,8 @@ from typing import Any
 
 from kgated_edge.errors import EdgeError
 
-FIGURES = {"accuracy": True, "r2": True, "mae": False, "rmse": False, "bits_per_character": False}
-"""Figures of a model's quality, and whether more is better."""
+METRICS = {"accuracy": True, "r2": True, "mae": False, "rmse": False, "bits_per_character": False}
+"""Metrics of a model's quality, and whether higher is better."""
 _TABLE = "worse_than_float"
 _UPPER = {
     "max_mae": ("mae", "mean absolute error"),
@@ -25,20 +25,20 @@ _LOWER = {"min_accuracy": ("accuracy", "accuracy"), "min_r2": ("r2", "R²")}
 
 @dataclass(frozen=True)
 class Limits:
-    """What a run must keep to; None for no limit.
+    """Limits of a run; None for no limit.
 
     Attributes:
-        deadline_ms: a step that takes longer misses it.
-        max_misses: misses allowed; None for none of them.
-        min_accuracy: share of right decisions, 0..1.
+        deadline_ms: longest time of a step.
+        max_misses: how many steps may exceed it; None for none.
+        min_accuracy: minimum fraction of correct decisions, 0..1.
         min_r2, max_mae, max_rmse, max_bits_per_character, max_settled_frames_p90: see `Quality`.
-        max_latency_us_p99: time of a step that 99% of them may not exceed.
+        max_latency_us_p99: limit on the 99th percentile of the step times.
         max_model_bytes: size of the file.
-        worse_than_float: by figure, how much worse than that of the float model, which the manifest
-            holds, it may be.
+        worse_than_float: by metric, how much worse it may be than the float model's, which the
+            manifest holds.
 
     Raises:
-        EdgeError: a value outside its range, a figure of another name.
+        EdgeError: a value out of range, an unknown metric.
     """
 
     deadline_ms: float | None = None
@@ -68,50 +68,50 @@ class Limits:
         if self.min_accuracy is not None and not 0 <= self.min_accuracy <= 1:
             raise EdgeError(f"`min_accuracy` must be in 0..1, got {self.min_accuracy}")
         for name in self.worse_than_float or ():
-            if name not in FIGURES:
-                raise EdgeError(f"`{_TABLE}` must name some of {list(FIGURES)}, got {name!r}")
+            if name not in METRICS:
+                raise EdgeError(f"`{_TABLE}` must name some of {list(METRICS)}, got {name!r}")
 
     def _numbers(self) -> dict[str, Any]:
-        given = {one.name: getattr(self, one.name) for one in fields(self) if one.name != _TABLE}
-        given |= {f"{_TABLE}.{name}": one for name, one in (self.worse_than_float or {}).items()}
-        return {name: value for name, value in given.items() if value is not None}
+        limits = {f.name: getattr(self, f.name) for f in fields(self) if f.name != _TABLE}
+        limits |= {f"{_TABLE}.{name}": x for name, x in (self.worse_than_float or {}).items()}
+        return {name: value for name, value in limits.items() if value is not None}
 
-    def figures(self) -> set[str]:
-        """The figures of quality that are limited."""
-        limited = {**_UPPER, **_LOWER}.items()
-        named = {figure for name, (figure, _) in limited if getattr(self, name) is not None}
+    def limited_metrics(self) -> set[str]:
+        """The metrics of quality that have a limit."""
+        limits = {**_UPPER, **_LOWER}.items()
+        named = {metric for name, (metric, _) in limits if getattr(self, name) is not None}
         return (named | set(self.worse_than_float or ())) - {"latency_us_p99", "model_bytes"}
 
     def failures(
-        self, found: Mapping[str, float | None], float_figures: Mapping[str, float]
+        self, metrics: Mapping[str, float | None], float_metrics: Mapping[str, float]
     ) -> tuple[str, ...]:
         """A sentence per limit that a run missed.
 
         Args:
-            found: what was measured, by name.
-            float_figures: those of the float model.
+            metrics: the measured values by name.
+            float_metrics: those of the float model.
         """
         missed = []
-        for name, (figure, text) in _LOWER.items():
-            limit, value = getattr(self, name), found.get(figure)
+        for name, (metric, text) in _LOWER.items():
+            limit, value = getattr(self, name), metrics.get(metric)
             if limit is not None and not (value is not None and value >= limit):
                 missed.append(f"{text} is {_text(value)}, at least {limit:g} is required")
-        for name, (figure, text) in _UPPER.items():
-            limit, value = getattr(self, name), found.get(figure)
+        for name, (metric, text) in _UPPER.items():
+            limit, value = getattr(self, name), metrics.get(metric)
             if limit is not None and not (value is not None and value <= limit):
                 missed.append(f"{text}: {_text(value)}, at most {limit:g} allowed")
-        for figure, allowed in (self.worse_than_float or {}).items():
-            value, sign = found.get(figure), 1 if FIGURES[figure] else -1
-            loss = math.nan if value is None else sign * (float_figures[figure] - value)
+        for metric, allowed in (self.worse_than_float or {}).items():
+            value, sign = metrics.get(metric), 1 if METRICS[metric] else -1
+            loss = math.nan if value is None else sign * (float_metrics[metric] - value)
             if not loss <= allowed:
                 missed.append(
-                    f"{figure} is {_text(value)}, worse than the float model's "
-                    f"{float_figures[figure]:.4f} by {loss:.4f}, allowed are {allowed:g}"
+                    f"{metric} is {_text(value)}, worse than the float model's "
+                    f"{float_metrics[metric]:.4f} by {loss:.4f}, allowed are {allowed:g}"
                 )
         return tuple(missed)
 
     def missed_deadlines(self, misses: int | None, steps: int) -> tuple[str, ...]:
-        """The sentence for too many steps after their deadline, if they are."""
+        """A sentence where too many steps exceeded their deadline."""
         allowed = self.max_misses or 0
         if misses is None or misses <= allowed:
             return ()
@@ -125,31 +125,33 @@ def read_limits(path: str | Path) -> Limits:
     """Reads limits from a TOML file: the names above, `worse_than_float` as a table.
 
     Raises:
-        EdgeError: no such file, no TOML, a name or a value that is none.
+        EdgeError: no such file, invalid TOML, an unknown name or an invalid value.
     """
     if Path(path).exists() and not Path(path).is_file():
-        raise EdgeError(f"{path}: this is no file: name one with limits")
+        raise EdgeError(f"{path}: this is not a file: name a file of limits")
     try:
         document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise EdgeError(f"{path}: no limits can be read from it ({reason}): check it") from None
-    known = [one.name for one in fields(Limits)]
+        raise EdgeError(f"{path}: limits cannot be read from it ({reason}): check it") from None
+    known = [field.name for field in fields(Limits)]
     for name, value in document.items():
         if name not in known:
-            raise EdgeError(f"{path}: `{name}` is no limit: name some of {known}")
+            raise EdgeError(f"{path}: `{name}` is not a limit: name some of {known}")
         if (name == _TABLE) != isinstance(value, dict):
-            raise EdgeError(f"{path}: `{_TABLE}` must be a table, and the others not: see `{name}`")
+            raise EdgeError(
+                f"{path}: `{_TABLE}` must be a table, and no other entry may be one: see `{name}`"
+            )
     try:
         return Limits(**document)
     except EdgeError as error:
         raise EdgeError(f"{path}: {error}") from None
 
 
-def joined(limits: Limits, **given: Any) -> Limits:
-    """The limits, but those given, where they are not None."""
-    return replace(limits, **{name: value for name, value in given.items() if value is not None})
+def override_limits(limits: Limits, **overrides: Any) -> Limits:
+    """The limits, with those overrides that are not None."""
+    return replace(limits, **{name: x for name, x in overrides.items() if x is not None})
 
 
 def _text(value: float | None) -> str:
-    return "not known" if value is None else f"{value:.4f}"
+    return "unknown" if value is None else f"{value:.4f}"

@@ -1,6 +1,6 @@
-"""How good the results of a model are: of classes, of classes per frame, of numbers, of text.
+"""Metrics of a model's outputs: classification per sequence or frame, regression, text.
 
-Each scorer takes the results of one sequence at a time and keeps no more of them than it needs.
+Each scorer takes the results of one sequence at a time and keeps only what it needs of them.
 """
 
 from abc import ABC, abstractmethod
@@ -12,26 +12,26 @@ import numpy.typing as npt
 from kgated_edge.format.tensor_spec import Array
 
 Labels = npt.NDArray[np.int64]
-_LEAST = 1e-12  # a probability of zero, as of int8 outputs, counts as this
+_MIN_PROBABILITY = 1e-12  # replaces a probability of zero, as int8 outputs have
 
 
 @dataclass(frozen=True)
 class Quality:
-    """What a run over a data set was worth; None where the task has no such figure.
+    """Metrics of a run over a data set; None for those that the task does not have.
 
     Attributes:
         task: "classes", "frames", "numbers" or "text".
-        accuracy: share of right decisions: at the last step of a sequence, or of all steps where
-            there is a label per frame. The decision is the largest output.
+        accuracy: fraction of correct decisions: at the last step of each sequence, or at every step
+            where there is a label per frame. The decision is the largest output.
         confusion: [label][decision] counts of the same decisions.
-        accuracy_over_frames: share of sequences whose decision after step 1, 2, ... is right; one
-            that has ended keeps its last decision, so the last entry is `accuracy`.
-        settled_frames_p50, settled_frames_p90: of the sequences decided rightly at the end, how
-            many frames half and nine tenths of them took until the decision was right and stayed.
+        accuracy_over_frames: fraction of sequences with a correct decision after step 1, 2, ...; a
+            sequence that has ended keeps its last decision, so the last entry is `accuracy`.
+        settled_frames_p50, settled_frames_p90: quantiles, over the sequences with a correct final
+            decision, of the frames until the decision was correct and stayed so.
         mae, rmse: mean absolute error, and root of the mean squared error, in units of the output.
         r2: 1 - squared error / variance of the targets, the mean over the outputs; None where the
             targets of one do not vary.
-        bits_per_character: mean of -log2 of the probability given to the token that came.
+        bits_per_character: mean of -log2 of the predicted probability of the next token.
     """
 
     task: str
@@ -47,62 +47,62 @@ class Quality:
 
 
 class Scorer(ABC):
-    """What `check` asks of each of the classes below.
+    """Computes the metrics of one task.
 
     Attributes:
-        figures: the fields of `Quality` that can be limited.
+        metrics: the fields of `Quality` that can have a limit.
     """
 
-    figures: tuple[str, ...]
+    metrics: tuple[str, ...]
 
     @abstractmethod
     def add(self, n: int, results: Array) -> None:
-        """Takes the results (steps, outputs) of sequence n; each n once."""
+        """Adds the results (steps, outputs) of sequence n; each n once."""
 
     @abstractmethod
     def quality(self) -> Quality:
-        """What all of them were worth."""
+        """The metrics over all sequences."""
 
 
 class Classes(Scorer):
     """A label per sequence.
 
     Args:
-        labels: (N,) index of the right output.
-        classes: outputs.
-        size: frames per step; None where a sequence has one result only.
+        labels: (N,) index of the correct output.
+        classes: number of outputs.
+        size: frames per step; None where a sequence has a single result.
     """
 
     def __init__(self, labels: Labels, classes: int, size: int | None) -> None:
         self._labels, self._classes, self._size = labels, classes, size
-        self.figures = ("accuracy", "settled_frames_p90") if size else ("accuracy",)
-        self._right: dict[int, npt.NDArray[np.bool_]] = {}
+        self.metrics = ("accuracy", "settled_frames_p90") if size else ("accuracy",)
+        self._correct: dict[int, npt.NDArray[np.bool_]] = {}
         self._last = np.zeros(len(labels), np.int64)
 
     def add(self, n: int, results: Array) -> None:
-        """As `Scorer` says."""
+        """See `Scorer`."""
         decisions = results.argmax(-1)
-        self._right[n], self._last[n] = decisions == self._labels[n], decisions[-1]
+        self._correct[n], self._last[n] = decisions == self._labels[n], decisions[-1]
 
     def quality(self) -> Quality:
-        """As `Scorer` says."""
-        found = Quality(
+        """See `Scorer`."""
+        quality = Quality(
             task="classes",
             accuracy=float((self._last == self._labels).mean()),
             confusion=_confusion(self._labels, self._last, self._classes),
         )
         if self._size is None:
-            return found
-        most = max(map(len, self._right.values()))
-        right = [np.pad(one, (0, most - len(one)), "edge") for one in self._right.values()]
-        # The last wrong decision is the one before the decision settled.
-        wrong = [np.flatnonzero(~one) for one in self._right.values() if one[-1]]
-        settled = [self._size * (2 + int(one[-1]) if len(one) else 1) for one in wrong]
+            return quality
+        steps = max(map(len, self._correct.values()))
+        correct = [np.pad(x, (0, steps - len(x)), "edge") for x in self._correct.values()]
+        # The decision settles one step after the last wrong one.
+        wrong = [np.flatnonzero(~x) for x in self._correct.values() if x[-1]]
+        settled = [self._size * (2 + int(x[-1]) if len(x) else 1) for x in wrong]
         return replace(
-            found,
-            accuracy_over_frames=tuple(np.mean(right, axis=0).tolist()),
-            settled_frames_p50=_share(settled, 0.5),
-            settled_frames_p90=_share(settled, 0.9),
+            quality,
+            accuracy_over_frames=tuple(np.mean(correct, axis=0).tolist()),
+            settled_frames_p50=_quantile(settled, 0.5),
+            settled_frames_p90=_quantile(settled, 0.9),
         )
 
 
@@ -110,24 +110,24 @@ class Frames(Scorer):
     """A label per frame.
 
     Args:
-        labels: (N, T) index of the right output, padded.
-        classes: outputs.
-        size: frames per step; a step is judged by the label of its last frame.
+        labels: (N, T) index of the correct output, padded.
+        classes: number of outputs.
+        size: frames per step; the label of a step is that of its last frame.
     """
 
-    figures = ("accuracy",)
+    metrics = ("accuracy",)
 
     def __init__(self, labels: Labels, classes: int, size: int) -> None:
         self._labels, self._classes = labels[:, size - 1 :: size], classes
         self._counts = np.zeros((classes, classes), np.int64)
 
     def add(self, n: int, results: Array) -> None:
-        """As `Scorer` says."""
+        """See `Scorer`."""
         labels = self._labels[n, : len(results)]
         np.add.at(self._counts, (labels, results.argmax(-1)), 1)
 
     def quality(self) -> Quality:
-        """As `Scorer` says."""
+        """See `Scorer`."""
         return Quality(
             task="frames",
             accuracy=float(self._counts.trace() / self._counts.sum()),
@@ -136,31 +136,31 @@ class Frames(Scorer):
 
 
 class Numbers(Scorer):
-    """Targets that are numbers.
+    """Numeric targets.
 
     Args:
         targets: (N,) of each sequence, compared with its last result, for a model of one output; or
             (N, T) or (N, T, outputs) of each frame, padded.
-        size: frames per step; a step is judged by the target of its last frame.
+        size: frames per step; the target of a step is that of its last frame.
     """
 
-    figures = ("mae", "rmse", "r2")
+    metrics = ("mae", "rmse", "r2")
 
     def __init__(self, targets: Array, size: int) -> None:
         self._whole = targets.ndim == 1
         per_frame = targets[:, None] if self._whole else targets[:, size - 1 :: size]
         self._targets = per_frame.reshape(*per_frame.shape[:2], -1).astype(np.float64)
-        self._found: list[tuple[Array, Array]] = []
+        self._pairs: list[tuple[Array, Array]] = []
 
     def add(self, n: int, results: Array) -> None:
-        """As `Scorer` says."""
+        """See `Scorer`."""
         results = results[-1:] if self._whole else results
-        self._found.append((self._targets[n, : len(results)], results.astype(np.float64)))
+        self._pairs.append((self._targets[n, : len(results)], results.astype(np.float64)))
 
     def quality(self) -> Quality:
-        """As `Scorer` says."""
-        targets = np.concatenate([one for one, _ in self._found])
-        errors = np.concatenate([one for _, one in self._found]) - targets
+        """See `Scorer`."""
+        targets = np.concatenate([target for target, _ in self._pairs])
+        errors = np.concatenate([result for _, result in self._pairs]) - targets
         spread = ((targets - targets.mean(0)) ** 2).sum(0)
         squares = (errors**2).sum(0)
         return Quality(
@@ -172,42 +172,42 @@ class Numbers(Scorer):
 
 
 class Text(Scorer):
-    """The next token, foretold.
+    """Next-token prediction.
 
     Args:
-        tokens: (N, T) what comes after each frame.
+        tokens: (N, T) the token after each frame.
         lengths: (N,) how many of them are known.
     """
 
-    figures = ("bits_per_character",)
+    metrics = ("bits_per_character",)
 
     def __init__(self, tokens: Labels, lengths: Labels) -> None:
         self._tokens, self._lengths = tokens, lengths
         self._bits, self._count = 0.0, 0
 
     def add(self, n: int, results: Array) -> None:
-        """As `Scorer` says."""
+        """See `Scorer`."""
         known = self._tokens[n, : self._lengths[n]]
-        shares = _probabilities(results[: len(known)].astype(np.float64))
-        found = np.maximum(shares[np.arange(len(known)), known], _LEAST)
-        self._bits -= float(np.log2(found).sum())
+        rows = _probabilities(results[: len(known)].astype(np.float64))
+        predicted = np.maximum(rows[np.arange(len(known)), known], _MIN_PROBABILITY)
+        self._bits -= float(np.log2(predicted).sum())
         self._count += len(known)
 
     def quality(self) -> Quality:
-        """As `Scorer` says."""
+        """See `Scorer`."""
         return Quality(task="text", bits_per_character=self._bits / self._count)
 
 
-def are_shares(results: Array) -> bool:
-    """Whether each row (..., outputs) is one of probabilities, as a softmax gives them."""
-    # Quantized outputs of a softmax are each off by up to half a step, of 1 / 256 in int8.
-    found = results.size and results.min() >= 0 and np.abs(results.sum(-1) - 1).max() <= 0.1
-    return bool(found)
+def are_probabilities(results: Array) -> bool:
+    """Whether each row (..., outputs) holds probabilities, as a softmax computes them."""
+    # A quantized softmax output is off by up to half a step, which is 1 / 256 in int8.
+    is_normal = results.size and results.min() >= 0 and np.abs(results.sum(-1) - 1).max() <= 0.1
+    return bool(is_normal)
 
 
 def _probabilities(results: Array) -> Array:
-    """The rows so that each sums to 1: outputs of a softmax as they are, others by a softmax."""
-    if are_shares(results):
+    """The rows (n, outputs) normalized to a sum of 1; rows of logits by a softmax."""
+    if are_probabilities(results):
         return np.asarray(results / results.sum(-1, keepdims=True))
     powers = np.exp(results - results.max(-1, keepdims=True))
     return np.asarray(powers / powers.sum(-1, keepdims=True))
@@ -219,6 +219,6 @@ def _confusion(labels: Labels, decisions: Labels, classes: int) -> tuple[tuple[i
     return tuple(map(tuple, counts.tolist()))
 
 
-def _share(values: list[int], share: float) -> int | None:
-    """A value that occurred and that this share of them does not exceed."""
-    return int(np.quantile(values, share, method="inverted_cdf")) if values else None
+def _quantile(values: list[int], fraction: float) -> int | None:
+    """The value, one that occurred, that this fraction of them does not exceed."""
+    return int(np.quantile(values, fraction, method="inverted_cdf")) if values else None

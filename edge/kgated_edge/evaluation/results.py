@@ -1,4 +1,4 @@
-"""What `check` and `selftest` report. Units are in the names."""
+"""Results of `check`, `selftest` and `realtime`. Units are in the names."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from kgated_edge.measure.monitor import Reading
 
 @dataclass(frozen=True)
 class SelftestResult:
-    """How far the device's outputs are from the golden ones.
+    """How far the device's outputs are from the golden outputs.
 
     Attributes:
         golden_frames: golden frames replayed, in order, from zero state.
         golden_max_abs_error: largest absolute difference, in units of the output.
         golden_tolerance: the largest difference allowed.
-        passed: whether it was kept.
+        passed: whether the difference is within it.
         failures: a sentence per limit missed.
     """
 
@@ -29,30 +29,29 @@ class SelftestResult:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What one run over a data set measured.
+    """Measurements of a run over a data set.
 
     Attributes:
         sequences: sequences run.
-        steps: steps run, padding left out.
+        steps: steps run, without padding.
         num_threads: threads of the interpreter.
         model_bytes: size of the `.tflite` file.
-        accuracy: share of sequences whose largest output at the last step is `y`, or with a label
-            per frame the share of steps whose largest output is that of their last frame, or None.
+        accuracy: fraction of correct decisions, see `Quality`, or None.
         min_accuracy: the limit on it, or None.
-        quality: accuracy and more by the kind of task, or None without `y`.
-        labels: a name per class, of the model's manifest, or None.
-        float_figures: the same figures of the float model, those that the manifest holds.
+        quality: the metrics of the task, or None without targets.
+        labels: a name per class, from the manifest, or None.
+        float_figures: metrics of the float model, from the manifest.
         golden_max_abs_error, golden_tolerance, golden_ok: see `SelftestResult`.
         latency_us_p50, ..._p90, ..._p99, ..._max, ..._mean: time of one step.
         latency_histogram: the same times in logarithmic bins.
-        latency_timeline: the same times as they followed one another.
+        latency_timeline: the same times in order.
         deadline_ms: the limit on one step, or None.
-        deadline_misses: steps that took longer, or None without a deadline.
+        deadline_misses: steps that exceeded it, or None without a deadline.
         max_misses: how many are allowed.
-        sample_period_s: time between two frames, where the model's manifest has it.
+        sample_period_s: time between two frames, from the manifest, or None.
         real_time_factor: mean step time / time between two steps; below 1 is faster than real time.
-        peak_memory_mib: the largest memory that the whole process held, None where unknown.
-        passed: whether all limits were kept.
+        peak_memory_mib: peak resident memory of the process, None where unknown.
+        passed: whether all limits were met.
         failures: a sentence per limit missed.
     """
 
@@ -87,35 +86,35 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class RealtimeResult:
-    """What a run on a schedule measured. With several streams a step is one of each, in turn.
+    """Measurements of a run on a schedule. With several streams a step runs one frame of each.
 
     Attributes:
-        streams: models, or sessions of a pool, that took a frame each in every period.
-        memory_bound: whether memory ended the search for their number, not the deadline.
+        streams: models, or sessions of a pool, that ran a frame each in every period.
+        memory_bound: whether memory limited their number rather than the deadline.
         pool: whether they were sessions of a pool.
         period_ms: time between two arrivals.
-        deadline_ms: from a frame's arrival to the end of its step, at most.
-        steps: frames that were to arrive.
-        steps_run: those whose step has ended; less when interrupted, or hopelessly late.
-        deadline_misses: steps that ended late, and those given up, which could not have been in
-            time; of an interrupted run, the late ones.
+        deadline_ms: longest time from a frame's arrival to the end of its step.
+        steps: frames scheduled.
+        steps_run: steps that ended; fewer when interrupted, or too late to catch up.
+        deadline_misses: steps that ended late, and those given up as too late; in an interrupted
+            run only the late ones.
         max_misses: how many are allowed.
         worst_lateness_us: how long after its deadline the latest step ended, or 0.
         start_delay: from a frame's arrival to the start of its step; its std and p99 are jitter.
         compute: from the start of a step to its end.
         completion: from a frame's arrival to the end of its step.
-        timeline: the completions as they followed one another.
+        timeline: the completions in order.
         real_time_factor: mean of compute / period; below 1 is faster than real time.
-        duration_s: from the first arrival awaited to the last step's end.
-        cpu_time_s: CPU time of the process in it, waiting included.
+        duration_s: from the wait for the first arrival to the end of the last step.
+        cpu_time_s: CPU time of the process in it, including polling.
         start, end: readings of the system before and after.
-        max_temperature_c, min_frequency_mhz: of all readings, one a second; None where hidden.
-        throttled: whether the system slowed a CPU, as for heat, during the run; None where hidden.
-        load: busy processes beside it.
-        priority, cpu, lock_memory, spin: what was asked of the machine.
+        max_temperature_c, min_frequency_mhz: of all readings, one per second; None where hidden.
+        throttled: whether the system throttled a CPU during the run; None where hidden.
+        load: busy background processes.
+        priority, cpu, lock_memory, spin: the host settings.
         num_threads: threads of the interpreter.
-        interrupted: whether it was ended from outside.
-        passed: whether all limits were kept, to the end.
+        interrupted: whether a signal ended the run.
+        passed: whether all limits were met and the run was complete.
         failures: a sentence per limit missed, and one for an interrupt.
     """
 

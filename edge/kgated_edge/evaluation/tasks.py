@@ -1,4 +1,4 @@
-"""Whether data fit a model, and what its results on them are judged by."""
+"""Checks that data fit a model, and chooses the scorer of a task."""
 
 import numpy as np
 import numpy.typing as npt
@@ -14,16 +14,16 @@ TASKS = ("classes", "frames", "numbers", "text")
 
 
 def check_alone(manifest: Manifest) -> None:
-    """Raises `DataError` for a file of several rows, where sequences come one by one."""
+    """Raises `DataError` for a file with a batch above 1, since sequences are run one by one."""
     if manifest.batch > 1:
         raise DataError(
-            f"the model takes {manifest.batch} sequences at once, and this gives them one by one: "
-            "convert the model with a batch of 1 for it"
+            f"the model takes {manifest.batch} sequences at once, this runs them one by one: "
+            "convert the model with a batch of 1"
         )
 
 
 def check_fit(manifest: Manifest, data: SequenceData) -> None:
-    """Compares the frames of data with a model's.
+    """Checks that the frames of data fit a model.
 
     Raises:
         DataError: other inputs, shapes or dtypes, a token outside the vocabulary, or a sequence
@@ -43,32 +43,32 @@ def check_fit(manifest: Manifest, data: SequenceData) -> None:
 
 
 def _check_lengths(manifest: Manifest, lengths: Labels) -> None:
-    size, least, most = manifest.frames_per_step, int(lengths.min()), int(lengths.max())
+    size, shortest, longest = manifest.frames_per_step, int(lengths.min()), int(lengths.max())
     if manifest.mode == "sequence":
-        if most > size or (least < size and not manifest.padded):
-            allowed = "to" if manifest.padded else "just"
+        if longest > size or (shortest < size and not manifest.padded):
+            allowed = "up to" if manifest.padded else "exactly"
             raise DataError(
-                f"sequences must have {'up ' if manifest.padded else ''}{allowed} {size} frames, "
-                f"got {least} to {most}: cut them, or convert the model for others"
+                f"sequences must have {allowed} {size} frames, got {shortest} to {longest}: "
+                "cut them, or convert the model for other lengths"
             )
-    elif least < size:
+    elif shortest < size:
         raise DataError(
             f"sequences must have {size} frames or more, which one step of the model takes, "
-            f"got {least} in sequence {lengths.argmin()}: leave such sequences out"
+            f"got {shortest} in sequence {lengths.argmin()}: leave such sequences out"
         )
 
 
-def scorer_of(manifest: Manifest, data: SequenceData, task: str | None) -> Scorer | None:
-    """What judges the results of a model on data: None where there is nothing to judge by.
+def make_scorer(manifest: Manifest, data: SequenceData, task: str | None) -> Scorer | None:
+    """The scorer for a model's outputs on data; None where there are no targets.
 
     Args:
-        manifest: of the model; its first output is judged.
-        data: sequences with `y`, or with tokens that foretell each other.
+        manifest: of the model; its first output is scored.
+        data: sequences with `y`, or of tokens, whose targets are the next tokens.
         task: "classes", "frames", "numbers" or "text"; None: by `y`, where integers (N,) are
             classes, (N, T) classes per frame, and floats numbers.
 
     Raises:
-        DataError: data that the task cannot be judged by.
+        DataError: data without the targets that the task needs.
         EdgeError: no such task.
     """
     if task not in (None, *TASKS):
@@ -90,12 +90,12 @@ def scorer_of(manifest: Manifest, data: SequenceData, task: str | None) -> Score
 
 
 def _text_scorer(manifest: Manifest, data: SequenceData) -> Text:
-    """Of `y` (N, T) where it is there, else each token is to foretell the next."""
+    """The targets are `y` (N, T), or without `y` the next token of `x`."""
     first, stream = manifest.outputs[0], manifest.mode == "stream"
     each = manifest.frames_per_step == 1 if stream else manifest.is_timed(first)
     size = first.size
     if len(manifest.frames) != 1 or not manifest.frames[0].is_token or not each:
-        raise DataError("task 'text' is for models of one token a step: judge another way")
+        raise DataError("task 'text' is for models of one token per step: choose another task")
     if data.y is not None:
         return Text(_labels_of(manifest, data, data.y, "frames"), data.lengths)
     if manifest.frames[0].vocabulary != size:
@@ -114,7 +114,7 @@ def _targets_of(manifest: Manifest, data: SequenceData, y: Array) -> Array:
     shapes = [(*frames, size)] + ([whole, frames] if size == 1 else [])
     if y.shape not in shapes:
         raise DataError(
-            f"`y` must have one of the shapes {shapes} to judge {size} numbers of the model, "
+            f"`y` must have one of the shapes {shapes} to score {size} outputs of the model, "
             f"got {y.shape}: save such targets, or class numbers as integers"
         )
     _check_per_frame(manifest, y)
@@ -130,7 +130,7 @@ def _labels_of(manifest: Manifest, data: SequenceData, y: Array, task: str | Non
     if y.shape not in allowed or y.dtype.kind not in "iu":
         rule = " or ".join(map(str, allowed))
         raise DataError(
-            f"`y` must be {rule} integers, a label per sequence or frame, to judge accuracy, "
+            f"`y` must be {rule} integers, a label per sequence or frame, to score accuracy, "
             f"got shape {y.shape} of {y.dtype}: save such labels, or leave `y` out"
         )
     _check_per_frame(manifest, y)
@@ -149,11 +149,13 @@ def _labels_of(manifest: Manifest, data: SequenceData, y: Array, task: str | Non
 
 def _check_per_frame(manifest: Manifest, y: Array) -> None:
     if y.ndim > 1 and _is_single(manifest):
-        raise DataError("`y` has a label per frame, and the model one result: give `y` of (N,)")
+        raise DataError(
+            "`y` has a label per frame, the model one result per sequence: give `y` of (N,)"
+        )
 
 
 def _is_single(manifest: Manifest) -> bool:
-    """Whether a sequence has one result only."""
+    """Whether a sequence has a single result."""
     return manifest.mode == "sequence" and not manifest.is_timed(manifest.outputs[0])
 
 
@@ -167,9 +169,9 @@ def _arrays(manifest: Manifest, data: SequenceData) -> list[Array]:
     return [data.inputs[name] for name in names] if data.inputs else []
 
 
-def _real(lengths: Labels, most: int) -> npt.NDArray[np.bool_]:
-    """Which frames (N, T) are no padding."""
-    return np.asarray(np.arange(most) < lengths[:, None])
+def _real(lengths: Labels, frames: int) -> npt.NDArray[np.bool_]:
+    """Which frames (N, T) are not padding."""
+    return np.asarray(np.arange(frames) < lengths[:, None])
 
 
 def _check_tokens(frame: TensorSpec, x: Array, lengths: Labels) -> None:

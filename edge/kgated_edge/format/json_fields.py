@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 class Fields:
-    """A JSON object, and where in the document it stands.
+    """A JSON object and its path in the document.
 
-    Each method reads one key and raises `ManifestError` when it is absent or of another kind.
-    Unknown keys are left alone: a later version may add some without changing the format.
+    Each method reads one key and raises `ManifestError` when it is absent or has another type.
+    Unknown keys are ignored: a later version may add some without changing the format.
     """
 
     __slots__ = ("_items", "_where")
@@ -39,7 +39,7 @@ class Fields:
         """One of the strings allowed."""
         value = self.text(key)
         if value not in allowed:
-            raise self.wrong(key, " or ".join(repr(one) for one in allowed))
+            raise self.wrong(key, " or ".join(map(repr, allowed)))
         return value
 
     def flag(self, key: str) -> bool:
@@ -89,20 +89,20 @@ class Fields:
     def texts(self, key: str) -> tuple[str, ...]:
         """An array of strings."""
         value = self.array(key)
-        if not all(isinstance(one, str) for one in value):
+        if not all(isinstance(item, str) for item in value):
             raise self.wrong(key, "an array of strings")
-        return tuple(str(one) for one in value)
+        return tuple(map(str, value))
 
     def integers(self, key: str, minimum: int) -> tuple[int, ...]:
         """An array of whole numbers of at least `minimum`, at most 2**31 - 1 each."""
         value = self.array(key)
-        numbers = tuple(one for one in value if type(one) is int and minimum <= one < 2**31)
+        numbers = tuple(x for x in value if type(x) is int and minimum <= x < 2**31)
         if len(numbers) != len(value):
             raise self.wrong(key, f"an array of whole numbers of at least {minimum}")
         return numbers
 
     def mapping(self, key: str) -> dict[str, object]:
-        """A JSON object, as it is."""
+        """A JSON object as a dict."""
         return self.nested(key)._items
 
     def nested(self, key: str) -> "Fields":
@@ -110,7 +110,7 @@ class Fields:
         return Fields(self._get(key), self.path(key))
 
     def optional(self, key: str, read: Callable[[str], T]) -> T | None:
-        """`read(key)`, or None where the document says null."""
+        """`read(key)`, or None where the document has null."""
         return None if self._get(key) is None else read(key)
 
     def wrong(self, key: str, rule: str) -> ManifestError:

@@ -1,25 +1,31 @@
-"""The manifest: what a `.tflite` file says about itself.
+"""The manifest of a `.tflite` file as data: its tensors, its recipe, its golden frames.
 
-It is compact JSON in the file's own metadata table, so any TFLite tool still opens the file.
-`modelfile` finds it and checks the file's digest; here it is parsed and every field validated.
+It is stored as compact JSON in the file's metadata table, so any TFLite tool still opens the file.
+`reader` parses and checks it.
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
-from kgated_edge.errors import EdgeError, ManifestError
-from kgated_edge.format.json_fields import Fields
-from kgated_edge.format.reader import SIGNATURES, check_together
+from kgated_edge.errors import EdgeError
 from kgated_edge.format.tensor_spec import Golden, TensorSpec
-from kgated_edge.format.tflite_file import NO_DIGEST, read_verified
+from kgated_edge.format.tflite_file import NO_DIGEST
 
-__all__ = ["FORMAT_VERSION", "Golden", "Manifest", "ModelInfo", "TensorSpec", "read_manifest"]
+__all__ = [
+    "FORMAT_VERSION",
+    "LENGTHS",
+    "SIGNATURES",
+    "Golden",
+    "Manifest",
+    "ModelInfo",
+    "TensorSpec",
+]
 
 FORMAT_VERSION = 1
+SIGNATURES = {"stream": "step", "sequence": "serve"}
+"""The signature to run, by mode."""
 LENGTHS = TensorSpec("lengths", (), "int32")
-_HEX = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class ModelInfo:
     Attributes:
         name: its Keras name.
         sha256: its digest, 64 hex digits.
-        parameters: how many numbers its weights hold.
+        parameters: number of its weights.
     """
 
     name: str
@@ -39,32 +45,32 @@ class ModelInfo:
 
 @dataclass(frozen=True, eq=False)
 class Manifest:
-    """The contract of one `.tflite` file.
+    """The description of one `.tflite` file.
 
     Attributes:
         mode: "stream": frame by frame; "sequence": a whole sequence per call.
         signature: name of the signature to run, "step" or "serve".
-        recipe: the choices it was converted with, as in {"mode": "stream", "quantize": "none"}.
+        recipe: the options of the conversion, as in {"mode": "stream", "quantize": "none"}.
         frames: one frame of each input, floats of one axis or more, or a token.
-        frames_per_step: how many frames k one call takes; its tensors are (1, k, *frame.shape),
-            and (1, *frame.shape) in a stream where k is 1; with a batch of B, B in place of 1.
-        outputs: one result of each output; the first is the one that `labels` and `check` go by.
-        state: "external": inputs and outputs; "internal": variables in the file, which its
+        frames_per_step: frames k per call; its tensors are (1, k, *frame.shape), and
+            (1, *frame.shape) in a stream where k is 1; with a batch of B, B in place of 1.
+        outputs: one result of each output; `labels` and `check` apply to the first.
+        state: "external": inputs and outputs; "internal": variables of the interpreter, which the
             signature "reset" sets to zero.
         states: the external states; a state's signature input and output have the same name.
         labels: a name per entry of the first output's last axis, or None.
-        sample_period_s: seconds between two frames, or None where it is not known.
+        sample_period_s: seconds between two frames, or None where unknown.
         model: the float model.
-        tools: versions that made the file, by name.
-        golden: frames with the outputs expected of them.
+        tools: versions of the tools that made the file, by name.
+        golden: frames with the expected outputs.
         file_sha256: digest of the file, 64 hex digits; filled in when the file is written.
-        each_frame: of a sequence: whether its outputs have a result per frame, (1, k, *output).
-        figures: how good the float model is, by name; may be empty.
-        padded: of a sequence: whether it may be shorter than k; how long it is, is then an input
+        each_frame: for a sequence: whether its outputs have a result per frame, (1, k, *output).
+        figures: metrics of the float model, by name; may be empty.
+        padded: for a sequence: whether it may be shorter than k; its length is then an input
             `lengths` (1,).
-        single: of a sequence: names of inputs and outputs that have one value for all of it, beside
-            those with one per frame.
-        batch: how many sequences, or streams, run side by side.
+        single: for a sequence: names of inputs and outputs with one value per sequence instead of
+            one per frame.
+        batch: how many sequences, or streams, run in parallel.
     """
 
     mode: str
@@ -99,19 +105,19 @@ class Manifest:
 
     @property
     def blocks(self) -> tuple[TensorSpec, ...]:
-        """The input tensors of one call, states left out; with a batch axis where it is above 1."""
+        """The input tensors of one call without states; with a batch axis where it is above 1."""
         if self.mode == "sequence":
             return self._in_batch(map(self._in_time, self.frames))
         return self._in_batch(frame.block(self.frames_per_step) for frame in self.frames)
 
     @property
     def answers(self) -> tuple[TensorSpec, ...]:
-        """The output tensors of one call, states left out, as `blocks` are its inputs."""
+        """The output tensors of one call without states; with a batch axis where it is above 1."""
         return self._in_batch(map(self._in_time, self.outputs))
 
     @property
     def carried(self) -> tuple[TensorSpec, ...]:
-        """The states as tensors of a call."""
+        """The state tensors of one call; with a batch axis where it is above 1."""
         return self._in_batch(self.states)
 
     @property
@@ -163,108 +169,9 @@ class Manifest:
             document["figures"] = dict(self.figures)
         return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
-    @classmethod
-    def from_json(cls, text: str | bytes) -> "Manifest":
-        """Parses and validates a manifest.
-
-        Raises:
-            ManifestError: not JSON, a format version of the future, or a field breaks its rule.
-        """
-        items = Fields(_parse(text))
-        _check_version(items.integer("format_version", 1))
-        frames, outputs = _specs(items, "frames"), _specs(items, "outputs")
-        manifest = cls(
-            mode=items.choice("mode", tuple(SIGNATURES)),
-            signature=items.text("signature"),
-            recipe=items.mapping("recipe"),
-            frames=frames,
-            frames_per_step=items.integer("frames_per_step", 1),
-            outputs=outputs,
-            state=items.choice("state", ("external", "internal")),
-            states=_specs(items, "states"),
-            labels=items.optional("labels", items.texts),
-            sample_period_s=items.optional("sample_period_s", items.positive),
-            model=_model(items.nested("model")),
-            tools=_tools(items.nested("tools")),
-            golden=Golden.read(items.nested("golden"), frames, outputs),
-            file_sha256=_digest(items, "file_sha256"),
-            each_frame=items.flag("each_frame"),
-            padded=items.flag("padded"),
-            single=items.texts("single") if "single" in items else (),
-            batch=items.integer("batch", 1) if "batch" in items else 1,
-            figures=_figures(items),
-        )
-        check_together(items, manifest)
-        return manifest
-
-
-def read_manifest(path: str | Path) -> Manifest:
-    """Reads the manifest of a `.tflite` file; raises as `read_model`."""
-    return read_model(path)[1]
-
-
-def read_model(path: str | Path) -> tuple[bytes, Manifest]:
-    """Reads a `.tflite` file once, checks its digest, then parses its manifest.
-
-    Returns:
-        the file's bytes, the very ones that the digest was checked on, and its manifest.
-
-    Raises:
-        ManifestError: the file is missing, a directory, empty, not TFLite, cut short, without a
-            manifest, changed since it was written, of a newer format, or breaks a field's rule.
-    """
-    try:
-        content, text = read_verified(Path(path))
-        return content, Manifest.from_json(text)
-    except ManifestError as error:
-        raise ManifestError(f"{path}: {error}") from None
-
-
-def _parse(text: str | bytes) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ManifestError(f"its manifest is not JSON ({error}): convert it again") from None
-
-
-def _check_version(version: int) -> None:
-    if version > FORMAT_VERSION:
-        raise ManifestError(
-            f"its manifest has format {version}, this version reads {FORMAT_VERSION}: "
-            "update kgated-edge"
-        )
-
-
-def _specs(items: Fields, key: str) -> tuple[TensorSpec, ...]:
-    entries = items.array(key)
-    return tuple(TensorSpec.read(Fields(one, f"{key}[{n}]")) for n, one in enumerate(entries))
-
 
 def _only(what: str, specs: tuple[TensorSpec, ...]) -> TensorSpec:
     if len(specs) != 1:
         names = [spec.name for spec in specs]
-        raise EdgeError(f"`{what}` is for models of one, this has {names}: use `{what}s`")
+        raise EdgeError(f"`{what}` is for models with one, this has {names}: use `{what}s`")
     return specs[0]
-
-
-def _model(items: Fields) -> ModelInfo:
-    return ModelInfo(items.text("name"), _digest(items, "sha256"), items.integer("parameters", 0))
-
-
-def _figures(items: Fields) -> dict[str, float]:
-    """Files older than this field have none."""
-    if "figures" not in set(items):
-        return {}
-    figures = items.nested("figures")
-    return {name: figures.finite(name) for name in figures}
-
-
-def _tools(items: Fields) -> dict[str, str]:
-    return {name: items.text(name) for name in items}
-
-
-def _digest(items: Fields, key: str) -> str:
-    value = items.text(key)
-    if len(value) != 64 or not _HEX.issuperset(value):
-        raise items.wrong(key, "64 hex digits")
-    return value

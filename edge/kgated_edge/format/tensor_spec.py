@@ -1,4 +1,4 @@
-"""The parts of a manifest: a tensor as the runner sees it, and the golden frames."""
+"""Parts of a manifest: the description of a tensor, and the golden frames."""
 
 import base64
 import binascii
@@ -28,9 +28,9 @@ class TensorSpec:
         name: its name in the signature.
         shape: without the batch axis; () for a token.
         dtype: "float32" or "int32"; "int8" or "int16" where it is quantized.
-        scale: step of a quantized tensor (real = scale * (stored - zero_point)), else None.
+        scale: of a quantized tensor (real = scale * (stored - zero_point)), else None.
         zero_point: stored value of a real zero, else None.
-        vocabulary: tokens lie in 0..vocabulary - 1; None for tensors that hold no tokens.
+        vocabulary: tokens are in 0..vocabulary - 1; None for tensors without tokens.
     """
 
     name: str
@@ -42,38 +42,38 @@ class TensorSpec:
 
     @property
     def size(self) -> int:
-        """How many numbers it holds."""
+        """Number of elements."""
         return math.prod(self.shape)
 
     @property
     def is_token(self) -> bool:
-        """Whether it is one whole number out of a vocabulary."""
+        """Whether it is a single token."""
         return self.dtype == "int32" and self.shape == () and self.vocabulary is not None
 
     @property
     def is_real(self) -> bool:
-        """Whether it is a float array of one axis or more, or one that stands for such."""
+        """Whether it is a float array of one axis or more, quantized or not."""
         is_float = self.dtype == "float32" or self.is_quantized
         return is_float and self.shape != () and self.vocabulary is None
 
     @property
     def is_quantized(self) -> bool:
-        """Whether it holds integers that stand for floats."""
+        """Whether it holds quantized floats."""
         return self.dtype in _INTEGERS
 
     @property
     def real(self) -> "TensorSpec":
-        """What a caller of the runner sees of it: float32 where it is quantized, else itself."""
+        """The tensor as the caller sees it: float32 where it is quantized, else itself."""
         if not self.is_quantized:
             return self
         return replace(self, dtype="float32", scale=None, zero_point=None)
 
     def block(self, size: int) -> "TensorSpec":
-        """The tensor that holds `size` of these on an axis of their own; itself for 1."""
+        """The tensor with a first axis of `size`, (size, *shape); itself for 1."""
         return self if size == 1 else self.rows(size)
 
     def rows(self, size: int) -> "TensorSpec":
-        """The same, with an axis of its own for 1 too."""
+        """The tensor with a first axis of `size`, (size, *shape), also for 1."""
         return replace(self, shape=(size, *self.shape))
 
     def to_plain(self) -> dict[str, object]:
@@ -96,19 +96,20 @@ class TensorSpec:
             vocabulary=items.optional("vocabulary", lambda key: items.integer(key, 1)),
         )
         if (spec.scale is not None, spec.zero_point is not None) != (spec.is_quantized,) * 2:
-            raise items.wrong("scale", "there, and `zero_point` too, with int8 and int16 alone")
+            raise items.wrong("scale", "given, and `zero_point` too, just for int8 and int16")
         return spec
 
 
 @dataclass(frozen=True, eq=False)
 class Golden:
-    """Frames and what the model answers when they come in order, from zero state.
+    """Frames and the model's outputs for them, in order from zero state.
 
     Attributes:
         frames: by input name (n * frames_per_step, *frame.shape), of the dtype that a caller sees.
-            For a sequence one of n frames, repeated from the start where it must be longer; of an
-            input with one value for the sequence that one. Every row of a batch gets the same.
-        outputs: by output name the last results on the frames, (n, *output.shape), float32.
+            For a sequence (n, *frame.shape), repeated from the start where it must be longer, and
+            (1, *frame.shape) for an input with one value per sequence. All rows of a batch get
+            the same.
+        outputs: by output name the last results for the frames, (n, *output.shape), float32.
         tolerance: the largest absolute difference allowed, in units of the output.
     """
 
@@ -131,8 +132,8 @@ class Golden:
         """Reads an entry of the JSON document.
 
         Raises:
-            ManifestError: arrays that do not fit `frames` and `outputs`, or hold other than finite
-                numbers and tokens of the vocabulary.
+            ManifestError: arrays that do not fit `frames` and `outputs`, or with NaN, inf or tokens
+                outside the vocabulary.
         """
         return cls(
             _decode_all(items, "frames", frames),
@@ -175,7 +176,7 @@ def _unbase64(items: Fields) -> bytes:
 
 
 def holds_values(array: Array, spec: TensorSpec) -> bool:
-    """Whether all numbers are finite, and inside the vocabulary where the tensor has one."""
+    """Whether all elements are finite, or tokens of the tensor's vocabulary."""
     if spec.vocabulary is None:
         return bool(np.isfinite(array).all())
     return bool(((array >= 0) & (array < spec.vocabulary)).all())

@@ -1,7 +1,8 @@
-"""Reads a `.tflite` file from disk and proves it undamaged, before anything else looks inside.
+"""Reads a `.tflite` file from disk and checks its digest, before anything else parses it.
 
-The digest is SHA-256 over the whole file, with its own 64 characters counted as `0`. That rule, the
-metadata name and the spelling of the field hold for every format version: damage is found first.
+The digest is SHA-256 over the whole file, with its own 64 characters counted as `0`. This rule, the
+name of the metadata and the spelling of the field are the same in every format version, so that
+damage is detected first. Offsets in the file are not trusted: each is checked.
 """
 
 import hashlib
@@ -12,20 +13,12 @@ from stat import S_ISDIR, S_ISREG
 from kgated_edge.errors import ManifestError
 
 _MODEL_BUFFERS, _MODEL_METADATA = 4, 6
-
-
 _METADATA_NAME, _METADATA_BUFFER = 0, 1
-
-
 _BUFFER_DATA = 0
-
-
-_MOST_ENTRIES = 100_000
-
-
+_MAX_ENTRIES = 100_000
 MANIFEST_NAME = b"kgated_manifest"
 NO_DIGEST = "0" * 64
-_MOST_BYTES = 2**31 - 1  # as far as the offsets in it reach
+_MAX_BYTES = 2**31 - 1  # the range of its offsets
 _DIGEST_KEY = b'"file_sha256":"'
 
 
@@ -42,7 +35,7 @@ def read_verified(path: Path) -> tuple[bytes, bytes]:
     content = _read(path)
     span = metadata_span(content, MANIFEST_NAME)
     if span is None:
-        raise ManifestError("there is no kgated manifest in it: convert it with `kgated convert`")
+        raise ManifestError("it has no kgated manifest: convert it with `kgated convert`")
     first, last = digest_span(content, *span)
     if file_digest(content, first, last).encode() != content[first:last]:
         raise ManifestError("its digest does not match, it is damaged or edited: copy it again")
@@ -50,10 +43,10 @@ def read_verified(path: Path) -> tuple[bytes, bytes]:
 
 
 def digest_span(content: bytes, start: int, end: int) -> tuple[int, int]:
-    """Where the 64 digits of `file_sha256` stand in a file with its manifest at start..end.
+    """Offsets of the 64 digits of `file_sha256` in a file with its manifest at start..end.
 
     Raises:
-        ManifestError: the field is absent, is there twice, or is not 64 characters long.
+        ManifestError: the field is absent, occurs twice, or is not 64 characters long.
     """
     text = content[start:end]
     place = text.find(_DIGEST_KEY) + len(_DIGEST_KEY)
@@ -83,10 +76,10 @@ def _read(path: Path) -> bytes:
 def _read_bytes(path: Path) -> bytes:
     try:
         status = path.stat()
-        # A device or a pipe may have no end.
+        # Reading a device or a pipe may never end.
         if not (S_ISREG(status.st_mode) or S_ISDIR(status.st_mode)):
-            raise ManifestError("this is no file but a device or a pipe: name a file")
-        if status.st_size > _MOST_BYTES:
+            raise ManifestError("this is not a file but a device or a pipe: name a file")
+        if status.st_size > _MAX_BYTES:
             raise ManifestError("it is larger than a TFLite file can be, 2 GiB: check the path")
         return path.read_bytes()
     except FileNotFoundError:
@@ -101,14 +94,14 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def metadata_span(data: bytes, name: bytes) -> tuple[int, int] | None:
-    """The place of a metadata entry's buffer in a `.tflite` file.
+    """Offsets of a metadata entry's buffer in a `.tflite` file.
 
     Args:
         data: the whole file.
         name: the entry's name.
 
     Returns:
-        (start, end) offsets of the buffer's bytes, or None when there is no entry of that name.
+        (start, end) offsets of the buffer's bytes, or None where there is no such entry.
 
     Raises:
         ManifestError: an offset or length in the file points outside it.
@@ -136,16 +129,16 @@ def _buffer_span(data: bytes, table: int) -> tuple[int, int]:
 
 
 def tables(data: bytes, table: int, slot: int) -> list[int]:
-    """Positions of the tables in a vector of tables; empty when the field is absent."""
+    """Offsets of the tables in a vector of tables; empty where the field is absent."""
     at = field(data, table, slot)
     start, end = vector(data, at, 4) if at else (0, 0)
-    if end - start > 4 * _MOST_ENTRIES:
+    if end - start > 4 * _MAX_ENTRIES:
         raise damaged()
     return [_indirect(data, entry) for entry in range(start, end, 4)]
 
 
 def field(data: bytes, table: int, slot: int) -> int:
-    """Position of a table's field, 0 when it is absent."""
+    """Offset of a table's field, 0 where it is absent."""
     vtable = table - _unpack(data, table, "<i")
     place = 4 + 2 * slot
     if place >= _unpack(data, vtable, "<H"):
@@ -168,12 +161,12 @@ def _indirect(data: bytes, at: int) -> int:
 
 
 def unsigned(data: bytes, at: int) -> int:
-    """The four bytes at a position."""
+    """The uint32 at an offset."""
     return _unpack(data, at, "<I")
 
 
 def byte(data: bytes, at: int) -> int:
-    """The byte at a position."""
+    """The byte at an offset."""
     return _unpack(data, at, "<B")
 
 
@@ -186,5 +179,5 @@ def _unpack(data: bytes, at: int, form: str) -> int:
 
 
 def damaged() -> ManifestError:
-    """The error for a file whose offsets lead nowhere."""
+    """The error for a file with offsets out of range."""
     return ManifestError("the file is cut short or damaged: copy it again")

@@ -1,1 +1,1 @@
-"""Frames out of pipes, files and sound."""
+"""Frames from pipes, files and audio."""

@@ -1,8 +1,8 @@
-"""Log-mel frames of sound, the same bits on every machine, in training and on the device.
+"""Log-mel frames of audio, bit-identical on every machine, in training and on the device.
 
-Sums are where machines differ: in their order, and in whether a product is rounded before it is
-added. So every sum here is of whole numbers below 2**53, which float64 holds exactly in any order;
-what is not a sum is rounded once, as IEEE 754 says, and the logarithm is a polynomial of our own.
+Machines differ in sums: in their order, and in whether a product is rounded before it is added
+(FMA). Every sum here is of integers below 2**53, which float64 represents exactly in any order. All
+other operations round once, as in IEEE 754, and the logarithm is a polynomial of this module.
 """
 
 import math
@@ -18,28 +18,28 @@ from kgated_edge.errors import DataError, EdgeError
 Samples = npt.NDArray[np.int16]
 Frames = npt.NDArray[np.float32]
 _SAMPLE_BITS = _WINDOW_BITS = 15
-# The power of all frequencies of the loudest sound is below 12 of a full-scale sine's.
+# The total power of the loudest signal is below 12 times that of a full-scale sine.
 _POWER_BITS, _WEIGHT_BITS = 38, 11
-_MOST_WINDOW = 4096
-_AT_ONCE = 1024
+_MAX_WINDOW = 4096
+_FRAMES_PER_CHUNK = 1024
 
 
 @dataclass(frozen=True)
 class LogMel:
-    """Turns sound into frames: log(mel · |DFT(window · samples)|²), of a full-scale sine about 0.
+    """Computes log-mel frames from audio: log(mel · |DFT(window · samples)|²).
 
-    A frame is there as soon as its last sample is: frame t is of samples t * hop to t * hop +
-    window - 1, and nothing is padded.
+    The value of a full-scale sine is about 0. Frame t covers samples t * hop to t * hop + window -
+    1, without padding, so it is complete with its last sample.
 
     Attributes:
         rate: samples per second.
-        window: samples of a frame, weighted by a periodic Hann window; at most 4096.
+        window: samples per frame, weighted by a periodic Hann window; at most 4096.
         hop: samples from one frame to the next.
-        mels: bands, triangles of equal width on the scale 2595 log10(1 + f / 700).
-        low_hz, high_hz: where the bands begin and end; None for half the rate.
+        mels: number of bands, triangles of equal width on the scale 2595 log10(1 + f / 700).
+        low_hz, high_hz: limits of the bands; None for half the rate.
 
     Raises:
-        EdgeError: a value of another type or outside its range, or a band too narrow to hold a
+        EdgeError: a value of another type or out of range, or a band too narrow to contain a
             frequency of the DFT.
 
     Example:
@@ -54,9 +54,9 @@ class LogMel:
     high_hz: float | None = None
 
     def __post_init__(self) -> None:
-        for name, most in (("rate", 10**6), ("window", _MOST_WINDOW), ("hop", 10**6)):
-            _check_whole(name, getattr(self, name), most)
-        _check_whole("mels", self.mels, 1024)
+        for name, maximum in (("rate", 10**6), ("window", _MAX_WINDOW), ("hop", 10**6)):
+            _check_integer(name, getattr(self, name), maximum)
+        _check_integer("mels", self.mels, 1024)
         for name in ("low_hz", "high_hz"):
             value = getattr(self, name)
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -64,13 +64,13 @@ class LogMel:
                 raise EdgeError(f"`{name}` must be a number of Hz, got {value!r}")
         if not 0 <= self.low_hz < self._high <= self.rate / 2:
             raise EdgeError(
-                f"`low_hz` and `high_hz` must rise from 0 to {self.rate / 2:g}, half the rate, got "
-                f"{self.low_hz} and {self.high_hz}"
+                f"`low_hz` and `high_hz` must increase in 0..{self.rate / 2:g}, half the rate, "
+                f"got {self.low_hz} and {self.high_hz}"
             )
         empty = np.flatnonzero(~self._weights.any(axis=0))
         if len(empty):
             raise EdgeError(
-                f"`mels`: band {empty[0]} of {self.mels} holds no frequency of a window of "
+                f"`mels`: band {empty[0]} of {self.mels} contains no frequency of a window of "
                 f"{self.window} samples: take fewer bands, a longer window, or a higher `low_hz`"
             )
 
@@ -89,15 +89,15 @@ class LogMel:
         checked = _checked(samples)
         count = max(0, 1 + (len(checked) - self.window) // self.hop)
         frames = np.empty((count, self.mels), np.float32)
-        # Hours of sound in a memory of some MiB.
-        for first in range(0, count, _AT_ONCE):
-            some = np.arange(first, min(first + _AT_ONCE, count))
-            rows = some[:, None] * self.hop + np.arange(self.window)
-            frames[some] = self._frames(checked[rows])
+        # In chunks, so that hours of audio take a few MiB.
+        for first in range(0, count, _FRAMES_PER_CHUNK):
+            chunk = np.arange(first, min(first + _FRAMES_PER_CHUNK, count))
+            rows = chunk[:, None] * self.hop + np.arange(self.window)
+            frames[chunk] = self._frames(checked[rows])
         return frames
 
     def stream(self) -> "LogMelStream":
-        """Takes the same sound piece by piece."""
+        """Computes the same frames from audio that arrives in chunks."""
         return LogMelStream(self)
 
     def _frames(self, windows: Samples) -> Frames:
@@ -116,32 +116,32 @@ class LogMel:
 
     @property
     def _size(self) -> int:
-        """Length of the DFT: the power of two that holds the window."""
+        """Length of the DFT: the next power of two from the window."""
         return int(2 ** math.ceil(math.log2(self.window)))
 
     @property
     def _cosine_bits(self) -> int:
-        """As many as leave the sums of the DFT below 2**53."""
+        """Bits of the cosines that keep the sums of the DFT below 2**53."""
         return 53 - _SAMPLE_BITS - _WINDOW_BITS - math.ceil(math.log2(self.window))
 
     @cached_property
     def _hann(self) -> npt.NDArray[np.float64]:
         angles = 2 * np.pi * np.arange(self.window) / self.window
-        return _whole((0.5 - 0.5 * np.cos(angles)) * 2**_WINDOW_BITS)
+        return _rounded((0.5 - 0.5 * np.cos(angles)) * 2**_WINDOW_BITS)
 
     @cached_property
     def _angles(self) -> npt.NDArray[np.float64]:
         """(window, frequencies)."""
-        turns = np.outer(np.arange(self.window), np.arange(self._size // 2 + 1)) % self._size
-        return np.asarray(2 * np.pi * turns / self._size)
+        indices = np.outer(np.arange(self.window), np.arange(self._size // 2 + 1)) % self._size
+        return np.asarray(2 * np.pi * indices / self._size)
 
     @cached_property
     def _cosines(self) -> npt.NDArray[np.float64]:
-        return _whole(np.cos(self._angles) * 2**self._cosine_bits)
+        return _rounded(np.cos(self._angles) * 2**self._cosine_bits)
 
     @cached_property
     def _sines(self) -> npt.NDArray[np.float64]:
-        return _whole(np.sin(self._angles) * 2**self._cosine_bits)
+        return _rounded(np.sin(self._angles) * 2**self._cosine_bits)
 
     @cached_property
     def _weights(self) -> npt.NDArray[np.float64]:
@@ -151,31 +151,31 @@ class LogMel:
         hz = np.arange(self._size // 2 + 1)[:, None] * self.rate / self._size
         left, middle, right = edges[:-2], edges[1:-1], edges[2:]
         rising, falling = (hz - left) / (middle - left), (right - hz) / (right - middle)
-        return _whole(np.maximum(0, np.minimum(rising, falling)) * 2**_WEIGHT_BITS)
+        return _rounded(np.maximum(0, np.minimum(rising, falling)) * 2**_WEIGHT_BITS)
 
 
 class LogMelStream:
-    """The frames of a sound that comes piece by piece: bit for bit those of all of it at once."""
+    """The frames of audio that arrives in chunks: bit-identical to those of the whole audio."""
 
     def __init__(self, front_end: LogMel) -> None:
         self._front_end = front_end
-        self._left: Samples = np.empty(0, np.int16)
+        self._rest: Samples = np.empty(0, np.int16)
         self._skip = 0
 
     def push(self, samples: Any) -> Frames:
-        """Takes the next samples, returns the frames (t, mels) that they complete; t may be 0.
+        """Takes the next samples (n,), returns the frames (t, mels) that they complete; t may be 0.
 
         Raises:
             DataError: another shape or dtype than (n,) int16.
         """
-        kept = np.concatenate([self._left, _checked(samples)])
-        dropped = min(self._skip, len(kept))
-        kept, self._skip = kept[dropped:], self._skip - dropped
-        frames = self._front_end(kept)
+        buffer = np.concatenate([self._rest, _checked(samples)])
+        dropped = min(self._skip, len(buffer))
+        buffer, self._skip = buffer[dropped:], self._skip - dropped
+        frames = self._front_end(buffer)
         used = len(frames) * self._front_end.hop
-        # With a hop beyond the window, samples between two frames are still to come.
-        self._skip += max(0, used - len(kept))
-        self._left = kept[used:].copy()
+        # With a hop larger than the window, the samples to skip may not have arrived yet.
+        self._skip += max(0, used - len(buffer))
+        self._rest = buffer[used:].copy()
         return frames
 
 
@@ -183,18 +183,18 @@ def _checked(samples: Any) -> Samples:
     if not isinstance(samples, np.ndarray) or samples.dtype != np.int16 or samples.ndim != 1:
         got = f"{samples.shape} {samples.dtype}" if isinstance(samples, np.ndarray) else "no array"
         raise DataError(
-            f"samples must be an array (n,) of int16, got {got}: of floats in -1..1 pass "
+            f"samples must be an array (n,) of int16, got {got}: convert floats in -1..1 by "
             "np.rint(x * 32767).astype(np.int16)"
         )
     return samples
 
 
-def _check_whole(name: str, value: Any, most: int) -> None:
-    if type(value) is not int or not 1 <= value <= most:
-        raise EdgeError(f"`{name}` must be a whole number in 1..{most}, got {value!r}")
+def _check_integer(name: str, value: Any, maximum: int) -> None:
+    if type(value) is not int or not 1 <= value <= maximum:
+        raise EdgeError(f"`{name}` must be a whole number in 1..{maximum}, got {value!r}")
 
 
-def _whole(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _rounded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(np.rint(values))
 
 

@@ -1,1 +1,1 @@
-"""Real-time runs: deadlines and many streams."""
+"""Load tests: deadlines on a schedule, and the capacity for streams."""

@@ -1,6 +1,6 @@
-"""What a process may ask of the machine: priority, a CPU of its own, memory that stays; neighbours.
+"""Host settings of a run: scheduling priority, CPU affinity, locked memory, background load.
 
-Everything is given back when its block is left.
+Each is undone when its block ends.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from kgated_edge.errors import EdgeError
 
 _LOCK_ALL = 1 | 2  # MCL_CURRENT | MCL_FUTURE
-# It ends by itself when the process that started it is gone, however that went.
+# It ends by itself when its parent process is gone, however that ended.
 _BUSY = """
 import os, sys
 print(flush=True)
@@ -24,16 +24,18 @@ while os.getppid() == int(sys.argv[1]):
 
 
 @contextmanager
-def granted(priority: int | None, cpu: int | None, lock_memory: bool) -> Iterator[None]:
-    """Gives this thread what is asked for.
+def scheduling_and_affinity(
+    priority: int | None, cpu: int | None, lock_memory: bool
+) -> Iterator[None]:
+    """Sets this thread's scheduling and affinity, and locks memory.
 
     Args:
         priority: real-time priority, SCHED_FIFO, 1..99; None for the ordinary scheduler.
         cpu: the only CPU to run on; None for any.
-        lock_memory: whether all memory is kept from being swapped out.
+        lock_memory: whether to keep all memory from being swapped out.
 
     Raises:
-        EdgeError: the system does not have this, or this process not the right to it.
+        EdgeError: the system does not support this, or the process lacks the right to it.
     """
     with ExitStack() as stack:
         if cpu is not None:
@@ -46,27 +48,27 @@ def granted(priority: int | None, cpu: int | None, lock_memory: bool) -> Iterato
 
 
 @contextmanager
-def neighbours(count: int) -> Iterator[None]:
-    """Runs busy processes beside this one, each at work when the block begins.
+def background_load(count: int) -> Iterator[None]:
+    """Runs busy processes beside this one; all are running when the block begins.
 
     Raises:
-        EdgeError: one could not be started.
+        EdgeError: a process did not start.
     """
     command = [sys.executable, "-I", "-S", "-c", _BUSY, str(os.getpid())]
     running: list[subprocess.Popen[bytes]] = []
     try:
         for _ in range(count):
-            # In a group of their own: Ctrl-C in a terminal is for this process to deal with.
-            one = subprocess.Popen(command, stdout=subprocess.PIPE, process_group=0)
-            running.append(one)
-            if one.stdout is None or not one.stdout.readline():
+            # In their own process group, so that Ctrl-C in a terminal reaches this process alone.
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, process_group=0)
+            running.append(process)
+            if process.stdout is None or not process.stdout.readline():
                 raise EdgeError("`load`: a busy process did not start: run with less load")
         yield
     finally:
-        for one in running:
-            one.kill()
-        for one in running:
-            one.communicate()
+        for process in running:
+            process.kill()
+        for process in running:
+            process.communicate()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""How a run in real time is to go."""
+"""Configuration of a load test."""
 
 import math
 import os
@@ -8,8 +8,8 @@ from kgated_edge.errors import EdgeError
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.loadtest.scheduler import Schedule
 
-_MOST_STEPS = 100_000_000
-_MOST_NEIGHBOURS = 16
+_MAX_STEPS = 100_000_000
+_MAX_LOAD_PER_CPU = 16
 _NUMBERS = ("period_ms", "deadline_ms", "seconds")
 _FLAGS = ("pool", "lock_memory", "spin")
 _OPTIONAL = ("period_ms", "deadline_ms", "streams", "priority", "cpu")
@@ -17,22 +17,22 @@ _OPTIONAL = ("period_ms", "deadline_ms", "streams", "priority", "cpu")
 
 @dataclass(frozen=True)
 class Plan:
-    """How a run is to go.
+    """Configuration of a load test.
 
     Attributes:
         period_ms: time between two arrivals; None for that of the model's manifest.
-        deadline_ms: from a frame's arrival to the end of its step, at most; None for the period.
+        deadline_ms: longest time from a frame's arrival to the end of its step; None: the period.
         seconds: for how long frames arrive.
-        streams: models that take a frame each in every period; None for as many as can be carried,
-            found by trials.
-        pool: whether the streams are sessions of a `SessionPool`; clones of a model otherwise.
-        load: busy processes beside it, at most 16 for each CPU of the machine.
+        streams: models that process a frame each in every period; None for as many as meet their
+            deadlines, found by trials.
+        pool: whether the streams are sessions of a `SessionPool` rather than clones of a model.
+        load: busy background processes, at most 16 per CPU of the machine.
         priority: real-time priority, 1..99, or None.
         cpu: the CPU to run on, or None.
-        lock_memory: whether memory is kept from being swapped out.
-        spin: whether the clock is watched between frames, which keeps a CPU busy and its caches
-            warm, in place of sleeping.
-        max_misses: deadlines allowed to miss, in the run and in each trial.
+        lock_memory: whether to keep memory from being swapped out.
+        spin: whether to busy-wait between frames instead of sleeping; it keeps a CPU busy and its
+            caches warm.
+        max_misses: missed deadlines allowed, in the run and in each trial.
         num_threads: threads of each interpreter.
 
     Raises:
@@ -53,27 +53,27 @@ class Plan:
     num_threads: int = 1
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            _check_type(one.name, getattr(self, one.name), one.name in _NUMBERS)
+        for field in fields(self):
+            _check_type(field.name, getattr(self, field.name), field.name in _NUMBERS)
         for name in _NUMBERS:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise EdgeError(f"`{name}` must be above 0, got {value}")
-        for name, least in (("streams", 1), ("load", 0), ("cpu", 0), ("max_misses", 0)):
+        for name, minimum in (("streams", 1), ("load", 0), ("cpu", 0), ("max_misses", 0)):
             value = getattr(self, name)
-            if value is not None and value < least:
-                raise EdgeError(f"`{name}` must be at least {least}, got {value}")
-        most = _MOST_NEIGHBOURS * (os.cpu_count() or 1)
-        if self.load > most:
+            if value is not None and value < minimum:
+                raise EdgeError(f"`{name}` must be at least {minimum}, got {value}")
+        max_load = _MAX_LOAD_PER_CPU * (os.cpu_count() or 1)
+        if self.load > max_load:
             raise EdgeError(
-                f"`load` must be at most {most}, {_MOST_NEIGHBOURS} for each CPU, got {self.load}: "
-                "more make a run no harder, but starting them hard on the machine"
+                f"`load` must be at most {max_load}, {_MAX_LOAD_PER_CPU} for each CPU, "
+                f"got {self.load}: more processes do not make the run harder"
             )
         if self.priority is not None and not 1 <= self.priority <= 99:
             raise EdgeError(f"`priority` must be in 1..99, got {self.priority}")
         if self.spin and self.priority is not None:
             raise EdgeError(
-                "`spin` and `priority` exclude each other, since the kernel pauses a real-time "
+                "`spin` and `priority` exclude each other, since the kernel throttles a real-time "
                 "process that never sleeps: leave one of the two out"
             )
 
@@ -81,7 +81,7 @@ class Plan:
         """When the frames of a model arrive.
 
         Raises:
-            EdgeError: neither the plan nor the model has a period, or it makes too many steps.
+            EdgeError: neither the plan nor the model has a period, or there are too many steps.
         """
         period_ms = self.period_ms
         if period_ms is None:
@@ -89,9 +89,9 @@ class Plan:
                 raise EdgeError("the model has no sample period: give `period_ms` (--period-ms)")
             period_ms = manifest.sample_period_s * manifest.frames_per_step * 1e3
         period = round(period_ms * 1e6)
-        if period < 1000 or self.seconds * 1e9 / period > _MOST_STEPS:
+        if period < 1000 or self.seconds * 1e9 / period > _MAX_STEPS:
             raise EdgeError(
-                f"`period_ms` must be at least 0.001, and `seconds` up to {_MOST_STEPS} periods, "
+                f"`period_ms` must be at least 0.001, and `seconds` up to {_MAX_STEPS} periods, "
                 f"got {period_ms:g} ms and {self.seconds:g} s: change one"
             )
         deadline = period if self.deadline_ms is None else round(self.deadline_ms * 1e6)
@@ -102,7 +102,7 @@ def _check_type(name: str, value: object, is_number: bool) -> None:
     if value is None and name in _OPTIONAL:
         return
     kinds: tuple[type, ...] = (bool,) if name in _FLAGS else (int, float) if is_number else (int,)
-    # A bool counts as an integer in Python.
+    # A bool is an integer in Python.
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        wanted = "True or False" if name in _FLAGS else "a number" if is_number else "an int"
-        raise EdgeError(f"`{name}` must be {wanted}, got {value!r}")
+        rule = "True or False" if name in _FLAGS else "a number" if is_number else "an int"
+        raise EdgeError(f"`{name}` must be {rule}, got {value!r}")

@@ -1,4 +1,4 @@
-"""Does a model hold real time on this device? Frames arrive on a schedule, each has a deadline."""
+"""Load test: does a model meet its deadlines when frames arrive on a schedule?"""
 
 import gc
 import time
@@ -14,19 +14,20 @@ from kgated_edge.errors import DataError
 from kgated_edge.evaluation.dataset import SequenceData, load_npz
 from kgated_edge.evaluation.results import RealtimeResult
 from kgated_edge.evaluation.tasks import check_fit
-from kgated_edge.format.manifest import Manifest, read_manifest
-from kgated_edge.loadtest.capacity import Bounded, Grow, carried
-from kgated_edge.loadtest.host import granted, neighbours
+from kgated_edge.format.manifest import Manifest
+from kgated_edge.format.reader import read_manifest
+from kgated_edge.loadtest.capacity import AddStreams, MemoryLimited, find_capacity
+from kgated_edge.loadtest.host import background_load, scheduling_and_affinity
 from kgated_edge.loadtest.plan import Plan
-from kgated_edge.loadtest.scheduler import Clock, Record, pace
+from kgated_edge.loadtest.scheduler import Clock, Record, run_on_schedule
 from kgated_edge.measure.latency import spread, timeline
-from kgated_edge.measure.monitor import Sensors
-from kgated_edge.runtime.batching import cut
+from kgated_edge.measure.monitor import SystemMonitor
+from kgated_edge.runtime.batching import split_steps
 from kgated_edge.runtime.session_pool import Session, SessionPool
 from kgated_edge.runtime.stream_model import EdgeModel
 
 _WARM_UP_STEPS = 200
-_ASKED = ("pool", "max_misses", "load", "priority", "cpu", "lock_memory", "spin", "num_threads")
+_SETTINGS = ("pool", "max_misses", "load", "priority", "cpu", "lock_memory", "spin", "num_threads")
 
 
 def realtime(
@@ -38,55 +39,60 @@ def realtime(
 ) -> RealtimeResult:
     """Runs a streaming model on frames that arrive on an absolute schedule.
 
-    The sequences follow one another as one endless stream, which begins again at its end. The
-    cyclic garbage collector rests during the run. SIGINT ends it, and the result is of the steps so
-    far.
+    The sequences are concatenated to one stream, which repeats. The cyclic garbage collector is off
+    during the run. SIGINT ends the run, and the result covers the steps so far.
 
     Args:
         path: a `.tflite` file made by `kgated convert`.
         data: an `.npz` file, or sequences.
-        plan: the schedule, the limits, what runs beside it.
+        plan: the schedule, the limits, the host settings.
         clock: the time; None for the system's.
-        keep: takes what became of each step, after the run.
+        keep: receives the record of all steps after the run.
 
     Raises:
         ManifestError: the file cannot be run, or is one of whole sequences.
         DataError: the data are bad, or do not fit the model.
-        EdgeError: no period is known, the machine refuses what is asked of it, or so many streams
-            take more memory than there is.
+        EdgeError: no period is known, the system refuses a setting, or so many streams need more
+            memory than is available.
     """
     clock = clock or (Clock(sleep=lambda seconds: None) if plan.spin else Clock())
-    # All input is looked at before an interpreter exists: it writes lines of its own to stderr.
+    # All input is checked before an interpreter exists, since that writes to stderr.
     manifest = read_manifest(path)
     schedule = plan.schedule(manifest)
     frames = _frames(manifest, data, schedule.count)
-    with neighbours(plan.load), granted(plan.priority, plan.cpu, plan.lock_memory), _undisturbed():
-        make = _pooled if plan.pool else _cloned
-        grow = Bounded(make(path, plan, frames))
-        streams = plan.streams or max(1, carried(grow, schedule, plan.max_misses, clock))
-        step = grow(streams)
+    with (
+        background_load(plan.load),
+        scheduling_and_affinity(plan.priority, plan.cpu, plan.lock_memory),
+        _without_garbage_collection(),
+    ):
+        make = _sessions if plan.pool else _clones
+        add_streams = MemoryLimited(make(path, plan, frames))
+        streams = plan.streams or max(
+            1, find_capacity(add_streams, schedule, plan.max_misses, clock)
+        )
+        step = add_streams(streams)
         for n in range(max(2, _WARM_UP_STEPS // streams)):
             step(n)
         record = Record(schedule)
-        result = _run(step, record, streams, grow.is_full, plan, clock)
+        result = _run(step, record, streams, add_streams.is_full, plan, clock)
         keep(record)
         return result
 
 
-def round_of(models: Sequence[EdgeModel], frames: Sequence[Any]) -> Callable[[int], None]:
-    """The function that gives every model the frame of a number; they begin again at the end."""
+def step_all(models: Sequence[EdgeModel], frames: Sequence[Any]) -> Callable[[int], None]:
+    """A function that runs frame n, modulo their count, on every model."""
     steps, count = [model.step for model in models], len(frames)
 
-    def take(n: int) -> None:
+    def run(n: int) -> None:
         frame = frames[n % count]
         for step in steps:
             step(frame)
 
-    return take
+    return run
 
 
-def _frames(manifest: Manifest, data: str | Path | SequenceData, most: int) -> list[Any]:
-    """What each step takes, as many as there are or can be used."""
+def _frames(manifest: Manifest, data: str | Path | SequenceData, max_steps: int) -> list[Any]:
+    """The argument of each step, at most `max_steps`."""
     if isinstance(data, SequenceData):
         check_fit(manifest, data)
     else:
@@ -96,46 +102,46 @@ def _frames(manifest: Manifest, data: str | Path | SequenceData, most: int) -> l
             check_fit(manifest, data)
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
-    found: list[Any] = []
+    steps: list[Any] = []
     for n in range(len(data)):
-        found += cut(manifest.frames, manifest.frames_per_step, data.sequence(n))
-        if len(found) >= most:
+        steps += split_steps(manifest.frames, manifest.frames_per_step, data.sequence(n))
+        if len(steps) >= max_steps:
             break
-    return found
+    return steps
 
 
-def _cloned(path: str | Path, plan: Plan, frames: list[Any]) -> Grow:
-    """Streams that are models, clones of one."""
+def _clones(path: str | Path, plan: Plan, frames: list[Any]) -> AddStreams:
+    """Adds streams that are clones of one model."""
     models = [EdgeModel(path, plan.num_threads)]
 
-    def grow(count: int) -> Callable[[int], object]:
+    def add_streams(count: int) -> Callable[[int], object]:
         models[count:] = [models[0].clone() for _ in range(count - len(models))]
-        return round_of(models, frames)
+        return step_all(models, frames)
 
-    return grow
+    return add_streams
 
 
-def _pooled(path: str | Path, plan: Plan, frames: list[Any]) -> Grow:
-    """Streams that are sessions of a pool."""
+def _sessions(path: str | Path, plan: Plan, frames: list[Any]) -> AddStreams:
+    """Adds streams that are sessions of one pool."""
     pool, sessions = SessionPool(path, plan.num_threads), list[Session]()
 
-    def grow(count: int) -> Callable[[int], object]:
+    def add_streams(count: int) -> Callable[[int], object]:
         sessions[count:] = [pool.open() for _ in range(count - len(sessions))]
         return lambda n: pool.step(sessions, _repeated(frames[n % len(frames)], count))
 
-    return grow
+    return add_streams
 
 
 def _repeated(frame: Any, count: int) -> Any:
-    """A frame for each session, all the same."""
+    """The same frame for each session: (count, *frame)."""
     if isinstance(frame, Mapping):
-        return {name: _repeated(one, count) for name, one in frame.items()}
+        return {name: _repeated(array, count) for name, array in frame.items()}
     return np.repeat(np.asarray(frame)[None], count, axis=0)
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Keeps the garbage collector from stopping a step."""
+def _without_garbage_collection() -> Iterator[None]:
+    """Keeps the garbage collector from interrupting a step."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()
@@ -154,19 +160,19 @@ def _run(
     plan: Plan,
     clock: Clock,
 ) -> RealtimeResult:
-    schedule, sensors = record.schedule, Sensors(clock.now)
-    sensors.look()
-    interrupted, began, cpu = False, clock.now(), time.process_time()
+    schedule, monitor = record.schedule, SystemMonitor(clock.now)
+    monitor.read()
+    interrupted, start, cpu = False, clock.now(), time.process_time()
     try:
-        pace(step, record, clock, sensors.look_between)
+        run_on_schedule(step, record, clock, monitor.read_when_idle)
     except KeyboardInterrupt:
         if not record.done:
             raise
         interrupted = True
-    duration, cpu = clock.now() - began, time.process_time() - cpu
-    sensors.look()
+    duration, cpu = clock.now() - start, time.process_time() - cpu
+    monitor.read()
     misses = record.late + (0 if interrupted else schedule.count - record.done)
-    failures, asked = _failures(record, misses, plan.max_misses, interrupted), asdict(plan)
+    failures, settings = _failures(record, misses, plan.max_misses, interrupted), asdict(plan)
     return RealtimeResult(
         streams=streams,
         memory_bound=memory_bound,
@@ -174,12 +180,12 @@ def _run(
         deadline_misses=misses,
         duration_s=duration / 1e9,
         cpu_time_s=cpu,
-        start=sensors.readings[0],
-        end=sensors.readings[-1],
-        max_temperature_c=sensors.max_temperature_c,
-        min_frequency_mhz=sensors.min_frequency_mhz,
-        throttled=sensors.throttled,
-        **{name: asked[name] for name in _ASKED},
+        start=monitor.readings[0],
+        end=monitor.readings[-1],
+        max_temperature_c=monitor.max_temperature_c,
+        min_frequency_mhz=monitor.min_frequency_mhz,
+        throttled=monitor.throttled,
+        **{name: settings[name] for name in _SETTINGS},
         interrupted=interrupted,
         passed=not failures,
         failures=failures,
@@ -204,13 +210,13 @@ def _times(record: Record) -> dict[str, Any]:
 
 
 def _failures(record: Record, misses: int, allowed: int, interrupted: bool) -> tuple[str, ...]:
-    schedule, found = record.schedule, []
+    schedule, failures = record.schedule, []
     if misses > allowed:
         due = record.done if interrupted else schedule.count
-        found.append(
+        failures.append(
             f"{misses} of {due} steps missed their deadline of {schedule.deadline_ns / 1e6:g} ms, "
             f"allowed are {allowed}"
         )
     if interrupted:
-        found.append(f"interrupted after {record.done} of {schedule.count} steps")
-    return tuple(found)
+        failures.append(f"interrupted after {record.done} of {schedule.count} steps")
+    return tuple(failures)

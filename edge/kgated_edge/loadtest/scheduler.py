@@ -1,4 +1,4 @@
-"""Steps on an absolute schedule: when each begins, how long it takes, whether it is in time."""
+"""Runs steps on an absolute schedule and records their delay, duration and deadline misses."""
 
 import time
 from collections.abc import Callable
@@ -8,17 +8,17 @@ import numpy as np
 
 from kgated_edge.measure.latency import Nanoseconds
 
-# A sleeping process wakes up to some tens of µs late; the rest of the way it looks at the clock.
+# A sleeping process wakes up some tens of µs late, so it sleeps less and polls the clock.
 SPIN_NS = 200_000
 _LEAD_NS = 1_000_000
 
 
 @dataclass(frozen=True)
 class Clock:
-    """The time, and a way to let it pass.
+    """A clock and a sleep function.
 
     Attributes:
-        now: nanoseconds since some moment; never goes back.
+        now: a monotonic time in nanoseconds.
         sleep: waits for about this many seconds.
     """
 
@@ -28,12 +28,12 @@ class Clock:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Frame n arrives at start + n * period_ns, however late the ones before were.
+    """Frame n arrives at start + n * period_ns, however late earlier steps were.
 
     Attributes:
         count: frames.
         period_ns: time between two arrivals.
-        deadline_ns: time from a frame's arrival to the end of its step, at most.
+        deadline_ns: longest time from a frame's arrival to the end of its step.
     """
 
     count: int
@@ -42,13 +42,13 @@ class Schedule:
 
 
 class Record:
-    """What became of each frame; the arrays are there, and touched, before the first one.
+    """The times of each step; the arrays are allocated and written to before the first step.
 
     Attributes:
         schedule: when the frames arrive.
         start_delay_ns: (count,) from a frame's arrival to the start of its step.
         compute_ns: (count,) from the start of its step to the end.
-        done: how many steps have ended; the arrays hold nothing beyond.
+        done: steps that have ended; later entries of the arrays are not valid.
     """
 
     def __init__(self, schedule: Schedule) -> None:
@@ -59,7 +59,7 @@ class Record:
 
     @property
     def completion_ns(self) -> Nanoseconds:
-        """From a frame's arrival to the end of its step, of those that have ended."""
+        """(done,) from a frame's arrival to the end of its step."""
         return self.start_delay_ns[: self.done] + self.compute_ns[: self.done]
 
     @property
@@ -68,42 +68,42 @@ class Record:
         return int((self.completion_ns > self.schedule.deadline_ns).sum())
 
 
-def pace(
+def run_on_schedule(
     step: Callable[[int], object],
     record: Record,
     clock: Clock,
-    rest: Callable[[int], object] = lambda spare_ns: None,
+    idle: Callable[[int], object] = lambda spare_ns: None,
 ) -> None:
-    """Runs a step for each frame of the schedule, each when it arrives or as soon as possible.
+    """Runs a step for each frame of the schedule, when it arrives or as soon as possible after.
 
-    A frame that finds another at work waits; none is dropped. The run ends early when it has fallen
-    so far behind that no frame left can be in time; the first is run in any case.
+    A frame that arrives during a step waits; none is dropped. The run ends early when it is so late
+    that no remaining frame can meet its deadline; the first frame is always run.
 
     Args:
-        step: takes the number of the frame.
-        record: where the times go; `done` stays true when an exception ends the run.
+        step: takes the index of the frame.
+        record: receives the times; `done` stays correct when an exception ends the run.
         clock: the time.
-        rest: called after each step with the time until the next frame, negative when late.
+        idle: called after each step with the ns until the next frame, negative when late.
     """
     schedule, now = record.schedule, clock.now
     period, delays, computes = schedule.period_ns, record.start_delay_ns, record.compute_ns
     start = now() + _LEAD_NS
-    last_moment = start + (schedule.count - 1) * period + schedule.deadline_ns
+    last_start = start + (schedule.count - 1) * period + schedule.deadline_ns
     for n in range(schedule.count):
         arrival = start + n * period
-        begun = wait_until(arrival, clock)
-        if n and begun > last_moment:
+        started = wait_until(arrival, clock)
+        if n and started > last_start:
             break
         step(n)
         ended = now()
-        delays[n] = begun - arrival
-        computes[n] = ended - begun
+        delays[n] = started - arrival
+        computes[n] = ended - started
         record.done = n + 1
-        rest(arrival + period - ended)
+        idle(arrival + period - ended)
 
 
 def wait_until(moment: int, clock: Clock) -> int:
-    """Sleeps until shortly before a moment, then looks at the clock until it has come.
+    """Sleeps until shortly before a time, then polls the clock.
 
     Returns:
         the time, at or after `moment`.

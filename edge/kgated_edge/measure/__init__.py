@@ -1,1 +1,1 @@
-"""Latency, device facts, memory, temperature and clock."""
+"""Latency, and the device's memory, temperature and clock."""

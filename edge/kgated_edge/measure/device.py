@@ -1,4 +1,4 @@
-"""What device this is, for a result that is read elsewhere."""
+"""Describes this device, for results that are read elsewhere."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ class Device:
     Attributes:
         name: the board's model, or else the host's name.
         machine: the instruction set, such as "aarch64".
-        processor: what the system calls the CPU, None where it does not say.
+        processor: the CPU's model name, None where the system does not say.
         cpus: CPUs that the process may use.
         system: operating system and release.
         python: Python's version.
@@ -45,7 +45,7 @@ def this_device(root: Path = Path("/")) -> Device:
 
 
 def _board(root: Path) -> str | None:
-    """As boards with a device tree say it: "Raspberry Pi 5 Model B Rev 1.0"."""
+    """The model in the device tree, such as "Raspberry Pi 5 Model B Rev 1.0"."""
     try:
         text = (root / "proc/device-tree/model").read_text("utf-8", errors="replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""What a run's step times say, in microseconds."""
+"""Statistics of step times, in microseconds."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -16,10 +16,10 @@ _SLICES = 500
 
 @dataclass(frozen=True)
 class Histogram:
-    """How many steps fell between neighbouring edges.
+    """Step times in logarithmic bins.
 
     Attributes:
-        edges_us: n + 1 edges, 10 to a decade at fixed places, so that histograms can be added.
+        edges_us: n + 1 edges, 10 per decade at fixed places, so that histograms can be added.
         counts: n counts; bin k holds edges_us[k] <= t < edges_us[k + 1].
     """
 
@@ -29,10 +29,10 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Spread:
-    """How times of many steps lie, in microseconds.
+    """Distribution of step times, in microseconds.
 
     Attributes:
-        p50_us, p90_us, p99_us, p99_9_us, max_us: that share of the steps took no longer.
+        p50_us, p90_us, p99_us, p99_9_us, max_us: quantiles and maximum.
         mean_us: the mean.
         std_us: the standard deviation.
         histogram: the same times in logarithmic bins.
@@ -50,7 +50,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Timeline:
-    """How the times of a run went on, in at most 500 slices of equally many steps.
+    """Step times in order, in at most 500 slices of equally many steps.
 
     Attributes:
         steps_per_slice: steps in each slice; the last may have fewer.
@@ -64,18 +64,26 @@ class Timeline:
 
 
 def timeline(times: Nanoseconds) -> Timeline:
-    """Cuts the times of a run of one step or more into slices."""
+    """Divides the times of a run (one step or more) into slices.
+
+    Args:
+        times: (steps,) ns.
+    """
     size = -(-len(times) // _SLICES)
     slices = [times[n : n + size] for n in range(0, len(times), size)]
     return Timeline(
         size,
-        tuple(_quantile_us(one, 0.5) for one in slices),
-        tuple(int(one.max()) / 1e3 for one in slices),
+        tuple(_quantile_us(part, 0.5) for part in slices),
+        tuple(int(part.max()) / 1e3 for part in slices),
     )
 
 
 def spread(times: Nanoseconds) -> Spread:
-    """The figures of a run of one step or more."""
+    """The distribution of the times of a run (one step or more).
+
+    Args:
+        times: (steps,) ns.
+    """
     return Spread(
         p50_us=_quantile_us(times, 0.5),
         p90_us=_quantile_us(times, 0.9),
@@ -89,12 +97,12 @@ def spread(times: Nanoseconds) -> Spread:
 
 
 def time_steps(step: Callable[[Any], Any], frames: Iterable[Any], times: Nanoseconds) -> list[Any]:
-    """Runs the frames in order, each timed on its own.
+    """Runs the frames in order and times each.
 
     Args:
         step: takes a frame, returns a result.
         frames: the frames.
-        times: as many places as frames; the times go here.
+        times: (frames,) receives the times in ns.
 
     Returns:
         the result of each step.
@@ -108,8 +116,8 @@ def time_steps(step: Callable[[Any], Any], frames: Iterable[Any], times: Nanosec
     return results
 
 
-def figures(times: Nanoseconds) -> dict[str, Any]:
-    """The figures `latency_us_*` of a run."""
+def metrics(times: Nanoseconds) -> dict[str, Any]:
+    """The metrics `latency_us_*` of a run, from times (steps,) in ns."""
     return {
         "latency_us_p50": _quantile_us(times, 0.5),
         "latency_us_p90": _quantile_us(times, 0.9),
@@ -120,16 +128,16 @@ def figures(times: Nanoseconds) -> dict[str, Any]:
 
 
 def histogram(times: Nanoseconds) -> Histogram:
-    """Counts the times in logarithmic bins."""
-    least, most = max(int(times.min()), 1) / 1e3, max(int(times.max()), 1) / 1e3
-    first = math.floor(math.log10(least) * _BINS_PER_DECADE)
-    last = math.floor(math.log10(most) * _BINS_PER_DECADE) + 1
+    """Counts the times (steps,), in ns, in logarithmic bins."""
+    low, high = max(int(times.min()), 1) / 1e3, max(int(times.max()), 1) / 1e3
+    first = math.floor(math.log10(low) * _BINS_PER_DECADE)
+    last = math.floor(math.log10(high) * _BINS_PER_DECADE) + 1
     edges = 10.0 ** (np.arange(first, last + 1) / _BINS_PER_DECADE)
     places = np.clip(np.searchsorted(edges, times / 1e3, side="right") - 1, 0, len(edges) - 2)
     counts = np.bincount(places, minlength=len(edges) - 1)
     return Histogram(tuple(edges.tolist()), tuple(counts.tolist()))
 
 
-def _quantile_us(times: Nanoseconds, share: float) -> float:
-    """A time that really occurred and that this share of the steps did not exceed."""
-    return float(np.quantile(times, share, method="inverted_cdf")) / 1e3
+def _quantile_us(times: Nanoseconds, fraction: float) -> float:
+    """The time, one that occurred, that this fraction of the steps did not exceed."""
+    return float(np.quantile(times, fraction, method="inverted_cdf")) / 1e3

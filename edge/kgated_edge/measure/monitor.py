@@ -1,4 +1,4 @@
-"""What the system shows of memory, temperature and clock frequency; None where it hides them."""
+"""Memory, temperature and clock frequency, as far as the system shows them; else None."""
 
 import os
 import sys
@@ -6,22 +6,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-_EVERY_NS = 1_000_000_000
-_LEAST_SPARE_NS = 5_000_000
-_HELD_BACK = 0xE  # clock capped, throttled, soft limit of temperature; 1 is the voltage's
+_INTERVAL_NS = 1_000_000_000
+_MIN_SPARE_NS = 5_000_000
+_THROTTLED = 0xE  # clock capped, throttled, soft temperature limit; bit 0 is under-voltage
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One look.
+    """One reading.
 
     Attributes:
-        rss_mib: memory that this process holds.
-        temperature_c: of the hottest zone.
-        frequency_mhz: of the fastest CPU that this process may use; it is the one that works.
-        cooling_steps: by how many steps the system holds back the CPU that it holds back most, now;
-            1 where a Raspberry Pi's firmware does.
-        throttle_events: how often it has slowed CPUs that this process may use, since it began.
+        rss_mib: resident memory of this process.
+        temperature_c: of the hottest thermal zone.
+        frequency_mhz: of the fastest CPU that this process may use, which is the one that works.
+        cooling_steps: current cooling state of the most throttled CPU; 1 where a Raspberry Pi's
+            firmware throttles.
+        throttle_events: how often CPUs that this process may use were throttled since boot.
     """
 
     rss_mib: float | None
@@ -31,8 +31,8 @@ class Reading:
     throttle_events: int | None
 
 
-class Sensors:
-    """Looks at the system, and keeps what it saw.
+class SystemMonitor:
+    """Reads the system's state and keeps the readings.
 
     Args:
         now: the time in nanoseconds.
@@ -51,34 +51,34 @@ class Sensors:
         self._throttles = [
             system / f"cpu{cpu}/thermal_throttle/core_throttle_count" for cpu in cpus
         ]
-        self._now, self._due = now, now() + _EVERY_NS
+        self._now, self._due = now, now() + _INTERVAL_NS
         self.readings: list[Reading] = []
 
     @property
     def max_temperature_c(self) -> float | None:
         """The highest of all readings."""
-        found = [one.temperature_c for one in self.readings if one.temperature_c is not None]
-        return max(found, default=None)
+        values = [r.temperature_c for r in self.readings if r.temperature_c is not None]
+        return max(values, default=None)
 
     @property
     def min_frequency_mhz(self) -> float | None:
         """The lowest of all readings."""
-        found = [one.frequency_mhz for one in self.readings if one.frequency_mhz is not None]
-        return min(found, default=None)
+        values = [r.frequency_mhz for r in self.readings if r.frequency_mhz is not None]
+        return min(values, default=None)
 
     @property
     def throttled(self) -> bool | None:
-        """Whether a CPU was held back in any reading, or slowed between two of them."""
-        steps = [one.cooling_steps for one in self.readings if one.cooling_steps is not None]
-        counts = [one.throttle_events for one in self.readings if one.throttle_events is not None]
+        """Whether a CPU was throttled in any reading, or between two of them."""
+        steps = [r.cooling_steps for r in self.readings if r.cooling_steps is not None]
+        counts = [r.throttle_events for r in self.readings if r.throttle_events is not None]
         if not steps and not counts:
             return None
         return max(steps, default=0) > 0 or max(counts, default=0) > min(counts, default=0)
 
-    def look(self) -> None:
+    def read(self) -> None:
         """Takes a reading."""
         throttles = _numbers(self._throttles, 0)
-        firmware = [int(bits & _HELD_BACK != 0) for bits in _numbers([self._firmware], 0, 16)]
+        firmware = [int(bits & _THROTTLED != 0) for bits in _numbers([self._firmware], 0, 16)]
         self.readings.append(
             Reading(
                 rss_mib=resident_mib(self._root),
@@ -89,21 +89,21 @@ class Sensors:
             )
         )
 
-    def look_between(self, spare_ns: int) -> None:
-        """Takes a reading once a second, where there is time for it before the next frame."""
-        if spare_ns > _LEAST_SPARE_NS and self._now() >= self._due:
-            self._due = self._now() + _EVERY_NS
-            self.look()
+    def read_when_idle(self, spare_ns: int) -> None:
+        """Takes a reading once a second, if there is time for it before the next frame."""
+        if spare_ns > _MIN_SPARE_NS and self._now() >= self._due:
+            self._due = self._now() + _INTERVAL_NS
+            self.read()
 
 
 def resident_mib(root: Path = Path("/")) -> float | None:
-    """The memory that this process holds, in MiB."""
+    """Resident memory of this process, in MiB."""
     pages = _numbers([root / "proc/self/statm"], 1)
     return pages[0] * os.sysconf("SC_PAGE_SIZE") / 2**20 if pages else None
 
 
 def _is_of_cpu(kind: Path) -> bool:
-    """Whether a cooling device slows CPUs, by its type: "thermal-cpufreq-0", ACPI's "Processor"."""
+    """Whether a cooling device throttles CPUs: "thermal-cpufreq-0", ACPI's "Processor"."""
     try:
         text = kind.read_text()
     except OSError:
@@ -112,25 +112,25 @@ def _is_of_cpu(kind: Path) -> bool:
 
 
 def _largest(files: Iterable[Path], unit: float) -> float | None:
-    found = _numbers(files, 0)
-    return max(found) / unit if found else None
+    values = _numbers(files, 0)
+    return max(values) / unit if values else None
 
 
 def _numbers(files: Iterable[Path], place: int, base: int = 10) -> list[int]:
-    """The number at a place in each file; files that cannot be read are left out."""
-    found = []
+    """The number at a place in each file; unreadable files are left out."""
+    numbers = []
     for path in files:
         try:
-            found.append(int(path.read_text().split()[place], base))
+            numbers.append(int(path.read_text().split()[place], base))
         except (OSError, ValueError, IndexError):
             continue
-    return found
+    return numbers
 
 
 def peak_memory_mib() -> float | None:
-    """The largest memory that this process held so far, in MiB; None where the system hides it."""
+    """Peak resident memory of this process, in MiB; None where the system hides it."""
     try:
-        # Linux's ru_maxrss starts from what the process that started this one held; VmHWM does not.
+        # Linux's ru_maxrss includes memory of the parent process before exec; VmHWM does not.
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 2**10

@@ -1,1 +1,1 @@
-"""Runs a file: frames in, results out, states kept."""
+"""Runs a model file on frames and keeps its state."""

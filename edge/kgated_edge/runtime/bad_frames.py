@@ -1,4 +1,4 @@
-"""Frames with NaN or inf replaced by the last good one, for sensors that drop out now and then."""
+"""Replaces frames with NaN or inf by the last good frame, for sensors that drop out at times."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +11,8 @@ from kgated_edge.format.tensor_spec import Array, TensorSpec
 REFUSE, HOLD = POLICIES = ("refuse", "hold")
 
 
-class Hold:
-    """Remembers the last good frame of each input, and counts the bad ones.
+class LastGoodFrames:
+    """The last good frame of each input, and the number of frames replaced by it.
 
     Attributes:
         count: frames replaced so far.
@@ -21,24 +21,25 @@ class Hold:
     def __init__(self) -> None:
         self.count = self._replaced = 0
         self._last: dict[str, Array | None] = {}
-        self._seen: dict[str, Array | None] = {}
+        self._pending: dict[str, Array | None] = {}
 
     def forget(self) -> None:
-        """Remembers none: a sequence takes nothing from the one before."""
+        """Forgets all frames, so that a sequence uses none of the sequence before."""
         self._last.clear()
 
     def writer(self, spec: TensorSpec, write: Callable[[Any], None]) -> Callable[[Any], None]:
-        """`write` for one input, but that bad frames are replaced.
+        """Wraps `write` of one input so that bad frames are replaced.
 
         Args:
             spec: one frame of the input.
-            write: takes a frame, or a block of them; raises `NotFiniteError` for NaN and inf.
+            write: takes a frame (*spec.shape) or a block of frames (k, *spec.shape); raises
+                `NotFiniteError` for NaN and inf.
 
         Returns:
-            a function that raises it only when no good frame came before.
+            a function that raises `NotFiniteError` only where no good frame came before.
         """
 
-        def write_held(frames: Any) -> None:
+        def write_replaced(frames: Any) -> None:
             replaced = 0
             try:
                 write(frames)
@@ -49,24 +50,24 @@ class Hold:
                 write(frames)
             self._replaced += replaced
             last = np.array(frames).reshape(-1, *spec.shape)[-1]
-            # A frame of a quantized model's own integers is not in units of one that may be bad.
-            self._seen[spec.name] = last if last.dtype == np.float32 else None
+            # An integer frame of a quantized model is in other units than the float32 to replace.
+            self._pending[spec.name] = last if last.dtype == np.float32 else None
 
-        return write_held
+        return write_replaced
 
-    def keeping(self, write: Callable[[Any], None]) -> Callable[[Any], None]:
-        """`write` of all inputs, after which, if none is refused, their frames are remembered."""
+    def recording(self, write: Callable[[Any], None]) -> Callable[[Any], None]:
+        """Wraps `write` of all inputs so that their frames are recorded once all are accepted."""
 
         def write_all(frames: Any) -> None:
             self._replaced = 0
             write(frames)
             self.count += self._replaced
-            self._last |= self._seen
+            self._last |= self._pending
 
         return write_all
 
     def _filled(self, spec: TensorSpec, frames: Array) -> tuple[Array, int]:
-        """The frames with each bad one as the one before it; 0 replaced where there is none."""
+        """The frames, bad ones replaced by the one before, and how many; 0 where none is before."""
         filled = frames.copy()
         rows, before = filled.reshape(-1, *spec.shape), self._last.get(spec.name)
         bad = _bad_rows(rows)
@@ -80,11 +81,11 @@ class Hold:
 
 
 def _bad_rows(rows: Array) -> list[bool]:
-    """Which rows (n, ...) hold NaN or inf."""
+    """Which rows (n, *frame) hold NaN or inf."""
     return [not np.isfinite(row).all() for row in rows]
 
 
 def check_policy(policy: str) -> None:
-    """Raises `EdgeError` for a name that is none of `POLICIES`."""
+    """Raises `EdgeError` for a name that is not in `POLICIES`."""
     if policy not in POLICIES:
         raise EdgeError(f"`on_bad_frame` must be one of {list(POLICIES)}, got {policy!r}")

@@ -1,4 +1,4 @@
-"""Sequences cut into what one step takes: a frame, a block of frames, or one of these per input."""
+"""Splits sequences into the argument of each step: a frame or a block of frames, per input."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,11 +10,11 @@ from kgated_edge.format.tensor_spec import Array, TensorSpec
 from kgated_edge.runtime.input_writer import check_frames
 
 
-def by_name(specs: Sequence[TensorSpec], value: Any) -> dict[str, Any]:
-    """What the caller gave for all inputs, by their names: a mapping, or alone for the only one.
+def as_dict(specs: Sequence[TensorSpec], value: Any) -> dict[str, Any]:
+    """The values of all tensors by name; for a single tensor the value itself is passed.
 
     Raises:
-        FrameError: there are several inputs, and `value` is no mapping of just their names.
+        FrameError: there are several tensors, and `value` is no mapping with exactly their names.
     """
     if len(specs) == 1:
         return {specs[0].name: value}
@@ -25,39 +25,39 @@ def by_name(specs: Sequence[TensorSpec], value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def alone(values: Mapping[str, Any]) -> Any:
-    """The only value of a mapping, or the mapping where it holds several."""
+def unwrap_single(values: Mapping[str, Any]) -> Any:
+    """The value of a mapping of one, or the mapping where it holds several."""
     return next(iter(values.values())) if len(values) == 1 else values
 
 
-def for_rows(values: Mapping[str, Array], batch: int) -> dict[str, Array]:
-    """The arrays, each row of a batch with the same one."""
+def broadcast_batch(values: Mapping[str, Array], batch: int) -> dict[str, Array]:
+    """The arrays repeated for each row of a batch: (batch, ...), and (...) for a batch of 1."""
     if batch == 1:
         return dict(values)
     return {name: np.broadcast_to(value, (batch, *value.shape)) for name, value in values.items()}
 
 
-def last(results: Array, count: int, batch: int) -> Array:
-    """So many of the results (n, ...), or (batch, n, ...), from the end."""
+def tail(results: Array, count: int, batch: int) -> Array:
+    """The last `count` of the results (n, ...), or (batch, n, ...) where `batch` is above 1."""
     return results[-count:] if batch == 1 else results[:, -count:]
 
 
-def cut(
+def split_steps(
     specs: Sequence[TensorSpec], size: int, frames: Any, batch: int = 1, finite: bool = True
 ) -> list[Any]:
-    """What each call of `step` takes in turn.
+    """The argument of each call of `step`, in order.
 
     Args:
-        specs: the inputs, as the manifest describes one frame of each.
-        size: frames per step; what is left at the end after whole steps is not used.
+        specs: one frame of each input, as in the manifest.
+        size: frames per step; an incomplete step at the end is left out.
         frames: (T, *frame) of the frame's dtype, or a dict of such arrays of one length.
-        batch: above 1, how many sequences there are: (batch, T, *frame).
-        finite: whether NaN and inf are refused here.
+        batch: number of sequences; above 1 the arrays are (batch, T, *frame).
+        finite: whether to refuse NaN and inf.
 
     Raises:
-        FrameError: another shape or dtype, a bad frame, inputs of different lengths.
+        FrameError: another shape or dtype, an invalid frame, inputs of different lengths.
     """
-    arrays = by_name(specs, frames)
+    arrays = as_dict(specs, frames)
     for spec in specs:
         for row in rows(spec, arrays[spec.name], batch):
             check_named(spec, row, len(specs) > 1, finite)
@@ -69,10 +69,10 @@ def cut(
 
 
 def rows(spec: TensorSpec, array: Any, batch: int) -> Any:
-    """The sequences in what the caller gave, which is one where `batch` is 1.
+    """The sequences of a batch: (batch, T, *frame), or a list of the one (T, *frame).
 
     Raises:
-        FrameError: there are not so many.
+        FrameError: there are more or fewer.
     """
     if batch == 1:
         return [array]
@@ -85,20 +85,20 @@ def rows(spec: TensorSpec, array: Any, batch: int) -> Any:
 
 
 def count_frames(arrays: Mapping[str, Any], batch: int) -> int:
-    """How many frames each of the arrays, (T, *frame) or (batch, T, *frame), holds.
+    """The number of frames T of the arrays, (T, *frame) or (batch, T, *frame).
 
     Raises:
-        FrameError: not all as many.
+        FrameError: they differ.
     """
     axis = 0 if batch == 1 else 1
     lengths = {name: int(np.atleast_1d(x).shape[axis]) for name, x in arrays.items()}
     if len(set(lengths.values())) > 1:
-        raise FrameError(f"the inputs must have as many frames each, got {lengths}: cut them")
+        raise FrameError(f"the inputs must have the same number of frames, got {lengths}: cut them")
     return next(iter(lengths.values()))
 
 
 def _steps(array: Array, size: int, batch: int) -> Array:
-    """The blocks along the first axis; in each, rows come first where there are several."""
+    """The blocks along the first axis; in each, the batch axis comes first where there is one."""
     if batch > 1:
         array = np.moveaxis(array, 1, 0)
     if size == 1:
@@ -109,7 +109,7 @@ def _steps(array: Array, size: int, batch: int) -> Array:
 
 
 def check_named(spec: TensorSpec, array: Any, named: bool, finite: bool = True) -> None:
-    """Checks a sequence (T, *frame) of one input, and names it where there are several.
+    """Checks a sequence (T, *frame) of one input; with `named`, the error names the input.
 
     Raises:
         FrameError: as from `check_frames`.

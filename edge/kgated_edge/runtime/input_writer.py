@@ -1,8 +1,8 @@
-"""Puts a frame into the model's input tensor, or says what is wrong with it.
+"""Checks a frame and copies it into the model's input tensor, or says what is wrong with it.
 
-Each writer is a closure over its tensor: names bound once are the cheapest thing that Python has,
-and this runs before every step. The checks that a good frame passes are few and fast; only a frame
-that fails them is looked at again, to find the words.
+This runs before every step, so each writer is a closure over its tensor: local names are the
+fastest to look up. A good frame passes few and fast checks. Only a frame that fails them is
+examined again, to compose the error message.
 """
 
 import operator
@@ -14,9 +14,9 @@ import numpy as np
 
 from kgated_edge.errors import FrameError, NotFiniteError
 from kgated_edge.format.tensor_spec import Array, TensorSpec
-from kgated_edge.runtime.bad_frames import Hold
+from kgated_edge.runtime.bad_frames import LastGoodFrames
 from kgated_edge.runtime.quantization import storer
-from kgated_edge.runtime.tensor_views import raw
+from kgated_edge.runtime.tensor_views import as_bytes
 
 Writer = Callable[[Any], None]
 _ALL = slice(None)
@@ -28,38 +28,38 @@ _BOOLS = (bool, np.bool_)
 def step_writer(
     specs: Sequence[TensorSpec],
     targets: Mapping[str, Array],
-    hold: Hold | None = None,
+    last_good: LastGoodFrames | None = None,
     frames: Sequence[TensorSpec] = (),
 ) -> Writer:
-    """The function that checks what one step takes and copies it into the input tensors.
+    """A function that checks the frames of one step and copies them into the input tensors.
 
     Args:
         specs: what one step takes of each input, a frame or a block of frames.
         targets: a view of each input tensor by name.
-        hold: replaces bad frames; None: they are refused.
-        frames: with `hold`, one frame of each input.
+        last_good: replaces bad frames; None to refuse them.
+        frames: with `last_good`, one frame of each input.
 
     Returns:
-        a function of one frame for one input, of a dict by name for several.
+        a function of the frame for one input, of a dict by name for several.
     """
     writers = {spec.name: frame_writer(spec, targets[spec.name]) for spec in specs}
-    if hold is not None:
-        writers |= {f.name: hold.writer(f, writers[f.name]) for f in frames if f.is_real}
+    if last_good is not None:
+        writers |= {f.name: last_good.writer(f, writers[f.name]) for f in frames if f.is_real}
     write = _dict_writer(writers) if len(specs) > 1 else writers[specs[0].name]
-    return write if hold is None else hold.keeping(write)
+    return write if last_good is None else last_good.recording(write)
 
 
 def frame_writer(spec: TensorSpec, target: Array) -> Writer:
-    """The function that checks a frame and copies it into `target`.
+    """A function that checks a frame and copies it into `target`.
 
     Args:
         spec: the frame, as the manifest describes it.
         target: a view of the input tensor, of shape `spec.shape`.
 
     Returns:
-        a function of one frame; it raises `FrameError` for a frame of another shape or dtype, with
-        NaN or inf, or for a token outside the vocabulary. For a quantized tensor it takes float32,
-        or the stored integers as they are.
+        a function of one frame. It raises `FrameError` for another shape or dtype, for NaN and inf,
+        and for a token outside the vocabulary. For a quantized tensor it takes float32, which it
+        quantizes, or the tensor's own integers.
     """
     if spec.is_quantized:
         return _quantizing_writer(spec, target)
@@ -77,7 +77,7 @@ def check_frames(spec: TensorSpec, frames: Any, finite: bool = True) -> None:
     """Checks a whole sequence (T, *spec.shape); with `finite` false, not for NaN and inf.
 
     Raises:
-        FrameError: it is of another shape or dtype, or a frame in it is not fit for a step.
+        FrameError: another shape or dtype, or a frame that no step accepts.
     """
     is_stored = isinstance(frames, np.ndarray) and frames.dtype == spec.dtype
     spec = spec if is_stored else spec.real
@@ -86,7 +86,7 @@ def check_frames(spec: TensorSpec, frames: Any, finite: bool = True) -> None:
         raise _error(f"frames must be {expected}", frames, "reshape it")
     if frames.dtype != spec.dtype:
         raise _error(f"frames must be {expected}", frames, _cast(spec, "frames"))
-    # Without an axis it is five times as fast.
+    # A reduction over all axes is five times as fast as one per frame.
     if spec.vocabulary is None and (not finite or np.isfinite(frames).all()):
         return
     bad = bad_frames(spec, frames)
@@ -110,16 +110,16 @@ def explain(spec: TensorSpec, frame: Any) -> FrameError:
 
 
 def _vector_writer(spec: TensorSpec, target: Array) -> Writer:
-    # Assigning to a memoryview compares shape and dtype by itself, at half of NumPy's price. The
-    # check of `_small_check` stands here once more, for the price of a call.
-    memory, content, top = target.data, raw(target).tobytes, _TOP_BYTES
+    # Assignment to a memoryview checks shape and dtype itself, in half of NumPy's time.
+    # `_small_check` is inlined, to save a call.
+    memory, content, top = target.data, as_bytes(target).tobytes, _TOP_BYTES
     write_any = _array_writer(spec, target, _small_check(target))
 
     def write(frame: Any) -> None:
         try:
             memory[_ALL] = frame
         except (TypeError, ValueError):
-            # Bad, or good and at an odd address, which a memoryview does not read.
+            # Invalid, or valid but unaligned, which a memoryview does not read.
             return write_any(frame)
         tops = content()[top]
         if (127 in tops or 255 in tops) and not np.isfinite(target).all():
@@ -142,7 +142,7 @@ def _quantizing_writer(spec: TensorSpec, target: Array) -> Writer:
     return write
 
 
-def _array_writer(spec: TensorSpec, target: Array, is_good: Callable[[], bool]) -> Writer:
+def _array_writer(spec: TensorSpec, target: Array, is_valid: Callable[[], bool]) -> Writer:
     shape, dtype = target.shape, target.dtype
 
     def write(frame: Any) -> None:
@@ -153,7 +153,7 @@ def _array_writer(spec: TensorSpec, target: Array, is_good: Callable[[], bool]) 
         if not fits:
             raise explain(spec, frame)
         target[...] = frame
-        if not is_good():
+        if not is_valid():
             raise explain(spec, frame)
 
     return write
@@ -167,9 +167,9 @@ def _dict_writer(writers: Mapping[str, Writer]) -> Writer:
             rule = f"a step of this model takes a dict of {sorted(names)}"
             got = sorted(frames) if isinstance(frames, Mapping) else _describe(frames)
             raise FrameError(f"{rule}, got {got}: pass one array per name")
-        for name, write_one in writers.items():
+        for name, write_input in writers.items():
             try:
-                write_one(frames[name])
+                write_input(frames[name])
             except FrameError as error:
                 raise type(error)(f"input `{name}`: {error}") from None
 
@@ -185,11 +185,11 @@ def _finite_check(target: Array) -> Callable[[], bool]:
 
 
 def _small_check(target: Array) -> Callable[[], bool]:
-    """Whether all numbers are finite, at a third of the price of np.isfinite.
+    """Whether all numbers are finite, in a third of the time of np.isfinite.
 
-    The top byte of a float32 is 0x7f or 0xff for NaN and inf, and for others only from 1.7e38 on.
+    The top byte of a float32 is 0x7f or 0xff for NaN and inf; for other numbers only from 1.7e38.
     """
-    content, top = raw(target).tobytes, _TOP_BYTES
+    content, top = as_bytes(target).tobytes, _TOP_BYTES
 
     def is_finite() -> bool:
         tops = content()[top]
@@ -200,12 +200,12 @@ def _small_check(target: Array) -> Callable[[], bool]:
 
 def _large_check(target: Array) -> Callable[[], bool]:
     """Whether all numbers are finite, by vector instructions and without an allocation."""
-    marks, isfinite = bytearray(target.size), np.isfinite
-    finite = np.frombuffer(marks, np.bool_).reshape(target.shape)
+    flags, isfinite = bytearray(target.size), np.isfinite
+    finite = np.frombuffer(flags, np.bool_).reshape(target.shape)
 
     def is_finite() -> bool:
         isfinite(target, finite)
-        return 0 not in marks
+        return 0 not in flags
 
     return is_finite
 
@@ -214,7 +214,7 @@ def _token_writer(spec: TensorSpec, target: Array, vocabulary: int) -> Writer:
     memory, index, bools = target.reshape(1).data, operator.index, _BOOLS
 
     def write(token: Any) -> None:
-        # A bool counts as an integer in Python, but is no token.
+        # A bool is an integer in Python, but no token.
         if isinstance(token, bools):
             raise explain(spec, token)
         try:
@@ -268,8 +268,8 @@ def _outside(vocabulary: int, token: int) -> FrameError:
     )
 
 
-def _error(rule: str, received: Any, way_out: str) -> FrameError:
-    return FrameError(f"{rule}, got {_describe(received)}: {way_out}")
+def _error(rule: str, received: Any, hint: str) -> FrameError:
+    return FrameError(f"{rule}, got {_describe(received)}: {hint}")
 
 
 def _describe(value: Any) -> str:

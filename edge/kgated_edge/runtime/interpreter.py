@@ -1,4 +1,4 @@
-"""Opens a model file and binds its tensors. The only place that makes an interpreter."""
+"""Opens a model file and binds its tensors. Only this module creates interpreters."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,12 +8,13 @@ from typing import Any
 from ai_edge_litert.interpreter import Interpreter
 
 from kgated_edge.errors import EdgeError, ManifestError
-from kgated_edge.format.manifest import Manifest, read_model
+from kgated_edge.format.manifest import Manifest
+from kgated_edge.format.reader import read_model
 from kgated_edge.format.tensor_spec import Array, TensorSpec
 from kgated_edge.runtime import tensor_views
 from kgated_edge.verifier.structure import check_structure
 
-_MOST_THREADS = 256  # each is started, whether or not there is a CPU for it
+_MAX_THREADS = 256  # the interpreter starts all of them, however few CPUs there are
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,10 @@ class Binding:
     """An interpreter ready to run, and views of its tensors.
 
     Attributes:
-        manifest: what the file says about itself.
-        content: the file's bytes, which every interpreter made of them shares.
+        manifest: the manifest in the file.
+        content: the file's bytes, shared by all interpreters of it.
         num_threads: threads of the interpreter.
-        interpreter: keeps the memory behind the views alive; `invoke()` runs the signature.
+        interpreter: owns the memory of the views; `invoke()` runs the signature.
         inputs, outputs: a view of each tensor of the signature by name, without a batch axis of 1.
     """
 
@@ -35,14 +36,14 @@ class Binding:
     inputs: dict[str, Array]
     outputs: dict[str, Array]
 
-    def twin(self) -> "Binding":
-        """A second one on the same bytes, with an interpreter and tensors of its own."""
+    def clone(self) -> "Binding":
+        """A second binding on the same bytes, with its own interpreter and tensors."""
         return _bind(self.content, self.manifest, self.num_threads)
 
-    def reset_inside(self) -> None:
-        """Sets to zero what a file with internal state keeps; nothing for others."""
+    def reset_internal_state(self) -> None:
+        """Sets the state inside the interpreter to zero, where the file keeps it there."""
         if self.manifest.state == "internal":
-            # A runner that lived on would make invoke() refuse.
+            # The runner must not outlive this call: it makes `invoke()` refuse to run.
             self.interpreter.get_signature_runner("reset")()
 
 
@@ -52,14 +53,14 @@ def bind(path: str | Path, num_threads: int, mode: str) -> Binding:
     Args:
         path: a `.tflite` file made by `kgated convert`.
         num_threads: threads of the interpreter, 1..256.
-        mode: the mode that the caller runs; a file of another is refused.
+        mode: the mode that the caller runs; a file of another mode is refused.
 
     Raises:
         ManifestError: the file cannot be run; the message says why and what to do.
-        EdgeError: `num_threads` is no such number.
+        EdgeError: `num_threads` is out of range.
     """
-    if type(num_threads) is not int or not 1 <= num_threads <= _MOST_THREADS:
-        raise EdgeError(f"`num_threads` must be an int in 1..{_MOST_THREADS}, got {num_threads!r}")
+    if type(num_threads) is not int or not 1 <= num_threads <= _MAX_THREADS:
+        raise EdgeError(f"`num_threads` must be an int in 1..{_MAX_THREADS}, got {num_threads!r}")
     content, manifest = read_model(path)
     if manifest.mode != mode:
         raise ManifestError(f"{path}: its mode is '{manifest.mode}', this runs '{mode}' models")
@@ -72,7 +73,7 @@ def bind(path: str | Path, num_threads: int, mode: str) -> Binding:
 
 
 def _bind(content: bytes, manifest: Manifest, num_threads: int) -> Binding:
-    """Takes the tensors' addresses, and proves that a run does not move them."""
+    """Creates an interpreter, reads its tensors' addresses, and checks that a run keeps them."""
     interpreter = Interpreter(model_content=content, num_threads=num_threads)
     interpreter.allocate_tensors()
     inputs, outputs = _signature(interpreter, manifest)
@@ -81,22 +82,22 @@ def _bind(content: bytes, manifest: Manifest, num_threads: int) -> Binding:
     for view in sides[0].values():
         view.fill(0)
     interpreter.invoke()
-    bound = Binding(manifest, content, num_threads, interpreter, *sides)
-    bound.reset_inside()
+    binding = Binding(manifest, content, num_threads, interpreter, *sides)
+    binding.reset_internal_state()
     if _all_addresses(interpreter, inputs, outputs) != before:
-        raise ManifestError("its tensors move while it runs: convert it with a fixed shape")
-    return bound
+        raise ManifestError("its tensors move while it runs: convert it with fixed shapes")
+    return binding
 
 
 def _signature(
     interpreter: Any, manifest: Manifest
 ) -> tuple[tensor_views.Details, tensor_views.Details]:
-    """Details of the signature's inputs and outputs, compared with the manifest."""
+    """Details of the signature's inputs and outputs, checked against the manifest."""
     expected = {manifest.signature} | ({"reset"} if manifest.state == "internal" else set())
     signatures = list(interpreter.get_signature_list())
     if set(signatures) != expected:
         raise ManifestError(f"its signatures are {signatures}, not {sorted(expected)}")
-    # The runner holds a reference that would make invoke() refuse; it ends with this function.
+    # The runner must not outlive this call: it makes `invoke()` refuse to run.
     runner = interpreter.get_signature_runner(manifest.signature)
     inputs, outputs = runner.get_input_details(), runner.get_output_details()
     tensor_views.check_tensors(inputs, manifest.inputs, manifest.batch)

@@ -1,13 +1,13 @@
-"""Opens a file of either mode."""
+"""Opens a model file of either mode."""
 
 from pathlib import Path
 
-from kgated_edge.format.manifest import read_manifest
+from kgated_edge.format.reader import read_manifest
 from kgated_edge.runtime.sequence_model import SequenceModel
 from kgated_edge.runtime.stream_model import EdgeModel
 
 
 def open_model(path: str | Path, num_threads: int = 1) -> EdgeModel | SequenceModel:
-    """The runner of a model file, by its manifest's mode; raises as `EdgeModel`."""
-    kind = SequenceModel if read_manifest(path).mode == "sequence" else EdgeModel
-    return kind(path, num_threads)
+    """Opens a model file with the class for its manifest's mode; raises as `EdgeModel`."""
+    runner = SequenceModel if read_manifest(path).mode == "sequence" else EdgeModel
+    return runner(path, num_threads)

@@ -1,7 +1,7 @@
-"""Between float32, which the caller sees, and the integers of a statically quantized file.
+"""Converts between the caller's float32 and the integers of a statically quantized file.
 
-real = scale * (stored - zero_point); rounded to the nearest, ties to even, and what is out of range
-is set to the nearest that fits, as the runtime's own QUANTIZE does.
+real = scale * (stored - zero_point). Rounded to nearest, ties to even; values out of range
+saturate, as in the runtime's own QUANTIZE.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from kgated_edge.format.tensor_spec import Array, TensorSpec
 
 
 def storer(spec: TensorSpec, target: Array, buffer: Array) -> Callable[[], None]:
-    """The function that quantizes `buffer` into `target`; what `buffer` holds is lost.
+    """A function that quantizes `buffer` into `target` and overwrites `buffer`.
 
     Args:
         spec: of an integer dtype with scale and zero point.
@@ -22,13 +22,13 @@ def storer(spec: TensorSpec, target: Array, buffer: Array) -> Callable[[], None]
     """
     scale, zero = _constants(spec)
     limits = np.iinfo(spec.dtype)
-    # Limited before it is divided, so that no number gets too large on the way.
-    least, most = (limits.min - zero) * scale, (limits.max - zero) * scale
+    # Clipped before the division, so that no intermediate value overflows.
+    lowest, highest = (limits.min - zero) * scale, (limits.max - zero) * scale
     minimum, maximum, divide, rint, add = np.minimum, np.maximum, np.divide, np.rint, np.add
 
     def store() -> None:
-        minimum(buffer, most, out=buffer)
-        maximum(buffer, least, out=buffer)
+        minimum(buffer, highest, out=buffer)
+        maximum(buffer, lowest, out=buffer)
         divide(buffer, scale, buffer)
         rint(buffer, buffer)
         add(buffer, zero, buffer)
@@ -38,7 +38,7 @@ def storer(spec: TensorSpec, target: Array, buffer: Array) -> Callable[[], None]
 
 
 def reader(spec: TensorSpec, source: Array) -> Callable[[], Array]:
-    """The function that returns a new float32 array of what `source` stands for."""
+    """A function that returns the dequantized `source` as a new float32 array."""
     if not spec.is_quantized:
         return source.copy
     scale, zero = _constants(spec)
@@ -53,11 +53,11 @@ def reader(spec: TensorSpec, source: Array) -> Callable[[], Array]:
 
 
 def results_reader(specs: Sequence[TensorSpec], views: Mapping[str, Array]) -> Callable[[], Any]:
-    """The function that copies results out of output tensors: an array, or several by name.
+    """A function that copies the outputs: returns an array, or with several outputs a dict.
 
     Args:
-        specs: what they stand for.
-        views: of the tensors, by name.
+        specs: the outputs.
+        views: a view of each output tensor by name.
     """
     pairs = [(spec.name, reader(spec, views[spec.name])) for spec in specs]
     if len(pairs) == 1:
@@ -66,6 +66,6 @@ def results_reader(specs: Sequence[TensorSpec], views: Mapping[str, Array]) -> C
 
 
 def _constants(spec: TensorSpec) -> tuple[Array, Array]:
-    """Scale and zero point, spread over the tensor: NumPy takes five times as long for scalars."""
+    """Scale and zero point in the tensor's shape: NumPy takes five times as long for scalars."""
     scale, zero = (np.float32(value or 0) for value in (spec.scale, spec.zero_point))
     return np.full(spec.shape, scale), np.full(spec.shape, zero)

@@ -9,13 +9,13 @@ from kgated_edge.errors import FrameError, cannot_run
 from kgated_edge.format.manifest import LENGTHS, Manifest
 from kgated_edge.format.tensor_spec import Array, TensorSpec
 from kgated_edge.runtime.batching import (
-    alone,
-    by_name,
+    as_dict,
+    broadcast_batch,
     check_named,
     count_frames,
-    for_rows,
-    last,
     rows,
+    tail,
+    unwrap_single,
 )
 from kgated_edge.runtime.input_writer import step_writer
 from kgated_edge.runtime.interpreter import bind
@@ -23,10 +23,10 @@ from kgated_edge.runtime.quantization import results_reader
 
 
 class SequenceModel:
-    """A model that takes a whole sequence in one call, and keeps no state.
+    """A model that takes a whole sequence per call and keeps no state.
 
-    A model of several inputs takes a dict of arrays by name; one of several outputs gives a dict. A
-    file of `manifest.batch` = B > 1 takes B sequences at once, in rows.
+    A model with several inputs takes a dict of arrays by name, one with several outputs returns a
+    dict. A file with `manifest.batch` = B > 1 takes B sequences per call.
 
     Args:
         path: a `.tflite` file made by `kgated convert --mode sequence`.
@@ -41,116 +41,116 @@ class SequenceModel:
     """
 
     def __init__(self, path: str | Path, num_threads: int = 1) -> None:
-        self._binding = found = bind(path, num_threads, "sequence")
-        self._manifest = manifest = found.manifest
-        self._write = step_writer(manifest.blocks, found.inputs)
-        self._read = results_reader(manifest.answers, found.outputs)
-        self._lengths = found.inputs[LENGTHS.name] if manifest.padded else None
-        self._timed = [one for one in manifest.frames if manifest.is_timed(one)]
+        self._binding = binding = bind(path, num_threads, "sequence")
+        self._manifest = manifest = binding.manifest
+        self._write = step_writer(manifest.blocks, binding.inputs)
+        self._read = results_reader(manifest.answers, binding.outputs)
+        self._lengths = binding.inputs[LENGTHS.name] if manifest.padded else None
+        self._timed = [spec for spec in manifest.frames if manifest.is_timed(spec)]
 
     @property
     def manifest(self) -> Manifest:
-        """What the file says about itself."""
+        """The manifest in the file."""
         return self._manifest
 
     def run(self, frames: Any, lengths: Any = None) -> Any:
-        """Takes a sequence, returns its result.
+        """Runs a sequence.
 
         Args:
             frames: (n, *manifest.frame.shape), of the frame's dtype; n is
-                `manifest.frames_per_step`, or any number from 1 to that where `manifest.padded`.
-                With several inputs a dict, in which those of `manifest.single` are without n; with
-                a batch (B, n, ...).
+                `manifest.frames_per_step`, or at most that where `manifest.padded`. With several
+                inputs a dict, in which those in `manifest.single` have no axis n; with a batch
+                (B, n, ...).
             lengths: (B,) integers, how many of the n frames each row of a batch has where
                 `manifest.padded`; None: all have n.
 
         Returns:
-            a new float32 array, (n, *manifest.output.shape) where there is a result per frame, else
-            `manifest.output.shape`; with a batch (B, ...), zeros behind the end of a shorter row.
-            With several outputs a dict.
+            a new float32 array, (n, *manifest.output.shape) for an output per frame, else
+            `manifest.output.shape`; with a batch (B, ...), where the results after the end of a
+            shorter row are zeros. With several outputs a dict.
 
         Raises:
             FrameError: wrong shape, dtype or length, a frame with NaN or inf, a token outside the
                 vocabulary.
-            EdgeError: the interpreter fails at it.
+            EdgeError: the interpreter fails.
         """
         manifest = self._manifest
-        given = by_name(manifest.frames, frames)
-        most, ends = self._ends(given, lengths)
+        inputs = as_dict(manifest.frames, frames)
+        count, lengths = self._check_lengths(inputs, lengths)
         if self._lengths is not None:
-            given |= {one.name: self._filled(one, given[one.name], ends) for one in self._timed}
-        self._write(alone(given))
+            inputs |= {s.name: self._pad(s, inputs[s.name], lengths) for s in self._timed}
+        self._write(unwrap_single(inputs))
         if self._lengths is not None:
-            self._lengths[...] = ends if manifest.batch > 1 else most
+            self._lengths[...] = lengths if manifest.batch > 1 else count
         try:
             self._binding.interpreter.invoke()
         except RuntimeError as error:
             raise cannot_run(error) from None
-        found = by_name(manifest.outputs, self._read())
-        for one in manifest.outputs:
-            if manifest.padded and manifest.is_timed(one):
-                found[one.name] = self._ended(found[one.name], most, ends)
-        return alone(found)
+        outputs = as_dict(manifest.outputs, self._read())
+        for spec in manifest.outputs:
+            if manifest.padded and manifest.is_timed(spec):
+                outputs[spec.name] = self._trim(outputs[spec.name], count, lengths)
+        return unwrap_single(outputs)
 
     def step(self, frames: Any) -> Any:
-        """A whole sequence is this model's step: the same as `run`."""
+        """The same as `run`: a step of this model is a whole sequence."""
         return self.run(frames)
 
     def reset(self) -> None:
-        """Nothing: the model keeps no state."""
+        """Does nothing: the model keeps no state."""
 
     def cut(self, frames: Any) -> list[Any]:
-        """What each call of `step` takes of a sequence: all of it, once."""
+        """The argument of each call of `step` for a sequence: all of it, once."""
         return [frames]
 
     def golden_outputs(self) -> dict[str, Array]:
-        """What this device answers to the golden frames, in every row of a batch, by output."""
+        """This device's outputs for the golden frames, by name, in every row of a batch."""
         manifest, golden = self._manifest, self._manifest.golden
-        given = {one.name: golden.frames[one.name][0] for one in manifest.frames}
-        for one in self._timed:
-            frames = golden.frames[one.name]
+        inputs = {spec.name: golden.frames[spec.name][0] for spec in manifest.frames}
+        for spec in self._timed:
+            frames = golden.frames[spec.name]
             size = len(frames) if manifest.padded else manifest.frames_per_step
-            given[one.name] = np.resize(frames, (size, *frames.shape[1:]))
-        result = self.run(alone(for_rows(given, manifest.batch)))
-        found, axis = by_name(manifest.outputs, result), 0 if manifest.batch == 1 else 1
-        for one in manifest.outputs:
-            if not manifest.is_timed(one):
-                found[one.name] = np.expand_dims(found[one.name], axis)
-        return {n: last(found[n], len(y), manifest.batch) for n, y in golden.outputs.items()}
+            inputs[spec.name] = np.resize(frames, (size, *frames.shape[1:]))
+        result = self.run(unwrap_single(broadcast_batch(inputs, manifest.batch)))
+        outputs, axis = as_dict(manifest.outputs, result), 0 if manifest.batch == 1 else 1
+        for spec in manifest.outputs:
+            if not manifest.is_timed(spec):
+                outputs[spec.name] = np.expand_dims(outputs[spec.name], axis)
+        return {n: tail(outputs[n], len(y), manifest.batch) for n, y in golden.outputs.items()}
 
-    def _ends(self, given: dict[str, Any], lengths: Any) -> tuple[int, list[int]]:
-        """How many frames were given, and how many of them each row has."""
+    def _check_lengths(self, inputs: dict[str, Any], lengths: Any) -> tuple[int, list[int]]:
+        """The number of frames, and how many of them each row has."""
         manifest = self._manifest
         batch, size, padded = manifest.batch, manifest.frames_per_step, manifest.padded
-        frames = {one.name: rows(one, given[one.name], batch) for one in self._timed}
+        frames = {spec.name: rows(spec, inputs[spec.name], batch) for spec in self._timed}
         count = count_frames({n: x if batch > 1 else x[0] for n, x in frames.items()}, batch)
         if not (1 <= count <= size if padded else count == size):
             allowed = f"1 to {size}" if padded else f"{size}"
-            raise FrameError(f"a sequence must have {allowed} frames, got {count}: cut or fill it")
+            raise FrameError(f"a sequence must have {allowed} frames, got {count}: cut or pad it")
         if lengths is None:
             return count, [count] * batch
-        ends = np.asarray(lengths)
+        array = np.asarray(lengths)
         if not padded or batch == 1:
-            raise FrameError("`lengths` is for files of several rows whose sequences may be padded")
-        if ends.shape != (batch,) or ends.dtype.kind not in "iu":
+            raise FrameError("`lengths` is for files with a batch above 1 and padded sequences")
+        if array.shape != (batch,) or array.dtype.kind not in "iu":
             raise FrameError(f"`lengths` must be ({batch},) integers, got {lengths!r}")
-        if ends.min() < 1 or ends.max() > count:
+        if array.min() < 1 or array.max() > count:
             raise FrameError(f"`lengths` must be in 1..{count}, the frames given, got {lengths!r}")
-        return count, ends.tolist()
+        return count, array.tolist()
 
-    def _filled(self, spec: TensorSpec, array: Any, ends: list[int]) -> Array:
-        """The frames of each row, with zeros behind them up to the file's length."""
-        found, named = [], len(self._manifest.frames) > 1
-        for row, end in zip(rows(spec, array, self._manifest.batch), ends, strict=True):
-            check_named(spec, row[:end] if np.ndim(row) else row, named)
-            padding = np.zeros((self._manifest.frames_per_step - end, *spec.shape), row.dtype)
-            found.append(np.concatenate([row[:end], padding]))
-        return np.stack(found) if self._manifest.batch > 1 else found[0]
+    def _pad(self, spec: TensorSpec, array: Any, lengths: list[int]) -> Array:
+        """The frames of each row, padded with zeros to the file's length."""
+        padded, named = [], len(self._manifest.frames) > 1
+        for row, length in zip(rows(spec, array, self._manifest.batch), lengths, strict=True):
+            check_named(spec, row[:length] if np.ndim(row) else row, named)
+            padding = np.zeros((self._manifest.frames_per_step - length, *spec.shape), row.dtype)
+            padded.append(np.concatenate([row[:length], padding]))
+        return np.stack(padded) if self._manifest.batch > 1 else padded[0]
 
-    def _ended(self, results: Array, most: int, ends: list[int]) -> Array:
-        """The results of the frames given; a row's own end comes with zeros behind it."""
+    def _trim(self, results: Array, count: int, lengths: list[int]) -> Array:
+        """The results of `count` frames, with zeros after the end of a shorter row."""
         if self._manifest.batch == 1:
-            return results[:most]
-        for row, end in zip(results, ends, strict=True):
-            row[end:] = 0.0
-        return results[:, :most]
+            return results[:count]
+        for row, length in zip(results, lengths, strict=True):
+            row[length:] = 0.0
+        return results[:, :count]

@@ -1,4 +1,4 @@
-"""States of a streaming model as a file: an `.npz` without pickle, bound to one model file."""
+"""Saves states of a streaming model to an `.npz` without pickle, tied to one model file."""
 
 import os
 from abc import ABC, abstractmethod
@@ -17,14 +17,14 @@ _PREFIX = "state."
 
 
 class Stateful(ABC):
-    """What has states of a model file can write them to a file, and take them from one."""
+    """Something with the states of a model file, which it can save and load."""
 
     __slots__ = ("_manifest",)
     _manifest: Manifest
 
     @property
     def manifest(self) -> Manifest:
-        """What the file says about itself."""
+        """The manifest in the file."""
         return self._manifest
 
     @property
@@ -37,15 +37,15 @@ class Stateful(ABC):
     def state(self, values: Mapping[str, Array]) -> None: ...
 
     def save_state(self, path: str | Path) -> None:
-        """Writes the states to a file, with the model file's digest; whole or not at all.
+        """Writes the states and the model file's digest to a file; whole or not at all.
 
         Raises:
-            StateError: the file cannot be written, or the state is inside the model file.
+            StateError: the file cannot be written, or the model's state is internal.
         """
         write_state(path, self.manifest.file_sha256, self.state)
 
     def load_state(self, path: str | Path) -> None:
-        """Takes the states that `save_state` wrote, in this process or on another device.
+        """Loads states that `save_state` wrote, in this process or on another device.
 
         Raises:
             StateError: no such file, damaged, or of another model file; nothing has changed.
@@ -55,11 +55,11 @@ class Stateful(ABC):
 
 
 def check_external(manifest: Manifest) -> None:
-    """Raises `StateError` for a file whose state is inside it."""
+    """Raises `StateError` for a file with internal state."""
     if manifest.state == "internal":
         raise StateError(
-            "this file keeps its state inside, where nobody can read or set it: convert the "
-            'model with state="external"'
+            "this file keeps its state inside the interpreter, where it cannot be read or set: "
+            'convert the model with state="external"'
         )
 
 
@@ -94,7 +94,7 @@ def write_state(path: str | Path, digest: str, states: Mapping[str, Array]) -> N
 
 
 def read_state(path: str | Path, digest: str) -> dict[str, Array]:
-    """Reads states of the model file with this digest; shapes are not looked at here.
+    """Reads states of the model file with this digest; their shapes are not checked here.
 
     Raises:
         StateError: no such file, not an intact state file, or of another model file.
@@ -103,7 +103,7 @@ def read_state(path: str | Path, digest: str) -> dict[str, Array]:
         with Path(path).open("rb") as file:
             archive = np.load(file, allow_pickle=False)
             arrays = {name: np.asarray(archive[name]) for name in archive.files}
-            found = str(arrays.pop(_DIGEST))
+            saved_digest = str(arrays.pop(_DIGEST))
     except FileNotFoundError:
         raise StateError(f"{path}: no such file: check the path") from None
     except (IsADirectoryError, PermissionError) as error:
@@ -114,9 +114,9 @@ def read_state(path: str | Path, digest: str) -> dict[str, Array]:
             f"{path}: this is not an intact state file ({type(error).__name__}): copy it again, or "
             "write it with save_state()"
         ) from None
-    if found != digest:
+    if saved_digest != digest:
         raise StateError(
-            f"{path}: the state is of the model file with digest {found[:12]}, this is "
+            f"{path}: the state is of the model file with digest {saved_digest[:12]}, this is "
             f"{digest[:12]}: load it into the model that saved it"
         )
     return {name.removeprefix(_PREFIX): array for name, array in arrays.items()}

@@ -1,24 +1,39 @@
 """Runs a streaming model frame by frame."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from kgated_edge.errors import EdgeError, StateError, cannot_run
-from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.tensor_spec import Array, TensorSpec
-from kgated_edge.runtime.bad_frames import HOLD, REFUSE, Hold, check_policy
-from kgated_edge.runtime.batching import alone, by_name, cut, for_rows, last
-from kgated_edge.runtime.input_writer import step_writer
+from kgated_edge.runtime.bad_frames import HOLD, REFUSE, LastGoodFrames, check_policy
+from kgated_edge.runtime.batching import (
+    as_dict,
+    broadcast_batch,
+    split_steps,
+    tail,
+    unwrap_single,
+)
+from kgated_edge.runtime.input_writer import Writer, step_writer
 from kgated_edge.runtime.interpreter import Binding, bind
 from kgated_edge.runtime.quantization import results_reader
 from kgated_edge.runtime.state_file import Stateful, check_external
-from kgated_edge.runtime.tensor_views import copies
+from kgated_edge.runtime.tensor_views import ByteCopies, state_copies
 
 _ALL = slice(None)
+R = TypeVar("R")
+
+
+# A plain tuple: a NamedTuple takes up to 40 ns longer to unpack, of a microsecond around `invoke`.
+StepResources = tuple[Writer, Callable[[], None], ByteCopies, Callable[[], Any]]
+"""What a step needs: (write, invoke, copies, read).
+
+`write` checks a frame and copies it into the input tensors, `invoke` runs the interpreter, `copies`
+move the state outputs to the state inputs, `read` returns a copy of the outputs.
+"""
 
 
 class EdgeModel(Stateful):
@@ -26,19 +41,20 @@ class EdgeModel(Stateful):
 
     Equation: (output_t, state_t) = step(frame_t, state_{t-1}), state_0 = 0.
 
-    A model that takes `manifest.frames_per_step` = k > 1 frames at once (its layers stride over
-    time) takes blocks (k, *frame) and gives one result for each. A model of several inputs takes a
-    dict of arrays by name; one of several outputs gives a dict. A file of `manifest.batch` = B > 1
-    runs B streams side by side: B is then the first axis of frames, results and states.
+    A model with `manifest.frames_per_step` = k > 1 (its layers stride over time) takes blocks
+    (k, *frame) and returns one result per block. A model with several inputs takes a dict of arrays
+    by name, one with several outputs returns a dict. A file with `manifest.batch` = B > 1 runs B
+    streams in parallel: B is then the first axis of frames, results and states.
 
-    One model is for one thread at a time: a call while another thread is inside raises `EdgeError`.
+    A model may be used by one thread at a time. A call during another thread's call raises
+    `EdgeError`.
 
     Args:
         path: a `.tflite` file made by `kgated convert`.
         num_threads: threads of the interpreter, at least 1.
-        on_bad_frame: what becomes of a frame with NaN or inf: "refuse" raises `FrameError`, "hold"
-            takes the last good one in its place and counts it in `held_frames`; where none has come
-            since the last reset, it is refused.
+        on_bad_frame: what happens to a frame with NaN or inf: "refuse" raises `FrameError`; "hold"
+            uses the last good frame instead and counts it in `held_frames`. Without a good frame
+            since the last reset, "hold" raises too.
 
     Raises:
         ManifestError: the file cannot be run; the message says why and what to do.
@@ -50,172 +66,166 @@ class EdgeModel(Stateful):
         >>> model.reset()
     """
 
-    __slots__ = ("__weakref__", "_binding", "_hold", "_idle", "_interpreter", "_states")
+    __slots__ = ("__weakref__", "_binding", "_idle", "_interpreter", "_last_good", "_states")
 
     def __init__(
         self, path: str | Path, num_threads: int = 1, *, on_bad_frame: str = REFUSE
     ) -> None:
         check_policy(on_bad_frame)
-        self._take(bind(path, num_threads, "stream"), on_bad_frame)
+        self._set_up(bind(path, num_threads, "stream"), on_bad_frame)
 
-    def _take(self, found: Binding, on_bad_frame: str) -> None:
-        if on_bad_frame == HOLD and found.manifest.batch > 1:
-            raise EdgeError('on_bad_frame="hold" is for files of batch 1: convert one for it')
-        self._binding = found
-        self._hold = Hold() if on_bad_frame == HOLD else None
-        self._manifest: Manifest = found.manifest
-        manifest = found.manifest
-        self._interpreter = found.interpreter
+    def _set_up(self, binding: Binding, on_bad_frame: str) -> None:
+        manifest, inputs, outputs = binding.manifest, binding.inputs, binding.outputs
+        if on_bad_frame == HOLD and manifest.batch > 1:
+            raise EdgeError('on_bad_frame="hold" is for files of batch 1: convert the model so')
+        self._binding, self._manifest = binding, manifest
+        self._interpreter = binding.interpreter
+        self._last_good = LastGoodFrames() if on_bad_frame == HOLD else None
         names = [spec.name for spec in manifest.states]
-        self._states = {name: found.inputs[name] for name in names}
-        # What a step needs, while no thread is inside: to take it out is one indivisible act, at
-        # half of a lock's price.
-        self._idle: list[tuple[Any, ...]] = [
-            (
-                step_writer(manifest.blocks, found.inputs, self._hold, manifest.frames),
-                self._interpreter.invoke,
-                copies([(found.inputs[name], found.outputs[name]) for name in names]),
-                results_reader(manifest.answers, found.outputs),
-            )
-        ]
+        self._states = {name: inputs[name] for name in names}
+        write = step_writer(manifest.blocks, inputs, self._last_good, manifest.frames)
+        copies = state_copies([(inputs[name], outputs[name]) for name in names])
+        read = results_reader(manifest.answers, outputs)
+        # Empty while a thread uses the model. `pop` is atomic, and takes half of a lock's time.
+        self._idle: list[StepResources] = [(write, self._interpreter.invoke, copies, read)]
         self.reset()
 
     @property
     def held_frames(self) -> int:
-        """Frames with NaN or inf that were replaced, in all, with on_bad_frame="hold"."""
-        return self._hold.count if self._hold else 0
+        """How many frames with NaN or inf were replaced, with on_bad_frame="hold"."""
+        return self._last_good.count if self._last_good else 0
 
     @property
     def state(self) -> dict[str, Array]:
         """A copy of each state tensor by name, without a batch axis of 1, as it is stored.
 
-        Can be assigned: all names, each an array of the right shape and dtype, all finite.
-        Otherwise `StateError` is raised, and nothing has changed. A file converted with
-        state="internal" keeps its state to itself: `StateError`.
+        It can be assigned: all names, each an array of the state's shape and dtype, all finite.
+        Anything else raises `StateError` and changes nothing. The state of a file converted with
+        state="internal" cannot be read or assigned: `StateError`.
         """
         check_external(self._manifest)
-        with alone_in(self._idle, "model"):
+        with exclusive(self._idle, "model"):
             return {name: view.copy() for name, view in self._states.items()}
 
     @state.setter
     def state(self, values: Mapping[str, Array]) -> None:
         check_external(self._manifest)
         check_states(self._manifest.carried, values)
-        with alone_in(self._idle, "model"):
+        with exclusive(self._idle, "model"):
             for name, view in self._states.items():
                 view[...] = values[name]
 
     def clone(self) -> "EdgeModel":
-        """A second model on the same loaded bytes, with an interpreter and a state of its own.
+        """A second model on the same loaded bytes, with its own interpreter and state.
 
-        The state starts from zero.
+        The state starts at zero.
         """
         model = object.__new__(type(self))
-        model._take(self._binding.twin(), HOLD if self._hold else REFUSE)
+        model._set_up(self._binding.clone(), HOLD if self._last_good else REFUSE)
         return model
 
     def step(self, frame: Any) -> Any:
-        """Takes one frame, or one block of frames, moves the state on, and returns the result.
+        """Runs one frame, or one block of frames, and updates the state.
 
         Args:
-            frame: array of shape `manifest.frame.shape` and its dtype; for a token model an int.
-                A quantized model takes float32 and rounds it, or integers that are its own already.
+            frame: array of shape `manifest.frame.shape` and its dtype; an int for a token model.
+                A quantized model takes float32, which it quantizes, or its own integer dtype.
                 With k frames per step (k, *manifest.frame.shape), with a batch (B, ...) of these;
                 with several inputs a dict.
 
         Returns:
-            a new array of shape `manifest.output.shape`, float32, with a batch (B, ...); a dict
-            where there are several.
+            a new float32 array of shape `manifest.output.shape`, with a batch (B, ...); with
+            several outputs a dict.
 
         Raises:
             FrameError: wrong shape or dtype, NaN or inf, or a token outside the vocabulary. The
                 state is as before the call.
-            EdgeError: another thread is inside this model, or the interpreter fails at it; the
-                state is as before the call.
+            EdgeError: another thread uses this model, or the interpreter fails. The state is as
+                before the call.
         """
         idle = self._idle
-        # Spelled out, not `with alone_in()`: that costs twenty times as much.
+        # Inlined: `with exclusive()` takes twenty times as long.
         try:
-            hot = idle.pop()
+            resources = idle.pop()
         except IndexError:
             raise busy("model") from None
         try:
-            write, invoke, moves, read = hot
+            write, invoke, copies, read = resources
             write(frame)
             invoke()
-            for target, source in moves:
+            for target, source in copies:
                 target[_ALL] = source
             return read()
         except RuntimeError as error:
             raise cannot_run(error) from None
         finally:
-            idle.append(hot)
+            idle.append(resources)
 
     def run(self, frames: Any) -> Any:
-        """Takes a sequence of frames, from the present state on.
+        """Runs a sequence of frames, starting from the current state.
 
         Args:
-            frames: (T, *manifest.frame.shape), of the frame's dtype; a dict of such arrays where
-                there are several inputs. With k frames per step, the last T mod k are not used.
-                With a batch (B, T, ...).
+            frames: (T, *manifest.frame.shape), of the frame's dtype; with several inputs a dict of
+                such arrays. With k frames per step, the last T mod k frames are not used. With a
+                batch (B, T, ...).
 
         Returns:
-            (T // k, *manifest.output.shape), float32, with a batch (B, T // k, ...); a dict of
-            such where there are several.
+            (T // k, *manifest.output.shape), float32, with a batch (B, T // k, ...); with several
+            outputs a dict of such arrays.
 
         Raises:
-            FrameError: a frame is bad; none has been run.
+            FrameError: a frame is invalid; no frame has been run.
         """
         steps, outputs = self.cut(frames), self._manifest.answers
-        found = {o.name: np.empty((len(steps), *o.shape), o.real.dtype) for o in outputs}
+        results = {o.name: np.empty((len(steps), *o.shape), o.real.dtype) for o in outputs}
         for n, block in enumerate(steps):
             result = self.step(block)
-            for name, results in found.items():
-                results[n] = result if len(outputs) == 1 else result[name]
+            for name, rows in results.items():
+                rows[n] = result if len(outputs) == 1 else result[name]
         if self._manifest.batch > 1:
-            found = {name: np.moveaxis(results, 0, 1) for name, results in found.items()}
-        return alone(found)
+            results = {name: np.moveaxis(rows, 0, 1) for name, rows in results.items()}
+        return unwrap_single(results)
 
     def reset(self) -> None:
         """Sets all states to zero, as at the start of a sequence."""
-        with alone_in(self._idle, "model"):
-            self._binding.reset_inside()
-            if self._hold:
-                self._hold.forget()
+        with exclusive(self._idle, "model"):
+            self._binding.reset_internal_state()
+            if self._last_good:
+                self._last_good.forget()
             for spec in self._manifest.states:
                 self._states[spec.name].fill(spec.zero_point or 0)
 
     def cut(self, frames: Any) -> list[Any]:
-        """What each call of `step` takes of a sequence; raises as `run`."""
+        """The argument of each call of `step` for a sequence; raises as `run`."""
         manifest = self._manifest
         size, batch = manifest.frames_per_step, manifest.batch
-        return cut(manifest.frames, size, frames, batch, finite=self._hold is None)
+        return split_steps(manifest.frames, size, frames, batch, finite=self._last_good is None)
 
     def golden_outputs(self) -> dict[str, Array]:
-        """What this device answers to the golden frames, in every row of a batch; resets."""
-        manifest, wanted = self._manifest, self._manifest.golden.outputs.items()
+        """This device's outputs for the golden frames, in every row of a batch; resets."""
+        manifest, expected = self._manifest, self._manifest.golden.outputs.items()
         self.reset()
-        frames = for_rows(manifest.golden.frames, manifest.batch)
-        found = by_name(manifest.outputs, self.run(alone(frames)))
+        frames = broadcast_batch(manifest.golden.frames, manifest.batch)
+        outputs = as_dict(manifest.outputs, self.run(unwrap_single(frames)))
         self.reset()
-        return {name: last(found[name], len(golden), manifest.batch) for name, golden in wanted}
+        return {name: tail(outputs[name], len(rows), manifest.batch) for name, rows in expected}
 
 
 @contextmanager
-def alone_in(idle: list[tuple[Any, ...]], what: str) -> Iterator[tuple[Any, ...]]:
-    """Takes out what only one thread at a time may have; `EdgeError` where another has it."""
+def exclusive(idle: list[R], what: str) -> Iterator[R]:
+    """Takes the resources that one thread at a time may use; `EdgeError` where another does."""
     try:
-        hot = idle.pop()
+        resources = idle.pop()
     except IndexError:
         raise busy(what) from None
     try:
-        yield hot
+        yield resources
     finally:
-        idle.append(hot)
+        idle.append(resources)
 
 
 def check_states(specs: Sequence[TensorSpec], values: Mapping[str, Array]) -> None:
-    """Raises `StateError` unless there is a fitting array for each state, and nothing else."""
+    """Raises `StateError` unless there is a valid array for each state, and nothing else."""
     names = sorted(spec.name for spec in specs)
     if set(values) != set(names):
         raise StateError(
@@ -227,8 +237,8 @@ def check_states(specs: Sequence[TensorSpec], values: Mapping[str, Array]) -> No
 
 
 def busy(what: str) -> EdgeError:
-    """The error of a thread that meets another."""
-    return EdgeError(f"another thread is inside this {what}: give each its own, by {what}.clone()")
+    """The error for a call during another thread's call."""
+    return EdgeError(f"another thread uses this {what}: give each its own, by {what}.clone()")
 
 
 def _check_state_array(spec: TensorSpec, value: Any) -> None:

@@ -2,8 +2,8 @@
 
 The array that `Interpreter.tensor(i)()` returns holds a reference that makes `invoke()` refuse to
 run, and `set_tensor` with `get_tensor` costs more than a small model's step. The tensors of a
-static graph stay where they are after `allocate_tensors()`, so their addresses are taken once. A
-view does not keep the interpreter alive: whoever holds the one holds the other.
+static graph do not move after `allocate_tensors()`, so their addresses are read once. A view does
+not keep the interpreter alive: the owner of a view must also hold the interpreter.
 """
 
 import ctypes
@@ -19,7 +19,8 @@ from kgated_edge.format.tensor_spec import Array, TensorSpec
 
 Details = Mapping[str, Mapping[str, Any]]
 """Tensor details by signature name, as the interpreter reports them."""
-Kind = tuple[tuple[int, ...], np.dtype[Any], tuple[float | None, int | None] | None]
+BytesReader = Callable[[], tuple[bytes, ...]]
+TensorForm = tuple[tuple[int, ...], np.dtype[Any], tuple[float | None, int | None] | None]
 """Shape, dtype, and scale and zero point where it is quantized."""
 
 
@@ -36,24 +37,24 @@ def check_tensors(details: Details, specs: Iterable[TensorSpec], batch: int = 1)
     Args:
         details: as the interpreter reports them.
         specs: with the batch axis first where `batch` is above 1.
-        batch: rows of each tensor.
+        batch: size of each tensor's batch axis.
 
     Raises:
-        ManifestError: a tensor is missing, there is one more, or shape, dtype or scale differ.
+        ManifestError: a tensor is missing or unexpected, or its shape, dtype or scale differs.
     """
     expected = {spec.name: _expected(spec, batch) for spec in specs}
-    found = {name: _found(one) for name, one in details.items()}
-    for name in expected.keys() | found.keys():
-        if expected.get(name) != found.get(name):
+    actual = {name: _actual(tensor) for name, tensor in details.items()}
+    for name in expected.keys() | actual.keys():
+        if expected.get(name) != actual.get(name):
             raise ManifestError(
-                f"tensor `{name}` is {_text(found.get(name))}, "
+                f"tensor `{name}` is {_text(actual.get(name))}, "
                 f"its manifest says {_text(expected.get(name))}: convert it again"
             )
 
 
 def addresses(interpreter: Tensors, details: Details) -> dict[str, int]:
-    """Where each tensor's memory starts, by signature name."""
-    return {name: _address(interpreter, one["index"]) for name, one in details.items()}
+    """The address of each tensor, by its name in the signature."""
+    return {name: _address(interpreter, tensor["index"]) for name, tensor in details.items()}
 
 
 def view(address: int, spec: TensorSpec) -> Array:
@@ -63,62 +64,70 @@ def view(address: int, spec: TensorSpec) -> Array:
     return np.frombuffer(memoryview(memory), dtype).reshape(spec.shape)
 
 
-def raw(array: Array) -> memoryview:
-    """The bytes of a contiguous array as a writable view of one axis."""
+def as_bytes(array: Array) -> memoryview:
+    """The bytes of a contiguous array, as a writable view of one axis."""
     return array.reshape(-1).view(np.uint8).data
 
 
-def copies(pairs: list[tuple[Array, Array]]) -> list[tuple[memoryview, memoryview]]:
-    """The (target, source) byte copies that move all sources to all targets, in order.
+ByteCopies = list[tuple[memoryview, memoryview]]
+"""(target, source) pairs, to be copied in order."""
 
-    A source that is some target's memory goes through a buffer of its own, before all others.
+
+def state_copies(pairs: list[tuple[Array, Array]]) -> ByteCopies:
+    """The byte copies that move all sources to all targets.
+
+    A source that overlaps a target is first copied to a buffer of its own.
+
+    Args:
+        pairs: (target, source), of equal shape and dtype.
     """
     targets = [target for target, _ in pairs]
-    staged, moves = [], []
-    for target, source in pairs:
-        if any(np.may_share_memory(source, other) for other in targets):
+    staged: ByteCopies = []
+    copies: ByteCopies = []
+    for destination, source in pairs:
+        if any(np.may_share_memory(source, target) for target in targets):
             buffer = np.empty_like(source)
-            staged.append((raw(buffer), raw(source)))
+            staged.append((as_bytes(buffer), as_bytes(source)))
             source = buffer
-        moves.append((raw(target), raw(source)))
-    return staged + moves
+        copies.append((as_bytes(destination), as_bytes(source)))
+    return staged + copies
 
 
-def taker(views: list[Array]) -> tuple[Callable[[], tuple[bytes, ...]], list[int]]:
-    """A function that returns the bytes of all arrays at once, and the place of each among them.
+def bytes_reader(views: list[Array]) -> tuple[BytesReader, list[int]]:
+    """A function that returns the bytes of all arrays, and the place of each array among them.
 
-    One `struct` reads many arrays at a third of the price of many calls, but none twice: what
-    overlaps is read by another.
+    One `struct` reads many arrays in a third of the time that one call per array takes. It cannot
+    read arrays that overlap, so these are divided over several.
     """
-    waves: list[list[int]] = []
+    groups: list[list[int]] = []  # of arrays that do not overlap, in the order of their addresses
     for k in sorted(range(len(views)), key=lambda k: address(views[k])):
-        free = (wave for wave in waves if _end(views[wave[-1]]) <= address(views[k]))
-        wave = next(free, None)
-        if wave is None:
-            waves.append([k])
+        free = (group for group in groups if _end(views[group[-1]]) <= address(views[k]))
+        group = next(free, None)
+        if group is None:
+            groups.append([k])
         else:
-            wave.append(k)
-    reads = [_read_apart([views[k] for k in wave]) for wave in waves]
-    order = [k for wave in waves for k in wave]
+            group.append(k)
+    readers = [_struct_reader([views[k] for k in group]) for group in groups]
+    order = [k for group in groups for k in group]
     places = [order.index(k) for k in range(len(views))]
-    if len(reads) == 1:
-        return reads[0], places
-    return lambda: tuple([one for read in reads for one in read()]), places
+    if len(readers) == 1:
+        return readers[0], places
+    return lambda: tuple([content for read in readers for content in read()]), places
 
 
-def _read_apart(views: list[Array]) -> Callable[[], tuple[bytes, ...]]:
-    """Reads arrays that lie one after the other, with gaps, which are not looked at."""
+def _struct_reader(views: list[Array]) -> BytesReader:
+    """Reads arrays that lie one after the other, and skips the gaps between them."""
     start = end = address(views[0])
     form = ""
-    for one in views:
-        form += f"{address(one) - end}x{one.nbytes}s"
-        end = _end(one)
+    for view_ in views:
+        form += f"{address(view_) - end}x{view_.nbytes}s"
+        end = _end(view_)
     memory = memoryview((ctypes.c_ubyte * (end - start)).from_address(start))
     return partial(Struct(form).unpack_from, memory)
 
 
 def address(array: Array) -> int:
-    """Where an array's memory starts."""
+    """The address of an array's memory."""
     return int(array.__array_interface__["data"][0])
 
 
@@ -127,25 +136,25 @@ def _end(array: Array) -> int:
 
 
 def _address(interpreter: Tensors, index: int) -> int:
-    # The view dies with this call: see the head of the module.
+    # The view must not outlive this call: it makes `invoke()` refuse to run.
     return address(interpreter.tensor(index)())
 
 
-def _expected(spec: TensorSpec, batch: int) -> Kind:
+def _expected(spec: TensorSpec, batch: int) -> TensorForm:
     quantized = (spec.scale, spec.zero_point) if spec.is_quantized else None
     shape = spec.shape if batch > 1 else (1, *spec.shape)
     return shape, np.dtype(spec.dtype), quantized
 
 
-def _found(details: Mapping[str, Any]) -> Kind:
+def _actual(details: Mapping[str, Any]) -> TensorForm:
     scale, zero_point = details.get("quantization", (0.0, 0))
-    # A scale of 0 is the interpreter's word for none.
+    # The interpreter reports a scale of 0 for none.
     quantized = (float(scale), int(zero_point)) if scale else None
     return tuple(map(int, details["shape"])), np.dtype(details["dtype"]), quantized
 
 
-def _text(found: Kind | None) -> str:
-    if found is None:
+def _text(form: TensorForm | None) -> str:
+    if form is None:
         return "absent"
-    shape, dtype, quantized = found
+    shape, dtype, quantized = form
     return f"{list(shape)} {dtype}" + (f" of scale, zero point {quantized}" if quantized else "")

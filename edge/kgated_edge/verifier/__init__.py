@@ -1,1 +1,1 @@
-"""The checks of a graph before an interpreter sees it."""
+"""Checks a graph before an interpreter reads it."""

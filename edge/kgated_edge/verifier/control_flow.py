@@ -1,53 +1,59 @@
-"""Subgraphs that run others: refuses what would never end."""
+"""Subgraphs that run other subgraphs: refuses recursion and loops that cannot end."""
 
-from kgated_edge.verifier.flatbuffer_reader import Graphs, broken
+from kgated_edge.verifier.flatbuffer_reader import Graphs, Operator, invalid_graph
+from kgated_edge.verifier.opcodes import Op
 
-_WHILE = 119
-_CALLS = {118: 2, _WHILE: 2, 129: 1}  # how many subgraphs IF, WHILE and CALL_ONCE name
+_CALLED_SUBGRAPHS: dict[int, int] = {
+    Op.IF: 2,
+    Op.WHILE: 2,
+    Op.CALL_ONCE: 1,
+}  # the first options of each
 
 
 def check_calls(graphs: Graphs) -> None:
-    """A subgraph that came back to itself would never end.
+    """Checks that no subgraph calls itself, directly or through others: it would never end.
 
     Raises:
         ManifestError: one does.
     """
     calls = {
-        place: {
-            graphs.number(operator, slot)
+        index: {
+            graphs.option(operator, slot)
             for operator in subgraph.operators
-            for slot in range(_CALLS.get(operator.code, 0))
+            for slot in range(_CALLED_SUBGRAPHS.get(operator.code, 0))
         }
-        for place, subgraph in enumerate(graphs.subgraphs)
+        for index, subgraph in enumerate(graphs.subgraphs)
     }
     while calls:
-        ends = [place for place, called in calls.items() if not called & calls.keys()]
-        if not ends:
-            raise broken("its subgraphs call each other in a circle")
-        for place in ends:
-            del calls[place]
+        leaves = [index for index, called in calls.items() if not called & calls.keys()]
+        if not leaves:
+            raise invalid_graph("its subgraphs call each other recursively")
+        for index in leaves:
+            del calls[index]
 
 
 def check_loops(graphs: Graphs) -> None:
-    """Something that a loop's condition reads must change in its turns, or it has no end.
+    """Checks that an iteration changes something that the loop's condition reads.
 
     Raises:
-        ManifestError: nothing does. That a loop ends is not shown.
+        ManifestError: nothing changes, so the loop cannot end. That other loops end is not proved.
     """
-    for operator in (one for subgraph in graphs.subgraphs for one in subgraph.operators):
-        if operator.code != _WHILE:
-            continue
-        called = [graphs.number(operator, slot) for slot in (0, 1)]
-        if max(called) >= len(graphs.subgraphs):
-            raise broken("a loop is of a subgraph that the file does not have")
-        condition, body = (graphs.subgraphs[one] for one in called)
-        read = set(condition.outputs).union(*(one.inputs for one in condition.operators))
-        moving = [
-            given != taken and not body.tensors[given].has_data
-            for tested, taken, given in zip(
-                condition.inputs, body.inputs, body.outputs, strict=False
-            )
-            if tested in read
-        ]
-        if not any(moving):
-            raise broken("a loop has no end")
+    for subgraph in graphs.subgraphs:
+        for operator in subgraph.operators:
+            if operator.code == Op.WHILE:
+                _check_loop(graphs, operator)
+
+
+def _check_loop(graphs: Graphs, operator: Operator) -> None:
+    called = [graphs.option(operator, slot) for slot in (0, 1)]
+    if max(called) >= len(graphs.subgraphs):
+        raise invalid_graph("a WHILE operator refers to a subgraph that does not exist")
+    condition, body = (graphs.subgraphs[index] for index in called)
+    read = set(condition.outputs).union(*(operator.inputs for operator in condition.operators))
+    changes = [
+        after != before and not body.tensors[after].has_data
+        for tested, before, after in zip(condition.inputs, body.inputs, body.outputs, strict=False)
+        if tested in read
+    ]
+    if not any(changes):
+        raise invalid_graph("the condition of a WHILE loop never changes")

@@ -1,7 +1,7 @@
 """The graphs of a `.tflite` file as plain data, read without trust in any of its offsets.
 
-Unlike in `container`, tables that share a vtable share its reading: a file has thousands of tables
-and a handful of vtables, and this stands before the first step of every model.
+Unlike `tflite_file`, this caches vtables: a file has thousands of tables and a handful of vtables,
+and every model is read here before its first step.
 """
 
 import struct
@@ -15,24 +15,24 @@ from kgated_edge.errors import ManifestError
 
 _CODES, _SUBGRAPHS, _BUFFERS, _SIGNATURES = 1, 2, 4, 7  # of Model
 _SLOTS = 13
-_MOST_READ = 32  # items of vectors for each byte of the file
+_MAX_ITEMS_PER_BYTE = 32  # items read from vectors, for each byte of the file
 Unpack = Callable[[bytes, int], tuple[Any, ...]]
-_F32, _I64, _I32, _U32, _U16 = (struct.Struct(f"<{one}").unpack_from for one in "fqiIH")
+_F32, _I64, _I32, _U32, _U16 = (struct.Struct(f"<{form}").unpack_from for form in "fqiIH")
 
 
 class Tensor(NamedTuple):
     """A tensor as the file describes it.
 
     Attributes:
-        kind: its TensorType.
+        type: its TensorType.
         shape: with the batch axis.
-        has_data: whether its numbers stand in the file.
-        is_variable: whether it is written by the operator that takes it.
-        scales: (least, most, count) of the scales of its integers, None without.
+        has_data: whether it is a constant, stored in the file.
+        is_variable: whether the operator that reads it also writes it.
+        scales: (minimum, maximum, count) of its scales, None without.
         zero_points: the same of its zero points.
     """
 
-    kind: int
+    type: int
     shape: tuple[int, ...]
     has_data: bool
     is_variable: bool
@@ -41,17 +41,17 @@ class Tensor(NamedTuple):
 
 
 class Operator(NamedTuple):
-    """An operator: its BuiltinOperator, its tensors by number, and where its options stand."""
+    """An operator: its BuiltinOperator, indices of its tensors, type and offset of its options."""
 
     code: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    options_kind: int
+    options_type: int
     options: int
 
 
 class Subgraph(NamedTuple):
-    """Tensors, the numbers of those that it takes and gives, and operators in their order."""
+    """Tensors, indices of the inputs and outputs among them, and operators in order."""
 
     tensors: list[Tensor]
     inputs: tuple[int, ...]
@@ -60,7 +60,7 @@ class Subgraph(NamedTuple):
 
 
 class Signature(NamedTuple):
-    """The number of a subgraph, and of the tensors that a signature names in it."""
+    """The index of a subgraph, and of the tensors in it that a signature names."""
 
     subgraph: int
     tensors: list[int]
@@ -73,25 +73,25 @@ class Graphs:
         content: the file.
 
     Attributes:
-        subgraphs: in their order.
-        signatures: in their order.
+        subgraphs: in the file's order.
+        signatures: in the file's order.
 
     Raises:
-        ManifestError: an offset, a buffer's or a kind's number leads out of the file.
+        ManifestError: an offset, or an index of a buffer or operator code, is out of range.
     """
 
     def __init__(self, content: bytes) -> None:
         self._content = content
-        self._fields: dict[int, tuple[int, ...]] = {}
-        # Vectors may be shared; many tables that share a long one would be read for hours.
-        self._left = _MOST_READ * len(content)
+        self._vtables: dict[int, tuple[int, ...]] = {}
+        # Many tables may share one long vector; without a limit, reading it would take hours.
+        self._items_left = _MAX_ITEMS_PER_BYTE * len(content)
         try:
             self._read()
         except (struct.error, IndexError):
             raise _outside() from None
 
-    def number(self, operator: Operator, slot: int, form: str = "<I") -> Any:
-        """A number among the options of an operator; 0 where it is absent."""
+    def option(self, operator: Operator, slot: int, form: str = "<I") -> Any:
+        """A value of an operator's options; 0 where it is absent."""
         try:
             return self._scalar(operator.options, slot, form) if operator.options else 0
         except (struct.error, IndexError):
@@ -99,17 +99,17 @@ class Graphs:
 
     def _read(self) -> None:
         model = _U32(self._content, 0)[0]
-        self._codes = [self._code(one) for one in self._tables(model, _CODES)]
-        self._filled = [self._has_data(one) for one in self._tables(model, _BUFFERS)]
-        self.subgraphs = [self._subgraph(one) for one in self._tables(model, _SUBGRAPHS)]
-        self.signatures = [self._signature(one) for one in self._tables(model, _SIGNATURES)]
+        self._codes = [self._code(table) for table in self._tables(model, _CODES)]
+        self._buffer_has_data = [self._has_data(table) for table in self._tables(model, _BUFFERS)]
+        self.subgraphs = [self._subgraph(table) for table in self._tables(model, _SUBGRAPHS)]
+        self.signatures = [self._signature(table) for table in self._tables(model, _SIGNATURES)]
 
-    def _tensor(self, place: int, table: int) -> Tensor:
+    def _tensor(self, index: int, table: int) -> Tensor:
         content, fields = self._content, self._slots(table)
         buffer = _U32(content, table + fields[2])[0] if fields[2] else 0
-        if buffer >= len(self._filled):
-            raise broken(f"tensor {place} is of a buffer that the file does not have")
-        kind = content[table + fields[1]] if fields[1] else 0
+        if buffer >= len(self._buffer_has_data):
+            raise invalid_graph(f"tensor {index} refers to a buffer that does not exist")
+        type_ = content[table + fields[1]] if fields[1] else 0
         is_variable = fields[5] > 0 and content[table + fields[5]] > 0
         scales = zeros = None
         if fields[4]:
@@ -118,17 +118,18 @@ class Graphs:
             scales = self._range(quantization, slots[2], _F32, "<f4")
             zeros = self._range(quantization, slots[3], _I64, "<i8")
         shape = self._integers(table, fields[0])
-        return Tensor(kind, shape, self._filled[buffer], is_variable, scales, zeros)
+        return Tensor(type_, shape, self._buffer_has_data[buffer], is_variable, scales, zeros)
 
-    def _operator(self, place: int, table: int) -> Operator:
+    def _operator(self, index: int, table: int) -> Operator:
         content, fields = self._content, self._slots(table)
-        index = _U32(content, table + fields[0])[0] if fields[0] else 0
-        if index >= len(self._codes):
-            raise broken(f"operator {place} is of a kind that the file does not name")
-        kind, options = content[table + fields[3]] if fields[3] else 0, table + fields[4]
+        code = _U32(content, table + fields[0])[0] if fields[0] else 0
+        if code >= len(self._codes):
+            raise invalid_graph(f"operator {index} refers to a code that does not exist")
+        options_type = content[table + fields[3]] if fields[3] else 0
+        options = table + fields[4]
         options = options + _U32(content, options)[0] if fields[4] else 0
         inputs, outputs = self._integers(table, fields[1]), self._integers(table, fields[2])
-        return Operator(self._codes[index], inputs, outputs, kind, options)
+        return Operator(self._codes[code], inputs, outputs, options_type, options)
 
     def _subgraph(self, table: int) -> Subgraph:
         fields = self._slots(table)
@@ -139,36 +140,36 @@ class Graphs:
 
     def _signature(self, table: int) -> Signature:
         maps = [*self._tables(table, 0), *self._tables(table, 1)]
-        return Signature(self._scalar(table, 4), [self._scalar(one, 1) for one in maps])
+        return Signature(self._scalar(table, 4), [self._scalar(entry, 1) for entry in maps])
 
     def _code(self, table: int) -> int:
-        """The kind of an operator; those up to 126 stand in a byte, as in older files too."""
+        """A BuiltinOperator; one up to 126 may be stored in a byte, as in older files."""
         return max(int(self._scalar(table, 3, "<i")), int(self._scalar(table, 0, "<b")))
 
     def _has_data(self, table: int) -> bool:
         fields = self._slots(table)
         if fields[1] or fields[2]:
-            raise broken("a buffer stands outside of its table")
+            raise invalid_graph("a buffer is stored outside of the flatbuffer")
         return bool(fields[0]) and self._vector(table + fields[0], 1)[1] > 0
 
-    def _range(self, table: int, field: int, one: Unpack, dtype: str) -> Any:
-        """Least and most of a vector, and how many; None where there are none."""
+    def _range(self, table: int, field: int, unpack: Unpack, dtype: str) -> Any:
+        """Minimum, maximum and count of a vector; None where it is empty."""
         if not field:
             return None
         start, count = self._vector(table + field, int(dtype[2]))
         if count < 2:
-            return (*2 * one(self._content, start), 1) if count else None
+            return (*2 * unpack(self._content, start), 1) if count else None
         values = np.frombuffer(self._content, dtype, count, start)
         return values.min().item(), values.max().item(), count
 
     def _integers(self, table: int, field: int) -> tuple[int, ...]:
         if not field:
             return ()
-        # As `_vector` and `_tables` say it, spelled out: most of what is read is read here.
+        # `_vector` inlined: most of the file is read here.
         start = table + field + _U32(self._content, table + field)[0]
         (count,) = _U32(self._content, start)
-        self._left -= count
-        if self._left < 0:
+        self._items_left -= count
+        if self._items_left < 0:
             raise IndexError
         return struct.unpack_from(f"<{count}i", self._content, start + 4)
 
@@ -185,32 +186,32 @@ class Graphs:
         return struct.unpack_from(form, self._content, table + field)[0] if field else 0
 
     def _vector(self, at: int, width: int) -> tuple[int, int]:
-        """Where a vector's items start, and how many there are; all are inside the file."""
+        """Offset of a vector's first item, and the count of items; all are inside the file."""
         start = at + _U32(self._content, at)[0]
         (count,) = _U32(self._content, start)
-        self._left -= count
-        if start + 4 + width * count > len(self._content) or self._left < 0:
+        self._items_left -= count
+        if start + 4 + width * count > len(self._content) or self._items_left < 0:
             raise IndexError
         return start + 4, count
 
     def _slots(self, table: int) -> tuple[int, ...]:
-        """How far from the start of a table its fields stand; 0 for those that are absent."""
+        """Offsets of a table's fields from its start; 0 for those that are absent."""
         vtable = table - _I32(self._content, table)[0]
-        found = self._fields.get(vtable)
-        if found is None:
-            # A negative offset counts from the end; here it only means a damaged file.
+        slots = self._vtables.get(vtable)
+        if slots is None:
+            # Python counts a negative offset from the end; here it only means a damaged file.
             if vtable < 0:
                 raise IndexError
             count = max(0, min((_U16(self._content, vtable)[0] - 4) // 2, _SLOTS))
-            found = struct.unpack_from(f"<{count}H", self._content, vtable + 4)
-            self._fields[vtable] = found = found + (0,) * (_SLOTS - count)
-        return found
+            slots = struct.unpack_from(f"<{count}H", self._content, vtable + 4)
+            self._vtables[vtable] = slots = slots + (0,) * (_SLOTS - count)
+        return slots
 
 
-def broken(what: str) -> ManifestError:
+def invalid_graph(what: str) -> ManifestError:
     """The error for a graph that breaks a rule."""
-    return ManifestError(f"its graph is broken, {what}: copy or convert it again")
+    return ManifestError(f"its graph is invalid, {what}: copy or convert it again")
 
 
 def _outside() -> ManifestError:
-    return broken("an offset leads out of the file")
+    return invalid_graph("an offset points outside of the file")

@@ -1,71 +1,91 @@
-"""Types and scales around an operator that the interpreter ends the process over.
+"""Tensor types and scales of operators for which the interpreter would end the process.
 
-It makes a multiplier out of the scales; each rule is of one operator and says which there is.
+An integer operator multiplies by a requantization multiplier, computed from the scales of its
+tensors. The interpreter aborts where that multiplier is out of range. Each rule is of one operator.
 """
 
 import math
 from collections.abc import Sequence
 
-from kgated_edge.verifier.flatbuffer_reader import Graphs, Operator, Tensor, broken
+from kgated_edge.verifier.flatbuffer_reader import Graphs, Operator, Tensor, invalid_graph
+from kgated_edge.verifier.opcodes import Op, TensorType
 
-_INT16 = 7
-_INTEGERS = (3, _INT16, 9, 17)
-_RESOURCE = 13
-_INT32, _INT64 = 2, 4
-_ADD, _SUB, _SOFTMAX, _SQUARED_DIFFERENCE = 0, 41, 25, 99
-# RESHAPE TRANSPOSE STRIDED_SLICE SLICE: which inputs are whole numbers, one for each axis
-_NUMBERS = {22: (1,), 39: (1,), 45: (1, 2, 3), 65: (1, 2)}
-_MOST_AXES = 8
-_VAR_HANDLE = 142
-_HANDLES = (_VAR_HANDLE, 143, 144)  # READ_VARIABLE ASSIGN_VARIABLE
-# ADD LOGISTIC MUL RELU TANH SUB MAXIMUM MINIMUM: in one type all the way
-_ALIKE = (_ADD, 14, 18, 19, 28, _SUB, 55, 57)
-_JUDGED = {*_HANDLES, *_ALIKE, *_NUMBERS, _SOFTMAX, _SQUARED_DIFFERENCE}
-_SOFTMAX_LEAST = 2.0**-26
+_INTEGERS = (TensorType.UINT8, TensorType.INT16, TensorType.INT8, TensorType.INT4)
+# Inputs that hold a whole number for each axis:
+_AXIS_INPUTS: dict[int, tuple[int, ...]] = {
+    Op.RESHAPE: (1,),
+    Op.TRANSPOSE: (1,),
+    Op.STRIDED_SLICE: (1, 2, 3),
+    Op.SLICE: (1, 2),
+}
+_MAX_AXES = 8
+_VARIABLES = (Op.VAR_HANDLE, Op.READ_VARIABLE, Op.ASSIGN_VARIABLE)
+_SAME_TYPE = (
+    *(Op.ADD, Op.SUB, Op.MUL, Op.MAXIMUM, Op.MINIMUM),
+    *(Op.LOGISTIC, Op.RELU, Op.TANH),
+)
+_ADDITIVE = (Op.ADD, Op.SUB)
+_CHECKED = {*_VARIABLES, *_SAME_TYPE, *_AXIS_INPUTS, Op.SOFTMAX, Op.SQUARED_DIFFERENCE}
+_MIN_SOFTMAX_SCALE = 2.0**-26
 
 
-def check_types(graphs: Graphs, operator: Operator, tensors: Sequence[Tensor], place: int) -> None:
-    """Checks the tensors around one operator; their numbers are known to be good.
+def check_types(graphs: Graphs, operator: Operator, tensors: Sequence[Tensor], index: int) -> None:
+    """Checks types, shapes and scales of the tensors of one operator.
+
+    Args:
+        graphs: all subgraphs.
+        operator: its tensor indices are valid.
+        tensors: those of its subgraph.
+        index: the operator's index, for the message.
 
     Raises:
-        ManifestError: they do not go together.
+        ManifestError: they do not fit the operator.
     """
     code = operator.code
-    if code not in _JUDGED:
+    if code not in _CHECKED:
         return
-    if code in _HANDLES:
-        handle = tensors[(operator.outputs if code == _VAR_HANDLE else operator.inputs)[0]]
-        if handle.kind != _RESOURCE:
-            raise broken(f"operator {place} is of a variable, and names none")
-    for number in _NUMBERS.get(code, ()):
-        numbers = tensors[operator.inputs[number]]
-        if numbers.kind not in (_INT32, _INT64) or math.prod(numbers.shape) > _MOST_AXES:
-            raise broken(f"operator {place} takes other numbers than one for each axis")
-    if not operator.outputs:
-        return
-    gives = tensors[operator.outputs[0]]
-    takes = [tensors[one] for one in operator.inputs if one >= 0]
-    if code in _ALIKE and any(one.kind != gives.kind for one in takes):
-        raise broken(f"operator {place} takes other types than it gives")
-    if gives.kind in _INTEGERS and not _has_multiplier(graphs, operator, takes, gives):
-        raise broken(f"operator {place} has scales that no multiplier stands for")
+    if code in _VARIABLES:
+        handle = (operator.outputs if code == Op.VAR_HANDLE else operator.inputs)[0]
+        if tensors[handle].type != TensorType.RESOURCE:
+            raise invalid_graph(f"operator {index} does not refer to a resource variable")
+    for place in _AXIS_INPUTS.get(code, ()):
+        tensor = tensors[operator.inputs[place]]
+        is_integer = tensor.type in (TensorType.INT32, TensorType.INT64)
+        if not is_integer or math.prod(tensor.shape) > _MAX_AXES:
+            raise invalid_graph(
+                f"input {place} of operator {index} must be int32 or int64, a number per axis"
+            )
+    if operator.outputs:
+        _check_arithmetic(graphs, operator, tensors, index)
 
 
-def _has_multiplier(
-    graphs: Graphs, operator: Operator, takes: Sequence[Tensor], gives: Tensor
+def _check_arithmetic(
+    graphs: Graphs, operator: Operator, tensors: Sequence[Tensor], index: int
+) -> None:
+    output = tensors[operator.outputs[0]]
+    inputs = [tensors[tensor] for tensor in operator.inputs if tensor >= 0]
+    if operator.code in _SAME_TYPE and any(tensor.type != output.type for tensor in inputs):
+        raise invalid_graph(f"operator {index} has an input of another type than its output")
+    if output.type in _INTEGERS and not _is_multiplier_in_range(graphs, operator, inputs, output):
+        raise invalid_graph(f"the requantization multiplier of operator {index} is out of range")
+
+
+def _is_multiplier_in_range(
+    graphs: Graphs, operator: Operator, inputs: Sequence[Tensor], output: Tensor
 ) -> bool:
-    code, scales, out = operator.code, list(map(_scale, takes)), _scale(gives)
-    if code == _SOFTMAX:
-        return bool(scales[0] * graphs.number(operator, 0, "<f") > _SOFTMAX_LEAST)
-    if code not in (_ADD, _SUB, _SQUARED_DIFFERENCE):
-        return True
-    # Integers are shifted up by 20 bits, 15, or 7 each before they are multiplied, and brought down
-    # to the result's scale.
-    if code == _SQUARED_DIFFERENCE:
+    code, scales, out = operator.code, list(map(_scale, inputs)), _scale(output)
+    if code == Op.SOFTMAX:
+        beta = graphs.option(operator, 0, "<f")
+        return bool(scales[0] * beta > _MIN_SOFTMAX_SCALE)
+    # The kernels shift integers left by 20 bits, by 15 or by 7 before they rescale them.
+    if code == Op.SQUARED_DIFFERENCE:
         return min(scales) > 0 and (2 * max(scales)) ** 2 < out * 2.0**14
-    return min(scales) > 0 and max(scales) < out * 2.0 ** (14 if gives.kind == _INT16 else 19)
+    if code in _ADDITIVE:
+        bits = 14 if output.type == TensorType.INT16 else 19
+        return min(scales) > 0 and max(scales) < out * 2.0**bits
+    return True
 
 
 def _scale(tensor: Tensor) -> float:
-    """The scale of all of a tensor; 0 where there is none, or one per channel."""
+    """The scale of a tensor that has one for all of it, else 0."""
     return tensor.scales[0] if tensor.scales and tensor.scales[2] == 1 else 0.0

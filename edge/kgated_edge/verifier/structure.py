@@ -1,142 +1,183 @@
 """Refuses graphs that would end the process: the interpreter finds most of them, but not all.
 
-Files of `kgated convert` are none of these, and damage is found by the digest. But a digest can be
-made to fit. The rules here are of what was seen to kill: operators with too few tensors, or with
-such as nobody has filled yet, SPLIT into another number than it has results, integers without
-scales or with such as no multiplier stands for, constants written to. They are no proof that
-nothing else will.
+`kgated convert` writes no such files, and the digest finds damage. But an attacker can recompute
+the digest. The rules here cover what was seen to kill the interpreter: operators with too few
+tensors or with tensors that nothing has written, a SPLIT whose number of outputs is wrong, integer
+tensors without scales or with an out-of-range requantization multiplier, constants that are
+written to. They do not prove that nothing else kills it.
 """
 
 import math
 from collections.abc import Iterable, Sequence
 
 from kgated_edge.verifier.control_flow import check_calls, check_loops
-from kgated_edge.verifier.flatbuffer_reader import Graphs, Operator, Subgraph, Tensor, broken
+from kgated_edge.verifier.flatbuffer_reader import (
+    Graphs,
+    Operator,
+    Subgraph,
+    Tensor,
+    invalid_graph,
+)
+from kgated_edge.verifier.opcodes import Op, TensorType
 from kgated_edge.verifier.operator_types import check_types
 
-_LIMITS = {7: ("int16", 2**15), 9: ("int8", 2**7), 17: ("int4", 2**3)}
-_NO_NUMBERS = {5: "text", 8: "complex", 11: "complex", 14: "variant"}
-_LEAST_SCALE, _MOST_SCALE = 1e-30, 1e30
-_MOST_NUMBERS = 2**26  # beside those that stand in the file
-_LSTM, _SPLIT, _CALL_ONCE = 44, 49, 129
-_VAR_HANDLE, _READ_VARIABLE, _ASSIGN_VARIABLE = 142, 143, 144
+_INTEGER_LIMITS: dict[int, int] = {
+    TensorType.INT16: 2**15,
+    TensorType.INT8: 2**7,
+    TensorType.INT4: 2**3,
+}
+_UNSUPPORTED_TYPES = (
+    *(TensorType.STRING, TensorType.VARIANT),
+    *(TensorType.COMPLEX64, TensorType.COMPLEX128),
+)
+_MIN_SCALE, _MAX_SCALE = 1e-30, 1e30
+_MAX_ELEMENTS = 2**26  # of a tensor that is not a constant
 _SPLIT_OPTIONS = 35
-# Of an LSTM its input gate, all of it, peepholes, projection and layer normalization.
+_LSTM = Op.UNIDIRECTIONAL_SEQUENCE_LSTM
+# Inputs that an LSTM may lack: its input gate (all or none), peepholes, projection, normalization.
 _LSTM_INPUT_GATE = {1, 5, 12}
 _LSTM_OPTIONAL = _LSTM_INPUT_GATE | {9, 10, 11, 16, 17, 20, 21, 22, 23}
-# Fewest inputs by operator, where there are more than one:
-_FEWEST = {
-    **dict.fromkeys((0, 18, 41, 42, 55, 57, 99), 2),  # ADD MUL SUB DIV MAXIMUM MINIMUM (a - b)²
-    **dict.fromkeys((58, 61, 62, 63, 71, 72, 84, 86), 2),  # comparisons, LOGICAL_OR and _AND
-    **dict.fromkeys((40, 74, 82, 91), 2),  # MEAN SUM REDUCE_MAX REDUCE_ANY
-    **dict.fromkeys((3, 4, 9, 22, 36), 2),  # CONV_2D DEPTHWISE_ FULLY_CONNECTED RESHAPE GATHER
-    **dict.fromkeys((39, 49, 126, 144), 2),  # TRANSPOSE SPLIT BATCH_MATMUL ASSIGN_VARIABLE
-    **dict.fromkeys((64, 65, 123, 151), 3),  # SELECT SLICE SELECT_V2 DYNAMIC_UPDATE_SLICE
-    **{45: 4, _LSTM: 20},  # STRIDED_SLICE
+# Least inputs by operator, where it is more than one:
+_MIN_INPUTS: dict[int, int] = {
+    **dict.fromkeys((Op.ADD, Op.MUL, Op.SUB, Op.DIV, Op.MAXIMUM, Op.MINIMUM), 2),
+    **dict.fromkeys((Op.SQUARED_DIFFERENCE, Op.LOGICAL_OR, Op.LOGICAL_AND), 2),
+    **dict.fromkeys((Op.LESS, Op.GREATER, Op.GREATER_EQUAL, Op.LESS_EQUAL), 2),
+    **dict.fromkeys((Op.EQUAL, Op.NOT_EQUAL), 2),
+    **dict.fromkeys((Op.MEAN, Op.SUM, Op.REDUCE_MAX, Op.REDUCE_ANY), 2),
+    **dict.fromkeys((Op.CONV_2D, Op.DEPTHWISE_CONV_2D, Op.FULLY_CONNECTED), 2),
+    **dict.fromkeys((Op.RESHAPE, Op.GATHER, Op.TRANSPOSE, Op.SPLIT, Op.BATCH_MATMUL), 2),
+    **dict.fromkeys((Op.ASSIGN_VARIABLE,), 2),
+    **dict.fromkeys((Op.SELECT, Op.SLICE, Op.SELECT_V2, Op.DYNAMIC_UPDATE_SLICE), 3),
+    **{Op.STRIDED_SLICE: 4, _LSTM: 20},
 }
-# From which input on one may be left out, as the bias of CONV_2D, where one may:
-_OPTIONAL = {3: 2, 4: 2, 9: 2, 132: 2, 67: 3, _LSTM: 1}
+# Operators with optional inputs, such as the bias of CONV_2D: the first that may be left out.
+_FIRST_OPTIONAL: dict[int, int] = {
+    Op.CONV_2D: 2,
+    Op.DEPTHWISE_CONV_2D: 2,
+    Op.FULLY_CONNECTED: 2,
+    Op.CONV_3D: 2,
+    Op.TRANSPOSE_CONV: 3,
+    _LSTM: 1,
+}
 
 
 def check_structure(content: bytes) -> None:
     """Checks every subgraph of a `.tflite` file.
 
     Raises:
-        ManifestError: a rule is broken, or an offset leads out of the file.
+        ManifestError: a rule is broken, or an offset points outside of the file.
     """
     graphs = Graphs(content)
     if not graphs.subgraphs:
-        raise broken("it has no operators")
+        raise invalid_graph("it has no operators")
     for subgraph in graphs.subgraphs:
-        for place, tensor in enumerate(subgraph.tensors):
-            _check_tensor(tensor, place)
-        for place, operator in enumerate(subgraph.operators):
-            _check_operator(graphs, operator, place)
-        _check_flow(subgraph)
-        for place, operator in enumerate(subgraph.operators):
-            check_types(graphs, operator, subgraph.tensors, place)
+        for index, tensor in enumerate(subgraph.tensors):
+            _check_tensor(tensor, index)
+        for index, operator in enumerate(subgraph.operators):
+            _check_operator(graphs, operator, index)
+        _check_data_flow(subgraph)
+        for index, operator in enumerate(subgraph.operators):
+            check_types(graphs, operator, subgraph.tensors, index)
     check_calls(graphs)
     check_loops(graphs)
     _check_signatures(graphs)
 
 
-def _check_tensor(tensor: Tensor, place: int) -> None:
-    if tensor.kind in _NO_NUMBERS:
-        raise broken(f"tensor {place} is of {_NO_NUMBERS[tensor.kind]}")
-    is_large = not tensor.has_data and math.prod(tensor.shape) > _MOST_NUMBERS
+def _check_tensor(tensor: Tensor, index: int) -> None:
+    if tensor.type in _UNSUPPORTED_TYPES:
+        raise invalid_graph(f"tensor {index} has the type {TensorType(tensor.type).name}")
+    is_large = not tensor.has_data and math.prod(tensor.shape) > _MAX_ELEMENTS
     if is_large or min(tensor.shape, default=0) < 0:
-        raise broken(f"tensor {place} is of the shape {tensor.shape}")
-    if tensor.kind not in _LIMITS:
-        return
-    name, limit = _LIMITS[tensor.kind]
+        raise invalid_graph(f"tensor {index} has the shape {tensor.shape}")
+    if tensor.type in _INTEGER_LIMITS:
+        _check_quantization(tensor, index)
+
+
+def _check_quantization(tensor: Tensor, index: int) -> None:
+    what = f"tensor {index} is {TensorType(tensor.type).name.lower()}"
+    limit = _INTEGER_LIMITS[tensor.type]
     scales, zeros = tensor.scales, tensor.zero_points
     if scales is None or zeros is None or scales[2] != zeros[2]:
-        raise broken(f"tensor {place} is {name} without scale and zero point")
-    # Written so that NaN is none; a channel of zeros may have a scale of zero.
-    least = _LEAST_SCALE if scales[2] == 1 else 0
-    if not (least <= scales[0] and scales[1] <= _MOST_SCALE):
-        raise broken(f"tensor {place} is {name} of scale {scales[0]:g} to {scales[1]:g}")
+        raise invalid_graph(f"{what} without scale and zero point")
+    # Written so that NaN fails. With a scale per channel, that of a channel of zeros may be 0.
+    minimum = _MIN_SCALE if scales[2] == 1 else 0
+    if not (minimum <= scales[0] and scales[1] <= _MAX_SCALE):
+        raise invalid_graph(f"{what} with scales from {scales[0]:g} to {scales[1]:g}")
     if zeros[0] < -limit or zeros[1] >= limit:
-        raise broken(f"tensor {place} is {name} of zero point {zeros[0]} to {zeros[1]}")
+        raise invalid_graph(f"{what} with zero points from {zeros[0]} to {zeros[1]}")
 
 
-def _check_operator(graphs: Graphs, operator: Operator, place: int) -> None:
+def _check_operator(graphs: Graphs, operator: Operator, index: int) -> None:
     code, inputs, outputs = operator.code, len(operator.inputs), len(operator.outputs)
-    fewest = _FEWEST.get(code, 0 if code in (_CALL_ONCE, _VAR_HANDLE) else 1)
-    least = 0 if code in (_CALL_ONCE, _ASSIGN_VARIABLE) else 1
-    if inputs < fewest or outputs < least or -1 in operator.inputs[: _OPTIONAL.get(code)]:
-        raise broken(f"operator {place} takes {inputs} tensors and gives {outputs}")
+    min_inputs = _MIN_INPUTS.get(code, 0 if code in (Op.CALL_ONCE, Op.VAR_HANDLE) else 1)
+    min_outputs = 0 if code in (Op.CALL_ONCE, Op.ASSIGN_VARIABLE) else 1
+    is_incomplete = -1 in operator.inputs[: _FIRST_OPTIONAL.get(code)]
+    if inputs < min_inputs or outputs < min_outputs or is_incomplete:
+        raise invalid_graph(
+            f"operator {index} lacks tensors: it has {inputs} inputs and {outputs} outputs"
+        )
     if code == _LSTM:
-        missing = {place for place, one in enumerate(operator.inputs) if one == -1}
+        missing = {place for place, tensor in enumerate(operator.inputs) if tensor == -1}
         if not missing <= _LSTM_OPTIONAL or 0 < len(missing & _LSTM_INPUT_GATE) < 3:
-            raise broken(f"operator {place} is an LSTM without {sorted(missing)} of its tensors")
-    if code == _SPLIT:
-        known = operator.options_kind == _SPLIT_OPTIONS
-        if not known or graphs.number(operator, 0) != outputs:
-            raise broken(f"operator {place} splits into another number than it gives, {outputs}")
+            raise invalid_graph(f"operator {index} is an LSTM without its inputs {sorted(missing)}")
+    if code == Op.SPLIT:
+        has_options = operator.options_type == _SPLIT_OPTIONS
+        if not has_options or graphs.option(operator, 0) != outputs:
+            raise invalid_graph(f"operator {index} is a SPLIT into another number than {outputs}")
 
 
-def _check_flow(subgraph: Subgraph) -> None:
-    """Each tensor that is taken is filled by then, and none is filled twice."""
-    tensors, taken = subgraph.tensors, subgraph.inputs
-    _check_numbers(taken, len(tensors), "takes")
-    _check_numbers(subgraph.outputs, len(tensors), "gives")
-    if any(tensors[one].has_data or tensors[one].is_variable for one in taken):
-        raise broken("it takes a tensor whose numbers stand in the file")
-    filled = {place for place, one in enumerate(tensors) if one.has_data} | set(taken)
-    variables = {place for place, one in enumerate(tensors) if one.is_variable} - filled
-    read = set[int]()
-    for place, operator in enumerate(subgraph.operators):
-        # Variables are states: of the LSTM that takes them, or set to zero where they are.
+def _check_data_flow(subgraph: Subgraph) -> None:
+    """Checks that each tensor is written before it is read, and no tensor is written twice."""
+    tensors = subgraph.tensors
+    _check_range(subgraph.inputs, len(tensors), "the subgraph's input")
+    _check_range(subgraph.outputs, len(tensors), "the subgraph's output")
+    if any(tensors[n].has_data or tensors[n].is_variable for n in subgraph.inputs):
+        raise invalid_graph("an input of a subgraph is a constant or a variable")
+    constants = {n for n, tensor in enumerate(tensors) if tensor.has_data}
+    written = constants | set(subgraph.inputs)
+    variables = {n for n, tensor in enumerate(tensors) if tensor.is_variable} - written
+    read_variables = set[int]()
+    for index, operator in enumerate(subgraph.operators):
+        # Variables are states: those of the LSTM that reads them, or set to zero where it is none.
         own = variables if operator.code == _LSTM else variables.intersection(operator.outputs)
-        for one in operator.inputs:
-            if one != -1 and one not in filled and one not in own:
-                raise broken(f"operator {place} takes tensor {one}, which nothing has filled")
-        if read and _has_twice(operator.inputs, read):
-            raise broken(f"operator {place} takes a variable twice")
-        if operator.code == _READ_VARIABLE:
-            read.update(operator.outputs)
-        for one in operator.outputs:
-            if not 0 <= one < len(tensors) or one in filled:
-                raise broken(f"operator {place} gives tensor {one}, which is filled already")
-        filled.update(set(operator.outputs) - variables)
-    if not filled.issuperset(subgraph.outputs):
-        raise broken("it gives a tensor that nothing fills")
+        _check_reads(operator, index, written, own)
+        if read_variables and _has_repeated(operator.inputs, read_variables):
+            raise invalid_graph(f"operator {index} reads a variable twice")
+        if operator.code == Op.READ_VARIABLE:
+            read_variables.update(operator.outputs)
+        _check_writes(operator, index, written, len(tensors))
+        written.update(set(operator.outputs) - variables)
+    if not written.issuperset(subgraph.outputs):
+        raise invalid_graph("nothing writes an output of a subgraph")
 
 
-def _has_twice(numbers: Sequence[int], among: set[int]) -> bool:
-    return len(among.intersection(numbers)) < sum(one in among for one in numbers)
+def _check_reads(operator: Operator, index: int, written: set[int], own: set[int]) -> None:
+    for tensor in operator.inputs:
+        if tensor != -1 and tensor not in written and tensor not in own:
+            raise invalid_graph(f"operator {index} reads tensor {tensor} before it is written")
 
 
-def _check_numbers(numbers: Iterable[int], count: int, what: str) -> None:
+def _check_writes(operator: Operator, index: int, written: set[int], count: int) -> None:
+    for tensor in operator.outputs:
+        if not 0 <= tensor < count:
+            raise invalid_graph(f"operator {index} writes tensor {tensor}, which does not exist")
+        if tensor in written:
+            raise invalid_graph(f"operator {index} writes tensor {tensor}, which is written before")
+
+
+def _has_repeated(numbers: Sequence[int], among: set[int]) -> bool:
+    return len(among.intersection(numbers)) < sum(number in among for number in numbers)
+
+
+def _check_range(numbers: Iterable[int], count: int, what: str) -> None:
     for number in numbers:
         if not 0 <= number < count:
-            raise broken(f"it {what} tensor {number} of {count}")
+            raise invalid_graph(f"{what} is tensor {number} of {count}")
 
 
 def _check_signatures(graphs: Graphs) -> None:
     for signature in graphs.signatures:
         if signature.subgraph >= len(graphs.subgraphs):
-            raise broken(f"a signature is of subgraph {signature.subgraph}")
+            raise invalid_graph(f"a signature refers to subgraph {signature.subgraph}")
         count = len(graphs.subgraphs[signature.subgraph].tensors)
-        _check_numbers(signature.tensors, count, "names")
+        _check_range(signature.tensors, count, "a signature's entry")

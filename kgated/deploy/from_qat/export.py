@@ -1,18 +1,21 @@
-"""A quantization-aware model as layers to convert, with marks at the points that it trained."""
+"""A quantization-aware model as layers to convert, with markers at its quantization points."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
+from ai_edge_litert import schema_py_generated as schema
 from keras import ops
 
-from kgated.deploy.from_qat.markers import Mark, Marks, unmarked
-from kgated.deploy.from_qat.ranges import learned_ranges, rounded_before_joints
+from kgated.deploy.from_qat.markers import Marker, StepMarkers, strip_markers
+from kgated.deploy.from_qat.ranges import qat_ranges, requantize_before_concatenation
 from kgated.deploy.quantization.calibration import Ranges
-from kgated.deploy.quantization.shared_scales import Ties
+from kgated.deploy.quantization.shared_scales import SharedScales
 from kgated.deploy.recipe import Recipe
-from kgated.deploy.verification.targets import Stream, Subject, Whole
+from kgated.deploy.tflite.float_file import FloatFile
+from kgated.deploy.tflite.layer_table import LayerTable
+from kgated.deploy.verification.targets import Target, TargetSequence, TargetStream
 from kgated.keras_graph import run_on
 from kgated.optimize import QuantizeAware
 from kgated.optimize.qat.layers import standardization
@@ -22,37 +25,39 @@ from kgated.optimize.qat.quantizer import INPUT, SUM
 
 
 @dataclass(frozen=True)
-class Learned:
+class QatExport:
     """A quantization-aware model on its way into a file.
 
     Attributes:
         qat: the model.
-        layers: what is converted in its place, marked.
+        layers: what is converted in its place, with markers.
     """
 
     qat: QuantizeAware
     layers: keras.Model
 
     @classmethod
-    def of(cls, qat: QuantizeAware, recipe: Recipe) -> "Learned":
-        """The model, once it is seen that the recipe is the one that it was trained for."""
+    def of(cls, qat: QuantizeAware, recipe: Recipe) -> "QatExport":
+        """The export of a model.
+
+        Raises:
+            ValueError: the recipe is not what the model was trained for.
+        """
         _check(qat, recipe)
-        return cls(qat, plain(qat))
+        return cls(qat, float_layers(qat))
 
-    def subject(self, subject: Subject) -> Subject:
-        """What the file is checked against: the very numbers of the training."""
-        if isinstance(subject, Stream):
-            reference = replace(subject.reference, model=_Inference(self.qat))
-            return replace(subject, reference=reference)
-        assert isinstance(subject, Whole), "a file streams, or takes a whole sequence"
-        return replace(subject, model=_Inference(self.qat))
+    def target(self, target: Target) -> Target:
+        """The verification target: the outputs of the trained model, quantization included."""
+        assert isinstance(target, TargetStream | TargetSequence)
+        reference = replace(target.reference, model=_Inference(self.qat))
+        return replace(target, reference=reference)
 
-    def ranges(self, tflite: bytes, ties: Ties) -> tuple[bytes, Ranges]:
-        """The file without marks, and the range of each of its tensors."""
-        tflite, points = unmarked(tflite)
-        limits = self.qat.limits()
-        tflite = rounded_before_joints(tflite, points, limits)
-        return tflite, learned_ranges(tflite, points, limits, ties)
+    def float_file(self, model: schema.ModelT, shared: SharedScales) -> tuple[FloatFile, Ranges]:
+        """The converted file without markers, and the range of each of its tensors."""
+        points, limits = strip_markers(model), self.qat.limits()
+        file = FloatFile(model, LayerTable.from_names(model))
+        requantize_before_concatenation(file, points, limits)
+        return file, qat_ranges(file, points, limits, shared)
 
 
 class _Inference:
@@ -84,43 +89,48 @@ def _check(qat: QuantizeAware, recipe: Recipe) -> None:
         raise ValueError("`model` has learned no ranges yet: compile it, and `fit` it on real data")
 
 
-def plain(qat: QuantizeAware) -> keras.Model:
-    """The layers of a quantization-aware model in float, normalization folded, points marked."""
+def float_layers(qat: QuantizeAware) -> keras.Model:
+    """The layers of a quantization-aware model in float, normalization folded, with markers."""
     inner = qat.inner
     inputs = [keras.Input(x.shape[1:], dtype=x.dtype, name=x.name) for x in inner.inputs]
     places = [
-        x if "int" in x.dtype else Mark(f"{INPUT}/{x.name}", f"{x.name}_mark")(x) for x in inputs
+        x if "int" in x.dtype else Marker(f"{INPUT}/{x.name}", f"{x.name}_marker")(x)
+        for x in inputs
     ]
     builder = _Builder(qat)
     outputs = run_on(inner, places, builder)
     return keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=inner.name)
 
 
+def _mark_input(x: Any) -> Any:
+    return Marker(f"{INPUT}/{x.name}", f"{x.name}_marker")(x)
+
+
 @dataclass(frozen=True)
 class _Pending:
-    """A layer of products that waits for the normalization after it."""
+    """A Dense or Conv1D that waits for the normalization after it."""
 
     layer: keras.Layer
     x: Any
 
 
 class _Builder:
-    """Calls for each layer the one that is converted in its place."""
+    """Calls, for each layer, the layer that is converted in its place."""
 
     def __init__(self, qat: QuantizeAware) -> None:
         self._points = {*qat.points, *qat.fixed}
-        self._joined = qat.joined
+        self._fused = qat.fused
 
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
         kind = next((BUILD[k] for k in type(layer).__mro__ if k in BUILD), None)
         y = kind(self, layer, *args, **kwargs) if kind else layer(*args, **kwargs)
-        return self.marked(layer.name, y) if layer.name in self._points else y
+        return self._with_marker(layer.name, y) if layer.name in self._points else y
 
-    def marked(self, point: str, y: Any) -> Any:
-        return Mark(point, f"{point.replace('/', '_')}_mark")(y)
+    def _with_marker(self, point: str, y: Any) -> Any:
+        return Marker(point, f"{point.replace('/', '_')}_marker")(y)
 
-    def product(self, layer: keras.Layer, x: Any, **_: Any) -> Any:
-        if layer.name in self._joined and is_normalized(layer):
+    def dense_or_convolution(self, layer: keras.Layer, x: Any, **_: Any) -> Any:
+        if layer.name in self._fused and is_normalized(layer):
             return _Pending(layer, x)
         return self._with_weights(layer, x, *weights(layer))
 
@@ -129,53 +139,74 @@ class _Builder:
         return self._with_weights(before, pending.x, *folded(before, layer))
 
     def _with_weights(self, layer: keras.Layer, x: Any, W: Any, b: Any) -> Any:
-        """The layer on other weights; an activation that is an operator of its own comes apart."""
+        """The layer with other weights; an activation with a point becomes a layer of its own."""
         sum_point = f"{layer.name}/{SUM}"
-        apart = sum_point in self._points
-        options = {"use_bias": b is not None, **({"activation": "linear"} if apart else {})}
+        is_split = sum_point in self._points
+        options = {"use_bias": b is not None, **({"activation": "linear"} if is_split else {})}
         copy = type(layer).from_config({**layer.get_config(), **options})
         copy.build_from_config(layer.get_build_config())
         copy.kernel.assign(W)
         if b is not None:
             copy.bias.assign(b)
-        if not apart:
+        if not is_split:
             return copy(x)
         activation = keras.layers.Activation(layer.activation, name=f"{layer.name}_activation")
-        return activation(self.marked(sum_point, copy(x)))
+        return activation(self._with_marker(sum_point, copy(x)))
 
     def recurrent(self, layer: keras.layers.RNN, *args: Any, **kwargs: Any) -> Any:
         copy = copy_layer(layer)
-        copy.cell.at = Marks(f"{layer.name}/")
+        copy.cell.hook = StepMarkers(f"{layer.name}/")
         return copy(*args, **kwargs)
 
-    def both_ways(self, layer: keras.layers.Bidirectional, *args: Any, **kwargs: Any) -> Any:
+    def bidirectional(self, layer: keras.layers.Bidirectional, *args: Any, **kwargs: Any) -> Any:
         copy = copy_layer(layer)
-        for way in (copy.forward_layer, copy.backward_layer):
-            way.cell.at = Marks(f"{layer.name}/{way.name}/")
+        for direction in (copy.forward_layer, copy.backward_layer):
+            direction.cell.hook = StepMarkers(f"{layer.name}/{direction.name}/")
         return copy(*args, **kwargs)
 
     def standardized(self, layer: keras.layers.Normalization, x: Any, **_: Any) -> Any:
         return Standardized(layer)(x)
 
+    def repeated(self, layer: keras.layers.RepeatVector, x: Any, **_: Any) -> Any:
+        return Repeated(layer)(x)
+
+
+class Repeated(keras.Layer):
+    """What a RepeatVector computes, by a CONCATENATION: no integer kernel takes TILE."""
+
+    def __init__(self, layer: keras.layers.RepeatVector) -> None:
+        super().__init__(name=layer.name)
+        self._n = layer.n
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        """(B, F) to (B, n, F)."""
+        return shape[0], self._n, shape[1]
+
+    def call(self, x: Any) -> Any:
+        """The rows, n times each."""
+        return ops.concatenate([ops.expand_dims(x, axis=1)] * self._n, axis=1)
+
 
 class Standardized(keras.layers.Identity):
-    """What a Normalization computes of each frame, in the operators that its points are at."""
+    """Computes a Normalization of each frame by the operators that have quantization points."""
 
     def __init__(self, layer: keras.layers.Normalization) -> None:
         super().__init__(name=layer.name)
         self._mean, self._factor = (ops.convert_to_numpy(w) for w in standardization(layer))
-        self._centred = Marks(f"{layer.name}/")
+        self._markers = StepMarkers(f"{layer.name}/")
 
     def call(self, x: Any) -> Any:
         """`(x - mean) · factor`."""
-        return self._centred(SUM, x - self._mean) * self._factor
+        return self._markers(SUM, x - self._mean) * self._factor
 
 
 BUILD: Mapping[type, Callable[..., Any]] = {
-    keras.layers.Dense: _Builder.product,
-    keras.layers.Conv1D: _Builder.product,
+    keras.layers.Dense: _Builder.dense_or_convolution,
+    keras.layers.Conv1D: _Builder.dense_or_convolution,
+    keras.layers.DepthwiseConv1D: _Builder.dense_or_convolution,
     keras.layers.BatchNormalization: _Builder.normalization,
     keras.layers.RNN: _Builder.recurrent,
-    keras.layers.Bidirectional: _Builder.both_ways,
+    keras.layers.Bidirectional: _Builder.bidirectional,
     keras.layers.Normalization: _Builder.standardized,
+    keras.layers.RepeatVector: _Builder.repeated,
 }

@@ -1,8 +1,8 @@
-"""Marks in a graph that say where a trained model rounds, found again in the converted file.
+"""Markers in a graph, custom operators at the quantization points of a trained model.
 
 The converter renames, joins and moves what it likes, but keeps a custom operator whole. So each
-point of a quantization-aware model is one in the graph to convert; `unmarked` takes them out again,
-and says which tensor each of them stood at.
+quantization point is one in the graph to convert; `strip_markers` removes them from the converted
+file, and says at which tensor each of them was.
 """
 
 import copy
@@ -14,30 +14,31 @@ import keras
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
-from kgated.deploy.tflite.cleanup import drop_unused
-from kgated.deploy.tflite.flatbuffer import operator_name, pack, parse, tensor_name
-from kgated.steps import Points
+from kgated.deploy.tflite.cleanup import eliminate_dead_code
+from kgated.deploy.tflite.flatbuffer import is_constant, operator_name, tensor_name
+from kgated.quantization_hook import QuantizationHook
+from kgated.tensorflow_private import custom_operator
 
-MARK = "kgated_point"
+MARKER = "kgated_point"
 
 
-class Marks(Points):
-    """Marks each point of a step; the names of its points start with `prefix`."""
+class StepMarkers(QuantizationHook):
+    """Marks each quantization point of a step; the names of the points start with `prefix`."""
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
 
     def __call__(self, name: str, value: Any) -> Any:
-        """The value, marked."""
-        return _marked(value, self.prefix + name)
+        """The value, with a marker after it."""
+        return _with_marker(value, self.prefix + name)
 
-    def part(self, name: str, state: str) -> "Marks":
-        """The points of a part."""
-        return Marks(f"{self.prefix}{name}/")
+    def nested(self, name: str, state: str) -> "StepMarkers":
+        """The markers of a nested product."""
+        return StepMarkers(f"{self.prefix}{name}/")
 
 
-class Mark(keras.layers.Identity):
-    """A layer that marks what goes through it as the point of that name."""
+class Marker(keras.layers.Identity):
+    """A layer that marks its input as the quantization point of that name."""
 
     def __init__(self, point: str, name: str) -> None:
         super().__init__(name=name)
@@ -48,70 +49,64 @@ class Mark(keras.layers.Identity):
         return shape
 
     def call(self, x: Any) -> Any:
-        """The value, marked."""
-        return _marked(x, self.point)
+        """The value, with a marker after it."""
+        return _with_marker(x, self.point)
 
 
-def _marked(x: Any, point: str) -> Any:
+def _with_marker(x: Any, point: str) -> Any:
     if keras.backend.backend() != "tensorflow":
-        return x  # the graph is looked at here, and converted elsewhere
-    return _function(point)(x)
+        return x  # the graph is checked here, and converted in another process
+    return _marker_function(point)(x)
 
 
 @cache
-def _function(point: str) -> Callable[[Any], Any]:
-    import tensorflow as tf
-
+def _marker_function(point: str) -> Callable[[Any], Any]:
     # As hexadecimal digits a name goes through the converter whatever is in it.
-    described = f'attr {{ key: "point" value {{ s: "{point.encode().hex()}" }} }}'
-    fusable = 'attr { key: "tfl_fusable_op" value { b: true } }'
-
-    @tf.function(experimental_implements=f'name: "{MARK}" {fusable} {described}', autograph=False)
-    def mark(x: Any) -> Any:
+    @custom_operator(MARKER, {"point": point.encode().hex()})
+    def marker(x: Any) -> Any:
         return x + 0.0
 
-    return mark
+    return marker
 
 
-def unmarked(tflite: bytes) -> tuple[bytes, dict[str, list[str]]]:
-    """Take the marks out of a file.
+def strip_markers(model: schema.ModelT) -> dict[str, list[str]]:
+    """Remove the markers from a file.
 
     Returns:
-        The file, and the points of each marked tensor by its name, in the order of the graph.
+        The quantization points of each marked tensor by its name, in the order of the graph.
     """
-    model = parse(tflite)
-    found: dict[str, list[str]] = {}
+    points: dict[str, list[str]] = {}
     for graph in model.subgraphs:
-        instead: dict[int, int] = {}
-        kept = []
+        sources: dict[int, int] = {}  # of a marker's output, its input
+        operators = []
         for operator in graph.operators:
-            operator.inputs = [instead.get(int(n), int(n)) for n in operator.inputs]
-            if operator_name(model, operator) != MARK:
-                kept.append(operator)
+            operator.inputs = [sources.get(int(n), int(n)) for n in operator.inputs]
+            if operator_name(model, operator) != MARKER:
+                operators.append(operator)
                 continue
-            told = flexbuffers.Loads(bytes(operator.customOptions))
-            point = bytes.fromhex(told["point"]).decode()
+            options = flexbuffers.Loads(bytes(operator.customOptions))
+            point = bytes.fromhex(options["point"]).decode()
             (source,), (target,) = operator.inputs, operator.outputs
             if is_constant(model, graph.tensors[source]):
                 source = _copied(graph, source, point)
-            instead[int(target)] = source
-            found.setdefault(tensor_name(graph.tensors[source]), []).append(point)
-        graph.operators = kept
-        _rename_outputs(model, graph, instead)
-        _drop_unread(graph)
-    drop_unused(model)
-    return pack(model, len(tflite)), found
+            sources[int(target)] = source
+            points.setdefault(tensor_name(graph.tensors[source]), []).append(point)
+        graph.operators = operators
+        _rename_outputs(model, graph, sources)
+        _remove_unread(graph)
+    eliminate_dead_code(model)
+    return points
 
 
-def _drop_unread(graph: schema.SubGraphT) -> None:
-    """Take out operators that only a mark read, as the forget gate of a first step."""
+def _remove_unread(graph: schema.SubGraphT) -> None:
+    """Remove operators whose result only a marker read, as the forget gate of a first step."""
     read = set(map(int, graph.outputs))
-    kept = []
+    operators = []
     for operator in reversed(graph.operators):
         if read & set(map(int, operator.outputs)):
-            kept.append(operator)
+            operators.append(operator)
             read |= set(map(int, operator.inputs))
-    graph.operators = kept[::-1]
+    graph.operators = operators[::-1]
 
 
 def _copied(graph: schema.SubGraphT, source: int, point: str) -> int:
@@ -122,15 +117,9 @@ def _copied(graph: schema.SubGraphT, source: int, point: str) -> int:
     return len(graph.tensors) - 1
 
 
-def _rename_outputs(model: schema.ModelT, graph: schema.SubGraphT, instead: dict[int, int]) -> None:
-    graph.outputs = [instead.get(int(n), int(n)) for n in graph.outputs]
+def _rename_outputs(model: schema.ModelT, graph: schema.SubGraphT, sources: dict[int, int]) -> None:
+    graph.outputs = [sources.get(int(n), int(n)) for n in graph.outputs]
     for signature in model.signatureDefs:
         if model.subgraphs[signature.subgraphIndex] is graph:
             for entry in signature.outputs:
-                entry.tensorIndex = instead.get(entry.tensorIndex, entry.tensorIndex)
-
-
-def is_constant(model: schema.ModelT, tensor: schema.TensorT) -> bool:
-    """Whether a tensor's numbers stand in the file."""
-    data = model.buffers[tensor.buffer].data
-    return data is not None and len(data) > 0
+                entry.tensorIndex = sources.get(entry.tensorIndex, entry.tensorIndex)

@@ -1,4 +1,4 @@
-"""A graph of fixed shapes becomes a flatbuffer of builtin ops; calls the converter."""
+"""A graph of fixed shapes becomes a float TFLite file of builtin operators."""
 
 import re
 import tempfile
@@ -8,56 +8,77 @@ from typing import Any
 
 import keras
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.lowering import converter
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.graph import SequenceGraph
 from kgated.deploy.streaming import StepModel
-from kgated.deploy.tflite.cleanup import share_subgraphs
-from kgated.deploy.tflite.flatbuffer import pack, parse
-from kgated.deploy.tflite.layer_names import scope
+from kgated.deploy.tflite.cleanup import deduplicate_subgraphs
+from kgated.deploy.tflite.flatbuffer import parse
+from kgated.deploy.tflite.layer_table import scope_name
 from kgated.deploy.tflite.lstm_operator import write_fused
-from kgated.deploy.worker import convert_apart
+from kgated.deploy.worker import convert_in_worker
 from kgated.errors import ConversionError, first_line
-from kgated.keras_graph import exact_addition, run_on
+from kgated.keras_graph import run_on
+from kgated.keras_patches import exact_addition
 
 RESET = "reset"
-
-
 SIGNATURES = {"stream": "step", "sequence": "serve"}
 
 
-def lower(graph: StepModel | SequenceGraph, recipe: Recipe, marked: bool = False) -> bytes:
-    """The float `.tflite` file of a graph of fixed shapes, without manifest.
-
-    Where the graph is `marked`, as by `Mark`, so is the file.
+def lower(
+    graph: StepModel | SequenceGraph, recipe: Recipe, has_markers: bool = False
+) -> schema.ModelT:
+    """The float file of a graph of fixed shapes, parsed, without manifest.
 
     Needs the TensorFlow backend of Keras.
+
+    Args:
+        graph: what to convert.
+        recipe: with every choice made.
+        has_markers: whether the graph has layers of `from_qat.markers`; then so has the file.
 
     Raises:
         ConversionError: the converter refuses the graph or crashes, or an op is no builtin.
     """
     try:
-        return _float_flatbuffer(graph, recipe, marked)
+        model = parse(_convert(graph, recipe, has_markers or recipe.lowering == "fused"))
     except Exception as error:
         raise ConversionError(
             f"the TFLite converter failed with recipe {recipe.name}: {_reason(error)}"
         ) from error
+    if recipe.state == "internal":
+        put_step_first(model)
+    elif recipe.lowering == "fused":
+        write_fused(model)
+    elif recipe.lowering == "while":
+        deduplicate_subgraphs(model)
+    return model
 
 
 def _reason(error: Exception) -> str:
     """Which operators of which layers have no builtin, or else what the converter says first."""
-    found = re.findall(r'error: loc\((?:callsite\()?fused\["(\w+):", "([^"/]+)/', str(error))
-    named = sorted({f"{operator} (layer `{layer}`)" for operator, layer in found})
-    if not named:
+    locations = re.findall(r'error: loc\((?:callsite\()?fused\["(\w+):", "([^"/]+)/', str(error))
+    names = sorted({f"{operator} (layer `{layer}`)" for operator, layer in locations})
+    if not names:
         return first_line(error)
-    return f"no builtin operator computes {', '.join(named)}; compute it before the model"
+    return f"no builtin operator computes {', '.join(names)}; compute it before the model"
 
 
-def _float_flatbuffer(graph: StepModel | SequenceGraph, recipe: Recipe, marked: bool) -> bytes:
+def _convert(graph: StepModel | SequenceGraph, recipe: Recipe, allow_custom: bool) -> bytes:
     import tensorflow as tf
 
     module = tf.Module()
+    functions = _functions(module, graph, recipe)
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, f"{folder}/saved", signatures=functions)
+        return convert_in_worker(Path(folder), list(functions), allow_custom)
+
+
+def _functions(module: Any, graph: StepModel | SequenceGraph, recipe: Recipe) -> dict[str, Any]:
+    """A concrete function by signature name."""
+    import tensorflow as tf
+
     # Weights go in as constants: a frozen graph needs no variables in the file.
     constants = [(v, tf.constant(np.asarray(v))) for v in graph.model.variables]
 
@@ -67,25 +88,13 @@ def _float_flatbuffer(graph: StepModel | SequenceGraph, recipe: Recipe, marked: 
             outputs = call_in_scopes(graph.model, tensors, graph.owners)
         return {name: tf.identity(tensor) for name, tensor in outputs.items()}
 
-    specs = {n: tf.TensorSpec(x.shape, x.dtype, name=n) for n, x in graph.model.input.items()}
     if isinstance(graph, StepModel) and recipe.state == "internal":
-        return converter.step_first(_convert(module, converter.signatures(module, graph, call)))
-    signatures = {SIGNATURES[recipe.mode]: call.get_concrete_function(**specs)}
-    if recipe.lowering == "fused":
-        return write_fused(_convert(module, signatures, marks=True))
-    tflite = _convert(module, signatures, marked)
-    return share_subgraphs(tflite) if recipe.lowering == "while" else tflite
+        return stateful_functions(module, graph, call)
+    specs = {n: tf.TensorSpec(x.shape, x.dtype, name=n) for n, x in graph.model.input.items()}
+    return {SIGNATURES[recipe.mode]: call.get_concrete_function(**specs)}
 
 
-def _convert(module: Any, signatures: dict[str, Any], marks: bool = False) -> bytes:
-    import tensorflow as tf
-
-    with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(module, f"{folder}/saved", signatures=signatures)
-        return convert_apart(Path(folder), list(signatures), marks)
-
-
-def signatures(module: Any, step: StepModel, call: Callable[..., Any]) -> dict[str, Any]:
+def stateful_functions(module: Any, step: StepModel, call: Callable[..., Any]) -> dict[str, Any]:
     """Functions over the frames alone, and over nothing, for a file that keeps its state.
 
     Args:
@@ -103,10 +112,10 @@ def signatures(module: Any, step: StepModel, call: Callable[..., Any]) -> dict[s
 
     @tf.function
     def advance(**frames: Any) -> dict[str, Any]:
-        found = call(**frames, **{name: state.read_value() for name, state in states.items()})
+        results = call(**frames, **{name: state.read_value() for name, state in states.items()})
         for name, state in states.items():
-            state.assign(found[name])
-        return {name: found[name] for name in step.outputs}
+            state.assign(results[name])
+        return {name: results[name] for name in step.outputs}
 
     @tf.function
     def reset() -> dict[str, Any]:
@@ -122,19 +131,17 @@ def signatures(module: Any, step: StepModel, call: Callable[..., Any]) -> dict[s
     }
 
 
-def step_first(tflite: bytes) -> bytes:
-    """The same file with the step in the place of the subgraph that an interpreter runs.
+def put_step_first(model: schema.ModelT) -> None:
+    """Put the step in the place of the subgraph that an interpreter runs.
 
     The converter sorts signatures by name, and so puts `reset` there.
     """
-    model = parse(tflite)
-    found = {one.signatureKey: one for one in model.signatureDefs}
-    (first, second), graphs = (found[b"step"], found[RESET.encode()]), model.subgraphs
-    assert {first.subgraphIndex, second.subgraphIndex} == {0, 1}, "the rest stays where it is"
-    if first.subgraphIndex == 1:
+    entries = {entry.signatureKey: entry for entry in model.signatureDefs}
+    (step, reset), graphs = (entries[b"step"], entries[RESET.encode()]), model.subgraphs
+    assert {step.subgraphIndex, reset.subgraphIndex} == {0, 1}, "no other subgraph moves"
+    if step.subgraphIndex == 1:
         graphs[0], graphs[1] = graphs[1], graphs[0]
-        first.subgraphIndex, second.subgraphIndex = 0, 1
-    return pack(model, len(tflite))
+        step.subgraphIndex, reset.subgraphIndex = 0, 1
 
 
 def call_in_scopes(
@@ -149,12 +156,12 @@ def call_in_scopes(
     """
     import tensorflow as tf
 
-    def scoped(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        # Keras counts its scopes up: `dense_1` may be the second call of `dense`. The stroke at
-        # the end makes TensorFlow take the name as it is.
-        with tf.name_scope(scope(names.get(operation.name, operation.name)) + "/"):
+    def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        # Keras numbers its scopes: `dense_1` may be the second call of `dense`. The slash at the
+        # end makes TensorFlow take the name as it is.
+        with tf.name_scope(scope_name(names.get(operation.name, operation.name)) + "/"):
             return operation(*args, **kwargs)
 
     with exact_addition():
-        outputs = run_on(model, keras.tree.flatten(inputs), scoped)
+        outputs = run_on(model, keras.tree.flatten(inputs), call)
     return dict(keras.tree.pack_sequence_as(model.output, keras.tree.flatten(outputs)))

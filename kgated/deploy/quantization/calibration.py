@@ -10,43 +10,44 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from kgated_edge import EdgeModel
-from kgated_edge.runtime.batching import alone, by_name, cut
+from kgated_edge.runtime.batching import as_dict, split_steps, unwrap_single
 
 Samples = Iterable[dict[str, np.ndarray]]
 Ranges = dict[str, dict[str, np.ndarray]]
 
-MOST_SAMPLES = 4096
+MAX_SAMPLES = 4096
 CHUNK = 256
 
 
-def as_range(least: float, most: float, rank: int = 1) -> dict[str, np.ndarray]:
-    """The range of a tensor, as the quantizer keeps it, with so many axes."""
-    limits = {"min": least, "max": most}
+def as_range(low: float, high: float, rank: int = 1) -> dict[str, np.ndarray]:
+    """The range of a tensor as the quantizer takes it, with `rank` axes."""
+    limits = {"min": low, "max": high}
     return {name: np.full((1,) * rank, limit, np.float32) for name, limit in limits.items()}
 
 
 def record(
     edge: EdgeModel, sequences: Sequence[dict[str, np.ndarray]]
 ) -> list[dict[str, np.ndarray]]:
-    """What a streaming file is fed with, state and all, while it runs over sequences.
+    """The inputs of a streaming file, states among them, while it runs over sequences.
 
     Args:
         edge: a float file, run from zero state on each sequence.
         sequences: (T, *frame) each, or (B, T, *frame) for a batch, by input name.
 
     Returns:
-        The signature's inputs by name, with their batch axis, of no more than `MOST_SAMPLES` steps,
+        The signature's inputs by name, with their batch axis, of at most `MAX_SAMPLES` steps,
         evenly spread.
     """
     manifest = edge.manifest
     total = sum(len(next(iter(frames.values()))) for frames in sequences)
-    stride, batch = math.ceil(total / MOST_SAMPLES), manifest.batch
+    stride, batch = math.ceil(total / MAX_SAMPLES), manifest.batch
     samples, count = [], 0
     for frames in sequences:
         edge.reset()
-        for block in cut(manifest.frames, manifest.frames_per_step, alone(frames), batch):
+        size, inputs = manifest.frames_per_step, unwrap_single(frames)
+        for block in split_steps(manifest.frames, size, inputs, batch):
             if count % stride == 0:
-                inputs = {**by_name(manifest.frames, block), **edge.state}
+                inputs = {**as_dict(manifest.frames, block), **edge.state}
                 arrays = {name: np.array(value) for name, value in inputs.items()}
                 samples.append(arrays if batch > 1 else {n: x[None] for n, x in arrays.items()})
             edge.step(block)
@@ -54,8 +55,8 @@ def record(
     return samples
 
 
-def ranges(tflite: bytes, rules: Any, samples: Samples) -> Ranges:
-    """The least and largest value of each tensor over the samples, by the tensor's name.
+def calibrate(tflite: bytes, rules: Any, samples: Samples) -> Ranges:
+    """The smallest and largest value of each tensor over the samples, by the tensor's name.
 
     Args:
         tflite: a float file with one signature.
@@ -80,7 +81,7 @@ def ranges(tflite: bytes, rules: Any, samples: Samples) -> Ranges:
     return dict(job.get_model_qsvs())
 
 
-def recorder(tflite: bytes) -> tuple[Interpreter, Callable[..., Any]]:
+def tensor_preserving_interpreter(tflite: bytes) -> tuple[Interpreter, Callable[..., Any]]:
     """An interpreter that keeps all tensors, and the function that runs the one signature."""
     interpreter = Interpreter(
         model_content=tflite,

@@ -1,69 +1,69 @@
-"""A float `.tflite` file becomes a quantized one, however it was made."""
+"""A float `.tflite` file becomes a quantized one, in stages whose order is stated here."""
 
-import contextlib
-import io
-import re
-import warnings
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.quantization import float_io
-from kgated.deploy.quantization.calibration import Ranges, Samples, ranges
+from kgated.deploy.quantization import rewrites
+from kgated.deploy.quantization.activation_tables import Function, collapse_activations
+from kgated.deploy.quantization.calibration import Ranges, calibrate
+from kgated.deploy.quantization.checks import check_constant_operands, check_is_integer
+from kgated.deploy.quantization.float_io import use_float_io
+from kgated.deploy.quantization.float_rewrites import rewrite_for_integers
+from kgated.deploy.quantization.integer_operators import use_integer_kernels
 from kgated.deploy.quantization.loops import has_loops, quantize_loops
 from kgated.deploy.quantization.lstm.int8 import write_integer
-from kgated.deploy.quantization.lstm.ranges import Ranges as FusedRanges
-from kgated.deploy.quantization.lstm.ranges import fused_ranges
-from kgated.deploy.quantization.lstm.weights import has_fused, layer_of, write_half, write_hybrid
-from kgated.deploy.quantization.range_rules import bounded, off_powers
-from kgated.deploy.quantization.rewrites import with_lookups, with_products
-from kgated.deploy.quantization.shared_scales import Ties, tied
+from kgated.deploy.quantization.lstm.ranges import LstmRanges, fused_ranges
+from kgated.deploy.quantization.lstm.weights import (
+    fused_layers,
+    has_fused,
+    write_half,
+    write_hybrid,
+)
+from kgated.deploy.quantization.quantizer_rules import apply_rules, rules_for
+from kgated.deploy.quantization.range_rules import avoid_power_of_two_scales, clamp_rsqrt_ranges
+from kgated.deploy.quantization.shared_scales import SharedScales, quantize_with_shared_scales
 from kgated.deploy.recipe import Recipe
-from kgated.deploy.tflite import flatbuffer
-from kgated.deploy.tflite.layer_names import owners, scope
+from kgated.deploy.tflite.float_file import FloatFile
+from kgated.deploy.tflite.layer_table import scopes
 from kgated.errors import ConversionError, first_line
 
-DYNAMIC = ("dynamic", "dynamic4")  # the fused LSTM has no 4-bit kernel, and stays at 8
-ACTIVATION_BITS = {"int8": 8, "int16x8": 16}
-# A mask asks whether a frame is padding; rounded values would answer otherwise, and the integer
-# kernels take no scale above 1.
-FLOAT_OPERATORS = ("NOT_EQUAL", "EQUAL")
-TENSORWISE = "TENSORWISE"
-ANY = ".*"
-ANY_BUT_LATER = "(?:)"  # as wide as ANY, but a rule of its own, which takes precedence
+Samples = Sequence[dict[str, np.ndarray]]
 
 
 def quantize(
-    tflite: bytes,
+    file: FloatFile,
     recipe: Recipe,
     samples: Samples = (),
-    ties: Ties = (),
-    found: Ranges | None = None,
-) -> bytes:
+    shared: SharedScales = (),
+    ranges: Ranges | None = None,
+) -> schema.ModelT:
     """Quantize a float file.
 
     Args:
-        tflite: a float file with one signature.
+        file: with one signature; its operators may be rewritten on the way.
         recipe: what to make of it.
-        samples: for "int8" and "int16x8": the signature's inputs by name, as real data and real
-            states have them.
-        ties: (input, output) of the signature that share scale and zero point, as a state's do.
-        found: ranges by tensor name; None: those of the samples.
+        samples: for a static recipe the signature's inputs by name, as real data and real states
+            have them.
+        shared: (input, output) of the signature that share scale and zero point, as a state's do.
+        ranges: by tensor name, from quantization-aware training; None: those of the samples.
 
     Returns:
         The quantized file.
 
     Raises:
         ConversionError: a static recipe has no samples, an operator has no integer kernel, a layer
-            of `recipe.skip` has no operator, tied tensors can't share a scale.
+            of `recipe.skip` has no operator, a pair of `shared` can't share a scale.
     """
-    if recipe.quantize == "none":
-        return tflite
+    if recipe.quantization.is_float:
+        return file.model
     try:
-        return _quantize(tflite, recipe, samples, ties, found)
+        if recipe.is_static and has_loops(file.model):
+            return quantize_loops(file, recipe, samples, _run_stages)
+        return _run_stages(file, recipe, samples, shared, ranges)
     except ConversionError:
         raise
     except Exception as error:
@@ -72,159 +72,210 @@ def quantize(
         ) from error
 
 
-def try_once(tflite: bytes, recipe: Recipe, sample: dict[str, np.ndarray]) -> None:
-    """Run a file once on a sample in float32, to see whether its kernels take it.
+@dataclass
+class _Job:
+    """A file between two stages.
 
-    Raises:
-        ConversionError: they don't. Some end the process instead.
+    Attributes:
+        file: the float file.
+        recipe, samples, shared: as `quantize` takes them.
+        ranges: by tensor name; empty before calibration.
+        from_qat: whether the ranges are those of quantization-aware training.
+        rules: the quantizer's.
+        lstm_ranges: by the name of a fused LSTM.
+        functions: by name of the result, of the regions that a lookup table computes.
+        quantized: the result; None before the quantizer has run.
     """
-    from ai_edge_quantizer.utils import tfl_interpreter_utils as runner
 
-    try:
-        with _quietly():
-            interpreter = runner.create_tfl_interpreter(tflite, num_threads=1)
-        runner.invoke_interpreter_signature(interpreter, sample, quantize_input=True)
-    except Exception as error:
+    file: FloatFile
+    recipe: Recipe
+    samples: Samples
+    shared: SharedScales
+    ranges: Ranges
+    from_qat: bool
+    rules: Any = None
+    lstm_ranges: dict[str, LstmRanges] = field(default_factory=dict)
+    functions: dict[str, Function] = field(default_factory=dict)
+    quantized: schema.ModelT | None = None
+
+    @property
+    def bits(self) -> int:
+        """Of an activation of a static recipe."""
+        bits = self.recipe.quantization.activation_bits
+        assert bits is not None, "the stage is for static recipes"
+        return bits
+
+
+def _run_stages(
+    file: FloatFile,
+    recipe: Recipe,
+    samples: Samples,
+    shared: SharedScales,
+    ranges: Ranges | None = None,
+) -> schema.ModelT:
+    """All stages that the recipe has, for a file without loops."""
+    job = _Job(file, recipe, samples, shared, dict(ranges or {}), from_qat=ranges is not None)
+    for stage in STAGES:
+        if stage.applies(job):
+            stage.run(job)
+    assert job.quantized is not None, "one of the stages runs the quantizer"
+    return job.quantized
+
+
+def _rewrite_squared_difference(job: _Job) -> None:
+    rewrites.decompose_squared_difference(job.file)
+
+
+def _rewrite_for_integers(job: _Job) -> None:
+    rewrite_for_integers(job.file)
+
+
+def _rewrite_gather(job: _Job) -> None:
+    rewrites.use_embedding_lookup(job.file)
+
+
+def _set_rules(job: _Job) -> None:
+    job.rules = rules_for(job.recipe, job.file)
+
+
+def _calibrate(job: _Job) -> None:
+    job.ranges = calibrate(job.file.content, job.rules, job.samples)
+    if not job.ranges:
+        raise ConversionError(f"recipe {job.recipe.name} needs samples to take its ranges from")
+
+
+def _clamp_rsqrt(job: _Job) -> None:
+    job.ranges = clamp_rsqrt_ranges(job.file.model, job.ranges, job.bits)
+
+
+def _avoid_powers_of_two(job: _Job) -> None:
+    job.ranges = avoid_power_of_two_scales(job.file.model, job.ranges)
+
+
+def _collapse_activations(job: _Job) -> None:
+    job.functions = collapse_activations(job.file, job.bits, job.recipe.skip)
+
+
+def _observe_lstms(job: _Job) -> None:
+    """Take the ranges at each fused LSTM of the file, which the quantizer does not know."""
+    job.lstm_ranges = fused_ranges(job.file, job.samples)
+    layers = fused_layers(job.file) - set(scopes(job.recipe.skip))
+    if layers and not job.recipe.quantization.lstm_kernel:
         raise ConversionError(
-            f"the file of recipe {recipe.name} does not run ({first_line(error)}); calibrate on "
-            "sequences that move every part of the model"
-        ) from error
-
-
-def _quantize(
-    tflite: bytes, recipe: Recipe, samples: Samples, ties: Ties, found: Ranges | None
-) -> bytes:
-    if recipe.is_static and has_loops(tflite):
-        return quantize_loops(tflite, recipe, list(samples), partial(_quantize, found=found))
-    if recipe.quantize == "int16x8":
-        tflite = with_products(tflite)
-    tflite = tflite if recipe.is_static else with_lookups(tflite)
-    rules = _rules(recipe, flatbuffer.parse(tflite))
-    if not recipe.is_static:
-        made = _apply(tflite, rules, None)
-        write = write_hybrid if recipe.quantize in DYNAMIC else write_half
-        return write(made, recipe.skip)
-    samples = list(samples)
-    learned, found = found is not None, found or ranges(tflite, rules, samples)
-    if not found:
-        raise ConversionError(f"recipe {recipe.name} needs samples to take its ranges from")
-    found = bounded(tflite, found, ACTIVATION_BITS[recipe.quantize])
-    if recipe.quantize == "int16x8" and not learned:  # training rounds to what it learned
-        found = off_powers(tflite, found)
-    seen = _seen_by_fused(tflite, recipe, samples)
-
-    def apply(changed: Ranges) -> bytes:
-        made = _apply(tflite, rules, changed)
-        return float_io.open_float(write_integer(made, seen, recipe.skip) if seen else made)
-
-    made = tied(tflite, found, ties, apply)
-    _check_integer(made, recipe)
-    return made
-
-
-def _seen_by_fused(tflite: bytes, recipe: Recipe, samples: list) -> dict[str, FusedRanges]:
-    """The ranges at each fused LSTM of the file, which the quantizer itself does not know."""
-    seen = fused_ranges(tflite, samples) if has_fused(tflite) else {}
-    layers = {layer_of(name) for name in seen} - set(map(scope, recipe.skip))
-    if recipe.quantize != "int8" and layers:
-        raise ConversionError(
-            f"recipe {recipe.name} has no integer kernel for the fused LSTM of {sorted(layers)}; "
-            'convert with `quantize="int8"` or `lowering="unrolled"`'
-        )
-    return seen
-
-
-def _rules(recipe: Recipe, model: schema.ModelT) -> Any:
-    """The quantizer's rules; the last one that matches an operator counts."""
-    from ai_edge_quantizer.recipe_manager import AlgorithmName, RecipeManager
-
-    rules = RecipeManager()
-    if recipe.quantize == "float16":
-        rules.add_weight_only_config(ANY, "*", 16, algorithm_key=AlgorithmName.FLOAT_CASTING)
-    elif recipe.is_static:
-        rules.add_static_config(ANY, "*", ACTIVATION_BITS[recipe.quantize], 8)
-        for operator in FLOAT_OPERATORS:
-            rules.add_quantization_config(ANY, operator, None, AlgorithmName.NO_QUANTIZE)
-    else:
-        rules.add_dynamic_config(ANY, "*", 8)
-        bits = 4 if recipe.quantize == "dynamic4" else 8
-        # What has no 4-bit kernel stays at 8.
-        rules.add_dynamic_config(ANY_BUT_LATER, "*", bits)
-        # A scale per token would take 12 bytes a token, more than it saves.
-        rules.add_dynamic_config(ANY_BUT_LATER, "EMBEDDING_LOOKUP", bits, TENSORWISE)
-    for pattern in _patterns(model, recipe.skip):
-        rules.add_quantization_config(pattern, "*", None, AlgorithmName.NO_QUANTIZE)
-    return rules
-
-
-def _patterns(model: schema.ModelT, layers: tuple[str, ...]) -> list[str]:
-    """A pattern for each operator of the layers, as the quantizer matches them."""
-    from ai_edge_quantizer.utils.tfl_flatbuffer_utils import get_op_scope
-
-    found, seen, wanted = [], set(), {scope(layer): layer for layer in layers}
-    for subgraph in model.subgraphs:
-        for operator, layer in zip(subgraph.operators, owners(subgraph), strict=True):
-            if layer in wanted:
-                found.append(f"^{re.escape(get_op_scope(operator, subgraph.tensors))}$")
-                seen.add(wanted[layer])
-    if missing := [layer for layer in layers if layer not in seen]:
-        raise ConversionError(
-            f"`skip` names layers that leave no operator in the file: {missing}; leave them out"
-        )
-    return found
-
-
-def _apply(tflite: bytes, rules: Any, found: Ranges | None) -> bytes:
-    from ai_edge_quantizer import quantizer
-
-    job = quantizer.Quantizer(bytearray(tflite), rules.get_quantization_recipe())
-    with _quietly():
-        return bytes(job.quantize(found).quantized_model)
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the quantizer's summary, progress bars, and warning of its own choice."""
-    hidden = io.StringIO()
-    stdout, stderr = contextlib.redirect_stdout(hidden), contextlib.redirect_stderr(hidden)
-    with stdout, stderr, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Warning: Enabling `experimental_preserve_all_tensors`")
-        yield
-
-
-def _check_integer(tflite: bytes, recipe: Recipe) -> None:
-    """Refuse a static file with float operators that nobody asked for."""
-    model = flatbuffer.parse(tflite)
-    _check_products(model, recipe)
-    left = {
-        f"{name} (layer `{layer}`)"
-        for name, layer in float_io.float_operators(model, recipe.skip)
-        if name not in FLOAT_OPERATORS
-    }
-    if left:
-        raise ConversionError(
-            f"recipe {recipe.name} has no integer kernel for {', '.join(sorted(left))}; keep the "
-            "layer in float by `skip`, or take a dynamic recipe"
+            f"recipe {job.recipe.name} has no integer kernel for the fused LSTM of "
+            f'{sorted(layers)}; convert with `quantize="int8"` or `lowering="unrolled"`'
         )
 
 
-def _check_products(model: schema.ModelT, recipe: Recipe) -> None:
-    """Refuse int8 operands of an int16 result: the quantizer takes a constant for a weight.
+def _quantize_static(job: _Job) -> None:
+    def apply(ranges: Ranges) -> schema.ModelT:
+        model = apply_rules(job.file.content, job.rules, ranges)
+        skip, layers = job.recipe.skip, job.file.layers
+        use_integer_kernels(model, layers, ranges, job.bits, skip, job.functions)
+        if job.lstm_ranges:
+            write_integer(model, layers, job.lstm_ranges, skip)
+        use_float_io(model)
+        return model
 
-    Such is the zero state of a GRU both ways; the kernel would write integers of another size.
+    job.quantized = quantize_with_shared_scales(job.file.model, job.ranges, job.shared, apply)
+
+
+def _quantize_weights(job: _Job) -> None:
+    job.quantized = apply_rules(job.file.content, job.rules, None)
+
+
+def _write_lstm_weights(job: _Job) -> None:
+    assert job.quantized is not None, "the quantizer has run"
+    write = write_hybrid if job.recipe.quantization.has_integer_weights else write_half
+    write(job.quantized, job.file.layers, job.recipe.skip)
+
+
+def _check(job: _Job) -> None:
+    assert job.quantized is not None, "the quantizer has run"
+    check_constant_operands(job.quantized, job.file.layers, job.recipe)
+    check_is_integer(job.quantized, job.file.layers, job.recipe)
+
+
+def _is_static(job: _Job) -> bool:
+    return job.recipe.is_static
+
+
+def _is_dynamic(job: _Job) -> bool:
+    return not job.recipe.is_static
+
+
+def _has_int16(job: _Job) -> bool:
+    return job.recipe.quantization.activation_bits == 16
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of the quantization.
+
+    Attributes:
+        run: what it does.
+        applies: whether a job has it.
+        reason: why it stands before the next one that its jobs have.
     """
-    for subgraph in model.subgraphs:
-        for operator, layer in zip(subgraph.operators, owners(subgraph), strict=True):
-            if flatbuffer.operator_name(model, operator) != "FULLY_CONNECTED":
-                continue
-            one, result = (
-                subgraph.tensors[operator.inputs[0]],
-                subgraph.tensors[operator.outputs[0]],
-            )
-            types = flatbuffer.type_name(one), flatbuffer.type_name(result)
-            if types == ("int8", "int16"):
-                raise ConversionError(
-                    f"recipe {recipe.name} has no kernel for the first step of layer `{layer}`, "
-                    "whose state is a constant; take `quantize='int8'` (for a model trained in "
-                    "integers, `scheme='int8'`), or a layer that goes one way"
-                )
+
+    run: Callable[[_Job], None]
+    applies: Callable[[_Job], bool]
+    reason: str
+
+
+STAGES = (
+    Stage(
+        _rewrite_squared_difference,
+        _has_int16,
+        "the rules and the ranges are of the operators that will be in the file",
+    ),
+    Stage(
+        _rewrite_for_integers,
+        _is_static,
+        "the rules and the ranges are of the operators that will be in the file",
+    ),
+    Stage(
+        _rewrite_gather,
+        _is_dynamic,
+        "the rules name EMBEDDING_LOOKUP, and not the GATHER that Keras has",
+    ),
+    Stage(_set_rules, lambda job: True, "calibration leaves out what the rules keep in float"),
+    Stage(
+        _calibrate,
+        lambda job: job.recipe.is_static and not job.from_qat,
+        "what corrects ranges needs them",
+    ),
+    Stage(
+        _clamp_rsqrt,
+        _is_static,
+        "it may make a range narrower, and a power of two of its scale",
+    ),
+    Stage(
+        _avoid_powers_of_two,
+        # Quantization-aware training has rounded to its own ranges.
+        lambda job: _has_int16(job) and not job.from_qat,
+        "the quantizer makes scales of the ranges as they are then",
+    ),
+    Stage(
+        _collapse_activations,
+        _is_static,
+        "the ranges around a region are known, and the quantizer must not see what is in it",
+    ),
+    Stage(
+        _observe_lstms,
+        lambda job: job.recipe.is_static and has_fused(job.file.model),
+        "the float file runs here, and its LSTMs are written in integers after the quantizer",
+    ),
+    Stage(
+        _quantize_static,
+        _is_static,
+        "the check looks at the result: pairs share a scale, LSTMs and inputs have their types",
+    ),
+    Stage(
+        _quantize_weights,
+        _is_dynamic,
+        "the quantizer leaves fused LSTMs in float, and packs no weights that are integers already",
+    ),
+    Stage(_write_lstm_weights, _is_dynamic, "it is the last one of these recipes"),
+    Stage(_check, _is_static, "it is the last one of these recipes"),
+)

@@ -9,69 +9,73 @@ from kgated.deploy.quantization.calibration import Ranges
 from kgated.deploy.tflite import flatbuffer
 from kgated.errors import ConversionError
 
-Ties = Sequence[tuple[str, str]]
+# (input, output) of the signature.
+SharedScales = Sequence[tuple[str, str]]
 
 
-def tied(tflite: bytes, found: Ranges, ties: Ties, apply: Callable[[Ranges], bytes]) -> bytes:
-    """Quantize so that both ends of each tie have the same scale and zero point.
+def quantize_with_shared_scales(
+    model: schema.ModelT,
+    ranges: Ranges,
+    shared: SharedScales,
+    apply: Callable[[Ranges], schema.ModelT],
+) -> schema.ModelT:
+    """Quantize so that both tensors of each pair have the same scale and zero point.
 
     Args:
-        tflite: the float file.
-        found: ranges by tensor name; those of tied tensors are changed.
-        ties: (input, output) of the signature.
+        model: the float file.
+        ranges: by tensor name.
+        shared: the pairs.
         apply: from ranges to the quantized file.
 
     Raises:
         ConversionError: it can't be done.
     """
-    inputs, outputs = flatbuffer.signature(flatbuffer.parse(tflite))
-    name = flatbuffer.tensor_name
-    names = {(a, b): (name(inputs[a]), name(outputs[b])) for a, b in ties}
-    for one, other in names.values():
-        _set(found, (one, other), _union(found[one], found[other]))
-    made = apply(found)
-    if not (loose := _loose(made, ties)):
-        return made
+    name, ranges = flatbuffer.tensor_name, dict(ranges)
+    inputs, outputs = flatbuffer.signature(model)
+    names = {(a, b): (name(inputs[a]), name(outputs[b])) for a, b in shared}
+    for before, after in names.values():
+        union = _union(ranges[before], ranges[after])
+        ranges |= {tensor: dict(union) for tensor in (before, after)}
+    quantized = apply(ranges)
+    if not (unequal := _unequal(quantized, shared)):
+        return quantized
     # A kernel such as tanh's fixes its output's scale: the input takes it over.
-    _, outputs = flatbuffer.signature(flatbuffer.parse(made))
-    for tie in loose:
-        _set(found, names[tie], _representable(outputs[tie[1]]))
-    made = apply(found)
-    if loose := _loose(made, ties):
+    _, outputs = flatbuffer.signature(quantized)
+    for pair in unequal:
+        limits = _representable(outputs[pair[1]])
+        ranges |= {tensor: dict(limits) for tensor in names[pair]}
+    quantized = apply(ranges)
+    if unequal := _unequal(quantized, shared):
         raise ConversionError(
-            f"input and output of {loose} can't share a scale; name their layers in `skip`"
+            f"input and output of {unequal} can't share a scale; name their layers in `skip`"
         )
-    return made
+    return quantized
 
 
-def _loose(made: bytes, ties: Ties) -> list[tuple[str, str]]:
-    """The ties whose ends differ."""
-    inputs, outputs = flatbuffer.signature(flatbuffer.parse(made))
+def _unequal(quantized: schema.ModelT, shared: SharedScales) -> list[tuple[str, str]]:
+    """The pairs whose tensors differ in type or scale."""
+    inputs, outputs = flatbuffer.signature(quantized)
     scale = flatbuffer.scale_and_zero_point
-    ends = {(a, b): (inputs[a], outputs[b]) for a, b in ties}
-    return [tie for tie, (a, b) in ends.items() if (a.type, scale(a)) != (b.type, scale(b))]
+    ends = {(a, b): (inputs[a], outputs[b]) for a, b in shared}
+    return [pair for pair, (a, b) in ends.items() if (a.type, scale(a)) != (b.type, scale(b))]
 
 
-def _union(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _union(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {
-        "min": np.minimum(one["min"], other["min"]),
-        "max": np.maximum(one["max"], other["max"]),
+        "min": np.minimum(first["min"], second["min"]),
+        "max": np.maximum(first["max"], second["max"]),
     }
-
-
-def _set(found: Ranges, names: tuple[str, str], value: dict[str, np.ndarray]) -> None:
-    found.update({name: dict(value) for name in names})
 
 
 def _representable(tensor: schema.TensorT) -> dict[str, np.ndarray]:
     """The range from which the quantizer computes a tensor's own scale and zero point."""
-    quantized = flatbuffer.scale_and_zero_point(tensor)
-    assert quantized is not None, "a tied output is quantized, or its input would not differ"
-    scale, zero_point = quantized
+    parameters = flatbuffer.scale_and_zero_point(tensor)
+    assert parameters is not None, "an output of a pair is quantized, or its input would not differ"
+    scale, zero_point = parameters
     limits = np.iinfo(flatbuffer.type_name(tensor))
-    # 16 bits are quantized symmetrically, and so the least number is left out.
-    least = -limits.max if limits.bits == 16 else limits.min
+    # 16 bits are quantized symmetrically, and so the smallest number is left out.
+    smallest = -limits.max if limits.bits == 16 else limits.min
     return {
-        "min": np.array([(least - zero_point) * scale], np.float32),
+        "min": np.array([(smallest - zero_point) * scale], np.float32),
         "max": np.array([(limits.max - zero_point) * scale], np.float32),
     }

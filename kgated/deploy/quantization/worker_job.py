@@ -1,4 +1,4 @@
-"""Quantization in the worker process."""
+"""Quantization in the worker process, from a float file to the finished one."""
 
 import json
 import tempfile
@@ -8,56 +8,112 @@ from typing import Any
 
 import numpy as np
 
+from kgated.deploy.manifest_writer import manifest_of
 from kgated.deploy.quantization.calibration import Ranges
-from kgated.deploy.quantization.quantize import quantize, try_once
-from kgated.deploy.quantization.shared_scales import Ties
+from kgated.deploy.quantization.finish import finish
+from kgated.deploy.quantization.quantize import quantize
+from kgated.deploy.quantization.quantizer_rules import try_once
+from kgated.deploy.quantization.shared_scales import SharedScales
 from kgated.deploy.recipe import Recipe
+from kgated.deploy.tflite.float_file import FloatFile
+from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.deploy.worker import run_job
 
 QUANTIZE = "kgated.deploy.quantization.worker_job:quantize_job"
+Samples = Sequence[dict[str, np.ndarray]]
 
 
-def quantize_apart(
-    tflite: bytes,
+def quantized_file(
+    content: bytes,
+    layers: LayerTable,
     recipe: Recipe,
-    samples: Sequence[dict[str, np.ndarray]],
-    ties: Ties,
-    found: Ranges | None = None,
+    samples: Samples,
+    shared: SharedScales = (),
+    ranges: Ranges | None = None,
 ) -> bytes:
-    """What `quantize` does, over there, and one run of the result.
+    """Quantize a float file and finish it.
+
+    Args:
+        content: the float file, with its manifest.
+        layers: which layer each operator comes from.
+        recipe: a static one.
+        samples: the signature's inputs by name.
+        shared: (input, output) of the signature that share scale and zero point.
+        ranges: by tensor name, from quantization-aware training; None: those of the samples.
+
+    Returns:
+        The finished file, with its manifest.
 
     Raises:
-        ConversionError: as from `quantize`, or the process crashed.
+        ConversionError: as from `quantize` and `finish`.
+    """
+    file = FloatFile.from_bytes(content, layers)
+    manifest = manifest_of(file.model)
+    quantized = quantize(file, recipe, samples, shared, ranges)
+    return finish(quantized, layers, recipe, manifest)
+
+
+def quantize_in_worker(
+    content: bytes,
+    layers: LayerTable,
+    recipe: Recipe,
+    samples: Samples,
+    shared: SharedScales = (),
+    ranges: Ranges | None = None,
+) -> bytes:
+    """`quantized_file` in the worker process, and one run of the result there.
+
+    Raises:
+        ConversionError: as from `quantized_file`; the file does not run; the process crashed.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "float.tflite").write_bytes(tflite)
+        (folder / "float.tflite").write_bytes(content)
         names = list(samples[0]) if samples else []
         arrays: dict[str, Any] = {n: np.stack([s[n] for s in samples]) for n in names}
         np.savez(folder / "samples.npz", **arrays)
-        limits = {n: [one["min"].tolist(), one["max"].tolist()] for n, one in (found or {}).items()}
-        facts = {"recipe": recipe.as_dict(), "ties": [list(tie) for tie in ties], "found": limits}
-        (folder / "job.json").write_text(json.dumps(facts))
+        job = {
+            "recipe": recipe.as_dict(),
+            "layers": layers.as_dict(),
+            "shared": [list(pair) for pair in shared],
+            "ranges": None if ranges is None else _as_lists(ranges),
+        }
+        (folder / "job.json").write_text(json.dumps(job))
         what = f"the quantizer, recipe {recipe.name},"
         run_job(QUANTIZE, folder, what, "Try another `quantize`")
-        return (folder / "made.tflite").read_bytes()
+        return (folder / "quantized.tflite").read_bytes()
 
 
 def quantize_job(name: str) -> None:
-    """The work of `quantize_apart`, over there."""
+    """The worker's part of `quantize_in_worker`, in the folder of that name."""
     folder = Path(name)
-    facts = json.loads((folder / "job.json").read_text())
-    recipe = Recipe(**{**facts["recipe"], "skip": tuple(facts["recipe"]["skip"])})
+    job = json.loads((folder / "job.json").read_text())
     with np.load(folder / "samples.npz") as arrays:
         samples = list(_unstacked(dict(arrays)))
-    tflite = (folder / "float.tflite").read_bytes()
-    found = {
-        name: {"min": np.array(least, np.float32), "max": np.array(most, np.float32)}
-        for name, (least, most) in facts["found"].items()
+    recipe = Recipe.from_dict(job["recipe"])
+    quantized = quantized_file(
+        (folder / "float.tflite").read_bytes(),
+        LayerTable(job["layers"]),
+        recipe,
+        samples,
+        [(before, after) for before, after in job["shared"]],
+        None if job["ranges"] is None else _as_arrays(job["ranges"]),
+    )
+    try_once(quantized, recipe, samples[0])
+    (folder / "quantized.tflite").write_bytes(quantized)
+
+
+def _as_lists(ranges: Ranges) -> dict[str, list[Any]]:
+    return {
+        name: [limits["min"].tolist(), limits["max"].tolist()] for name, limits in ranges.items()
     }
-    made = quantize(tflite, recipe, samples, [(a, b) for a, b in facts["ties"]], found or None)
-    try_once(made, recipe, samples[0])
-    (folder / "made.tflite").write_bytes(made)
+
+
+def _as_arrays(lists: dict[str, list[Any]]) -> Ranges:
+    return {
+        name: {"min": np.array(low, np.float32), "max": np.array(high, np.float32)}
+        for name, (low, high) in lists.items()
+    }
 
 
 def _unstacked(arrays: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:

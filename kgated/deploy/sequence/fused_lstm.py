@@ -13,10 +13,11 @@ import numpy as np
 from keras import ops
 
 from kgated.cells import LSTMCell, PeepholeLSTMCell
-from kgated.deploy.tflite.layer_names import scope
-from kgated.deploy.tflite.lstm_operator import MARK, SLOTS, Slot
+from kgated.deploy.tflite.layer_table import scope_name
+from kgated.deploy.tflite.lstm_operator import MARKER, SLOTS, Slot
 from kgated.errors import ConversionError
 from kgated.layers import LSTM, PeepholeLSTM
+from kgated.tensorflow_private import custom_operator
 
 GATES = "ifgo"
 
@@ -154,18 +155,12 @@ def _marker(name: str, slots: list[Slot], output_size: int) -> Callable[..., Any
     """A TensorFlow function that the converter keeps as one custom operator, operands and all."""
     import tensorflow as tf
 
-    def text(key: str, value: str) -> str:
-        return f'attr {{ key: "{key}" value {{ s: "{value}" }} }}'
+    attributes = {"layer": scope_name(name), "slots": ",".join(map(str, slots))}
 
-    attributes = [text("layer", scope(name)), text("slots", ",".join(map(str, slots)))]
-    fusable = 'attr { key: "tfl_fusable_op" value { b: true } }'
-
-    @tf.function(
-        experimental_implements=f'name: "{MARK}" {fusable} {" ".join(attributes)}', autograph=False
-    )
-    def mark(x: Any, *operands: Any) -> Any:
+    @custom_operator(MARKER, attributes)
+    def marker(x: Any, *operands: Any) -> Any:
         batch, time = tf.unstack(tf.shape(x)[:2])
         zeros = tf.zeros((batch, time, output_size)) + tf.reduce_sum(x) * 0.0
         return tf.ensure_shape(zeros, (*x.shape[:2], output_size))
 
-    return mark
+    return marker

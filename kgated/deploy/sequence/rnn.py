@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from kgated.cells.stepwise import RowStep, initial_states, rows_and_step
-from kgated.deploy.tflite.layer_names import scope
+from kgated.deploy.tflite.layer_table import scope_name
 from kgated.steps import Array
 
 
@@ -73,7 +73,7 @@ class StaticRNN:
             self.layer.return_sequences,
             self.layer.go_backwards,
             time_order,
-            scope(self.owner),
+            scope_name(self.owner),
         )
         output, states = LOWERINGS[self.lowering.name](run)
         output = _batch_major(output, batch) if self.layer.return_sequences else output

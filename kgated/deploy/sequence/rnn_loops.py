@@ -4,8 +4,8 @@ Two forms. "unrolled" has every step in the graph: nothing is copied, but the ke
 weights of each step once more, so the weights of long sequences no longer fit the caches. "while"
 is a loop with a few steps per iteration, which share the cost of an iteration. A loop copies its
 variables at each iteration; with one buffer for all outputs the time would grow with the square of
-the length. So there is one loop per chunk of time, each with a small buffer, and `share_subgraphs`
-lets all loops run one body.
+the length. So there is one loop per chunk of time, each with a small buffer, and
+`deduplicate_subgraphs` lets all loops run one body.
 """
 
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.compiler.tf2xla.python import xla
 
 from kgated.cells.stepwise import RowStep
 from kgated.steps import Array
+from kgated.tensorflow_private import dynamic_update_slice
 
 STEPS_PER_ITERATION = 4
 CHUNK = 32
@@ -118,7 +118,7 @@ def _one_loop(run: Run) -> tuple[Array, list[Array]]:
             outputs, states = _steps(step, _rows_per_time(rows, run.batch), states)
             if run.return_sequences:
                 joined = _concatenated(outputs)[None]
-                last = xla.dynamic_update_slice(last, joined, tf.stack([i, *places]))
+                last = dynamic_update_slice(last, joined, tf.stack([i, *places]))
             else:
                 last = outputs[-1]
             return (i + 1, last, *states, *blocks)

@@ -7,6 +7,7 @@ from keras import ops
 
 from kgated.deploy.streaming.context import Handler, Handlers, StreamContext, TimeAxis
 from kgated.deploy.streaming.unsupported import unsupported
+from kgated.keras_graph import mask_of
 
 
 class RunningAverage(keras.layers.Layer):
@@ -76,7 +77,7 @@ def _running(
     context: StreamContext, layer: keras.Layer, x: Any, mask: Any, step: keras.Layer, *names: str
 ) -> Any:
     _check_format(layer)
-    mask = getattr(x, "_keras_mask", None) if mask is None else mask
+    mask = mask_of(x) if mask is None else mask
     sizes = zip(names, (x.shape[-1], 1), strict=True)
     states = [context.state(f"{layer.name}_{name}", size) for name, size in sizes]
     results = step([x, *(value for _, value in states)], mask=[mask, None, None])

@@ -11,7 +11,7 @@ from kgated.cells import GRUCell, LSTMCell
 from kgated.cells.stepwise import initial_states, step_once
 from kgated.deploy.streaming.context import Handler, Handlers, StreamContext
 from kgated.deploy.streaming.unsupported import WHOLE, unsupported
-from kgated.keras_graph import has_own
+from kgated.keras_graph import has_own, mask_of
 from kgated.layers import to_gated
 
 # Cells whose output is their first state.
@@ -118,7 +118,7 @@ def _recurrent(
     layer = context.copy_once(layer, to_gated)
     initial = initial_states(layer, context.batch)
     shapes = dict(zip(_state_names(layer, initial), map(_shape, _flat(initial)), strict=True))
-    mask = getattr(x, "_keras_mask", None) if mask is None else mask
+    mask = mask_of(x) if mask is None else mask
     output_state = mask is not None and not isinstance(layer.cell, PLAIN_CELLS)
     started_state = any(np.any(ops.convert_to_numpy(state)) for state in _flat(initial))
     if output_state:

@@ -1,12 +1,15 @@
 """A `.tflite` file as objects: parsed, looked at by name, packed again."""
 
+import copy
 from collections.abc import Iterator
+from typing import Any
 
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 _DATA_ALIGNMENT = 16
+_SIZE_WITHOUT_WEIGHTS = 65_536  # of a small model; the builder doubles it where need be
 _NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if name.isupper()}
 _TYPES = {code: name for name, code in vars(schema.TensorType).items() if name.isupper()}
 
@@ -27,12 +30,54 @@ def parse(tflite: bytes) -> schema.ModelT:
     return model
 
 
-def pack(model: schema.ModelT, size: int = 1024) -> bytes:
-    """The objects as a file, all weights inside; `size` is a guess at its bytes."""
-    model.buffers = [_AlignedBuffer(buffer) for buffer in model.buffers]
-    builder = _SharingBuilder(size)
-    builder.Finish(model.Pack(builder), b"TFL3")
+def pack(model: schema.ModelT) -> bytes:
+    """The objects as a file, all weights inside; the objects stay as they are."""
+    _use_arrays(model)
+    aligned = copy.copy(model)
+    aligned.buffers = [_AlignedBuffer(buffer) for buffer in model.buffers]
+    size = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
+    builder = _SharingBuilder(size + _SIZE_WITHOUT_WEIGHTS)
+    builder.Finish(aligned.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def clone(model: schema.ModelT) -> schema.ModelT:
+    """The same objects anew, to be changed apart from these; both share the weights' bytes."""
+    return _clone(model)
+
+
+def _clone(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_clone(item) for item in value]
+    if isinstance(value, schema.BufferT):
+        return copy.copy(value)
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if hasattr(value, "__dict__"):
+        twin = copy.copy(value)
+        vars(twin).update({name: _clone(field) for name, field in vars(value).items()})
+        return twin
+    return value
+
+
+def _use_arrays(model: schema.ModelT) -> None:
+    """Turn lists of numbers into arrays, which the builder writes once where they are equal."""
+    for graph in model.subgraphs:
+        _set_arrays(graph, np.int32, "inputs", "outputs")
+        for operator in graph.operators:
+            _set_arrays(operator, np.int32, "inputs", "outputs", "intermediates")
+        for tensor in graph.tensors:
+            _set_arrays(tensor, np.int32, "shape", "shapeSignature")
+            if tensor.quantization is not None:
+                _set_arrays(tensor.quantization, np.float32, "scale")
+                _set_arrays(tensor.quantization, np.int64, "zeroPoint")
+
+
+def _set_arrays(owner: Any, dtype: type[np.generic], *names: str) -> None:
+    for name in names:
+        value = getattr(owner, name)
+        if value is not None:
+            setattr(owner, name, np.asarray(value, dtype))
 
 
 def operator_name(model: schema.ModelT, operator: schema.OperatorT) -> str:
@@ -55,15 +100,31 @@ def tensor_name(tensor: schema.TensorT) -> str:
 
 def scale_and_zero_point(tensor: schema.TensorT) -> tuple[float, int] | None:
     """Of a tensor quantized as a whole; None for any other."""
-    found = tensor.quantization
-    if found is None or found.scale is None or len(found.scale) != 1:
+    parameters = tensor.quantization
+    if parameters is None or parameters.scale is None or len(parameters.scale) != 1:
         return None
-    return float(found.scale[0]), int(found.zeroPoint[0])
+    return float(parameters.scale[0]), int(parameters.zeroPoint[0])
 
 
 def main_signature(model: schema.ModelT) -> schema.SignatureDefT:
     """The signature that computes, and not the one that resets the state."""
-    return next(one for one in model.signatureDefs if one.signatureKey != b"reset")
+    return next(entry for entry in model.signatureDefs if entry.signatureKey != b"reset")
+
+
+def main_graph(model: schema.ModelT) -> schema.SubGraphT:
+    """The subgraph that the main signature runs."""
+    return model.subgraphs[main_signature(model).subgraphIndex]
+
+
+def has_operator(model: schema.ModelT, name: str) -> bool:
+    """Whether an operator of that name is anywhere in the file."""
+    return any(operator_name(model, operator) == name for _, operator in operators(model))
+
+
+def is_constant(model: schema.ModelT, tensor: schema.TensorT) -> bool:
+    """Whether a tensor's numbers stand in the file."""
+    data = model.buffers[tensor.buffer].data
+    return data is not None and len(data) > 0
 
 
 def signature(model: schema.ModelT) -> tuple[dict[str, schema.TensorT], dict[str, schema.TensorT]]:
@@ -92,7 +153,7 @@ def add_tensor(
     kind: int,
     buffer: int = 0,
 ) -> int:
-    """Put in a tensor named after another one, for its layer's name; returns its index."""
+    """Add a tensor, its name made from that of the tensor `like`; returns its index."""
     name = f"{tensor_name(subgraph.tensors[like])}_{suffix}"
     subgraph.tensors.append(
         schema.TensorT(
@@ -121,7 +182,7 @@ def operator_code(builtin: int, version: int = 1) -> schema.OperatorCodeT:
 def reshape(
     model: schema.ModelT, subgraph: schema.SubGraphT, source: int, target: int
 ) -> schema.OperatorT:
-    """The operator that gives a tensor the shape of another, to be put among the operators."""
+    """A RESHAPE from one tensor to another; the caller puts it among the operators."""
     shape = np.array(subgraph.tensors[target].shape, np.int32)
     model.buffers.append(schema.BufferT(data=shape.view(np.uint8)))
     int32, buffer = schema.TensorType.INT32, len(model.buffers) - 1

@@ -1,4 +1,4 @@
-"""Writes the builtin operator UNIDIRECTIONAL_SEQUENCE_LSTM where a converted graph has its mark."""
+"""Writes the builtin operator UNIDIRECTIONAL_SEQUENCE_LSTM over its marker in a converted graph."""
 
 from typing import TypeAlias
 
@@ -6,9 +6,9 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
-from kgated.deploy.tflite.flatbuffer import operator_code, pack, parse
+from kgated.deploy.tflite.flatbuffer import operator_code
 
-MARK = "kgated_fused_lstm"  # the custom operator that stands in for it until `write_fused`
+MARKER = "kgated_fused_lstm"  # the custom operator that stands in for it until `write_fused`
 LSTM_CODE = schema.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM
 INPUTS = 24
 
@@ -25,34 +25,29 @@ SLOTS: dict[tuple[str, str], Slot] = {
 H_STATE, C_STATE = 18, 19
 
 
-def write_fused(tflite: bytes) -> bytes:
-    """Put the builtin operator in place of each mark that `FusedLSTM` left in a converted graph.
+def write_fused(model: schema.ModelT) -> None:
+    """Put the builtin operator in place of each marker that `FusedLSTM` left in a converted graph.
 
     The states become variable tensors. Runtimes keep those from one call to the next, so an
     operator before each LSTM sets them to zero: every call of the signature starts afresh.
 
     Args:
-        tflite: a float file, converted with `allow_custom_ops`.
-
-    Returns:
-        The file without marks; the same bytes where there is none.
+        model: a float file, converted with `allow_custom_ops`; without markers it stays as it is.
     """
-    model = parse(tflite)
     codes = [code.customCode for code in model.operatorCodes]
-    if MARK.encode() not in codes:
-        return tflite
-    mark = codes.index(MARK.encode())
-    model.operatorCodes[mark] = operator_code(LSTM_CODE, 1)
+    if MARKER.encode() not in codes:
+        return
+    marker = codes.index(MARKER.encode())
+    model.operatorCodes[marker] = operator_code(LSTM_CODE, 1)
     zeros = _add_code(model, operator_code(schema.BuiltinOperator.ZEROS_LIKE, 1))
     for graph in model.subgraphs:
         operators = []
         for operator in graph.operators:
-            if operator.opcodeIndex == mark:
+            if operator.opcodeIndex == marker:
                 _become_lstm(graph, operator)
                 operators += [_zeroing(zeros, operator.inputs[s]) for s in (H_STATE, C_STATE)]
             operators.append(operator)
         graph.operators = operators
-    return pack(model, len(tflite))
 
 
 def _add_code(model: schema.ModelT, code: schema.OperatorCodeT) -> int:
@@ -61,9 +56,9 @@ def _add_code(model: schema.ModelT, code: schema.OperatorCodeT) -> int:
 
 
 def _become_lstm(graph: schema.SubGraphT, operator: schema.OperatorT) -> None:
-    """The mark's operands go to their slots, the states to new variable tensors."""
-    told = flexbuffers.Loads(bytes(operator.customOptions))
-    name, slots = told["layer"], told["slots"]
+    """The marker's operands go to their slots, the states to new variable tensors."""
+    options = flexbuffers.Loads(bytes(operator.customOptions))
+    name, slots = options["layer"], options["slots"]
     inputs = np.full(INPUTS, -1, np.int32)
     inputs[0] = operator.inputs[0]
     inputs[[int(slot) for slot in slots.split(",")]] = operator.inputs[1:]

@@ -1,4 +1,4 @@
-"""What a microcontroller needs of a file: operators it knows, memory it has, sources to compile."""
+"""TensorFlow Lite Micro (TFLM): supported operators, arena size and generated C++ sources."""
 
 from kgated.deploy.tflm.arena import arena_bytes
 from kgated.deploy.tflm.codegen import (
@@ -8,7 +8,8 @@ from kgated.deploy.tflm.codegen import (
     source_paths,
     sources,
 )
-from kgated.deploy.tflm.operators import check_operators, with_known_operators
+from kgated.deploy.tflm.operators import check_operators
+from kgated.deploy.tflm.rewrites import use_known_operators
 
 __all__ = [
     "Sources",
@@ -18,5 +19,5 @@ __all__ = [
     "source_files",
     "source_paths",
     "sources",
-    "with_known_operators",
+    "use_known_operators",
 ]

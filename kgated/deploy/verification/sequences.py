@@ -1,33 +1,25 @@
-"""The sequences that a conversion is calibrated and checked on."""
+"""Evaluation sequences: the data that a conversion is calibrated and verified on."""
 
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import keras
 import numpy as np
 from kgated_edge.errors import DataError, EdgeError
 from kgated_edge.evaluation.dataset import SequenceData, from_arrays, load_npz
-from kgated_edge.format.manifest import TensorSpec
+from kgated_edge.format.tensor_spec import Array, TensorSpec
 from kgated_edge.runtime.input_writer import check_frames
 
-from kgated.deploy.verification.compare import Arrays, Sequences, random_sequences
-from kgated.errors import ConversionError
-from kgated.keras_graph import flatten_layers
-
-STEPS, FEWEST = 255, 16  # of int8: what all features share, what one needs to tell its values apart
-
-
-NAMED = 8
-
-
-MOST_SEQUENCES = 64
-
+Arrays = dict[str, Array]
+Sequences = list[Arrays]
+"""Each (T, *frame) by input name, T a multiple of the frames per step."""
 Calibration: TypeAlias = str | Path | np.ndarray | Mapping[str, np.ndarray] | SequenceData | None
 
+MAX_SEQUENCES = 64
+RANDOM_SEQUENCES, RANDOM_STEPS = 4, 32
 
-def given_or_random(
+
+def evaluation_sequences(
     calibration: Calibration,
     frames: tuple[TensorSpec, ...],
     size: int,
@@ -36,18 +28,82 @@ def given_or_random(
     """The sequences to compare on, each (T, *frame) by input name, of whole steps.
 
     Args:
-        calibration: what the caller gave; None for seeded noise.
+        calibration: the caller's data; None for seeded noise.
         frames: one frame of each input.
         size: frames per step.
         single: names of inputs that have one value (*frame) for the sequence.
 
     Raises:
-        ValueError: other inputs, shapes or dtypes, NaN or inf, or sequences shorter than a step.
+        ValueError: different inputs, shapes or dtypes, NaN or inf, or sequences shorter than a
+            step.
     """
     if calibration is None:
         return random_sequences(frames, size)
     data = _sequence_data(calibration, [frame.name for frame in frames], single)
     arrays = data.inputs or {frames[0].name: data.x}
+    _check_frame_types(frames, arrays, single)
+    lengths = _chosen_lengths(data, size)
+    sequences = [
+        {name: x[n] if name in single else x[n, :length] for name, x in arrays.items()}
+        for n, length in lengths.items()
+    ]
+    for n, sequence in zip(lengths, sequences, strict=True):
+        rows = {name: x[None] if name in single else x for name, x in sequence.items()}
+        _check_values(frames, rows, f"`calibration`, sequence {n}")
+    return sequences
+
+
+def random_sequences(frames: tuple[TensorSpec, ...], size: int, seed: int = 0) -> Sequences:
+    """Sequences of seeded normal noise, or random tokens, for conversions without data."""
+    rng, count = np.random.default_rng(seed), RANDOM_STEPS * size
+    return [{f.name: random_frames(rng, f, count) for f in frames} for _ in range(RANDOM_SEQUENCES)]
+
+
+def random_frames(rng: np.random.Generator, frame: TensorSpec, count: int) -> Array:
+    """Frames of normal noise, or tokens: (count, *frame)."""
+    shape = (count, *frame.shape)
+    if frame.vocabulary is not None:
+        return rng.integers(frame.vocabulary, size=shape).astype(np.int32)
+    return rng.normal(size=shape).astype(np.float32)
+
+
+def group_by_length(sequences: Sequences, name: str | None = None) -> Iterator[Sequences]:
+    """The sequences grouped by their number of frames; `name` is an input that has frames."""
+    lengths = [len(sequence[name or next(iter(sequence))]) for sequence in sequences]
+    for length in dict.fromkeys(lengths):
+        yield [s for s, n in zip(sequences, lengths, strict=True) if n == length]
+
+
+def batches(sequences: Sequences, batch: int) -> Iterator[tuple[Sequences, int]]:
+    """Batches of sequences, and how many rows of each are real; repetitions fill the last one."""
+    total = len(sequences)
+    for n in range(0, total, batch):
+        yield [sequences[k % total] for k in range(n, n + batch)], min(batch, total - n)
+
+
+def stack_rows(rows: Sequences) -> Arrays:
+    """The rows of one call stacked; a single row as it is."""
+    if len(rows) == 1:
+        return rows[0]
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def _chosen_lengths(data: SequenceData, size: int) -> dict[int, int]:
+    """By index of a chosen sequence its length in frames, in whole steps."""
+    count = len(data.lengths)
+    chosen = np.linspace(0, count - 1, min(count, MAX_SEQUENCES)).astype(int)
+    lengths = {int(n): int(data.lengths[n]) // size * size for n in chosen}
+    if 0 in lengths.values():
+        raise ValueError(
+            f"`calibration` must hold sequences of {size} frames or more, which one step takes. "
+            f"Received one of {int(data.lengths.min())}"
+        )
+    return lengths
+
+
+def _check_frame_types(
+    frames: tuple[TensorSpec, ...], arrays: Mapping[str, Array], single: tuple[str, ...]
+) -> None:
     for frame in frames:
         x, axes = arrays[frame.name], 1 if frame.name in single else 2
         if x.shape[axes:] != frame.shape or x.dtype != frame.dtype:
@@ -55,25 +111,9 @@ def given_or_random(
                 f"`calibration` must hold frames of shape {frame.shape} and dtype {frame.dtype}, "
                 f"as the model takes them. Received: x of shape {x.shape} and dtype {x.dtype}"
             )
-    count = len(data.lengths)
-    chosen = np.linspace(0, count - 1, min(count, MOST_SEQUENCES)).astype(int)
-    lengths = {n: int(data.lengths[n]) // size * size for n in chosen}
-    if 0 in lengths.values():
-        raise ValueError(
-            f"`calibration` must hold sequences of {size} frames or more, which one step takes. "
-            f"Received one of {int(data.lengths.min())}"
-        )
-    found = [
-        {name: x[n] if name in single else x[n, :length] for name, x in arrays.items()}
-        for n, length in lengths.items()
-    ]
-    for n, sequence in zip(chosen, found, strict=True):
-        rows = {name: x[None] if name in single else x for name, x in sequence.items()}
-        _check_frames(frames, rows, f"`calibration`, sequence {n}")
-    return found
 
 
-def _check_frames(frames: tuple[TensorSpec, ...], sequence: Arrays, where: str) -> None:
+def _check_values(frames: tuple[TensorSpec, ...], sequence: Arrays, where: str) -> None:
     for frame in frames:
         try:
             check_frames(frame, sequence[frame.name])
@@ -84,64 +124,17 @@ def _check_frames(frames: tuple[TensorSpec, ...], sequence: Arrays, where: str) 
 def _sequence_data(calibration: Any, names: Sequence[str], single: tuple[str, ...]) -> SequenceData:
     several = names if len(names) > 1 else ()
     if isinstance(calibration, str | Path):
-        return load_npz(calibration, several, single)
+        return load_npz(calibration, several, single, targets=False)
     inputs = calibration.inputs if isinstance(calibration, SequenceData) else calibration
     if several and not (isinstance(inputs, Mapping) and set(names) <= set(inputs)):
         raise ValueError(
             f"`calibration` must hold an array for each of the inputs {list(names)}. Received "
-            "other ones; give the path of an .npz file, or arrays by name"
+            "different ones; give the path of an .npz file, or arrays by name"
         )
     if isinstance(calibration, SequenceData):
         return calibration
     try:
         arrays = calibration if isinstance(calibration, Mapping) else {"x": calibration}
-        return from_arrays(arrays, several, single)
+        return from_arrays(arrays, several, single, targets=False)
     except DataError as error:
         raise ValueError(f"`calibration`: {error}") from None
-
-
-def warn_of_small_features(sequences: Sequences, frames: Sequence[TensorSpec]) -> None:
-    """Warn of features that int8 frames hardly resolve, since another spans much more.
-
-    An int8 tensor has one scale: that of its whole range. A feature that spans few of its steps
-    loses what it tells, whatever the model does with it afterwards.
-    """
-    for frame in frames:
-        if frame.dtype != "float32" or len(frame.shape) != 1:
-            continue
-        values = np.concatenate([s[frame.name].reshape(-1, *frame.shape) for s in sequences])
-        step = (max(values.max(), 0.0) - min(values.min(), 0.0)) / STEPS
-        span = np.ptp(values, axis=0)
-        small = np.flatnonzero((span > 0) & (span < FEWEST * step))
-        if len(small):
-            names = ", ".join(map(str, small[:NAMED])) + (", ..." if len(small) > NAMED else "")
-            warnings.warn(
-                f"in int8, all features of input `{frame.name}` share one scale, and {len(small)} "
-                f"of {len(span)} span fewer than {FEWEST} of its {STEPS + 1} steps: features "
-                f"{names}. Bring features to like sizes before the model, or take "
-                '`quantize="int16x8"` or "dynamic"',
-                stacklevel=4,
-            )
-
-
-def check_constant_features(model: keras.Model, skip: Sequence[str]) -> None:
-    """Refuse, for integers, a Normalization that blows up features which never changed.
-
-    Their deviation is 0, for which Keras divides by its epsilon: times 10 million, beside which
-    one integer scale leaves nothing of the other features.
-
-    Raises:
-        ConversionError: with the layer and the features.
-    """
-    for layer in flatten_layers(model, include_self=False):
-        if not isinstance(layer, keras.layers.Normalization) or layer.name in skip:
-            continue
-        deviation = np.sqrt(keras.ops.convert_to_numpy(layer.variance))
-        constant = np.flatnonzero(deviation <= keras.config.epsilon())
-        if len(constant):
-            raise ConversionError(
-                f"layer `{layer.name}` divides features {constant[:NAMED].tolist()} by "
-                f"{keras.config.epsilon():g}, since they never changed while it adapted; integers "
-                "can't hold them beside the others. Leave the features out, or give them a "
-                f'variance of 1, or take `quantize="dynamic"`, or `skip=["{layer.name}"]`'
-            )

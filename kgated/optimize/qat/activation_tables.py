@@ -1,15 +1,16 @@
-"""σ and tanh as the 16-bit kernels compute them: straight lines between the entries of a table.
+"""Lookup tables of the 16-bit kernels for σ and tanh, with linear interpolation.
 
-Both read one table, of σ at every 24th of a unit, since tanh(x) = 2·σ(2x) - 1. An entry lies
-between the curve and the chord, so that a line is off by as much inside as at its ends::
+Both read one table of σ at multiples of 1/24, since tanh(x) = 2·σ(2x) - 1. An entry lies between
+the curve and the chord, so that the error inside an interval equals that at its ends::
 
     t_n = 2^16·(σ(n/24) - σ''(n/24)/(16·24²))
 
 An integer q of scale s comes in as d = q·m >> k, with m of 15 bits, which stands for 3·2^12·s·q.
-For m rounds down, results are up to three steps of 2^-15 beside the rounded exact ones, all to one
-side, and a recurrent network sums that up.
+Since m is rounded down, results are up to three steps of 2^-15 off the rounded exact ones, all in
+one direction, and the error accumulates in a recurrent network.
 
-A kernel takes another way where s is exactly 2^-12 (tanh: or 2^-11), as no learned range makes it.
+The kernels have another code path where s is exactly 2^-12 (tanh: or 2^-11); no learned range gives
+such a scale.
 """
 
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from kgated.optimize.qat.fake_quant import Array
 PER_UNIT = 24
 ENTRIES = 256
 MULTIPLIER_LIMIT = 2.0**15 - 1
-LONGEST_SHIFT = 30.0
+MAX_SHIFT = 30.0
 
 
 class Multiplier(NamedTuple):
@@ -34,27 +35,27 @@ class Multiplier(NamedTuple):
 
 
 def multiplier(scale: Array) -> Multiplier:
-    """From the scale of the argument to the multiplier that the kernel has for it."""
+    """The multiplier that the kernel computes from the scale of its argument."""
     unit = scale * 2.0**12
-    room = ops.floor(ops.log2(MULTIPLIER_LIMIT / (3.0 * unit)))
-    shift = ops.clip(room, 0.0, LONGEST_SHIFT)
+    max_shift = ops.floor(ops.log2(MULTIPLIER_LIMIT / (3.0 * unit)))
+    shift = ops.clip(max_shift, 0.0, MAX_SHIFT)
     unit = unit * ops.power(2.0, shift)
-    whole = ops.floor(unit)  # three times the rest apart: 3·unit may not fit a float32
+    whole = ops.floor(unit)  # the fraction separately: 3·unit may not fit a float32
     factor = 3.0 * whole + ops.floor(3.0 * (unit - whole))
     return Multiplier(ops.cast(factor, "int32"), ops.cast(shift, "int32"))
 
 
 def _table() -> np.ndarray:
     y = 1.0 / (1.0 + np.exp(-np.arange(ENTRIES) / PER_UNIT))
-    bend = y * (1.0 - y) * (1.0 - 2.0 * y) / PER_UNIT**2
-    return np.append(np.round(2.0**16 * (y - bend / 16.0))[:-1], 2.0**16 - 1).astype(np.int32)
+    curvature = y * (1.0 - y) * (1.0 - 2.0 * y) / PER_UNIT**2
+    return np.append(np.round(2.0**16 * (y - curvature / 16.0))[:-1], 2.0**16 - 1).astype(np.int32)
 
 
 TABLE = _table()
 
 
-def _between(q: Array, by: Multiplier, bits: int, most: int) -> tuple[Array, Array]:
-    """The line at |d|, in steps of 2^-(16 + bits), or `most` beyond the table; and d itself."""
+def _interpolate(q: Array, by: Multiplier, bits: int, maximum: int) -> tuple[Array, Array]:
+    """The value at |d|, in steps of 2^-(16 + bits), or `maximum` beyond the table; and d itself."""
     half = ops.right_shift(ops.left_shift(ops.ones_like(by.shift), by.shift), 1)
     d = ops.right_shift(q * by.factor + half, by.shift)
     size = ops.abs(d)
@@ -62,32 +63,32 @@ def _between(q: Array, by: Multiplier, bits: int, most: int) -> tuple[Array, Arr
     place = ops.minimum(entry, ENTRIES - 2)
     low, high = ops.take(TABLE, place), ops.take(TABLE, place + 1)
     line = ops.left_shift(low, bits) + part * (high - low)
-    return ops.where(entry >= ENTRIES - 1, most, line), d
+    return ops.where(entry >= ENTRIES - 1, maximum, line), d
 
 
 def _sigmoid(q: Array, by: Multiplier) -> Array:
-    line, d = _between(q, by, 9, (2**15 - 1) << 10)
+    line, d = _interpolate(q, by, 9, (2**15 - 1) << 10)
     return ops.right_shift(ops.where(d >= 0, line + 2**9, 2**25 - line + 2**9 - 1), 10)
 
 
 def _tanh(q: Array, by: Multiplier) -> Array:
-    line, d = _between(q, by, 8, (2**16 - 1) << 8)
+    line, d = _interpolate(q, by, 8, (2**16 - 1) << 8)
     return ops.right_shift(ops.where(d >= 0, line - 2**23 + 2**7, 2**23 - line + 2**7 - 1), 8)
 
 
 KERNELS: dict[str, Callable[[Array, Multiplier], Array]] = {"sigmoid": _sigmoid, "tanh": _tanh}
 
 
-def on_curve(function: str, x: Array, scale: Array) -> Array:
-    """What a kernel makes of x.
+def lookup(function: str, x: Array, scale: Array) -> Array:
+    """The result of a kernel for x.
 
     Args:
         function: a key of `KERNELS`.
-        x: any shape, on a grid of 16 bits.
-        scale: of the grid.
+        x: any shape, multiples of `scale` that fit 16 bits.
+        scale: the scale of x.
 
     Returns:
-        Numbers in steps of 2^-15, of the shape of x.
+        Multiples of 2^-15, of the shape of x.
     """
     q = ops.cast(ops.round(x / scale), "int32")
     by = multiplier(ops.convert_to_tensor(scale, "float32"))

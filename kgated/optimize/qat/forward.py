@@ -1,133 +1,233 @@
-"""One call of a quantization-aware model: what its points round to, and what they saw."""
+"""The state of one forward pass of a quantization-aware model, and what is observed on the way.
 
-import contextlib
-from collections.abc import Iterator, Mapping
+The state is built whole before the pass and is not changed by it. What the pass observes goes to an
+`Observer`: ranges in training, the names of the points when the model is built.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from keras import ops
 
-from kgated.optimize.qat import int16_arithmetic
-from kgated.optimize.qat.activation_tables import KERNELS, on_curve
-from kgated.optimize.qat.fake_quant import Array, Grid, Scheme, rounded
-from kgated.optimize.qat.int8_arithmetic import Adder, added, requantized
-from kgated.optimize.qat.int16_arithmetic import Unit
+from kgated.optimize.qat import int8_arithmetic, int16_arithmetic
+from kgated.optimize.qat.activation_tables import KERNELS, lookup
+from kgated.optimize.qat.fake_quant import (
+    Array,
+    QuantParams,
+    Scheme,
+    fake_quantize,
+    weight_params,
+)
+from kgated.optimize.qat.int8_arithmetic import RescaleMultipliers
+from kgated.optimize.qat.int16_arithmetic import AccumulatorScale
 from kgated.steps import Function
 
 BIAS_LIMIT = 2.0**31
+Maxima = tuple[Array, Array]  # of -x and of x
 
 
-@dataclass
-class Call:
-    """What happens to the values at the points of a model.
+@dataclass(frozen=True)
+class ForwardState:
+    """What one forward pass rounds to.
 
     Attributes:
-        scheme: which integers.
-        learned: the grid of each point that has a learned range; None while they are found out.
+        scheme: the integers of activations.
+        params: the quantization parameters of each point, in `dtype`.
         active: whether activations are rounded yet, () boolean.
-        observing: whether the points note what they see.
-        dtype: of the values between points: "float64" where each is rounded as by `kernels16`.
-        fixed: the grid of each point whose kernel fixes it, as they are met.
-        met: the names of the other points, in the order in which they are met.
-        seen: the least and the largest value at each point, negative and positive: (-least, most).
-        rows: whether `seen` holds one figure per row (B,), and not one for all.
-        adders: how the kernels of int8 add, by the name of the sum; empty until they are known.
-        sums: the points that are added up at each point that is a sum, as they are met.
-        units: by point what a sum of products that is rounded there is a whole number of.
+        frozen: whether ranges and batch normalization stay as they are, () boolean.
+        training: whether the pass trains.
+        dtype: of the values: "float64" where each is rounded as by `int16_arithmetic`.
+        multipliers: of the int8 kernel of each point that is a sum.
     """
 
     scheme: Scheme
-    learned: Mapping[str, Grid] | None
+    params: Mapping[str, QuantParams]
     active: Array
-    observing: bool = False
+    frozen: Array
+    training: bool = False
     dtype: str = "float32"
-    adders: Mapping[str, Adder] = field(default_factory=dict)
-    sums: dict[str, tuple[str, str]] = field(default_factory=dict)
-    units: dict[str, Unit] = field(default_factory=dict)
-    fixed: dict[str, Grid] = field(default_factory=dict)
-    met: dict[str, None] = field(default_factory=dict)
-    seen: dict[str, tuple[Array, Array]] = field(default_factory=dict)
-    rows: bool = False
+    multipliers: Mapping[str, RescaleMultipliers] = field(default_factory=dict)
 
     @property
     def is_exact(self) -> bool:
-        """Whether values are rounded as by `kernels16`."""
+        """Whether values are rounded as by `int16_arithmetic`."""
         return self.dtype == int16_arithmetic.EXACT
 
-    def grid(self, name: str) -> Grid:
-        """The grid of a point."""
-        if name in self.fixed:
-            return self.fixed[name]
-        self.met[name] = None
-        return self.scheme.tanh if self.learned is None else self.learned[name]
+    def cast(self, params: QuantParams) -> QuantParams:
+        """The parameters in the dtype of the pass."""
+        return cast_params(params, self.dtype) if self.is_exact else params
 
-    def typed(self, grid: Grid) -> Grid:
-        """The grid for values of the call's dtype."""
-        return Grid(*(ops.cast(part, self.dtype) for part in grid)) if self.is_exact else grid
-
-    def widened(self, x: Array, grid: Grid) -> Array:
-        """Float32 numbers on a grid in the call's dtype, without what float32 lost of each."""
+    def snap(self, x: Array, params: QuantParams) -> Array:
+        """Cast float32 multiples of a scale to the dtype of the pass, as exact multiples of it."""
         if not self.is_exact:
             return x
-        grid = self.typed(grid)
-        return ops.round(ops.cast(x, self.dtype) / grid.scale) * grid.scale
+        params = self.cast(params)
+        return ops.round(ops.cast(x, self.dtype) / params.scale) * params.scale
 
-    def bias(self, b: Array, size: Array) -> Array:
-        """A bias in the units of the sum that it is a part of."""
-        if not self.is_exact:
-            return self.round(b, Grid(size, -BIAS_LIMIT, BIAS_LIMIT))
-        # The quantizer divides in float32; the result may have more bits than a float32.
-        return ops.cast(ops.round(b / ops.cast(size, "float32")), self.dtype) * size
-
-    def round(self, x: Array, grid: Grid, unit: Unit | None = None) -> Array:
-        """X on a grid, once rounding has begun; a sum of products comes in units of its own."""
-        if unit is not None and self.is_exact:
-            on_grid = int16_arithmetic.requantized(x, unit, grid)
+    def round(
+        self, x: Array, params: QuantParams, accumulator: AccumulatorScale | None = None
+    ) -> Array:
+        """Fake-quantize x where rounding is active; `accumulator` if x is a sum of products."""
+        if accumulator is not None and self.is_exact:
+            quantized = int16_arithmetic.requantize(x, accumulator, params)
         else:
-            on_grid = rounded(x, grid, unit.size if unit else None)
-        return ops.where(self.active, on_grid, x)
+            quantized = fake_quantize(x, params, accumulator.scale if accumulator else None)
+        return ops.where(self.active, quantized, x)
 
-    def function(self, f: Function, x: Array, grid: Grid | None) -> Array:
-        """`f(x)` of values on a grid; in results as the kernel computes it, the gradient f's."""
+    def function(self, f: Function, x: Array, params: QuantParams | None) -> Array:
+        """`f(x)` before it is rounded; in int16x8 results by the kernel's table, gradient of f."""
         y, name = f(x), getattr(f, "__name__", "")
         in_table = self.scheme.name == "int16x8" and name in KERNELS
-        if self.observing or grid is None or not in_table:
+        if self.training or params is None or not in_table:
             return y
-        on_device = ops.cast(on_curve(name, x, grid.scale), self.dtype)
+        on_device = ops.cast(lookup(name, x, params.scale), self.dtype)
         return y + ops.stop_gradient(ops.where(self.active, on_device - y, 0.0))
 
     def add(
-        self, name: str, one: Array, other: Array, sign: int, grids: tuple[Grid, Grid, Grid]
+        self,
+        name: str,
+        a: Array,
+        b: Array,
+        sign: int,
+        params: tuple[QuantParams, QuantParams, QuantParams],
     ) -> Array:
-        """`one + sign · other`, each on its grid, on the third of them."""
-        exact = one + sign * other
+        """`a + sign·b` at a point; `params` are those of a, b and the result."""
+        exact = a + sign * b
         if self.is_exact:
-            on_grid = int16_arithmetic.added(one, other, sign, grids)
-        elif name in self.adders:
-            on_grid = added(one, other, sign, grids, self.adders[name])
+            quantized = int16_arithmetic.add(a, b, sign, params)
+        elif name in self.multipliers:
+            quantized = int8_arithmetic.add(a, b, sign, params, self.multipliers[name])
         else:
-            return self.round(exact, grids[2])
-        return ops.where(self.active, on_grid, exact)
+            return self.round(exact, params[2])
+        return ops.where(self.active, quantized, exact)
 
-    def requantize(self, x: Array, before: Grid | None, after: Grid) -> Array:
-        """X on another grid."""
+    def requantize(self, x: Array, before: QuantParams | None, after: QuantParams) -> Array:
+        """Requantize x; `before` is None where x is not rounded yet."""
         if before is None or self.scheme.name != "int8":
             return self.round(x, after)
-        return ops.where(self.active, requantized(x, before, after), x)
+        return ops.where(self.active, int8_arithmetic.requantize(x, before, after), x)
 
-    def note(self, name: str, x: Array) -> None:
-        """Take down the range of what a point sees."""
-        x, axes = ops.stop_gradient(x), tuple(range(1, len(x.shape))) if self.rows else None
-        found = ops.max(-x, axis=axes), ops.max(x, axis=axes)
-        if name in self.seen:
-            found = tuple(map(ops.maximum, self.seen[name], found))
-        self.seen[name] = found
+    def quantize_weights(
+        self, W: Array, b: Array | None, operand: QuantParams, kernel: str | None = None
+    ) -> tuple[Array, Array | None, AccumulatorScale]:
+        """Quantize the weights of a matrix product: int8, symmetric, a scale per output.
 
-    @contextlib.contextmanager
-    def row_by_row(self) -> Iterator[dict[str, tuple[Array, Array]]]:
-        """What is seen inside, by row: a loop's body hands it on as a state."""
-        outside, before = self.seen, self.rows
-        self.seen, self.rows = {}, True
-        try:
-            yield self.seen
-        finally:
-            self.seen, self.rows = outside, before
+        Args:
+            W: the outputs are its last axis.
+            b: the bias; it gets the scale of the accumulator.
+            operand: the parameters of what W is multiplied by.
+            kernel: of `int16_arithmetic.KERNELS`; None: that of FULLY_CONNECTED.
+
+        Returns:
+            W and b, and the scale of the accumulator.
+        """
+        params = weight_params(W)
+        scale = operand.scale * self.cast(params).scale
+        fully_connected = "fully_connected" if b is None else "fully_connected_bias"
+        if b is not None:
+            b = self._quantize_bias(tensor_of(b), scale)
+        W = self.snap(fake_quantize(tensor_of(W), params), params)
+        return W, b, AccumulatorScale(scale, kernel or fully_connected)
+
+    def _quantize_bias(self, b: Array, scale: Array) -> Array:
+        if not self.is_exact:
+            return self.round(b, QuantParams(scale, -BIAS_LIMIT, BIAS_LIMIT))
+        # The quantizer divides in float32; the result may have more bits than a float32.
+        return ops.cast(ops.round(b / ops.cast(scale, "float32")), self.dtype) * scale
+
+
+def cast_params(params: QuantParams, dtype: str) -> QuantParams:
+    """The parameters in another dtype."""
+    return QuantParams(*(ops.cast(part, dtype) for part in params))
+
+
+def tensor_of(weight: Array) -> Array:
+    """The value of a variable or tensor: TensorFlow's own gradients take no variables."""
+    return weight * 1.0
+
+
+class Observer:
+    """Receives what happens at the points of a forward pass; this class ignores it."""
+
+    def visit(self, name: str, fixed: QuantParams | None) -> None:
+        """A point is used, whose parameters the kernel fixes if `fixed` is not None."""
+
+    def observe(self, name: str, x: Array) -> None:
+        """The exact values at a point."""
+
+    def add(self, name: str, operands: tuple[str, str]) -> None:
+        """A point is the sum or difference of two points."""
+
+
+@dataclass(frozen=True)
+class Points:
+    """The quantization points of a model.
+
+    Attributes:
+        learned: the names of those with a learned range, in the order of their first use.
+        fixed: the parameters of those whose kernel fixes them.
+        sums: the operands of those that are sums or differences.
+    """
+
+    learned: tuple[str, ...]
+    fixed: Mapping[str, QuantParams]
+    sums: Mapping[str, tuple[str, str]]
+
+
+class PointFinder(Observer):
+    """Collects the points of a model."""
+
+    def __init__(self) -> None:
+        self._learned: dict[str, None] = {}
+        self._fixed: dict[str, QuantParams] = {}
+        self._sums: dict[str, tuple[str, str]] = {}
+
+    def visit(self, name: str, fixed: QuantParams | None) -> None:
+        """Note down the point once."""
+        if fixed is not None:
+            self._fixed[name] = fixed
+        elif name not in self._fixed:
+            self._learned[name] = None
+
+    def add(self, name: str, operands: tuple[str, str]) -> None:
+        """Note down the operands."""
+        self._sums[name] = operands
+
+    def points(self) -> Points:
+        """What was collected."""
+        return Points(tuple(self._learned), self._fixed, self._sums)
+
+
+class RangeObserver(Observer):
+    """Collects the ranges of a pass, or of the rows of a batch in a loop over time.
+
+    Args:
+        points: the names of the points to observe.
+        per_row: whether the maxima have shape (B,), and not ().
+    """
+
+    def __init__(self, points: Sequence[str], per_row: bool = False) -> None:
+        self.points, self._per_row = tuple(points), per_row
+        self._maxima: dict[str, Maxima] = {}
+
+    def observe(self, name: str, x: Array) -> None:
+        """Widen the range of a point by the values x."""
+        if name in self.points:
+            x, axes = ops.stop_gradient(x), tuple(range(1, len(x.shape))) if self._per_row else None
+            self.record(name, (ops.max(-x, axis=axes), ops.max(x, axis=axes)))
+
+    def record(self, name: str, maxima: Maxima) -> None:
+        """Widen the range of a point by the maxima of -x and x."""
+        before = self._maxima.get(name)
+        widened = maxima if before is None else tuple(map(ops.maximum, before, maxima))
+        self._maxima[name] = (widened[0], widened[1])
+
+    def drain(self) -> dict[str, Maxima]:
+        """Return what was observed since the last call, and forget it."""
+        maxima, self._maxima = self._maxima, {}
+        return maxima
+
+    def ranges(self) -> Array:
+        """The minimum and the maximum at each point, (N, 2)."""
+        pairs = [self._maxima[name] for name in self.points]
+        return ops.stack([ops.stack([-low, high]) for low, high in pairs])

@@ -1,16 +1,16 @@
-"""How the kernels of int16x8 round, in float64, so that not one value is another.
+"""The rounding of LiteRT's int16x8 kernels, bit by bit, computed in float64.
 
-An int16 has steps so small that one of them off in a state is several in the result. So a model in
-this scheme computes its results in float64, where every sum of products is exact, and rounds each
-as its kernel does. A ratio M of scales is a multiplier m of 31 bits and a shift, `M ≈ m·2^(e-31)`;
-an integer k becomes, with ⌊·⌉ for `floor(· + 1/2)`::
+The scale of an int16 is so small that an error of one step in a state is several steps in the
+result. A model in this scheme computes its results in float64, where every sum of products is
+exact, and rounds each as its kernel does. A ratio M of scales is a multiplier m of 31 bits and a
+shift, `M ≈ m·2^(e-31)`; an integer k becomes, with ⌊·⌉ for `floor(· + 1/2)`::
 
-    sum            ⌊k·m·2^(e-31)⌉                    FULLY_CONNECTED with a bias
-    bare           ⌊⌊k·m·2^-31⌉·2^e⌉                 FULLY_CONNECTED without
-    product        the same, halves away from zero    MUL, ADD, SUB
-    convolution    ⌊k·⌊m·2^-16⌉·2^(e-15)⌉            CONV_2D
+    fully_connected_bias   ⌊k·m·2^(e-31)⌉                    FULLY_CONNECTED with a bias
+    fully_connected        ⌊⌊k·m·2^-31⌉·2^e⌉                 FULLY_CONNECTED without
+    elementwise            the same, halves away from zero    MUL, ADD, SUB
+    convolution            ⌊k·⌊m·2^-16⌉·2^(e-15)⌉            CONV_2D
 
-Training computes in float32, where one value in a thousand is a step off, which it does not feel.
+Training computes in float32, where one value in a thousand is a step off; training tolerates that.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,30 +18,30 @@ from typing import NamedTuple
 
 from keras import ops
 
-from kgated.optimize.qat.fake_quant import Array, Grid
+from kgated.optimize.qat.fake_quant import Array, QuantParams
 
 EXACT = "float64"
-HEADROOM = 2.0**15  # by which ADD and SUB shift their operands first
+HEADROOM = 2.0**15  # ADD and SUB shift their operands by it first
 
 
-class Unit(NamedTuple):
-    """What a value is a whole number of before its kernel rounds it, and which kernel."""
+class AccumulatorScale(NamedTuple):
+    """The scale of an integer accumulator, and the kernel of `KERNELS` that requantizes it."""
 
-    size: Array
+    scale: Array
     kernel: str
 
 
 class _Multiplier(NamedTuple):
     """`m·2^-31` and e."""
 
-    share: Array
+    mantissa: Array
     exponent: Array
 
 
 def _multiplier(ratio: Array) -> _Multiplier:
     exponent = ops.floor(ops.log2(ratio)) + 1.0
-    share = ops.round(ratio * ops.power(2.0, 31.0 - exponent)) * 2.0**-31
-    return _Multiplier(share, exponent)
+    mantissa = ops.round(ratio * ops.power(2.0, 31.0 - exponent)) * 2.0**-31
+    return _Multiplier(mantissa, exponent)
 
 
 def _half_up(x: Array) -> Array:
@@ -53,58 +53,62 @@ def _half_away(x: Array) -> Array:
 
 
 def _twice_rounded(k: Array, ratio: Array, last: Callable[[Array], Array]) -> Array:
-    share, exponent = _multiplier(ratio)
-    high = _half_up(k * ops.power(2.0, ops.maximum(exponent, 0.0)) * share)
+    mantissa, exponent = _multiplier(ratio)
+    high = _half_up(k * ops.power(2.0, ops.maximum(exponent, 0.0)) * mantissa)
     return last(high * ops.power(2.0, ops.minimum(exponent, 0.0)))
 
 
-def _sum(k: Array, ratio: Array) -> Array:
-    share, exponent = _multiplier(ratio)
-    return _half_up(k * share * ops.power(2.0, exponent))
+def _fully_connected_bias(k: Array, ratio: Array) -> Array:
+    mantissa, exponent = _multiplier(ratio)
+    return _half_up(k * mantissa * ops.power(2.0, exponent))
 
 
-def _bare(k: Array, ratio: Array) -> Array:
+def _fully_connected(k: Array, ratio: Array) -> Array:
     return _twice_rounded(k, ratio, _half_up)
 
 
-def _product(k: Array, ratio: Array) -> Array:
+def _elementwise(k: Array, ratio: Array) -> Array:
     return _twice_rounded(k, ratio, _half_away)
 
 
 def _convolution(k: Array, ratio: Array) -> Array:
-    share, exponent = _multiplier(ratio)
-    short = ops.minimum(_half_up(share * 2.0**15), 2.0**15 - 1.0)
+    mantissa, exponent = _multiplier(ratio)
+    short = ops.minimum(_half_up(mantissa * 2.0**15), 2.0**15 - 1.0)
     return _half_up(k * short * ops.power(2.0, exponent - 15.0))
 
 
 KERNELS: Mapping[str, Callable[[Array, Array], Array]] = {
-    "sum": _sum,
-    "bare": _bare,
-    "product": _product,
+    "fully_connected_bias": _fully_connected_bias,
+    "fully_connected": _fully_connected,
+    "elementwise": _elementwise,
     "convolution": _convolution,
 }
 
 
-def requantized(x: Array, unit: Unit, grid: Grid) -> Array:
-    """X, a whole number of units, on a grid; float64; the gradient passes through."""
-    ratio = unit.size / grid.scale
-    if unit.kernel == "product":  # of this ratio alone the kernel takes the float32
-        single = ops.cast(unit.size, "float32") / ops.cast(grid.scale, "float32")
+def requantize(x: Array, accumulator: AccumulatorScale, params: QuantParams) -> Array:
+    """Requantize x, a multiple of the accumulator's scale; float64, straight-through gradient."""
+    ratio = accumulator.scale / params.scale
+    if accumulator.kernel == "elementwise":  # only here the kernel divides in float32
+        single = ops.cast(accumulator.scale, "float32") / ops.cast(params.scale, "float32")
         ratio = ops.cast(single, EXACT)
-    return _on(grid, KERNELS[unit.kernel](ops.round(x / unit.size), ratio), x)
+    q = KERNELS[accumulator.kernel](ops.round(x / accumulator.scale), ratio)
+    return _clip_straight_through(params, q, x)
 
 
-def added(one: Array, other: Array, sign: int, grids: tuple[Grid, Grid, Grid]) -> Array:
-    """`one + sign · other` on the third grid; float64; the gradient passes through."""
-    scales = [ops.convert_to_tensor(grid.scale, EXACT) for grid in grids]
+def add(
+    a: Array, b: Array, sign: int, params: tuple[QuantParams, QuantParams, QuantParams]
+) -> Array:
+    """`a + sign·b` with the third parameters; float64, straight-through gradient."""
+    scales = [ops.convert_to_tensor(part.scale, EXACT) for part in params]
     twice = 2.0 * ops.maximum(scales[0], scales[1])
-    a, b = (
-        _product(ops.round(x / s) * HEADROOM, s / twice)
-        for x, s in zip((one, other), scales, strict=False)
+    q_a, q_b = (
+        _elementwise(ops.round(x / s) * HEADROOM, s / twice)
+        for x, s in zip((a, b), scales[:2], strict=True)
     )
-    total = _product(a + sign * b, twice / (HEADROOM * scales[2]))
-    return _on(grids[2], total, one + sign * other)
+    total = _elementwise(q_a + sign * q_b, twice / (HEADROOM * scales[2]))
+    return _clip_straight_through(params[2], total, a + sign * b)
 
 
-def _on(grid: Grid, nearest: Array, x: Array) -> Array:
-    return x + ops.stop_gradient(ops.clip(nearest, grid.low, grid.high) * grid.scale - x)
+def _clip_straight_through(params: QuantParams, q: Array, x: Array) -> Array:
+    """The clipped integers q times the scale, with the gradient of x."""
+    return x + ops.stop_gradient(ops.clip(q, params.qmin, params.qmax) * params.scale - x)

@@ -1,80 +1,93 @@
-"""What the integer kernels compute where it is not the rounded result of the exact one.
+"""Results of the int8 kernels that differ from the rounded exact result.
 
-A product of int8 numbers is a sum of integers, an exact number of steps s_x·s_W, and is rounded
-once, to a step s of the result. A sum is computed with multipliers of 21 bits::
+A matrix product of int8 numbers is an integer multiple of s_x·s_W, and is rounded once, to the
+scale s of the result. A sum is computed with multipliers of 21 bits::
 
     a + b ≈ s · ((q_a·m_a + q_b·m_b + 2^(n-1)) >> n)        m_a = round(s_a/s · 2^n)
 
-with n so that the larger multiplier has 21 bits. It differs from the exact sum rounded in one of
-some thousand values, and a recurrent network carries each on from step to step.
+with n so that the larger multiplier has 21 bits. It differs from the rounded exact sum in one of
+some thousand values, and a recurrent network feeds each of them back.
 """
 
 from typing import Any, NamedTuple
 
 from keras import ops
 
-from kgated.optimize.qat.fake_quant import Array, Grid
+from kgated.optimize.qat.fake_quant import Array, QuantParams
 
 MULTIPLIER_BITS = 20
 
 
-class Adder(NamedTuple):
-    """The multipliers of the operands, and by how many bits their sum is shifted: int32."""
+class RescaleMultipliers(NamedTuple):
+    """The multipliers of the operands a and b, and the right shift of their sum; int32."""
 
-    one: Array
-    other: Array
+    a: Array
+    b: Array
     shift: Array
 
 
-def adder(one: Array, other: Array, result: Array) -> Adder:
-    """From the scales of the operands and of the result, of any shape."""
-    first, second = one / result, other / result
+def rescale_multipliers(a: Array, b: Array, result: Array) -> RescaleMultipliers:
+    """The multipliers for the scales of the operands and of the result, of any shape."""
+    first, second = a / result, b / result
     exponent = ops.floor(ops.log2(ops.maximum(first, second)))
     shift = MULTIPLIER_BITS - exponent
     factor = ops.power(2.0, shift)
     first, second = (ops.cast(ops.round(x * factor), "int32") for x in (first, second))
-    return Adder(first, second, ops.cast(shift, "int32"))
+    return RescaleMultipliers(first, second, ops.cast(shift, "int32"))
 
 
-def requantized(x: Array, before: Grid, after: Grid) -> Array:
-    """X (on a grid) on another one, by a multiplier in steps of 1/256; gradient as `rounded`."""
+def requantize(x: Array, before: QuantParams, after: QuantParams) -> Array:
+    """Requantize x by a multiplier that is a multiple of 1/256; gradient as `fake_quantize`."""
 
     @ops.custom_gradient
-    def to_grid(x: Array, first: Array, scale: Array, low: Array, high: Array) -> Any:
+    def quantize(x: Array, first: Array, scale: Array, qmin: Array, qmax: Array) -> Any:
         multiplier = ops.round(256.0 * first / scale)
         nearest = ops.floor((ops.round(x / first) * multiplier + 128.0) / 256.0)
-        inside = ops.logical_and(nearest >= low, nearest <= high)
+        inside = ops.logical_and(nearest >= qmin, nearest <= qmax)
 
         def gradient(*args: Array, upstream: Array | None = None) -> Any:
-            above = args[0] if upstream is None else upstream
-            none = map(ops.zeros_like, (first, scale, low, high))
-            return ops.where(inside, above, 0.0), *none
+            incoming = args[0] if upstream is None else upstream
+            zeros = map(ops.zeros_like, (first, scale, qmin, qmax))
+            return ops.where(inside, incoming, 0.0), *zeros
 
-        return ops.clip(nearest, low, high) * scale, gradient
+        return ops.clip(nearest, qmin, qmax) * scale, gradient
 
     parts = before.scale, *after
-    return to_grid(x, *(ops.convert_to_tensor(part, "float32") for part in parts))
+    return quantize(x, *(ops.convert_to_tensor(part, "float32") for part in parts))
 
 
-def added(one: Array, other: Array, sign: int, grids: tuple[Grid, Grid, Grid], by: Adder) -> Array:
-    """`one + sign · other` on the third grid; the gradient as for `rounded`."""
+def add(
+    a: Array,
+    b: Array,
+    sign: int,
+    params: tuple[QuantParams, QuantParams, QuantParams],
+    multipliers: RescaleMultipliers,
+) -> Array:
+    """`a + sign·b` with the third parameters; gradient as `fake_quantize`.
+
+    Args:
+        a: values with the first parameters.
+        b: values with the second parameters.
+        sign: 1 or -1.
+        params: of a, b and the result.
+        multipliers: for the three scales.
+    """
 
     @ops.custom_gradient
-    def to_grid(one: Array, other: Array, *scales: Array) -> Any:
-        first, second, scale, low, high = scales
-        q_one, q_other = (
-            ops.cast(ops.round(x / s), "int32") for x, s in ((one, first), (other, second))
-        )
-        half = ops.left_shift(ops.ones_like(by.shift), by.shift - 1)
-        total = q_one * by.one + sign * q_other * by.other + half
-        nearest = ops.cast(ops.right_shift(total, by.shift), one.dtype)
-        inside = ops.logical_and(nearest >= low, nearest <= high)
+    def quantize(a: Array, b: Array, *parts: Array) -> Any:
+        scale_a, scale_b, scale, qmin, qmax = parts
+        q_a, q_b = (ops.cast(ops.round(x / s), "int32") for x, s in ((a, scale_a), (b, scale_b)))
+        shift = multipliers.shift
+        half = ops.left_shift(ops.ones_like(shift), shift - 1)
+        total = q_a * multipliers.a + sign * q_b * multipliers.b + half
+        nearest = ops.cast(ops.right_shift(total, shift), a.dtype)
+        inside = ops.logical_and(nearest >= qmin, nearest <= qmax)
 
         def gradient(*args: Array, upstream: Array | None = None) -> Any:
-            above = ops.where(inside, args[0] if upstream is None else upstream, 0.0)
-            return above, sign * above, *map(ops.zeros_like, scales)
+            incoming = ops.where(inside, args[0] if upstream is None else upstream, 0.0)
+            return incoming, sign * incoming, *map(ops.zeros_like, parts)
 
-        return ops.clip(nearest, low, high) * scale, gradient
+        return ops.clip(nearest, qmin, qmax) * scale, gradient
 
-    parts = grids[0].scale, grids[1].scale, *grids[2]
-    return to_grid(one, other, *(ops.convert_to_tensor(part, "float32") for part in parts))
+    parts = params[0].scale, params[1].scale, *params[2]
+    return quantize(a, b, *(ops.convert_to_tensor(part, "float32") for part in parts))

@@ -1,4 +1,4 @@
-"""Each kind of layer as a device computes it in integers."""
+"""The handlers: each kind of layer as a device computes it in integers."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,25 +7,27 @@ import keras
 from keras import ops
 
 from kgated.framewise import FRAMEWISE
-from kgated.keras_graph import consumers
 from kgated.optimize.qat.fake_quant import Array
-from kgated.optimize.qat.linear import normalized_product, product, trained_product
+from kgated.optimize.qat.linear import folded_linear, linear, train_folded_linear
 from kgated.optimize.qat.prepare import (
     ELEMENTWISE,
+    LINEAR,
     activation_of,
-    comes_apart,
+    has_separate_activation,
     is_normalized,
+    unsupported,
 )
-from kgated.optimize.qat.quantizer import SUM, Context, Rounding, Value, unsupported
-from kgated.optimize.qat.recurrent import both_ways, recurrent
+from kgated.optimize.qat.quantizer import SUM, Context, UnfusedProduct, Value
+from kgated.optimize.qat.recurrent import bidirectional, recurrent
 
 # Layers whose results keep the quantization parameters of their input: each is an input or 0.
-SAME_GRID = (
+SAME_PARAMS = (
     *(row.kind for row in FRAMEWISE if row.keeps_grid and isinstance(row.kind, type)),
-    # These move frames or choose between them.
+    # These move frames or select among them.
     keras.layers.Flatten,
     keras.layers.GlobalMaxPooling1D,
     keras.layers.MaxPooling1D,
+    keras.layers.RepeatVector,
     keras.layers.Reshape,
     keras.layers.ZeroPadding1D,
 )
@@ -37,112 +39,142 @@ ONLY_TRAINING = (
 )
 
 
-def _product(context: Context, layer: keras.Layer, v: Value, **_: Any) -> Value:
-    if layer.name in context.joined and is_normalized(layer):
-        return Value(None, None, pending=(layer, v))
-    at = Rounding(context.call, operands={"x": v.grid})
-    y = product(layer, v.x, at, _point_of(layer, context.joined))
-    return _after(context, layer, y)
+def _linear(context: Context, layer: keras.Layer, v: Value, **_: Any) -> Value | UnfusedProduct:
+    if layer.name in context.fused and is_normalized(layer):
+        return UnfusedProduct(layer, v)
+    y, accumulator = linear(context.state, layer, v)
+    if has_separate_activation(layer):
+        total = context.point(f"{layer.name}/{SUM}", y, accumulator=accumulator)
+    else:
+        total = Value(y, None, accumulator=accumulator)
+    return context.activated(layer, total, layer.activation)
 
 
-def _after(context: Context, layer: keras.Layer, y: Array) -> Value:
-    v = context.point(f"{layer.name}/{SUM}", y) if comes_apart(layer) else Value(y, None)
-    return context.activated(layer, v, layer.activation)
-
-
-def _point_of(layer: keras.Layer, joined: frozenset[str]) -> str:
-    """Where the products of a layer are rounded: where its operator ends."""
-    if comes_apart(layer):
-        return f"{layer.name}/{SUM}"
-    while layer.name in joined:
-        (layer,) = consumers(layer)
-    return layer.name
-
-
-def _normalization(context: Context, layer: keras.Layer, v: Value, mask: Any = None) -> Value:
-    if v.pending is None:
-        raise unsupported(layer, "it comes after no Dense or Conv1D alone and without activation")
+def _normalization(
+    context: Context, layer: keras.Layer, product: Value | UnfusedProduct, mask: Any = None
+) -> Value:
+    if not isinstance(product, UnfusedProduct):
+        raise unsupported(
+            layer, "it must directly follow one Dense, Conv1D or DepthwiseConv1D without activation"
+        )
     if mask is not None:
         raise unsupported(layer, "its moments would count masked frames")
-    before, x = v.pending
-    if context.training:
-        return context.result(layer, trained_product(before, layer, x.x, context.frozen))
-    at = Rounding(context.call, operands={"x": x.grid})
-    point = _point_of(before, context.joined)
-    return context.result(layer, normalized_product(before, layer, x.x, at, point))
+    state, v = context.state, product.input
+    if state.training:
+        y = train_folded_linear(product.layer, layer, v.x, state.frozen)
+        return context.result(layer, y)
+    return context.result(layer, *folded_linear(state, product.layer, layer, v))
 
 
 def _activation(context: Context, layer: keras.Layer, v: Value, **_: Any) -> Value:
     return context.activated(layer, v, activation_of(layer))
 
 
-def _same_grid(context: Context, layer: keras.Layer, v: Value, **_: Any) -> Value:
-    options = {"training": context.training} if isinstance(layer, ONLY_TRAINING) else {}
-    y = context.called(layer, v.x, **options)
-    return Value(context.call.widened(y, v.grid) if v.grid else y, v.grid, v.point)
+def _same_params(context: Context, layer: keras.Layer, v: Value, **_: Any) -> Value:
+    options = {"training": context.state.training} if isinstance(layer, ONLY_TRAINING) else {}
+    y = context.call_layer(layer, v.x, **options)
+    return Value(context.state.snap(y, v.params) if v.params else y, v.params, v.point)
 
 
 def _average(context: Context, layer: keras.Layer, v: Value, mask: Any = None) -> Value:
     if mask is not None:
         raise unsupported(layer, "it would count masked frames")
-    return context.point(layer.name, context.called(layer, v.x))
+    return context.point(layer.name, context.call_layer(layer, v.x))
 
 
-def _standardized(context: Context, layer: keras.layers.Normalization, v: Value, **_: Any) -> Value:
+def _standardize(context: Context, layer: keras.layers.Normalization, v: Value, **_: Any) -> Value:
     if layer.invert:
         raise unsupported(layer, "`invert=True`")
-    assert v.grid is not None, "a frame is rounded before anything else"
+    assert v.params is not None, "a frame is rounded before anything else"
     mean, factor = standardization(layer)
-    at, middle = Rounding(context.call), f"{layer.name}/{SUM}"
-    centred = at.offset(middle, v.x, v.grid, mean)
-    scaled = centred * at.vector(layer.name, factor, operand=middle)
-    return context.point(layer.name, scaled)
+    quantizer, centred = context.quantizer(), f"{layer.name}/{SUM}"
+    x = quantizer.subtract_weights(centred, v.x, v.params, mean)
+    scaled = quantizer(layer.name, x * quantizer.vector(layer.name, factor, operand=centred))
+    return Value(scaled, quantizer.params(layer.name), layer.name)
 
 
 def standardization(layer: keras.layers.Normalization) -> tuple[Array, Array]:
-    """What is taken off a frame, and what the rest is multiplied by."""
+    """The mean that is subtracted from a frame, and the factor after that."""
     deviation = ops.maximum(ops.sqrt(layer.variance), keras.config.epsilon())
     return ops.convert_to_tensor(layer.mean), 1.0 / deviation
 
 
 def _embedding(context: Context, layer: keras.layers.Embedding, tokens: Array, **_: Any) -> Value:
-    table = ops.convert_to_tensor(layer.embeddings)
-    at = Rounding(context.call)
-    return Value(ops.take(at.constant(table), tokens, axis=0), at.grid_of(table))
+    table, quantizer = ops.convert_to_tensor(layer.embeddings), context.quantizer()
+    rows = ops.take(quantizer.constant(table), tokens, axis=0)
+    return Value(rows, quantizer.constant_params(table))
 
 
-def _merged(context: Context, layer: keras.Layer, values: list[Value], **_: Any) -> Value:
-    if isinstance(layer, keras.layers.Concatenate):
-        at = Rounding(context.call)
-        y = at.joined(layer.name, [(v.x, v.grid) for v in values], layer.axis)
-        return Value(y, at.grid(layer.name), layer.name)
+def _concatenate(
+    context: Context, layer: keras.layers.Concatenate, values: list[Value], **_: Any
+) -> Value:
+    quantizer = context.quantizer()
+    y = quantizer.concatenate(layer.name, [(v.x, v.params) for v in values], layer.axis)
+    return Value(y, quantizer.params(layer.name), layer.name)
+
+
+def _elementwise(context: Context, layer: keras.Layer, values: list[Value], **_: Any) -> Value:
     if len(values) != 2:
         raise unsupported(layer, f"it has {len(values)} inputs; make it layers of two each")
-    one, other = values
-    if layer.name in context.joined:
-        return Value(ELEMENTWISE[type(layer)](one.x, other.x), None)
-    if not (one.point and other.point):
-        return context.point(layer.name, ELEMENTWISE[type(layer)](one.x, other.x))
-    at = Rounding(context.call)
-    merge = {keras.layers.Add: at.sum, keras.layers.Subtract: at.difference}
-    of = one.point, other.point
-    y = merge.get(type(layer), at.product)(layer.name, one.x, other.x, of)
-    return Value(y, at.grid(layer.name), layer.name)
+    a, b = values
+    if layer.name in context.fused:
+        return Value(ELEMENTWISE[type(layer)](a.x, b.x), None)
+    if not (a.point and b.point):
+        return context.point(layer.name, ELEMENTWISE[type(layer)](a.x, b.x))
+    quantizer = context.quantizer()
+    merges = {keras.layers.Add: quantizer.sum, keras.layers.Subtract: quantizer.difference}
+    merge = merges.get(type(layer), quantizer.product)
+    y = merge(layer.name, a.x, b.x, (a.point, b.point))
+    return Value(y, quantizer.params(layer.name), layer.name)
+
+
+NO_KERNEL: Mapping[type, str] = {
+    keras.layers.LeakyReLU: "its LEAKY_RELU has no integer kernel in the quantizer; ReLU has",
+    keras.layers.LayerNormalization: (
+        "the rounding of its MEAN, RSQRT and SQUARED_DIFFERENCE is not modelled; "
+        "BatchNormalization after a Dense, Conv1D or DepthwiseConv1D is folded"
+    ),
+}
+
+
+def check_supported(layer: keras.Layer) -> None:
+    """Refuse a layer that no handler computes.
+
+    Raises:
+        ValueError: names the layer.
+    """
+    if isinstance(layer, keras.layers.InputLayer | keras.Model):
+        return
+    if reason := NO_KERNEL.get(type(layer)):
+        raise unsupported(layer, reason)
+    inner = layer.layer if isinstance(layer, keras.layers.TimeDistributed) else layer
+    if inner is not layer and not isinstance(inner, keras.layers.Dense):
+        raise unsupported(layer, f"it wraps a {type(inner).__name__}, not a Dense")
+    if handler_of(inner) is None:
+        known = ", ".join(sorted({kind.__name__ for kind in HANDLERS}))
+        raise unsupported(layer, f"its kind is none of {known}, TimeDistributed")
+    if getattr(layer, "data_format", None) == "channels_first":
+        raise unsupported(layer, '`data_format="channels_first"`, and kernels take channels last')
+
+
+def handler_of(layer: Any) -> "Handler | None":
+    """The handler of a layer, also of a subclass of a kind in the table."""
+    return next((HANDLERS[kind] for kind in type(layer).__mro__ if kind in HANDLERS), None)
 
 
 Handler = Callable[..., Any]
 HANDLERS: Mapping[type, Handler] = {
-    keras.layers.Dense: _product,
-    keras.layers.Conv1D: _product,
+    **dict.fromkeys(LINEAR, _linear),
     keras.layers.BatchNormalization: _normalization,
     keras.layers.Activation: _activation,
     keras.layers.ReLU: _activation,
     keras.layers.Softmax: _activation,
-    **dict.fromkeys(SAME_GRID, _same_grid),
+    **dict.fromkeys(SAME_PARAMS, _same_params),
     keras.layers.GlobalAveragePooling1D: _average,
-    keras.layers.Normalization: _standardized,
+    keras.layers.Normalization: _standardize,
     keras.layers.Embedding: _embedding,
-    **dict.fromkeys((*ELEMENTWISE, keras.layers.Concatenate), _merged),
+    keras.layers.Concatenate: _concatenate,
+    **dict.fromkeys(ELEMENTWISE, _elementwise),
     keras.layers.RNN: recurrent,
-    keras.layers.Bidirectional: both_ways,
+    keras.layers.Bidirectional: bidirectional,
 }

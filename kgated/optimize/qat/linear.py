@@ -1,11 +1,11 @@
-"""Products with weights, and the batch normalization that is folded into them.
+"""Dense and convolution layers, with batch-norm folding.
 
-Equations, with the moments μ and σ² of the products y = x·W + b, or their moving averages::
+Equations, with the moments μ and σ² of y = x·W + b, or their moving averages::
 
     k = γ / √(σ² + ε)        (y - μ)·k + β = x·(W·k) + (b - μ)·k + β
 
 On the device W·k are the weights, rounded with a scale per output. So q(W·k) = q(W)·k, and training
-computes the products once, with the weights rounded before the moments of the batch are known.
+computes x·q(W) once, before the moments of the batch are known.
 
 Reference: Jacob et al. 2018, section 3.2.
 """
@@ -15,64 +15,79 @@ from typing import Any
 import keras
 from keras import ops
 
-from kgated.optimize.qat.fake_quant import Array, matrix_grid, rounded
-from kgated.optimize.qat.quantizer import Rounding
+from kgated.optimize.qat.fake_quant import Array, fake_quantize, weight_params
+from kgated.optimize.qat.forward import ForwardState, tensor_of
+from kgated.optimize.qat.int16_arithmetic import AccumulatorScale
+from kgated.optimize.qat.quantizer import Value
 
-PRODUCTS = (keras.layers.Dense, keras.layers.Conv1D)
+Product = tuple[Array, AccumulatorScale]  # the values, and the scale that they are multiples of
 
 
 def weights(layer: keras.Layer) -> tuple[Array, Array | None]:
-    """Kernel and bias of a layer of products."""
+    """Kernel and bias of a Dense or convolution layer."""
     bias = ops.convert_to_tensor(layer.bias) if layer.use_bias else None
     return ops.convert_to_tensor(layer.kernel), bias
 
 
-def multiplied(layer: keras.Layer, x: Array, W: Array) -> Array:
-    """What the layer does with its kernel, for another kernel of the same shape."""
+def multiply(layer: keras.Layer, x: Array, W: Array) -> Array:
+    """The matrix product or convolution of the layer, with another kernel."""
     if isinstance(layer, keras.layers.Dense):
         return ops.matmul(x, W)
-    padding = layer.padding
+    depthwise = isinstance(layer, keras.layers.DepthwiseConv1D)
+    conv, padding = ops.depthwise_conv if depthwise else ops.conv, layer.padding
     if padding == "causal":
-        reach = layer.dilation_rate[0] * (layer.kernel_size[0] - 1)
-        x, padding = ops.pad(x, [[0, 0], [reach, 0], [0, 0]]), "valid"
-    return ops.conv(x, W, layer.strides[0], padding, dilation_rate=layer.dilation_rate[0])
+        padded = layer.dilation_rate[0] * (layer.kernel_size[0] - 1)
+        x, padding = ops.pad(x, [[0, 0], [padded, 0], [0, 0]]), "valid"
+    return conv(x, W, layer.strides[0], padding, dilation_rate=layer.dilation_rate[0])
 
 
-def product(layer: keras.Layer, x: Array, at: Rounding, point: str) -> Array:
-    """`x·W + b`, kernel and bias on their grids; what is computed is rounded at `point`."""
-    W, b = at.weights(point, *weights(layer), kernel=_kernel(layer))
-    return _plus(multiplied(layer, x, W), b)
+def linear(state: ForwardState, layer: keras.Layer, v: Value) -> Product:
+    """`x·W + b` with quantized kernel and bias."""
+    return _with_weights(state, layer, v, *weights(layer))
 
 
 def folded(layer: keras.Layer, normalization: Any) -> tuple[Array, Array]:
-    """Kernel and bias of a layer with the moving averages of a normalization in them."""
+    """Kernel and bias with the moving averages of a normalization folded in."""
     W, b = weights(layer)
     mean, variance = (
         ops.convert_to_tensor(v) for v in (normalization.moving_mean, normalization.moving_variance)
     )
     k = _factor(normalization, variance)
-    return W * k, _shifted(normalization, b, mean, k)
+    return ops.reshape(by_output(W, layer) * k, W.shape), _shifted(normalization, b, mean, k)
 
 
-def normalized_product(
-    layer: keras.Layer, normalization: Any, x: Array, at: Rounding, point: str
-) -> Array:
-    """A product with its batch normalization, as `product`."""
-    W, b = at.weights(point, *folded(layer, normalization), kernel=_kernel(layer))
-    return _plus(multiplied(layer, x, W), b)
+def folded_linear(state: ForwardState, layer: keras.Layer, normalization: Any, v: Value) -> Product:
+    """As `linear`, with the batch normalization folded in."""
+    return _with_weights(state, layer, v, *folded(layer, normalization))
 
 
-def trained_product(layer: keras.Layer, normalization: Any, x: Array, frozen: Array) -> Array:
-    """The same by the moments of the batch, until it is frozen; the averages move."""
+def train_folded_linear(layer: keras.Layer, normalization: Any, x: Array, frozen: Array) -> Array:
+    """The same with the moments of the batch, until frozen; updates the moving averages."""
     W, b = weights(layer)
-    y = multiplied(layer, x, rounded(W * 1.0, matrix_grid(W)))
+    y = multiply(layer, x, _fake_quantize_kernel(layer, W))
     mean, variance = _moments(normalization, _plus(y, b), frozen)
     k = _factor(normalization, variance)
     return y * k + _shifted(normalization, b, mean, k)
 
 
-def _kernel(layer: keras.Layer) -> str | None:
-    return "convolution" if isinstance(layer, keras.layers.Conv1D) else None
+def _with_weights(
+    state: ForwardState, layer: keras.Layer, v: Value, W: Array, b: Array | None
+) -> Product:
+    assert v.params is not None, "the input of a product is rounded"
+    kernel = None if isinstance(layer, keras.layers.Dense) else "convolution"
+    flat, b, accumulator = state.quantize_weights(by_output(W, layer), b, v.params, kernel)
+    return _plus(multiply(layer, v.x, ops.reshape(flat, W.shape)), b), accumulator
+
+
+def by_output(W: Array, layer: keras.Layer) -> Array:
+    """The kernel with its outputs along the last axis; a depthwise kernel has them on two axes."""
+    depthwise = isinstance(layer, keras.layers.DepthwiseConv1D)
+    return ops.reshape(W, (W.shape[0], -1)) if depthwise else W
+
+
+def _fake_quantize_kernel(layer: keras.Layer, W: Array) -> Array:
+    flat = tensor_of(by_output(W, layer))
+    return ops.reshape(fake_quantize(flat, weight_params(flat)), W.shape)
 
 
 def _plus(y: Array, b: Array | None) -> Array:
@@ -90,13 +105,13 @@ def _shifted(normalization: Any, b: Array | None, mean: Array, k: Array) -> Arra
 
 
 def _moments(normalization: Any, y: Array, frozen: Array) -> tuple[Array, Array]:
-    """Mean and variance of the batch, which move the averages; the averages once frozen."""
+    """Mean and variance of the batch, or the moving averages once frozen; updates the averages."""
     of_batch = ops.moments(y, axes=tuple(range(len(y.shape) - 1)))
-    momentum, found = normalization.momentum, []
+    momentum, moments = normalization.momentum, []
     moving = normalization.moving_mean, normalization.moving_variance
     for variable, now in zip(moving, of_batch, strict=True):
         before = ops.convert_to_tensor(variable)
         after = before * momentum + ops.stop_gradient(now) * (1.0 - momentum)
         variable.assign(ops.where(frozen, before, after))
-        found.append(ops.where(frozen, before, now))
-    return found[0], found[1]
+        moments.append(ops.where(frozen, before, now))
+    return moments[0], moments[1]

@@ -1,39 +1,48 @@
-"""Quantization-aware training: a model that computes in training what the device will compute."""
+"""Quantization-aware training: a model that trains with the arithmetic of the device."""
 
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 from keras import ops
 
 from kgated.cells import choose, register
-from kgated.keras_graph import run_on
-from kgated.optimize.qat.fake_quant import SCHEMES, Array, Grid, has_float64
-from kgated.optimize.qat.forward import Call
-from kgated.optimize.qat.int8_arithmetic import Adder, adder
+from kgated.keras_graph import run_on, trace_function
+from kgated.optimize.qat.fake_quant import SCHEMES, Array, QuantParams, has_float64
+from kgated.optimize.qat.forward import (
+    ForwardState,
+    Observer,
+    PointFinder,
+    Points,
+    RangeObserver,
+    cast_params,
+)
+from kgated.optimize.qat.int8_arithmetic import RescaleMultipliers, rescale_multipliers
 from kgated.optimize.qat.int16_arithmetic import EXACT
-from kgated.optimize.qat.layers import HANDLERS
-from kgated.optimize.qat.prepare import _own_copy, joined_layers
-from kgated.optimize.qat.quantizer import Context, plain, unsupported
+from kgated.optimize.qat.layers import check_supported, handler_of
+from kgated.optimize.qat.prepare import clone_in_float32, fused_layers, unsupported
+from kgated.optimize.qat.quantizer import Context, unwrap
 
-# Operations of masks, which stand in a graph beside its layers.
-ON_MASKS = ("NotEqual", "Any", "LogicalAnd", "OnesLike")
+# Operations that compute masks in a graph of layers.
+MASK_OPERATIONS = ("NotEqual", "Any", "LogicalAnd", "OnesLike")
 
 
 @register
 class QuantizeAware(keras.Model):
-    """A model whose numbers are those of the integers on the device; made by `quantize_aware`.
+    """A model that computes with the integers of the device; built by `quantize_aware`.
 
     It is compiled, fitted, saved and loaded as any model. `kgated.to_tflite(model, path,
-    quantize=model.scheme)` converts it with the ranges that it learned.
+    quantize=model.scheme)` converts it with the learned ranges.
 
     Args:
-        inner: the layers in float, functional, their weights those that are trained.
+        inner: the functional model in float that holds the trained weights.
         scheme, warmup, momentum, freeze_at: as for `quantize_aware`.
 
     Attributes:
-        points: the names of the points with a learned range, in the order of `ranges`.
-        ranges: (N, 2), the least and the largest value at each.
-        batches: () how many batches it has learned from.
+        fused: the names of layers whose operator includes the next layer.
+        ranges: (N, 2), the minimum and the maximum at each of the `points`.
+        batches: () the number of batches that updated the ranges.
     """
 
     def __init__(
@@ -53,38 +62,56 @@ class QuantizeAware(keras.Model):
             freeze_at,
         )
         self.inner = inner
-        self.joined = joined_layers(inner)
-        self.points = self._find_points()
+        self.fused = fused_layers(inner)
+        self._quantization_points = self._find_points()
         size = (len(self.points), 2)
         self.ranges = self.add_weight(size, "zeros", "float32", trainable=False, name="ranges")
         self.batches = self.add_weight((), "zeros", "int32", trainable=False, name="batches")
         self.built = True
 
+    @property
+    def points(self) -> tuple[str, ...]:
+        """The names of the points with a learned range, in the order of `ranges`."""
+        return self._quantization_points.learned
+
+    @property
+    def fixed(self) -> Mapping[str, QuantParams]:
+        """The parameters of the points whose kernel fixes them."""
+        return self._quantization_points.fixed
+
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """What the device computes; in training the ranges learn from what they see."""
-        frozen = self._frozen()
-        enough = self.batches >= self.warmup if training else self.batches > 0
-        grids = self._grids()
-        # A device's rounding to the last bit is for results, not for training: see `kernels16`.
-        exact = self.scheme == "int16x8" and not training and has_float64()
-        dtype = EXACT if exact else "float32"
-        call = Call(SCHEMES[self.scheme], {}, enough, training, dtype, self._adders(grids))
-        call.learned = {name: call.typed(grid) for name, grid in grids.items()}
-        outputs = self._run(inputs, Context(call, self.joined, frozen, training))
-        if training:
-            self._learn(call, frozen)
+        """What the device computes; in training the ranges are updated by what is observed."""
+        state = self._state(training)
+        observer = RangeObserver(self.points) if training else Observer()
+        outputs = self._run(inputs, Context(state, observer, self.fused))
+        if isinstance(observer, RangeObserver):
+            self._learn(observer.ranges(), state.frozen)
         return outputs
 
     @property
     def has_learned(self) -> bool:
-        """Whether any batch was trained on, so that there are ranges."""
+        """Whether a batch updated the ranges."""
         return int(self.batches) > 0
 
     def limits(self) -> dict[str, tuple[float, float]]:
-        """The least and the largest number at each point, by name: learned, or its kernel's."""
-        learned = ops.convert_to_numpy(self.ranges).tolist()
-        found = dict(zip(self.points, map(tuple, learned), strict=True))
-        return {**found, **{name: grid.limits() for name, grid in self.fixed.items()}}
+        """The minimum and the maximum at each point, by name: learned, or fixed by its kernel."""
+        ranges = ops.convert_to_numpy(self.ranges).tolist()
+        learned = dict(zip(self.points, map(tuple, ranges), strict=True))
+        return {**learned, **{name: params.limits() for name, params in self.fixed.items()}}
+
+    def _state(self, training: bool) -> ForwardState:
+        # Rounding to the last bit is for results, not for training: see `int16_arithmetic`.
+        exact = self.scheme == "int16x8" and not training and has_float64()
+        dtype, params = EXACT if exact else "float32", {**self._learned_params(), **self.fixed}
+        return ForwardState(
+            scheme=SCHEMES[self.scheme],
+            params={n: cast_params(p, dtype) for n, p in params.items()} if exact else params,
+            active=self.batches >= self.warmup if training else self.batches > 0,
+            frozen=self._frozen(),
+            training=training,
+            dtype=dtype,
+            multipliers=self._multipliers(params),
+        )
 
     def _run(self, inputs: Any, context: Context) -> Any:
         flat = [inputs[x.name] for x in self.inner.inputs] if isinstance(inputs, dict) else inputs
@@ -94,75 +121,60 @@ class QuantizeAware(keras.Model):
         ]
 
         def visit(layer: Any, *args: Any, **kwargs: Any) -> Any:
-            handler = next((HANDLERS[k] for k in type(layer).__mro__ if k in HANDLERS), None)
-            if handler is not None:
-                return handler(context, layer, *args, **_given(kwargs))
-            if type(layer).__name__ not in ON_MASKS:
-                known = ", ".join(sorted({kind.__name__ for kind in HANDLERS}))
-                raise unsupported(layer, f"its kind is none of {known}")
-            return layer(*map(plain, args), **kwargs)
+            if handler := handler_of(layer):
+                return handler(context, layer, *args, **_stated(kwargs))
+            if type(layer).__name__ not in MASK_OPERATIONS:
+                raise unsupported(layer, "it is an operation, where a layer is needed")
+            return layer(*map(unwrap, args), **kwargs)
 
-        results = keras.tree.map_structure(plain, run_on(self.inner, values, visit))
+        results = keras.tree.map_structure(unwrap, run_on(self.inner, values, visit))
         return keras.tree.map_structure(lambda y: ops.cast(y, "float32"), results)
 
-    def _grids(self) -> dict[str, Grid]:
-        """The grid of each point by what was learned up to now."""
-        least, most = ops.unstack(ops.convert_to_tensor(self.ranges), axis=1)
-        grid = SCHEMES[self.scheme].grid(least, most)
-        parts = [ops.unstack(part * ops.ones_like(least), len(self.points)) for part in grid]
-        return {n: Grid(*one) for n, one in zip(self.points, zip(*parts, strict=True), strict=True)}
+    def _learned_params(self) -> dict[str, QuantParams]:
+        """The parameters of each point by the ranges learned up to now."""
+        low, high = ops.unstack(ops.convert_to_tensor(self.ranges), axis=1)
+        params = SCHEMES[self.scheme].params(low, high)
+        columns = [ops.unstack(part * ops.ones_like(low), len(self.points)) for part in params]
+        rows = zip(*columns, strict=True)
+        return {name: QuantParams(*row) for name, row in zip(self.points, rows, strict=True)}
 
-    def _adders(self, learned: dict[str, Grid]) -> dict[str, Adder]:
-        """How the kernels of int8 add, at each point that is a sum."""
-        if self.scheme != "int8" or not self.sums:
+    def _multipliers(self, params: Mapping[str, QuantParams]) -> dict[str, RescaleMultipliers]:
+        """The multipliers of the int8 kernels, for each point that is a sum."""
+        sums = self._quantization_points.sums
+        if self.scheme != "int8" or not sums:
             return {}
-        scales = {name: grid.scale for name, grid in {**learned, **self.fixed}.items()}
-        names = [(one, other, name) for name, (one, other) in self.sums.items()]
-        columns = (ops.stack([scales[n] for n in column]) for column in zip(*names, strict=True))
-        parts = [ops.unstack(part, len(names)) for part in adder(*columns)]
-        return {n: Adder(*one) for n, one in zip(self.sums, zip(*parts, strict=True), strict=True)}
+        names = [(a, b, name) for name, (a, b) in sums.items()]
+        columns = [
+            ops.stack([params[n].scale for n in column]) for column in zip(*names, strict=True)
+        ]
+        parts = [ops.unstack(part, len(names)) for part in rescale_multipliers(*columns)]
+        rows = zip(*parts, strict=True)
+        return {name: RescaleMultipliers(*row) for name, row in zip(sums, rows, strict=True)}
 
     def _frozen(self) -> Array:
         if self.freeze_at is None:
             return ops.convert_to_tensor(False)
         return ops.convert_to_tensor(self.batches) >= self.freeze_at
 
-    def _learn(self, call: Call, frozen: Array) -> None:
-        """The ranges of a batch: all of them while it warms up, then a moving average."""
-        seen = [ops.stack([-call.seen[name][0], call.seen[name][1]]) for name in self.points]
-        now, before = ops.stack(seen), ops.convert_to_tensor(self.ranges)
-        widest = ops.stack(
-            [ops.minimum(before[:, 0], now[:, 0]), ops.maximum(before[:, 1], now[:, 1])], axis=1
-        )
-        moved = before + (now - before) * (1.0 - self.momentum)
+    def _learn(self, observed: Array, frozen: Array) -> None:
+        """Update the ranges: the widest while warming up, then a moving average."""
+        before = ops.convert_to_tensor(self.ranges)
+        low = ops.minimum(before[:, 0], observed[:, 0])
+        widest = ops.stack([low, ops.maximum(before[:, 1], observed[:, 1])], axis=1)
+        moved = before + (observed - before) * (1.0 - self.momentum)
         batches = ops.convert_to_tensor(self.batches)
         after = ops.where(batches < self.warmup, widest, moved)
         self.ranges.assign(ops.where(frozen, before, after))
         self.batches.assign(batches + 1)
 
-    def _find_points(self) -> tuple[str, ...]:
-        """The names of the points, from one symbolic call."""
-        call = Call(SCHEMES[self.scheme], None, True)
-        context = Context(call, self.joined, ops.convert_to_tensor(False), False)
-        run = self._run
-
-        class Finder(keras.Layer):
-            refused: ValueError | None = None
-
-            def call(self, *inputs: Any) -> Any:
-                try:
-                    return run(list(inputs), context)
-                except ValueError as error:
-                    self.refused = error
-                    raise
-
-        finder = Finder()
-        try:
-            finder(*self.inner.inputs)
-        except ValueError as error:  # Keras puts its own words around it
-            raise finder.refused or error from None
-        self.fixed, self.sums = call.fixed, call.sums
-        return tuple(call.met)
+    def _find_points(self) -> Points:
+        """Run the model once on symbolic inputs."""
+        scheme, finder = SCHEMES[self.scheme], PointFinder()
+        params: Mapping[str, QuantParams] = defaultdict(lambda: scheme.tanh)  # values don't matter
+        false = ops.convert_to_tensor(False)
+        context = Context(ForwardState(scheme, params, false, false), finder, self.fused)
+        trace_function(lambda *inputs: self._run(list(inputs), context), self.inner.inputs)
+        return finder.points()
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -190,21 +202,21 @@ def quantize_aware(
     momentum: float = 0.99,
     freeze_at: int | None = None,
 ) -> QuantizeAware:
-    """A model to train on as usual that computes what the integers on the device will compute.
+    """Copy a model for quantization-aware training: it computes what the device will compute.
 
-    Weights, frames, states and every result in between are rounded as in the file that
-    `kgated.to_tflite(qat, path, quantize=scheme)` makes of it, which then needs no calibration.
-    The ranges are learned on the way, by moving averages.
+    Weights, frames, states and intermediate results are rounded as in the file that
+    `kgated.to_tflite(qat, path, quantize=scheme)` writes, which then needs no calibration. The
+    ranges are moving averages that training updates.
 
     Args:
         model: functional or Sequential, built, trained or not, of recurrent layers (kgated's, or
-            Keras's LSTM and GRU), also under Bidirectional, Dense, Conv1D, each with
-            BatchNormalization, and layers around them. It stays as it is; its weights are copied.
+            Keras's LSTM and GRU), also under Bidirectional, Dense, Conv1D, DepthwiseConv1D, each
+            with BatchNormalization, and layers around them. It is not changed: its weights are
+            copied.
         scheme: "int8"; "int16x8": int16 activations, int8 weights.
-        warmup: batches at the start that only set the ranges, and round weights alone.
-        momentum: of the moving averages of the ranges, 0 to below 1.
-        freeze_at: the batch from which ranges and batch normalization stay as they are; None:
-            they go on learning.
+        warmup: number of batches at the start that set the ranges, and round only the weights.
+        momentum: of the moving averages of the ranges, from 0 to below 1.
+        freeze_at: the batch from which ranges and batch normalization are frozen; None: never.
 
     Returns:
         The model, to be compiled.
@@ -212,6 +224,7 @@ def quantize_aware(
     Raises:
         ValueError: an unknown `scheme`; a `model` that is not built, is quantize-aware already, or
             has a layer that can't be trained in integers, by its name; options out of range.
+        TypeError: `model` is not a Keras model.
 
     Example:
         >>> qat = kgated.quantize_aware(model)
@@ -222,11 +235,13 @@ def quantize_aware(
     choose("scheme", scheme, SCHEMES)
     _check(model, warmup, momentum, freeze_at)
     return QuantizeAware(
-        _own_copy(model), scheme, warmup, momentum, freeze_at, name=f"{model.name}_{scheme}"
+        clone_in_float32(model), scheme, warmup, momentum, freeze_at, name=f"{model.name}_{scheme}"
     )
 
 
 def _check(model: keras.Model, warmup: int, momentum: float, freeze_at: int | None) -> None:
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"`model` must be a `keras.Model`. Received: {model!r}")
     if isinstance(model, QuantizeAware):
         raise ValueError("`model` is quantize-aware already: compile and fit it as it is")
     from kgated.training.recordings import Carrying  # which `import kgated` does not wait for
@@ -241,6 +256,8 @@ def _check(model: keras.Model, warmup: int, momentum: float, freeze_at: int | No
         raise ValueError(
             "`model` must be a functional or Sequential model that is built: give it an `Input`"
         )
+    for layer in model.layers:
+        check_supported(layer)
     whole = {"warmup": warmup, "freeze_at": warmup if freeze_at is None else freeze_at}
     for name, value in whole.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -249,6 +266,6 @@ def _check(model: keras.Model, warmup: int, momentum: float, freeze_at: int | No
         raise ValueError(f"`momentum` must be from 0 to below 1. Received: {momentum!r}")
 
 
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a layer's call that say something; training is said by the model's call."""
+def _stated(options: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a layer's call that are not None, but `training`, which the state has."""
     return {k: value for k, value in options.items() if value is not None and k != "training"}

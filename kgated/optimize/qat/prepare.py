@@ -1,4 +1,4 @@
-"""Which layers a device computes by one operator, and which by several."""
+"""The float32 copy of a model that is trained, and which of its layers fuse into one operator."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,8 +10,9 @@ from kgated.keras_graph import consumers, count_calls, producer, run_again
 from kgated.layers import to_gated
 from kgated.optimize.clustering import SharedValues
 from kgated.optimize.qat.fake_quant import Array
-from kgated.optimize.qat.quantizer import unsupported
 
+# The layers that are a matrix product or a convolution, a bias and an activation.
+LINEAR = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.DepthwiseConv1D)
 ELEMENTWISE: Mapping[type, Callable[[Array, Array], Array]] = {
     keras.layers.Add: ops.add,
     keras.layers.Subtract: ops.subtract,
@@ -19,27 +20,29 @@ ELEMENTWISE: Mapping[type, Callable[[Array, Array], Array]] = {
 }
 
 
-def joined_layers(model: keras.Model) -> frozenset[str]:
-    """Names of layers whose operator goes on with the next layer.
+def fused_layers(model: keras.Model) -> frozenset[str]:
+    """The names of layers whose operator includes the next layer.
 
-    Batch normalization and ReLU are parts of the product before them; what only a Concatenate
-    reads is written by its operator in the range of the whole.
+    The operator of a product includes batch normalization and ReLU. The operator before a
+    Concatenate writes its result with the quantization parameters of the concatenation.
     """
     ends = {producer(x).name for x in model.outputs}
     return frozenset(
-        layer.name for layer in model.layers if layer.name not in ends and _goes_on(layer)
+        layer.name
+        for layer in model.layers
+        if layer.name not in ends and _is_fused_with_next(layer)
     )
 
 
-def _goes_on(layer: keras.Layer) -> bool:
+def _is_fused_with_next(layer: keras.Layer) -> bool:
     after = consumers(layer)
     if len(after) != 1 or count_calls(layer) != 1:
         return False
     (following,), function = after, getattr(layer, "activation", keras.activations.linear)
-    is_product = isinstance(layer, keras.layers.Dense | keras.layers.Conv1D)
+    is_product = isinstance(layer, LINEAR)
     linear = function is keras.activations.linear
     if isinstance(following, keras.layers.Concatenate):
-        ends_in_product = is_product and not comes_apart(layer)
+        ends_in_product = is_product and not has_separate_activation(layer)
         return ends_in_product or isinstance(layer, (*ELEMENTWISE, keras.layers.BatchNormalization))
     if isinstance(following, keras.layers.BatchNormalization):
         return is_product and linear
@@ -49,52 +52,69 @@ def _goes_on(layer: keras.Layer) -> bool:
     return is_sum and activation_of(following) is keras.activations.relu
 
 
-def comes_apart(layer: keras.Layer) -> bool:
-    """Whether the activation of a layer of products is an operator of its own."""
+def has_separate_activation(layer: keras.Layer) -> bool:
+    """Whether the activation of a Dense or convolution layer is an operator of its own."""
     return layer.activation not in (keras.activations.linear, keras.activations.relu)
 
 
 def is_normalized(layer: keras.Layer) -> bool:
-    """Whether a layer of products goes on with batch normalization."""
+    """Whether the layer after a Dense or convolution layer is a batch normalization."""
     (after,) = consumers(layer)
     return isinstance(after, keras.layers.BatchNormalization)
 
 
 def activation_of(layer: keras.Layer) -> Any:
-    """The function of a layer that is an activation, or has one."""
+    """The function of a layer that is an activation or has one."""
     if isinstance(layer, keras.layers.Softmax):
+        if layer.axis not in (-1, len(layer.output.shape) - 1):
+            raise unsupported(layer, f"`axis={layer.axis}`, and kernels take the last axis, -1")
         return keras.activations.softmax
     if not isinstance(layer, keras.layers.ReLU):
         return getattr(layer, "activation", None)
-    plain = layer.max_value is None and not layer.negative_slope and not layer.threshold
-    return keras.activations.relu if plain else layer
+    if layer.max_value is not None or layer.negative_slope or layer.threshold:
+        raise unsupported(
+            layer, "its activation is relu with a `max_value`, `negative_slope` or `threshold`"
+        )
+    return keras.activations.relu
 
 
 def copy_layer(layer: keras.Layer) -> keras.Layer:
-    """The layer with the same weights; values that clusters share stay shared."""
-    if isinstance(layer, keras.layers.Bidirectional):
-        copy = _both_ways(layer)
-    else:
-        copy = _in_float32(to_gated(layer) if isinstance(layer, keras.layers.RNN) else layer)
-    for weight, theirs in zip(copy.weights, layer.weights, strict=True):
-        if isinstance(theirs.constraint, SharedValues):
-            weight.constraint = theirs.constraint
+    """Copy a layer in float32, with its weights and the constraints of clustering."""
+    try:
+        copy = _copy(layer)
+    except (TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise unsupported(layer, f"it can't be copied from its config ({reason})") from error
+    for weight, original in zip(copy.weights, layer.weights, strict=True):
+        if isinstance(original.constraint, SharedValues):
+            weight.constraint = original.constraint
     return copy
 
 
-def _both_ways(layer: keras.layers.Bidirectional) -> keras.layers.Bidirectional:
+def _copy(layer: keras.Layer) -> keras.Layer:
+    if isinstance(layer, keras.layers.Bidirectional):
+        return _copy_bidirectional(layer)
+    if isinstance(layer, keras.layers.TimeDistributed):
+        return _in_float32(layer.layer, name=layer.name)
+    return _in_float32(to_gated(layer) if isinstance(layer, keras.layers.RNN) else layer)
+
+
+def _copy_bidirectional(layer: keras.layers.Bidirectional) -> keras.layers.Bidirectional:
     config = layer.get_config()
-    ways = [copy_layer(way) for way in (layer.forward_layer, layer.backward_layer)]
+    directions = [copy_layer(part) for part in (layer.forward_layer, layer.backward_layer)]
     copy = keras.layers.Bidirectional(
-        ways[0], merge_mode=config["merge_mode"], backward_layer=ways[1], name=layer.name
+        directions[0],
+        merge_mode=config["merge_mode"],
+        backward_layer=directions[1],
+        name=layer.name,
     )
     copy.build_from_config(layer.get_build_config())
     copy.set_weights(layer.get_weights())
     return copy
 
 
-def _in_float32(layer: keras.Layer) -> keras.Layer:
-    copy = type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+def _in_float32(layer: keras.Layer, **options: Any) -> keras.Layer:
+    copy = type(layer).from_config({**layer.get_config(), "dtype": "float32", **options})
     if layer.built:
         copy.build_from_config(layer.get_build_config())
         copy.set_weights(layer.get_weights())
@@ -103,8 +123,8 @@ def _in_float32(layer: keras.Layer) -> keras.Layer:
     return copy
 
 
-def _own_copy(model: keras.Model) -> keras.Model:
-    """The model in float32 on weights of its own, with our layers in place of Keras's."""
+def clone_in_float32(model: keras.Model) -> keras.Model:
+    """Copy a model and its weights in float32, with kgated's recurrent layers for Keras's."""
     copies: dict[int, Any] = {}
 
     def copied(layer: Any) -> Any:
@@ -116,6 +136,19 @@ def _own_copy(model: keras.Model) -> keras.Model:
             copies[id(layer)] = copy_layer(layer)
         return copies[id(layer)]
 
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(layer, keras.layers.Dense):  # perhaps a TimeDistributed before, with a mask
+            kwargs = {}
+        return layer(*args, **kwargs)
+
     inputs = [keras.Input(x.shape[1:], dtype=x.dtype, name=x.name) for x in model.inputs]
     single = inputs[0] if len(inputs) == 1 else inputs
-    return keras.Model(single, run_again(model, single, copied), name=model.name)
+    return keras.Model(single, run_again(model, single, copied, call), name=model.name)
+
+
+def unsupported(layer: Any, reason: str) -> ValueError:
+    """The error for a layer that has no integer counterpart here."""
+    return ValueError(
+        f"`model` has layer `{layer.name}` ({type(layer).__name__}), which can't be trained in "
+        f"integers: {reason}. Change the layer, or quantize after training with `calibration`"
+    )

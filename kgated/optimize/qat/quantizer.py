@@ -1,4 +1,4 @@
-"""The points of a model at which a device rounds, each with its grid."""
+"""Fake quantization at the points of a model, and the values that the layers pass on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,224 +7,231 @@ from typing import Any
 import keras
 from keras import ops
 
-from kgated.optimize.qat.fake_quant import FIXED, Array, Grid, Scheme, matrix_grid, rounded
-from kgated.optimize.qat.forward import Call
-from kgated.optimize.qat.int16_arithmetic import Unit
-from kgated.steps import Function, Points
+from kgated.optimize.qat.fake_quant import Array, QuantParams, fake_quantize
+from kgated.optimize.qat.forward import ForwardState, Observer, cast_params, tensor_of
+from kgated.optimize.qat.int16_arithmetic import AccumulatorScale
+from kgated.optimize.qat.prepare import unsupported
+from kgated.quantization_hook import QuantizationHook
+from kgated.steps import Function
 
 INPUT = "input"  # the point of an input is called `input/name`
-
-
 SUM = "sum"  # the point before an activation that is an operator of its own
 
 
-class Rounding(Points):
-    """Rounds each value as the device does that will run the model.
+class FakeQuantizer(QuantizationHook):
+    """Rounds each value as the device that will run the model.
 
     Args:
-        call: the call of the model that it is part of.
-        prefix: what the names of its points start with.
-        fixed: the grids that kernels fix, by the name of the point without prefix.
-        operands: the grid of "x", and the point that "state" stands for, with its prefix.
+        state: of the forward pass.
+        observer: receives what happens at the points.
+        prefix: of the names of the points.
+        fixed: the parameters that kernels fix, by the name of the point without prefix.
+        operands: the parameters of "x", and the full name of the point that "state" stands for.
     """
 
     def __init__(
         self,
-        call: Call,
+        state: ForwardState,
+        observer: Observer,
         prefix: str = "",
-        fixed: Mapping[str, Grid] | None = None,
-        operands: Mapping[str, Grid | str | None] | None = None,
+        fixed: Mapping[str, QuantParams] | None = None,
+        operands: Mapping[str, QuantParams | str | None] | None = None,
     ) -> None:
-        self.call, self.prefix = call, prefix
+        self.state, self.observer, self.prefix = state, observer, prefix
         self.fixed, self.operands = fixed or {}, operands or {}
+        # By point, of the products whose weights were quantized by this object.
+        self._accumulators: dict[str, AccumulatorScale] = {}
 
     def __call__(self, name: str, value: Array) -> Array:
-        """The value on the point's grid."""
-        self._note(name, value)
-        return self.call.round(value, self.grid(name), self.call.units.get(self.prefix + name))
+        """The value, rounded to the parameters of the point."""
+        return self.quantize(name, value, self._accumulators.get(name))
+
+    def quantize(
+        self, name: str, value: Array, accumulator: AccumulatorScale | None = None
+    ) -> Array:
+        """The same for a value that is a multiple of the accumulator's scale."""
+        self.observer.observe(self.prefix + name, value)
+        return self.state.round(value, self.params(name), accumulator)
+
+    def params(self, name: str) -> QuantParams:
+        """The parameters of a point."""
+        return self._lookup(self.prefix + name, self.fixed.get(name))
+
+    def nested(self, name: str, state: str) -> "FakeQuantizer":
+        """The hook for a product of x and `state`; none of its parameters is fixed."""
+        operands = {**self.operands, "state": self.prefix + state}
+        prefix = f"{self.prefix}{name}/"
+        return FakeQuantizer(self.state, self.observer, prefix, operands=operands)
 
     def function(self, name: str, f: Function, x: Array, of: str) -> Array:
-        """As the kernel of the function does it."""
-        return self(name, self.call.function(f, x, self.grid(of)))
+        """As the kernel of the function."""
+        return self(name, self.state.function(f, x, self.params(of)))
 
-    def product(self, name: str, one: Array, other: Array, of: tuple[str, str]) -> Array:
-        """As the kernel multiplies."""
-        if self.call.is_exact:
-            self._is_product(name, self.grid(of[0]), self.grid(of[1]))
-        return self(name, one * other)
+    def product(self, name: str, x: Array, y: Array, of: tuple[str, str]) -> Array:
+        """As the kernel of MUL."""
+        accumulator = None
+        if self.state.is_exact:
+            scale = self.params(of[0]).scale * self.params(of[1]).scale
+            accumulator = AccumulatorScale(scale, "elementwise")
+        return self.quantize(name, x * y, accumulator)
 
-    def grid(self, name: str) -> Grid:
-        """The grid of a point."""
-        full = self.prefix + name
-        if name in self.fixed:
-            self.call.fixed[full] = self.fixed[name]
-            return self.fixed[name]
-        return self.call.grid(full)
+    def sum(self, name: str, x: Array, y: Array, of: tuple[str, str]) -> Array:
+        """As the kernel of ADD."""
+        return self._add(name, x, y, of, 1)
 
-    def part(self, name: str, state: str) -> "Rounding":
-        """The points of a product of x and `state`; none of its grids is fixed."""
-        operands = {**self.operands, "state": self.prefix + state}
-        return Rounding(self.call, f"{self.prefix}{name}/", operands=operands)
+    def difference(self, name: str, x: Array, y: Array, of: tuple[str, str]) -> Array:
+        """As the kernel of SUB."""
+        return self._add(name, x, y, of, -1)
 
-    def sum(self, name: str, one: Array, other: Array, of: tuple[str, str]) -> Array:
-        """As the integer kernel adds."""
-        return self._added(name, one, other, of, 1)
+    def subtract_weights(self, name: str, x: Array, params: QuantParams, v: Array) -> Array:
+        """`x - v` for values x with `params` and weights v."""
+        weights = self.constant(v)
+        self.observer.observe(self.prefix + name, x - weights)
+        triple = params, self.constant_params(v), self.params(name)
+        return self.state.add(self.prefix + name, x, weights, -1, triple)
 
-    def difference(self, name: str, one: Array, other: Array, of: tuple[str, str]) -> Array:
-        """As the integer kernel subtracts."""
-        return self._added(name, one, other, of, -1)
-
-    def offset(self, name: str, one: Array, grid: Grid, v: Array) -> Array:
-        """`one - v` of values on a grid, and weights that meet them one by one."""
-        other = self.constant(v)
-        self._note(name, one - other)
-        grids = grid, self.grid_of(v), self.grid(name)
-        return self.call.add(self.prefix + name, one, other, -1, grids)
-
-    def joined(self, name: str, values: list[tuple[Array, Grid | None]], axis: int) -> Array:
-        """Values side by side, those of other grids brought to that of the point."""
-        self._note(name, ops.concatenate([x for x, _ in values], axis))
-        grid = self.grid(name)
-        return ops.concatenate([self.call.requantize(x, one, grid) for x, one in values], axis)
+    def concatenate(
+        self, name: str, values: list[tuple[Array, QuantParams | None]], axis: int
+    ) -> Array:
+        """Concatenate values, requantized to the parameters of the point."""
+        self.observer.observe(self.prefix + name, ops.concatenate([x for x, _ in values], axis))
+        after = self.params(name)
+        parts = [self.state.requantize(x, before, after) for x, before in values]
+        return ops.concatenate(parts, axis)
 
     def weights(
-        self,
-        name: str,
-        W: Array,
-        b: Array | None = None,
-        operand: str = "x",
-        kernel: str | None = None,
+        self, name: str, W: Array, b: Array | None = None, operand: str = "x"
     ) -> tuple[Array, Array | None]:
-        """W in int8, symmetric, a scale per output; b in steps of the sums of the products.
-
-        `kernel` is one of `kernels16`, where the layer is not one of whole rows of products.
-        """
-        grid = matrix_grid(W)
-        size = self._operand(operand).scale * self.call.typed(grid).scale
-        self.call.units[self.prefix + name] = Unit(size, kernel or ("bare" if b is None else "sum"))
-        if b is not None:
-            b = self.call.bias(_value(b), size)
-        return self.call.widened(rounded(_value(W), grid), grid), b
+        """Quantize W and b; the product is rounded at the point `name` of this object."""
+        W, b, self._accumulators[name] = self.state.quantize_weights(W, b, self._operand(operand))
+        return W, b
 
     def vector(self, name: str, v: Array, operand: str) -> Array:
-        """As an activation of the range that the weights have."""
-        if self.call.is_exact:
-            self._is_product(name, self._operand(operand), self.grid_of(v))
+        """Quantize v as an activation with the range of the weights."""
+        if self.state.is_exact:
+            scale = self._operand(operand).scale * self.constant_params(v).scale
+            self._accumulators[name] = AccumulatorScale(scale, "elementwise")
         return self.constant(v)
 
-    def grid_of(self, v: Array) -> Grid:
-        """The grid of weights that meet values one by one, of any shape."""
-        return self.call.typed(self.call.scheme.range_of(v))
+    def constant_params(self, v: Array) -> QuantParams:
+        """The parameters of weights of an elementwise operator, of any shape."""
+        return self.state.cast(self.state.scheme.params_of(v))
 
     def constant(self, v: Array) -> Array:
-        """Weights on the grid of their own range."""
-        grid = self.call.scheme.range_of(v)
-        return self.call.widened(rounded(_value(v), grid), grid)
+        """Quantize weights to the parameters of their own range."""
+        params = self.state.scheme.params_of(v)
+        return self.state.snap(fake_quantize(tensor_of(v), params), params)
 
-    def _operand(self, name: str) -> Grid:
-        found = self.operands.get(name, self.prefix + name)
-        assert found is not None, "a product has an operand that is rounded"
-        return self.call.grid(found) if isinstance(found, str) else found
+    def _lookup(self, full_name: str, fixed: QuantParams | None = None) -> QuantParams:
+        self.observer.visit(full_name, fixed)
+        return self.state.params[full_name]
 
-    def _is_product(self, name: str, one: Grid, other: Grid) -> None:
-        self.call.units[self.prefix + name] = Unit(one.scale * other.scale, "product")
+    def _operand(self, name: str) -> QuantParams:
+        operand = self.operands.get(name, self.prefix + name)
+        assert operand is not None, "an operand of a product is rounded"
+        return self._lookup(operand) if isinstance(operand, str) else operand
 
-    def _note(self, name: str, value: Array) -> None:
-        if self.call.observing and name not in self.fixed:
-            self.call.note(self.prefix + name, value)
-
-    def _added(self, name: str, one: Array, other: Array, of: tuple[str, str], sign: int) -> Array:
-        self._note(name, one + sign * other)
-        grids = self.grid(of[0]), self.grid(of[1]), self.grid(name)
-        self.call.sums[self.prefix + name] = self.prefix + of[0], self.prefix + of[1]
-        return self.call.add(self.prefix + name, one, other, sign, grids)
+    def _add(self, name: str, x: Array, y: Array, of: tuple[str, str], sign: int) -> Array:
+        full_name = self.prefix + name
+        self.observer.observe(full_name, x + sign * y)
+        params = self.params(of[0]), self.params(of[1]), self.params(name)
+        self.observer.add(full_name, (self.prefix + of[0], self.prefix + of[1]))
+        return self.state.add(full_name, x, y, sign, params)
 
 
-def _value(weight: Array) -> Array:
-    """A tensor, also of a variable: TensorFlow's own gradients take no variables."""
-    return weight * 1.0
-
-
-def fixed_by(scheme: Scheme, function: str) -> Grid | None:
-    """The grid that the kernel of an activation fixes for its result; None where it fixes none."""
-    return getattr(scheme, FIXED[function]) if function in FIXED else None
-
-
-@dataclass
+@dataclass(frozen=True)
 class Value:
-    """A tensor on its way through the graph, and the grid that it is on.
+    """A tensor on its way through the graph, with its quantization parameters.
 
     Attributes:
-        x: the tensor; None for products that the BatchNormalization after them completes.
-        grid: None where the tensor is not rounded: the operator goes on with the next layer.
-        point: the name of the point that rounded it, where it was one.
-        pending: the layer of those products, and what it multiplies.
+        x: the tensor.
+        params: None where the tensor is not rounded: its operator includes the next layer.
+        point: the name of the point that rounded it, if one did.
+        accumulator: of a sum of products that is not rounded yet.
     """
 
     x: Array
-    grid: Grid | None
+    params: QuantParams | None
     point: str | None = None
-    pending: "tuple[keras.Layer, Value] | None" = None
+    accumulator: AccumulatorScale | None = None
 
 
-@dataclass
+@dataclass(frozen=True)
+class UnfusedProduct:
+    """A layer that the BatchNormalization after it will compute, with its input."""
+
+    layer: keras.Layer
+    input: Value
+
+
+@dataclass(frozen=True)
 class Context:
-    """One call of a model, as its layers see it.
+    """One forward pass, as the layers use it.
 
     Attributes:
-        call: what the points round to.
-        joined: names of layers whose operator goes on with the next layer.
-        frozen: whether batch normalization stays as it is, () boolean.
-        training: whether the call trains.
+        state: what values are rounded to.
+        observer: receives what happens at the points.
+        fused: the names of layers whose operator includes the next layer.
     """
 
-    call: Call
-    joined: frozenset[str]
-    frozen: Array
-    training: bool
+    state: ForwardState
+    observer: Observer
+    fused: frozenset[str]
+
+    def quantizer(
+        self, prefix: str = "", fixed: Mapping[str, QuantParams] | None = None, **operands: Any
+    ) -> FakeQuantizer:
+        """The hook for points whose names start with `prefix`."""
+        return FakeQuantizer(self.state, self.observer, prefix, fixed, operands)
 
     def input(self, name: str, x: Any) -> Value:
-        """What goes into the model, float32, by the name of the input."""
+        """An input of the model, float32, by the name of the input."""
         x, point = ops.convert_to_tensor(x), f"{INPUT}/{name}"
-        if self.call.is_exact:  # the device rounds it in float32
-            single = Grid(*(ops.cast(part, "float32") for part in self.call.grid(point)))
-            x = ops.where(self.call.active, self.call.widened(rounded(x, single), single), x)
-        return self.point(point, ops.cast(x, self.call.dtype))
+        if self.state.is_exact:  # the device rounds it in float32
+            single = cast_params(self.quantizer().params(point), "float32")
+            rounded = self.state.snap(fake_quantize(x, single), single)
+            x = ops.where(self.state.active, rounded, x)
+        return self.point(point, ops.cast(x, self.state.dtype))
 
-    def point(self, name: str, x: Array, fixed: Grid | None = None) -> Value:
-        """A value that a device rounds."""
-        at = Rounding(self.call, fixed={name: self.call.typed(fixed)} if fixed else {})
-        return Value(at(name, x), at.grid(name), name)
+    def point(
+        self,
+        name: str,
+        x: Array,
+        fixed: QuantParams | None = None,
+        accumulator: AccumulatorScale | None = None,
+    ) -> Value:
+        """A value, rounded at a point."""
+        quantizer = self.quantizer(fixed={name: fixed} if fixed else None)
+        y = quantizer.quantize(name, x, accumulator)
+        return Value(y, quantizer.params(name), name)
 
-    def result(self, layer: keras.Layer, x: Array) -> Value:
-        """A layer's result, which is rounded unless its operator goes on."""
-        return Value(x, None) if layer.name in self.joined else self.point(layer.name, x)
+    def result(
+        self, layer: keras.Layer, x: Array, accumulator: AccumulatorScale | None = None
+    ) -> Value:
+        """A layer's result, rounded unless the layer is fused with the next."""
+        if layer.name in self.fused:
+            return Value(x, None, accumulator=accumulator)
+        return self.point(layer.name, x, accumulator=accumulator)
 
     def activated(self, layer: keras.Layer, v: Value, function: Any) -> Value:
         """The result of a layer that ends in an activation."""
         name = getattr(function, "__name__", "")
-        if name in ("linear", "relu"):  # the second is a part of integer operators
-            return self.result(layer, function(v.x))
-        fixed = fixed_by(self.call.scheme, name)
+        if name in ("linear", "relu"):  # integer operators include a relu
+            return self.result(layer, function(v.x), v.accumulator)
+        fixed = self.state.scheme.fixed_params(name)
         if fixed is None:
             raise unsupported(
-                layer, f"its activation is {name}, not linear, relu, tanh, sigmoid or softmax"
+                layer,
+                f"its activation is {name or repr(function)}, "
+                "not linear, relu, tanh, sigmoid or softmax",
             )
-        return self.point(layer.name, self.call.function(function, v.x, v.grid), fixed)
+        return self.point(layer.name, self.state.function(function, v.x, v.params), fixed)
 
-    def called(self, layer: keras.Layer, x: Array, **options: Any) -> Array:
-        """What the layer itself computes, which it does in float32."""
-        return ops.cast(layer(x, **options), self.call.dtype)
+    def call_layer(self, layer: keras.Layer, x: Array, **options: Any) -> Array:
+        """The result of the layer itself, which computes in float32."""
+        return ops.cast(layer(x, **options), self.state.dtype)
 
 
-def plain(value: Any) -> Any:
-    """A value without its grid."""
+def unwrap(value: Any) -> Any:
+    """A value without its parameters."""
     return value.x if isinstance(value, Value) else value
-
-
-def unsupported(layer: Any, reason: str) -> ValueError:
-    """The error for a layer that has no integer counterpart here."""
-    return ValueError(
-        f"`model` has layer `{layer.name}` ({type(layer).__name__}), which can't be trained in "
-        f"integers: {reason}. Change the layer, or quantize after training with `calibration`"
-    )

@@ -1,4 +1,4 @@
-"""Recurrent layers as a device computes them in integers, one way and both ways."""
+"""Recurrent layers as a device computes them in integers, in one or both directions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,18 +8,16 @@ from keras import ops
 
 from kgated.cells import LSTMCell
 from kgated.layers import GatedRNN, run_loop
-from kgated.optimize.qat.fake_quant import Array, Grid
-from kgated.optimize.qat.forward import Call
-from kgated.optimize.qat.quantizer import Context, Rounding, Value, fixed_by, unsupported
+from kgated.optimize.qat.fake_quant import Array, QuantParams, Scheme
+from kgated.optimize.qat.forward import RangeObserver
+from kgated.optimize.qat.prepare import unsupported
+from kgated.optimize.qat.quantizer import Context, FakeQuantizer, Value
 
-# Points that are results of the functions of a cell.
-OF_SIGMOID = ("i", "f", "o", "z|r", "z", "r")
-
-
-OF_TANH = ("g", "tanh_c")
-
-
-NOTHING_SEEN = -3.0e38
+# The points that are results of the activations of a cell.
+SIGMOID_POINTS = ("i", "f", "o", "z|r", "z", "r")
+TANH_POINTS = ("g", "tanh_c")
+# Below every value: the maximum of nothing.
+NO_MAXIMUM = -3.0e38
 
 
 def recurrent(
@@ -32,41 +30,37 @@ def recurrent(
     """The results of a recurrent layer."""
     _check(layer)
     states = [s.x for s in keras.tree.flatten(initial_state)] if initial_state else None
-    found = run_recurrent(
-        layer, v.x, v.grid, context.call, layer.name, mask, states, context.training
-    )
-    values = [Value(*one) for one in found]
+    values = run_recurrent(context, layer, v, layer.name, mask, states)
     return values if layer.return_state else values[0]
 
 
-def both_ways(
+def bidirectional(
     context: Context, layer: keras.layers.Bidirectional, v: Value, mask: Any = None
 ) -> Value:
-    """The results of a recurrent layer and of its twin that goes backwards, merged."""
-    ways = layer.forward_layer, layer.backward_layer
+    """The merged results of the forward and the backward layer."""
     if layer.return_state or layer.merge_mode not in ("concat", "sum", "mul"):
         raise unsupported(layer, '`return_state`, or a `merge_mode` not "concat", "sum" or "mul"')
-    found = []
-    for way in ways:
-        _check(way)
-        name = f"{layer.name}/{way.name}"
-        outputs = run_recurrent(
-            way, v.x, v.grid, context.call, name, mask, training=context.training
-        )
-        found.append(outputs[0])
-    (there, first, one), (back, second, other) = found
-    back = ops.flip(back, axis=1) if layer.return_sequences else back
-    at = Rounding(context.call)
+    results = []
+    for direction in (layer.forward_layer, layer.backward_layer):
+        _check(direction)
+        name = f"{layer.name}/{direction.name}"
+        results.append(run_recurrent(context, direction, v, name, mask)[0])
+    forward, backward = results
+    assert forward.point is not None
+    assert backward.point is not None
+    reversed_ = ops.flip(backward.x, axis=1) if layer.return_sequences else backward.x
+    quantizer = context.quantizer()
     if layer.merge_mode == "concat":
-        y = at.joined(layer.name, [(there, first), (back, second)], -1)
+        pairs = [(forward.x, forward.params), (reversed_, backward.params)]
+        y = quantizer.concatenate(layer.name, pairs, -1)
     else:
-        merge = at.product if layer.merge_mode == "mul" else at.sum
-        y = merge(layer.name, there, back, (one, other))
-    return Value(y, at.grid(layer.name), layer.name)
+        merge = quantizer.product if layer.merge_mode == "mul" else quantizer.sum
+        y = merge(layer.name, forward.x, reversed_, (forward.point, backward.point))
+    return Value(y, quantizer.params(layer.name), layer.name)
 
 
 def _check(layer: keras.layers.RNN) -> None:
-    """Refuse a recurrent layer that no integer step stands for."""
+    """Refuse a recurrent layer that has no integer counterpart."""
     cell = layer.cell
     reasons = {
         "its cell is not kgated's or Keras's LSTM or GRU": not isinstance(layer, GatedRNN),
@@ -74,117 +68,147 @@ def _check(layer: keras.layers.RNN) -> None:
         "`layer_norm=True`": getattr(cell, "layer_norm", False),
     }
     for name in ("activation", "recurrent_activation"):
-        function = getattr(cell, name, keras.activations.tanh)
-        known = getattr(function, "__name__", "") in ("tanh", "sigmoid", "relu")
-        reasons[f"its `{name}` is not tanh, sigmoid or relu"] = not known
+        function = getattr(getattr(cell, name, keras.activations.tanh), "__name__", "a callable")
+        reason = f"its `{name}` is {function}, not tanh, sigmoid or relu"
+        reasons[reason] = function not in ("tanh", "sigmoid", "relu")
     for reason, holds in reasons.items():
         if holds:
             raise unsupported(layer, reason)
 
 
 def run_recurrent(
+    context: Context,
     layer: keras.layers.RNN,
-    x: Array,
-    grid: Grid | None,
-    call: Call,
+    v: Value,
     name: str,
     mask: Array | None = None,
     initial_state: list[Array] | None = None,
-    training: bool = False,
-) -> list[tuple[Array, Grid, str]]:
-    """A layer of ours over x (B, T, F), whose values are on `grid`.
+) -> list[Value]:
+    """Run a layer of kgated over rounded frames (B, T, F).
 
     Args:
+        context: of the forward pass; in training with dropout.
         layer: a `GatedRNN` that is not stateful.
-        x: the frames.
-        grid: what they are rounded to.
-        call: the call of the model.
-        name: of the layer, which the names of its points start with.
+        v: the frames.
+        name: of the layer, the prefix of its points.
         mask: (B, T) boolean.
         initial_state: (B, ...) each; None: zeros.
-        training: with dropout, and with what the points see, where the call observes.
 
     Returns:
-        The output, and the states where the layer returns them; with the grid and point of each.
+        The output, and the states where the layer returns them.
     """
-    state = layer.cell.state_points[0]
-    at = Rounding(
-        call, f"{name}/", _fixed(layer.cell, call), {"x": grid, "state": f"{name}/{state}"}
+    cell, dtype = layer.cell, context.state.dtype
+    states = initial_state or layer.get_initial_state(ops.shape(v.x)[0])
+    states = [ops.cast(state, dtype) for state in states]
+    x, drop_state = _with_dropout(cell, v.x, states, context.state.training)
+    state_point, prefix = cell.state_points[0], f"{name}/"
+    ranges = _LoopRanges(context.observer, prefix)
+    hook = FakeQuantizer(
+        context.state,
+        ranges.observer,
+        prefix,
+        _fixed_params(cell, context.state.scheme),
+        {"x": v.params, "state": prefix + state_point},
     )
-    states = initial_state or layer.get_initial_state(ops.shape(x)[0])
-    states = [ops.cast(one, call.dtype) for one in states]
-    x, seen_of_state = _dropped(layer.cell, x, states, training)
-    rows, step = layer.cell.over_rows(x, at)
+    rows, step = cell.over_rows(x, hook)
+    ranges.leave_prologue()
     widths = [row.shape[-1] for row in rows]
     cuts = [sum(widths[:n]) for n in range(1, len(widths))]
 
-    def on_row(row: Array, states: list[Array]) -> tuple[Array, list[Array]]:
+    def loop_step(row: Array, states: list[Array]) -> tuple[Array, list[Array]]:
         parts = ops.split(row, cuts, axis=-1) if cuts else [row]
-        return step(parts, seen_of_state(states[0]), states)
+        return step(parts, drop_state(states[0]), states)
 
-    observed = _Observed(call, at.prefix) if call.observing else None
-    if observed is not None:
-        on_row, states = observed.along(on_row), [*states, observed.start(ops.shape(x)[0])]
-    last, each, states = run_loop(layer, on_row, ops.concatenate(rows, axis=-1), states, mask)
-    if observed is not None:
-        *states, extremes = states
-        observed.note(extremes)
-    output = each if layer.return_sequences else last
-    points = [state, *layer.cell.state_points]
-    found = [output, *states] if layer.return_state else [output]
-    return [(x, at.grid(p), at.prefix + p) for x, p in zip(found, points, strict=False)]
+    last, outputs, states = run_loop(
+        layer,
+        ranges.observe_step(loop_step),
+        ops.concatenate(rows, axis=-1),
+        [*states, *ranges.initial_state(ops.shape(x)[0])],
+        mask,
+    )
+    states = ranges.take_from(states)
+    results = [outputs if layer.return_sequences else last]
+    results += states if layer.return_state else []
+    points = [state_point, *cell.state_points][: len(results)]
+    return [Value(y, hook.params(p), prefix + p) for y, p in zip(results, points, strict=True)]
 
 
-def _fixed(cell: Any, call: Call) -> dict[str, Grid]:
-    found = {}
-    for names, function in (
-        (OF_SIGMOID, cell.recurrent_activation),
-        (OF_TANH, cell.activation),
-    ):
-        grid = fixed_by(call.scheme, getattr(function, "__name__", ""))
-        found.update(dict.fromkeys(names, call.typed(grid)) if grid else {})
+def _fixed_params(cell: Any, scheme: Scheme) -> dict[str, QuantParams]:
+    """The parameters that kernels fix, by point."""
+    fixed: dict[str, QuantParams] = {}
+    functions = (SIGMOID_POINTS, cell.recurrent_activation), (TANH_POINTS, cell.activation)
+    for names, function in functions:
+        params = scheme.fixed_params(getattr(function, "__name__", ""))
+        fixed |= dict.fromkeys(names, params) if params else {}
     if isinstance(cell, LSTMCell) and cell.coupled_gates:
-        found.pop("i", None)  # 1 - f
-    return found
+        fixed.pop("i", None)  # 1 - f
+    return fixed
 
 
-def _dropped(
+def _with_dropout(
     cell: Any, x: Array, states: list[Array], training: bool
 ) -> tuple[Array, Callable[[Array], Array]]:
-    """The frames with dropout, and what the gates see of a state."""
+    """The frames with dropout, and the function that applies dropout to a state."""
     if training and cell.dropout:
         x = x * ops.expand_dims(cell.get_dropout_mask(x[:, 0]), 1)
         cell.reset_dropout_mask()
     if not (training and cell.recurrent_dropout):
         return x, lambda h: h
-    kept = cell.get_recurrent_dropout_mask(states[0])
+    mask = cell.get_recurrent_dropout_mask(states[0])
     cell.reset_recurrent_dropout_mask()
-    return x, lambda h: h * kept
+    return x, lambda h: h * mask
 
 
-class _Observed:
-    """The ranges inside a loop, as a state (B, 2P) of it: -least and most of each of P points."""
+class _LoopRanges:
+    """Carries the ranges inside a loop as one more state (B, 2P): the maxima of -x and x.
 
-    def __init__(self, call: Call, prefix: str) -> None:
-        assert call.learned is not None, "points are found out before anything is observed"
-        mine = [name for name in call.learned if name.startswith(prefix)]
-        self._call = call
-        self._names = [name for name in mine if name not in call.seen]
+    Without a `RangeObserver`, nothing is carried.
+    """
 
-    def start(self, batch: Any) -> Array:
-        return ops.full((batch, 2 * len(self._names)), NOTHING_SEEN)
+    def __init__(self, observer: Any, prefix: str) -> None:
+        self._outer = observer if isinstance(observer, RangeObserver) else None
+        self._points: list[str] = []
+        self.observer = observer
+        if self._outer is not None:
+            self._points = [name for name in self._outer.points if name.startswith(prefix)]
+            self._inner = RangeObserver(self._points, per_row=True)
+            self.observer = self._inner
 
-    def along(self, on_row: Callable[..., Any]) -> Callable[..., Any]:
+    def leave_prologue(self) -> None:
+        """Record what was observed before the loop; the loop observes the rest of the points."""
+        if self._outer is None:
+            return
+        observed = self._inner.drain()
+        for name, (low, high) in observed.items():
+            self._outer.record(name, (ops.max(low), ops.max(high)))
+        self._points = [name for name in self._points if name not in observed]
+
+    def initial_state(self, batch: Any) -> list[Array]:
+        """The initial value of the carried state."""
+        if self._outer is None:
+            return []
+        return [ops.full((batch, 2 * len(self._points)), NO_MAXIMUM)]
+
+    def observe_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """The step with the carried state."""
+        if self._outer is None:
+            return step
+
         def observing(row: Array, states: list[Array]) -> tuple[Array, list[Array]]:
-            *states, extremes = states
-            with self._call.row_by_row() as seen:
-                output, new = on_row(row, states)
-            now = ops.stack([part for name in self._names for part in seen[name]], axis=-1)
-            return output, [*new, ops.maximum(extremes, now)]
+            *states, maxima = states
+            output, new = step(row, states)
+            observed = self._inner.drain()
+            now = ops.stack([part for name in self._points for part in observed[name]], axis=-1)
+            return output, [*new, ops.maximum(maxima, now)]
 
         return observing
 
-    def note(self, extremes: Array) -> None:
-        found = ops.unstack(ops.max(extremes, axis=0), 2 * len(self._names))
-        pairs = zip(found[::2], found[1::2], strict=True)
-        self._call.seen.update(zip(self._names, pairs, strict=True))
+    def take_from(self, states: list[Array]) -> list[Array]:
+        """Record the carried state at the end of the loop; return the other states."""
+        if self._outer is None:
+            return states
+        *states, maxima = states
+        parts = ops.unstack(ops.max(maxima, axis=0), 2 * len(self._points))
+        for name, low, high in zip(self._points, parts[::2], parts[1::2], strict=True):
+            self._outer.record(name, (low, high))
+        return states

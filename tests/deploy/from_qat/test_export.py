@@ -9,12 +9,10 @@ import keras
 import numpy as np
 import pytest
 from kgated_edge import EdgeModel, SequenceModel
+from tflite_files import tensor_types
 
 import kgated
-from kgated.deploy import convert
-from kgated.deploy.quantization.quantize import quantize
-from kgated.deploy.tflite import flatbuffer
-from kgated.optimize.qat.forward import Call
+from kgated.optimize.qat.forward import ForwardState
 
 FEATURES, UNITS = 5, 8
 WITH_PEEPHOLES = {"peephole_initializer": "glorot_uniform"}
@@ -88,35 +86,26 @@ def as_function(qat):
     return tf.function(lambda x: qat(x, training=False), autograph=False)
 
 
-def dtypes(path):
-    model = flatbuffer.parse(path.read_bytes())
-    return {
-        flatbuffer.type_name(subgraph.tensors[n])
-        for subgraph, operator in flatbuffer.operators(model)
-        for n in (*operator.inputs, *operator.outputs)
-        if n >= 0
-    }
-
-
 @pytest.mark.parametrize("name", STACKS)
-def test_a_stream_gives_the_numbers_of_the_training(name, x, tmp_path, in_process):
+def test_a_stream_gives_the_numbers_of_the_training(name, x, tmp_path):
     qat = learned(stacked(*STACKS[name], keras.layers.Dense(3)), x)
     path = tmp_path / "m.tflite"
     kgated.to_tflite(qat, path, quantize="int8", calibration=x)
-    assert "float32" not in dtypes(path)
+    assert "float32" not in tensor_types(path.read_bytes())
     off = in_steps(qat, path, np.concatenate([x, 2 * x]))  # some of it beyond the ranges
     assert np.mean(off < 1.01) >= 0.999
     assert np.mean(off < 0.01) >= 0.99
 
 
-def test_16_bits_give_the_numbers_of_the_training_for_a_thousand_steps(x, tmp_path, in_process):
+@pytest.mark.slow
+def test_16_bits_give_the_numbers_of_the_training_for_a_thousand_steps(x, tmp_path):
     layers = kgated.LSTM, partial(kgated.PeepholeLSTM, **WITH_PEEPHOLES), keras.layers.GRU
     qat = learned(
         stacked(*(layer(UNITS, **EACH) for layer in layers), keras.layers.Dense(3)), x, "int16x8"
     )
     path = tmp_path / "m.tflite"
     kgated.to_tflite(qat, path, quantize="int16x8")
-    assert "float32" not in dtypes(path)
+    assert "float32" not in tensor_types(path.read_bytes())
     long = np.random.default_rng(2).normal(size=(1, 1000, FEATURES)).astype(np.float32)
     off = in_steps(as_function(qat), path, long)
     assert np.mean(off < 1.01) >= 0.999
@@ -133,9 +122,7 @@ def lstm(tmp_path_factory):
     keras.utils.set_random_seed(20)
     qat = learned(stacked(kgated.LSTM(UNITS, name="cell", **EACH), keras.layers.Dense(3)), X)
     path = tmp_path_factory.mktemp("lstm") / "m.tflite"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convert, "quantize_apart", quantize)
-        kgated.to_tflite(qat, path, quantize="int8")  # no calibration
+    kgated.to_tflite(qat, path, quantize="int8")  # no calibration
     return qat, path
 
 
@@ -154,10 +141,11 @@ def test_the_measure_sees_a_wrong_scale_swapped_gates_a_missing_quantizer(lstm, 
     cell.kernel.assign(np.roll(kernel, UNITS, axis=1))
     assert np.mean(in_steps(qat, path, x) < 1.01) < 0.999
     cell.kernel.assign(kernel)
-    monkeypatch.setattr(Call, "round", lambda self, x, grid, step=None: x)
+    monkeypatch.setattr(ForwardState, "round", lambda self, x, params, accumulator=None: x)
     assert np.mean(in_steps(qat, path, x) < 1.01) < 0.999
 
 
+@pytest.mark.slow
 def test_a_stream_does_not_drift(lstm, rng):
     qat, path = lstm
     x = rng.normal(size=(4, 1000, FEATURES)).astype(np.float32)
@@ -184,7 +172,7 @@ WHOLE = {
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_a_whole_sequence_gives_the_numbers_of_the_training(name, x, tmp_path, in_process):
+def test_a_whole_sequence_gives_the_numbers_of_the_training(name, x, tmp_path):
     x, masked = x[:, :6], name == "masked"
     if masked:
         x[3, 4:], x[4, 2:4] = 0.0, 0.0
@@ -200,10 +188,11 @@ def test_a_whole_sequence_gives_the_numbers_of_the_training(name, x, tmp_path, i
         assert np.mean(off < 1.01) >= 0.999
         assert np.mean(off < 0.01) >= 0.99
     # A mask asks for exact zeros, which only the frames themselves answer.
-    assert ("float32" in dtypes(path)) == masked
+    assert ("float32" in tensor_types(path.read_bytes())) == masked
 
 
-def test_what_jax_trained_is_converted_here(x, tmp_path, in_process):
+@pytest.mark.slow
+def test_what_jax_trained_is_converted_here(x, tmp_path):
     pytest.importorskip("jax", reason="jax is not installed: training there was NOT converted here")
     np.save(tmp_path / "x.npy", x)
     code = """
@@ -222,7 +211,7 @@ qat.save("q.keras")
     assert in_steps(qat, tmp_path / "m.tflite", x).max() < 1.01
 
 
-def test_a_batch_and_a_microcontroller_get_the_same_numbers(lstm, x, tmp_path, in_process):
+def test_a_batch_and_a_microcontroller_get_the_same_numbers(lstm, x, tmp_path):
     qat, _ = lstm
     batch, single = tmp_path / "batch.tflite", tmp_path / "mcu.tflite"
     kgated.to_tflite(qat, batch, quantize="int8", batch=len(x))

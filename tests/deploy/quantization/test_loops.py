@@ -1,14 +1,14 @@
 """Loops of whole sequences in integers."""
 
-import keras
 import numpy as np
 import pytest
 from keras import layers as L  # noqa: N812
 from kgated_edge import SequenceModel
+from model_builders import sequential
 from registry import randomized
 
 import kgated
-from kgated.deploy.recipe import LIMITS
+from kgated.deploy.recipe import QUANTIZATIONS
 from kgated.deploy.tflite import flatbuffer
 
 T, F = 42, 5  # a stretch of 32 steps, one of 8, and 2 that are written out
@@ -27,24 +27,19 @@ def x(rng):
     return found
 
 
-def model_of(rng, *layers):
-    model = keras.Sequential([keras.Input((None, F)), *layers])
-    return randomized(model, rng)
-
-
 def tensors(model):
     return [tensor for graph in model.subgraphs for tensor in graph.tensors]
 
 
 @pytest.mark.parametrize("quantize", ["int8", "int16x8"])
 @pytest.mark.parametrize("name", MODELS)
-def test_loops_in_integers_agree_with_keras(name, quantize, x, rng, tmp_path, in_process):
-    model, path = model_of(rng, *MODELS[name]()), tmp_path / "m.tflite"
+def test_loops_in_integers_agree_with_keras(name, quantize, x, rng, tmp_path):
+    model, path = randomized(sequential(*MODELS[name]()), rng), tmp_path / "m.tflite"
     options = {"mode": "sequence", "lowering": "while", "quantize": quantize}
     kgated.to_tflite(model, path, length=T, calibration=x, **options)
     expected, edge = np.asarray(model(x)), SequenceModel(path)
     error = np.abs(np.stack([edge.run(one) for one in x]) - expected)
-    assert error.max() <= LIMITS[quantize] / 2 * max(1.0, np.abs(expected).max())
+    assert error.max() <= QUANTIZATIONS[quantize].limit / 2 * max(1.0, np.abs(expected).max())
     made = flatbuffer.parse(path.read_bytes())
     floats = [t for t in tensors(made) if flatbuffer.type_name(t) == "float32"]
     # A mask asks for exact zeros, of the frames as they were.
@@ -53,8 +48,12 @@ def test_loops_in_integers_agree_with_keras(name, quantize, x, rng, tmp_path, in
     assert "WHILE" in names
 
 
-def test_long_sequences_take_a_loop_whose_error_does_not_grow(rng, tmp_path, in_process):
-    model, path = model_of(rng, kgated.GRU(6, return_sequences=True)), tmp_path / "m.tflite"
+@pytest.mark.slow
+def test_long_sequences_take_a_loop_whose_error_does_not_grow(rng, tmp_path):
+    model, path = (
+        randomized(sequential(kgated.GRU(6, return_sequences=True)), rng),
+        tmp_path / "m.tflite",
+    )
     x = rng.normal(size=(4, 500, F)).astype(np.float32)
     options = {"mode": "sequence", "length": 500, "quantize": "int8"}
     made = kgated.to_tflite(model, path, calibration=x, **options)
@@ -64,8 +63,8 @@ def test_long_sequences_take_a_loop_whose_error_does_not_grow(rng, tmp_path, in_
     assert made.file_bytes < 60_000
 
 
-def test_padding_changes_nothing_in_a_loop_of_integers(x, rng, tmp_path, in_process):
-    model, path = model_of(rng, kgated.LSTM(6), L.Dense(3)), tmp_path / "m.tflite"
+def test_padding_changes_nothing_in_a_loop_of_integers(x, rng, tmp_path):
+    model, path = randomized(sequential(kgated.LSTM(6), L.Dense(3)), rng), tmp_path / "m.tflite"
     options = {"mode": "sequence", "lowering": "while", "quantize": "int8"}
     kgated.to_tflite(model, path, max_length=T, calibration=x, **options)
     edge = SequenceModel(path)
@@ -74,10 +73,14 @@ def test_padding_changes_nothing_in_a_loop_of_integers(x, rng, tmp_path, in_proc
         assert np.abs(edge.run(x[0, :length]) - expected).max() < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", ["first", "second", "head"])
-def test_a_skipped_layer_stays_in_float_beside_loops(kept, x, rng, tmp_path, in_process):
+def test_a_skipped_layer_stays_in_float_beside_loops(kept, x, rng, tmp_path):
     layers = [kgated.LSTM(6, return_sequences=True, name="first"), L.GRU(5, name="second")]
-    model, path = model_of(rng, *layers, L.Dense(3, name="head")), tmp_path / "m.tflite"
+    model, path = (
+        randomized(sequential(*layers, L.Dense(3, name="head")), rng),
+        tmp_path / "m.tflite",
+    )
     options = {"mode": "sequence", "lowering": "while", "quantize": "int8", "skip": [kept]}
     kgated.to_tflite(model, path, length=T, calibration=x, **options)
     error = np.abs(SequenceModel(path).run(x[0]) - np.asarray(model(x[:1]))[0])
@@ -88,8 +91,8 @@ def test_a_skipped_layer_stays_in_float_beside_loops(kept, x, rng, tmp_path, in_
     assert types.count("float32") > (1 if kept == "head" else 20)
 
 
-def test_a_turn_hands_on_what_the_next_one_takes(x, rng, tmp_path, in_process):
-    model, path = model_of(rng, *MODELS["two layers"]()), tmp_path / "m.tflite"
+def test_a_turn_hands_on_what_the_next_one_takes(x, rng, tmp_path):
+    model, path = randomized(sequential(*MODELS["two layers"]()), rng), tmp_path / "m.tflite"
     options = {"mode": "sequence", "lowering": "while", "quantize": "int8"}
     kgated.to_tflite(model, path, length=T, calibration=x, **options)
     made = flatbuffer.parse(path.read_bytes())

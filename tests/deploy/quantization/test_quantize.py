@@ -4,54 +4,47 @@ import keras
 import numpy as np
 import pytest
 from kgated_edge import EdgeModel
+from model_builders import classifier, spread
+from tflite_files import operators
 
 import kgated
 from kgated import steps
 from kgated.deploy import convert
 from kgated.deploy.lowering.converter import lower
+from kgated.deploy.manifest_writer import embed
 from kgated.deploy.quantization.calibration import record
-from kgated.deploy.quantization.quantize import quantize
-from kgated.deploy.quantization.worker_job import quantize_apart
-from kgated.deploy.recipe import LIMITS, QUANTIZATIONS, STATIC, Recipe
+from kgated.deploy.quantization.quantize import quantize as quantize_model
+from kgated.deploy.quantization.worker_job import quantize_in_worker, quantized_file
+from kgated.deploy.recipe import QUANTIZATIONS, Recipe
 from kgated.deploy.streaming import step_model
 from kgated.deploy.tflite import flatbuffer
+from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.verification import compare
 from kgated.errors import ConversionError
 
-FEATURES, UNITS, FRAMES = 5, 16, 24
+FEATURES, FRAMES = 5, 24
+X_SHAPE = (12, FRAMES, FEATURES)
 CELLS = [kgated.LSTM, kgated.PeepholeLSTM, kgated.GRU]
 
 
-@pytest.fixture
-def x(rng):
-    return rng.normal(size=(12, FRAMES, FEATURES)).astype(np.float32)
-
-
-def spread(model, rng):
-    model.set_weights([w + rng.normal(0, 0.3, w.shape) for w in model.get_weights()])
-    return model
-
-
-def classifier(layer, rng, units=UNITS, features=FEATURES):
-    layers = [
-        keras.Input((None, features)),
-        layer(units, name="cell"),
-        keras.layers.Dense(3, activation="softmax", name="output"),
-    ]
-    return spread(keras.Sequential(layers), rng)
-
-
 def float_and_samples(model, sequences, folder):
-    """The float file that static recipes start from, what goes into it, its states as ties."""
+    """The float file that static recipes start from, what goes into it, its states as shared."""
     step = step_model(model, steps.affine)
-    kgated.to_tflite(model, folder / "float.tflite", calibration=sequences)
+    conversion = kgated.to_tflite(model, folder / "float.tflite", calibration=sequences)
     samples = record(EdgeModel(folder / "float.tflite"), [{"frame": one} for one in sequences])
-    return lower(step, Recipe()), samples, [(name, name) for name in step.states]
+    content = embed(lower(step, Recipe()), conversion.manifest)
+    return content, samples, [(name, name) for name in step.states]
+
+
+def quantize(content, recipe, samples=(), shared=()):
+    """The quantized file's bytes."""
+    file = FloatFile.from_bytes(content)
+    return flatbuffer.pack(quantize_model(file, recipe, samples, shared))
 
 
 @pytest.fixture(scope="module")
 def source_of(tmp_path_factory):
-    """The float file of a classifier of a cell, its samples and ties; each made once."""
+    """The float file of a classifier of a cell, its samples and shared; each made once."""
     found = {}
 
     def made(layer):
@@ -59,7 +52,7 @@ def source_of(tmp_path_factory):
             rng = np.random.default_rng(1)
             x = rng.normal(size=(12, FRAMES, FEATURES)).astype(np.float32)
             folder = tmp_path_factory.mktemp("float")
-            found[layer] = float_and_samples(classifier(layer, rng), x, folder)
+            found[layer] = float_and_samples(spread(classifier(layer), rng), x, folder)
         return found[layer]
 
     return made
@@ -89,73 +82,65 @@ def signature(content):
     return run
 
 
-def operators(content):
-    model = flatbuffer.parse(content)
-    for subgraph, operator in flatbuffer.operators(model):
-        outputs = [subgraph.tensors[n] for n in operator.outputs]
-        inputs = [subgraph.tensors[n] for n in operator.inputs if n >= 0]
-        yield flatbuffer.operator_name(model, operator), inputs, outputs
-
-
 def dtypes(content):
     model = flatbuffer.parse(content)
     return {flatbuffer.type_name(t) for subgraph in model.subgraphs for t in subgraph.tensors}
 
 
-@pytest.mark.parametrize("name", QUANTIZATIONS[1:])
+@pytest.mark.parametrize("name", list(QUANTIZATIONS)[1:])
 @pytest.mark.parametrize("layer", CELLS, ids=lambda cell: cell.__name__)
-def test_agrees_with_keras_on_carried_state(layer, name, rng, x, tmp_path, in_process):
-    model = classifier(layer, rng)
+def test_agrees_with_keras_on_carried_state(layer, name, rng, x, tmp_path):
+    model = spread(classifier(layer), rng)
     path = tmp_path / "m.tflite"
     conversion = kgated.to_tflite(model, path, quantize=name, calibration=x)
     edge = EdgeModel(path)
     streamed = [edge.reset() or edge.run(sequence)[-1] for sequence in x]
     error = np.abs(np.asarray(model(x)) - streamed)
-    assert 1e-6 < error.max() <= LIMITS[name] / 2
+    assert 1e-6 < error.max() <= QUANTIZATIONS[name].limit / 2
     assert conversion.agreement.max_abs_error == pytest.approx(error.max(), abs=1e-5)
     assert conversion.agreement.rmse == pytest.approx(np.sqrt((error**2).mean()), abs=1e-5)
 
 
-@pytest.mark.parametrize("name", STATIC)
+@pytest.mark.parametrize("name", ["int8", "int16x8"])
 @pytest.mark.parametrize("layer", CELLS, ids=lambda cell: cell.__name__)
 def test_static_files_are_integers_throughout(layer, name, source_of):
-    source, samples, ties = source_of(layer)
-    made = quantize(source, Recipe(quantize=name), samples, ties)
+    source, samples, shared = source_of(layer)
+    made = quantize(source, Recipe(quantize=name), samples, shared)
     assert "float32" not in dtypes(made)
     inputs, outputs = flatbuffer.signature(flatbuffer.parse(made))
     integer = {"int8": "int8", "int16x8": "int16"}[name]
     assert {flatbuffer.type_name(t) for t in (*inputs.values(), *outputs.values())} == {integer}
 
 
-@pytest.mark.parametrize("name", STATIC)
+@pytest.mark.parametrize("name", ["int8", "int16x8"])
 def test_a_state_comes_back_with_the_scale_that_it_left_with(name, source_of):
-    source, samples, ties = source_of(kgated.LSTM)
+    source, samples, shared = source_of(kgated.LSTM)
 
     def scales(made):
         inputs, outputs = flatbuffer.signature(flatbuffer.parse(made))
         found = flatbuffer.scale_and_zero_point
-        return [(found(inputs[a]), found(outputs[b])) for a, b in ties]
+        return [(found(inputs[a]), found(outputs[b])) for a, b in shared]
 
     samples = samples[:1]  # a state that leaves zero: its ranges in and out differ
-    tied = scales(quantize(source, Recipe(quantize=name), samples, ties))
-    assert len(tied) == 2
-    assert all(before == after is not None for before, after in tied)
-    loose = scales(quantize(source, Recipe(quantize=name), samples, ()))
-    assert any(before != after for before, after in loose)
+    equal = scales(quantize(source, Recipe(quantize=name), samples, shared))
+    assert len(equal) == 2
+    assert all(before == after is not None for before, after in equal)
+    apart = scales(quantize(source, Recipe(quantize=name), samples, ()))
+    assert any(before != after for before, after in apart)
 
 
 @pytest.mark.parametrize(("name", "scale"), [("int8", 1 / 128), ("int16x8", 1 / 32768)])
 def test_a_state_that_is_a_tanh_has_its_kernels_scale(name, scale, source_of):
-    source, samples, ties = source_of(keras.layers.SimpleRNN)
-    made = quantize(source, Recipe(quantize=name), samples, ties)
+    source, samples, shared = source_of(keras.layers.SimpleRNN)
+    made = quantize(source, Recipe(quantize=name), samples, shared)
     inputs, outputs = flatbuffer.signature(flatbuffer.parse(made))
     for tensor in (inputs["cell_state0"], outputs["cell_state0"]):
         assert flatbuffer.scale_and_zero_point(tensor) == (scale, 0)
 
 
 def test_activations_have_their_kernels_scales(source_of):
-    source, samples, ties = source_of(kgated.LSTM)
-    made = quantize(source, Recipe(quantize="int8"), samples, ties)
+    source, samples, shared = source_of(kgated.LSTM)
+    made = quantize(source, Recipe(quantize="int8"), samples, shared)
     fixed = {"TANH": (1 / 128, 0), "LOGISTIC": (1 / 256, -128), "SOFTMAX": (1 / 256, -128)}
     found = [
         (name, flatbuffer.scale_and_zero_point(outputs[0]))
@@ -167,8 +152,8 @@ def test_activations_have_their_kernels_scales(source_of):
 
 
 def test_weights_have_a_symmetric_scale_per_channel(source_of):
-    source, samples, ties = source_of(kgated.LSTM)
-    made = quantize(source, Recipe(quantize="int8"), samples, ties)
+    source, samples, shared = source_of(kgated.LSTM)
+    made = quantize(source, Recipe(quantize="int8"), samples, shared)
     weights = [inputs[1] for name, inputs, _ in operators(made) if name == "FULLY_CONNECTED"]
     for tensor in weights:
         assert len(tensor.quantization.scale) == tensor.shape[0]
@@ -176,22 +161,22 @@ def test_weights_have_a_symmetric_scale_per_channel(source_of):
 
 
 def test_a_sequences_ranges_are_not_those_near_zero_states(source_of):
-    source, samples, ties = source_of(kgated.LSTM)
-    states = [name for name, _ in ties]
+    source, samples, shared = source_of(kgated.LSTM)
+    states = [name for name, _ in shared]
     near_zero = [{**s, **{name: s[name] / 20 for name in states}} for s in samples]
     recipe = Recipe(quantize="int8")
-    real, wrong = (quantize(source, recipe, data, ties) for data in (samples, near_zero))
+    real, wrong = (quantize(source, recipe, data, shared) for data in (samples, near_zero))
     assert error_of(wrong, samples, source) > 3 * error_of(real, samples, source)
 
 
 def test_frames_of_a_large_range_leave_the_state_its_digits(rng, x, tmp_path):
-    model = classifier(kgated.LSTM, rng)
+    model = spread(classifier(kgated.LSTM), rng)
     kernel = model.get_layer("cell").cell.kernel
     kernel.assign(kernel / 100)
-    source, samples, ties = float_and_samples(model, 100 * x, tmp_path)
-    joined = lower(step_model(model), Recipe())
+    source, samples, shared = float_and_samples(model, 100 * x, tmp_path)
+    joined = flatbuffer.pack(lower(step_model(model), Recipe()))
     apart, together = (
-        quantize(one, Recipe(quantize="int8"), samples, ties) for one in (source, joined)
+        quantize(one, Recipe(quantize="int8"), samples, shared) for one in (source, joined)
     )
     assert error_of(together, samples, source) > 2 * error_of(apart, samples, source)
 
@@ -200,13 +185,13 @@ def test_frames_of_a_large_range_leave_the_state_its_digits(rng, x, tmp_path):
 @pytest.mark.parametrize("layer", CELLS, ids=lambda cell: cell.__name__)
 def test_sizes(layer, name, per_weight, rng, tmp_path):
     x = rng.normal(size=(4, 8, 40)).astype(np.float32)
-    model = keras.models.clone_model(classifier(layer, rng, units=96, features=40))
+    model = keras.models.clone_model(spread(classifier(layer, units=96, features=40), rng))
     conversion = kgated.to_tflite(model, tmp_path / "m.tflite", quantize=name, calibration=x)
     assert conversion.file_bytes <= 10 * 1024 + per_weight * model.count_params()
 
 
 def test_float16_weights_are_half_the_size(rng, x, tmp_path):
-    model = classifier(kgated.GRU, rng, units=64)
+    model = spread(classifier(kgated.GRU, units=64), rng)
     whole, half = (
         kgated.to_tflite(model, tmp_path / f"{name}.tflite", quantize=name, calibration=x)
         for name in ("none", "float16")
@@ -216,12 +201,12 @@ def test_float16_weights_are_half_the_size(rng, x, tmp_path):
 
 
 def test_wrong_ranges_are_refused(rng, x, tmp_path, monkeypatch):
-    def with_small_ranges(tflite, recipe, samples, *more):
+    def with_small_ranges(content, layers, recipe, samples, *more):
         small = [{name: value / 10 for name, value in sample.items()} for sample in samples]
-        return quantize(tflite, recipe, small, *more)
+        return quantized_file(content, layers, recipe, small, *more)
 
-    monkeypatch.setattr(convert, "quantize_apart", with_small_ranges)
-    model = classifier(kgated.LSTM, rng)
+    monkeypatch.setattr(convert, "quantize_in_worker", with_small_ranges)
+    model = spread(classifier(kgated.LSTM), rng)
     with pytest.raises(ConversionError, match=r"disagrees.*stream-int8 allows"):
         kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", calibration=x)
     assert list(tmp_path.iterdir()) == []
@@ -229,11 +214,11 @@ def test_wrong_ranges_are_refused(rng, x, tmp_path, monkeypatch):
 
 def test_either_error_alone_is_refused():
     good = compare.Agreement(0.05, 0.01, 1.0, 1.0, 10)
-    compare.require(good, Recipe(quantize="int8"), "this")
+    compare.check_limits(good, Recipe(quantize="int8"), "this")
     for bad in ({"max_abs_error": 0.5}, {"rmse": 0.1}, {"rmse": np.nan}):
         found = compare.Agreement(**{**vars(good), **bad})
         with pytest.raises(ConversionError, match="disagrees"):
-            compare.require(found, Recipe(quantize="int8"), "this")
+            compare.check_limits(found, Recipe(quantize="int8"), "this")
 
 
 @pytest.mark.parametrize(("name", "per_weight"), [("dynamic", 1.05), ("dynamic4", 0.55)])
@@ -259,7 +244,7 @@ def test_embeddings_are_quantized_too(name, per_weight, rng, tmp_path):
     assert flatbuffer.type_name(table) == "float32"
 
 
-def test_each_output_is_judged_by_its_own_scale(rng, x, tmp_path, monkeypatch):
+def test_each_output_is_judged_by_its_own_scale(rng, x, tmp_path, monkeypatch, lower_with):
     frames = keras.Input((None, FEATURES))
     hidden = kgated.GRU(8)(frames)
     loud = keras.layers.Dense(2, name="loud")(hidden)
@@ -270,32 +255,24 @@ def test_each_output_is_judged_by_its_own_scale(rng, x, tmp_path, monkeypatch):
     found = kgated.to_tflite(model, path, quantize="dynamic", calibration=x).outputs
     assert set(found) == {"loud", "soft"}
     assert found["loud"].largest_output > 100 * found["soft"].largest_output
-    lower = convert.lower
-
-    def lower_another(step, recipe, **options):
-        bias = model.get_layer("soft").bias
-        bias.assign([0.0, 2.0])
-        try:
-            return lower(step, recipe, **options)
-        finally:
-            bias.assign([0.0, 0.0])
-
-    monkeypatch.setattr(convert, "lower", lower_another)
+    lower_with(model.get_layer("soft").bias, [0.0, 2.0])
     monkeypatch.setattr(compare, "replay_golden", lambda path: found["loud"])
     with pytest.raises(ConversionError, match="output `soft`"):
         kgated.to_tflite(model, path, quantize="dynamic", calibration=x)
 
 
 def test_the_other_process_does_the_same_and_says_what_it_refuses(source_of):
-    source, samples, ties = source_of(kgated.GRU)
-    recipe = Recipe(quantize="int8")
-    apart = quantize_apart(source, recipe, samples, ties)
-    assert apart == quantize(source, recipe, samples, ties)
+    source, samples, shared = source_of(kgated.GRU)
+    recipe, layers = Recipe(quantize="int8"), FloatFile.from_bytes(source).layers
+    in_worker = quantize_in_worker(source, layers, recipe, samples, shared)
+    assert in_worker == quantized_file(source, layers, recipe, samples, shared)
     with pytest.raises(ConversionError, match="nobody"):
-        quantize_apart(source, Recipe(quantize="int8", skip=("nobody",)), samples, ties)
+        quantize_in_worker(
+            source, layers, Recipe(quantize="int8", skip=("nobody",)), samples, shared
+        )
 
 
-def test_a_gru_that_saturates_runs_in_16_bits(tmp_path, in_process):
+def test_a_gru_that_saturates_runs_in_16_bits(tmp_path):
     # h - g reaches 2, whose scale is a power of two: LiteRT's SUB then wants an unshifted operand.
     rng = np.random.default_rng(0)
     x = 8.0 * np.sign(rng.normal(size=(8, 40, 2))).astype(np.float32)

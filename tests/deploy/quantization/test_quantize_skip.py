@@ -4,21 +4,20 @@ import keras
 import numpy as np
 import pytest
 from kgated_edge import EdgeModel
-from test_quantize import FEATURES, FRAMES, classifier, operators
+from model_builders import classifier, sequential, spread
+from tflite_files import operators
 
 import kgated
 from kgated.deploy.tflite import flatbuffer
 from kgated.errors import ConversionError
 
-
-@pytest.fixture
-def x(rng):
-    return rng.normal(size=(12, FRAMES, FEATURES)).astype(np.float32)
+FEATURES = 5
+X_SHAPE = (12, 24, FEATURES)
 
 
 @pytest.mark.parametrize("name", ["float16", "dynamic", "int8"])
-def test_a_skipped_layer_stays_in_float(name, rng, x, tmp_path, in_process):
-    model = classifier(kgated.LSTM, rng)
+def test_a_skipped_layer_stays_in_float(name, rng, x, tmp_path):
+    model = spread(classifier(kgated.LSTM), rng)
     path = tmp_path / "m.tflite"
     kgated.to_tflite(model, path, quantize=name, skip=["output"], calibration=x)
     weights = {}
@@ -31,9 +30,9 @@ def test_a_skipped_layer_stays_in_float(name, rng, x, tmp_path, in_process):
     assert EdgeModel(path).manifest.recipe["skip"] == ["output"]
 
 
-def test_a_skipped_recurrent_layer_has_a_state_in_float(rng, x, tmp_path, in_process):
+def test_a_skipped_recurrent_layer_has_a_state_in_float(rng, x, tmp_path):
     path = tmp_path / "m.tflite"
-    model = classifier(kgated.GRU, rng)
+    model = spread(classifier(kgated.GRU), rng)
     kgated.to_tflite(model, path, quantize="int8", skip=["cell"], calibration=x)
     manifest = EdgeModel(path).manifest
     assert [state.dtype for state in manifest.states] == ["float32"]
@@ -42,7 +41,7 @@ def test_a_skipped_recurrent_layer_has_a_state_in_float(rng, x, tmp_path, in_pro
 
 def test_skip_tells_dense_from_dense_1(rng, x, tmp_path):
     layers = [keras.layers.Dense(4 + n, name=f"dense_{n}" if n else "dense") for n in range(3)]
-    model = keras.Sequential([keras.Input((None, FEATURES)), *layers, kgated.GRU(4)])
+    model = sequential(*layers, kgated.GRU(4))
     path = tmp_path / "m.tflite"
     kgated.to_tflite(model, path, quantize="dynamic", skip=["dense_1"], calibration=x)
     weights = {
@@ -71,23 +70,26 @@ def test_bad_arguments_leave_no_file(rng, tmp_path, arguments, message):
     if "calibration" in arguments:
         arguments["calibration"] = arguments["calibration"][..., :FEATURES]
     with pytest.raises(ValueError, match=f"(?s){message}"):
-        kgated.to_tflite(classifier(kgated.GRU, rng), tmp_path / "m.tflite", **arguments)
+        kgated.to_tflite(spread(classifier(kgated.GRU), rng), tmp_path / "m.tflite", **arguments)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_operator_without_integer_kernel_is_named(rng, x, tmp_path, in_process):
-    layers = [keras.layers.Dense(4, activation="elu", name="smooth"), kgated.GRU(4)]
-    model = keras.Sequential([keras.Input((None, FEATURES)), *layers])
+def test_an_operator_without_integer_kernel_is_named(rng, x, tmp_path):
+    layers = [keras.layers.Dense(4, activation="log_softmax", name="smooth"), kgated.GRU(4)]
+    model = sequential(*layers)
     with pytest.raises(
-        ConversionError, match=r"stream-int8 has no integer kernel for ELU .layer `smooth`.*`skip`"
+        ConversionError,
+        match=r"stream-int16x8 has no integer kernel for LOG_SOFTMAX .layer `smooth`.*`skip`",
     ):
-        kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", calibration=x)
-    kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", skip=["smooth"], calibration=x)
+        kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int16x8", calibration=x)
+    kgated.to_tflite(
+        model, tmp_path / "m.tflite", quantize="int16x8", skip=["smooth"], calibration=x
+    )
 
 
 def test_a_layer_without_operators_cannot_be_skipped(rng, x, tmp_path):
     layers = [kgated.GRU(4), keras.layers.Dropout(0.1, name="dropped")]
-    model = keras.Sequential([keras.Input((None, FEATURES)), *layers])
+    model = sequential(*layers)
     with pytest.raises(ConversionError, match="dropped"):
         kgated.to_tflite(
             model, tmp_path / "m.tflite", quantize="dynamic", skip=["dropped"], calibration=x

@@ -4,10 +4,15 @@ import keras
 import numpy as np
 import pytest
 from kgated_edge import SequenceModel
-from test_fused_lstm import FEATURES, TIME, frames, left_in_float, operators
+from model_builders import sequential
+from registry import randomized
+from tflite_files import left_in_float, operator_names
 
 import kgated
 from kgated.errors import ConversionError
+
+TIME, FEATURES = 9, 5
+X_SHAPE = (8, TIME, FEATURES)
 
 
 def heard_both_ways():
@@ -16,40 +21,34 @@ def heard_both_ways():
     return [both, last, keras.layers.Dense(3)]
 
 
-def sequential(layers, rng):
-    model = keras.Sequential([keras.Input((None, FEATURES)), *layers])
-    model.set_weights([rng.normal(0, 0.6, w.shape) for w in model.get_weights()])
-    return model
-
-
 LIMITS = {"none": 1e-5, "float16": 1e-3, "dynamic": 0.05, "int8": 0.1}
 
 
 @pytest.mark.parametrize("how", LIMITS)
-def test_whole_models_convert(how, rng, tmp_path, in_process):
-    model, x = sequential(heard_both_ways(), rng), frames(rng, batch=8)
+def test_whole_models_convert(how, x, rng, tmp_path):
+    model = randomized(sequential(*heard_both_ways()), rng)
     path, options = tmp_path / "m.tflite", {"mode": "sequence", "length": TIME, "calibration": x}
     kgated.to_tflite(model, path, quantize=how, lowering="fused", **options)
     found = np.stack([SequenceModel(path).run(one) for one in x])
     expected = np.asarray(model(x))
     assert np.abs(found - expected).max() < LIMITS[how]
     assert np.abs(found - np.asarray(model(x[:, ::-1]))).max() > LIMITS[how]
-    assert operators(path.read_bytes()).count("UNIDIRECTIONAL_SEQUENCE_LSTM") == 3
+    assert operator_names(path.read_bytes()).count("UNIDIRECTIONAL_SEQUENCE_LSTM") == 3
     if how == "int8":
         assert left_in_float(path.read_bytes()) == []
 
 
-def test_skip_keeps_a_fused_layer_in_float(rng, tmp_path, in_process):
-    model, x = sequential(heard_both_ways(), rng), frames(rng, batch=8)
+def test_skip_keeps_a_fused_layer_in_float(x, rng, tmp_path):
+    model = randomized(sequential(*heard_both_ways()), rng)
     options = {"mode": "sequence", "length": TIME, "calibration": x, "lowering": "fused"}
     kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", skip=["both"], **options)
     left = left_in_float((tmp_path / "m.tflite").read_bytes())
     assert left.count("UNIDIRECTIONAL_SEQUENCE_LSTM") == 2
 
 
-def test_microcontrollers_run_a_whole_sequence(rng, tmp_path, in_process):
+def test_microcontrollers_run_a_whole_sequence(x, rng, tmp_path):
     layers = [kgated.LSTM(4, return_sequences=True), keras.layers.Dense(3)]
-    model, x = sequential(layers, rng), frames(rng, batch=8)
+    model = randomized(sequential(*layers), rng)
     options = {"mode": "sequence", "length": TIME, "calibration": x, "lowering": "fused"}
     kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", target="mcu", **options)
     header = (tmp_path / "m.h").read_text()
@@ -68,7 +67,7 @@ def test_microcontrollers_run_a_whole_sequence(rng, tmp_path, in_process):
     ids=["GRU", "padded", "Masking"],
 )
 def test_whole_models_that_it_does_not_compute_are_refused(layers, options, message, rng, tmp_path):
-    model = sequential(layers, rng)
+    model = randomized(sequential(*layers), rng)
     with pytest.raises(ConversionError, match=message):
         kgated.to_tflite(model, tmp_path / "m.tflite", mode="sequence", lowering="fused", **options)
     assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import registry
 from kgated_edge import EdgeModel, SequenceData, SequenceModel
+from model_builders import sequential, spread
 
 import kgated
 from kgated.deploy.recipe import Recipe
@@ -13,21 +14,8 @@ from kgated.deploy.tflite import flatbuffer
 from kgated.errors import ConversionError
 
 T, F = 9, 5
+X_SHAPE = (4, T, F)
 L = keras.layers
-
-
-@pytest.fixture
-def x(rng):
-    return rng.normal(size=(4, T, F)).astype(np.float32)
-
-
-def sequential(*layers, length=None, batch=None, **more):
-    return keras.Sequential([keras.Input(batch_shape=(batch, length, F)), *layers], **more)
-
-
-def spread(model, rng):
-    model.set_weights([w + rng.normal(0, 0.3, w.shape) for w in model.get_weights()])
-    return model
 
 
 def embedded(batch):
@@ -36,13 +24,13 @@ def embedded(batch):
 
 
 STOCK = {
-    "LSTM": lambda b: sequential(L.LSTM(8), L.Dense(3), length=T, batch=b),
-    "GRU": lambda b: sequential(L.GRU(8), L.Dense(3), length=T, batch=b),
-    "GRU-reset-before": lambda b: sequential(L.GRU(8, reset_after=False), length=T, batch=b),
-    "LSTM-sequences": lambda b: sequential(L.LSTM(8, return_sequences=True), length=T, batch=b),
-    "Bidirectional": lambda b: sequential(L.Bidirectional(L.LSTM(8)), length=T, batch=b),
+    "LSTM": lambda b: sequential(L.LSTM(8), L.Dense(3), shape=(T, F), batch=b),
+    "GRU": lambda b: sequential(L.GRU(8), L.Dense(3), shape=(T, F), batch=b),
+    "GRU-reset-before": lambda b: sequential(L.GRU(8, reset_after=False), shape=(T, F), batch=b),
+    "LSTM-sequences": lambda b: sequential(L.LSTM(8, return_sequences=True), shape=(T, F), batch=b),
+    "Bidirectional": lambda b: sequential(L.Bidirectional(L.LSTM(8)), shape=(T, F), batch=b),
     "two-LSTM": lambda b: sequential(
-        L.LSTM(8, return_sequences=True), L.LSTM(8), length=T, batch=b
+        L.LSTM(8, return_sequences=True), L.LSTM(8), shape=(T, F), batch=b
     ),
     "masked-Embedding": embedded,
 }
@@ -51,7 +39,7 @@ STOCK = {
 @pytest.mark.parametrize("quantize", ["none", "dynamic", "int8"])
 @pytest.mark.parametrize("batch", [None, 1], ids=["free", "batch-1"])
 @pytest.mark.parametrize("name", STOCK)
-def test_every_stock_model_converts(name, batch, quantize, x, rng, tmp_path, in_process):
+def test_every_stock_model_converts(name, batch, quantize, x, rng, tmp_path):
     model = spread(STOCK[name](batch), rng)
     if name == "masked-Embedding":
         x = rng.integers(1, 11, (4, T)).astype(np.int32)
@@ -89,7 +77,10 @@ def convertible():
     yield "cells", sequential(L.RNN([L.SimpleRNNCell(4), L.LSTMCell(6)], return_sequences=True))
     yield "encoder", keras.Model(state, L.Concatenate()([after, L.RepeatVector(T)(last)]))
     yield "residual", keras.Model(skip, L.GlobalMaxPooling1D()(L.Add()([skip, deep])))
-    yield "flat", sequential(L.LSTM(4, return_sequences=True), L.Flatten(), L.Dense(2), length=T)
+    yield (
+        "flat",
+        sequential(L.LSTM(4, return_sequences=True), L.Flatten(), L.Dense(2), shape=(T, F)),
+    )
     yield "nested", sequential(sequential(L.GRU(4, return_sequences=True)), L.LSTM(3))
 
 
@@ -128,7 +119,7 @@ def test_padding_changes_nothing(masked, lowering, x, rng, tmp_path):
     np.testing.assert_array_equal(edge._read(), before)
 
 
-def test_masked_padding_in_integers(rng, tmp_path, in_process):
+def test_masked_padding_in_integers(rng, tmp_path):
     model = spread(sequential(L.Bidirectional(L.LSTM(4)), L.Dense(2)), rng)
     path, x = tmp_path / "m.tflite", rng.normal(size=(24, T, F)).astype(np.float32)
     data = SequenceData(x, rng.integers(2, T + 1, size=24))

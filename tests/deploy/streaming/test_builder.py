@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import streams
+from model_builders import sequential
 from streams import randomize
 
 import kgated
@@ -34,10 +35,6 @@ def prefixes(model, frames):
 def only(values):
     (value,) = values
     return value
-
-
-def sequential(*layers):
-    return keras.Sequential([keras.Input((None, FEATURES)), *layers])
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
 """What cannot stream is refused by the layer's name, with the reason and the way out."""
 
+import functools
+
 import keras
+import model_builders
 import pytest
 
 import kgated
@@ -11,10 +14,7 @@ from kgated.keras_graph import any_length
 
 layers = keras.layers
 FEATURES, WHOLE = 5, 'convert with `mode="sequence"`'
-
-
-def sequential(*stack, shape=(8, FEATURES)):
-    return keras.Sequential([keras.Input(shape), *stack])
+sequential = functools.partial(model_builders.sequential, shape=(8, FEATURES))
 
 
 def functional(build, *shapes):

@@ -12,9 +12,10 @@ from kgated_edge import EdgeModel, open_model
 import kgated
 from kgated.deploy import Recipe
 from kgated.deploy.tflite import flatbuffer
+from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.deploy.tflm import arena_bytes, check_operators
 from kgated.deploy.tflm.arena import Block, plan
-from kgated.deploy.tflm.operators import method
+from kgated.deploy.tflm.kernels import method
 from kgated.errors import ConversionError
 
 FEATURES, UNITS = 5, 16
@@ -100,10 +101,13 @@ int main(int, char** arguments) {
 """
 
 
+@pytest.mark.slow
 def test_the_sources_compile_and_run(folder, tmp_path):
     if not (compiler := shutil.which("g++")):
         pytest.skip("there is no g++ here: the generated C++ was NOT compiled")
-    names = check_operators((folder / "my-model.tflite").read_bytes())
+    names = check_operators(
+        flatbuffer.parse((folder / "my-model.tflite").read_bytes()), LayerTable({})
+    )
     methods = " ".join(f"int {method(name)}() {{ ++added; return 0; }}" for name in names)
     manifest = EdgeModel(folder / "my-model.tflite").manifest
     states = ", ".join(f"m::k_state_{one.name}" for one in manifest.states)
@@ -112,7 +116,7 @@ def test_the_sources_compile_and_run(folder, tmp_path):
     program = str(tmp_path / "program")
     warnings = ["-Wall", "-Wextra", "-Wconversion", "-Werror"]
     sources = [str(main), str(folder / "my-model.cc")]
-    command = [compiler, "-std=c++17", *warnings, f"-I{folder}", *sources, "-o", program]
+    command = [compiler, "-std=c++11", *warnings, f"-I{folder}", *sources, "-o", program]
     subprocess.run(command, check=True, timeout=120)
     subprocess.run([program, str(tmp_path / "dumped.tflite")], check=True, timeout=20)
     dumped = flatbuffer.parse((tmp_path / "dumped.tflite").read_bytes())
@@ -156,6 +160,7 @@ def places(tflite, manifest):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantize", ["int8", "int16x8"])
 def test_the_runtime_itself_agrees(folder, tmp_path, quantize):
     """The file in TensorFlow Lite Micro's own interpreter: same integers, arena not exceeded."""
@@ -199,6 +204,15 @@ def test_an_operator_that_the_runtime_lacks_is_refused_with_its_layer(last, quan
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_arena_of_unrolled_steps_has_a_margin(tmp_path):
+    reason = "tflite-micro is not installed: the arena was NOT measured"
+    runtime = pytest.importorskip("tflite_micro.python.tflite_micro.runtime", reason=reason)
+    path, options = tmp_path / "m.tflite", {"mode": "sequence", "lowering": "unrolled"}
+    convert(path, kgated.GRU(UNITS), keras.layers.Dense(3), length=12, **options)
+    content = path.read_bytes()
+    runtime.Interpreter.from_bytes(content, arena_size=int(arena_bytes(content) / 1.04)).invoke()
+
+
 def test_masks_and_long_results_take_operators_that_the_runtime_has(tmp_path):
     layers = keras.layers.Masking(), kgated.GRU(4, return_sequences=True)
     model = keras.Sequential([keras.Input((25, FEATURES)), *layers])
@@ -227,6 +241,23 @@ def test_masks_and_long_results_take_operators_that_the_runtime_has(tmp_path):
     np.testing.assert_allclose(output, found, atol=2 * result.scale)
 
 
+def check_tokens_in_the_runtime(path, tokens):
+    from tflite_micro.python.tflite_micro import runtime
+
+    edge, content = EdgeModel(path), path.read_bytes()
+    micro = runtime.Interpreter.from_bytes(content, arena_size=arena_bytes(content))
+    (state,), output = edge.manifest.states, edge.manifest.output
+    into, out = places(content, edge.manifest)
+    h = np.full((1, *state.shape), state.zero_point, np.int8)
+    for token in tokens:
+        micro.set_input(np.array([token], np.int32), into[0])
+        micro.set_input(h, into[1])
+        micro.invoke()
+        result, h = (micro.get_output(place) for place in out)
+        values = output.scale * (result[0].astype(float) - output.zero_point)
+        np.testing.assert_allclose(values, edge.step(token), atol=4 * output.scale)
+
+
 def test_tokens_are_looked_up_by_operators_that_the_runtime_has(tmp_path):
     tokens = np.random.default_rng(5).integers(0, 9, (8, 20)).astype(np.int32)
     layers = [keras.layers.Embedding(9, 8), kgated.GRU(8), keras.layers.Dense(3)]
@@ -234,6 +265,8 @@ def test_tokens_are_looked_up_by_operators_that_the_runtime_has(tmp_path):
     options = {"target": "mcu", "calibration": tokens}
     kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", **options)
     assert "const std::int32_t* in_frame" in (tmp_path / "m.h").read_text()
+    if find_spec("tflite_micro"):
+        check_tokens_in_the_runtime(tmp_path / "m.tflite", tokens[0])
     with pytest.raises(ConversionError, match="GATHER in int16"):
         kgated.to_tflite(model, tmp_path / "n.tflite", quantize="int16x8", **options)
 

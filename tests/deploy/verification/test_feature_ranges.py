@@ -7,7 +7,7 @@ from kgated_edge import EdgeModel
 from kgated_edge.format.manifest import TensorSpec
 
 import kgated
-from kgated.deploy.verification.sequences import warn_of_small_features
+from kgated.deploy.verification.feature_ranges import warn_of_small_features
 from kgated.errors import ConversionError
 
 SMALL = 0.02  # of the other features' size: 5 of 256 steps
@@ -26,9 +26,9 @@ def normalized_classifier(x):
     )
 
 
-def error_in_int8(x, path):
+def largest_error(x, path, quantize):
     model = normalized_classifier(x)
-    kgated.to_tflite(model, path, quantize="int8", calibration=x)
+    kgated.to_tflite(model, path, quantize=quantize, calibration=x)
     files = np.array([EdgeModel(path).run(one)[-1] for one in x])
     return np.abs(files - np.asarray(model(x))).max()
 
@@ -39,12 +39,14 @@ def like(rng):
 
 
 def test_small_features_are_named_and_lose(like, tmp_path):
-    error = error_in_int8(like, tmp_path / "like.tflite")  # and no warning, which fails a test
+    error = largest_error(
+        like, tmp_path / "like.tflite", "int8"
+    )  # and no warning, which fails a test
     unlike = like * np.array([SMALL, 1.0, SMALL], np.float32)
     with pytest.warns(
         UserWarning, match="2 of 3 span fewer than 16 of its 256 steps: features 0, 2"
     ):
-        worse = error_in_int8(unlike, tmp_path / "unlike.tflite")
+        worse = largest_error(unlike, tmp_path / "unlike.tflite", "int8")
     assert worse > 1.5 * error
 
 
@@ -55,9 +57,11 @@ def test_a_constant_feature_is_not_named(like):
 
 
 def test_integers_of_16_bits_resolve_them(like, tmp_path):
-    like[..., 1] *= SMALL
-    path = tmp_path / "wide.tflite"
-    kgated.to_tflite(normalized_classifier(like), path, quantize="int16x8", calibration=like)
+    unlike = like * np.array([SMALL, 1.0, SMALL], np.float32)
+    with pytest.warns(UserWarning, match="span fewer"):
+        coarse = largest_error(unlike, tmp_path / "int8.tflite", "int8")
+    fine = largest_error(unlike, tmp_path / "int16.tflite", "int16x8")  # and no warning
+    assert fine < coarse / 10
 
 
 def test_a_normalization_that_blows_up_a_constant_feature_is_refused(like, tmp_path):

@@ -184,7 +184,7 @@ def test_many_classes_are_told_by_their_mistakes():
     counts = np.diag(np.full(40, 7))
     counts[3, 5], counts[9, 2], counts[2, 9] = 4, 6, 6
     lines = confusion_lines(counts.tolist(), None)
-    assert lines[0] == "commonest mistakes, 3 of 3 kinds"
+    assert lines[0] == "most frequent mistakes, 3 of 3 kinds"
     assert [line.strip() for line in lines[1:]] == [
         *("2 taken for 9: 6", "9 taken for 2: 6", "3 taken for 5: 4"),
     ]

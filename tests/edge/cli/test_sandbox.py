@@ -22,14 +22,14 @@ def test_a_bad_file_says_what_it_says_without(error, speech, tmp_path):
 @pytest.mark.parametrize(
     ("child", "seconds", "message"),
     [
-        ("import os; os.abort()", 60, r"m.tflite: the interpreter does not survive it \(exit -6\)"),
+        ("import os; os.abort()", 60, r"m.tflite: the interpreter crashes on it \(exit -6\)"),
         ("import time; time.sleep(60)", 0.5, "m.tflite: the interpreter takes longer than 0.5 s"),
     ],
 )
 def test_what_kills_and_what_hangs(monkeypatch, child, seconds, message):
     monkeypatch.setattr(sandbox, "_CHILD", child)
     with pytest.raises(ManifestError, match=message):
-        sandbox.try_out("m.tflite", seconds=seconds)
+        sandbox.run_in_sandbox("m.tflite", seconds=seconds)
 
 
 GREEDY = """
@@ -46,6 +46,6 @@ def test_memory_is_bounded(monkeypatch):
     limit = sandbox._CHILD.partition("from kgated_edge")[0]
     greedy = "try:\n    bytearray(1 << 30)\nexcept MemoryError:\n    sys.exit(9)\n"
     monkeypatch.setattr(sandbox, "_CHILD", limit + greedy)
-    sandbox.try_out("m.tflite", memory_mib=4096)
+    sandbox.run_in_sandbox("m.tflite", memory_mib=4096)
     with pytest.raises(ManifestError, match="exit 9"):
-        sandbox.try_out("m.tflite", memory_mib=512)
+        sandbox.run_in_sandbox("m.tflite", memory_mib=512)

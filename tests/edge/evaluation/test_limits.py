@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from kgated_edge import EdgeError, Limits, read_limits
-from kgated_edge.format.manifest import Manifest, read_manifest
+from kgated_edge.format.reader import parse_manifest, read_manifest
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_every_limit_is_kept_and_missed():
         assert Limits(**{limit: value}).failures(found, {}) == ()
         (failure,) = Limits(**{limit: value + (0.01 if lower else -0.01)}).failures(found, {})
         assert ("at least" if lower else "at most") in failure
-        assert "not known" in Limits(**{limit: value}).failures({}, {})[0]
+        assert "unknown" in Limits(**{limit: value}).failures({}, {})[0]
 
 
 @pytest.mark.parametrize(
@@ -83,27 +83,27 @@ def test_figures_in_a_manifest(speech):
     manifest = read_manifest(speech)
     assert manifest.figures == {}
     document = json.loads(manifest.to_json()) | {"figures": {"r2": -1.5}}
-    again = Manifest.from_json(json.dumps(document))
+    again = parse_manifest(json.dumps(document))
     assert again.figures == {"r2": -1.5}
     assert json.loads(again.to_json()) == document
     with pytest.raises(EdgeError, match=r"`figures.r2` must be a finite number"):
-        Manifest.from_json(json.dumps(document | {"figures": {"r2": "high"}}))
+        parse_manifest(json.dumps(document | {"figures": {"r2": "high"}}))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("min_acuracy = 0.9", "`min_acuracy` is no limit: name some of"),
+        ("min_acuracy = 0.9", "`min_acuracy` is not a limit: name some of"),
         ("min_accuracy = 'high'", "`min_accuracy` must be a number, got 'high'"),
         ("min_accuracy = true", "`min_accuracy` must be a number, got True"),
         ("max_mae = nan", "`max_mae` must be finite"),
         ("max_misses = 1.5", "`max_misses` must"),
         ("worse_than_float = 0.1", "`worse_than_float` must be a table"),
-        ("[max_mae]\nx = 1", "`worse_than_float` must be a table, and the others not"),
+        ("[max_mae]\nx = 1", "`worse_than_float` must be a table, and no other"),
         ("[worse_than_float]\nspeed = 0.1", "must name some of"),
         ("[worse_than_float]\nmae = '1'", "`worse_than_float.mae` must be a number"),
-        ("= 3", "no limits can be read from it"),
-        ("max_misses = 0", "`max_misses` is of a deadline, there is none: give `deadline_ms`"),
+        ("= 3", "limits cannot be read from it"),
+        ("max_misses = 0", "`max_misses` needs a deadline: give `deadline_ms`"),
         ("max_mae = 1", "a limit is on mae, this run has"),
     ],
 )
@@ -116,11 +116,11 @@ def test_limits_that_cannot_be_read(tmp_path):
     with pytest.raises(EdgeError, match="No such file"):
         read_limits(tmp_path / "missing.toml")
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(EdgeError, match="no limits can be read"):
+    with pytest.raises(EdgeError, match="limits cannot be read"):
         read_limits(tmp_path / "bytes.toml")
 
 
 def test_a_limit_without_labels(error, speech, tmp_path, limits):
     np.savez(tmp_path / "x.npz", x=np.zeros((1, 4, 3), np.float32))
     arguments = ("check", speech, "--data", tmp_path / "x.npz", "--limits")
-    assert "no `y` to judge accuracy by" in error(*arguments, limits("min_accuracy = 0.5"))
+    assert "no `y` to compute accuracy from" in error(*arguments, limits("min_accuracy = 0.5"))

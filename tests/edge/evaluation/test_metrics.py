@@ -121,15 +121,15 @@ def test_numbers_of_a_model(speech, oracle, rng):
 @pytest.mark.parametrize(
     ("task", "y", "message"),
     [
-        ("numbers", np.zeros((2, 4)), r"one of the shapes \[\(2, 4, 2\)\] to judge 2 numbers"),
+        ("numbers", np.zeros((2, 4)), r"one of the shapes \[\(2, 4, 2\)\] to score 2 outputs"),
         ("numbers", np.full((2, 4, 2), np.inf), "must be finite in real frames"),
         ("classes", np.zeros((2, 4), int), r"`y` must be \(2,\) integers"),
         ("frames", np.zeros(2, int), r"`y` must be \(2, 4\) integers"),
         ("classes", None, "no `y` for task 'classes'"),
-        ("text", None, "models of one token a step"),
+        ("text", None, "models of one token per step"),
     ],
 )
-def test_data_that_a_task_cannot_be_judged_by(speech, task, y, message):
+def test_data_without_the_targets_of_a_task(speech, task, y, message):
     data = SequenceData(np.zeros((2, 4, 3), np.float32), np.array([4, 4]), y)
     with pytest.raises(DataError, match=message):
         check(speech, data, task=task)

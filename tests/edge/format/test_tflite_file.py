@@ -36,7 +36,7 @@ def test_tells_files_apart(tmp_path, speech):
     path.write_bytes(content[:-500])
     assert "cut short or damaged: copy it again" in refusal(path)
     path.write_bytes(content.replace(b"kgated_manifest", b"other_metadata_"))
-    assert "no kgated manifest in it: convert it with `kgated convert`" in refusal(path)
+    assert "it has no kgated manifest: convert it with `kgated convert`" in refusal(path)
     path.write_bytes(content.replace(b'"quantize":"none"', b'"quantize":"nona"'))
     assert "digest does not match, it is damaged or edited: copy it again" in refusal(path)
     path.write_bytes(content.replace(b'"file_sha256"', b'"file_sha255"'))

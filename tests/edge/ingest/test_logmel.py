@@ -135,9 +135,9 @@ def test_the_bits_are_these():
         ({"low_hz": "20"}, "`low_hz` must be a number of Hz, got '20'"),
         ({"low_hz": None}, "`low_hz` must be a number of Hz, got None"),
         ({"high_hz": [4000]}, r"`high_hz` must be a number of Hz, got \[4000\]"),
-        ({"high_hz": 9000.0}, "must rise from 0 to 8000, half the rate, got 20.0 and 9000.0"),
-        ({"low_hz": 8000.0}, "must rise"),
-        ({"mels": 128}, "`mels`: band 3 of 128 holds no frequency"),
+        ({"high_hz": 9000.0}, "must increase in 0..8000, half the rate, got 20.0 and 9000.0"),
+        ({"low_hz": 8000.0}, "must increase"),
+        ({"mels": 128}, "`mels`: band 3 of 128 contains no frequency"),
     ],
 )
 def test_settings_out_of_range(setting, message):

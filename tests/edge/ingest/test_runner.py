@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from kgated_edge import EdgeError, EdgeModel, LogMel, live_blocks, read_manifest
-from kgated_edge.ingest.runner import Tally, _decides
+from kgated_edge.ingest.runner import StreamingHistogram, _is_classifier
 
 
 @pytest.fixture
@@ -123,19 +123,19 @@ def test_numbers_are_no_decision(live, speech, text, fixture_file):
     assert set(line) == {"step", "decision", "outputs"}
     manifest = read_manifest(fixture_file("blocks"))
     first = manifest.outputs[0]
-    assert _decides(manifest, None)
+    assert _is_classifier(manifest, None)
     golden = {first.name: manifest.golden.outputs[first.name] - 1}
     unnamed = replace(manifest, labels=None)
-    assert _decides(unnamed, None)
+    assert _is_classifier(unnamed, None)
     numbers = replace(unnamed, golden=replace(manifest.golden, outputs=golden))
-    assert not _decides(numbers, None)
-    assert _decides(numbers, "classes")
-    assert _decides(replace(numbers, figures={"accuracy": 0.9}), None)
+    assert not _is_classifier(numbers, None)
+    assert _is_classifier(numbers, "classes")
+    assert _is_classifier(replace(numbers, figures={"accuracy": 0.9}), None)
     with pytest.raises(EdgeError, match=r"`task` must be one of .* got 'text'"):
-        _decides(numbers, "text")
+        _is_classifier(numbers, "text")
     alone = replace(numbers, outputs=(replace(first, shape=(1,)),))
     with pytest.raises(EdgeError, match=r"the first output has the shape \(1,\)"):
-        _decides(alone, "classes")
+        _is_classifier(alone, "classes")
 
 
 def test_bad_frames_held(live, speech):
@@ -179,14 +179,14 @@ def test_sound(live, speech, rng, tmp_path):
 @pytest.mark.parametrize(
     ("make", "arguments", "message"),
     [
-        (lambda s: wav(s, channels=2), ("--format", "wav"), "got 16 bit in 2"),
+        (lambda s: wav(s, channels=2), ("--format", "wav"), "got 16 bits and 2 channels"),
         (lambda s: b"RIFF", ("--format", "wav"), "not a WAV file"),
         (lambda s: b"", ("--format", "wav"), "not a WAV file"),
         (lambda s: wav(s, rate=8000), ("--format", "wav"), "sample period is 0.01 s: set `hop`"),
         (lambda s: wav(s), ("--format", "wav", "--rate", 8000), "`rate` is 8000, the file's is"),
         (lambda s: s.tobytes(), ("--format", "pcm", "--hop", 100), "set `hop` as in training"),
         (lambda s: s.tobytes(), ("--format", "pcm", "--window", 9999), "`window` must be"),
-        (lambda s: b"", ("--hop", 100), "are of sound, not float32"),
+        (lambda s: b"", ("--hop", 100), "are for audio, not float32"),
         (lambda s: b"", ("--format", "mp3"), "invalid choice: 'mp3'"),
     ],
 )
@@ -279,13 +279,13 @@ def test_results_come_at_once(speech, frames):
 
 
 def test_times_without_end_in_a_fixed_memory(rng):
-    tally, times = Tally(), rng.lognormal(np.log(5000), 1.0, 4000).astype(int)
+    tally, times = StreamingHistogram(), rng.lognormal(np.log(5000), 1.0, 4000).astype(int)
     for ns in [*times.tolist(), 1, 10**12]:
         tally.add(ns)
-    found, us = tally.figures(), np.sort([*times, 1, 10**12]) / 1e3
+    found, us = tally.metrics(), np.sort([*times, 1, 10**12]) / 1e3
     for name, share in (("p50", 0.5), ("p99", 0.99)):
         exact = us[int(share * len(us))]
         assert exact * 0.99 <= found[f"compute_us_{name}"] <= exact * 1.13
     assert found["compute_us_max"] == 1e9
     assert found["compute_us_mean"] == pytest.approx(us.mean())
-    assert set(Tally().figures().values()) == {None}
+    assert set(StreamingHistogram().metrics().values()) == {None}

@@ -2,7 +2,14 @@
 
 import numpy as np
 import pytest
-from kgated_edge.loadtest.scheduler import SPIN_NS, Clock, Record, Schedule, pace, wait_until
+from kgated_edge.loadtest.scheduler import (
+    SPIN_NS,
+    Clock,
+    Record,
+    Schedule,
+    run_on_schedule,
+    wait_until,
+)
 
 MS = 1_000_000
 SLACK = 5_000  # a few ticks of the clock
@@ -16,7 +23,7 @@ def run(fake, schedule, costs, rest=lambda spare: None):
         begun.append(fake.time)
         fake.time += int(costs[n])
 
-    pace(step, record, Clock(fake.now, fake.sleep), rest)
+    run_on_schedule(step, record, Clock(fake.now, fake.sleep), rest)
     return record, np.array(begun)
 
 
@@ -99,7 +106,7 @@ def test_what_was_recorded_stays_when_a_run_is_interrupted(fake_clock):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pace(step, record, Clock(fake.now, fake.sleep))
+        run_on_schedule(step, record, Clock(fake.now, fake.sleep))
     assert record.done == len(record.completion_ns) == 7
     assert np.abs(record.compute_ns[:7] - 1000 * np.arange(7)).max() <= SLACK
 

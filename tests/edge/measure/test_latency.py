@@ -9,7 +9,7 @@ from kgated_edge.measure import latency
 def test_figures():
     times = np.arange(1, 1001) * 1000
     np.random.default_rng(0).shuffle(times)
-    assert latency.figures(times) == {
+    assert latency.metrics(times) == {
         "latency_us_p50": 500.0,
         "latency_us_p90": 900.0,
         "latency_us_p99": 990.0,
@@ -19,7 +19,7 @@ def test_figures():
 
 
 def test_figures_of_one_step():
-    figures = latency.figures(np.array([1500]))
+    figures = latency.metrics(np.array([1500]))
     assert set(figures.values()) == {1.5}
 
 

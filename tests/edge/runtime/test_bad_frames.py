@@ -11,11 +11,6 @@ def hold(path):
     return EdgeModel(path, on_bad_frame="hold")
 
 
-@pytest.fixture
-def frames(rng):
-    return rng.normal(size=(8, 3)).astype(np.float32)
-
-
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("name", ["speech", "int8"])
 def test_refused_unless_asked_for_and_the_state_stays(fixture_file, name, frames, bad):

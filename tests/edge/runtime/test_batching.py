@@ -137,7 +137,7 @@ def test_run_refuses_before_it_starts(blocks, frames):
     model = EdgeModel(blocks)
     before = model.state
     for change, message in [
-        ({"word": frames["word"][1:]}, "must have as many frames each"),
+        ({"word": frames["word"][1:]}, "must have the same number of frames"),
         ({"sound": frames["sound"][:, :2]}, "input `sound`: frames must be an array"),
     ]:
         with pytest.raises(FrameError, match=message):
@@ -173,7 +173,7 @@ def data(blocks, rng):
     return SequenceData(inputs["sound"], lengths, y, inputs)
 
 
-def test_a_label_per_frame_is_judged_at_the_end_of_its_block(blocks, data):
+def test_a_label_per_frame_is_scored_at_the_end_of_its_block(blocks, data):
     result = check(blocks, data)
     assert result.accuracy == 1.0
     assert result.steps == (data.lengths // 2).sum()
@@ -183,7 +183,7 @@ def test_a_label_per_frame_is_judged_at_the_end_of_its_block(blocks, data):
     assert found == pytest.approx(1 - 1 / result.steps)
 
 
-def test_a_label_per_sequence_is_judged_at_the_last_step(blocks, data):
+def test_a_label_per_sequence_is_scored_at_the_last_step(blocks, data):
     last = data.y[np.arange(len(data)), data.lengths // 2 * 2 - 1]
     assert check(blocks, SequenceData(data.x, data.lengths, last, data.inputs)).accuracy == 1.0
 

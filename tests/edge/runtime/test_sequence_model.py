@@ -53,7 +53,7 @@ def test_results_of_each_frame_equal_the_equations(each, oracle, rng, length):
     np.testing.assert_allclose(result, oracle(each, tokens), atol=1e-5)
 
 
-def test_a_sequence_does_not_hear_the_one_before(whole, rng):
+def test_a_sequence_does_not_depend_on_the_one_before(whole, rng):
     model, frames = SequenceModel(whole), rng.normal(size=(4, 3)).astype(np.float32)
     first = model.run(frames)
     model.run(rng.normal(size=(MOST, 3)).astype(np.float32))
@@ -121,7 +121,7 @@ def test_check_times_each_sequence(whole, oracle, rng):
     assert result.real_time_factor == pytest.approx(took_s / sound_s)
 
 
-def test_check_judges_each_frame(each, oracle, rng):
+def test_check_scores_each_frame(each, oracle, rng):
     tokens = rng.integers(5, size=(6, MOST)).astype(np.int32)
     y = np.stack([oracle(each, row).argmax(-1) for row in tokens])
     lengths = np.array([9, 3, 1, 9, 5, 2])
@@ -134,7 +134,7 @@ def test_check_refuses_other_lengths(whole, fixed):
     x = np.zeros((2, 10, 3), np.float32)
     with pytest.raises(DataError, match="up to 9 frames, got 4 to 10"):
         check(whole, SequenceData(x, np.array([10, 4])))
-    with pytest.raises(DataError, match="just 5 frames, got 4 to 5"):
+    with pytest.raises(DataError, match="exactly 5 frames, got 4 to 5"):
         check(fixed, SequenceData(x, np.array([5, 4])))
 
 

@@ -5,8 +5,8 @@ import threading
 import numpy as np
 import pytest
 from kgated_edge import EdgeError, EdgeModel, FrameError, Session, SessionPool, StateError
-from kgated_edge.runtime.batching import by_name
-from kgated_edge.runtime.tensor_views import raw, taker
+from kgated_edge.runtime.batching import as_dict
+from kgated_edge.runtime.tensor_views import as_bytes, bytes_reader
 
 NAMES = ["speech", "int8", "int16x8"]
 
@@ -87,9 +87,9 @@ def test_states_go_between_sessions_models_and_files(fixture_file, name, tmp_pat
     first.state = model.state
     first.save_state(tmp_path / "state")
     second.load_state(tmp_path / "state")
-    expected = by_name(pool.manifest.outputs, model.step(frames[0]))
+    expected = as_dict(pool.manifest.outputs, model.step(frames[0]))
     for session in (first, second):
-        found = by_name(pool.manifest.outputs, session.step(frames[0]))
+        found = as_dict(pool.manifest.outputs, session.step(frames[0]))
         assert all(np.array_equal(found[name], one) for name, one in expected.items())
         assert all(np.array_equal(session.state[k], v) for k, v in model.state.items())
     first.reset()
@@ -114,7 +114,7 @@ def test_a_bad_frame_moves_no_session(speech, frames):
     bad[3, 1] = np.nan
     with pytest.raises(FrameError, match=r"frame 3: a frame must be finite, got nan at \(1,\)"):
         pool.step(sessions, bad)
-    with pytest.raises(FrameError, match=r"shape \(5, 3\), a row a session, got \(4, 3\)"):
+    with pytest.raises(FrameError, match=r"shape \(5, 3\), a row per session, got \(4, 3\)"):
         pool.step(sessions, frames[1, :4])
     with pytest.raises(FrameError, match="got list"):
         pool.step(sessions, frames[1].tolist())
@@ -160,7 +160,7 @@ def test_two_threads_in_one_pool_get_an_error(text):
             b.reset,
             lambda: setattr(b, "state", a.state),
         ):
-            with pytest.raises(EdgeError, match="another thread is inside this pool"):
+            with pytest.raises(EdgeError, match="another thread uses this pool"):
                 call()
             caught.append(True)
 
@@ -174,15 +174,15 @@ def test_a_session_weighs_its_states(speech):
     session = SessionPool(speech).open()
     assert isinstance(session, Session)
     assert not hasattr(session, "__dict__")
-    assert sum(map(len, session._kept)) == sum(v.nbytes for v in session.state.values())
+    assert sum(map(len, session._content)) == sum(v.nbytes for v in session.state.values())
 
 
 def test_arrays_that_overlap_are_each_read():
     memory = np.arange(12, dtype=np.float32)
     views = [memory[6:9], memory[0:4], memory[2:7], memory[0:4]]
-    take, places = taker(views)
-    found = take()
-    assert [found[place] for place in places] == [raw(view).tobytes() for view in views]
+    read, places = bytes_reader(views)
+    content = read()
+    assert [content[place] for place in places] == [as_bytes(view).tobytes() for view in views]
     memory += 1
-    found = take()
-    assert [found[place] for place in places] == [raw(view).tobytes() for view in views]
+    content = read()
+    assert [content[place] for place in places] == [as_bytes(view).tobytes() for view in views]

@@ -187,7 +187,7 @@ def test_two_threads_in_one_model_get_an_error(text, call):
     token = Meeting(lambda: call(model))
     result = model.step(token)
     assert len(token.caught) == 1
-    assert "another thread is inside this model" in token.caught[0]
+    assert "another thread uses this model" in token.caught[0]
     alone = EdgeModel(text)
     assert np.array_equal(result, alone.step(3))
     assert np.array_equal(model.step(2), alone.step(2)), "the refused call left a trace"

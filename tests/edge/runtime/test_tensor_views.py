@@ -8,7 +8,7 @@ from kgated_edge.runtime import tensor_views
 
 
 def move(pairs):
-    for target, source in tensor_views.copies(pairs):
+    for target, source in tensor_views.state_copies(pairs):
         target[:] = source
 
 
@@ -25,8 +25,8 @@ def test_states_that_change_places():
     pairs = [(first, second), (second, first)]
     move(pairs)
     assert (first.tolist(), second.tolist()) == ([2, 2], [1, 1])
-    assert len(tensor_views.copies(pairs)) == 4
-    assert len(tensor_views.copies([(first, np.zeros(2, np.float32))])) == 1
+    assert len(tensor_views.state_copies(pairs)) == 4
+    assert len(tensor_views.state_copies([(first, np.zeros(2, np.float32))])) == 1
 
 
 def test_a_view_is_the_memory():

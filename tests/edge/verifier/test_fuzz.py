@@ -8,9 +8,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from fuzz_edge import broken, fuzz, main
+from fuzz_edge import fuzz, main, violations
 from robust.damage import KINDS, _edit_field, damaged
-from robust.watch import Found, watch
+from robust.watch import Report, watch
 
 CASES = 300
 FIXTURES = list((Path(__file__).parents[1] / "fixtures").glob("*.tflite"))
@@ -18,14 +18,14 @@ FIXTURES = list((Path(__file__).parents[1] / "fixtures").glob("*.tflite"))
 
 @pytest.mark.skipif(os.name != "posix", reason="workers are watched by POSIX means")
 def test_hundreds_of_damaged_files():
-    found = fuzz(sorted(FIXTURES), range(CASES))
-    assert broken(found) == []
-    for kind, one in zip(KINDS, found, strict=True):
-        assert one.outcomes.total() == CASES / len(KINDS)
-        assert one.outcomes[kind, "refused"] > CASES / len(KINDS) / 2
-    assert 10 < max(one.peak_mib for one in found[:3]) < 200
-    # Other bytes in the weights are no fault of the file's form.
-    assert found[3].outcomes["graph", "ran"] > 0
+    reports = fuzz(sorted(FIXTURES), range(CASES))
+    assert violations(reports) == []
+    for kind, report in zip(KINDS, reports, strict=True):
+        assert report.outcomes.total() == CASES / len(KINDS)
+        assert report.outcomes[kind, "refused"] > CASES / len(KINDS) / 2
+    assert 10 < max(report.peak_mib for report in reports[:3]) < 200
+    # Changed bytes in the weights do not make the file invalid.
+    assert reports[3].outcomes["graph", "ran"] > 0
 
 
 def test_the_command(capsys, speech):
@@ -67,8 +67,8 @@ print("peak 12.5", flush=True)
 
 def test_a_worker_that_dies_or_hangs_is_seen():
     kinds = ["good", "dies", "good", "sleeps", "exception", "good"]
-    found = watch([sys.executable, "-c", WORKER], list(enumerate(kinds)), limit_s=1.0)
-    assert found.outcomes == Counter(
+    report = watch([sys.executable, "-c", WORKER], list(enumerate(kinds)), limit_s=1.0)
+    assert report.outcomes == Counter(
         {
             ("good", "refused"): 3,
             ("dies", "crash"): 1,
@@ -76,13 +76,13 @@ def test_a_worker_that_dies_or_hangs_is_seen():
             ("exception", "exception"): 1,
         }
     )
-    assert found.peak_mib == 12.5
-    assert found.notes == ["dies 1: crash exit -6", "sleeps 3: hang", "exception 4: exception why"]
-    assert broken([found]) == ["dies: 1 crash", "sleeps: 1 hang", "exception: 1 exception"]
+    assert report.peak_mib == 12.5
+    assert report.notes == ["dies 1: crash exit -6", "sleeps 3: hang", "exception 4: exception why"]
+    assert violations([report]) == ["dies: 1 crash", "sleeps: 1 hang", "exception: 1 exception"]
 
 
 @pytest.mark.parametrize(
-    ("kind", "outcome", "is_broken"),
+    ("kind", "outcome", "is_violation"),
     [
         ("graph", "crash", True),
         ("fields", "hang", True),
@@ -94,7 +94,7 @@ def test_a_worker_that_dies_or_hangs_is_seen():
         ("cut", "refused", False),
     ],
 )
-def test_what_counts_as_broken(kind, outcome, is_broken):
-    found = Found()
-    found.add("1", kind, outcome)
-    assert bool(broken([found])) == is_broken
+def test_which_outcomes_are_violations(kind, outcome, is_violation):
+    report = Report()
+    report.add("1", kind, outcome)
+    assert bool(violations([report])) == is_violation

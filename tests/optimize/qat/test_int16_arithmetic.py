@@ -1,4 +1,4 @@
-"""What training takes for the results of LiteRT's 16-bit kernels, beside those kernels."""
+"""The arithmetic of LiteRT's 16-bit kernels in training, compared with those kernels."""
 
 import keras
 import numpy as np
@@ -6,9 +6,9 @@ import pytest
 from one_operator import run
 
 from kgated.optimize.qat import int16_arithmetic
-from kgated.optimize.qat.activation_tables import on_curve
-from kgated.optimize.qat.fake_quant import Grid
-from kgated.optimize.qat.int16_arithmetic import Unit
+from kgated.optimize.qat.activation_tables import lookup
+from kgated.optimize.qat.fake_quant import QuantParams
+from kgated.optimize.qat.int16_arithmetic import AccumulatorScale
 
 EVERY = np.arange(-(2**15), 2**15, dtype=np.int16)[None]
 N = 4096
@@ -27,8 +27,8 @@ def integers(rng, *shape):
     return rng.integers(-(2**15), 2**15, shape).astype(np.int16)
 
 
-def grid(scale):
-    return Grid(scale, -(2.0**15), 2.0**15 - 1)
+def int16_params(scale):
+    return QuantParams(scale, -(2.0**15), 2.0**15 - 1)
 
 
 @pytest.mark.parametrize(("operator", "function"), [("LOGISTIC", "sigmoid"), ("TANH", "tanh")])
@@ -38,20 +38,20 @@ def test_a_curve_is_the_kernels_at_every_integer(operator, function):
     for scale in single(1e-5, 1.234e-4, 2.5e-4, 7e-4, 2e-3, 2**-15):
         expected = run(operator, [EVERY], [scale], EVERY.shape, 2.0**-15)
         x = keras.ops.convert_to_tensor((EVERY * scale).astype(np.float32))
-        found = np.asarray(on_curve(function, x, scale)) * 2**15
+        found = np.asarray(lookup(function, x, scale)) * 2**15
         assert np.array_equal(found, expected)
         unlike += np.sum(np.round(exact(EVERY * scale) * 2**15).clip(max=2**15 - 1) != expected)
     assert unlike > 0.1 * 6 * EVERY.size  # rounding the function itself would not do
 
 
-@pytest.mark.parametrize("kernel", ["sum", "bare", "convolution"])
+@pytest.mark.parametrize("kernel", ["fully_connected_bias", "fully_connected", "convolution"])
 def test_products_with_weights_are_rounded_as_by_the_kernel(kernel, rng):
     of_x, scale = single(4e-5, 2e-4)
     of_w = single(rng.uniform(0.003, 0.005, 64))
     x, W = integers(rng, 64, 9), rng.integers(-127, 128, (64, 9)).astype(np.int8)
     b = rng.integers(-(2**22), 2**22, 64)
     k, arrays, scales = x.astype(np.int64) @ W.T, [x, W], [of_x, of_w]
-    if kernel != "bare":
+    if kernel != "fully_connected":
         k, arrays, scales = k + b, [x, W, b], [of_x, of_w, of_x * of_w]
     if kernel == "convolution":  # of a row of products
         arrays = [x[None, :, None], W[:, None, None], b]
@@ -63,15 +63,15 @@ def test_products_with_weights_are_rounded_as_by_the_kernel(kernel, rng):
     size = of_x * of_w
 
     def rounded(kernel):
-        y = int16_arithmetic.requantized(
-            keras.ops.convert_to_tensor(k * size), Unit(size, kernel), to
+        y = int16_arithmetic.requantize(
+            keras.ops.convert_to_tensor(k * size), AccumulatorScale(size, kernel), params
         )
         return np.round(np.asarray(y) / scale)
 
-    to = grid(scale)
+    params = int16_params(scale)
     assert np.array_equal(rounded(kernel), expected)
     if kernel == "convolution":
-        assert np.mean(rounded("sum") != expected) > 0.01
+        assert np.mean(rounded("fully_connected_bias") != expected) > 0.01
 
 
 @pytest.mark.parametrize("operator", ["MUL", "ADD", "SUB"])
@@ -81,10 +81,12 @@ def test_values_meet_one_by_one_as_in_the_kernel(operator, rng):
     expected = run(operator, [a, b], [one, other], (1, N), scale, kind=operator.title())
     a, b = (keras.ops.convert_to_tensor(q * s) for q, s in ((a, one), (b, other)))
     if operator == "MUL":
-        found = int16_arithmetic.requantized(a * b, Unit(one * other, "product"), grid(scale))
+        found = int16_arithmetic.requantize(
+            a * b, AccumulatorScale(one * other, "elementwise"), int16_params(scale)
+        )
     else:
         sign = 1 if operator == "ADD" else -1
-        found = int16_arithmetic.added(a, b, sign, (grid(one), grid(other), grid(scale)))
+        found = int16_arithmetic.add(a, b, sign, tuple(map(int16_params, (one, other, scale))))
     off = np.abs(np.round(np.asarray(found) / scale) - expected)
     # With AVX2 an ADD of 16 values at once takes halves of its operands another way.
     assert off.max() <= 1

@@ -10,16 +10,12 @@ import pytest
 from keras import ops
 
 import kgated
-from kgated.optimize.qat.fake_quant import SCHEMES, Grid, rounded
+from kgated.optimize.qat.fake_quant import SCHEMES, QuantParams, fake_quantize
 from kgated.training import carry_state
 
 FEATURES = 4
+X_SHAPE = (8, 6, FEATURES)
 SEQUENCE = kgated.LSTM(4, return_sequences=True)
-
-
-@pytest.fixture
-def x(rng):
-    return rng.normal(size=(8, 6, FEATURES)).astype(np.float32)
 
 
 def classifier(*layers):
@@ -37,7 +33,7 @@ def test_rounding_and_its_gradient_are_the_equations(rng):
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
-        y = rounded(v * 1.0, Grid(scale, low, high))
+        y = fake_quantize(v * 1.0, QuantParams(scale, low, high))
         loss = ops.sum(y * weight)
     steps = np.rint(x / np.float32(scale))
     assert np.abs(np.asarray(y) - np.clip(steps, low, high) * scale).max() < 1e-6
@@ -48,12 +44,13 @@ def test_rounding_and_its_gradient_are_the_equations(rng):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_zero_is_on_every_grid(scheme):
+def test_zero_is_exact_with_all_parameters(scheme):
     for least, most in ((-1.0, 2.0), (0.5, 2.0), (-3.0, -1.0), (0.0, 0.0)):
-        grid = SCHEMES[scheme].grid(ops.convert_to_tensor(least), ops.convert_to_tensor(most))
-        zero = rounded(ops.zeros(1), grid)
+        low, high = ops.convert_to_tensor(least), ops.convert_to_tensor(most)
+        params = SCHEMES[scheme].params(low, high)
+        zero = fake_quantize(ops.zeros(1), params)
         assert float(zero[0]) == 0.0
-        assert float(ops.max(grid.high)) >= 0 >= float(ops.min(grid.low))
+        assert float(ops.max(params.qmax)) >= 0 >= float(ops.min(params.qmin))
 
 
 def test_it_trains_is_saved_and_goes_on(x, rng, tmp_path):

@@ -1,49 +1,53 @@
 """Integers in the loops of a file: the body of each WHILE is quantized as a stream of its own.
 
-`apart` takes a float file to pieces at its loops, `seen` runs it to know what meets each piece,
-and `together` writes one file of the quantized pieces.
+`partition` cuts a float file at its loops, `trace` runs it to take samples for each part, and
+`stitch` writes one file of the quantized parts.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.quantization.loops.partition import has_loops, take_apart
-from kgated.deploy.quantization.loops.stitch import put_together
-from kgated.deploy.quantization.loops.trace import samples_of
-from kgated.deploy.quantization.shared_scales import Ties
+from kgated.deploy.quantization.loops.partition import has_loops, partition_loops
+from kgated.deploy.quantization.loops.stitch import stitch_parts
+from kgated.deploy.quantization.loops.trace import trace_parts
+from kgated.deploy.quantization.shared_scales import SharedScales
 from kgated.deploy.recipe import Recipe
-from kgated.deploy.tflite import flatbuffer
-from kgated.deploy.tflite.layer_names import owners, scope
+from kgated.deploy.tflite.float_file import FloatFile
+from kgated.deploy.tflite.layer_table import scope_name
 
 Samples = Sequence[dict[str, np.ndarray]]
-Quantize = Callable[[bytes, Recipe, Samples, Ties], bytes]
+Quantize = Callable[[FloatFile, Recipe, Samples, SharedScales], schema.ModelT]
 
 __all__ = ["has_loops", "quantize_loops"]
 
 
-def quantize_loops(tflite: bytes, recipe: Recipe, samples: Samples, quantize: Quantize) -> bytes:
-    """A float file with loops in integers.
+def quantize_loops(
+    file: FloatFile, recipe: Recipe, samples: Samples, quantize: Quantize
+) -> schema.ModelT:
+    """The file with the bodies of its loops in integers, too.
 
     Args:
-        tflite: a float file with one signature, of whole sequences.
+        file: a float file with one signature, of whole sequences.
         recipe: a static one.
         samples: the signature's inputs by name.
-        quantize: does it for a file without loops.
+        quantize: quantizes a file without loops.
     """
-    pieces = take_apart(tflite)
-    met = samples_of(tflite, pieces, samples)
-    main = quantize(pieces.main, _there(recipe, pieces.main), met.main, ())
+    parts = partition_loops(file)
+    traced = trace_parts(file.content, parts, samples)
+    main = quantize(parts.main, _recipe_for(recipe, parts.main), traced.main, ())
     bodies = {
-        index: quantize(body.tflite, _there(recipe, body.tflite), met.bodies[index], body.ties)
-        for index, body in pieces.bodies.items()
+        index: quantize(
+            body.file, _recipe_for(recipe, body.file), traced.bodies[index], body.shared
+        )
+        for index, body in parts.bodies.items()
     }
-    return put_together(tflite, pieces, main, bodies)
+    return stitch_parts(file.model, parts, main, bodies)
 
 
-def _there(recipe: Recipe, piece: bytes) -> Recipe:
-    """The recipe for a piece, which has some of the layers."""
-    model = flatbuffer.parse(piece)
-    found = {layer for graph in model.subgraphs for layer in owners(graph)}
-    return replace(recipe, skip=tuple(name for name in recipe.skip if scope(name) in found))
+def _recipe_for(recipe: Recipe, part: FloatFile) -> Recipe:
+    """The recipe for a part, which has some of the layers."""
+    layers = part.layers.layers(part.model)
+    return replace(recipe, skip=tuple(name for name in recipe.skip if scope_name(name) in layers))

@@ -6,24 +6,31 @@ from dataclasses import dataclass
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.quantization.shared_scales import Ties
+from kgated.deploy.quantization.shared_scales import SharedScales
 from kgated.deploy.tflite import flatbuffer
-from kgated.deploy.tflite.cleanup import drop_unused
+from kgated.deploy.tflite.cleanup import eliminate_dead_code
+from kgated.deploy.tflite.flatbuffer import main_graph
+from kgated.deploy.tflite.float_file import FloatFile
 
 FLOAT32 = schema.TensorType.FLOAT32
 
 
 @dataclass(frozen=True)
 class Body:
-    """The body of loops as a file: signature inputs `in_K`, outputs `out_K` of operand K.
+    """The body of loops as a file of its own.
 
     Attributes:
-        tflite: the file; an operand that a turn hands on as it came is no output.
-        ties: (input, output) of what the next turn gets.
+        file: its signature has an input for every operand, and an output for each that an
+            iteration changes.
+        inputs: the signature's input of each operand, by the operand's number.
+        outputs: the signature's output of an operand that an iteration changes.
+        shared: (input, output) of what the next iteration takes.
     """
 
-    tflite: bytes
-    ties: Ties
+    file: FloatFile
+    inputs: dict[int, str]
+    outputs: dict[int, str]
+    shared: SharedScales
 
 
 @dataclass(frozen=True)
@@ -31,70 +38,61 @@ class Loop:
     """A WHILE of the main graph.
 
     Attributes:
-        number: the first is 0.
         condition, body: the subgraphs that it runs.
         inputs, outputs: tensors of the main graph, by operand.
-        turns: how often the body runs.
+        iterations: how often the body runs.
     """
 
-    number: int
     condition: int
     body: int
     inputs: list[int]
     outputs: list[int]
-    turns: int
+    iterations: int
 
 
 @dataclass(frozen=True)
-class Pieces:
-    """A file at whose loops it was cut.
+class Partition:
+    """A file that was cut at its loops.
 
     Attributes:
-        main: the file without its loops. What they are given is an output `to_T` of the signature,
-            what they give an input `from_T`, T the tensor's place in the whole file.
-        given, made: T of these outputs and inputs.
+        main: the file without its loops. What they take is an output of its signature, what they
+            give an input.
+        to_loops, from_loops: those outputs and inputs, by the tensor's index in the whole file.
         loops: in the order of the file.
-        bodies: by the subgraph's place in the whole file.
+        bodies: by the subgraph's index in the whole file.
     """
 
-    main: bytes
-    given: list[int]
-    made: list[int]
+    main: FloatFile
+    to_loops: dict[int, str]
+    from_loops: dict[int, str]
     loops: list[Loop]
     bodies: dict[int, Body]
 
 
-def has_loops(tflite: bytes) -> bool:
+def has_loops(model: schema.ModelT) -> bool:
     """Whether the file has a WHILE."""
-    model = flatbuffer.parse(tflite)
-    return any(
-        flatbuffer.operator_name(model, o) == "WHILE" for _, o in flatbuffer.operators(model)
-    )
+    return flatbuffer.has_operator(model, "WHILE")
 
 
-def take_apart(tflite: bytes) -> Pieces:
-    """Cut a float file with one signature at its loops."""
-    model = flatbuffer.parse(tflite)
-    graph = main_graph(model)
-    found = [o for o in graph.operators if flatbuffer.operator_name(model, o) == "WHILE"]
-    loops = [_loop(model, number, operator) for number, operator in enumerate(found)]
-    main, given, made = _without_loops(tflite, loops)
-    bodies = {loop.body: _body(tflite, loop.body) for loop in loops}
-    return Pieces(main, given, made, loops, bodies)
+def partition_loops(file: FloatFile) -> Partition:
+    """Cut a float file with one signature at its loops; the file stays as it is."""
+    model = file.model
+    loops = [
+        _loop(model, operator)
+        for operator in main_graph(model).operators
+        if flatbuffer.operator_name(model, operator) == "WHILE"
+    ]
+    main, to_loops, from_loops = _without_loops(file, loops)
+    bodies = {loop.body: _body(file, loop.body) for loop in loops}
+    return Partition(main, to_loops, from_loops, loops, bodies)
 
 
-def main_graph(model: schema.ModelT) -> schema.SubGraphT:
-    """The subgraph that the signature runs."""
-    return model.subgraphs[flatbuffer.main_signature(model).subgraphIndex]
-
-
-def _loop(model: schema.ModelT, number: int, operator: schema.OperatorT) -> Loop:
+def _loop(model: schema.ModelT, operator: schema.OperatorT) -> Loop:
     condition = operator.builtinOptions.condSubgraphIndex
     graph = model.subgraphs[condition]
-    (less,) = graph.operators  # as `loops` writes it: the turn's number, below how many there are
+    (less,) = graph.operators  # as `rnn_loops` writes it: the iteration, below how many there are
     limit = model.buffers[graph.tensors[less.inputs[1]].buffer].data
     return Loop(
-        number,
         condition,
         operator.builtinOptions.bodySubgraphIndex,
         list(map(int, operator.inputs)),
@@ -103,49 +101,53 @@ def _loop(model: schema.ModelT, number: int, operator: schema.OperatorT) -> Loop
     )
 
 
-def _without_loops(tflite: bytes, loops: list[Loop]) -> tuple[bytes, list[int], list[int]]:
-    model = flatbuffer.parse(tflite)
-    graph = main_graph(model)
+def _without_loops(
+    file: FloatFile, loops: list[Loop]
+) -> tuple[FloatFile, dict[int, str], dict[int, str]]:
+    model = flatbuffer.clone(file.model)
+    graph, signature = main_graph(model), flatbuffer.main_signature(model)
     graph.operators = [o for o in graph.operators if flatbuffer.operator_name(model, o) != "WHILE"]
     written = {int(n) for o in graph.operators for n in o.outputs}
     read = {int(n) for o in graph.operators for n in o.inputs} | set(map(int, graph.outputs))
-    given = sorted({n for loop in loops for n in loop.inputs} & written)
-    made = sorted({n for loop in loops for n in loop.outputs} & read)
-    signature = flatbuffer.main_signature(model)
-    signature.inputs += entries("from", made)
-    signature.outputs += entries("to", given)
-    return _alone(model, graph, signature), given, made
+    taken = sorted({n for loop in loops for n in loop.inputs} & written)
+    given = sorted({n for loop in loops for n in loop.outputs} & read)
+    to_loops, from_loops = {n: f"to_{n}" for n in taken}, {n: f"from_{n}" for n in given}
+    signature.inputs += [_entry(name, n) for n, name in from_loops.items()]
+    signature.outputs += [_entry(name, n) for n, name in to_loops.items()]
+    return _single_graph(file, model, graph, signature), to_loops, from_loops
 
 
-def _body(tflite: bytes, index: int) -> Body:
-    model = flatbuffer.parse(tflite)
+def _body(file: FloatFile, index: int) -> Body:
+    model = flatbuffer.clone(file.model)
     graph, signature = model.subgraphs[index], flatbuffer.main_signature(model)
     ends = [(int(a), int(b)) for a, b in zip(graph.inputs, graph.outputs, strict=True)]
-    moved = [k for k, (before, after) in enumerate(ends) if before != after]
-    signature.inputs = [_entry(f"in_{k}", before) for k, (before, _) in enumerate(ends)]
-    signature.outputs = [_entry(f"out_{k}", ends[k][1]) for k in moved]
+    changed = [k for k, (before, after) in enumerate(ends) if before != after]
+    inputs = {k: f"in_{k}" for k in range(len(ends))}
+    outputs = {k: f"out_{k}" for k in changed}
+    signature.inputs = [_entry(name, ends[k][0]) for k, name in inputs.items()]
+    signature.outputs = [_entry(name, ends[k][1]) for k, name in outputs.items()]
     read = {int(n) for operator in graph.operators for n in operator.inputs}
-    tied = [k for k in moved if ends[k][0] in read and graph.tensors[ends[k][0]].type == FLOAT32]
-    ties = [(f"in_{k}", f"out_{k}") for k in tied]
-    return Body(_alone(model, graph, signature), ties)
+    carried = [k for k in changed if ends[k][0] in read]
+    shared = [(inputs[k], outputs[k]) for k in carried if graph.tensors[ends[k][0]].type == FLOAT32]
+    return Body(_single_graph(file, model, graph, signature), inputs, outputs, shared)
 
 
-def _alone(model: schema.ModelT, graph: schema.SubGraphT, signature: schema.SignatureDefT) -> bytes:
+def _single_graph(
+    file: FloatFile,
+    model: schema.ModelT,
+    graph: schema.SubGraphT,
+    signature: schema.SignatureDefT,
+) -> FloatFile:
     """A file of one subgraph, its inputs and outputs those of the signature."""
     model.subgraphs, model.signatureDefs, signature.subgraphIndex = [graph], [signature], 0
     graph.inputs = _tensors(signature.inputs)
     graph.outputs = _tensors(signature.outputs)
-    drop_unused(model)
-    return flatbuffer.pack(model)
+    eliminate_dead_code(model)
+    return FloatFile(model, file.layers)
 
 
-def _tensors(signature: Iterable[schema.TensorMapT]) -> np.ndarray:
-    return np.array(list(dict.fromkeys(entry.tensorIndex for entry in signature)), np.int32)
-
-
-def entries(way: str, tensors: list[int]) -> list[schema.TensorMapT]:
-    """Of a signature, for tensors of the main graph that go to, or come from, a loop."""
-    return [_entry(f"{way}_{n}", n) for n in tensors]
+def _tensors(entries: Iterable[schema.TensorMapT]) -> np.ndarray:
+    return np.array(list(dict.fromkeys(entry.tensorIndex for entry in entries)), np.int32)
 
 
 def _entry(name: str, tensor: int) -> schema.TensorMapT:

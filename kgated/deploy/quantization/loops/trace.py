@@ -1,4 +1,4 @@
-"""What meets the pieces of a file with loops while the whole runs over samples."""
+"""Samples for each part of a file with loops, taken while the whole file runs."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from kgated.deploy.quantization.calibration import MOST_SAMPLES, recorder
-from kgated.deploy.quantization.loops.partition import Loop, Pieces
+from kgated.deploy.quantization.calibration import MAX_SAMPLES, tensor_preserving_interpreter
+from kgated.deploy.quantization.loops.partition import Body, Loop, Partition
 
 Sample = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Met:
-    """Samples for the signature of each piece.
+class Trace:
+    """Samples for the signature of each part.
 
     Attributes:
         main: of the file without loops.
-        bodies: of each body, by its subgraph's place: no more than `MOST_SAMPLES` turns, evenly
+        bodies: of each body, by its subgraph's index: at most `MAX_SAMPLES` iterations, evenly
             spread.
     """
 
@@ -27,38 +27,35 @@ class Met:
     bodies: dict[int, list[Sample]]
 
 
-def samples_of(tflite: bytes, pieces: Pieces, samples: Sequence[Sample]) -> Met:
+def trace_parts(tflite: bytes, parts: Partition, samples: Sequence[Sample]) -> Trace:
     """Run the whole file over samples, and each body on its own from where its loops begin."""
-    interpreter, run = recorder(tflite)
+    interpreter, run = tensor_preserving_interpreter(tflite)
     main: list[Sample] = []
-    starts: list[list[Sample]] = [[] for _ in pieces.loops]
+    starts: dict[int, list[tuple[Loop, Sample]]] = {body: [] for body in parts.bodies}
     for sample in samples:
         run(**sample)
-        made = {f"from_{n}": interpreter.get_tensor(n) for n in pieces.made}
-        main.append({**sample, **made})
-        for loop, found in zip(pieces.loops, starts, strict=True):
-            values = map(interpreter.get_tensor, loop.inputs)
-            found.append({f"in_{k}": value for k, value in enumerate(values)})
-    return Met(main, {body: list(_turns(pieces, starts, body)) for body in pieces.bodies})
+        results = {name: interpreter.get_tensor(n) for n, name in parts.from_loops.items()}
+        main.append({**sample, **results})
+        for loop in parts.loops:
+            names = parts.bodies[loop.body].inputs
+            values = {names[k]: interpreter.get_tensor(n) for k, n in enumerate(loop.inputs)}
+            starts[loop.body].append((loop, values))
+    bodies = {index: list(_iterations(parts.bodies[index], runs)) for index, runs in starts.items()}
+    return Trace(main, bodies)
 
 
-def _turns(pieces: Pieces, starts: list[list[Sample]], body: int) -> Iterator[Sample]:
-    """What the body is given at each turn of every loop that runs it, or at some of them."""
-    interpreter = Interpreter(model_content=pieces.bodies[body].tflite, num_threads=1)
+def _iterations(body: Body, runs: list[tuple[Loop, Sample]]) -> Iterator[Sample]:
+    """The body's inputs at each iteration of every loop that runs it, or at some of them."""
+    interpreter = Interpreter(model_content=body.file.content, num_threads=1)
     (signature,) = interpreter.get_signature_list()
     run = interpreter.get_signature_runner(signature)
-    runs: list[tuple[Loop, Sample]] = [
-        (loop, start)
-        for loop, found in zip(pieces.loops, starts, strict=True)
-        for start in found
-        if loop.body == body
-    ]
-    stride, count = math.ceil(sum(loop.turns for loop, _ in runs) / MOST_SAMPLES), 0
+    total, count = sum(loop.iterations for loop, _ in runs), 0
+    stride = math.ceil(total / MAX_SAMPLES)
     for loop, start in runs:
         values = dict(start)
-        for _ in range(loop.turns):
+        for _ in range(loop.iterations):
             if count % stride == 0:
                 yield dict(values)
             count += 1
-            made = run(**values)
-            values |= {name.replace("out", "in"): value for name, value in made.items()}
+            results = run(**values)
+            values |= {body.inputs[k]: results[name] for k, name in body.outputs.items()}

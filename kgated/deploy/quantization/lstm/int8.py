@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.quantization.lstm.ranges import Ranges
+from kgated.deploy.quantization.lstm.ranges import LstmRanges
 from kgated.deploy.quantization.lstm.weights import (
     DTYPES,
     INT8,
@@ -21,8 +21,8 @@ from kgated.deploy.quantization.lstm.weights import (
     Graph,
     quantization,
 )
-from kgated.deploy.tflite.cleanup import drop_unused
-from kgated.deploy.tflite.flatbuffer import pack, parse
+from kgated.deploy.tflite.cleanup import eliminate_dead_code
+from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.deploy.tflite.lstm_operator import C_STATE, H_STATE, SLOTS
 from kgated.errors import ConversionError
 
@@ -34,33 +34,37 @@ HIDDEN_SCALE = 2.0**-7
 GATES = "ifgo"
 
 
-def write_integer(tflite: bytes, ranges: Mapping[str, Ranges], skip: Collection[str] = ()) -> bytes:
-    """Every fused LSTM of a statically quantized file, in int8 with an int16 cell state.
+def write_integer(
+    model: schema.ModelT,
+    layers: LayerTable,
+    ranges: Mapping[str, LstmRanges],
+    skip: Collection[str] = (),
+) -> None:
+    """Write every fused LSTM of a statically quantized file in int8 with an int16 cell state.
 
     Args:
-        tflite: the file after static int8 quantization of all other operators.
+        model: the file after static int8 quantization of all other operators.
+        layers: which layer each operator comes from.
         ranges: as from `fused_ranges` over the float file.
         skip: names of layers that stay float.
 
     Raises:
         ConversionError: an LSTM with layer normalization.
     """
-    model = parse(tflite)
     for subgraph in model.subgraphs:
-        graph = Graph(model, subgraph)
+        graph = Graph(model, subgraph, layers)
         for operator in graph.fused(skip):
             _refuse_normalized(graph, operator)
             _Integer(graph, operator, ranges[graph.name(operator)]).write()
-        _drop_dead(graph)
-    drop_unused(model)
-    return pack(model, len(tflite))
+        _remove_unread(graph)
+    eliminate_dead_code(model)
 
 
 class _Integer:
     """One operator on its way from float to integers."""
 
-    def __init__(self, graph: Graph, operator: schema.OperatorT, seen: Ranges) -> None:
-        self.graph, self.operator, self.seen = graph, operator, seen
+    def __init__(self, graph: Graph, operator: schema.OperatorT, ranges: LstmRanges) -> None:
+        self.graph, self.operator, self.ranges = graph, operator, ranges
 
     def write(self) -> None:
         graph, inputs = self.graph, self.operator.inputs
@@ -80,42 +84,43 @@ class _Integer:
     def _input(self) -> int:
         """The int8 tensor that the operator's float input was made from, or a new one."""
         x = int(self.operator.inputs[0])
-        for one in self.graph.graph.operators:
-            if x in one.outputs and self.graph.code(one) == OPS.DEQUANTIZE:
-                return int(one.inputs[0])
-        made = self._quantized(x, self.seen.x)
-        self.graph.insert(self.operator, OPS.QUANTIZE, x, made)
-        return made
+        for operator in self.graph.graph.operators:
+            if x in operator.outputs and self.graph.code(operator) == OPS.DEQUANTIZE:
+                return int(operator.inputs[0])
+        quantized = self._quantized(x, self.ranges.x)
+        self.graph.insert(self.operator, OPS.QUANTIZE, x, quantized)
+        return quantized
 
     def _output(self) -> int:
         """The int8 tensor that the operator's float output was to become, or a new one."""
         y = int(self.operator.outputs[0])
-        readers = [one for one in self.graph.graph.operators if y in one.inputs]
-        ready = [one for one in readers if self.graph.code(one) == OPS.QUANTIZE]
-        if ready:
-            self.graph.graph.operators.remove(ready[0])
-            made = int(ready[0].outputs[0])
+        readers = [reader for reader in self.graph.graph.operators if y in reader.inputs]
+        quantizing = [reader for reader in readers if self.graph.code(reader) == OPS.QUANTIZE]
+        if quantizing:
+            self.graph.graph.operators.remove(quantizing[0])
+            quantized = int(quantizing[0].outputs[0])
         else:
-            made = self._quantized(y, self.seen.h)
-        self.graph.insert(self.operator, OPS.DEQUANTIZE, made, y, after=True)
-        return made
+            quantized = self._quantized(y, self.ranges.h)
+        self.graph.insert(self.operator, OPS.DEQUANTIZE, quantized, y, after=True)
+        return quantized
 
     def _states(self) -> None:
         """The state h like the output; c in int16 with a power of two as its scale."""
         graph, inputs = self.graph, self.operator.inputs
         h, c = graph.tensors[inputs[H_STATE]], graph.tensors[inputs[C_STATE]]
         h.type, h.quantization = INT8, graph.tensors[self.operator.outputs[0]].quantization
-        largest = max(-self.seen.c[0], self.seen.c[1], 1.0)
+        largest = max(-self.ranges.c[0], self.ranges.c[1], 1.0)
         c.type, c.quantization = INT16, quantization(2.0 ** (math.ceil(math.log2(largest)) - 15))
-        for one in graph.graph.operators:
-            if graph.code(one) == OPS.ZEROS_LIKE and one.outputs[0] in inputs[[H_STATE, C_STATE]]:
-                self._become_difference(one)
+        for operator in graph.graph.operators:
+            zeroes = graph.code(operator) == OPS.ZEROS_LIKE
+            if zeroes and operator.outputs[0] in inputs[[H_STATE, C_STATE]]:
+                self._become_difference(operator)
         hidden = h.quantization if inputs[PROJECTION] < 0 else quantization(HIDDEN_SCALE)
         scales = [quantization(2.0**-12)] * (INTERMEDIATES - 1) + [hidden]
         self.operator.intermediates = [
             graph.add(  # of no size: they hold scales alone
                 schema.TensorT(
-                    name=f"{c.name.decode()}_{n}", shape=[0], type=kind, quantization=scale
+                    name=f"{c.name.decode()}_{n}".encode(), shape=[0], type=kind, quantization=scale
                 )
             )
             for n, (kind, scale) in enumerate(zip([INT16] * 4 + [INT8], scales, strict=True))
@@ -137,8 +142,8 @@ class _Integer:
         zeroing.builtinOptionsType = schema.BuiltinOptions.SubOptions
         zeroing.builtinOptions = schema.SubOptionsT(potScaleInt16=False)
 
-    def _quantized(self, like: int, seen: tuple[float, float]) -> int:
-        low, high = seen
+    def _quantized(self, like: int, limits: tuple[float, float]) -> int:
+        low, high = limits
         scale = max(high - low, 1e-6) / 255
         zero_point = int(np.clip(np.rint(-128 - low / scale), -128, 127))
         old = self.graph.tensors[like]
@@ -148,12 +153,14 @@ class _Integer:
         return self.graph.add(tensor)
 
 
-def _drop_dead(graph: Graph) -> None:
-    """Without the DEQUANTIZE operators that nobody reads."""
+def _remove_unread(graph: Graph) -> None:
+    """Remove the DEQUANTIZE operators whose result no operator reads."""
     operators = graph.graph.operators
-    read = {int(index) for one in operators for index in one.inputs} | set(graph.graph.outputs)
+    read = {int(n) for operator in operators for n in operator.inputs} | set(graph.graph.outputs)
     graph.graph.operators = [
-        one for one in operators if graph.code(one) != OPS.DEQUANTIZE or int(one.outputs[0]) in read
+        operator
+        for operator in operators
+        if graph.code(operator) != OPS.DEQUANTIZE or int(operator.outputs[0]) in read
     ]
 
 

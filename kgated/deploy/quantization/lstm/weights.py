@@ -5,9 +5,10 @@ from collections.abc import Collection
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.tflite.cleanup import drop_unused
-from kgated.deploy.tflite.flatbuffer import operator_code, pack, parse, tensor_name
-from kgated.deploy.tflite.layer_names import scope
+from kgated.deploy.tflite.cleanup import eliminate_dead_code
+from kgated.deploy.tflite.flatbuffer import has_operator, operator_code, tensor_name
+from kgated.deploy.tflite.float_file import FloatFile
+from kgated.deploy.tflite.layer_table import LayerTable, scopes
 from kgated.deploy.tflite.lstm_operator import C_STATE, LSTM_CODE, SLOTS
 
 INT8, INT16, INT32 = schema.TensorType.INT8, schema.TensorType.INT16, schema.TensorType.INT32
@@ -21,10 +22,16 @@ HYBRID_VERSION = 3  # the first with inputs scaled around a zero point of their 
 
 
 class Graph:
-    """A subgraph of a file, to read and to change."""
+    """A subgraph of a file, to read and to change.
 
-    def __init__(self, model: schema.ModelT, graph: schema.SubGraphT) -> None:
-        self.model, self.graph = model, graph
+    Args:
+        model: the file.
+        graph: one of its subgraphs.
+        layers: which layer each operator comes from.
+    """
+
+    def __init__(self, model: schema.ModelT, graph: schema.SubGraphT, layers: LayerTable) -> None:
+        self.model, self.graph, self._layers = model, graph, layers
         self.tensors: list[schema.TensorT] = graph.tensors
         for operator in graph.operators:
             operator.inputs = np.array(operator.inputs, np.int32)  # the reader's are not to change
@@ -36,16 +43,21 @@ class Graph:
 
     def fused(self, skip: Collection[str] = ()) -> list[schema.OperatorT]:
         """The fused LSTM operators in the order they run, but for those of the layers in `skip`."""
-        found = [one for one in self.graph.operators if self.code(one) == LSTM_CODE]
-        return [one for one in found if self.layer(one) not in map(scope, skip)]
+        skipped = scopes(skip)
+        operators = [operator for operator in self.graph.operators if self.is_fused(operator)]
+        return [operator for operator in operators if self.layer(operator) not in skipped]
+
+    def is_fused(self, operator: schema.OperatorT) -> bool:
+        """Whether an operator is a fused LSTM."""
+        return self.code(operator) == LSTM_CODE
 
     def name(self, operator: schema.OperatorT) -> str:
-        """A name for a fused LSTM operator that no other has: the layer's, a stroke, and more."""
+        """A name for a fused LSTM operator that no other has: that of its cell state."""
         return tensor_name(self.tensors[operator.inputs[C_STATE]])
 
-    def layer(self, operator: schema.OperatorT) -> str:
-        """The layer that a fused LSTM operator was, by the name of its scope."""
-        return layer_of(self.name(operator))
+    def layer(self, operator: schema.OperatorT) -> str | None:
+        """The layer that an operator comes from."""
+        return self._layers.layer(self.graph, operator)
 
     def add_code(self, builtin: int, version: int) -> int:
         """An entry of the table of operators for a builtin one; returns its index."""
@@ -86,23 +98,17 @@ class Graph:
         self, beside: schema.OperatorT, code: int, source: int, target: int, after: bool = False
     ) -> None:
         """An operator from one tensor to another, before or after the operator `beside`."""
-        made = schema.OperatorT(
+        operator = schema.OperatorT(
             opcodeIndex=self.add_code(code, VERSIONS[code]),
             inputs=np.array([source], np.int32),
             outputs=np.array([target], np.int32),
         )
         operators = self.graph.operators
-        place = next(n for n, one in enumerate(operators) if one is beside)
-        operators.insert(place + after, made)
+        operators.insert(operators.index(beside) + after, operator)
 
     def scale(self, index: int) -> float:
         """A quantized tensor's scale."""
         return float(self.tensors[index].quantization.scale[0])
-
-
-def layer_of(name: str) -> str:
-    """The layer in the name of a fused LSTM operator."""
-    return name.split("/")[0]
 
 
 def quantization(scale: float, zero_point: int = 0) -> schema.QuantizationParametersT:
@@ -110,43 +116,39 @@ def quantization(scale: float, zero_point: int = 0) -> schema.QuantizationParame
     return schema.QuantizationParametersT(scale=[scale], zeroPoint=[zero_point])
 
 
-def write_hybrid(tflite: bytes, skip: Collection[str] = ()) -> bytes:
-    """Int8 weights for every fused LSTM of a float file; its arithmetic at the seams stays float.
+def write_hybrid(model: schema.ModelT, layers: LayerTable, skip: Collection[str] = ()) -> None:
+    """Write int8 weights into every fused LSTM of a float file; inputs and outputs stay float.
 
     Biases and the gains of layer normalization stay float, as the kernel wants them; the layers in
     `skip` stay float altogether.
     """
-    if not has_fused(tflite):
-        return tflite
-    model = parse(tflite)
+    if not has_fused(model):
+        return
     for subgraph in model.subgraphs:
-        graph = Graph(model, subgraph)
+        graph = Graph(model, subgraph, layers)
         for operator in graph.fused(skip):
             for slot in [*MATRICES, *PEEPHOLES, PROJECTION]:
                 if operator.inputs[slot] >= 0:
                     operator.inputs[slot] = graph.symmetric(operator.inputs[slot], INT8)
             operator.builtinOptions.asymmetricQuantizeInputs = True
             model.operatorCodes[operator.opcodeIndex].version = HYBRID_VERSION
-    drop_unused(model)
-    return pack(model, len(tflite))
+    eliminate_dead_code(model)
 
 
-def write_half(tflite: bytes, skip: Collection[str] = ()) -> bytes:
-    """Float16 weights for every fused LSTM of a float file, widened before the operator."""
-    if not has_fused(tflite):
-        return tflite
-    model = parse(tflite)
+def write_half(model: schema.ModelT, layers: LayerTable, skip: Collection[str] = ()) -> None:
+    """Write float16 weights for every fused LSTM of a float file, cast to float32 before it."""
+    if not has_fused(model):
+        return
     for subgraph in model.subgraphs:
-        graph = Graph(model, subgraph)
+        graph = Graph(model, subgraph, layers)
         for operator in graph.fused(skip):
             for slot in [*MATRICES, PROJECTION]:
                 if operator.inputs[slot] >= 0:
-                    operator.inputs[slot] = _widened(graph, operator, operator.inputs[slot])
-    drop_unused(model)
-    return pack(model, len(tflite))
+                    operator.inputs[slot] = _cast(graph, operator, operator.inputs[slot])
+    eliminate_dead_code(model)
 
 
-def _widened(graph: Graph, operator: schema.OperatorT, weight: int) -> int:
+def _cast(graph: Graph, operator: schema.OperatorT, weight: int) -> int:
     """A float32 tensor made from a float16 copy of a constant."""
     old, kind = graph.tensors[weight], schema.TensorType.FLOAT16
     half = schema.TensorT(name=old.name, shape=old.shape, type=kind)
@@ -156,7 +158,13 @@ def _widened(graph: Graph, operator: schema.OperatorT, weight: int) -> int:
     return target
 
 
-def has_fused(tflite: bytes) -> bool:
+def has_fused(model: schema.ModelT) -> bool:
     """Whether a file holds a fused LSTM."""
-    model = parse(tflite)
-    return any(Graph(model, subgraph).fused() for subgraph in model.subgraphs)
+    return has_operator(model, "UNIDIRECTIONAL_SEQUENCE_LSTM")
+
+
+def fused_layers(file: FloatFile) -> set[str]:
+    """The layers that are fused LSTMs in a file."""
+    graphs = [Graph(file.model, graph, file.layers) for graph in file.model.subgraphs]
+    layers = {graph.layer(operator) for graph in graphs for operator in graph.fused()}
+    return {layer for layer in layers if layer is not None}

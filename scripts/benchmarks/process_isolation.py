@@ -1,4 +1,4 @@
-"""What it costs that a conversion can't end the process: by where the native code works."""
+"""What process isolation costs a conversion: native code here, or in a worker process."""
 
 import importlib
 import tempfile
@@ -12,17 +12,18 @@ import keras
 
 from benchmarks.models import SIZES, model_of, to_file
 from benchmarks.tables import Row
+from kgated.deploy import worker as worker_client
 from kgated_worker import Worker
 
 QUANTIZATIONS = ("none", "dynamic", "int8")
 STARTS = 3
 
 
-class Here:
-    """Does jobs in this process, as if nothing could crash."""
+class InProcess:
+    """Runs jobs in this process, without protection from crashes."""
 
     def start(self) -> None:
-        """Nothing: it runs."""
+        """Nothing to start."""
 
     def run(self, work: str, folder: str | Path) -> None:
         """As `Worker.run`."""
@@ -33,10 +34,10 @@ class Here:
 def conversions(
     rounds: int, size: tuple[int, int] = SIZES[0], quantizations: Iterable[str] = QUANTIZATIONS
 ) -> list[Row]:
-    """Seconds of `to_tflite`: here, in a process started for it, and in one that ran before."""
+    """Seconds of `to_tflite`: in this process, in one started for it, and in a running one."""
     rows, model = [], model_of("LSTM", *size)
     for quantize in quantizations:
-        here = [seconds(model, quantize, Here()) for _ in range(rounds)]
+        here = [seconds(model, quantize, InProcess()) for _ in range(rounds)]
         first, later = [], []
         for _ in range(STARTS):
             worker = Worker()
@@ -49,9 +50,12 @@ def conversions(
     return rows
 
 
-def seconds(model: keras.Model, quantize: str, worker: Here | Worker) -> float:
+def seconds(model: keras.Model, quantize: str, worker: InProcess | Worker) -> float:
     """How long one conversion takes."""
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(worker, "WORKER", worker):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(worker_client, "WORKER", worker),
+    ):
         start = perf_counter()
         to_file(model, Path(folder, "m.tflite"), quantize)
         return perf_counter() - start

@@ -1,4 +1,4 @@
-"""What others take for the same layer: ONNX Runtime, PyTorch, a plain `.tflite` file."""
+"""The same layer in other runtimes: ONNX Runtime, PyTorch, a plain `.tflite` file."""
 
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,9 @@ def onnx_step(path: Path, layer: Any, frame: np.ndarray) -> Run:
     names = [name for name in feed if name != "X"]
 
     def step() -> Any:
-        found = session.run(outputs, feed)
-        feed.update(zip(names, found, strict=True))
-        return found[0]
+        results = session.run(outputs, feed)
+        feed.update(zip(names, results, strict=True))
+        return results[0]
 
     return step
 
@@ -40,8 +40,8 @@ def onnx_step(path: Path, layer: Any, frame: np.ndarray) -> Run:
 def onnx_sequence(path: Path, layer: Any, frames: np.ndarray) -> Run:
     """ONNX Runtime over frames (T, F) at once, from zero; every output, or the last."""
     session, feed = _session(path), _feed(layer, frames)
-    wanted = ["Y" if layer.return_sequences else "Y_h"]
-    return lambda: session.run(wanted, feed)[0]
+    outputs = ["Y" if layer.return_sequences else "Y_h"]
+    return lambda: session.run(outputs, feed)[0]
 
 
 def _session(path: Path) -> Any:
@@ -57,7 +57,7 @@ def _feed(layer: Any, frames: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def torch_kind(layer: Any) -> Any:
-    """What PyTorch has of the same size: no peepholes, and a GRU that resets after."""
+    """The layer of the same size that PyTorch has: no peepholes, and a GRU with `reset_after`."""
     if type(layer) is kgated.LSTM:
         return layer
     units, sequences = layer.units, layer.return_sequences
@@ -86,8 +86,8 @@ def torch_step(layer: Any, frame: np.ndarray) -> Run:
 
     def step() -> Any:
         with torch.inference_mode():
-            found, state[0] = module(x, state[0])
-        return found[0, 0].numpy()
+            result, state[0] = module(x, state[0])
+        return result[0, 0].numpy()
 
     return step
 

@@ -1,6 +1,6 @@
-"""Work in processes of its own: a crash costs the piece of work that it came from, no more.
+"""A pool of worker processes: a crash loses one job only.
 
-A child is a module that is run and calls `serve`; `run_all` gives it its pieces.
+A worker is a module that is run and calls `serve`; `run_all` sends it jobs.
 """
 
 import json
@@ -21,48 +21,48 @@ SCRIPTS = Path(__file__).parents[1]
 Job = dict[str, Any]  # as JSON has it
 
 
-def run_all(module: str, jobs: Sequence[Job], what: str, children: int = 2) -> list[Any]:
+def run_all(module: str, jobs: Sequence[Job], what: str, workers: int = 2) -> list[Any]:
     """The answer to each job, in order; "crashed (SIGABRT)" where it ended its process.
 
     Args:
-        module: the child, as after `python -m`.
+        module: the worker, as after `python -m`.
         jobs: the work.
         what: its name, for the progress bar.
-        children: how many work at once.
+        workers: how many run at once.
 
     Raises:
-        RuntimeError: a child failed otherwise, with the end of what it said.
+        RuntimeError: a worker failed without a crash, with the end of its output.
     """
-    idle: SimpleQueue[Child] = SimpleQueue()
-    crew = [Child(module) for _ in range(min(children, len(jobs)))]
-    for child in crew:
-        idle.put(child)
+    idle: SimpleQueue[WorkerProcess] = SimpleQueue()
+    pool = [WorkerProcess(module) for _ in range(min(workers, len(jobs)))]
+    for worker in pool:
+        idle.put(worker)
 
     def answer(job: Job) -> Any:
-        child = idle.get()
+        worker = idle.get()
         try:
-            return child.ask(job)
+            return worker.ask(job)
         finally:
-            idle.put(child)
+            idle.put(worker)
             progress.advance(bar)
 
-    with Progress() as progress, ThreadPoolExecutor(len(crew) or 1) as threads:
+    with Progress() as progress, ThreadPoolExecutor(len(pool) or 1) as threads:
         bar = progress.add_task(what, total=len(jobs))
         try:
             return list(threads.map(answer, jobs))
         finally:
             threads.shutdown(cancel_futures=True)
-            for child in crew:
-                child.end()
+            for worker in pool:
+                worker.end()
 
 
-class Child:
-    """A process that answers jobs, started at the first and again after a crash."""
+class WorkerProcess:
+    """A process that answers jobs, started at the first one and again after a crash."""
 
     def __init__(self, module: str) -> None:
         self._command = [sys.executable, "-m", module]
         self._process: subprocess.Popen[str] | None = None
-        self._said: IO[str] = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
+        self._stderr: IO[str] = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
 
     def ask(self, job: Job) -> Any:
         """The answer, or "crashed (...)"."""
@@ -77,27 +77,27 @@ class Child:
         process.communicate()  # closes its pipes, too
         status = process.returncode
         if status >= 0:
-            self._said.seek(0)
-            raise RuntimeError(f"{self._command} failed: {self._said.read()[-300:]}")
+            self._stderr.seek(0)
+            raise RuntimeError(f"{self._command} failed: {self._stderr.read()[-300:]}")
         return f"crashed ({signal.Signals(-status).name})"
 
     def end(self) -> None:
-        """Let it end; it has nothing left to do."""
+        """End the process; it has no job left."""
         if self._process is not None:
             self._process.communicate()
-        self._said.close()
+        self._stderr.close()
 
     def _start(self) -> "subprocess.Popen[str]":
         paths = [str(SCRIPTS), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            self._command, stdin=pipe, stdout=pipe, stderr=self._said, text=True, env=environment
+            self._command, stdin=pipe, stdout=pipe, stderr=self._stderr, text=True, env=environment
         )
 
 
 def serve(answer: Callable[[Job], Any]) -> None:
-    """The child's half: answer every job that comes in."""
+    """The worker's side: answer every job that comes in."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
     for line in sys.stdin:

@@ -1,0 +1,245 @@
+"""Functions of one tensor that integers compute by a lookup table.
+
+`softplus`, `mish`, `selu` and their like become several operators, some without an integer kernel,
+some with results of a range that integers of their own resolve badly: exp(x), or x - tanh(x). All
+of them act on each number alone, so the whole is a function of one number, and 8 bits have 256 of
+them. Such a region is replaced by one placeholder before the quantizer sees it, and by three
+operators after: CAST the integers to int32, ADD 128, GATHER from the table of results.
+"""
+
+import copy
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+
+from kgated.deploy.quantization.integer_kernels import KERNELS
+from kgated.deploy.tflite import flatbuffer
+from kgated.deploy.tflite.float_file import FloatFile
+from kgated.deploy.tflite.layer_table import scopes
+
+# An operator that the quantizer leaves in float: it only has to carry the place of a region.
+PLACEHOLDER = "ELU"
+_FLOAT32 = schema.TensorType.FLOAT32
+_COMPARISONS = {"EQUAL", "NOT_EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL"}
+_ELEMENTWISE = _COMPARISONS | {
+    *("ABS", "CEIL", "COS", "ELU", "EXP", "FLOOR", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOG"),
+    *("LOGISTIC", "NEG", "RELU", "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1", "ROUND", "RSQRT"),
+    *("SIGN", "SIN", "SQRT", "SQUARE", "TANH", "CAST", "LOGICAL_NOT", "ADD", "SUB", "MUL", "DIV"),
+    *("MAXIMUM", "MINIMUM", "POW", "SQUARED_DIFFERENCE", "LOGICAL_AND", "LOGICAL_OR"),
+    *("SELECT", "SELECT_V2", "ZEROS_LIKE"),
+}
+Function = Callable[[np.ndarray], np.ndarray]
+Tables = Mapping[str, Function]
+"""By name of a region's result, the function of its float input."""
+
+
+def collapse_activations(
+    file: FloatFile, bits: int, skip: Collection[str] = ()
+) -> dict[str, Function]:
+    """Put a placeholder for each region that integers compute by a table; the file is changed.
+
+    Args:
+        file: a float file.
+        bits: of an activation.
+        skip: layers that stay in float.
+
+    Returns:
+        The function of each region by the name of its result.
+    """
+    functions = dict[str, Function]()
+    for graph in file.model.subgraphs:
+        regions = list(_regions(file, graph, bits, scopes(skip)))
+        for region in regions:
+            functions[flatbuffer.tensor_name(graph.tensors[region.result])] = region.function()
+        for region in regions:
+            region.collapse()
+        _drop_unread(graph)
+    if functions:
+        file.changed()
+    return functions
+
+
+@dataclass(frozen=True)
+class _Region:
+    """Operators from one float tensor to another of its shape, each number by itself."""
+
+    model: schema.ModelT
+    graph: schema.SubGraphT
+    operators: tuple[schema.OperatorT, ...]
+    source: int
+    result: int
+
+    def function(self) -> Function:
+        """What the region computes, by the float kernels themselves."""
+        model, graph = self.model, self.graph
+        kept = {n for o in self.operators for n in (*o.inputs, *o.outputs) if n >= 0}
+        tensors, operators = list(graph.tensors), list(self.operators)
+
+        def apply(x: np.ndarray) -> np.ndarray:
+            buffers = list(model.buffers)
+            sized = [
+                _resized(t, buffers, x.shape) if n in kept else t for n, t in enumerate(tensors)
+            ]
+            alone = schema.SubGraphT(
+                tensors=sized, inputs=[self.source], outputs=[self.result], operators=operators
+            )
+            part = schema.ModelT(
+                version=3, buffers=buffers, operatorCodes=model.operatorCodes, subgraphs=[alone]
+            )
+            return _run(flatbuffer.pack(part), x)
+
+        return apply
+
+    def collapse(self) -> None:
+        """The placeholder in place of the operator that gives the result."""
+        code = flatbuffer.code_index(self.model, getattr(schema.BuiltinOperator, PLACEHOLDER))
+        placeholder = schema.OperatorT(
+            opcodeIndex=code, inputs=[self.source], outputs=[self.result]
+        )
+        place = next(n for n, o in enumerate(self.graph.operators) if self.result in o.outputs)
+        self.graph.operators[place] = placeholder
+
+
+def _regions(
+    file: FloatFile, graph: schema.SubGraphT, bits: int, skipped: Collection[str]
+) -> Iterator[_Region]:
+    model, roots = file.model, _roots(file.model, graph)
+    makers = {
+        int(o.outputs[0]): o for o in graph.operators if o.outputs is not None and len(o.outputs)
+    }
+    for result in _results(model, graph, roots):
+        operators = _between(model, graph, makers, roots[result], result)
+        if any(file.layers.layer(graph, o) in skipped for o in operators):
+            continue
+        if _needs_table(model, graph, operators, roots, bits):
+            yield _Region(model, graph, tuple(operators), roots[result], result)
+
+
+def _roots(model: schema.ModelT, graph: schema.SubGraphT) -> dict[int, int]:
+    """By result of an elementwise operator, the tensor that it is a function of."""
+    roots: dict[int, int] = {}
+    for operator in graph.operators:
+        if flatbuffer.operator_name(model, operator) not in _ELEMENTWISE:
+            continue
+        result = int(operator.outputs[0])
+        inputs = [int(n) for n in operator.inputs if not _is_uniform(model, graph, int(n))]
+        sources = {roots.get(n, n) for n in inputs}
+        shapes = {tuple(graph.tensors[n].shape) for n in (*inputs, *sources, result)}
+        if len(sources) == 1 and len(shapes) == 1:
+            (source,) = sources
+            if graph.tensors[source].type == _FLOAT32 and not _is_constant(model, graph, source):
+                roots[result] = source
+    return roots
+
+
+def _results(model: schema.ModelT, graph: schema.SubGraphT, roots: dict[int, int]) -> Iterator[int]:
+    """The float results of regions that something outside of their region reads."""
+    outside = set(map(int, graph.outputs))
+    for operator in graph.operators:
+        result = int(operator.outputs[0]) if len(operator.outputs) else -1
+        outside |= {int(n) for n in operator.inputs if roots.get(result) != roots.get(int(n))}
+    for n in roots:
+        if n in outside and graph.tensors[n].type == _FLOAT32:
+            yield n
+
+
+def _between(
+    model: schema.ModelT,
+    graph: schema.SubGraphT,
+    makers: dict[int, schema.OperatorT],
+    source: int,
+    result: int,
+) -> list[schema.OperatorT]:
+    """The operators that lead from one tensor to the other, in the order of the graph."""
+    pending, needed = [result], set[int]()
+    while pending:
+        n = pending.pop()
+        if n == source or n not in makers or id(makers[n]) in needed:
+            continue
+        needed.add(id(makers[n]))
+        pending += [int(m) for m in makers[n].inputs]
+    return [operator for operator in graph.operators if id(operator) in needed]
+
+
+def _needs_table(
+    model: schema.ModelT,
+    graph: schema.SubGraphT,
+    operators: list[schema.OperatorT],
+    roots: dict[int, int],
+    bits: int,
+) -> bool:
+    """Whether an operator has no integer kernel, or integers would lose what it computes."""
+    names = [flatbuffer.operator_name(model, operator) for operator in operators]
+    if not all(_has_kernel(name, bits) for name in names):
+        return True
+    if len(names) > 1 and not all(_by_quantizer(name) for name in names):
+        return True  # such as log(1 + exp(x)), whose exp(x) spans what no integers resolve
+    subtractions = [o for o, name in zip(operators, names, strict=True) if name == "SUB"]
+    return any(
+        all(not _is_uniform(model, graph, int(n)) for n in operator.inputs)
+        for operator in subtractions  # x - f(x): what is left may be smaller than a step of x
+    )
+
+
+def _has_kernel(name: str, bits: int) -> bool:
+    return _by_quantizer(name) or (name in KERNELS and bits in KERNELS[name].bits)
+
+
+def _by_quantizer(name: str) -> bool:
+    from ai_edge_quantizer.qtyping import TFLOperationName
+
+    return name in {str(operator.value) for operator in TFLOperationName} - _COMPARISONS
+
+
+def _is_constant(model: schema.ModelT, graph: schema.SubGraphT, n: int) -> bool:
+    return n < 0 or model.buffers[graph.tensors[n].buffer].data is not None
+
+
+def _is_uniform(model: schema.ModelT, graph: schema.SubGraphT, n: int) -> bool:
+    """Whether a tensor is a constant of one value, however often it stands there."""
+    if not _is_constant(model, graph, n):
+        return False
+    data, count = bytes(model.buffers[graph.tensors[n].buffer].data), _count(graph.tensors[n])
+    return data == data[: len(data) // count] * count
+
+
+def _count(tensor: schema.TensorT) -> int:
+    """How many numbers a tensor has; a scalar one."""
+    return max(1, int(np.prod(tensor.shape))) if tensor.shape is not None else 1
+
+
+def _resized(
+    tensor: schema.TensorT, buffers: list[schema.BufferT], shape: tuple[int, ...]
+) -> schema.TensorT:
+    """The tensor for a vector of numbers; a constant of one value with one number."""
+    sized = copy.copy(tensor)
+    sized.shapeSignature = None
+    data = buffers[tensor.buffer].data
+    if data is None:
+        sized.shape = np.array(shape, np.int32)
+        return sized
+    number = bytes(data)[: len(data) // _count(tensor)]
+    buffers.append(schema.BufferT(data=np.frombuffer(number, np.uint8)))
+    sized.shape, sized.buffer = np.array([1], np.int32), len(buffers) - 1
+    return sized
+
+
+def _run(tflite: bytes, x: np.ndarray) -> np.ndarray:
+    interpreter = Interpreter(model_content=tflite, num_threads=1)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x.astype(np.float32))
+    interpreter.invoke()
+    return np.array(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+
+
+def _drop_unread(graph: schema.SubGraphT) -> None:
+    """Take out the elementwise operators whose result nothing reads any more."""
+    while True:
+        read = {int(n) for o in graph.operators for n in o.inputs} | set(map(int, graph.outputs))
+        kept = [o for o in graph.operators if not len(o.outputs) or read & set(map(int, o.outputs))]
+        if len(kept) == len(graph.operators):
+            return
+        graph.operators = kept

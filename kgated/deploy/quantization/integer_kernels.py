@@ -1,0 +1,42 @@
+"""The integer kernels of LiteRT that ai-edge-quantizer does not use."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ai_edge_litert import schema_py_generated as schema
+
+INTEGER = {8: schema.TensorType.INT8, 16: schema.TensorType.INT16}
+
+
+@dataclass(frozen=True)
+class IntegerKernel:
+    """What an integer kernel of LiteRT asks of the tensors around it.
+
+    Attributes:
+        bits: the widths of activations that it takes.
+        same_scale: whether it copies or compares integers, so that operands and result need one
+            scale and zero point; else it rescales by itself.
+        output: scale and zero point that its int8 result must have, where it has no choice.
+    """
+
+    bits: tuple[int, ...] = (8, 16)
+    same_scale: bool = False
+    output: tuple[float, int] | None = None
+
+
+KERNELS: Mapping[str, IntegerKernel] = {
+    "ABS": IntegerKernel(),
+    "ELU": IntegerKernel(bits=(8,)),
+    "EXP": IntegerKernel(),
+    "LEAKY_RELU": IntegerKernel(),
+    "LOG": IntegerKernel(),
+    "LOG_SOFTMAX": IntegerKernel(bits=(8,), output=(16 / 256, 127)),
+    "MAXIMUM": IntegerKernel(same_scale=True),
+    "MINIMUM": IntegerKernel(same_scale=True),
+    "PRELU": IntegerKernel(),
+    "REDUCE_MAX": IntegerKernel(same_scale=True),
+    "REDUCE_MIN": IntegerKernel(same_scale=True),
+    "REVERSE_V2": IntegerKernel(same_scale=True),
+    "TILE": IntegerKernel(same_scale=True),
+}
+LOOKUP = IntegerKernel()  # a table knows both scales

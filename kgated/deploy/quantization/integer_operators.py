@@ -1,0 +1,282 @@
+"""Integer kernels for operators that the quantizer leaves in float.
+
+The quantizer knows some thirty operators; it computes every other one in float, between a
+DEQUANTIZE and a QUANTIZE. LiteRT has integer kernels for many of those. This pass gives such an
+operator integer tensors: the scales that the quantizer chose around it, or those of the calibrated
+ranges where nothing stands there.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from kgated.deploy.quantization.calibration import Ranges
+from kgated.deploy.quantization.integer_kernels import INTEGER, KERNELS, LOOKUP, IntegerKernel
+from kgated.deploy.tflite import flatbuffer
+from kgated.deploy.tflite.cleanup import eliminate_dead_code
+from kgated.deploy.tflite.layer_table import LayerTable, scopes
+
+QUANTIZE, DEQUANTIZE = "QUANTIZE", "DEQUANTIZE"
+FLOAT32 = schema.TensorType.FLOAT32
+
+
+@dataclass(frozen=True)
+class _Params:
+    """Scale and zero point of a whole tensor."""
+
+    scale: float
+    zero_point: int
+
+    @classmethod
+    def of_range(cls, low: float, high: float, bits: int) -> "_Params":
+        """As the quantizer takes them from a range: int16 symmetric, int8 not."""
+        low, high = min(low, 0.0), max(high, 0.0)
+        if bits == 16:
+            return cls(max(-low, high, 1e-9) / (2**15 - 1), 0)
+        scale = max(high - low, 1e-9) / (2**8 - 1)
+        return cls(scale, int(np.clip(round(-(2**7) - low / scale), -(2**7), 2**7 - 1)))
+
+    def quantize(self, x: np.ndarray, bits: int) -> np.ndarray:
+        """Float values as integers, saturated."""
+        limit = 2 ** (bits - 1)
+        rounded = np.round(x / self.scale) + self.zero_point
+        return np.clip(rounded, -limit, limit - 1).astype(f"int{bits}")
+
+    def stored(self) -> schema.QuantizationParametersT:
+        """As a file keeps them."""
+        return schema.QuantizationParametersT(
+            scale=np.array([self.scale], np.float32),
+            zeroPoint=np.array([self.zero_point], np.int64),
+        )
+
+
+def use_integer_kernels(
+    model: schema.ModelT,
+    layers: LayerTable,
+    ranges: Ranges,
+    bits: int,
+    skip: Collection[str] = (),
+    functions: Mapping[str, Callable[[np.ndarray], np.ndarray]] | None = None,
+) -> None:
+    """Compute in integers what LiteRT has an integer kernel for and the quantizer left in float.
+
+    Args:
+        model: a quantized file; changed.
+        layers: which layer each operator comes from.
+        ranges: by tensor name.
+        bits: of an activation, 8 or 16.
+        skip: layers that stay in float.
+        functions: of the placeholders of `collapse_activations`, by name of the result.
+    """
+    skipped = scopes(skip)
+    for subgraph in model.subgraphs:
+        rewriter = _Rewriter(model, subgraph, layers, ranges, bits, functions or {})
+        for operator in list(subgraph.operators):
+            if layers.layer(subgraph, operator) not in skipped:
+                rewriter.visit(operator)
+        _drop_unread(model, subgraph)
+    eliminate_dead_code(model)
+
+
+def _drop_unread(model: schema.ModelT, subgraph: schema.SubGraphT) -> None:
+    """Take out the DEQUANTIZE operators whose result nothing reads any more."""
+    read = {int(n) for operator in subgraph.operators for n in operator.inputs}
+    read |= set(map(int, subgraph.outputs))
+    subgraph.operators = [
+        operator
+        for operator in subgraph.operators
+        if flatbuffer.operator_name(model, operator) != DEQUANTIZE or operator.outputs[0] in read
+    ]
+
+
+@dataclass
+class _Rewriter:
+    """Gives the float operators of one subgraph integer tensors, in the order of the graph."""
+
+    model: schema.ModelT
+    graph: schema.SubGraphT
+    layers: LayerTable
+    ranges: Ranges
+    bits: int
+    functions: Mapping[str, Callable[[np.ndarray], np.ndarray]]
+    _integers: dict[int, int] = field(default_factory=dict)  # float tensor -> its integers
+
+    def visit(self, operator: schema.OperatorT) -> None:
+        """Rewrite the operator where it computes in float and has an integer kernel."""
+        name = flatbuffer.operator_name(self.model, operator)
+        if name == DEQUANTIZE:
+            self._integers[operator.outputs[0]] = operator.inputs[0]
+        function = self.functions.get(self._name(operator.outputs[0]))
+        kernel = KERNELS.get(name) if function is None else LOOKUP
+        if kernel is None or self.bits not in kernel.bits or not self._in_float(operator):
+            return
+        inputs = [n for n in operator.inputs if self._is_float(n) and not self._is_constant(n)]
+        if not all(self._has_range(n) for n in (*inputs, operator.outputs[0])):
+            return
+        result = int(operator.outputs[0])
+        self._rewrite(operator, kernel)
+        if function is not None:
+            self._look_up(operator, function)
+        self._read_integers(operator, result, int(operator.outputs[0]))
+
+    def _look_up(self, operator: schema.OperatorT, function: Callable[..., np.ndarray]) -> None:
+        """The result from a table with an entry for each integer of the operand."""
+        (source,), (target,) = operator.inputs, operator.outputs
+        low = -(2 ** (self.bits - 1))
+        integers = np.arange(low, -low, dtype=np.int64)
+        operand, result = self._params(source), self._params(target)
+        x = ((integers - operand.zero_point) * operand.scale).astype(np.float32)
+        table = self._stored(target, "table", result.quantize(function(x), self.bits), result)
+        shift = self._stored(target, "shift", np.array([-low], np.int32), None)
+        shape = tuple(int(n) for n in self.graph.tensors[source].shape)
+        wide, index = (
+            flatbuffer.add_tensor(self.graph, target, name, shape, schema.TensorType.INT32)
+            for name in ("wide", "index")
+        )
+        cast = schema.CastOptionsT(
+            inDataType=INTEGER[self.bits], outDataType=schema.TensorType.INT32
+        )
+        self._insert(operator, "CAST", [source], wide, cast)
+        self._insert(operator, "ADD", [wide, shift], index, schema.AddOptionsT())
+        for tensor in (wide, index):
+            self.layers.inherit(self.graph, tensor, target)
+        operator.opcodeIndex = flatbuffer.code_index(self.model, schema.BuiltinOperator.GATHER)
+        operator.inputs = [table, index]
+        operator.builtinOptionsType = schema.BuiltinOptions.GatherOptions
+        operator.builtinOptions = schema.GatherOptionsT()
+
+    def _rewrite(self, operator: schema.OperatorT, kernel: IntegerKernel) -> None:
+        result = operator.outputs[0]
+        target = self._target(result, kernel)
+        params = self._params(target)
+        inputs = [self._operand(operator, n, params, kernel) for n in operator.inputs]
+        operator.inputs, operator.outputs = inputs, [target]
+        self.layers.inherit(self.graph, target, result)
+        self._integers[result] = target
+
+    def _target(self, result: int, kernel: IntegerKernel) -> int:
+        """The integer tensor of the result: the one it is quantized into, or a new one."""
+        if kernel.output is not None and self.bits == 8:
+            return self._new(result, "integers", _Params(*kernel.output))
+        for reader in self.graph.operators:
+            if flatbuffer.operator_name(self.model, reader) == QUANTIZE and result in reader.inputs:
+                target = int(reader.outputs[0])
+                self.graph.operators.remove(reader)
+                return target
+        return self._new(result, "integers", self._range_params(result))
+
+    def _operand(
+        self, operator: schema.OperatorT, n: int, result: _Params, kernel: IntegerKernel
+    ) -> int:
+        """The integer tensor of an operand, of the result's scale where the kernel wants it."""
+        if n < 0 or not self._is_float(n):
+            return n
+        if self._is_constant(n):
+            return self._constant(n, result if kernel.same_scale else None)
+        source = self._source(operator, n)
+        if not kernel.same_scale or self._params(source) == result:
+            return source
+        return self._requantized(operator, source, result)
+
+    def _source(self, operator: schema.OperatorT, n: int) -> int:
+        """The integers that a float tensor was made of; an input of the graph becomes integer."""
+        if n not in self._integers:
+            params = self._range_params(n)
+            if n in self.graph.inputs:
+                self._make_integer(n, params)
+            else:
+                self._integers[n] = self._requantized(operator, n, params)
+        return self._integers.get(n, n)
+
+    def _requantized(self, before: schema.OperatorT, source: int, params: _Params) -> int:
+        """The tensor in other integers, by a QUANTIZE before an operator."""
+        target = self._new(source, "requantized", params)
+        self._insert(before, "QUANTIZE", [source], target)
+        return target
+
+    def _constant(self, n: int, params: _Params | None) -> int:
+        """A constant as integers; symmetric in its own range where no scale is asked for."""
+        tensor = self.graph.tensors[n]
+        values = np.frombuffer(bytes(self.model.buffers[tensor.buffer].data), np.float32)
+        largest = float(np.abs(values).max(initial=1e-9))
+        params = params or _Params(largest / (2 ** (self.bits - 1) - 1), 0)
+        integers = params.quantize(values, self.bits).reshape(tensor.shape)
+        return self._stored(n, "constant", integers, params)
+
+    def _stored(self, like: int, suffix: str, values: np.ndarray, params: _Params | None) -> int:
+        """A constant tensor of integers."""
+        data = np.frombuffer(values.tobytes(), np.uint8)
+        self.model.buffers.append(schema.BufferT(data=data))
+        kind = schema.TensorType.INT32 if params is None else INTEGER[self.bits]
+        buffer = len(self.model.buffers) - 1
+        n = flatbuffer.add_tensor(self.graph, like, suffix, values.shape, kind, buffer)
+        self.graph.tensors[n].quantization = None if params is None else params.stored()
+        return n
+
+    def _read_integers(self, operator: schema.OperatorT, result: int, target: int) -> None:
+        """Let those who read the float result read the integers, or them dequantized."""
+        signed = [m for s in self.model.signatureDefs or [] for m in s.outputs]
+        if result in self.graph.outputs:
+            self.graph.outputs = [target if n == result else n for n in self.graph.outputs]
+            for entry in signed:
+                entry.tensorIndex = target if entry.tensorIndex == result else entry.tensorIndex
+        if any(result in reader.inputs for reader in self.graph.operators):
+            code = flatbuffer.code_index(self.model, schema.BuiltinOperator.DEQUANTIZE)
+            place = self.graph.operators.index(operator) + 1
+            dequantize = schema.OperatorT(opcodeIndex=code, inputs=[target], outputs=[result])
+            self.graph.operators.insert(place, dequantize)
+
+    def _insert(
+        self,
+        before: schema.OperatorT,
+        name: str,
+        inputs: list[int],
+        target: int,
+        options: Any = None,
+    ) -> None:
+        code = flatbuffer.code_index(self.model, getattr(schema.BuiltinOperator, name))
+        operator = schema.OperatorT(opcodeIndex=code, inputs=inputs, outputs=[target])
+        if options is not None:
+            kind = type(options).__name__.removesuffix("T")
+            operator.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
+            operator.builtinOptions = options
+        self.graph.operators.insert(self.graph.operators.index(before), operator)
+
+    def _new(self, like: int, suffix: str, params: _Params, buffer: int = 0) -> int:
+        shape = tuple(int(n) for n in self.graph.tensors[like].shape)
+        kind = INTEGER[self.bits]
+        index = flatbuffer.add_tensor(self.graph, like, suffix, shape, kind, buffer)
+        self.graph.tensors[index].quantization = params.stored()
+        return index
+
+    def _make_integer(self, n: int, params: _Params) -> None:
+        tensor = self.graph.tensors[n]
+        tensor.type, tensor.quantization = INTEGER[self.bits], params.stored()
+
+    def _name(self, n: int) -> str:
+        return flatbuffer.tensor_name(self.graph.tensors[n])
+
+    def _in_float(self, operator: schema.OperatorT) -> bool:
+        return self._is_float(operator.outputs[0])
+
+    def _is_float(self, n: int) -> bool:
+        return n >= 0 and bool(self.graph.tensors[n].type == FLOAT32)
+
+    def _is_constant(self, n: int) -> bool:
+        return self.model.buffers[self.graph.tensors[n].buffer].data is not None
+
+    def _has_range(self, n: int) -> bool:
+        return n in self._integers or flatbuffer.tensor_name(self.graph.tensors[n]) in self.ranges
+
+    def _range_params(self, n: int) -> _Params:
+        limits = self.ranges[flatbuffer.tensor_name(self.graph.tensors[n])]
+        low, high = (float(np.asarray(limits[end]).ravel()[0]) for end in ("min", "max"))
+        return _Params.of_range(low, high, self.bits)
+
+    def _params(self, n: int) -> _Params:
+        stored = flatbuffer.scale_and_zero_point(self.graph.tensors[n])
+        assert stored is not None, "an integer tensor has a scale"
+        return _Params(*stored)

@@ -1,0 +1,74 @@
+"""Which layer of a quantized file costs most: the error that is left when it stays in float."""
+
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kgated.deploy.recipe import Recipe
+from kgated.deploy.verification.compare import Agreement, merge_reports
+from kgated.deploy.verification.sequences import Sequences
+from kgated.deploy.verification.targets import Target
+
+MAX_SEQUENCES = 4
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What the quantization of one layer costs.
+
+    Attributes:
+        layer: its name, as `skip` takes it.
+        agreement: of the file that keeps this layer in float.
+        rmse_saved: the RMSE of the fully quantized file minus that of this file.
+    """
+
+    layer: str
+    agreement: Agreement
+    rmse_saved: float
+
+
+def layer_costs(
+    quantize: Callable[[Recipe], bytes],
+    recipe: Recipe,
+    layers: Iterable[str],
+    target: Target,
+    sequences: Sequences,
+) -> list[LayerCost]:
+    """Keep one layer at a time in float and compare each file with the Keras model.
+
+    One quantization for each layer, without a new calibration. Of the sequences the first
+    `MAX_SEQUENCES` are run.
+
+    Args:
+        quantize: from a recipe to the finished file, such as `quantized_file` of one float file.
+        recipe: the recipe whose loss is to be explained; its own `skip` stays.
+        layers: names of layers that can stay in float.
+        target: what the files are compared with.
+        sequences: to compare on.
+
+    Returns:
+        The costs, the most costly layer first.
+
+    Raises:
+        ConversionError: a quantization fails.
+    """
+    recipe = replace(recipe, target="cpu")  # files for microcontrollers have no float layers
+    used = sequences[:MAX_SEQUENCES]
+
+    def measure(skip: tuple[str, ...]) -> Agreement:
+        content = quantize(replace(recipe, skip=(*recipe.skip, *skip)))
+        return compare_bytes(content, target, used)
+
+    whole = measure(())
+    reports = {layer: measure((layer,)) for layer in layers if layer not in recipe.skip}
+    costs = [LayerCost(name, r, whole.rmse - r.rmse) for name, r in reports.items()]
+    return sorted(costs, key=lambda cost: -cost.rmse_saved)
+
+
+def compare_bytes(content: bytes, target: Target, sequences: Sequences) -> Agreement:
+    """Run a file that is not on disk over sequences; the agreement of all outputs together."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "trial.tflite")
+        path.write_bytes(content)
+        return merge_reports(target.compare(path, sequences).values())

@@ -1,0 +1,68 @@
+"""The Keras model as the reference that a file is compared with."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from kgated.deploy.streaming import StepModel
+from kgated.deploy.verification.sequences import Arrays, Sequences
+from kgated.keras_graph import any_length
+from kgated.keras_patches import exact_addition
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the file has to compute.
+
+    Attributes:
+        model: the Keras model, over any number of frames.
+        frames, outputs: the names of its inputs and outputs in the file, in the model's order.
+        has_time: for each output whether it has a result per step, and not one per sequence.
+        frames_per_step: how many frames a step takes.
+    """
+
+    model: keras.Model
+    frames: tuple[str, ...]
+    outputs: tuple[str, ...]
+    has_time: tuple[bool, ...]
+    frames_per_step: int
+
+    @classmethod
+    def of(cls, model: keras.Model, step: StepModel) -> "Reference":
+        """The reference for the step of a model."""
+        size = step.frames_per_step
+        return cls(any_length(model), step.frames, step.outputs, step.has_time, size)
+
+    @property
+    def is_timed(self) -> dict[str, bool]:
+        """`has_time` by output name."""
+        return dict(zip(self.outputs, self.has_time, strict=True))
+
+    def predict(self, sequences: Sequences) -> Arrays:
+        """Each output (N, ...) of N sequences of one length."""
+        batch = [np.stack([sequence[name] for sequence in sequences]) for name in self.frames]
+        tensors = [keras.ops.convert_to_tensor(x) for x in batch]
+        with exact_addition():
+            results: Any = keras.tree.flatten(
+                self.model(tensors if len(tensors) > 1 else tensors[0], training=False)
+            )
+        arrays = [np.asarray(keras.ops.convert_to_numpy(y), np.float32) for y in results]
+        return dict(zip(self.outputs, arrays, strict=True))
+
+    def predict_steps(self, sequence: Arrays) -> Arrays:
+        """The result after each step over one sequence: (steps, *output) by output name.
+
+        An output that has one result per sequence is computed on each prefix.
+        """
+        size = self.frames_per_step
+        ends = range(size, len(next(iter(sequence.values()))) + 1, size)
+        prefixes = [{name: x[:end] for name, x in sequence.items()} for end in ends]
+        results = {name: array[0] for name, array in self.predict([sequence]).items()}
+        if not all(self.has_time):
+            singles = [self.predict([prefix]) for prefix in prefixes]
+            for name, timed in self.is_timed.items():
+                if not timed:
+                    results[name] = np.concatenate([single[name] for single in singles])
+        return results

@@ -1,0 +1,125 @@
+"""Models that Keras 2 and TensorFlow 1.x and 2.x saved, loaded into Keras 3."""
+
+import json
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+
+from kgated.interop.keras2_config import MODELS, WAY_OUT, Translator
+from kgated.interop.keras2_graph import Config
+from kgated.interop.keras2_weights import STEEPNESS, assign, read_weights, scale_hard_sigmoids
+
+
+@keras.saving.register_keras_serializable("kgated")
+def keras2_hard_sigmoid(x: Any) -> Any:
+    """Keras 2's hard sigmoid, clip(0.2 x + 0.5) to 0..1; Keras 3's is flatter."""
+    return keras.ops.hard_sigmoid(STEEPNESS * x)
+
+
+def load_h5(path: str | Path, custom_objects: Mapping[str, Any] | None = None) -> keras.Model:
+    """Load a whole model that Keras 2 saved, from an `.h5` file or a `.keras` file.
+
+    The model computes what it computed in Keras 2:
+
+    - `CuDNNLSTM` becomes LSTM and `CuDNNGRU` becomes GRU with `reset_after=True`, their weights
+      brought into Keras's layout.
+    - A recurrent "hard_sigmoid", which is clip(0.2 a + 0.5) in Keras 2 and clip(a / 6 + 0.5) in
+      Keras 3, stays what it was: its gates' weights are multiplied by 1.2. As another layer's
+      activation it becomes the function `keras2_hard_sigmoid`.
+    - A GRU without `reset_after` in its configuration has `reset_after=False`.
+    - Options that Keras 3 doesn't have are left out where they change nothing (`time_major=False`,
+      `implementation`, `batch_input_shape`, `input_length`), and refused where they do.
+    - An input that Embedding layers alone read becomes int32.
+
+    Initializers and the state of the optimizer are not taken, and the model is not compiled. Files
+    of `.h5` that Keras 3 saved are read too.
+
+    Args:
+        path: what `model.save()` wrote; not a folder, and not a file of `save_weights()`.
+        custom_objects: classes and functions by name that the model uses, beside those registered
+            by `keras.saving.register_keras_serializable`.
+
+    Returns:
+        A `keras.Sequential` or a functional model, with its weights.
+
+    Raises:
+        ValueError: no whole model of Keras 2 or 3, or something in it that Keras 3 can't build:
+            an operation of TensorFlow, a Lambda, an unknown class, `time_major=True`. The message
+            names the layer and the way out.
+
+    Example:
+        >>> model = kgated.interop.load_h5("old.h5")  # (None, 20, 5) -> (None, 2)
+        >>> model.save("new.keras")
+    """
+    path, known = Path(path), dict(custom_objects or {})
+    try:
+        if zipfile.is_zipfile(path):
+            return _from_archive(path, known)
+        with h5py.File(path) as file:
+            return _from_file(file, known)
+    except OSError as error:
+        if not path.is_file():
+            raise
+        raise ValueError(f"{path}: this is no HDF5 file: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _from_file(file: Any, custom_objects: dict[str, Any]) -> keras.Model:
+    if "model_config" not in file.attrs or "model_weights" not in file:
+        raise ValueError(
+            "the file holds weights and no model, as `save_weights()` writes it: build the model "
+            "in Keras 3 and load them by `model.load_weights(path)`"
+        )
+    weights = file["model_weights"]
+    version = _text(file.attrs.get("keras_version", weights.attrs.get("keras_version", "2")))
+    model = _build(json.loads(_text(file.attrs["model_config"])), version, custom_objects)
+    assign(model, read_weights(weights))
+    if not version.startswith("3"):
+        scale_hard_sigmoids(model)
+    return model
+
+
+def _from_archive(path: Path, custom_objects: dict[str, Any]) -> keras.Model:
+    """A `.keras` file, whose weights lie as Keras 3's do, or under another name."""
+    with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
+        version = json.loads(archive.read("metadata.json"))["keras_version"]
+        model = _build(json.loads(archive.read("config.json")), version, custom_objects)
+        weights = archive.extract("model.weights.h5", folder)
+        with h5py.File(weights, "r+") as file:
+            if "_layer_checkpoint_dependencies" in file:
+                file.move("_layer_checkpoint_dependencies", "layers")
+        model.load_weights(weights)
+    if not version.startswith("3"):
+        scale_hard_sigmoids(model)
+    return model
+
+
+def _build(entry: Config, version: str, custom_objects: dict[str, Any]) -> keras.Model:
+    """The model without its weights."""
+    if version.startswith(("0", "1")):
+        raise ValueError(
+            f"the file is of Keras {version}: load it in Keras 2 and save it there once more"
+        )
+    if entry["class_name"] not in MODELS:
+        raise ValueError(
+            f"the model is of a class of its own, {entry['class_name']}, and a file of Keras 2 "
+            f"holds no code: {WAY_OUT}"
+        )
+    translator = Translator(not version.startswith("3"), custom_objects)
+    translated = translator.model(entry)
+    with keras.saving.custom_object_scope(custom_objects):
+        try:
+            return keras.saving.deserialize_keras_object(translated)
+        except (TypeError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).rpartition("Exception encountered:")[2].split())[:300]
+            raise ValueError(f"Keras 3 can't build the model ({reason}): {WAY_OUT}") from error
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,67 @@
+"""Where PyTorch's tensors come from: a module, a state dict, or a file of one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+CHECKPOINT = ("state_dict", "model_state_dict", "model", "net")
+"""Names under which training programs put the state dict into a larger dict."""
+
+
+def is_module(source: Any) -> bool:
+    """Whether it is a `torch.nn.Module`, without importing torch."""
+    return any(c.__module__.startswith("torch.nn.modules") for c in type(source).__mro__)
+
+
+def tensors_of(source: Any) -> Mapping[str, Any]:
+    """The state dict of a module, of a file, or the one given.
+
+    Raises:
+        TypeError: none of these.
+        ValueError: a file that holds no state dict; one line that says the way out.
+        ImportError: a file, and PyTorch is not installed.
+    """
+    if isinstance(source, Mapping):
+        return source
+    if isinstance(source, str | Path):
+        return _from_file(Path(source))
+    if is_module(source):
+        return dict(source.state_dict())
+    raise TypeError(
+        "`source` must be a torch.nn.Module, a state dict or the path of a .pt file. Received: "
+        f"{type(source).__name__}"
+    )
+
+
+def _from_file(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; give what `torch.save(model.state_dict())` wrote")
+    content = _load(path)
+    if isinstance(content, Mapping):
+        inner = [content[name] for name in CHECKPOINT if isinstance(content.get(name), Mapping)]
+        tensors = inner[0] if inner else content
+        if tensors and all(hasattr(value, "shape") for value in tensors.values()):
+            return tensors
+        raise ValueError(
+            f"{path}: this dict holds {sorted(map(str, tensors))[:8]} and not tensors by name: "
+            "load it by `torch.load(path, weights_only=True)` and give the state dict in it"
+        )
+    raise ValueError(f"{path}: this holds a {type(content).__name__}, and no dict of tensors")
+
+
+def _load(path: Path) -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            f"{path} is read by PyTorch, which can't be imported ({error}): pip install torch"
+        ) from error
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of damaged bytes PyTorch raises a dozen kinds
+        raise ValueError(
+            f"{path}: this is damaged, or holds more than tensors, such as a whole pickled module, "
+            "and code out of a file is not run: where its class is at hand, load it and write the "
+            "weights alone by `torch.save(model.state_dict(), 'weights.pt')`; of TorchScript give "
+            "`torch.jit.load(path).state_dict()`"
+        ) from error

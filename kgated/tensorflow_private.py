@@ -1,0 +1,29 @@
+"""What of TensorFlow is used here beside its public interface; this file alone knows it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def dynamic_update_slice(target: Any, update: Any, start: Any) -> Any:
+    """The tensor with another one written into it at `start`, as one TFLite operator.
+
+    `tf.tensor_scatter_nd_update`, the public way, becomes an operator without an integer kernel.
+    """
+    from tensorflow.compiler.tf2xla.python import xla
+
+    return xla.dynamic_update_slice(target, update, start)
+
+
+def custom_operator(name: str, attributes: Mapping[str, str]) -> Callable[[Any], Any]:
+    """A decorator: the TFLite converter writes the function as one custom operator, inputs and all.
+
+    Args:
+        name: of the operator in the file.
+        attributes: texts that go into its options; quotes and backslashes are not escaped.
+    """
+    import tensorflow as tf
+
+    texts = [f'attr {{ key: "{key}" value {{ s: "{text}" }} }}' for key, text in attributes.items()]
+    fusable = 'attr { key: "tfl_fusable_op" value { b: true } }'
+    implements = f'name: "{name}" {fusable} {" ".join(texts)}'
+    return tf.function(experimental_implements=implements, autograph=False)

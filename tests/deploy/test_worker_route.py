@@ -1,0 +1,61 @@
+"""Every static recipe as users convert: quantized in the worker process, never in this one."""
+
+import sys
+
+import keras
+import numpy as np
+import pytest
+from kgated_edge import open_model, selftest
+from model_builders import sequential
+from registry import randomized
+from tflite_files import left_in_float
+
+import kgated
+from kgated.deploy.recipe import QUANTIZATIONS
+from kgated_worker import WORKER
+
+TIME, FEATURES = 12, 5
+X_SHAPE = (8, TIME, FEATURES)
+WHOLE = {"mode": "sequence", "length": TIME}
+ROUTES = {
+    "stream": {},
+    "unrolled": {**WHOLE, "lowering": "unrolled"},
+    "while": {**WHOLE, "lowering": "while"},
+    "stream on a microcontroller": {"target": "mcu"},
+    "sequence on a microcontroller": {**WHOLE, "target": "mcu"},
+}
+
+
+@pytest.fixture
+def jobs(monkeypatch):
+    """The jobs that the worker does, while the quantizer can't be imported in this process."""
+    found, run = [], WORKER.run
+
+    def listed(job, folder):
+        found.append(job.split(":")[-1])
+        run(job, folder)
+
+    monkeypatch.setattr(WORKER, "run", listed)
+    for name in {"ai_edge_quantizer", *sys.modules}:
+        if name.split(".")[0] == "ai_edge_quantizer":
+            monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError):
+        import ai_edge_quantizer  # noqa: F401
+    return found
+
+
+@pytest.mark.parametrize("quantize", [n for n, q in QUANTIZATIONS.items() if q.is_static])
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_static_recipe_is_made_in_the_worker(route, quantize, x, rng, jobs, tmp_path):
+    layers = [kgated.LSTM(4, return_sequences=True), keras.layers.Dense(2)]
+    model, path = randomized(sequential(*layers), rng), tmp_path / "m.tflite"
+    kgated.to_tflite(model, path, quantize=quantize, calibration=x, **ROUTES[route])
+    assert [job for job in jobs if job.startswith("quantize")] == ["quantize_job"]
+    assert len(jobs) == 4  # to convert, to run the float file, to quantize, to run the result
+    assert selftest(path).passed
+    assert left_in_float(path.read_bytes()) == []
+    expected = np.asarray(model(x))
+    results = np.stack([open_model(path).run(sequence) for sequence in x])
+    limit = QUANTIZATIONS[quantize].limit / 2
+    assert np.abs(results - expected).max() <= limit
+    assert np.abs(results - expected[::-1]).max() > limit

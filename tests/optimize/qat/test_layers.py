@@ -1,0 +1,88 @@
+"""Layers of quantization-aware models: their files compute the numbers of the model."""
+
+import keras
+import numpy as np
+import pytest
+from kgated_edge import EdgeModel, SequenceModel
+
+import kgated
+
+FEATURES, STEPS = 5, 10
+layers = keras.layers
+STREAMS = {
+    "TimeDistributed": lambda: [layers.TimeDistributed(layers.Dense(6, "relu"))],
+    "DepthwiseConv1D": lambda: [
+        layers.ZeroPadding1D((2, 0)),
+        layers.DepthwiseConv1D(3, depth_multiplier=2),
+    ],
+    "DepthwiseConv1D, normalized": lambda: [
+        layers.ZeroPadding1D((2, 0)),
+        layers.DepthwiseConv1D(3, depth_multiplier=2),
+        layers.BatchNormalization(),
+        layers.ReLU(),
+    ],
+}
+
+
+@pytest.fixture
+def x(rng):
+    return np.cumsum(0.4 * rng.normal(size=(8, STEPS, FEATURES)), axis=1).astype(np.float32)
+
+
+def trained(model, x, scheme, rng):
+    """The model quantization-aware, its weights off their initial values, with learned ranges."""
+    for weight in model.trainable_variables:
+        weight.assign(weight + 0.1 * rng.normal(size=weight.shape))
+    qat = kgated.quantize_aware(model, scheme, warmup=1)
+    qat(x, training=True)
+    return qat
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="files are made by TensorFlow")
+@pytest.mark.parametrize("scheme", ["int8", "int16x8"])
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_computes_the_numbers_of_the_model(name, scheme, x, rng, tmp_path):
+    stack = [keras.Input((None, FEATURES)), *STREAMS[name](), layers.Dense(3)]
+    qat = trained(keras.Sequential(stack), x, scheme, rng)
+    path = tmp_path / "m.tflite"
+    kgated.to_tflite(qat, path, quantize=scheme)
+    edge = EdgeModel(path)
+    results = []
+    for sequence in x:
+        edge.reset()
+        results.append(edge.run(sequence))
+    steps_off = np.abs(np.stack(results) - np.asarray(qat(x))) / edge.manifest.output.scale
+    assert np.mean(steps_off < 1.01) >= 0.999
+    assert np.mean(steps_off < 0.01) >= 0.99
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="files are made by TensorFlow")
+def test_a_decoder_with_repeat_vector_computes_the_numbers_of_the_model(x, rng, tmp_path):
+    stack = [
+        keras.Input((STEPS, FEATURES)),
+        kgated.GRU(6),
+        layers.RepeatVector(4),
+        kgated.GRU(6, return_sequences=True),
+        layers.TimeDistributed(layers.Dense(3)),
+    ]
+    qat = trained(keras.Sequential(stack), x, "int8", rng)
+    path = tmp_path / "m.tflite"
+    kgated.to_tflite(qat, path, mode="sequence", quantize="int8")
+    edge = SequenceModel(path)
+    results = np.stack([edge.run(sequence) for sequence in x])
+    steps_off = np.abs(results - np.asarray(qat(x))) / edge.manifest.outputs[0].scale
+    assert np.mean(steps_off < 1.01) >= 0.999
+    assert np.mean(steps_off < 0.01) >= 0.99
+
+
+def test_a_time_distributed_dense_takes_a_mask(x):
+    stack = [keras.Input((None, FEATURES)), layers.Masking()]
+    stack += [layers.TimeDistributed(layers.Dense(3, name="inner"), name="outer"), kgated.GRU(2)]
+    model = keras.Sequential(stack)
+    x[:, 6:] = 0.0
+    qat = kgated.quantize_aware(model)
+    assert np.array_equal(
+        qat.inner.get_layer("outer").kernel, model.get_layer("outer").layer.kernel
+    )
+    expected = keras.ops.convert_to_numpy(model(x))
+    assert np.abs(keras.ops.convert_to_numpy(qat(x)) - expected).max() < 0.02
