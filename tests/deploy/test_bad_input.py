@@ -133,7 +133,7 @@ CALIBRATIONS = [
     (GOOD.astype(object), "must be float32 or int32, got object"),
     (GOOD * np.nan, "holds NaN or inf in sequence 0, frame 0"),
     (GOOD.tolist(), "there must be an array `x`, got a list"),
-    ({"y": GOOD}, "there is no array `x`, only y"),
+    ({"y": GOOD}, "there must be an array `x`, got only"),
     ({"x": GOOD, "lengths": np.array([8, 8, 0])}, "`lengths` must be in 1..8"),
     (3, "there must be an array `x`, got a int"),
     ("nowhere.npz", "no such file"),

@@ -66,11 +66,11 @@ CELL_PARTS = {
 }
 
 
-def minimal_gated_step(x, h, gate, candidate, at):
+def minimal_gated_step(x, h, gate, candidate, hook):
     """f = σ(x·Wf + h·Rf + bf), g = tanh(x·Wg + (f∘h)·Rg + bg), h' = (1-f)∘h + f∘g."""
-    f = at.function("f", ops.sigmoid, gate(x, h), of="gate/a")
-    g = at.function("g", ops.tanh, candidate(x, f * h), of="candidate/a")
-    return steps.toward_candidate(f, h, g, at, "f")
+    f = hook.function("f", ops.sigmoid, gate(x, h), of="gate/a")
+    g = hook.function("g", ops.tanh, candidate(x, f * h), of="candidate/a")
+    return steps.toward_candidate(f, h, g, hook, "f")
 
 
 @register
@@ -87,14 +87,14 @@ class MinimalGatedCell(GatedCell):
             setattr(self, name, self.add_weight(shape=(rows, 2 * self.units), name=name))
         self.bias = self.add_weight(shape=(2 * self.units,), name="bias", initializer="zeros")
 
-    def prepare(self, affine=steps.affine, batch=None, at=None):
-        at, n = at or self.at, self.units
+    def prepare(self, affine=steps.affine, batch=None, hook=None):
+        hook, n = hook or self.hook, self.units
         W, R, b = tensor(self.kernel), tensor(self.recurrent_kernel), tensor(self.bias)
-        gate = affine(W[:, :n], R[:, :n], b[:n], at.part("gate", state="h"))
-        candidate = affine(W[:, n:], R[:, n:], b[n:], at.part("candidate", state="f*h"))
+        gate = affine(W[:, :n], R[:, :n], b[:n], hook.nested("gate", state="h"))
+        candidate = affine(W[:, n:], R[:, n:], b[n:], hook.nested("candidate", state="f*h"))
 
         def step(x, seen, states):
-            h = minimal_gated_step(x, states[0], gate, candidate, at)
+            h = minimal_gated_step(x, states[0], gate, candidate, hook)
             return h, [h]
 
         return step
@@ -182,7 +182,7 @@ import keras, numpy as np
 @keras.saving.register_keras_serializable("toy")
 class Halve(keras.layers.Layer):
     def call(self, x):
-        return 0.5 * x
+        return 0.5 * keras.ops.cumsum(x, axis=-1)  # an operation that has no row
 
 import kgated.errors
 source = pathlib.Path("kgated/framewise.py").read_text()
@@ -230,4 +230,4 @@ def test_one_row_makes_a_per_frame_layer_stream_and_take_padding(tmp_path):
 def test_without_its_row_the_layer_is_refused_by_name(tmp_path):
     lines = convert_with_row("", tmp_path).splitlines()
     assert [line.split(":")[0] for line in lines] == ["stream refused", "sequence refused"]
-    assert all("(Halve)" in line for line in lines)
+    assert all("Halve" in line or "halve" in line for line in lines)

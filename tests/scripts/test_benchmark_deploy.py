@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -231,7 +232,8 @@ def test_a_file_that_disagrees_is_no_success(monkeypatch):
     none, dynamic, _ = matrix.jobs_of("GRU", package="kgated", options={"reset_after": True})[:3]
     error, why = matrix.ours(none)
     assert (error < 1e-5, why) == (True, "")
-    monkeypatch.setitem(matrix.LIMITS, "dynamic", 1e-9)  # the converter's own limit too
+    strict = replace(matrix.QUANTIZATIONS["dynamic"], limit=1e-9)
+    monkeypatch.setitem(matrix.QUANTIZATIONS, "dynamic", strict)  # the converter's own limit too
     assert "disagrees with the Keras model" in matrix.ours(dynamic)[1]
     row = matrix.row("some", [none, none, dynamic], [(1e-7, ""), (2e-7, ""), (None, "why")], 2)
     assert (row["conversions"], row["kgated_agrees"], row["met"]) == (3, 2, False)
