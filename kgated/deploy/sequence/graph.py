@@ -13,6 +13,7 @@ from kgated.deploy.sequence.rnn import Lowering
 from kgated.deploy.sequence.static_layer import StaticCalls, needs_static_call
 from kgated.deploy.sequence.time_axis import Lengths
 from kgated.errors import naming_layer
+from kgated.framewise import row_of
 from kgated.keras_graph import LayerCalls, has_own, output_names, plain_name, replay
 
 
@@ -75,7 +76,9 @@ class _SequenceCalls(LayerCalls):
         """A layer of the user's own, where sequences are padded."""
         if self._time is None or not self._time.timed(args, kwargs):
             return False
-        return isinstance(layer, keras.Layer) and has_own("call", layer)
+        row = row_of(layer)
+        has_row = row is not None and row.kind is type(layer)
+        return isinstance(layer, keras.Layer) and has_own("call", layer) and not has_row
 
     def _call(self, layer: Any, args: Any, kwargs: Any) -> Any:
         if not needs_static_call(layer):

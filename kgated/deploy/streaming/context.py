@@ -161,6 +161,8 @@ class StreamContext(LayerCalls):
     def _handler(self, layer: Any) -> "Handler | None":
         if not isinstance(layer, keras.Layer):
             return self._handlers.get(type(layer).__name__)
+        if type(layer) in self._handlers:
+            return self._handlers[type(layer)]
         if has_own("call", layer) and not isinstance(layer, keras.layers.RNN):
             return None
         return next((self._handlers[k] for k in type(layer).__mro__ if k in self._handlers), None)
