@@ -13,9 +13,8 @@ from typing import Any
 import keras
 import numpy as np
 from kgated_edge.evaluation.limits import METRICS
-from kgated_edge.format.manifest import Golden, Manifest, ModelInfo, TensorSpec
+from kgated_edge.format.manifest import SIGNATURES, Golden, Manifest, ModelInfo, TensorSpec
 
-from kgated.deploy.lowering.converter import SIGNATURES
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.graph import SequenceGraph
 from kgated.deploy.streaming import StepModel

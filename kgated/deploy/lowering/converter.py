@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from kgated_edge.format.manifest import SIGNATURES
 
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.graph import SequenceGraph
@@ -23,7 +24,6 @@ from kgated.keras_graph import run_on
 from kgated.keras_patches import exact_addition
 
 RESET = "reset"
-SIGNATURES = {"stream": "step", "sequence": "serve"}
 
 
 def lower(

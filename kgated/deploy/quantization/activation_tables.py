@@ -8,7 +8,7 @@ operators after: CAST the integers to int32, ADD 128, GATHER from the table of r
 """
 
 import copy
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,8 +32,6 @@ _ELEMENTWISE = _COMPARISONS | {
     *("SELECT", "SELECT_V2", "ZEROS_LIKE"),
 }
 Function = Callable[[np.ndarray], np.ndarray]
-Tables = Mapping[str, Function]
-"""By name of a region's result, the function of its float input."""
 
 
 def collapse_activations(
@@ -114,7 +112,7 @@ def _regions(
         operators = _between(model, graph, makers, roots[result], result)
         if any(file.layers.layer(graph, o) in skipped for o in operators):
             continue
-        if _needs_table(model, graph, operators, roots, bits):
+        if _needs_table(model, graph, operators, bits):
             yield _Region(model, graph, tuple(operators), roots[result], result)
 
 
@@ -168,7 +166,6 @@ def _needs_table(
     model: schema.ModelT,
     graph: schema.SubGraphT,
     operators: list[schema.OperatorT],
-    roots: dict[int, int],
     bits: int,
 ) -> bool:
     """Whether an operator has no integer kernel, or integers would lose what it computes."""
