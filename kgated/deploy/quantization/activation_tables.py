@@ -77,9 +77,10 @@ class _Region:
         tensors, operators = list(graph.tensors), list(self.operators)
 
         def apply(x: np.ndarray) -> np.ndarray:
-            buffers = list(model.buffers)
+            buffers = [schema.BufferT()]  # not the weights of the whole file
             sized = [
-                _resized(t, buffers, x.shape) if n in kept else t for n, t in enumerate(tensors)
+                _resized(model, t, buffers, x.shape) if n in kept else schema.TensorT()
+                for n, t in enumerate(tensors)
             ]
             alone = schema.SubGraphT(
                 tensors=sized, inputs=[self.source], outputs=[self.result], operators=operators
@@ -209,14 +210,17 @@ def _count(tensor: schema.TensorT) -> int:
 
 
 def _resized(
-    tensor: schema.TensorT, buffers: list[schema.BufferT], shape: tuple[int, ...]
+    model: schema.ModelT,
+    tensor: schema.TensorT,
+    buffers: list[schema.BufferT],
+    shape: tuple[int, ...],
 ) -> schema.TensorT:
     """The tensor for a vector of numbers; a constant of one value with one number."""
     sized = copy.copy(tensor)
     sized.shapeSignature = None
-    data = buffers[tensor.buffer].data
+    data = model.buffers[tensor.buffer].data
     if data is None:
-        sized.shape = np.array(shape, np.int32)
+        sized.shape, sized.buffer = np.array(shape, np.int32), 0
         return sized
     number = bytes(data)[: len(data) // _count(tensor)]
     buffers.append(schema.BufferT(data=np.frombuffer(number, np.uint8)))
