@@ -10,7 +10,11 @@ from ai_edge_litert import schema_py_generated as schema
 from kgated.deploy.quantization import rewrites
 from kgated.deploy.quantization.activation_tables import Function, collapse_activations
 from kgated.deploy.quantization.calibration import Ranges, calibrate
-from kgated.deploy.quantization.checks import check_constant_operands, check_is_integer
+from kgated.deploy.quantization.checks import (
+    check_constant_operands,
+    check_is_integer,
+    check_shared,
+)
 from kgated.deploy.quantization.float_io import use_float_io
 from kgated.deploy.quantization.float_rewrites import rewrite_for_integers
 from kgated.deploy.quantization.integer_operators import use_integer_kernels
@@ -25,7 +29,9 @@ from kgated.deploy.quantization.lstm.weights import (
 )
 from kgated.deploy.quantization.quantizer_rules import apply_rules, rules_for
 from kgated.deploy.quantization.range_rules import avoid_power_of_two_scales, clamp_rsqrt_ranges
+from kgated.deploy.quantization.scale_checks import check_scales
 from kgated.deploy.quantization.shared_scales import SharedScales, quantize_with_shared_scales
+from kgated.deploy.quantization.weight_checks import check_weights
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import scopes
@@ -85,6 +91,7 @@ class _Job:
         lstm_ranges: by the name of a fused LSTM.
         functions: by name of the result, of the regions that a lookup table computes.
         quantized: the result; None before the quantizer has run.
+        used_ranges: those that the result was made of, of shared scales too.
     """
 
     file: FloatFile
@@ -97,6 +104,7 @@ class _Job:
     lstm_ranges: dict[str, LstmRanges] = field(default_factory=dict)
     functions: dict[str, Function] = field(default_factory=dict)
     quantized: schema.ModelT | None = None
+    used_ranges: Ranges = field(default_factory=dict)
 
     @property
     def bits(self) -> int:
@@ -169,6 +177,7 @@ def _observe_lstms(job: _Job) -> None:
 
 def _quantize_static(job: _Job) -> None:
     def apply(ranges: Ranges) -> schema.ModelT:
+        job.used_ranges = ranges
         model = apply_rules(job.file.content, job.rules, ranges)
         skip, layers = job.recipe.skip, job.file.layers
         use_integer_kernels(model, layers, ranges, job.bits, skip, job.functions)
@@ -194,6 +203,14 @@ def _check(job: _Job) -> None:
     assert job.quantized is not None, "the quantizer has run"
     check_constant_operands(job.quantized, job.file.layers, job.recipe)
     check_is_integer(job.quantized, job.file.layers, job.recipe)
+
+
+def _check_against_float(job: _Job) -> None:
+    assert job.quantized is not None, "the quantizer has run"
+    check_weights(job.file.model, job.quantized, job.file.layers)
+    if job.recipe.is_static:
+        check_scales(job.quantized, job.used_ranges)
+        check_shared(job.quantized, job.shared)
 
 
 def _is_static(job: _Job) -> bool:
@@ -276,6 +293,7 @@ STAGES = (
         _is_dynamic,
         "the quantizer leaves fused LSTMs in float, and packs no weights that are integers already",
     ),
-    Stage(_write_lstm_weights, _is_dynamic, "it is the last one of these recipes"),
-    Stage(_check, _is_static, "it is the last one of these recipes"),
+    Stage(_write_lstm_weights, _is_dynamic, "the check compares every weight with the float file"),
+    Stage(_check, _is_static, "its errors name the layer to keep in float"),
+    Stage(_check_against_float, lambda job: True, "it is the last one"),
 )
