@@ -1,21 +1,19 @@
 """From a Keras model to a checked `.tflite` file on disk."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import keras
-import numpy as np
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_manifest
 
-from kgated import steps
 from kgated.atomic_write import check_writable, replace_files
 from kgated.deploy import tflm
 from kgated.deploy.from_qat.export import QatExport
 from kgated.deploy.lowering.converter import lower
-from kgated.deploy.manifest_writer import embed, overwrite, without_manifest
+from kgated.deploy.manifest_writer import manifest_in, overwrite, without_manifest
 from kgated.deploy.metadata import (
     ConversionOptions,
     build_manifest,
@@ -25,27 +23,28 @@ from kgated.deploy.metadata import (
 )
 from kgated.deploy.other_backend import convert_on_tensorflow, convert_saved
 from kgated.deploy.quantization.finish import finish
-from kgated.deploy.quantization.quantize import quantize as quantize_file
-from kgated.deploy.quantization.worker_job import quantize_in_worker
 from kgated.deploy.recipe import Recipe
-from kgated.deploy.sequence.graph import SequenceGraph, sequence_model
-from kgated.deploy.sequence.inputs import length_of
-from kgated.deploy.sequence.lowering_choice import choose_lowering
-from kgated.deploy.sequence.rnn import Lowering
-from kgated.deploy.streaming import StepModel, step_model
+from kgated.deploy.sequence.graph import SequenceGraph
+from kgated.deploy.streaming import StepModel
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.deploy.verification import compare
+from kgated.deploy.verification.accuracy import Evaluation
 from kgated.deploy.verification.compare import Agreement
+from kgated.deploy.verification.evaluation_data import ComparedData, Evaluated
 from kgated.deploy.verification.feature_ranges import (
     check_constant_features,
     warn_of_small_features,
 )
-from kgated.deploy.verification.reference import Reference
+from kgated.deploy.verification.float_stage import FloatStage
+from kgated.deploy.verification.judge import Judgement, judge_file, warn_of_cost
+from kgated.deploy.verification.range_coverage import check_coverage
 from kgated.deploy.verification.sequences import Calibration, Sequences
-from kgated.deploy.verification.targets import Target, TargetSequence, TargetStream
+from kgated.deploy.verification.target_choice import target_of
+from kgated.deploy.verification.targets import Target
+from kgated.deploy.verification.trial import trial_file
 from kgated.deploy.worker import run_in_worker, start_worker
-from kgated.keras_graph import check_graph, no_mask_warnings
+from kgated.keras_graph import flatten_layers, no_mask_warnings
 from kgated.optimize import QuantizeAware
 
 CONVERT_SAVED = "kgated.deploy.convert:convert_saved_job"
@@ -58,14 +57,18 @@ class Conversion:
     Attributes:
         path: the file.
         manifest: what the file says about itself.
-        outputs: how each of its outputs compares with the Keras model's, by name.
+        outputs: how each of its outputs compares with the Keras model's, by name, over the
+            sequences of `evaluation`, or of `calibration`.
         file_bytes: its size.
+        evaluation: accuracy, or error in units of the output, of the Keras model and of the file;
+            None without labels in `evaluation`.
     """
 
     path: Path
     manifest: Manifest
     outputs: Mapping[str, Agreement]
     file_bytes: int
+    evaluation: Evaluation | None = None
 
     @property
     def agreement(self) -> Agreement:
@@ -88,14 +91,19 @@ def to_tflite(
     max_length: int | None = None,
     batch: int = 1,
     calibration: Calibration = None,
+    calibration_method: str = "minmax",
+    percentile: float = 99.99,
+    evaluation: Evaluated = None,
+    tolerance: float | None = None,
     labels: Sequence[str] | None = None,
     sample_period_s: float | None = None,
     figures: Mapping[str, float] | None = None,
 ) -> Conversion:
     """Convert a Keras model into one `.tflite` file of builtin ops, checked against the model.
 
-    The file is run on real or random sequences by the code that the device runs, and compared with
-    the Keras model; it is written only when it agrees, whole, in place of an older file.
+    The float file is compared with the Keras model on real or random sequences, and refused unless
+    it is exact. What its quantization costs is reported; a quantized file is refused if it is
+    broken, or over the `tolerance`. It is written whole, in place of an older file.
 
     Args:
         model: functional, Sequential or made by `kgated.quantize_aware`, from (batch, time,
@@ -128,6 +136,12 @@ def to_tflite(
             `.npz` data set, `SequenceData`, or an array (N, T, features) float32 or (N, T) int32,
             by name where there are several inputs; of more than 64 sequences 64, evenly spread.
             None: seeded noise, which "int8" and "int16x8" refuse: its ranges say nothing.
+        calibration_method: of a range: "minmax", the extremes; "percentile", the extremes but those
+            of outliers; "mse", the range of the smallest rounding error.
+        percentile: for "percentile", of the extremes of the sequences.
+        evaluation: other sequences to report on, as `calibration` has them; a tuple (x, y) or
+            (x, y, lengths), or a data set with `y`, gives the accuracy of both models, too.
+        tolerance: the largest RMSE allowed, relative to the spread of the output; None: any.
         labels: a name for each entry of the first output, kept in the manifest.
         sample_period_s: seconds from one frame to the next, kept in the manifest.
         figures: how good the float model is, such as {"accuracy": 0.984}, kept in the manifest, to
@@ -139,27 +153,24 @@ def to_tflite(
 
     Warns:
         UserWarning: "int8" and a `calibration` with features so much smaller than others that the
-            scale, which all features share, hardly resolves them.
+            scale, which all features share, hardly resolves them; a quantization that costs much,
+            with the layer that costs most.
 
     Raises:
-        ConversionError: a layer can't stream, the converter fails or crashes, the file disagrees
-            with Keras.
+        ConversionError: a layer can't stream, the converter fails or crashes, the float file
+            disagrees with Keras, the quantized one is broken or over the `tolerance`.
         TypeError: `model` is no Keras model.
         ValueError: an unknown `mode`, `quantize`, `state`, `lowering` or name in `skip`; no
             `calibration` where there must be one; no `length` where the model has none; `labels`,
-            `sample_period_s`, `figures` or `calibration` that do not fit the model.
+            `sample_period_s`, `figures`, `calibration` or `evaluation` that do not fit the model.
         OSError: `path` can't be written.
     """
-    recipe = Recipe(mode, quantize, state, tuple(skip), target, lowering, batch)
+    how = {"calibration_method": calibration_method, "percentile": percentile}
+    recipe = Recipe(mode, quantize, state, tuple(skip), target, lowering, batch, **how)
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a Keras model. Received: {model!r}")
-    return convert(
-        model,
-        Path(path),
-        ConversionOptions(
-            recipe, calibration, labels, sample_period_s, length, max_length, figures
-        ),
-    )
+    facts = (calibration, labels, sample_period_s, length, max_length, figures)
+    return convert(model, Path(path), ConversionOptions(recipe, *facts, evaluation, tolerance))
 
 
 def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conversion:
@@ -176,19 +187,33 @@ def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conve
     check_recipe(recipe, graph, options.calibration is not None or qat is not None)
     sequences = _sequences(layers, graph, target, replace(options, recipe=recipe))
     if keras.backend.backend() != "tensorflow":
-        outputs = convert_on_tensorflow(model, path, replace(options, recipe=recipe), CONVERT_SAVED)
-        return Conversion(path, read_manifest(path), outputs, path.stat().st_size)
-    target = target if qat is None else qat.target(target)
-    manifest = build_manifest(model, recipe, graph, target.golden(sequences), options)
-    content = _build(graph, manifest, target, sequences, recipe, qat)
-    return _check_and_write(path, content, target, sequences, recipe)
+        own = replace(options, recipe=recipe)
+        outputs, evaluation = convert_on_tensorflow(model, path, own, CONVERT_SAVED)
+        size = path.stat().st_size
+        return Conversion(path, read_manifest(path), outputs, size, evaluation)
+    final = _final(target, qat)
+    manifest = build_manifest(model, recipe, graph, final.golden(sequences), options)
+    compared = ComparedData.of(options.evaluation, manifest, target, sequences)
+    content, stage = _build(graph, manifest, target, sequences, recipe, qat)
+    judgement, content = _judge(content, final, compared, recipe, options.tolerance)
+    manifest = manifest_in(content)
+    replace_files({path: content, **_sources(path, content, manifest, recipe)})
+    if stage is not None:
+        names = _layer_names(layers, graph)
+        warn_of_cost(judgement, recipe, lambda: stage.costs(recipe, names, final, compared.main))
+    size = len(content)
+    return Conversion(path, manifest, judgement.outputs, size, judgement.evaluation)
 
 
 def convert_saved_job(folder: str) -> None:
     """The worker's part of a conversion from another backend; see `convert_on_tensorflow`."""
     import kgated.models  # noqa: F401 - registers the layers and the language model
 
-    convert_saved(Path(folder), lambda *arguments: convert(*arguments).outputs)
+    def call(*arguments: Any) -> tuple[Mapping[str, Agreement], Evaluation | None]:
+        conversion = convert(*arguments)
+        return conversion.outputs, conversion.evaluation
+
+    convert_saved(Path(folder), call)
 
 
 def _sequences(
@@ -208,23 +233,9 @@ def _sequences(
     return sequences
 
 
-def target_of(
-    model: keras.Model, recipe: Recipe, length: int | None, max_length: int | None
-) -> tuple[Recipe, StepModel | SequenceGraph, Target]:
-    """The recipe with every choice made, the graph to convert, and the verification target."""
-    if recipe.mode == "sequence":
-        check_graph(model)
-        steps_of = length_of(model, length, max_length)
-        recipe = choose_lowering(recipe, model, steps_of, padded=max_length is not None)
-        lowering = Lowering(recipe.lowering, select=recipe.is_static)
-        graph = sequence_model(model, lowering, length, max_length, recipe.batch)
-        return recipe, graph, TargetSequence.of(model, graph, recipe.batch)
-    if length is not None or max_length is not None:
-        raise ValueError("`length` and `max_length` are for `mode='sequence'`; a stream has no end")
-    # Integers have one scale for [x, h]: the larger range would leave little of the smaller.
-    affine = steps.affine if recipe.is_static else steps.affine_joined
-    step = step_model(model, affine, recipe.batch)
-    return recipe, step, TargetStream(Reference.of(model, step))
+def _final(target: Target, qat: QatExport | None) -> Target:
+    """What the finished file is compared with: of a trained model its integers, too."""
+    return target if qat is None else qat.target(target)
 
 
 def _build(
@@ -234,53 +245,41 @@ def _build(
     sequences: Sequences,
     recipe: Recipe,
     qat: QatExport | None,
-) -> bytes:
-    """The file as the recipe wants it, with its manifest."""
-    model = lower(graph, recipe, has_markers=qat is not None)
-    shared = [(state.name, state.name) for state in manifest.states]
-    if qat is None:
-        file, ranges = FloatFile(model, LayerTable.from_names(model)), None
-    else:
-        file, ranges = qat.float_file(model, shared)
-        sequences = sequences[:1]  # to see that the file runs
-    if not recipe.is_static:
-        return finish(quantize_file(file, recipe), file.layers, recipe, manifest)
-    content = embed(file.model, manifest)
-    samples = _samples(content, target, sequences, recipe)
-    return quantize_in_worker(content, file.layers, recipe, samples, shared, ranges)
+) -> tuple[bytes, FloatStage | None]:
+    """The file as the recipe wants it, with its manifest, and what it was quantized from."""
+    model, ranges = lower(graph, recipe, has_markers=qat is not None), None
+    file = FloatFile(model, LayerTable.from_names(model))
+    if recipe.quantization.is_float:
+        return finish(model, file.layers, recipe, manifest), None
+    if qat is not None:
+        file, ranges = qat.float_file(
+            model, [(state.name, state.name) for state in manifest.states]
+        )
+    stage = FloatStage.of(file, manifest, target, sequences, recipe, ranges)
+    content = stage.quantized(recipe)
+    if recipe.is_static and qat is None:
+        check_coverage(manifest_in(content), stage.samples, recipe.calibration_method)
+    return content, stage
 
 
-def _samples(
-    content: bytes, target: Target, sequences: Sequences, recipe: Recipe
-) -> list[dict[str, np.ndarray]]:
-    """The inputs of a float file's signature over the sequences."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "float.tflite")
-        path.write_bytes(content)
-        run_in_worker(path, recipe)
-        return target.samples(path, sequences)
-
-
-def _check_and_write(
-    path: Path, content: bytes, target: Target, sequences: Sequences, recipe: Recipe
-) -> Conversion:
-    """Check the file, tighten the golden tolerance to the error measured, write it."""
-    with tempfile.TemporaryDirectory() as folder:
-        trial = Path(folder, "trial.tflite")
-        trial.write_bytes(content)
-        manifest = read_manifest(trial)
+def _judge(
+    content: bytes, target: Target, compared: ComparedData, recipe: Recipe, tolerance: float | None
+) -> tuple[Judgement, bytes]:
+    """The judgement of a file, and the file with the golden tolerance of the error measured."""
+    with trial_file(content) as trial:
         run_in_worker(trial, recipe)
-        on_golden = compare.replay_golden(trial)
-        outputs = target.compare(trial, sequences)
-    compare.check_limits(on_golden, recipe, "the golden frames")
-    for name, agreement in outputs.items():  # each by its own scale: a large one hides no small one
-        compare.check_limits(agreement, recipe, f"output `{name}` over the sequences compared")
-    tolerance = recipe.tolerance(on_golden.max_abs_error, on_golden.largest_output)
-    manifest = replace(manifest, golden=replace(manifest.golden, tolerance=tolerance))
-    content = overwrite(content, manifest)
-    sources = _sources(path, content, manifest, recipe)
-    replace_files({path: content, **sources})
-    return Conversion(path, read_manifest(path), outputs, len(content))
+        manifest = read_manifest(trial)
+        judgement = judge_file(trial, recipe, target, compared, tolerance)
+    golden = judgement.golden
+    allowed = recipe.tolerance(golden.max_abs_error, golden.largest_output)
+    manifest = replace(manifest, golden=replace(manifest.golden, tolerance=allowed))
+    return judgement, overwrite(content, manifest)
+
+
+def _layer_names(model: keras.Model, graph: StepModel | SequenceGraph) -> list[str]:
+    """The layers of a graph, as `skip` takes them, without operations between layers."""
+    layers = {layer.name for layer in flatten_layers(model)}
+    return [name for name in dict.fromkeys(graph.owners.values()) if name in layers]
 
 
 def _sources(path: Path, content: bytes, manifest: Manifest, recipe: Recipe) -> dict[Path, bytes]:

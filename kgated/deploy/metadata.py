@@ -12,12 +12,14 @@ from typing import Any
 
 import keras
 import numpy as np
+from kgated_edge.evaluation.dataset import SequenceData
 from kgated_edge.evaluation.limits import METRICS
 from kgated_edge.format.manifest import SIGNATURES, Golden, Manifest, ModelInfo, TensorSpec
 
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.graph import SequenceGraph
 from kgated.deploy.streaming import StepModel
+from kgated.deploy.verification.evaluation_data import Evaluated, named_arrays
 from kgated.deploy.verification.sequences import Arrays, Calibration
 from kgated.errors import ConversionError
 
@@ -37,8 +39,12 @@ class ConversionOptions:
     length: int | None = None
     max_length: int | None = None
     figures: Mapping[str, float] | None = None
+    evaluation: Evaluated = None
+    tolerance: float | None = None
 
     def __post_init__(self) -> None:
+        if self.tolerance is not None and not 0.0 < self.tolerance < float("inf"):
+            raise ValueError(f"`tolerance` must be above 0. Received: {self.tolerance!r}")
         if not all(isinstance(x, str) and len(x.splitlines()) == 1 for x in self.labels or ()):
             raise ValueError(f"`labels` must be names of one line each. Received: {self.labels!r}")
         if self.sample_period_s is not None and not 0.0 < self.sample_period_s < float("inf"):
@@ -71,6 +77,8 @@ class ConversionOptions:
         document |= {"recipe": self.recipe.as_dict(), "labels": self.labels and list(self.labels)}
         if self.calibration is not None:
             document["calibration"] = str(save_calibration(self.calibration, folder))
+        if self.evaluation is not None:
+            document["evaluation"] = str(save_evaluation(self.evaluation, folder))
         text = json.dumps(document, default=methodcaller("item"))  # NumPy's numbers
         (folder / "options.json").write_text(text, encoding="utf-8")
 
@@ -81,7 +89,7 @@ class ConversionOptions:
         return cls(**{**document, "recipe": Recipe.from_dict(document["recipe"])})
 
 
-_PLAIN_FIELDS = ("sample_period_s", "length", "max_length", "figures")
+_PLAIN_FIELDS = ("sample_period_s", "length", "max_length", "figures", "tolerance")
 
 
 def save_calibration(calibration: Any, folder: Path) -> Path:
@@ -96,6 +104,20 @@ def save_calibration(calibration: Any, folder: Path) -> Path:
     else:
         arrays = calibration.inputs or {"x": calibration.x}
         np.savez(path, lengths=calibration.lengths, **arrays)
+    return path
+
+
+def save_evaluation(evaluation: Any, folder: Path) -> Path:
+    """The file of evaluation data, with `y`, written into the folder unless it is one already."""
+    if isinstance(evaluation, str | Path):
+        return Path(evaluation).resolve()
+    path = folder / "evaluation.npz"
+    if isinstance(evaluation, SequenceData):
+        arrays = dict(evaluation.inputs or {"x": evaluation.x}) | {"lengths": evaluation.lengths}
+        arrays |= {} if evaluation.y is None else {"y": evaluation.y}
+    else:
+        arrays = named_arrays(evaluation)
+    np.savez(path, **arrays)
     return path
 
 

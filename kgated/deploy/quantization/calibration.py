@@ -55,6 +55,18 @@ def record(
     return samples
 
 
+def sample_origins(lengths: Sequence[int], frames_per_step: int) -> list[int]:
+    """The number of the sequence that each sample of `record` is of.
+
+    Args:
+        lengths: of the sequences, in frames.
+        frames_per_step: of the file.
+    """
+    stride = math.ceil(sum(lengths) / MAX_SAMPLES)
+    steps = [n for n, length in enumerate(lengths) for _ in range(length // frames_per_step)]
+    return steps[::stride]
+
+
 def calibrate(tflite: bytes, rules: Any, samples: Samples) -> Ranges:
     """The smallest and largest value of each tensor over the samples, by the tensor's name.
 

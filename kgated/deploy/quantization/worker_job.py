@@ -30,6 +30,7 @@ def quantized_file(
     samples: Samples,
     shared: SharedScales = (),
     ranges: Ranges | None = None,
+    origins: Sequence[int] | None = None,
 ) -> bytes:
     """Quantize a float file and finish it.
 
@@ -40,6 +41,7 @@ def quantized_file(
         samples: the signature's inputs by name.
         shared: (input, output) of the signature that share scale and zero point.
         ranges: by tensor name, from quantization-aware training; None: those of the samples.
+        origins: the sequence that each sample is of; None: each of one of its own.
 
     Returns:
         The finished file, with its manifest.
@@ -49,7 +51,7 @@ def quantized_file(
     """
     file = FloatFile.from_bytes(content, layers)
     manifest = manifest_of(file.model)
-    quantized = quantize(file, recipe, samples, shared, ranges)
+    quantized = quantize(file, recipe, samples, shared, ranges, origins)
     return finish(quantized, layers, recipe, manifest)
 
 
@@ -60,6 +62,7 @@ def quantize_in_worker(
     samples: Samples,
     shared: SharedScales = (),
     ranges: Ranges | None = None,
+    origins: Sequence[int] | None = None,
 ) -> bytes:
     """`quantized_file` in the worker process, and one run of the result there.
 
@@ -77,6 +80,7 @@ def quantize_in_worker(
             "layers": layers.as_dict(),
             "shared": [list(pair) for pair in shared],
             "ranges": None if ranges is None else _as_lists(ranges),
+            "origins": None if origins is None else list(origins),
         }
         (folder / "job.json").write_text(json.dumps(job))
         what = f"the quantizer, recipe {recipe.name},"
@@ -98,6 +102,7 @@ def quantize_job(name: str) -> None:
         samples,
         [(before, after) for before, after in job["shared"]],
         None if job["ranges"] is None else _as_arrays(job["ranges"]),
+        job["origins"],
     )
     try_once(quantized, recipe, samples[0])
     (folder / "quantized.tflite").write_bytes(quantized)

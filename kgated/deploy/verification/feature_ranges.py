@@ -37,7 +37,7 @@ def warn_of_small_features(sequences: Sequences, frames: Sequence[TensorSpec]) -
                 f"of {len(span)} span fewer than {MIN_STEPS} of its {INT8_STEPS + 1} steps: "
                 f"features {names}. Scale the features to similar ranges before the model, or use "
                 '`quantize="int16x8"` or "dynamic"',
-                stacklevel=4,
+                stacklevel=6,
             )
 
 

@@ -11,7 +11,7 @@ from kgated_edge import EdgeModel, SequenceModel
 from kgated_edge.format.tensor_spec import Array, TensorSpec
 from kgated_edge.runtime.batching import as_dict, unwrap_single
 
-from kgated.deploy.quantization.calibration import MAX_SAMPLES, record
+from kgated.deploy.quantization.calibration import MAX_SAMPLES, record, sample_origins
 from kgated.deploy.sequence.graph import SequenceGraph
 from kgated.deploy.verification.compare import Agreement, agreement
 from kgated.deploy.verification.golden import last_results, repeated_frames, stream_golden
@@ -35,6 +35,10 @@ Sample = dict[str, np.ndarray]
 class Target(Protocol):
     """A Keras model together with the way to run its file."""
 
+    @property
+    def reference(self) -> Reference:
+        """The Keras model."""
+
     def sequences(self, calibration: Calibration, frames: tuple[TensorSpec, ...]) -> Sequences:
         """The sequences to compare on, of frames as the manifest describes them."""
 
@@ -47,12 +51,16 @@ class Target(Protocol):
     def samples(self, path: Path, sequences: Sequences) -> list[Sample]:
         """The inputs of a float file's signature while it runs over the sequences."""
 
+    def origins(self, sequences: Sequences) -> list[int]:
+        """The number of the sequence, or of the sequences side by side, that each sample is of."""
+
 
 @dataclass(frozen=True)
 class TargetStream:
     """A file that takes a stream step by step and carries the state."""
 
     reference: Reference
+    batch: int = 1
 
     def sequences(self, calibration: Calibration, frames: tuple[TensorSpec, ...]) -> Sequences:
         """As in `Target`: of whole steps."""
@@ -78,10 +86,17 @@ class TargetStream:
 
     def samples(self, path: Path, sequences: Sequences) -> list[Sample]:
         """As in `Target`: with the states of real sequences."""
-        edge = EdgeModel(path)
+        rows = self._rows(sequences)
+        return record(EdgeModel(path), [stack_rows(sequence) for sequence in rows])
+
+    def origins(self, sequences: Sequences) -> list[int]:
+        """As in `Target`."""
+        lengths = [len(next(iter(rows[0].values()))) for rows in self._rows(sequences)]
+        return sample_origins(lengths, self.reference.frames_per_step)
+
+    def _rows(self, sequences: Sequences) -> list[Sequences]:
         groups = group_by_length(sequences)
-        rows = [rows for group in groups for rows, _ in batches(group, edge.manifest.batch)]
-        return record(edge, [stack_rows(sequence) for sequence in rows])
+        return [rows for group in groups for rows, _ in batches(group, self.batch)]
 
     def _run(self, edge: EdgeModel, group: Sequences) -> Iterator[Arrays]:
         """The results (steps, *output) of each sequence, all of one length, by output name."""
@@ -145,6 +160,10 @@ class TargetSequence:
         golden, _ = repeated_frames(self.layout, sequences[0])
         rows = batches([golden, *sequences[:MAX_SAMPLES]], self.batch)
         return [self.layout.signature_inputs(row) for row, _ in rows]
+
+    def origins(self, sequences: Sequences) -> list[int]:
+        """As in `Target`: each sample is a sequence."""
+        return list(range(1 + -(-min(len(sequences), MAX_SAMPLES) // self.batch)))
 
     def _agreement(self, name: str, expected: list[Arrays], measured: list[Arrays]) -> Agreement:
         join = np.stack if name in self.layout.single else np.concatenate
