@@ -39,8 +39,8 @@ def robust_ranges(
         origins: the sequence that each sample is of; None: one each.
         method: "percentile": of the largest and the smallest values of the sequences, or of the
             samples where there are few sequences, so that at least one of them is left out. "mse":
-            the part of the range with the smallest squared error of rounding and saturation, each
-            sample's relative to its own mean square, or to the median one where that is larger.
+            the part of the range with the smallest squared error of rounding and saturation; a
+            sample of k times the usual mean square counts 1 / k² of the others.
         percentile: for "percentile".
         bits: of an activation.
     """
@@ -124,7 +124,8 @@ def _smallest_error(
     values: np.ndarray, limits: tuple[float, float], bits: int
 ) -> tuple[float, float]:
     power = np.mean(np.square(values, dtype=np.float64), axis=1)
-    weight = 1.0 / np.maximum(np.maximum(power, np.median(power)), 1e-18)
+    usual = float(np.median(power[power > 0])) if power.any() else 1.0
+    weight = np.minimum(1.0, usual / np.maximum(power, usual)) / np.maximum(power, usual)
     low, high = min(limits[0], 0.0), max(limits[1], 0.0)
     errors = [_error(values, weight, low * f, high * f, bits) for f in FACTORS]
     factor = float(FACTORS[int(np.argmin(errors))])

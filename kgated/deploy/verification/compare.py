@@ -132,6 +132,19 @@ def check_exact(report: Agreement, what: str) -> None:
             )
 
 
+def check_finite(report: Agreement, recipe: Recipe, what: str) -> None:
+    """Refuse a file whose outputs are not finite.
+
+    Raises:
+        ConversionError: with the recipe.
+    """
+    if not np.isfinite(report.rmse):
+        raise ConversionError(
+            f"the file of recipe {recipe.name} is broken: its outputs on {what} are not finite; "
+            "nothing was written. Try another `quantize`"
+        )
+
+
 def check_not_broken(report: Agreement, recipe: Recipe, what: str) -> None:
     """Refuse a quantized file that says nothing of what the Keras model says.
 
@@ -141,11 +154,7 @@ def check_not_broken(report: Agreement, recipe: Recipe, what: str) -> None:
     Raises:
         ConversionError: with the error.
     """
-    if not np.isfinite(report.rmse):
-        raise ConversionError(
-            f"the file of recipe {recipe.name} is broken: its outputs on {what} are not finite; "
-            "nothing was written. Try another `quantize`"
-        )
+    check_finite(report, recipe, what)
     unusual = report.max_abs_error > recipe.limit(
         report.largest_output
     ) or report.rmse > recipe.rmse_limit(report.largest_output)

@@ -162,8 +162,9 @@ class TargetSequence:
         return [self.layout.signature_inputs(row) for row, _ in rows]
 
     def origins(self, sequences: Sequences) -> list[int]:
-        """As in `Target`: each sample is a sequence."""
-        return list(range(1 + -(-min(len(sequences), MAX_SAMPLES) // self.batch)))
+        """As in `Target`: the golden sequence begins as the first one."""
+        count = 1 + min(len(sequences), MAX_SAMPLES)
+        return [max(0, n - 1) // self.batch for n in range(0, count, self.batch)]
 
     def _agreement(self, name: str, expected: list[Arrays], measured: list[Arrays]) -> Agreement:
         join = np.stack if name in self.layout.single else np.concatenate
