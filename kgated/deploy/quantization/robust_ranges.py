@@ -17,7 +17,7 @@ from kgated.deploy.quantization.calibration import (
 MAX_NUMBERS = 32_000_000  # float32 that are held at a time
 MAX_SAMPLES = 1024
 MIN_SEQUENCES = 8  # with fewer, percentiles are of single samples
-FACTORS = np.geomspace(1.0, 1 / 256, 33)  # of a range, tried for "mse"
+FACTORS = np.geomspace(1.0, 1 / 256, 33)  # of the largest value, tried for "mse"
 _Samples = Sequence[dict[str, np.ndarray]]
 
 
@@ -127,9 +127,11 @@ def _smallest_error(
     usual = float(np.median(power[power > 0])) if power.any() else 1.0
     weight = np.minimum(1.0, usual / np.maximum(power, usual)) / np.maximum(power, usual)
     low, high = min(limits[0], 0.0), max(limits[1], 0.0)
-    errors = [_error(values, weight, low * f, high * f, bits) for f in FACTORS]
-    factor = float(FACTORS[int(np.argmin(errors))])
-    return factor * low, factor * high
+    # An outlier is at one end: the same bound for both leaves the other end as it is.
+    bounds = FACTORS * max(-low, high)
+    tried = [(max(low, -bound), min(high, bound)) for bound in bounds]
+    errors = [_error(values, weight, *ends, bits) for ends in tried]
+    return tried[int(np.argmin(errors))]
 
 
 def _error(values: np.ndarray, weight: np.ndarray, low: float, high: float, bits: int) -> float:
