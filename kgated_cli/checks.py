@@ -95,6 +95,13 @@ def check_data(path: Path) -> Any:
     return check_npz(path, targets=False)
 
 
+def check_evaluation(path: Path) -> None:
+    """Refuse evaluation data that are wrong in themselves, labels too; `ValueError`."""
+    from kgated_edge.evaluation.dataset import check_npz
+
+    check_npz(path)
+
+
 def check_labels(path: Path) -> Any:
     """Read a data set for one input, with class labels 0..classes-1.
 
