@@ -9,7 +9,6 @@ from tflite_files import operators
 
 import kgated
 from kgated import steps
-from kgated.deploy import convert
 from kgated.deploy.lowering.converter import lower
 from kgated.deploy.manifest_writer import embed
 from kgated.deploy.quantization.calibration import record
@@ -19,7 +18,7 @@ from kgated.deploy.recipe import QUANTIZATIONS, Recipe
 from kgated.deploy.streaming import step_model
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.float_file import FloatFile
-from kgated.deploy.verification import compare
+from kgated.deploy.verification import float_stage
 from kgated.errors import ConversionError
 
 FEATURES, FRAMES = 5, 24
@@ -205,9 +204,44 @@ def test_wrong_ranges_are_refused(rng, x, tmp_path, monkeypatch):
         small = [{name: value / 10 for name, value in sample.items()} for sample in samples]
         return quantized_file(content, layers, recipe, small, *more)
 
-    monkeypatch.setattr(convert, "quantize_in_worker", with_small_ranges)
+    monkeypatch.setattr(float_stage, "quantize_in_worker", with_small_ranges)
     model = spread(classifier(kgated.LSTM), rng)
-    with pytest.raises(ConversionError, match=r"disagrees.*stream-int8 allows"):
+    with pytest.raises(
+        ConversionError, match=r"broken: `frame` holds .* calibrated values lie outside"
+    ):
+        kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", calibration=x)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "per_weight"), [("dynamic", 1.05), ("dynamic4", 0.55)])
+@pytest.mark.parametrize("layer", CELLS, ids=lambda cell: cell.__name__)
+def test_sizes(layer, name, per_weight, rng, tmp_path):
+    x = rng.normal(size=(4, 8, 40)).astype(np.float32)
+    model = keras.models.clone_model(spread(classifier(layer, units=96, features=40), rng))
+    conversion = kgated.to_tflite(model, tmp_path / "m.tflite", quantize=name, calibration=x)
+    assert conversion.file_bytes <= 10 * 1024 + per_weight * model.count_params()
+
+
+def test_float16_weights_are_half_the_size(rng, x, tmp_path):
+    model = spread(classifier(kgated.GRU, units=64), rng)
+    whole, half = (
+        kgated.to_tflite(model, tmp_path / f"{name}.tflite", quantize=name, calibration=x)
+        for name in ("none", "float16")
+    )
+    matrices = sum(w.size for w in model.get_weights() if w.ndim == 2)
+    assert whole.file_bytes - half.file_bytes > 2 * matrices - 1024
+
+
+def test_wrong_ranges_are_refused(rng, x, tmp_path, monkeypatch):
+    def with_small_ranges(content, layers, recipe, samples, *more):
+        small = [{name: value / 10 for name, value in sample.items()} for sample in samples]
+        return quantized_file(content, layers, recipe, small, *more)
+
+    monkeypatch.setattr(float_stage, "quantize_in_worker", with_small_ranges)
+    model = spread(classifier(kgated.LSTM), rng)
+    with pytest.raises(
+        ConversionError, match=r"broken: `frame` holds .* calibrated values lie outside"
+    ):
         kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", calibration=x)
     assert list(tmp_path.iterdir()) == []
 
