@@ -18,7 +18,7 @@ from kgated.deploy.recipe import QUANTIZATIONS, Recipe
 from kgated.deploy.streaming import step_model
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.float_file import FloatFile
-from kgated.deploy.verification import float_stage
+from kgated.deploy.verification import compare, float_stage
 from kgated.errors import ConversionError
 
 FEATURES, FRAMES = 5, 24
@@ -211,48 +211,6 @@ def test_wrong_ranges_are_refused(rng, x, tmp_path, monkeypatch):
     ):
         kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", calibration=x)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(("name", "per_weight"), [("dynamic", 1.05), ("dynamic4", 0.55)])
-@pytest.mark.parametrize("layer", CELLS, ids=lambda cell: cell.__name__)
-def test_sizes(layer, name, per_weight, rng, tmp_path):
-    x = rng.normal(size=(4, 8, 40)).astype(np.float32)
-    model = keras.models.clone_model(spread(classifier(layer, units=96, features=40), rng))
-    conversion = kgated.to_tflite(model, tmp_path / "m.tflite", quantize=name, calibration=x)
-    assert conversion.file_bytes <= 10 * 1024 + per_weight * model.count_params()
-
-
-def test_float16_weights_are_half_the_size(rng, x, tmp_path):
-    model = spread(classifier(kgated.GRU, units=64), rng)
-    whole, half = (
-        kgated.to_tflite(model, tmp_path / f"{name}.tflite", quantize=name, calibration=x)
-        for name in ("none", "float16")
-    )
-    matrices = sum(w.size for w in model.get_weights() if w.ndim == 2)
-    assert whole.file_bytes - half.file_bytes > 2 * matrices - 1024
-
-
-def test_wrong_ranges_are_refused(rng, x, tmp_path, monkeypatch):
-    def with_small_ranges(content, layers, recipe, samples, *more):
-        small = [{name: value / 10 for name, value in sample.items()} for sample in samples]
-        return quantized_file(content, layers, recipe, small, *more)
-
-    monkeypatch.setattr(float_stage, "quantize_in_worker", with_small_ranges)
-    model = spread(classifier(kgated.LSTM), rng)
-    with pytest.raises(
-        ConversionError, match=r"broken: `frame` holds .* calibrated values lie outside"
-    ):
-        kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", calibration=x)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_either_error_alone_is_refused():
-    good = compare.Agreement(0.05, 0.01, 1.0, 1.0, 10)
-    compare.check_limits(good, Recipe(quantize="int8"), "this")
-    for bad in ({"max_abs_error": 0.5}, {"rmse": 0.1}, {"rmse": np.nan}):
-        found = compare.Agreement(**{**vars(good), **bad})
-        with pytest.raises(ConversionError, match="disagrees"):
-            compare.check_limits(found, Recipe(quantize="int8"), "this")
 
 
 @pytest.mark.parametrize(("name", "per_weight"), [("dynamic", 1.05), ("dynamic4", 0.55)])

@@ -82,7 +82,7 @@ def test_a_costly_file_is_no_broken_one():
 
 def test_a_file_worse_than_a_constant_answer_is_refused():
     report = Agreement(9.0, 4.0, 0.5, 9.0, 10, 1.2, constant_agreement=0.5)
-    with pytest.raises(ConversionError, match="disagrees .* more than that of a constant answer"):
+    with pytest.raises(ConversionError, match=r"disagrees .* more than that of a constant answer"):
         check_not_broken(report, INT8, "this")
     with pytest.raises(ConversionError, match="not finite"):
         check_not_broken(Agreement(np.nan, np.nan, 1.0, 1.0, 10), INT8, "this")
@@ -91,7 +91,7 @@ def test_a_file_worse_than_a_constant_answer_is_refused():
 def test_a_tolerance_is_of_the_spread():
     report = Agreement(0.5, 0.2, 1.0, 9.0, 10, 0.2)
     check_tolerance(report, 0.2, "this")
-    with pytest.raises(ConversionError, match="0.2 of the spread of the output, and `tolerance`"):
+    with pytest.raises(ConversionError, match=r"0\.2 of the spread of the output, and `tolerance`"):
         check_tolerance(report, 0.19, "this")
-    with pytest.raises(ConversionError, match="`tolerance` allows 0.01"):
+    with pytest.raises(ConversionError, match=r"`tolerance` allows 0\.01"):
         check_tolerance(Agreement(0.5, 0.2, 1.0, 10.0, 10), 0.01, "this")

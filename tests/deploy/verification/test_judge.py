@@ -67,7 +67,7 @@ def test_other_sequences_with_labels_tell_the_accuracy_of_both(model, rng, tmp_p
 
 def test_labels_that_do_not_fit_are_refused_at_once(model, rng, tmp_path):
     x = rng.normal(size=(4, 6, 4)).astype(np.float32)
-    with pytest.raises(ValueError, match="labels"):
+    with pytest.raises(ValueError, match=r"`y` must be in 0\.\.2"):
         kgated.to_tflite(model, tmp_path / "m.tflite", evaluation=(x, np.array([0, 1, 2, 7])))
 
 
