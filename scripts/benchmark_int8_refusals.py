@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
-from unittest import mock
 
 import typer
 
@@ -25,10 +24,11 @@ from benchmarks.tasks import Classification, Length, Lengths, tasks
 from rich.console import Console
 from train_language_model import use_one_thread
 
-import kgated
 from kgated.atomic_write import check_writable, replace_file
 from kgated.data import DataSet
-from kgated.deploy import convert
+from kgated.deploy import Recipe
+from kgated.deploy.convert import convert
+from kgated.deploy.metadata import ConversionOptions
 from kgated.errors import ConversionError
 from kgated.layers import CELLS
 
@@ -48,17 +48,12 @@ def wide_logits(model: keras.Model) -> keras.Model:
 
 def measure(model: keras.Model, data: DataSet, folder: Path) -> Row:
     """The conversion to int8, over the test set; the reason where it is refused."""
+    recipe = Recipe(quantize="int8")
+    options = ConversionOptions(recipe, data.train, evaluation=data.test, explain_cost=False)
     try:
-        # The warning would convert once more for each layer.
-        with mock.patch.object(convert, "warn_of_cost"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            conversion = kgated.to_tflite(
-                model,
-                folder / "m.tflite",
-                quantize="int8",
-                calibration=data.train,
-                evaluation=data.test,
-            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of small features
+            conversion = convert(model, folder / "m.tflite", options)
     except ConversionError as error:
         return {"refused": str(error)}
     evaluation = conversion.evaluation

@@ -198,7 +198,7 @@ def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conve
     judgement, content = _judge(content, final, compared, recipe, options.tolerance)
     manifest = manifest_in(content)
     replace_files({path: content, **_sources(path, content, manifest, recipe)})
-    if stage is not None:
+    if stage is not None and options.explain_cost:
         names = _layer_names(layers, graph)
         warn_of_cost(judgement, recipe, lambda: stage.costs(recipe, names, final, compared.main))
     size = len(content)

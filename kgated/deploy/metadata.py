@@ -28,6 +28,10 @@ from kgated.errors import ConversionError
 class ConversionOptions:
     """What a conversion takes beside the model and the path; the fields are those of `to_tflite`.
 
+    Attributes:
+        explain_cost: whether a quantization that costs much is converted again for each layer, to
+            warn with the name of the most costly one.
+
     Raises:
         ValueError: labels, a period or figures that no model has.
     """
@@ -41,6 +45,7 @@ class ConversionOptions:
     figures: Mapping[str, float] | None = None
     evaluation: Evaluated = None
     tolerance: float | None = None
+    explain_cost: bool = True
 
     def __post_init__(self) -> None:
         if self.tolerance is not None and not 0.0 < self.tolerance < float("inf"):
@@ -89,7 +94,7 @@ class ConversionOptions:
         return cls(**{**document, "recipe": Recipe.from_dict(document["recipe"])})
 
 
-_PLAIN_FIELDS = ("sample_period_s", "length", "max_length", "figures", "tolerance")
+_PLAIN_FIELDS = ("sample_period_s", "length", "max_length", "figures", "tolerance", "explain_cost")
 
 
 def save_calibration(calibration: Any, folder: Path) -> Path:

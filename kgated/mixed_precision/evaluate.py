@@ -8,10 +8,12 @@ from typing import Any
 import keras
 from kgated_edge import SequenceData, check, load_npz
 
-from kgated.deploy import Recipe, to_tflite
-from kgated.deploy.convert import target_of
+from kgated.deploy import Recipe
+from kgated.deploy.convert import convert
 from kgated.deploy.lowering.converter import lower
+from kgated.deploy.metadata import ConversionOptions
 from kgated.deploy.tflite.layer_table import LayerTable, scope_name
+from kgated.deploy.verification.target_choice import target_of
 from kgated.errors import ConversionError
 from kgated.keras_graph import flatten_layers
 
@@ -75,9 +77,9 @@ class Judge:
         given = self.calibration if model is None else None
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "trial.tflite")
-            options = {**recipe.as_dict(), **self._lengths, "calibration": given}
+            options = ConversionOptions(recipe, given, **self._lengths, explain_cost=False)
             try:
-                to_tflite(self.model if model is None else model, path, **options)
+                convert(self.model if model is None else model, path, options)
             except ConversionError as error:
                 return Trial(recipe, None, None, str(error))
             found = check(path, self.data, warmup_steps=0)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from kgated.data import DataSet, SequenceData
-from kgated.deploy import convert
 from kgated.errors import ConversionError
 from kgated.models import sequence_classifier
 
@@ -52,5 +51,5 @@ def test_a_row_has_the_accuracy_of_both_or_the_reason(model, data, tmp_path, mon
     def refuse(*arguments, **options):
         raise ConversionError("why")
 
-    monkeypatch.setattr(convert, "_judge", refuse)
+    monkeypatch.setattr(refusals, "convert", refuse)
     assert refusals.measure(model, data, tmp_path) == {"refused": "why"}
