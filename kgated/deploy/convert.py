@@ -76,7 +76,6 @@ class Conversion:
         return compare.merge_reports(self.outputs.values())
 
 
-@no_mask_warnings()
 def to_tflite(
     model: keras.Model,
     path: str | Path,
@@ -173,6 +172,7 @@ def to_tflite(
     return convert(model, Path(path), ConversionOptions(recipe, *facts, evaluation, tolerance))
 
 
+@no_mask_warnings()
 def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conversion:
     """`to_tflite` with its options as data."""
     recipe, path = options.recipe, check_writable(path)
