@@ -164,8 +164,8 @@ def to_tflite(
             `sample_period_s`, `figures`, `calibration` or `evaluation` that do not fit the model.
         OSError: `path` can't be written.
     """
-    how = {"calibration_method": calibration_method, "percentile": percentile}
-    recipe = Recipe(mode, quantize, state, tuple(skip), target, lowering, batch, **how)
+    ranges = (calibration_method, percentile)
+    recipe = Recipe(mode, quantize, state, tuple(skip), target, lowering, batch, *ranges)
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a Keras model. Received: {model!r}")
     facts = (calibration, labels, sample_period_s, length, max_length, figures)

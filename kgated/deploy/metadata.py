@@ -117,6 +117,7 @@ def save_evaluation(evaluation: Any, folder: Path) -> Path:
     if isinstance(evaluation, str | Path):
         return Path(evaluation).resolve()
     path = folder / "evaluation.npz"
+    arrays: dict[str, Any]
     if isinstance(evaluation, SequenceData):
         arrays = dict(evaluation.inputs or {"x": evaluation.x}) | {"lengths": evaluation.lengths}
         arrays |= {} if evaluation.y is None else {"y": evaluation.y}

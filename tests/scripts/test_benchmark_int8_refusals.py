@@ -26,7 +26,7 @@ def data():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(12, 5, 3)).astype(np.float32)
     sequences = SequenceData(x, np.full(12, 5), np.arange(12) % 2)
-    return DataSet("T", sequences, sequences, ("a", "b"))
+    return DataSet("T", sequences, sequences, ("a", "b"), 0.01)
 
 
 @pytest.fixture(scope="module")
