@@ -39,9 +39,9 @@ MAX_LOST = 3.0  # points
 
 def wide_logits(model: keras.Model) -> keras.Model:
     """The model without its softmax, its logits `WIDE` times as large."""
-    last = model.layers[-1]
+    last: Any = model.layers[-1]
     logits = keras.layers.Dense(last.units, name="logits")
-    wide = keras.Model(model.inputs, logits(last.input))
+    wide = keras.Model(model.inputs[0], logits(last.input))
     logits.set_weights([WIDE * w for w in last.get_weights()])
     return wide
 
