@@ -43,6 +43,8 @@ def check(
     deadline_ms: float | None = None,
     min_accuracy: float | None = None,
     max_misses: int | None = None,
+    max_mae: float | None = None,
+    max_rmse: float | None = None,
     num_threads: int = 1,
     warmup_steps: int = 200,
 ) -> CheckResult:
@@ -53,24 +55,33 @@ def check(
     Args:
         path: a `.tflite` file made by `kgated convert`.
         data: an `.npz` file, or sequences.
-        task: how outputs are scored: "classes", "frames", "numbers", "text"; None: by `y`.
+        task: how outputs are scored: "classification", "frame-classification", "multi-label",
+            "regression" or "next-token"; "classes", "frames", "numbers" and "text" are older names.
+            None: by `y` and the model.
         limits: a TOML file of limits, or `Limits`.
-        deadline_ms: longest time of one step. This and the next two override `limits`.
+        deadline_ms: longest time of one step. This and the next four override `limits`.
         min_accuracy: minimum fraction of correct decisions, 0..1.
         max_misses: how many steps may exceed the deadline; None for none.
+        max_mae: largest mean absolute error, in units of the targets.
+        max_rmse: largest root of the mean squared error, in the same units.
         num_threads: threads of the interpreter.
         warmup_steps: untimed steps before the run.
 
     Raises:
         ManifestError: the file cannot be run.
-        DataError: the data are invalid, or do not fit the model.
+        DataError: the data are invalid, do not fit the model, or fit several tasks.
         EdgeError: a limit out of range, a limit on a metric that the run does not have, or
             `max_misses` without a deadline.
     """
     if not isinstance(limits, Limits):
         limits = Limits() if limits is None else read_limits(limits)
     limits = override_limits(
-        limits, deadline_ms=deadline_ms, min_accuracy=min_accuracy, max_misses=max_misses
+        limits,
+        deadline_ms=deadline_ms,
+        min_accuracy=min_accuracy,
+        max_misses=max_misses,
+        max_mae=max_mae,
+        max_rmse=max_rmse,
     )
     if limits.max_misses is not None and limits.deadline_ms is None:
         raise EdgeError("`max_misses` needs a deadline: give `deadline_ms` too")

@@ -9,18 +9,37 @@ from typing import Any
 
 from kgated_edge.errors import EdgeError
 
-METRICS = {"accuracy": True, "r2": True, "mae": False, "rmse": False, "bits_per_character": False}
+METRICS = {
+    "accuracy": True,
+    "r2": True,
+    "mae": False,
+    "rmse": False,
+    "mae_of_range": False,
+    "rmse_of_range": False,
+    "f1_micro": True,
+    "f1_macro": True,
+    "subset_accuracy": True,
+    "bits_per_character": False,
+}
 """Metrics of a model's quality, and whether higher is better."""
 _TABLE = "worse_than_float"
 _UPPER = {
     "max_mae": ("mae", "mean absolute error"),
     "max_rmse": ("rmse", "root mean squared error"),
+    "max_mae_of_range": ("mae_of_range", "mean absolute error as a fraction of the range"),
+    "max_rmse_of_range": ("rmse_of_range", "root mean squared error as a fraction of the range"),
     "max_bits_per_character": ("bits_per_character", "bits per character"),
     "max_settled_frames_p90": ("settled_frames_p90", "frames until 90% have settled"),
     "max_latency_us_p99": ("latency_us_p99", "step p99 in us"),
     "max_model_bytes": ("model_bytes", "size of the file in bytes"),
 }
-_LOWER = {"min_accuracy": ("accuracy", "accuracy"), "min_r2": ("r2", "R²")}
+_LOWER = {
+    "min_accuracy": ("accuracy", "accuracy"),
+    "min_r2": ("r2", "R²"),
+    "min_f1_micro": ("f1_micro", "F1 over all labels"),
+    "min_f1_macro": ("f1_macro", "mean F1 of the labels"),
+    "min_subset_accuracy": ("subset_accuracy", "fraction with every label correct"),
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +50,8 @@ class Limits:
         deadline_ms: longest time of a step.
         max_misses: how many steps may exceed it; None for none.
         min_accuracy: minimum fraction of correct decisions, 0..1.
-        min_r2, max_mae, max_rmse, max_bits_per_character, max_settled_frames_p90: see `Quality`.
+        min_r2, max_mae, max_rmse, max_mae_of_range, max_rmse_of_range, min_f1_micro, min_f1_macro,
+            min_subset_accuracy, max_bits_per_character, max_settled_frames_p90: see `Quality`.
         max_latency_us_p99: limit on the 99th percentile of the step times.
         max_model_bytes: size of the file.
         worse_than_float: by metric, how much worse it may be than the float model's, which the
@@ -47,6 +67,11 @@ class Limits:
     min_r2: float | None = None
     max_mae: float | None = None
     max_rmse: float | None = None
+    max_mae_of_range: float | None = None
+    max_rmse_of_range: float | None = None
+    min_f1_micro: float | None = None
+    min_f1_macro: float | None = None
+    min_subset_accuracy: float | None = None
     max_bits_per_character: float | None = None
     max_settled_frames_p90: float | None = None
     max_latency_us_p99: float | None = None

@@ -54,7 +54,7 @@ def evaluate_both(
         model: the Keras model that the file was made of.
         path: the file, of batch 1.
         data: sequences with `y`, or the path of an `.npz` file.
-        task: "classes", "frames", "numbers" or "text"; None: by `y`.
+        task: one of those of `kgated_edge.check`; None: by `y` and the model.
 
     Raises:
         DataError: the data do not fit the model, or have no `y`.
