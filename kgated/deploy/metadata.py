@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from kgated_edge.evaluation.arrays import plain_arrays
 from kgated_edge.evaluation.limits import METRICS
 from kgated_edge.format.manifest import SIGNATURES, Golden, Manifest, ModelInfo, TensorSpec
 
@@ -89,13 +90,7 @@ def save_calibration(calibration: Any, folder: Path) -> Path:
     if isinstance(calibration, str | Path):
         return Path(calibration).resolve()
     path = folder / "calibration.npz"
-    if isinstance(calibration, np.ndarray):
-        np.savez(path, x=calibration)
-    elif isinstance(calibration, Mapping):
-        np.savez(path, **calibration)
-    else:
-        arrays = calibration.inputs or {"x": calibration.x}
-        np.savez(path, lengths=calibration.lengths, **arrays)
+    np.savez(path, **plain_arrays(calibration))
     return path
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from kgated_edge.errors import DataError, EdgeError
-from kgated_edge.evaluation.dataset import SequenceData, load_npz
+from kgated_edge.evaluation.arrays import Data, as_sequences
+from kgated_edge.evaluation.dataset import SequenceData
 from kgated_edge.evaluation.limits import Limits, override_limits, read_limits
 from kgated_edge.evaluation.metrics import Scorer
 from kgated_edge.evaluation.results import CheckResult, SelftestResult
@@ -36,7 +37,7 @@ def selftest(path: str | Path, num_threads: int = 1) -> SelftestResult:
 
 def check(
     path: str | Path,
-    data: str | Path | SequenceData,
+    data: Data,
     *,
     task: str | None = None,
     limits: str | Path | Limits | None = None,
@@ -54,7 +55,8 @@ def check(
 
     Args:
         path: a `.tflite` file made by `kgated convert`.
-        data: an `.npz` file, or sequences.
+        data: an `.npz` file, `SequenceData`, or arrays by name: `x`, or an array for each input,
+            optionally `lengths` and `y`; see `as_sequences`.
         task: how outputs are scored: "classification", "frame-classification", "multi-label",
             "regression" or "next-token"; "classes", "frames", "numbers" and "text" are older names.
             None: by `y` and the model.
@@ -130,19 +132,17 @@ def check(
     )
 
 
-def _inputs(
-    manifest: Manifest, data: str | Path | SequenceData, task: str | None
-) -> tuple[SequenceData, Scorer | None]:
+def _inputs(manifest: Manifest, data: Data, task: str | None) -> tuple[SequenceData, Scorer | None]:
     """The sequences and the scorer, checked against the model."""
-    if isinstance(data, SequenceData):
-        check_fit(manifest, data)
-        return data, make_scorer(manifest, data, task)
     names = [frame.name for frame in manifest.frames]
-    sequences = load_npz(data, names if len(names) > 1 else (), manifest.single)
+    sequences = as_sequences(data, names if len(names) > 1 else (), manifest.single)
     try:
-        return _inputs(manifest, sequences, task)
+        check_fit(manifest, sequences)
+        return sequences, make_scorer(manifest, sequences, task)
     except DataError as error:
-        raise DataError(f"{data}: {error}") from None
+        if isinstance(data, str | Path):
+            raise DataError(f"{data}: {error}") from None
+        raise
 
 
 def _check_metrics(manifest: Manifest, scorer: Scorer | None, limits: Limits) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from kgated_edge import SequenceData, check, load_npz, read_manifest
+from kgated_edge import SequenceData, check, read_manifest
 from kgated_edge.errors import DataError
+from kgated_edge.evaluation.arrays import Data, as_sequences
 from kgated_edge.evaluation.metrics import Classes, Quality
 from kgated_edge.evaluation.tasks import check_fit, make_scorer
 from kgated_edge.format.manifest import Manifest
@@ -45,7 +46,7 @@ class Evaluation:
 def evaluate_both(
     model: keras.Model,
     path: str | Path,
-    data: str | Path | SequenceData,
+    data: Data,
     task: str | None = None,
 ) -> Evaluation:
     """Judge a file and its Keras model on labelled sequences, by the first output.
@@ -61,8 +62,7 @@ def evaluate_both(
     """
     manifest = read_manifest(path)
     names = [frame.name for frame in manifest.frames]
-    if not isinstance(data, SequenceData):
-        data = load_npz(data, names if len(names) > 1 else (), manifest.single)
+    data = as_sequences(data, names if len(names) > 1 else (), manifest.single)
     check_fit(manifest, data)
     keras_quality = _evaluate_keras(model, manifest, data, task)
     result = check(path, data, task=task, warmup_steps=0)
