@@ -1,5 +1,6 @@
 """From a Keras model to a checked `.tflite` file on disk."""
 
+import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from kgated.deploy.metadata import (
     build_manifest,
     check_recipe,
     frames_of,
+    notes_on_default_mode,
     results_of,
 )
 from kgated.deploy.other_backend import convert_on_tensorflow, convert_saved
@@ -60,12 +62,15 @@ class Conversion:
         manifest: what the file says about itself.
         outputs: how each of its outputs compares with the Keras model's, by name.
         file_bytes: its size.
+        notes: what a choice left open was decided to be, a sentence each; also logged as warnings
+            of the logger "kgated".
     """
 
     path: Path
     manifest: Manifest
     outputs: Mapping[str, Agreement]
     file_bytes: int
+    notes: tuple[str, ...] = ()
 
     @property
     def agreement(self) -> Agreement:
@@ -78,7 +83,7 @@ def to_tflite(
     model: keras.Model,
     path: str | Path,
     *,
-    mode: str = "stream",
+    mode: str | None = None,
     quantize: str = "none",
     state: str = "external",
     skip: Sequence[str] = (),
@@ -106,7 +111,8 @@ def to_tflite(
         mode: "stream": signature `step`, a frame and the states in, the result and the states out;
             "sequence": signature `serve`, a whole sequence in, its result out. A sequence may be
             processed in both directions, by Bidirectional layers or `go_backwards`; inputs may be
-            vectors without time beside the sequences.
+            vectors without time beside the sequences. None: "stream", and where the model's `Input`
+            has a fixed number of frames, a note that says so, see `Conversion.notes`.
         quantize: "none"; "float16": weights in half the size; "dynamic": int8 weights, float state;
             "dynamic4": 4-bit weights; "int8": int8 throughout, in, out and state too; "int16x8":
             the same with int16 and int8 weights.
@@ -150,16 +156,19 @@ def to_tflite(
             `sample_period_s`, `figures` or `calibration` that do not fit the model.
         OSError: `path` can't be written.
     """
-    recipe = Recipe(mode, quantize, state, tuple(skip), target, lowering, batch)
+    recipe = Recipe(
+        "stream" if mode is None else mode, quantize, state, tuple(skip), target, lowering, batch
+    )
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a Keras model. Received: {model!r}")
-    return convert(
-        model,
-        Path(path),
-        ConversionOptions(
-            recipe, calibration, labels, sample_period_s, length, max_length, figures
-        ),
+    options = ConversionOptions(
+        recipe, calibration, labels, sample_period_s, length, max_length, figures
     )
+    conversion = convert(model, Path(path), options)
+    notes = () if mode is not None else notes_on_default_mode(model)
+    for note in notes:
+        logging.getLogger("kgated").warning(note)
+    return replace(conversion, notes=notes)
 
 
 def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conversion:

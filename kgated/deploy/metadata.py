@@ -3,7 +3,6 @@
 import hashlib
 import importlib.metadata
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import methodcaller
@@ -13,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 from kgated_edge.evaluation.arrays import plain_arrays
-from kgated_edge.evaluation.limits import METRICS
+from kgated_edge.evaluation.limits import check_figure
 from kgated_edge.format.manifest import SIGNATURES, Golden, Manifest, ModelInfo, TensorSpec
 
 from kgated.deploy.recipe import Recipe
@@ -47,12 +46,10 @@ class ConversionOptions:
                 f"`sample_period_s` must be above 0. Received: {self.sample_period_s!r}"
             )
         for name, value in (self.figures or {}).items():
-            known = name in METRICS and isinstance(value, int | float)
-            if not known or not math.isfinite(value):
-                raise ValueError(
-                    f"`figures` must be finite numbers for some of {list(METRICS)}. Received: "
-                    f"{name}={value!r}"
-                )
+            try:
+                check_figure(name, value)
+            except ValueError as error:
+                raise ValueError(f"`figures` {error}") from None
 
     def check_labels(self, output: TensorSpec) -> None:
         """Refuse labels that do not fit the first output.
@@ -172,6 +169,20 @@ def model_info(model: keras.Model) -> ModelInfo:
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
     return ModelInfo(model.name, digest.hexdigest(), model.count_params())
+
+
+def notes_on_default_mode(model: keras.Model) -> tuple[str, ...]:
+    """What to know where no mode was given and a window may have been meant."""
+    shape = model.inputs[0].shape
+    frames = shape[1] if len(shape) > 1 else None
+    if frames is None:
+        return ()
+    return (
+        f"the `Input` of model `{model.name}` has a fixed length of {frames} frames, and the file "
+        "takes a stream, one frame per call, since `mode` was not given; for a model trained on "
+        f'windows of {frames} frames, to answer once for each, give `mode="sequence"`; else give '
+        '`mode="stream"`',
+    )
 
 
 def check_recipe(recipe: Recipe, step: StepModel | SequenceGraph, has_ranges: bool) -> None:

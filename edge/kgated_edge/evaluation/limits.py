@@ -4,6 +4,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ METRICS = {
     "bits_per_character": False,
 }
 """Metrics of a model's quality, and whether higher is better."""
+_FRACTIONS = ("accuracy", "f1_micro", "f1_macro", "subset_accuracy")
 _TABLE = "worse_than_float"
 _UPPER = {
     "max_mae": ("mae", "mean absolute error"),
@@ -171,6 +173,27 @@ def read_limits(path: str | Path) -> Limits:
         return Limits(**document)
     except EdgeError as error:
         raise EdgeError(f"{path}: {error}") from None
+
+
+def check_figure(name: str, value: float) -> None:
+    """Checks a metric of a float model that is to be kept beside its file.
+
+    Raises:
+        EdgeError: an unknown metric, no finite number, or one that the metric cannot be.
+    """
+    if name not in METRICS:
+        raise EdgeError(f"must name some of {list(METRICS)}. Received: {name}")
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value):
+        raise EdgeError(f"must be a finite number. Received: {name}={value!r}")
+    if name in _FRACTIONS and not 0.0 <= value <= 1.0:
+        hint = f": write {name}={value / 100:.6g}" if 1.0 < value <= 100.0 else ""
+        text = name.replace("_", " ")
+        raise EdgeError(f"takes the {text} as a share between 0 and 1{hint}. Received: {value:g}")
+    if name == "r2" and value > 1.0:
+        raise EdgeError(f"takes an R² of at most 1. Received: {value:g}")
+    if not METRICS[name] and value < 0.0:
+        raise EdgeError(f"takes errors of at least 0. Received: {name}={value:g}")
 
 
 def override_limits(limits: Limits, **overrides: Any) -> Limits:
