@@ -1,6 +1,5 @@
 """From a Keras model to a checked `.tflite` file on disk."""
 
-import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,10 +11,12 @@ from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_manifest
 
 from kgated import steps
+from kgated.argument_checks import as_names, as_path
 from kgated.atomic_write import check_writable, replace_files
 from kgated.deploy import tflm
 from kgated.deploy.from_qat.export import QatExport
 from kgated.deploy.lowering.converter import lower
+from kgated.deploy.lowering.sequence_check import sequence_error
 from kgated.deploy.manifest_writer import embed, overwrite, without_manifest
 from kgated.deploy.metadata import (
     ConversionOptions,
@@ -49,6 +50,7 @@ from kgated.deploy.verification.targets import Target, TargetSequence, TargetStr
 from kgated.deploy.worker import run_in_worker, start_worker
 from kgated.keras_graph import check_graph, no_mask_warnings
 from kgated.optimize import QuantizeAware
+from kgated.weight_checks import check_finite_weights
 
 CONVERT_SAVED = "kgated.deploy.convert:convert_saved_job"
 
@@ -156,19 +158,15 @@ def to_tflite(
             `sample_period_s`, `figures` or `calibration` that do not fit the model.
         OSError: `path` can't be written.
     """
-    recipe = Recipe(
-        "stream" if mode is None else mode, quantize, state, tuple(skip), target, lowering, batch
-    )
+    chosen, skipped = "stream" if mode is None else mode, as_names("skip", skip)
+    recipe = Recipe(chosen, quantize, state, skipped, target, lowering, batch)
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a Keras model. Received: {model!r}")
-    options = ConversionOptions(
+    options = ConversionOptions.of(
         recipe, calibration, labels, sample_period_s, length, max_length, figures
     )
-    conversion = convert(model, Path(path), options)
-    notes = () if mode is not None else notes_on_default_mode(model)
-    for note in notes:
-        logging.getLogger("kgated").warning(note)
-    return replace(conversion, notes=notes)
+    conversion = convert(model, as_path("path", path), options)
+    return replace(conversion, notes=notes_on_default_mode(model) if mode is None else ())
 
 
 def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conversion:
@@ -179,6 +177,7 @@ def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conve
     start_worker()
     qat = QatExport.of(model, recipe) if isinstance(model, QuantizeAware) else None
     layers = model if qat is None else qat.layers
+    check_finite_weights(layers)
     if qat is not None and (recipe.mode, recipe.lowering) == ("sequence", "auto"):
         recipe = replace(recipe, lowering="unrolled")  # QAT has no ranges inside a loop's body
     recipe, graph, target = target_of(layers, recipe, options.length, options.max_length)
@@ -232,7 +231,7 @@ def target_of(
         raise ValueError("`length` and `max_length` are for `mode='sequence'`; a stream has no end")
     # Integers have one scale for [x, h]: the larger range would leave little of the smaller.
     affine = steps.affine if recipe.is_static else steps.affine_joined
-    step = step_model(model, affine, recipe.batch)
+    step = step_model(model, affine, recipe.batch, sequence_error=sequence_error)
     return recipe, step, TargetStream(Reference.of(model, step))
 
 

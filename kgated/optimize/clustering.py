@@ -22,6 +22,7 @@ from keras import ops
 
 from kgated.optimize.centroids import INITS, k_means
 from kgated.optimize.weights import matrices, values_of
+from kgated.weight_checks import check_finite_weights
 
 
 def cluster(
@@ -69,6 +70,7 @@ def cluster(
                 f"`model` has a constraint on weight `{weight.path}`, and clusters are another: "
                 "build the layer without it, or leave the layer out by `layers`"
             )
+    check_finite_weights(model)
     rng = np.random.default_rng(seed)
     for weight in weights:
         shared, members = _clusters(values_of(weight), n_clusters, init, preserve_sparsity, rng)

@@ -23,6 +23,7 @@ from kgated.optimize import masks
 from kgated.optimize.clustering import SharedValues
 from kgated.optimize.schedules import Schedule
 from kgated.optimize.weights import matrices, values_of
+from kgated.weight_checks import check_finite_weights
 
 
 def prune(
@@ -71,6 +72,7 @@ def prune(
     weights = [w for listed in matrices(model, layers).values() for w in listed]
     if clustered := [w.path for w in weights if isinstance(w.constraint, SharedValues)]:
         raise ValueError(f"`model` must be pruned before it is clustered. Clustered: {clustered}")
+    check_finite_weights(model)
     return Pruning(weights, schedule, (block[0], block[1]), pattern)
 
 

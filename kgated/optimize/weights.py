@@ -44,7 +44,11 @@ def matrices(model: keras.Model, layers: Sequence[str] | None = None) -> Matrice
             f"`layers` must name layers with weight matrices: {possible}. Received: {unknown}"
         )
     if not found:
-        raise ValueError("`model` must have recurrent, Dense or convolution layers, and has none")
+        possible = [name for name, layer in _outer(model) if list(_weights(layer, True))]
+        hint = f"give some of `layers={possible}`" if possible else "there is nothing to reduce"
+        raise ValueError(
+            f"`model` must have recurrent, Dense or convolution layers, and has none: {hint}"
+        )
     return found
 
 

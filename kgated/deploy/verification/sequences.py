@@ -134,6 +134,4 @@ def _sequence_data(calibration: Any, names: Sequence[str], single: tuple[str, ..
     try:
         return as_sequences(calibration, several, single, targets=False)
     except DataError as error:
-        if is_path:
-            raise
         raise ValueError(f"`calibration`: {error}") from None

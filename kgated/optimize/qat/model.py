@@ -23,6 +23,7 @@ from kgated.optimize.qat.int16_arithmetic import EXACT
 from kgated.optimize.qat.layers import check_supported, handler_of
 from kgated.optimize.qat.prepare import clone_in_float32, fused_layers, unsupported
 from kgated.optimize.qat.quantizer import Context, unwrap
+from kgated.weight_checks import check_finite_weights
 
 # Operations that compute masks in a graph of layers.
 MASK_OPERATIONS = ("NotEqual", "Any", "LogicalAnd", "OnesLike")
@@ -258,6 +259,7 @@ def _check(model: keras.Model, warmup: int, momentum: float, freeze_at: int | No
         )
     for layer in model.layers:
         check_supported(layer)
+    check_finite_weights(model)
     whole = {"warmup": warmup, "freeze_at": warmup if freeze_at is None else freeze_at}
     for name, value in whole.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
