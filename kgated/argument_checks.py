@@ -58,3 +58,11 @@ def check_integer(name: str, value: Any, minimum: int) -> None:
     """Refuse what is no whole number from a minimum; `ValueError`."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
         raise ValueError(f"`{name}` must be an integer of at least {minimum}. Received: {value!r}")
+
+
+def check_choice(name: str, value: Any, known: Iterable[Any]) -> None:
+    """Refuse what is none of the values known, also where it can't be one; `ValueError`."""
+    choices = list(known)
+    # An array compares with each of them by element.
+    if not any(isinstance(value, type(choice)) and value == choice for choice in choices):
+        raise ValueError(f"`{name}` must be one of {choices}. Received: {value!r}")

@@ -18,13 +18,13 @@ def check_writable(path: str | Path) -> Path:
         ValueError: an empty one.
     """
     path = as_path("path", path)
-    if path.is_dir():
-        raise IsADirectoryError(f"can't write {path}: it is a folder; give a file name in it")
     try:
-        exists = path.exists()
+        exists, is_folder = path.exists(), path.is_dir()
     except OSError as error:  # a name that is too long
         reason = error.strerror or type(error).__name__
         raise OSError(f"can't write {path}: {reason}; give another name") from None
+    if is_folder:
+        raise IsADirectoryError(f"can't write {path}: it is a folder; give a file name in it")
     if exists and not path.is_file():
         raise OSError(f"can't write {path}: it is a device or a pipe, and files are replaced whole")
     if not path.parent.is_dir():

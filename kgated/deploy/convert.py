@@ -228,7 +228,7 @@ def target_of(
         graph = sequence_model(model, lowering, length, max_length, recipe.batch)
         return recipe, graph, TargetSequence.of(model, graph, recipe.batch)
     if length is not None or max_length is not None:
-        raise ValueError("`length` and `max_length` are for `mode='sequence'`; a stream has no end")
+        raise ValueError("`length` and `max_length` are for `mode='sequence'`: give it, or none")
     # Integers have one scale for [x, h]: the larger range would leave little of the smaller.
     affine = steps.affine if recipe.is_static else steps.affine_joined
     step = step_model(model, affine, recipe.batch, sequence_error=sequence_error)

@@ -142,8 +142,8 @@ class Pruning(keras.callbacks.Callback):
 
 
 def _check_shape(schedule: Schedule, block: masks.Block, pattern: str | None) -> None:
-    sizes_fit = len(block) == 2 and all(isinstance(n, int) and n >= 1 for n in block)
-    if not sizes_fit:
+    is_pair = isinstance(block, Sequence) and len(block) == 2
+    if not is_pair or not all(isinstance(n, int) and n >= 1 for n in block):
         raise ValueError(f"`block` must be two integers of at least 1. Received: {block!r}")
     if pattern not in (None, "2:4"):
         raise ValueError(f"`pattern` must be '2:4' or None. Received: {pattern!r}")
