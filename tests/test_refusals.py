@@ -26,9 +26,10 @@ F, T = 5, 8
 HALF = ConstantSparsity(0.5, 0)
 X = np.random.default_rng(0).normal(size=(3, T, F)).astype(np.float32)
 NAN = float("nan")
+WHOLE = {"mode": "sequence", "length": T}
 WAY_OUT = re.compile(
     r"Received|must|needed|give|take|use|build|convert|compute|save|load|start|leave|keep|copy|"
-    r"train|scale|check|make|name"
+    r"train|scale|check|make|name|drop|repeat"
 )
 
 
@@ -111,9 +112,7 @@ IN_NO_MODE = {
 }
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"mode": "sequence", "length": T}], ids=["stream", "whole"]
-)
+@pytest.mark.parametrize("options", [{}, WHOLE], ids=["stream", "whole"])
 @pytest.mark.parametrize("name", [name for name in IN_NO_MODE if "statistic" not in name])
 def test_models_that_do_not_convert(name, options, tmp_path):
     bad = IN_NO_MODE[name]()
@@ -132,7 +131,7 @@ STREAM_ALONE = {
 def test_what_the_error_of_a_stream_says_of_the_sequence_is_true(name, tmp_path):
     built, path = STREAM_ALONE[name](), tmp_path / "m.tflite"
     assert_refused(lambda: kgated.to_tflite(built, path), 'convert with `mode="sequence"`')
-    kgated.to_tflite(built, path, mode="sequence", length=T)
+    kgated.to_tflite(built, path, **WHOLE)
 
 
 def as_text(x):

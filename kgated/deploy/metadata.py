@@ -117,7 +117,8 @@ def save_calibration(calibration: Any, folder: Path) -> Path:
     if isinstance(calibration, str | Path):
         return Path(calibration).resolve()
     path = folder / "calibration.npz"
-    np.savez(path, **plain_arrays(calibration))
+    arrays: dict[str, Any] = dict(plain_arrays(calibration))
+    np.savez(path, **arrays)
     return path
 
 

@@ -180,7 +180,7 @@ def _labels_in_right_shape(targets: Targets, task: str | None) -> Array:
     if targets.are_class_probabilities:
         labels = y.reshape(*y.shape[: 2 if targets.is_per_frame else 1], -1).argmax(-1)
         if labels.shape in allowed:
-            return labels
+            return np.asarray(labels)
     rule = " or ".join(map(str, allowed))
     raise DataError(
         f"`y` must be {rule} integers, a label per sequence or frame, or {targets.classes} class "
