@@ -83,7 +83,7 @@ def from_torch(
     if options or kind:
         unknown = ", ".join([*options, *(["kind"] if kind else [])])
         raise ValueError(
-            f"an nn.LSTM or nn.GRU is read from its tensors alone: leave out `{unknown}`"
+            f"`source` is an nn.LSTM or nn.GRU, read from its tensors alone: leave out {unknown}"
         )
     return _recurrent(tensors, depth, return_sequences, update_gate)
 
