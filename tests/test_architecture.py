@@ -12,9 +12,11 @@ from source_code import ROOT, arrows, arrows_within, circle, modules, syntax
 # of each other.
 STAGES = {
     "kgated": """
+        argument_checks
         errors atomic_write optional_imports audio tensorflow_private keras_patches
         inference_copies run_record quantization_hook
         steps keras_graph data framewise report
+        weight_checks
         cells
         layers
         interop inspection training

@@ -9,6 +9,7 @@ import keras
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_manifest
 
+from kgated.argument_checks import as_names, as_path
 from kgated.atomic_write import check_writable, replace_files
 from kgated.deploy import tflm
 from kgated.deploy.from_qat.export import QatExport
@@ -19,6 +20,7 @@ from kgated.deploy.metadata import (
     build_manifest,
     check_recipe,
     frames_of,
+    notes_on_default_mode,
     results_of,
 )
 from kgated.deploy.other_backend import convert_on_tensorflow, convert_saved
@@ -46,6 +48,7 @@ from kgated.deploy.verification.trial import trial_file
 from kgated.deploy.worker import run_in_worker, start_worker
 from kgated.keras_graph import flatten_layers, no_mask_warnings
 from kgated.optimize import QuantizeAware
+from kgated.weight_checks import check_finite_weights
 
 CONVERT_SAVED = "kgated.deploy.convert:convert_saved_job"
 
@@ -62,6 +65,8 @@ class Conversion:
         file_bytes: its size.
         evaluation: accuracy, or error in units of the output, of the Keras model and of the file;
             None without labels in `evaluation`.
+        notes: what a choice left open was decided to be, a sentence each; also logged as warnings
+            of the logger "kgated".
     """
 
     path: Path
@@ -69,6 +74,7 @@ class Conversion:
     outputs: Mapping[str, Agreement]
     file_bytes: int
     evaluation: Evaluation | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def agreement(self) -> Agreement:
@@ -80,7 +86,7 @@ def to_tflite(
     model: keras.Model,
     path: str | Path,
     *,
-    mode: str = "stream",
+    mode: str | None = None,
     quantize: str = "none",
     state: str = "external",
     skip: Sequence[str] = (),
@@ -113,7 +119,8 @@ def to_tflite(
         mode: "stream": signature `step`, a frame and the states in, the result and the states out;
             "sequence": signature `serve`, a whole sequence in, its result out. A sequence may be
             processed in both directions, by Bidirectional layers or `go_backwards`; inputs may be
-            vectors without time beside the sequences.
+            vectors without time beside the sequences. None: "stream", and where the model's `Input`
+            has a fixed number of frames, a note that says so, see `Conversion.notes`.
         quantize: "none"; "float16": weights in half the size; "dynamic": int8 weights, float state;
             "dynamic4": 4-bit weights; "int8": int8 throughout, in, out and state too; "int16x8":
             the same with int16 and int8 weights.
@@ -164,12 +171,15 @@ def to_tflite(
             `sample_period_s`, `figures`, `calibration` or `evaluation` that do not fit the model.
         OSError: `path` can't be written.
     """
+    chosen, skipped = "stream" if mode is None else mode, as_names("skip", skip)
     ranges = (calibration_method, percentile)
-    recipe = Recipe(mode, quantize, state, tuple(skip), target, lowering, batch, *ranges)
+    recipe = Recipe(chosen, quantize, state, skipped, target, lowering, batch, *ranges)
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a Keras model. Received: {model!r}")
     facts = (calibration, labels, sample_period_s, length, max_length, figures)
-    return convert(model, Path(path), ConversionOptions(recipe, *facts, evaluation, tolerance))
+    options = ConversionOptions.of(recipe, *facts, evaluation, tolerance)
+    conversion = convert(model, as_path("path", path), options)
+    return replace(conversion, notes=notes_on_default_mode(model) if mode is None else ())
 
 
 @no_mask_warnings()
@@ -181,6 +191,7 @@ def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conve
     start_worker()
     qat = QatExport.of(model, recipe) if isinstance(model, QuantizeAware) else None
     layers = model if qat is None else qat.layers
+    check_finite_weights(layers)
     if qat is not None and (recipe.mode, recipe.lowering) == ("sequence", "auto"):
         recipe = replace(recipe, lowering="unrolled")  # QAT has no ranges inside a loop's body
     recipe, graph, target = target_of(layers, recipe, options.length, options.max_length)
@@ -201,8 +212,7 @@ def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conve
     if stage is not None and options.explain_cost:
         names = _layer_names(layers, graph)
         warn_of_cost(judgement, recipe, lambda: stage.costs(recipe, names, final, compared.main))
-    size = len(content)
-    return Conversion(path, manifest, judgement.outputs, size, judgement.evaluation)
+    return Conversion(path, manifest, judgement.outputs, len(content), judgement.evaluation)
 
 
 def convert_saved_job(folder: str) -> None:

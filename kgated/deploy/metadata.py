@@ -3,7 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
-import math
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import methodcaller
@@ -12,12 +12,15 @@ from typing import Any
 
 import keras
 import numpy as np
+from kgated_edge.evaluation.arrays import plain_arrays
 from kgated_edge.evaluation.dataset import SequenceData
-from kgated_edge.evaluation.limits import METRICS
+from kgated_edge.evaluation.limits import check_figure
 from kgated_edge.format.manifest import SIGNATURES, Golden, Manifest, ModelInfo, TensorSpec
 
+from kgated.argument_checks import as_names, as_number
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.graph import SequenceGraph
+from kgated.deploy.sequence.outputs import check_output, first_axis
 from kgated.deploy.streaming import StepModel
 from kgated.deploy.verification.evaluation_data import Evaluated, named_arrays
 from kgated.deploy.verification.sequences import Arrays, Calibration
@@ -57,12 +60,40 @@ class ConversionOptions:
                 f"`sample_period_s` must be above 0. Received: {self.sample_period_s!r}"
             )
         for name, value in (self.figures or {}).items():
-            known = name in METRICS and isinstance(value, int | float)
-            if not known or not math.isfinite(value):
-                raise ValueError(
-                    f"`figures` must be finite numbers for some of {list(METRICS)}. Received: "
-                    f"{name}={value!r}"
-                )
+            try:
+                check_figure(name, value)
+            except ValueError as error:
+                raise ValueError(f"`figures` {error}") from None
+
+    @classmethod
+    def of(
+        cls,
+        recipe: Recipe,
+        calibration: Calibration,
+        labels: Any,
+        sample_period_s: Any,
+        length: Any,
+        max_length: Any,
+        figures: Any,
+        evaluation: Evaluated = None,
+        tolerance: Any = None,
+    ) -> "ConversionOptions":
+        """The options as a caller gives them: names from any iterable, numbers of any library.
+
+        Raises:
+            TypeError: labels that are no list, a period that is no number, figures by no name.
+            ValueError: as from the class.
+        """
+        if figures is not None and not isinstance(figures, Mapping):
+            raise TypeError(
+                "`figures` must be numbers by name, such as {'accuracy': 0.98}. Received: "
+                f"{figures!r}"
+            )
+        names = None if labels is None else as_names("labels", labels)
+        is_none = sample_period_s is None
+        period = None if is_none else as_number("sample_period_s", sample_period_s)
+        facts = (calibration, names, period, length, max_length, figures)
+        return cls(recipe, *facts, evaluation, tolerance)
 
     def check_labels(self, output: TensorSpec) -> None:
         """Refuse labels that do not fit the first output.
@@ -102,13 +133,8 @@ def save_calibration(calibration: Any, folder: Path) -> Path:
     if isinstance(calibration, str | Path):
         return Path(calibration).resolve()
     path = folder / "calibration.npz"
-    if isinstance(calibration, np.ndarray):
-        np.savez(path, x=calibration)
-    elif isinstance(calibration, Mapping):
-        np.savez(path, **calibration)
-    else:
-        arrays = calibration.inputs or {"x": calibration.x}
-        np.savez(path, lengths=calibration.lengths, **arrays)
+    arrays: dict[str, Any] = dict(plain_arrays(calibration))
+    np.savez(path, **arrays)
     return path
 
 
@@ -147,6 +173,11 @@ def build_manifest(
         options: of the conversion.
     """
     largest = max(float(np.abs(array).max()) for array in golden[1].values())
+    if not np.isfinite(largest):
+        raise ConversionError(
+            f"the outputs of model `{model.name}` itself are NaN or inf on the sequences compared; "
+            "scale its inputs as in training, or give `calibration` that is like them"
+        )
     external = recipe.state == "external"
     return Manifest(
         mode=recipe.mode,
@@ -159,7 +190,7 @@ def build_manifest(
         states=results_of(graph, graph.states) if external else (),
         labels=None if options.labels is None else tuple(options.labels),
         sample_period_s=options.sample_period_s,
-        figures=dict(options.figures or {}),
+        figures={name: float(value) for name, value in (options.figures or {}).items()},
         model=model_info(model),
         tools={name: importlib.metadata.version(name) for name in TOOLS},
         golden=Golden(*golden, recipe.limit(largest)),
@@ -188,14 +219,10 @@ def results_of(graph: StepModel | SequenceGraph, names: Sequence[str]) -> tuple[
         ConversionError: one is no float array of a known size.
     """
     tensors = {name: graph.model.output[name] for name in names}
-    timed = set(names) - set(graph.single) if isinstance(graph, SequenceGraph) else set()
-    first = {name: 2 if name in timed else 1 for name in names}
+    is_sequence = isinstance(graph, SequenceGraph)
+    first = {name: first_axis(name, graph.single, is_sequence) for name in names}
     for name, x in tensors.items():
-        if None in x.shape or 0 in x.shape or len(x.shape) == first[name] or x.dtype != "float32":
-            raise ConversionError(
-                f"output `{name}` has shape {x.shape} and dtype {x.dtype}; needed are float32 "
-                "numbers on an axis of their own, as many as are known beforehand"
-            )
+        check_output(name, x, first[name])
     return tuple(TensorSpec(name, x.shape[first[name] :], x.dtype) for name, x in tensors.items())
 
 
@@ -205,6 +232,22 @@ def model_info(model: keras.Model) -> ModelInfo:
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
     return ModelInfo(model.name, digest.hexdigest(), model.count_params())
+
+
+def notes_on_default_mode(model: keras.Model) -> tuple[str, ...]:
+    """What to know where no mode was given and a window may have been meant; it is logged, too."""
+    shape = model.inputs[0].shape
+    frames = shape[1] if len(shape) > 1 else None
+    if frames is None:
+        return ()
+    note = (
+        f"the `Input` of model `{model.name}` has a fixed length of {frames} frames, and the file "
+        "takes a stream, one frame per call, since `mode` was not given; for a model trained on "
+        f'windows of {frames} frames, to answer once for each, give `mode="sequence"`; else give '
+        '`mode="stream"`'
+    )
+    logging.getLogger("kgated").warning(note)
+    return (note,)
 
 
 def check_recipe(recipe: Recipe, step: StepModel | SequenceGraph, has_ranges: bool) -> None:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from kgated.argument_checks import check_choice
 from kgated.atomic_write import replace_file
 
 MODES = ("stream", "sequence")
@@ -107,9 +108,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, options in _OPTIONS.items():
-            value = getattr(self, name)
-            if value not in options:
-                raise ValueError(f"`{name}` must be one of {list(options)}. Received: {value!r}")
+            check_choice(name, getattr(self, name), options)
         if type(self.batch) is not int or self.batch < 1:
             raise ValueError(f"`batch` must be an integer of at least 1. Received: {self.batch!r}")
         if not isinstance(self.percentile, int | float) or not 50.0 < self.percentile <= 100.0:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from kgated_edge import SequenceData, check, load_npz
+from kgated_edge import check
+from kgated_edge.evaluation.arrays import as_sequences
 
 from kgated.deploy import Recipe
 from kgated.deploy.convert import convert
@@ -54,7 +55,7 @@ class Judge:
                 "recipes are tried on the TensorFlow backend: set KERAS_BACKEND=tensorflow. "
                 f"Received: {keras.backend.backend()!r}"
             )
-        self.model, self.data = model, data if isinstance(data, SequenceData) else load_npz(data)
+        self.model, self.data = model, as_sequences(data)
         if self.data.y is None or self.data.y.dtype.kind not in "iu":
             raise ValueError("`data` must have class labels `y`, integers, to judge accuracy by")
         self.calibration = self.data if calibration is None else calibration

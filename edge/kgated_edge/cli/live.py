@@ -33,7 +33,12 @@ def add_live(parser: argparse.ArgumentParser) -> None:
         default=REFUSE,
         help="for frames with NaN or inf (refuse)",
     )
-    add("--task", choices=LIVE_TASKS, help="whether outputs are a decision (by the model)")
+    add(
+        "--task",
+        choices=(*LIVE_TASKS, "classes", "numbers"),
+        metavar="TASK",
+        help="whether outputs are a decision: classification, regression (by the model)",
+    )
     add("--rate", type=count(1), metavar="HZ", help="samples per second of pcm (16000)")
     add("--window", type=count(1), metavar="N", help="samples per frame of audio (400)")
     add("--hop", type=count(1), metavar="N", help="samples from frame to frame (160)")

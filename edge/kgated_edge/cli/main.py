@@ -17,14 +17,14 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, NoReturn
 
-from kgated_edge.cli.arguments import above_zero, count, fraction, streams
+from kgated_edge.cli.arguments import above_zero, count, fraction, from_zero, streams
 from kgated_edge.cli.live import add_live, run_live
 from kgated_edge.cli.output import reserve_output, save_steps
 from kgated_edge.cli.sandbox import run_in_sandbox
 from kgated_edge.cli.text import check_text, live_text, realtime_text, selftest_text
 from kgated_edge.errors import EdgeError
 from kgated_edge.evaluation.checker import check, selftest
-from kgated_edge.evaluation.tasks import TASKS
+from kgated_edge.evaluation.task_choice import OLD_NAMES, TASKS
 from kgated_edge.loadtest.plan import Plan
 from kgated_edge.loadtest.runner import realtime
 from kgated_edge.measure.device import this_device
@@ -97,7 +97,24 @@ def _add_check(commands: Any) -> None:
     parser.add_argument(
         "--max-misses", type=count(0), metavar="N", help="deadlines allowed to miss (0)"
     )
-    parser.add_argument("--task", choices=TASKS, help="how outputs are scored (by `y`)")
+    parser.add_argument(
+        "--max-mae",
+        type=from_zero,
+        metavar="E",
+        help="largest mean absolute error, in units of the targets",
+    )
+    parser.add_argument(
+        "--max-rmse",
+        type=from_zero,
+        metavar="E",
+        help="largest root of the mean squared error, in units of the targets",
+    )
+    parser.add_argument(
+        "--task",
+        choices=(*TASKS, *OLD_NAMES),
+        metavar="TASK",
+        help=f"how outputs are scored: {', '.join(TASKS)} (by `y` and the model)",
+    )
     parser.add_argument("--limits", metavar="LIMITS.toml", help="a file of limits")
 
 
@@ -152,6 +169,8 @@ def _run_check(options: argparse.Namespace) -> bool:
             deadline_ms=options.deadline_ms,
             min_accuracy=options.min_accuracy,
             max_misses=options.max_misses,
+            max_mae=options.max_mae,
+            max_rmse=options.max_rmse,
             num_threads=options.threads,
         )
         write(_with_context(options, data=options.data) | asdict(result))

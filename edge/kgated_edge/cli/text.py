@@ -131,17 +131,25 @@ def _quality_rows(result: CheckResult) -> list[Row]:
     quality, float_metrics = result.quality, result.float_figures
     if quality is None:
         return [("accuracy", "-")]
-    rows = []
+    rows = [("task", quality.task)]
     for name in METRICS:
         value, limit = getattr(quality, name), result.min_accuracy if name == "accuracy" else None
         if value is not None:
             text = f"{value:.4f}" + _or_dash(limit, " (at least {:g})", dash="")
             text += _or_dash(float_metrics.get(name), " (float {:.4f})", dash="")
             rows.append((name.replace("_", " "), text))
+    for name in ("mae_per_output", "rmse_per_output"):
+        if (values := getattr(quality, name)) is not None:
+            rows.append((name.replace("_", " "), _first_few(values)))
     if quality.settled_frames_p50 is not None:
-        values = f"{quality.settled_frames_p50} / {quality.settled_frames_p90} frames"
-        rows.append(("settled p50 / p90", values))
+        frames = f"{quality.settled_frames_p50} / {quality.settled_frames_p90} frames"
+        rows.append(("settled p50 / p90", frames))
     return rows
+
+
+def _first_few(values: Sequence[float]) -> str:
+    more = f" and {len(values) - _MAX_COLUMNS} more" if len(values) > _MAX_COLUMNS else ""
+    return " ".join(f"{value:.4g}" for value in values[:_MAX_COLUMNS]) + more
 
 
 def _golden(error: float, tolerance: float) -> str:

@@ -19,7 +19,7 @@ class SequenceData:
     Attributes:
         x: (N, T, F...) float32 frames, or (N, T) int32 tokens; with several inputs, the first.
         lengths: (N,) int64, the frames of each sequence, 1..T; the rest is padding.
-        y: (N,) labels, (N, T, ...) targets, or None.
+        y: (N,) labels, targets (N, ...) of each sequence or (N, T, ...) of each frame, or None.
         inputs: with several inputs an array like `x` for each, by name; else None.
         single: names of inputs with one value (N, ...) per sequence instead of one per frame.
     """
@@ -286,9 +286,9 @@ def _check_finite(name: str, x: Array, lengths: npt.NDArray[np.int64]) -> None:
 def _targets(y: Array | None, x: Array) -> Array | None:
     if y is None:
         return None
-    if y.shape[:1] != x.shape[:1] or y.shape[1:2] not in ((), x.shape[1:2]):
+    if y.shape[:1] != x.shape[:1] or 0 in y.shape:
         raise DataError(
-            f"`y` must be (N,) labels or (N, T, ...) targets with N, T = {x.shape[:2]}, "
+            f"`y` must be (N,) labels, (N, ...) or (N, T, ...) targets with N, T = {x.shape[:2]}, "
             f"got shape {y.shape}: save one per sequence"
         )
     return y

@@ -10,13 +10,14 @@ import numpy as np
 
 from kgated_edge.errors import EdgeError
 from kgated_edge.evaluation.metrics import are_probabilities
+from kgated_edge.evaluation.task_choice import canonical_task
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.ingest.logmel import LogMel
 from kgated_edge.ingest.sources import blocks_of, frames_of
 from kgated_edge.runtime.batching import as_dict
 from kgated_edge.runtime.stream_model import EdgeModel
 
-LIVE_TASKS = ("classes", "numbers")
+LIVE_TASKS = ("classification", "regression")
 _BINS_PER_DECADE, _DECADES = 20, 8  # from 0.1 µs to 10 s
 
 
@@ -90,11 +91,12 @@ def live(
         write: receives the result of each step: its number `step`; `time_s`, the time of its last
             frame, where the model has a sample period; `outputs` by name; and for a classifier the
             `decision`, the largest of the first output, with its `label` where it has one.
-        task: "classes" or "numbers": whether the model is a classifier; None: by its file, which
-            has labels, the float model's accuracy, or golden outputs that are probabilities.
+        task: "classification" or "regression", whether the model is a classifier; "classes" and
+            "numbers" are older names. None: by its file, which has labels, the float model's
+            accuracy, or golden outputs that are probabilities.
 
     Raises:
-        EdgeError: an unknown task, or "classes" for a model of one output.
+        EdgeError: an unknown task, or "classification" for a model of one output.
     """
     times, steps, manifest, ended, error = (
         StreamingHistogram(),
@@ -168,12 +170,11 @@ def live_blocks(
 def _is_classifier(manifest: Manifest, task: str | None) -> bool:
     """Whether the first output is over classes, and the largest is the decision."""
     first = manifest.outputs[0]
-    if task not in (None, *LIVE_TASKS):
-        raise EdgeError(f"`task` must be one of {list(LIVE_TASKS)}, got {task!r}")
-    if task == "classes" and first.shape[-1:] in ((), (1,)):
-        raise EdgeError(f"`task` is 'classes', the first output has the shape {first.shape}")
+    task = canonical_task(task, LIVE_TASKS)
+    if task == "classification" and first.shape[-1:] in ((), (1,)):
+        raise EdgeError(f"`task` is 'classification', the first output has the shape {first.shape}")
     if task is not None or manifest.labels is not None:
-        return task != "numbers"
+        return task != "regression"
     golden = manifest.golden.outputs[first.name]
     return "accuracy" in manifest.figures or (golden.shape[-1] > 1 and are_probabilities(golden))
 

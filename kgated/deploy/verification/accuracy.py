@@ -7,8 +7,9 @@ from typing import Any
 
 import keras
 import numpy as np
-from kgated_edge import SequenceData, check, load_npz, read_manifest
+from kgated_edge import SequenceData, check, read_manifest
 from kgated_edge.errors import DataError
+from kgated_edge.evaluation.arrays import Data, as_sequences
 from kgated_edge.evaluation.metrics import Classes, Quality
 from kgated_edge.evaluation.tasks import check_fit, make_scorer
 from kgated_edge.format.manifest import Manifest
@@ -52,7 +53,7 @@ class Evaluation:
 def evaluate_both(
     model: keras.Model,
     path: str | Path,
-    data: str | Path | SequenceData,
+    data: Data,
     task: str | None = None,
 ) -> Evaluation:
     """Judge a file and its Keras model on labelled sequences, by the first output.
@@ -61,15 +62,14 @@ def evaluate_both(
         model: the Keras model that the file was made of.
         path: the file, of batch 1.
         data: sequences with `y`, or the path of an `.npz` file.
-        task: "classes", "frames", "numbers" or "text"; None: by `y`.
+        task: one of those of `kgated_edge.check`; None: by `y` and the model.
 
     Raises:
         DataError: the data do not fit the model, or have no `y`.
     """
     manifest = read_manifest(path)
     names = [frame.name for frame in manifest.frames]
-    if not isinstance(data, SequenceData):
-        data = load_npz(data, names if len(names) > 1 else (), manifest.single)
+    data = as_sequences(data, names if len(names) > 1 else (), manifest.single)
     return evaluate_reference(_reference(model, manifest), path, data, task)
 
 

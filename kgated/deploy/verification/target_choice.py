@@ -3,6 +3,7 @@
 import keras
 
 from kgated import steps
+from kgated.deploy.lowering.sequence_check import sequence_error
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.graph import SequenceGraph, sequence_model
 from kgated.deploy.sequence.inputs import length_of
@@ -26,8 +27,8 @@ def target_of(
         graph = sequence_model(model, lowering, length, max_length, recipe.batch)
         return recipe, graph, TargetSequence.of(model, graph, recipe.batch)
     if length is not None or max_length is not None:
-        raise ValueError("`length` and `max_length` are for `mode='sequence'`; a stream has no end")
+        raise ValueError("`length` and `max_length` are for `mode='sequence'`: give it, or none")
     # Integers have one scale for [x, h]: the larger range would leave little of the smaller.
     affine = steps.affine if recipe.is_static else steps.affine_joined
-    step = step_model(model, affine, recipe.batch)
+    step = step_model(model, affine, recipe.batch, sequence_error=sequence_error)
     return recipe, step, TargetStream(Reference.of(model, step), recipe.batch)

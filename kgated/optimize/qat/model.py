@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kgated.argument_checks import as_number, check_integer
 from kgated.cells import choose, register
 from kgated.keras_graph import run_on, trace_function
 from kgated.optimize.qat.fake_quant import SCHEMES, Array, QuantParams, has_float64
@@ -23,6 +24,7 @@ from kgated.optimize.qat.int16_arithmetic import EXACT
 from kgated.optimize.qat.layers import check_supported, handler_of
 from kgated.optimize.qat.prepare import clone_in_float32, fused_layers, unsupported
 from kgated.optimize.qat.quantizer import Context, unwrap
+from kgated.weight_checks import check_finite_weights
 
 # Operations that compute masks in a graph of layers.
 MASK_OPERATIONS = ("NotEqual", "Any", "LogicalAnd", "OnesLike")
@@ -258,11 +260,11 @@ def _check(model: keras.Model, warmup: int, momentum: float, freeze_at: int | No
         )
     for layer in model.layers:
         check_supported(layer)
+    check_finite_weights(model)
     whole = {"warmup": warmup, "freeze_at": warmup if freeze_at is None else freeze_at}
     for name, value in whole.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"`{name}` must be an integer of at least 1. Received: {value!r}")
-    if not 0.0 <= momentum < 1.0:
+        check_integer(name, value, 1)
+    if not 0.0 <= as_number("momentum", momentum) < 1.0:
         raise ValueError(f"`momentum` must be from 0 to below 1. Received: {momentum!r}")
 
 
