@@ -53,8 +53,10 @@ STAGES = {
         errors measure
         format verifier
         runtime
+        events
         evaluation
         loadtest ingest
+        recordings
         cli
         __main__
     """,

@@ -117,6 +117,11 @@ class Fields:
         """The error for a field that breaks a rule."""
         return _wrong(self.path(key), rule, self._items.get(key))
 
+    @property
+    def where(self) -> str:
+        """The path of this object in the document; empty for the document itself."""
+        return self._where
+
     def path(self, key: str) -> str:
         """The key with the path that leads to it, as in `golden.tolerance`."""
         return f"{self._where}.{key}" if self._where else key

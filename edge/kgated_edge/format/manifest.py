@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from kgated_edge.errors import EdgeError
+from kgated_edge.format.event_settings import EventSettings
 from kgated_edge.format.tensor_spec import Golden, TensorSpec
 from kgated_edge.format.tflite_file import NO_DIGEST
 
@@ -71,6 +72,7 @@ class Manifest:
         single: for a sequence: names of inputs and outputs with one value per sequence instead of
             one per frame.
         batch: how many sequences, or streams, run in parallel.
+        events: how scores become events, as `kgated tune` chose; None where nobody did.
     """
 
     mode: str
@@ -92,6 +94,7 @@ class Manifest:
     single: tuple[str, ...] = ()
     batch: int = 1
     figures: Mapping[str, float] = field(default_factory=dict)
+    events: EventSettings | None = None
 
     @property
     def frame(self) -> TensorSpec:
@@ -167,6 +170,8 @@ class Manifest:
         }
         if self.figures:
             document["figures"] = dict(self.figures)
+        if self.events is not None:
+            document["events"] = self.events.to_plain()
         return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 

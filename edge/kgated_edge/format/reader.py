@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from kgated_edge.errors import ManifestError
+from kgated_edge.format.event_settings import EventSettings
 from kgated_edge.format.json_fields import Fields
 from kgated_edge.format.manifest import FORMAT_VERSION, SIGNATURES, Manifest, ModelInfo
 from kgated_edge.format.tensor_spec import Golden, TensorSpec
@@ -63,6 +64,7 @@ def parse_manifest(text: str | bytes) -> Manifest:
         single=items.texts("single") if "single" in items else (),
         batch=items.integer("batch", 1) if "batch" in items else 1,
         figures=_figures(items),
+        events=EventSettings.read(items.nested("events")) if "events" in items else None,
     )
     _check_consistency(items, manifest)
     return manifest

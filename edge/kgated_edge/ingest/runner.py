@@ -17,6 +17,12 @@ from kgated_edge.runtime.batching import as_dict
 from kgated_edge.runtime.stream_model import EdgeModel
 
 LIVE_TASKS = ("classes", "numbers")
+END_OF_INPUT, INTERRUPTED, READER_GONE, REFUSED = (
+    "end of input",
+    "interrupted",
+    "reader gone",
+    "refused",
+)
 _BINS_PER_DECADE, _DECADES = 20, 8  # from 0.1 µs to 10 s
 
 
@@ -100,7 +106,7 @@ def live(
         StreamingHistogram(),
         0,
         model.manifest,
-        "end of input",
+        END_OF_INPUT,
         None,
     )
     is_classifier = _is_classifier(manifest, task)
@@ -112,11 +118,11 @@ def live(
             steps += 1
             write(_line(manifest, steps, result, is_classifier))
     except KeyboardInterrupt:
-        ended = "interrupted"
+        ended = INTERRUPTED
     except BrokenPipeError:
-        ended = "reader gone"
+        ended = READER_GONE
     except EdgeError as refused:
-        ended, error = "refused", f"after {steps} steps: {refused}"
+        ended, error = REFUSED, f"after {steps} steps: {refused}"
     return LiveResult(steps, model.held_frames, ended, error, **times.metrics())
 
 

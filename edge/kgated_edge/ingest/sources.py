@@ -2,17 +2,25 @@
 
 import wave
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from kgated_edge.errors import DataError, EdgeError
 from kgated_edge.format.tensor_spec import Array, TensorSpec
+from kgated_edge.ingest.arrays import stored_frames
 from kgated_edge.ingest.logmel import LogMel
 
-FORMATS = ("float32", "csv", "wav", "pcm")
+FORMATS = ("float32", "csv", "wav", "pcm", "npy", "npz")
 _CHUNK_S = 0.01  # of audio per read
 _MAX_LINE = 1 << 20
+
+
+def form_of(path: Path) -> str:
+    """The format of a file by its suffix; "float32" where it says none."""
+    suffix = path.suffix[1:].lower()
+    return suffix if suffix in FORMATS else "float32"
 
 
 def frames_of(
@@ -26,7 +34,8 @@ def frames_of(
         stream: binary; it need not be seekable.
         form: "float32": the numbers of all frames in order, little-endian; "csv": a frame per line,
             with commas or blanks between numbers; "wav": 16 bits, one channel; "pcm": the samples
-            of such a file without a header, little-endian.
+            of such a file without a header, little-endian; "npy": an array (T, *spec.shape);
+            "npz": `x` (N, T, *spec.shape) and `lengths`, the sequences one after the other.
         spec: one frame of the model's input.
         front_end: makes the log-mel front end for audio from the file's rate, or None.
 
@@ -38,6 +47,8 @@ def frames_of(
         raise EdgeError(f"`form` must be one of {list(FORMATS)}, got {form!r}")
     if form == "float32":
         return _binary(stream, spec)
+    if form in ("npy", "npz"):
+        return stored_frames(stream, form, spec)
     if form == "csv":
         return _lines(stream, spec)
     if form == "wav":
