@@ -20,6 +20,7 @@ STAGES = {
         interop inspection training
         models
         optimize
+        tuning
         deploy
         mixed_precision
         compare

@@ -76,12 +76,12 @@ def check(
         raise EdgeError("`max_misses` needs a deadline: give `deadline_ms` too")
     # All input is checked before an interpreter exists, since that writes to stderr.
     manifest = read_manifest(path)
-    sequences, scorer = _inputs(manifest, data, task)
+    sequences, scorer = checked_inputs(manifest, data, task)
     _check_metrics(manifest, scorer, limits)
     model = open_model(path, num_threads)
     golden = _replay(model)
     _warm_up(model, sequences, warmup_steps)
-    times = _run(model, sequences, scorer)
+    times = run_sequences(model, sequences, scorer)
     quality = None if scorer is None else scorer.quality()
     deadline_ms, model_bytes = limits.deadline_ms, Path(path).stat().st_size
     misses = None if deadline_ms is None else int((times > deadline_ms * 1e6).sum())
@@ -119,7 +119,7 @@ def check(
     )
 
 
-def _inputs(
+def checked_inputs(
     manifest: Manifest, data: str | Path | SequenceData, task: str | None
 ) -> tuple[SequenceData, Scorer | None]:
     """The sequences and the scorer, checked against the model."""
@@ -129,7 +129,7 @@ def _inputs(
     names = [frame.name for frame in manifest.frames]
     sequences = load_npz(data, names if len(names) > 1 else (), manifest.single)
     try:
-        return _inputs(manifest, sequences, task)
+        return checked_inputs(manifest, sequences, task)
     except DataError as error:
         raise DataError(f"{data}: {error}") from None
 
@@ -164,7 +164,7 @@ def _warm_up(model: EdgeModel | SequenceModel, data: SequenceData, steps: int) -
         model.step(block)
 
 
-def _run(
+def run_sequences(
     model: EdgeModel | SequenceModel, data: SequenceData, scorer: Scorer | None
 ) -> latency.Nanoseconds:
     """Times (steps,) of all steps; the scorer gets the results (steps, outputs) per sequence."""

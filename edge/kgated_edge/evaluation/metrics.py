@@ -160,7 +160,7 @@ class Numbers(Scorer):
     def quality(self) -> Quality:
         """See `Scorer`."""
         targets = np.concatenate([target for target, _ in self._pairs])
-        errors = np.concatenate([result for _, result in self._pairs]) - targets
+        errors = self.errors()
         spread = ((targets - targets.mean(0)) ** 2).sum(0)
         squares = (errors**2).sum(0)
         return Quality(
@@ -169,6 +169,10 @@ class Numbers(Scorer):
             rmse=float(np.sqrt((errors**2).mean())),
             r2=float((1 - squares / spread).mean()) if spread.all() else None,
         )
+
+    def errors(self) -> Array:
+        """Result - target of each frame, or of each sequence: (n, outputs)."""
+        return np.concatenate([result - target for target, result in self._pairs])
 
 
 class Text(Scorer):

@@ -101,6 +101,18 @@ class Fields:
             raise self.wrong(key, f"an array of whole numbers of at least {minimum}")
         return numbers
 
+    def reals(self, key: str) -> tuple[float, ...]:
+        """An array of finite numbers, not negative."""
+        value = self.array(key)
+        numbers = Fields({str(n): item for n, item in enumerate(value)}, self.path(key))
+        return tuple(numbers.real(n) for n in numbers)
+
+    def finites(self, key: str) -> tuple[float, ...]:
+        """An array of finite numbers."""
+        value = self.array(key)
+        numbers = Fields({str(n): item for n, item in enumerate(value)}, self.path(key))
+        return tuple(numbers.finite(n) for n in numbers)
+
     def mapping(self, key: str) -> dict[str, object]:
         """A JSON object as a dict."""
         return self.nested(key)._items

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 
 from kgated_edge.errors import EdgeError
 from kgated_edge.format.event_settings import EventSettings
+from kgated_edge.format.intervals import Intervals
 from kgated_edge.format.tensor_spec import Golden, TensorSpec
 from kgated_edge.format.tflite_file import NO_DIGEST
 
@@ -72,6 +73,7 @@ class Manifest:
         single: for a sequence: names of inputs and outputs with one value per sequence instead of
             one per frame.
         batch: how many sequences, or streams, run in parallel.
+        intervals: how far targets are from the results, at most and mostly; None where unknown.
         events: how scores become events, as `kgated tune` chose; None where nobody did.
     """
 
@@ -95,6 +97,7 @@ class Manifest:
     batch: int = 1
     figures: Mapping[str, float] = field(default_factory=dict)
     events: EventSettings | None = None
+    intervals: Intervals | None = None
 
     @property
     def frame(self) -> TensorSpec:
@@ -172,6 +175,8 @@ class Manifest:
             document["figures"] = dict(self.figures)
         if self.events is not None:
             document["events"] = self.events.to_plain()
+        if self.intervals is not None:
+            document["intervals"] = self.intervals.to_plain()
         return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 

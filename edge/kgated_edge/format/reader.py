@@ -5,6 +5,7 @@ from pathlib import Path
 
 from kgated_edge.errors import ManifestError
 from kgated_edge.format.event_settings import EventSettings
+from kgated_edge.format.intervals import Intervals
 from kgated_edge.format.json_fields import Fields
 from kgated_edge.format.manifest import FORMAT_VERSION, SIGNATURES, Manifest, ModelInfo
 from kgated_edge.format.tensor_spec import Golden, TensorSpec
@@ -65,6 +66,7 @@ def parse_manifest(text: str | bytes) -> Manifest:
         batch=items.integer("batch", 1) if "batch" in items else 1,
         figures=_figures(items),
         events=EventSettings.read(items.nested("events")) if "events" in items else None,
+        intervals=_intervals(items, outputs),
     )
     _check_consistency(items, manifest)
     return manifest
@@ -100,6 +102,16 @@ def _figures(items: Fields) -> dict[str, float]:
         return {}
     figures = items.nested("figures")
     return {name: figures.finite(name) for name in figures}
+
+
+def _intervals(items: Fields, outputs: tuple[TensorSpec, ...]) -> Intervals | None:
+    if "intervals" not in items:
+        return None
+    intervals = Intervals.read(items.nested("intervals"))
+    if len(intervals.half_widths) != outputs[0].size:
+        rule = f"{outputs[0].size} numbers, one per element of the first output"
+        raise items.nested("intervals").wrong("half_widths", rule)
+    return intervals
 
 
 def _tools(items: Fields) -> dict[str, str]:

@@ -95,7 +95,8 @@ def live(
         blocks: the argument of each step, as from `live_blocks`.
         write: receives the result of each step: its number `step`; `time_s`, the time of its last
             frame, where the model has a sample period; `outputs` by name; and for a classifier the
-            `decision`, the largest of the first output, with its `label` where it has one.
+            `decision`, the largest of the first output, with its `label` where it has one; and
+            `lower` and `upper` limits of the first output where the file has intervals.
         task: "classes" or "numbers": whether the model is a classifier; None: by its file, which
             has labels, the float model's accuracy, or golden outputs that are probabilities.
 
@@ -194,4 +195,7 @@ def _line(manifest: Manifest, step: int, result: Any, is_classifier: bool) -> di
         line["decision"] = decision = int(first.argmax()) % first.shape[-1]
         if manifest.labels is not None:
             line["label"] = manifest.labels[decision]
+    if manifest.intervals is not None:
+        low, high = manifest.intervals.bounds(outputs[manifest.outputs[0].name])
+        line |= {"lower": low.tolist(), "upper": high.tolist()}
     return line | {"outputs": {name: array.tolist() for name, array in outputs.items()}}
