@@ -9,25 +9,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from kgated_edge.cli.arguments import above_zero, count, from_zero
+from kgated_edge.cli.arguments import above_zero, count, from_zero, samples_or_seconds
 from kgated_edge.cli.output import finite
 from kgated_edge.errors import DataError, EdgeError
 from kgated_edge.evaluation.tasks import check_alone
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_manifest
+from kgated_edge.ingest.csv_frames import CsvColumns
+from kgated_edge.ingest.input_counts import POLICIES, REFUSE
 from kgated_edge.ingest.runner import LIVE_TASKS, READER_GONE, LiveResult, live, live_blocks
-from kgated_edge.ingest.sources import FORMATS, form_of
-from kgated_edge.runtime.bad_frames import POLICIES, REFUSE
+from kgated_edge.ingest.sources import FORMATS, InputOptions, form_of
+from kgated_edge.ingest.windows import WindowedModel, windowed
 from kgated_edge.runtime.stream_model import EdgeModel
 
 _SOUND = ("window", "hop", "low_hz", "high_hz")
+_FAIL = "fail"  # a second name of "refuse"
 
 
 def add_live(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    parser.add_argument(
-        "--task", choices=LIVE_TASKS, help="whether outputs are a decision (by the model)"
-    )
+    add = parser.add_argument
+    add("--task", choices=LIVE_TASKS, help="whether outputs are a decision (by the model)")
+    add("--deadline-ms", type=above_zero, metavar="MS", help="count steps that take longer")
+    add("--every", type=count(1), default=1, metavar="N", help="write every Nth result (1)")
     add_input(parser)
 
 
@@ -40,13 +44,27 @@ def add_input(parser: argparse.ArgumentParser) -> None:
     add("--format", choices=FORMATS, help="of the input (by the file's suffix, else float32)")
     add(
         "--on-bad-frame",
-        choices=POLICIES,
+        choices=(*POLICIES, _FAIL),
         default=REFUSE,
-        help="for frames with NaN or inf (refuse)",
+        help="for bad lines and frames with NaN or inf (refuse, also called fail)",
     )
-    add("--rate", type=count(1), metavar="HZ", help="samples per second of pcm (16000)")
-    add("--window", type=count(1), metavar="N", help="samples per frame of audio (400)")
-    add("--hop", type=count(1), metavar="N", help="samples from frame to frame (160)")
+    add("--columns", metavar="A,B", help="columns of csv, by name, or number from 1 (all)")
+    add("--time-column", metavar="A", help="column of csv with the time (one called time)")
+    add("--rate", type=count(1), metavar="HZ", help="samples per second in training (the file's)")
+    add("--input-rate", type=count(1), metavar="HZ", help="of pcm, where it differs from --rate")
+    add(
+        "--window",
+        type=samples_or_seconds,
+        metavar="N",
+        help="samples per frame of audio (400); with a point, 2.0: seconds after which the state "
+        "starts anew",
+    )
+    add(
+        "--hop",
+        type=samples_or_seconds,
+        metavar="N",
+        help="samples from frame to frame (160); with a point, 0.25: seconds from result to result",
+    )
     add("--low-hz", type=from_zero, metavar="F", help="lower limit of the bands (20)")
     add("--high-hz", type=above_zero, metavar="F", help="upper limit of the bands (half the rate)")
 
@@ -54,28 +72,61 @@ def add_input(parser: argparse.ArgumentParser) -> None:
 def run_live(options: argparse.Namespace) -> LiveResult:
     """Runs the command; raises as `live`."""
     # All input is checked before an interpreter exists, since that writes to stderr.
-    with input_blocks(options, read_manifest(options.model)) as blocks:
-        model = EdgeModel(options.model, options.threads, on_bad_frame=options.on_bad_frame)
-        result = live(model, blocks, write_line, options.task)
+    inputs = input_options(options)
+    with input_blocks(options, read_manifest(options.model), inputs) as blocks:
+        result = live(
+            opened_model(options),
+            blocks,
+            write_line,
+            options.task,
+            deadline_ms=options.deadline_ms,
+            every=options.every,
+            counts=inputs.counts,
+        )
     discard_rest(result.ended)
     return result
 
 
+def opened_model(options: argparse.Namespace) -> EdgeModel | WindowedModel:
+    """The model, in staggered copies where `--window` is in seconds."""
+    model = EdgeModel(options.model, options.threads)
+    window, hop = options.window, options.hop
+    if isinstance(window, float):
+        return windowed(model, window, hop if isinstance(hop, float) else None)
+    if isinstance(hop, float):
+        raise EdgeError("--hop in seconds needs --window in seconds, such as 2.0: give both")
+    return model
+
+
+def input_options(options: argparse.Namespace) -> InputOptions:
+    """How the input is read."""
+    policy = REFUSE if options.on_bad_frame == _FAIL else options.on_bad_frame
+    names = None if options.columns is None else options.columns.split(",")
+    return InputOptions(CsvColumns(names, options.time_column), policy, rate=options.input_rate)
+
+
 @contextmanager
-def input_blocks(options: argparse.Namespace, manifest: Manifest) -> Iterator[Iterator[Any]]:
+def input_blocks(
+    options: argparse.Namespace, manifest: Manifest, inputs: InputOptions
+) -> Iterator[Iterator[Any]]:
     """The argument of each step, from the input that the options name."""
     form = options.format or form_of(Path(options.input))
-    sound = {name: value for name in _SOUND if (value := getattr(options, name)) is not None}
-    if form not in ("wav", "pcm") and (sound or options.rate):
+    # Numbers with a point are seconds of a window, not samples of audio.
+    sound = {n: x for n in _SOUND if (x := getattr(options, n)) is not None}
+    sound = {n: x for n, x in sound.items() if n in ("low_hz", "high_hz") or type(x) is int}
+    if form not in ("wav", "pcm") and (sound or options.rate or options.input_rate):
         raise EdgeError(
-            f"--rate, --window, --hop, --low-hz and --high-hz are for audio, not {form}"
+            f"--rate, --window, --hop, --low-hz and --high-hz are for audio, not {form}; windows "
+            "in seconds are written with a point, such as --window 2.0"
         )
+    if form != "csv" and (options.columns or options.time_column):
+        raise EdgeError(f"--columns and --time-column are for csv, not {form}: leave them out")
     if sys.stdout is None:
         raise EdgeError("standard output is closed, but results go there: open it")
     check_alone(manifest)
     stream = _open(options.input)
     try:
-        yield live_blocks(manifest, stream, form, options.rate, **sound)
+        yield live_blocks(manifest, stream, form, options.rate, options=inputs, **sound)
     finally:
         if options.input != "-":
             stream.close()

@@ -84,10 +84,22 @@ def live_text(model: str, result: LiveResult) -> str:
         ("ended", result.ended),
         ("steps run", str(result.steps)),
         ("frames held", str(result.held_frames)),
+        *_input_rows(result),
         ("compute p50 / p99", _or_dash(p50, "{:.1f}") + _or_dash(p99, " / {:.1f} us", dash="")),
         ("compute max", _or_dash(result.compute_us_max, "{:.1f} us")),
     ]
     return lines_of(rows)
+
+
+def _input_rows(result: LiveResult) -> list[Row]:
+    """What was wrong with the input; rows without a count are left out."""
+    counts = {
+        "frames skipped": result.skipped_frames,
+        "bad lines": result.bad_lines,
+        "lines joined": result.joined_lines,
+        "late steps": result.late_steps,
+    }
+    return [(name, str(count)) for name, count in counts.items() if count]
 
 
 def _streams(result: RealtimeResult) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from kgated_edge.errors import EdgeError
 from kgated_edge.events.detector import Event
 from kgated_edge.events.stream import EventStream
+from kgated_edge.ingest.input_counts import InputCounts
 from kgated_edge.ingest.runner import (
     END_OF_INPUT,
     INTERRUPTED,
@@ -26,7 +27,7 @@ class EventsResult:
     Attributes:
         steps: steps run.
         events: events that ended.
-        held_frames, ended, error: as in `LiveResult`.
+        held_frames, skipped_frames, ended, error: as in `LiveResult`.
         compute_us_p50, compute_us_p99, compute_us_max, compute_us_mean: time of one step of model
             and detector.
     """
@@ -34,6 +35,7 @@ class EventsResult:
     steps: int
     events: int
     held_frames: int
+    skipped_frames: int
     ended: str
     error: str | None
     compute_us_p50: float | None
@@ -48,6 +50,7 @@ def live_events(
     write: WriteEvent,
     write_start: WriteEvent | None = None,
     keep_open: bool = False,
+    counts: InputCounts | None = None,
 ) -> EventsResult:
     """Runs a model until the input ends, SIGINT, a refused frame, or a closed output.
 
@@ -58,6 +61,7 @@ def live_events(
         write_start: receives each event as soon as it is detected; its end is that of the step.
         keep_open: whether an event that is open at the end of the input stays open, for a run that
             continues; else it ends there.
+        counts: those of the input that `blocks` reads.
     """
     times, reporter = StreamingHistogram(), _Reporter(stream, write, write_start)
     ended, error = END_OF_INPUT, None
@@ -78,7 +82,8 @@ def live_events(
     return EventsResult(
         reporter.steps,
         reporter.events,
-        stream.model.held_frames,
+        stream.model.held_frames + (0 if counts is None else counts.held_frames),
+        0 if counts is None else counts.skipped_frames,
         ended,
         error,
         **times.metrics(),
