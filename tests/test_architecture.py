@@ -57,7 +57,7 @@ STAGES = {
         events
         evaluation
         loadtest ingest
-        recordings
+        recordings telemetry
         cli
         __main__
     """,

@@ -22,6 +22,7 @@ from kgated_edge.runtime.open import open_model
 from kgated_edge.runtime.sequence_model import SequenceModel
 from kgated_edge.runtime.session_pool import Session, SessionPool
 from kgated_edge.runtime.stream_model import EdgeModel
+from kgated_edge.telemetry.monitor import FieldMonitor, FieldReport
 
 __all__ = [
     "CheckResult",
@@ -36,6 +37,8 @@ __all__ = [
     "EventScorer",
     "EventSettings",
     "EventStream",
+    "FieldMonitor",
+    "FieldReport",
     "FrameError",
     "Limits",
     "LiveResult",

@@ -39,6 +39,7 @@ from kgated.deploy.verification import compare
 from kgated.deploy.verification.compare import Agreement
 from kgated.deploy.verification.feature_ranges import (
     check_constant_features,
+    feature_statistics,
     warn_of_small_features,
 )
 from kgated.deploy.verification.reference import Reference
@@ -180,6 +181,9 @@ def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conve
         return Conversion(path, read_manifest(path), outputs, path.stat().st_size)
     target = target if qat is None else qat.target(target)
     manifest = build_manifest(model, recipe, graph, target.golden(sequences), options)
+    if options.calibration is not None:
+        statistics = feature_statistics(sequences, manifest.frames)
+        manifest = replace(manifest, feature_statistics=statistics)
     content = _build(graph, manifest, target, sequences, recipe, qat)
     return _check_and_write(path, content, target, sequences, recipe)
 

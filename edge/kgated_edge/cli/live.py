@@ -21,6 +21,7 @@ from kgated_edge.ingest.runner import LIVE_TASKS, READER_GONE, LiveResult, live,
 from kgated_edge.ingest.sources import FORMATS, InputOptions, form_of
 from kgated_edge.ingest.windows import WindowedModel, windowed
 from kgated_edge.runtime.stream_model import EdgeModel
+from kgated_edge.telemetry.session import INTERVAL_S, MonitorSession
 
 _SOUND = ("window", "hop", "low_hz", "high_hz")
 _FAIL = "fail"  # a second name of "refuse"
@@ -32,6 +33,8 @@ def add_live(parser: argparse.ArgumentParser) -> None:
     add("--task", choices=LIVE_TASKS, help="whether outputs are a decision (by the model)")
     add("--deadline-ms", type=above_zero, metavar="MS", help="count steps that take longer")
     add("--every", type=count(1), default=1, metavar="N", help="write every Nth result (1)")
+    add("--monitor", metavar="OUT", help="append a report per interval here, and to OUT.prom")
+    add("--monitor-s", type=above_zero, default=INTERVAL_S, metavar="S", help="interval (60)")
     add_input(parser)
 
 
@@ -72,19 +75,34 @@ def add_input(parser: argparse.ArgumentParser) -> None:
 def run_live(options: argparse.Namespace) -> LiveResult:
     """Runs the command; raises as `live`."""
     # All input is checked before an interpreter exists, since that writes to stderr.
-    inputs = input_options(options)
-    with input_blocks(options, read_manifest(options.model), inputs) as blocks:
+    inputs, manifest = input_options(options), read_manifest(options.model)
+    with input_blocks(options, manifest, inputs) as blocks:
+        monitor = _monitor(options, manifest, inputs)
+        model = opened_model(options)
+        if monitor is not None:
+            monitor.attach(model)
         result = live(
-            opened_model(options),
+            model,
             blocks,
             write_line,
             options.task,
             deadline_ms=options.deadline_ms,
             every=options.every,
             counts=inputs.counts,
+            watch=None if monitor is None else monitor.watch,
         )
+    if monitor is not None:
+        monitor.write()
     discard_rest(result.ended)
     return result
+
+
+def _monitor(
+    options: argparse.Namespace, manifest: Manifest, inputs: InputOptions
+) -> MonitorSession | None:
+    if options.monitor is None:
+        return None
+    return MonitorSession(options.monitor, manifest, inputs.counts, options.monitor_s)
 
 
 def opened_model(options: argparse.Namespace) -> EdgeModel | WindowedModel:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 
 from kgated_edge.errors import EdgeError
 from kgated_edge.format.event_settings import EventSettings
+from kgated_edge.format.feature_statistics import FeatureStatistics
 from kgated_edge.format.intervals import Intervals
 from kgated_edge.format.tensor_spec import Golden, TensorSpec
 from kgated_edge.format.tflite_file import NO_DIGEST
@@ -74,6 +75,7 @@ class Manifest:
             one per frame.
         batch: how many sequences, or streams, run in parallel.
         intervals: how far targets are from the results, at most and mostly; None where unknown.
+        feature_statistics: of the training or calibration data, by input; may be empty.
         events: how scores become events, as `kgated tune` chose; None where nobody did.
     """
 
@@ -98,6 +100,7 @@ class Manifest:
     figures: Mapping[str, float] = field(default_factory=dict)
     events: EventSettings | None = None
     intervals: Intervals | None = None
+    feature_statistics: Mapping[str, FeatureStatistics] = field(default_factory=dict, repr=False)
 
     @property
     def frame(self) -> TensorSpec:
@@ -177,6 +180,9 @@ class Manifest:
             document["events"] = self.events.to_plain()
         if self.intervals is not None:
             document["intervals"] = self.intervals.to_plain()
+        if self.feature_statistics:
+            statistics = {n: s.to_plain() for n, s in self.feature_statistics.items()}
+            document["feature_statistics"] = statistics
         return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
