@@ -22,6 +22,7 @@ STAGES = {
         interop inspection training
         models
         optimize
+        tuning
         deploy
         mixed_precision
         compare
@@ -55,8 +56,10 @@ STAGES = {
         errors measure
         format verifier
         runtime
+        events
         evaluation
         loadtest ingest
+        recordings telemetry
         cli
         __main__
     """,

@@ -14,7 +14,7 @@ from kgated.atomic_write import check_writable, replace_files
 from kgated.deploy import tflm
 from kgated.deploy.from_qat.export import QatExport
 from kgated.deploy.lowering.converter import lower
-from kgated.deploy.manifest_writer import manifest_in, overwrite, without_manifest
+from kgated.deploy.manifest_writer import manifest_in, without_manifest
 from kgated.deploy.metadata import (
     ConversionOptions,
     build_manifest,
@@ -36,17 +36,17 @@ from kgated.deploy.verification.compare import Agreement
 from kgated.deploy.verification.evaluation_data import ComparedData, Evaluated
 from kgated.deploy.verification.feature_ranges import (
     check_constant_features,
+    feature_statistics,
     warn_of_small_features,
 )
 from kgated.deploy.verification.float_stage import FloatStage
-from kgated.deploy.verification.judge import Judgement, judge_file, warn_of_cost
+from kgated.deploy.verification.judge import judge_content, warn_of_cost
 from kgated.deploy.verification.range_coverage import check_coverage
 from kgated.deploy.verification.sequences import Calibration, Sequences
-from kgated.deploy.verification.target_choice import target_of
+from kgated.deploy.verification.target_choice import layer_names, target_of
 from kgated.deploy.verification.targets import Target
-from kgated.deploy.verification.trial import trial_file
-from kgated.deploy.worker import run_in_worker, start_worker
-from kgated.keras_graph import flatten_layers, no_mask_warnings
+from kgated.deploy.worker import start_worker
+from kgated.keras_graph import no_mask_warnings
 from kgated.optimize import QuantizeAware
 from kgated.weight_checks import check_finite_weights
 
@@ -204,13 +204,16 @@ def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conve
         return Conversion(path, read_manifest(path), outputs, size, evaluation)
     final = _final(target, qat)
     manifest = build_manifest(model, recipe, graph, final.golden(sequences), options)
+    if options.calibration is not None:
+        statistics = feature_statistics(sequences, manifest.frames)
+        manifest = replace(manifest, feature_statistics=statistics)
     compared = ComparedData.of(options.evaluation, manifest, target, sequences)
     content, stage = _build(graph, manifest, target, sequences, recipe, qat)
-    judgement, content = _judge(content, final, compared, recipe, options.tolerance)
+    judgement, content = judge_content(content, final, compared, recipe, options.tolerance)
     manifest = manifest_in(content)
     replace_files({path: content, **_sources(path, content, manifest, recipe)})
     if stage is not None and options.explain_cost:
-        names = _layer_names(layers, graph)
+        names = layer_names(layers, graph)
         warn_of_cost(judgement, recipe, lambda: stage.costs(recipe, names, final, compared.main))
     return Conversion(path, manifest, judgement.outputs, len(content), judgement.evaluation)
 
@@ -270,26 +273,6 @@ def _build(
     if recipe.is_static and qat is None:
         check_coverage(manifest_in(content), stage.samples, recipe.calibration_method)
     return content, stage
-
-
-def _judge(
-    content: bytes, target: Target, compared: ComparedData, recipe: Recipe, tolerance: float | None
-) -> tuple[Judgement, bytes]:
-    """The judgement of a file, and the file with the golden tolerance of the error measured."""
-    with trial_file(content) as trial:
-        run_in_worker(trial, recipe)
-        manifest = read_manifest(trial)
-        judgement = judge_file(trial, recipe, target, compared, tolerance)
-    golden = judgement.golden
-    allowed = recipe.tolerance(golden.max_abs_error, golden.largest_output)
-    manifest = replace(manifest, golden=replace(manifest.golden, tolerance=allowed))
-    return judgement, overwrite(content, manifest)
-
-
-def _layer_names(model: keras.Model, graph: StepModel | SequenceGraph) -> list[str]:
-    """The layers of a graph, as `skip` takes them, without operations between layers."""
-    layers = {layer.name for layer in flatten_layers(model)}
-    return [name for name in dict.fromkeys(graph.owners.values()) if name in layers]
 
 
 def _sources(path: Path, content: bytes, manifest: Manifest, recipe: Recipe) -> dict[Path, bytes]:

@@ -18,6 +18,9 @@ from time import monotonic
 from typing import Any, NoReturn
 
 from kgated_edge.cli.arguments import above_zero, count, fraction, from_zero, streams
+from kgated_edge.cli.event_check import add_event_check, refuse_event_options, run_event_check
+from kgated_edge.cli.event_text import event_check_text, events_text
+from kgated_edge.cli.events import add_events, run_events
 from kgated_edge.cli.live import add_live, run_live
 from kgated_edge.cli.output import reserve_output, save_steps
 from kgated_edge.cli.sandbox import run_in_sandbox
@@ -25,6 +28,7 @@ from kgated_edge.cli.text import check_text, live_text, realtime_text, selftest_
 from kgated_edge.errors import EdgeError
 from kgated_edge.evaluation.checker import check, selftest
 from kgated_edge.evaluation.task_choice import OLD_NAMES, TASKS
+from kgated_edge.ingest.runner import INTERRUPTED
 from kgated_edge.loadtest.plan import Plan
 from kgated_edge.loadtest.runner import realtime
 from kgated_edge.measure.device import this_device
@@ -74,11 +78,12 @@ def _parser() -> _Parser:
         prog=_PROGRAM, description="Runs kgated models on this device and measures them."
     )
     parser.add_argument("--version", action="version", version=f"{_PROGRAM} {version(_PROGRAM)}")
-    commands = parser.add_subparsers(required=True, metavar="{check,selftest,realtime,live}")
+    commands = parser.add_subparsers(required=True, metavar="{check,selftest,realtime,live,events}")
     _add_check(commands)
     _add_selftest(commands)
     _add_realtime(commands)
     add_live(_command(commands, "live", _run_live, "run on frames as they come, out of a pipe"))
+    add_events(_command(commands, "events", _run_events, "report events in frames as they come"))
     return parser
 
 
@@ -116,6 +121,7 @@ def _add_check(commands: Any) -> None:
         help=f"how outputs are scored: {', '.join(TASKS)} (by `y` and the model)",
     )
     parser.add_argument("--limits", metavar="LIMITS.toml", help="a file of limits")
+    add_event_check(parser)
 
 
 def _add_selftest(commands: Any) -> None:
@@ -159,6 +165,9 @@ def _command(
 
 
 def _run_check(options: argparse.Namespace) -> bool:
+    if options.events is not None:
+        return _run_event_check(options)
+    refuse_event_options(options)
     inputs = (options.model, options.data, *([options.limits] if options.limits else ()))
     with reserve_output(options.json, inputs) as write:
         result = check(
@@ -175,6 +184,15 @@ def _run_check(options: argparse.Namespace) -> bool:
         )
         write(_with_context(options, data=options.data) | asdict(result))
     print(check_text(options.model, result))
+    return result.passed
+
+
+def _run_event_check(options: argparse.Namespace) -> bool:
+    inputs = (options.model, options.events, *([options.limits] if options.limits else ()))
+    with reserve_output(options.json, inputs) as write:
+        result = run_event_check(options)
+        write(_with_context(options, data=options.data, events=options.events) | asdict(result))
+    print(event_check_text(options.model, result))
     return result.passed
 
 
@@ -226,7 +244,20 @@ def _run_live(options: argparse.Namespace) -> bool:
             write(_with_context(options, input=options.input) | asdict(result))
         # Results go to standard output, for the next command of a pipe.
         print(live_text(options.model, result), file=sys.stderr, flush=True)
-    if result.ended == "interrupted":
+    if result.ended == INTERRUPTED:
+        raise KeyboardInterrupt
+    if result.error is not None:
+        raise EdgeError(result.error)
+    return True
+
+
+def _run_events(options: argparse.Namespace) -> bool:
+    with _ended_by_signals():
+        with reserve_output(options.json, (options.model, options.input)) as write:
+            result = run_events(options)
+            write(_with_context(options, input=options.input) | asdict(result))
+        print(events_text(options.model, result), file=sys.stderr, flush=True)
+    if result.ended == INTERRUPTED:
         raise KeyboardInterrupt
     if result.error is not None:
         raise EdgeError(result.error)

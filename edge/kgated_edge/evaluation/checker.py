@@ -89,12 +89,12 @@ def check(
         raise EdgeError("`max_misses` needs a deadline: give `deadline_ms` too")
     # All input is checked before an interpreter exists, since that writes to stderr.
     manifest = read_manifest(path)
-    sequences, scorer = _inputs(manifest, data, task)
+    sequences, scorer = checked_inputs(manifest, data, task)
     _check_metrics(manifest, scorer, limits)
     model = open_model(path, num_threads)
     golden = _replay(model)
     _warm_up(model, sequences, warmup_steps)
-    times = _run(model, sequences, scorer)
+    times = run_sequences(model, sequences, scorer)
     quality = None if scorer is None else scorer.quality()
     deadline_ms, model_bytes = limits.deadline_ms, Path(path).stat().st_size
     misses = None if deadline_ms is None else int((times > deadline_ms * 1e6).sum())
@@ -132,7 +132,9 @@ def check(
     )
 
 
-def _inputs(manifest: Manifest, data: Data, task: str | None) -> tuple[SequenceData, Scorer | None]:
+def checked_inputs(
+    manifest: Manifest, data: Data, task: str | None
+) -> tuple[SequenceData, Scorer | None]:
     """The sequences and the scorer, checked against the model."""
     names = [frame.name for frame in manifest.frames]
     sequences = as_sequences(data, names if len(names) > 1 else (), manifest.single)
@@ -175,7 +177,7 @@ def _warm_up(model: EdgeModel | SequenceModel, data: SequenceData, steps: int) -
         model.step(block)
 
 
-def _run(
+def run_sequences(
     model: EdgeModel | SequenceModel, data: SequenceData, scorer: Scorer | None
 ) -> latency.Nanoseconds:
     """Times (steps,) of all steps; the scorer gets the results (steps, outputs) per sequence."""

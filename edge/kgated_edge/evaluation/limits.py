@@ -34,6 +34,9 @@ _UPPER = {
     "max_settled_frames_p90": ("settled_frames_p90", "frames until 90% have settled"),
     "max_latency_us_p99": ("latency_us_p99", "step p99 in us"),
     "max_model_bytes": ("model_bytes", "size of the file in bytes"),
+    "max_false_accepts_per_hour": ("false_accepts_per_hour", "false accepts per hour"),
+    "max_miss_rate": ("miss_rate", "fraction of events missed"),
+    "max_delay_ms": ("delay_ms_p95", "delay of 95% of the detections in ms"),
 }
 _LOWER = {
     "min_accuracy": ("accuracy", "accuracy"),
@@ -56,6 +59,8 @@ class Limits:
             min_subset_accuracy, max_bits_per_character, max_settled_frames_p90: see `Quality`.
         max_latency_us_p99: limit on the 99th percentile of the step times.
         max_model_bytes: size of the file.
+        max_false_accepts_per_hour, max_miss_rate: see `EventMetrics`, for a check of events.
+        max_delay_ms: limit on the delay of 95% of the detections, for a check of events.
         worse_than_float: by metric, how much worse it may be than the float model's, which the
             manifest holds.
 
@@ -78,6 +83,9 @@ class Limits:
     max_settled_frames_p90: float | None = None
     max_latency_us_p99: float | None = None
     max_model_bytes: float | None = None
+    max_false_accepts_per_hour: float | None = None
+    max_miss_rate: float | None = None
+    max_delay_ms: float | None = None
     worse_than_float: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
@@ -94,6 +102,9 @@ class Limits:
             raise EdgeError(f"`max_misses` must be a whole number from 0, got {misses}")
         if self.min_accuracy is not None and not 0 <= self.min_accuracy <= 1:
             raise EdgeError(f"`min_accuracy` must be in 0..1, got {self.min_accuracy}")
+        for name in ("max_false_accepts_per_hour", "max_miss_rate", "max_delay_ms"):
+            if (value := getattr(self, name)) is not None and value < 0:
+                raise EdgeError(f"`{name}` must not be below 0, got {value}")
         for name in self.worse_than_float or ():
             if name not in METRICS:
                 raise EdgeError(f"`{_TABLE}` must name some of {list(METRICS)}, got {name!r}")

@@ -199,8 +199,8 @@ class Numbers(Scorer):
 
     def quality(self) -> Quality:
         """See `Scorer`."""
-        targets, results = self._rows.stacked()
-        errors = results - targets
+        targets, _ = self._rows.stacked()
+        errors = self.errors()
         mae, squares = np.abs(errors).mean(0), (errors**2).mean(0)
         ranges, variance = np.ptp(targets, axis=0), targets.var(0)
         varies, several = bool(ranges.all()), len(mae) > 1
@@ -214,6 +214,11 @@ class Numbers(Scorer):
             mae_per_output=tuple(mae.tolist()) if several else None,
             rmse_per_output=tuple(np.sqrt(squares).tolist()) if several else None,
         )
+
+    def errors(self) -> Array:
+        """Result - target of each frame, or of each sequence: (n, outputs)."""
+        targets, results = self._rows.stacked()
+        return results - targets
 
 
 class Text(Scorer):

@@ -9,6 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from kgated_edge.errors import EdgeError
+from kgated_edge.format.event_settings import EventSettings
+from kgated_edge.format.feature_statistics import FeatureStatistics
+from kgated_edge.format.intervals import Intervals
 from kgated_edge.format.tensor_spec import Golden, TensorSpec
 from kgated_edge.format.tflite_file import NO_DIGEST
 
@@ -71,6 +74,9 @@ class Manifest:
         single: for a sequence: names of inputs and outputs with one value per sequence instead of
             one per frame.
         batch: how many sequences, or streams, run in parallel.
+        intervals: how far targets are from the results, at most and mostly; None where unknown.
+        feature_statistics: of the training or calibration data, by input; may be empty.
+        events: how scores become events, as `kgated tune` chose; None where nobody did.
     """
 
     mode: str
@@ -92,6 +98,9 @@ class Manifest:
     single: tuple[str, ...] = ()
     batch: int = 1
     figures: Mapping[str, float] = field(default_factory=dict)
+    events: EventSettings | None = None
+    intervals: Intervals | None = None
+    feature_statistics: Mapping[str, FeatureStatistics] = field(default_factory=dict, repr=False)
 
     @property
     def frame(self) -> TensorSpec:
@@ -167,6 +176,13 @@ class Manifest:
         }
         if self.figures:
             document["figures"] = dict(self.figures)
+        if self.events is not None:
+            document["events"] = self.events.to_plain()
+        if self.intervals is not None:
+            document["intervals"] = self.intervals.to_plain()
+        if self.feature_statistics:
+            statistics = {n: s.to_plain() for n, s in self.feature_statistics.items()}
+            document["feature_statistics"] = statistics
         return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 

@@ -4,6 +4,9 @@ import json
 from pathlib import Path
 
 from kgated_edge.errors import ManifestError
+from kgated_edge.format.event_settings import EventSettings
+from kgated_edge.format.feature_statistics import FeatureStatistics
+from kgated_edge.format.intervals import Intervals
 from kgated_edge.format.json_fields import Fields
 from kgated_edge.format.manifest import FORMAT_VERSION, SIGNATURES, Manifest, ModelInfo
 from kgated_edge.format.tensor_spec import Golden, TensorSpec
@@ -63,6 +66,9 @@ def parse_manifest(text: str | bytes) -> Manifest:
         single=items.texts("single") if "single" in items else (),
         batch=items.integer("batch", 1) if "batch" in items else 1,
         figures=_figures(items),
+        events=EventSettings.read(items.nested("events")) if "events" in items else None,
+        intervals=_intervals(items, outputs),
+        feature_statistics=_statistics(items, frames),
     )
     _check_consistency(items, manifest)
     return manifest
@@ -98,6 +104,27 @@ def _figures(items: Fields) -> dict[str, float]:
         return {}
     figures = items.nested("figures")
     return {name: figures.finite(name) for name in figures}
+
+
+def _intervals(items: Fields, outputs: tuple[TensorSpec, ...]) -> Intervals | None:
+    if "intervals" not in items:
+        return None
+    intervals = Intervals.read(items.nested("intervals"))
+    if len(intervals.half_widths) != outputs[0].size:
+        rule = f"{outputs[0].size} numbers, one per element of the first output"
+        raise items.nested("intervals").wrong("half_widths", rule)
+    return intervals
+
+
+def _statistics(items: Fields, frames: tuple[TensorSpec, ...]) -> dict[str, FeatureStatistics]:
+    if "feature_statistics" not in items:
+        return {}
+    entries = items.nested("feature_statistics")
+    sizes = {frame.name: frame.size for frame in frames}
+    for name in entries:
+        if name not in sizes:
+            raise items.wrong("feature_statistics", f"for inputs among {sorted(sizes)}")
+    return {name: FeatureStatistics.read(entries.nested(name), sizes[name]) for name in entries}
 
 
 def _tools(items: Fields) -> dict[str, str]:

@@ -186,6 +186,25 @@ class EdgeModel(Stateful):
             results = {name: np.moveaxis(rows, 0, 1) for name, rows in results.items()}
         return unwrap_single(results)
 
+    def interval(self, result: Any) -> tuple[Array, Array]:
+        """Lower and upper limits of the target, for a result of `step` or `run`.
+
+        They hold the target with the probability `manifest.intervals.coverage`, for data like
+        those that `kgated intervals` measured them on.
+
+        Args:
+            result: of the first output, (..., *manifest.output.shape).
+
+        Raises:
+            EdgeError: the file has no intervals.
+        """
+        intervals = self._manifest.intervals
+        if intervals is None:
+            raise EdgeError(
+                "the file has no intervals: measure them with `kgated intervals MODEL DATA.npz`"
+            )
+        return intervals.bounds(result)
+
     def reset(self) -> None:
         """Sets all states to zero, as at the start of a sequence."""
         with exclusive(self._idle, "model"):

@@ -5,9 +5,12 @@ A quantized file is refused only if it is broken. Everything else is reported.
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kgated_edge.format.reader import read_manifest
+
+from kgated.deploy.manifest_writer import overwrite
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.verification import compare
 from kgated.deploy.verification.accuracy import Evaluation, evaluate_reference
@@ -15,6 +18,8 @@ from kgated.deploy.verification.compare import Agreement
 from kgated.deploy.verification.evaluation_data import ComparedData
 from kgated.deploy.verification.layer_costs import LayerCost
 from kgated.deploy.verification.targets import Target
+from kgated.deploy.verification.trial import trial_file
+from kgated.deploy.worker import run_in_worker
 
 MAX_RELATIVE_RMSE, MIN_AGREEMENT, MAX_ACCURACY_LOST = 0.1, 0.97, 0.01
 """Beyond these a conversion warns."""
@@ -119,3 +124,17 @@ def _reasons(judgement: Judgement) -> list[str]:
             f"{100 * (evaluation.keras.accuracy or 0.0):.1f}%"
         )
     return reasons
+
+
+def judge_content(
+    content: bytes, target: Target, compared: ComparedData, recipe: Recipe, tolerance: float | None
+) -> tuple[Judgement, bytes]:
+    """The judgement of a file, and the file with the golden tolerance of the error measured."""
+    with trial_file(content) as trial:
+        run_in_worker(trial, recipe)
+        manifest = read_manifest(trial)
+        judgement = judge_file(trial, recipe, target, compared, tolerance)
+    golden = judgement.golden
+    allowed = recipe.tolerance(golden.max_abs_error, golden.largest_output)
+    manifest = replace(manifest, golden=replace(manifest.golden, tolerance=allowed))
+    return judgement, overwrite(content, manifest)

@@ -12,7 +12,7 @@ from kgated.deploy.sequence.rnn import Lowering
 from kgated.deploy.streaming import StepModel, step_model
 from kgated.deploy.verification.reference import Reference
 from kgated.deploy.verification.targets import Target, TargetSequence, TargetStream
-from kgated.keras_graph import check_graph
+from kgated.keras_graph import check_graph, flatten_layers
 
 
 def target_of(
@@ -32,3 +32,9 @@ def target_of(
     affine = steps.affine if recipe.is_static else steps.affine_joined
     step = step_model(model, affine, recipe.batch, sequence_error=sequence_error)
     return recipe, step, TargetStream(Reference.of(model, step), recipe.batch)
+
+
+def layer_names(model: keras.Model, graph: StepModel | SequenceGraph) -> list[str]:
+    """The layers of a graph, as `skip` takes them, without operations between layers."""
+    layers = {layer.name for layer in flatten_layers(model)}
+    return [name for name in dict.fromkeys(graph.owners.values()) if name in layers]
