@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from kgated_edge.errors import EdgeError
+from kgated_edge.format.front_end import FrontEndSpec
 from kgated_edge.format.tensor_spec import Golden, TensorSpec
 from kgated_edge.format.tflite_file import NO_DIGEST
 
@@ -71,6 +72,8 @@ class Manifest:
         single: for a sequence: names of inputs and outputs with one value per sequence instead of
             one per frame.
         batch: how many sequences, or streams, run in parallel.
+        feature_names: a name per feature of a frame, in the order of training, or None.
+        front_end: how audio becomes frames, or None where frames do not come from audio.
     """
 
     mode: str
@@ -92,6 +95,8 @@ class Manifest:
     single: tuple[str, ...] = ()
     batch: int = 1
     figures: Mapping[str, float] = field(default_factory=dict)
+    feature_names: tuple[str, ...] | None = None
+    front_end: FrontEndSpec | None = None
 
     @property
     def frame(self) -> TensorSpec:
@@ -167,6 +172,10 @@ class Manifest:
         }
         if self.figures:
             document["figures"] = dict(self.figures)
+        if self.feature_names is not None:
+            document["feature_names"] = list(self.feature_names)
+        if self.front_end is not None:
+            document["front_end"] = self.front_end.to_plain()
         return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
