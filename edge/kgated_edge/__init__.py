@@ -3,13 +3,17 @@
 from kgated_edge.errors import DataError, EdgeError, FrameError, ManifestError, StateError
 from kgated_edge.evaluation.checker import check, selftest
 from kgated_edge.evaluation.dataset import SequenceData, load_npz
+from kgated_edge.evaluation.dataset_info import DataInfo
 from kgated_edge.evaluation.limits import Limits, read_limits
 from kgated_edge.evaluation.metrics import Quality
 from kgated_edge.evaluation.results import CheckResult, RealtimeResult, SelftestResult
+from kgated_edge.format.front_end import FrontEndSpec
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_manifest
+from kgated_edge.ingest.front_end import FrontEnd
 from kgated_edge.ingest.logmel import LogMel, LogMelStream
 from kgated_edge.ingest.runner import LiveResult, live, live_blocks
+from kgated_edge.ingest.wav_folder import load_wav_folder
 from kgated_edge.loadtest.plan import Plan
 from kgated_edge.loadtest.runner import realtime
 from kgated_edge.runtime.open import open_model
@@ -20,9 +24,12 @@ from kgated_edge.runtime.stream_model import EdgeModel
 __all__ = [
     "CheckResult",
     "DataError",
+    "DataInfo",
     "EdgeError",
     "EdgeModel",
     "FrameError",
+    "FrontEnd",
+    "FrontEndSpec",
     "Limits",
     "LiveResult",
     "LogMel",
@@ -42,6 +49,7 @@ __all__ = [
     "live",
     "live_blocks",
     "load_npz",
+    "load_wav_folder",
     "open_model",
     "read_limits",
     "read_manifest",

@@ -24,7 +24,10 @@ from kgated_edge.cli.sandbox import run_in_sandbox
 from kgated_edge.cli.text import check_text, live_text, realtime_text, selftest_text
 from kgated_edge.errors import EdgeError
 from kgated_edge.evaluation.checker import check, selftest
+from kgated_edge.evaluation.dataset import SequenceData
 from kgated_edge.evaluation.tasks import TASKS
+from kgated_edge.format.reader import read_manifest
+from kgated_edge.ingest.wav_folder import load_wav_folder
 from kgated_edge.loadtest.plan import Plan
 from kgated_edge.loadtest.runner import realtime
 from kgated_edge.measure.device import this_device
@@ -84,7 +87,12 @@ def _parser() -> _Parser:
 
 def _add_check(commands: Any) -> None:
     parser = _command(commands, "check", _run_check, "measure speed and accuracy over a data set")
-    parser.add_argument("--data", required=True, metavar="TEST.npz", help="sequences to run")
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="TEST.npz",
+        help="sequences to run, or a folder of WAV files, one folder per class",
+    )
     parser.add_argument(
         "--deadline-ms", type=above_zero, metavar="MS", help="longest time of a step"
     )
@@ -146,7 +154,7 @@ def _run_check(options: argparse.Namespace) -> bool:
     with reserve_output(options.json, inputs) as write:
         result = check(
             options.model,
-            options.data,
+            _sequences(options),
             task=options.task,
             limits=options.limits,
             deadline_ms=options.deadline_ms,
@@ -157,6 +165,14 @@ def _run_check(options: argparse.Namespace) -> bool:
         write(_with_context(options, data=options.data) | asdict(result))
     print(check_text(options.model, result))
     return result.passed
+
+
+def _sequences(options: argparse.Namespace) -> str | SequenceData:
+    """The data set's path, or the sequences of a folder of WAV files."""
+    data: str = options.data
+    if not Path(data).is_dir() or next(Path(data).rglob("*.[wW][aA][vV]"), None) is None:
+        return data
+    return load_wav_folder(data, read_manifest(options.model))
 
 
 def _run_selftest(options: argparse.Namespace) -> bool:

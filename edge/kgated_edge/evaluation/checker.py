@@ -7,6 +7,7 @@ import numpy as np
 
 from kgated_edge.errors import DataError, EdgeError
 from kgated_edge.evaluation.dataset import SequenceData, load_npz
+from kgated_edge.evaluation.info_check import check_info, with_labels_of
 from kgated_edge.evaluation.limits import Limits, override_limits, read_limits
 from kgated_edge.evaluation.metrics import Scorer
 from kgated_edge.evaluation.results import CheckResult, SelftestResult
@@ -125,6 +126,8 @@ def _inputs(
     """The sequences and the scorer, checked against the model."""
     if isinstance(data, SequenceData):
         check_fit(manifest, data)
+        check_info(manifest, data)
+        data = with_labels_of(manifest, data)
         return data, make_scorer(manifest, data, task)
     names = [frame.name for frame in manifest.frames]
     sequences = load_npz(data, names if len(names) > 1 else (), manifest.single)

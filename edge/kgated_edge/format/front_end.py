@@ -139,7 +139,9 @@ def _check(items: Fields, spec: FrontEndSpec) -> None:
         raise items.wrong("deltas", f"a whole number in 0..{MAX_DELTAS}")
     for key, values in (("mean", spec.mean), ("scale", spec.scale)):
         if (values is None) != (spec.mean is None) or (values and len(values) != spec.features):
-            raise items.wrong(key, f"{spec.features} numbers, one per feature, or null as the other")
+            raise items.wrong(
+                key, f"{spec.features} numbers, one per feature, or null as the other"
+            )
     if spec.scale is not None and not all(value > 0 for value in spec.scale):
         raise items.wrong("scale", "numbers above zero")
 

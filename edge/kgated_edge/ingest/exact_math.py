@@ -15,7 +15,10 @@ _HIGH_LN2, _LOW_LN2 = 0.693147180369123816490, 1.90821492927058770002e-10
 
 
 def log(values: Values) -> Values:
-    """log(m 2**e) = e log 2 + 2 (s + s³/3 + s⁵/5 + …), s = (m - 1) / (m + 1), to 1e-14."""
+    """The natural logarithm, to 1e-14.
+
+    log(m 2**e) = e log 2 + 2 (s + s³/3 + s⁵/5 + …), s = (m - 1) / (m + 1).
+    """
     m, e = np.frexp(values)
     small = m < math.sqrt(0.5)
     m, e = np.where(small, 2 * m, m), e - small
@@ -43,7 +46,7 @@ def power(values: Values, exponent: float) -> Values:
 
 
 def exact_product(values: Values, table: Any, bits: int) -> Values:
-    """values @ table in fixed point: the sum of integers below 2**53 has no order.
+    """Values @ table in fixed point: the sum of integers below 2**53 has no order.
 
     Args:
         values: (T, n), |value| below 2**(52 - 2 * bits) / n.

@@ -11,6 +11,8 @@ import numpy as np
 from kgated_edge.errors import EdgeError
 from kgated_edge.evaluation.metrics import are_probabilities
 from kgated_edge.format.manifest import Manifest
+from kgated_edge.ingest.audio_options import front_end_for_audio
+from kgated_edge.ingest.front_end import FrontEnd
 from kgated_edge.ingest.logmel import LogMel
 from kgated_edge.ingest.sources import blocks_of, frames_of
 from kgated_edge.runtime.batching import as_dict
@@ -129,8 +131,9 @@ def live_blocks(
         manifest: of a model with one input and a batch of 1.
         stream: binary.
         form: one of `FORMATS`.
-        rate: samples per second of audio without a header; None: that of `LogMel`.
-        sound: other arguments of `LogMel`.
+        rate: samples per second of audio without a header; None: that of the model's front end, or
+            of `LogMel` where the manifest has none.
+        sound: other arguments of `LogMel`; refused where they differ from the model's front end.
 
     Raises:
         EdgeError: several inputs or a batch above 1, audio for a model of other frames, another
@@ -147,20 +150,8 @@ def live_blocks(
     if form in ("wav", "pcm") and not is_vector:
         raise EdgeError(f"audio becomes frames (mels,), this model takes {spec.shape}: use csv")
 
-    def front_end(file_rate: int | None) -> LogMel:
-        if file_rate is not None and rate is not None and file_rate != rate:
-            raise EdgeError(
-                f"`rate` is {rate}, the file's is {file_rate}: leave it out, or convert the file"
-            )
-        log_mel = LogMel(file_rate or rate or LogMel.rate, mels=spec.shape[0], **sound)
-        period = manifest.sample_period_s
-        hop, hop_s = log_mel.hop, log_mel.hop / log_mel.rate
-        if period is not None and not math.isclose(hop_s, period, rel_tol=1e-3):
-            raise EdgeError(
-                f"{hop} samples at {log_mel.rate} per second are {hop_s:g} s, the "
-                f"model's sample period is {period:g} s: set `hop` as in training"
-            )
-        return log_mel
+    def front_end(file_rate: int | None) -> LogMel | FrontEnd:
+        return front_end_for_audio(manifest, file_rate, rate, **sound)
 
     return blocks_of(frames_of(stream, form, spec, front_end), manifest.frames_per_step)
 

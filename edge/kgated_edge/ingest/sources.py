@@ -8,15 +8,17 @@ import numpy as np
 
 from kgated_edge.errors import DataError, EdgeError
 from kgated_edge.format.tensor_spec import Array, TensorSpec
+from kgated_edge.ingest.front_end import FrontEnd
 from kgated_edge.ingest.logmel import LogMel
 
 FORMATS = ("float32", "csv", "wav", "pcm")
 _CHUNK_S = 0.01  # of audio per read
 _MAX_LINE = 1 << 20
+AnyFrontEnd = LogMel | FrontEnd
 
 
 def frames_of(
-    stream: IO[bytes], form: str, spec: TensorSpec, front_end: Callable[[int | None], LogMel]
+    stream: IO[bytes], form: str, spec: TensorSpec, front_end: Callable[[int | None], AnyFrontEnd]
 ) -> Iterator[Array]:
     """Yields frames (*spec.shape) one by one, each as soon as its bytes have arrived.
 
@@ -28,7 +30,7 @@ def frames_of(
             with commas or blanks between numbers; "wav": 16 bits, one channel; "pcm": the samples
             of such a file without a header, little-endian.
         spec: one frame of the model's input.
-        front_end: makes the log-mel front end for audio from the file's rate, or None.
+        front_end: makes the front end for audio from the file's rate, or None.
 
     Raises:
         EdgeError: an unknown form.
@@ -70,7 +72,7 @@ def _lines(stream: IO[bytes], spec: TensorSpec) -> Iterator[Array]:
         yield frame
 
 
-def _wav(stream: IO[bytes], front_end: Callable[[int | None], LogMel]) -> Iterator[Array]:
+def _wav(stream: IO[bytes], front_end: Callable[[int | None], AnyFrontEnd]) -> Iterator[Array]:
     try:
         with wave.open(stream) as sound:
             if (sound.getnchannels(), sound.getsampwidth()) != (1, 2):
@@ -85,7 +87,7 @@ def _wav(stream: IO[bytes], front_end: Callable[[int | None], LogMel]) -> Iterat
         raise DataError(f"this is not a WAV file of PCM samples ({error}): convert it") from None
 
 
-def _audio(read: Callable[[int], bytes], front_end: LogMel, width: int) -> Iterator[Array]:
+def _audio(read: Callable[[int], bytes], front_end: AnyFrontEnd, width: int) -> Iterator[Array]:
     stream, size = front_end.stream(), width * max(1, round(front_end.rate * _CHUNK_S))
     while content := read(size):
         complete = len(content) // width * width
