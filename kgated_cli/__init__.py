@@ -4,8 +4,8 @@ A package beside `kgated`, not in it: importing `kgated` imports Keras and its b
 seconds and logs to stderr, and `kgated --help` needs neither.
 """
 
-from kgated_cli import convert, optimize, show, train
+from kgated_cli import convert, data, optimize, show, train
 from kgated_cli.app import main
 from kgated_cli.models import load_model
 
-__all__ = ["convert", "load_model", "main", "optimize", "show", "train"]
+__all__ = ["convert", "data", "load_model", "main", "optimize", "show", "train"]

@@ -1,5 +1,6 @@
 """An array in an `.npy` file of which only the rows in use are in memory."""
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,15 @@ class FileArray:
         if self.path.stat().st_size < self._offset + self._row * self.shape[0]:
             raise DataError(f"{path}: the file is cut short: copy or make it again")
         self._stored = self.dtype
+        self._numbers: npt.NDArray[np.int64] | None = None
         self.dtype = self._stored if dtype is None else np.dtype(dtype)
+
+    def rows(self, numbers: npt.NDArray[np.int64]) -> "FileArray":
+        """An array of some of the rows, in that order, which stay in the file."""
+        chosen = copy.copy(self)
+        chosen._numbers = np.asarray(numbers if self._numbers is None else self._numbers[numbers])
+        chosen.shape = (len(chosen._numbers), *self.shape[1:])
+        return chosen
 
     @property
     def ndim(self) -> int:
@@ -84,7 +93,15 @@ class FileArray:
         """Rows start..stop - 1, mapped."""
         if not 0 <= start <= stop <= len(self):
             raise IndexError(f"row {start} is out of range for {len(self)} rows")
-        shape = (stop - start, *self.shape[1:])
+        if self._numbers is not None:
+            rows = [self._mapped(int(n), 1)[0] for n in self._numbers[start:stop]]
+            if len(rows) == 1:
+                return rows[0][None]
+            return np.stack(rows) if rows else self._mapped(0, 0)
+        return self._mapped(start, stop - start)
+
+    def _mapped(self, start: int, count: int) -> npt.NDArray[Any]:
+        shape = (count, *self.shape[1:])
         if 0 in shape:
             return np.empty(shape, self._stored)
         return np.memmap(self.path, self._stored, "r", self._offset + start * self._row, shape)
