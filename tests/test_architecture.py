@@ -13,7 +13,7 @@ from source_code import ROOT, arrows, arrows_within, circle, modules, syntax
 STAGES = {
     "kgated": """
         errors atomic_write optional_imports audio tensorflow_private keras_patches
-        inference_copies run_record quantization_hook
+        inference_copies run_record quantization_hook described_model
         steps keras_graph data framewise report
         cells
         layers
@@ -46,7 +46,7 @@ STAGES = {
         lowering quantization
         verification
         metadata from_qat
-        other_backend
+        other_backend described_options
         convert
     """,
     "kgated_edge": """

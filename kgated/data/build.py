@@ -1,5 +1,6 @@
 """From recordings and label rules to data sets: windows, classes, split, files."""
 
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -160,18 +161,20 @@ class _Builder:
         if recording.period_s is not None:
             self.periods.append(recording.period_s)
         self.names = self.names or recording.names
-        rows = self._rows(recording, self.store.append(recording.x), label)
+        group = self._group(recording)
+        rows = self._rows(recording, self.store.append(recording.x), label, group)
         self.rows += rows
         for copy in range(self.options.copies if augment is not None else 0):
             assert augment is not None
             copied = self.store.append(augment(recording, copy))
-            self.copies += self._rows(recording, copied, label)
+            self.copies += self._rows(recording, copied, label, group)
 
-    def _rows(self, recording: Recording, number: int, label: str | np.ndarray | None) -> list[Row]:
+    def _rows(
+        self, recording: Recording, number: int, label: str | np.ndarray | None, group: str
+    ) -> list[Row]:
         period, options = recording.period_s, self.options
         window = frames_of("--window", options.window, period)
         hop = frames_of("--hop", options.hop, period)
-        group = self._group(recording.path)
         return [
             Row(number, start, stop, self._label(label, start, stop), group)
             for start, stop in cuts(recording, window, hop)
@@ -189,11 +192,15 @@ class _Builder:
             return Counter(frames.tolist()).most_common(1)[0][0]
         return frames
 
-    def _group(self, path: Path) -> str:
+    def _group(self, recording: Recording) -> str:
+        path = recording.path
         if self.expression is not None:
             return matched(self.expression, "group", path, self.root)
-        relative = path.relative_to(self.root)
-        return relative.as_posix() if self.options.group == "recording" else path.parent.name
+        if self.options.group == "folder":
+            return path.parent.name
+        # With a digest, since files of two folders may have the same name.
+        digest = zlib.crc32(np.ascontiguousarray(recording.x).data)
+        return f"{path.relative_to(self.root).as_posix()}#{digest:08x}"
 
     def info(self) -> DataInfo:
         """Names and period; refuses labels that nothing can be learned from."""

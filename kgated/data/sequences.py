@@ -6,6 +6,8 @@ import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 from kgated_edge.evaluation.file_array import FileArray
 
+from kgated.data.splitting import assign_groups
+
 
 def pad(sequences: list[np.ndarray], y: np.ndarray | None = None) -> SequenceData:
     """Sequences of (t, F) float32, each of its own length, padded with zeros to the longest."""
@@ -49,7 +51,7 @@ def take(data: SequenceData, index: np.ndarray) -> SequenceData:
 def split(
     data: SequenceData, fraction: float, *, seed: int = 0
 ) -> tuple[SequenceData, SequenceData]:
-    """Set a part of each class aside, at random.
+    """Set a part of each class aside, at random; no group of the data stands on both sides.
 
     Args:
         data: sequences with labels y (N,).
@@ -67,14 +69,24 @@ def split(
         raise ValueError("`data` must have one label per sequence in `y` to be split by class")
     if not 0.0 < fraction < 1.0:
         raise ValueError(f"`fraction` must be above 0 and below 1. Received: {fraction}")
+    if data.groups is not None and len(np.unique(data.groups)) < len(data):
+        parts = assign_groups(data.groups, data.y, {"aside": fraction}, seed)
+        aside = parts == "aside"
+    else:
+        aside = _aside(data.y, fraction, seed)
+    return take(data, np.flatnonzero(~aside)), take(data, np.flatnonzero(aside))
+
+
+def _aside(y: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Which sequences (N,) are set aside."""
     rng = np.random.default_rng(seed)
-    aside = np.zeros(len(data), bool)
-    for label in np.unique(data.y):
-        members = rng.permutation(np.flatnonzero(data.y == label))
+    aside = np.zeros(len(y), bool)
+    for label in np.unique(y):
+        members = rng.permutation(np.flatnonzero(y == label))
         if len(members) < 2:
             raise ValueError(f"class {label} has one sequence alone; splitting takes two or more")
         aside[members[: np.clip(round(fraction * len(members)), 1, len(members) - 1)]] = True
-    return take(data, np.flatnonzero(~aside)), take(data, np.flatnonzero(aside))
+    return aside
 
 
 def class_count(y: np.ndarray | None, where: object) -> int:

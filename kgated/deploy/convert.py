@@ -13,6 +13,7 @@ from kgated_edge.format.reader import read_manifest
 from kgated import steps
 from kgated.atomic_write import check_writable, replace_files
 from kgated.deploy import tflm
+from kgated.deploy.described_options import describe_options
 from kgated.deploy.from_qat.export import QatExport
 from kgated.deploy.lowering.converter import lower
 from kgated.deploy.manifest_writer import embed, overwrite, without_manifest
@@ -128,8 +129,10 @@ def to_tflite(
             `.npz` data set, `SequenceData`, or an array (N, T, features) float32 or (N, T) int32,
             by name where there are several inputs; of more than 64 sequences 64, evenly spread.
             None: seeded noise, which "int8" and "int16x8" refuse: its ranges say nothing.
-        labels: a name for each entry of the first output, kept in the manifest.
-        sample_period_s: seconds from one frame to the next, kept in the manifest.
+        labels: a name for each entry of the first output, kept in the manifest. None: the class
+            names of a model of `kgated train`, else those of the calibration file.
+        sample_period_s: seconds from one frame to the next, kept in the manifest; None: as for
+            `labels`. Feature names and front end come from there, too.
         figures: how good the float model is, such as {"accuracy": 0.984}, kept in the manifest, to
             which `kgated-edge check` compares the device's own: accuracy, r2, mae, rmse,
             bits_per_character.
@@ -174,10 +177,14 @@ def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conve
         recipe = replace(recipe, lowering="unrolled")  # QAT has no ranges inside a loop's body
     recipe, graph, target = target_of(layers, recipe, options.length, options.max_length)
     check_recipe(recipe, graph, options.calibration is not None or qat is not None)
+    frames, outputs = frames_of(graph), results_of(graph, graph.outputs)
+    options = describe_options(options, model, frames, outputs[0])
     sequences = _sequences(layers, graph, target, replace(options, recipe=recipe))
     if keras.backend.backend() != "tensorflow":
-        outputs = convert_on_tensorflow(model, path, replace(options, recipe=recipe), CONVERT_SAVED)
-        return Conversion(path, read_manifest(path), outputs, path.stat().st_size)
+        agreements = convert_on_tensorflow(
+            model, path, replace(options, recipe=recipe), CONVERT_SAVED
+        )
+        return Conversion(path, read_manifest(path), agreements, path.stat().st_size)
     target = target if qat is None else qat.target(target)
     manifest = build_manifest(model, recipe, graph, target.golden(sequences), options)
     content = _build(graph, manifest, target, sequences, recipe, qat)

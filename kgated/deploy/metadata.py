@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 from kgated_edge.evaluation.limits import METRICS
+from kgated_edge.format.front_end import FrontEndSpec, front_end_from_plain
 from kgated_edge.format.manifest import SIGNATURES, Golden, Manifest, ModelInfo, TensorSpec
 
 from kgated.deploy.recipe import Recipe
@@ -37,6 +38,8 @@ class ConversionOptions:
     length: int | None = None
     max_length: int | None = None
     figures: Mapping[str, float] | None = None
+    feature_names: Sequence[str] | None = None
+    front_end: FrontEndSpec | None = None
 
     def __post_init__(self) -> None:
         if not all(isinstance(x, str) and len(x.splitlines()) == 1 for x in self.labels or ()):
@@ -69,6 +72,8 @@ class ConversionOptions:
         """Write the options as data: JSON, and the calibration as an `.npz` file beside it."""
         document = {name: getattr(self, name) for name in _PLAIN_FIELDS}
         document |= {"recipe": self.recipe.as_dict(), "labels": self.labels and list(self.labels)}
+        document["feature_names"] = self.feature_names and list(self.feature_names)
+        document["front_end"] = self.front_end and self.front_end.to_plain()
         if self.calibration is not None:
             document["calibration"] = str(save_calibration(self.calibration, folder))
         text = json.dumps(document, default=methodcaller("item"))  # NumPy's numbers
@@ -78,7 +83,9 @@ class ConversionOptions:
     def load(cls, folder: Path) -> "ConversionOptions":
         """Read what `save` wrote."""
         document = json.loads((folder / "options.json").read_text(encoding="utf-8"))
-        return cls(**{**document, "recipe": Recipe.from_dict(document["recipe"])})
+        front_end = document["front_end"] and front_end_from_plain(document["front_end"])
+        recipe = Recipe.from_dict(document["recipe"])
+        return cls(**{**document, "recipe": recipe, "front_end": front_end})
 
 
 _PLAIN_FIELDS = ("sample_period_s", "length", "max_length", "figures")
@@ -131,6 +138,8 @@ def build_manifest(
         states=results_of(graph, graph.states) if external else (),
         labels=None if options.labels is None else tuple(options.labels),
         sample_period_s=options.sample_period_s,
+        feature_names=None if options.feature_names is None else tuple(options.feature_names),
+        front_end=options.front_end,
         figures=dict(options.figures or {}),
         model=model_info(model),
         tools={name: importlib.metadata.version(name) for name in TOOLS},

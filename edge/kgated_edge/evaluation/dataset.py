@@ -17,7 +17,7 @@ from kgated_edge.evaluation.dataset_info import (
     read_info,
 )
 from kgated_edge.evaluation.file_array import FileArray
-from kgated_edge.evaluation.npz_file import nothing_there, read_arrays
+from kgated_edge.evaluation.npz_file import info_arrays_of, nothing_there, read_arrays
 from kgated_edge.format.tensor_spec import Array
 
 
@@ -79,6 +79,15 @@ def load_npz(
         return from_arrays(arrays, names, single, targets=targets)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
+
+
+def npz_info(path: str | Path) -> DataInfo:
+    """What an `.npz` file says about its frames and classes; nothing for any other file.
+
+    Raises:
+        DataError: an entry of another kind.
+    """
+    return read_info(info_arrays_of(Path(path)))
 
 
 def check_npz(path: str | Path, *, targets: bool = True) -> SequenceData | None:

@@ -61,11 +61,16 @@ def with_labels_of(manifest: Manifest, data: SequenceData) -> SequenceData:
     if y is None or labels is None:
         return data
     if names is not None and names != labels and y.dtype.kind in "iu":
-        y = _renumbered(y, names, labels)
+        y = renumbered(y, names, labels)
     return replace(data, y=y)
 
 
-def _renumbered(y: Array, names: tuple[str, ...], labels: tuple[str, ...]) -> Array:
+def renumbered(y: Array, names: tuple[str, ...], labels: tuple[str, ...]) -> Array:
+    """Class numbers of `names` as those of `labels`.
+
+    Raises:
+        DataError: a name that is none of the labels, or a number that has no name.
+    """
     if unknown := [name for name in names if name not in labels]:
         raise DataError(
             f"the data have the class {unknown[0]!r}, the model knows {_short(labels)}: use data "

@@ -1,5 +1,6 @@
 """Reads the arrays of an `.npz` file, and says what else a file or a folder is."""
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,14 @@ def read_arrays(path: Path, inputs: Sequence[str] | None, targets: bool) -> dict
             f"this is not an intact .npz file ({_reason(error)}): copy it again, "
             "or save it with np.savez(path, x=x)"
         ) from None
+
+
+def info_arrays_of(path: Path) -> dict[str, Array]:
+    """The arrays of an `.npz` file that say what the others are; none of any other file."""
+    if not zipfile.is_zipfile(path):
+        return {}
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        return {name: _member(archive, name) for name in INFO_KEYS if name in archive.files}
 
 
 def _lone(array: Array, inputs: Sequence[str] | None) -> dict[str, Array]:
