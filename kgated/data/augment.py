@@ -1,6 +1,7 @@
 """Disturbed copies of training data: sound before its front end, and frames of sensors."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ Range = tuple[float, float]
 FULL_SCALE = 32768.0
 
 
-def parse_options(text: str, known: dict[str, type]) -> dict[str, Any]:
+def parse_options(text: str, known: Mapping[str, type]) -> dict[str, Any]:
     """The options of `--augment jitter=0.05,gain=-6:6`; a range is LOW:HIGH.
 
     Raises:

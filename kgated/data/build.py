@@ -210,7 +210,7 @@ class _Builder:
     def _class_names(self) -> tuple[str, ...] | None:
         if self.rule is None:
             return None
-        present = set(np.concatenate([np.atleast_1d(row.label) for row in self.rows]).tolist())
+        present = {label for row in self.rows for label in set(labels_of(row))}
         names = tuple(sorted(present)) if self.options.classes is None else self.options.classes
         if unknown := sorted(present - set(names)):
             raise ValueError(f"--classes lacks {unknown[0]!r}, which {self.root} has: add it")

@@ -70,7 +70,7 @@ def split(
     if not 0.0 < fraction < 1.0:
         raise ValueError(f"`fraction` must be above 0 and below 1. Received: {fraction}")
     if data.groups is not None and len(np.unique(data.groups)) < len(data):
-        parts = assign_groups(data.groups, data.y, {"aside": fraction}, seed)
+        parts = assign_groups(data.groups.tolist(), data.y, {"aside": fraction}, seed)
         aside = parts == "aside"
     else:
         aside = _aside(data.y, fraction, seed)

@@ -71,9 +71,9 @@ class FileArray:
         first, rest = (index[0], index[1:]) if isinstance(index, tuple) else (index, ())
         if isinstance(first, slice):
             start, stop, step = first.indices(len(self))
-            rows = self._rows(start, max(start, stop)) if step == 1 else None
-            if rows is None:
+            if step != 1:
                 return self[(np.arange(start, stop, step), *rest)]
+            rows = self._rows(start, max(start, stop))
             return np.array(rows[(slice(None), *rest)], self.dtype)
         if np.ndim(first) == 0:
             n = int(first) + (len(self) if first < 0 else 0)
@@ -81,10 +81,10 @@ class FileArray:
         numbers = np.asarray(first)
         if numbers.dtype == bool:
             numbers = np.flatnonzero(numbers)
-        rows = [self._rows(int(n), int(n) + 1)[(0, *rest)] for n in numbers]
-        if not rows:
+        chosen = [self._rows(int(n), int(n) + 1)[(0, *rest)] for n in numbers]
+        if not chosen:
             return np.empty((0, *self.shape[1:]), self.dtype)
-        return np.stack(rows).astype(self.dtype, copy=False)
+        return np.asarray(np.stack(chosen), self.dtype)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> npt.NDArray[Any]:
         return np.asarray(self[:], dtype)
@@ -96,7 +96,7 @@ class FileArray:
         if self._numbers is not None:
             rows = [self._mapped(int(n), 1)[0] for n in self._numbers[start:stop]]
             if len(rows) == 1:
-                return rows[0][None]
+                return np.asarray(rows[0][None])
             return np.stack(rows) if rows else self._mapped(0, 0)
         return self._mapped(start, stop - start)
 

@@ -111,7 +111,7 @@ class FrontEndStream:
         if self._spec.mean is None:
             return frames
         mean, scale = np.array(self._spec.mean), np.array(self._spec.scale)
-        return ((frames.astype(np.float64) - mean) * scale).astype(np.float32)
+        return np.asarray((frames.astype(np.float64) - mean) * scale, np.float32)
 
 
 class _Pcen:

@@ -153,6 +153,8 @@ def live_blocks(
     def front_end(file_rate: int | None) -> LogMel | FrontEnd:
         return front_end_for_audio(manifest, file_rate, rate, **sound)
 
+    if form in ("wav", "pcm") and manifest.front_end is not None:
+        front_end(None)  # refuses options before the first byte is read
     return blocks_of(frames_of(stream, form, spec, front_end), manifest.frames_per_step)
 
 

@@ -51,11 +51,11 @@ def read_wav(path: str | Path) -> tuple[int, Samples]:
     try:
         with Path(path).open("rb") as file:
             header, content = _read(file)
+        return header.rate, to_int16(_decode(header, content))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}): check the path") from None
     except (DataError, struct.error) as error:
         raise DataError(f"{path}: {error}") from None
-    return header.rate, to_int16(_decode(header, content))
 
 
 def to_int16(samples: npt.NDArray[np.float64]) -> Samples:
@@ -70,7 +70,7 @@ def to_int16(samples: npt.NDArray[np.float64]) -> Samples:
     for channel in range(1, samples.shape[1]):
         total += samples[:, channel]
     scaled = np.rint(total * (_FULL_SCALE / samples.shape[1]))
-    return np.clip(scaled, -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
+    return np.asarray(np.clip(scaled, -_FULL_SCALE, _FULL_SCALE - 1), np.int16)
 
 
 def _read(file: IO[bytes]) -> tuple[WavFormat, bytes]:
