@@ -31,8 +31,8 @@ def test_the_seed_decides_and_repeats():
 
 
 def test_a_class_of_which_nothing_is_left_for_training_is_refused():
-    with pytest.raises(ValueError, match="nothing is left of class '[ab]' to train on"):
-        assign_groups(["p", "q"], ["a", "b"], {"test": 0.5})
+    with pytest.raises(ValueError, match="nothing is left of class 'b' to train on"):
+        assign_groups(["p", "q", "r"], ["a", "a", "b"], {"test": 0.9})
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 Values = npt.NDArray[np.float64]
 _MAX_EXPONENT = 700.0
+_VALUE_BITS = 20
 _HIGH_LN2, _LOW_LN2 = 0.693147180369123816490, 1.90821492927058770002e-10
 
 
@@ -45,14 +46,14 @@ def power(values: Values, exponent: float) -> Values:
     return exp(exponent * log(values))
 
 
-def exact_product(values: Values, table: Any, bits: int) -> Values:
+def exact_product(values: Values, table: Any, max_value: float) -> Values:
     """Values @ table in fixed point: the sum of integers below 2**53 has no order.
 
     Args:
-        values: (T, n), |value| below 2**(52 - 2 * bits) / n.
-        table: (n, m), rounded to multiples of 2**-bits, |entry| up to 1.
-        bits: after the point, of the values and of the table.
+        values: (T, n), rounded to multiples of 2**-_VALUE_BITS.
+        table: (n, m), |entry| up to 1, rounded to the bits that are left for it.
+        max_value: |value| is below it.
     """
-    scale = 2.0**bits
-    product = np.rint(values * scale) @ np.rint(np.asarray(table) * scale)
-    return np.asarray(product / (scale * scale))
+    bits = 52 - _VALUE_BITS - math.ceil(math.log2(max_value * len(table)))
+    product = np.rint(values * 2.0**_VALUE_BITS) @ np.rint(np.asarray(table) * 2.0**bits)
+    return np.asarray(product * 2.0 ** -(_VALUE_BITS + bits))

@@ -14,7 +14,7 @@ from kgated_edge.format.front_end import FrontEndSpec, front_end_from_plain
 from kgated_edge.ingest.exact_math import Values, exact_product, log, power
 from kgated_edge.ingest.logmel import Frames, LogMel, LogMelStream, MelEnergies
 
-_DCT_BITS = 16  # log-mel values stay below 2**6, bands below 2**10: sums below 2**48
+_MAX_LOG = 64.0  # energies are in 2**-49..2**16
 _DELTA_FRAMES = 4  # the slope over frames t - 4 to t
 _CHUNK = 1 << 18  # samples
 
@@ -104,7 +104,7 @@ class FrontEndStream:
 
     def _base(self, frames: npt.NDArray[Any]) -> Frames:
         if self._spec.kind == "mfcc":
-            return exact_product(log(frames), self._front_end.dct, _DCT_BITS).astype(np.float32)
+            return exact_product(log(frames), self._front_end.dct, _MAX_LOG).astype(np.float32)
         return frames if self._spec.kind == "log-mel" else self._pcen.push(frames)
 
     def _standardized(self, frames: Frames) -> Frames:
