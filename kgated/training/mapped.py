@@ -47,15 +47,18 @@ class MappedBatches(keras.utils.PyDataset):
         rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
         rng = np.random.default_rng((self.seed, self.epoch, index))
         lengths = self._lengths(rows, rng)
-        x = resampled(self.data.x[rows], self.data.lengths[rows], lengths, self.data.x.shape[1])
+        x, real = self.data.x[rows], self.data.lengths[rows]
+        if (lengths != real).any():
+            x = resampled(x, real, lengths, x.shape[1])
         y = self.targets[rows]
         if mix := self.disturbance.mix:
             other = rng.permutation(len(rows))
             share = rng.beta(mix, mix, len(rows)).astype(np.float32)
             x += share[:, None, None] * (x[other] - x)
             y = y + share[:, None] * (y[other] - y)
-        scale = (self.disturbance.noise * self.deviation).astype(np.float32)
-        x += scale * rng.standard_normal(x.shape, np.float32)
+        if self.disturbance.noise:
+            scale = (self.disturbance.noise * self.deviation).astype(np.float32)
+            x += scale * rng.standard_normal(x.shape, np.float32)
         x *= is_real(lengths, x.shape[1])[..., None]
         if self.augmentation is not None:
             x = self.augmentation(x, lengths, self.deviation, rng)
