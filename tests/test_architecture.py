@@ -46,7 +46,7 @@ STAGES = {
         lowering quantization
         verification
         metadata from_qat
-        other_backend described_options
+        other_backend
         convert
     """,
     "kgated_edge": """

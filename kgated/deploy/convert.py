@@ -13,7 +13,6 @@ from kgated_edge.format.reader import read_manifest
 from kgated import steps
 from kgated.atomic_write import check_writable, replace_files
 from kgated.deploy import tflm
-from kgated.deploy.described_options import describe_options
 from kgated.deploy.from_qat.export import QatExport
 from kgated.deploy.lowering.converter import lower
 from kgated.deploy.manifest_writer import embed, overwrite, without_manifest
@@ -21,6 +20,7 @@ from kgated.deploy.metadata import (
     ConversionOptions,
     build_manifest,
     check_recipe,
+    describe_options,
     frames_of,
     results_of,
 )

@@ -36,9 +36,9 @@ def write_sensors(folder, rng):
     """200 recordings of ten persons as CSV files."""
     times = np.arange(20) / 50
     for n in range(200):
-        label, hz = (("rest", 0.0), ("run", 8.0), ("walk", 2.0))[n % 3]
+        label, hz = (("rest", 0.0), ("run", 4.0), ("walk", 2.0))[n % 3]
         waves = np.sin(2 * np.pi * (hz * times[:, None] + rng.random(3)))
-        rows = hz / 2 * waves + rng.normal(0, 0.1, (20, 3))
+        rows = 2 * np.eye(3)[n % 3] + (hz > 0) * waves + rng.normal(0, 0.1, (20, 3))
         lines = ["time,ax,ay,az"]
         lines += [
             ",".join(f"{v:.4f}" for v in (t, *row)) for t, row in zip(times, rows, strict=True)
