@@ -101,6 +101,11 @@ def class_count(y: np.ndarray | None, where: object) -> int:
     """
     if y is None:
         raise ValueError(f"{where}: there are no labels `y` to learn: save one per sequence")
+    if y.ndim == 2 and y.dtype.kind in "iu":
+        raise ValueError(
+            f"{where}: `y` must be one integer per sequence, and has a label per frame: make one "
+            "per window by `kgated data csv --window 2.0 --window-label majority`"
+        )
     if y.ndim != 1 or y.dtype.kind not in "iu":
         raise ValueError(
             f"{where}: `y` must be one integer per sequence, the number of its class. Received: "
