@@ -113,8 +113,10 @@ def check_labels(path: Path) -> Any:
     """
     from kgated_edge.evaluation.dataset import load_npz
 
-    data = load_npz(path)
-    import_light("kgated.data").class_count(data.y, path)
+    matching = import_light("kgated.data.matching")
+    data = matching.with_class_numbers(load_npz(path))
+    classes = import_light("kgated.data").class_count(data.y, path)
+    matching.check_class_names(data, classes, path)
     return data
 
 

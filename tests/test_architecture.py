@@ -14,7 +14,7 @@ STAGES = {
     "kgated": """
         argument_checks
         errors atomic_write optional_imports audio tensorflow_private keras_patches
-        inference_copies run_record quantization_hook
+        inference_copies run_record quantization_hook described_model
         steps keras_graph data framewise report
         weight_checks
         cells

@@ -37,7 +37,7 @@ def files(tmp_path_factory):
     np.savez(folder / "good.npz", x=x, y=np.arange(8) % 2)
     np.savez(folder / "gaps.npz", x=x, y=10 * (np.arange(8) % 4))
     np.savez(folder / "plain.npz", x=x)
-    np.savez(folder / "words.npz", x=x, y=np.array(["a"] * 8))
+    np.savez(folder / "words.npz", x=x, y=np.zeros(8, complex))
     np.savez(folder / "types.npz", a=np.array(["a"]), b=np.zeros((2, 3), bool))
     np.savez(folder / "wide.npz", x=np.zeros((8, 7, 5), np.float32), y=np.arange(8) % 2)
     (folder / "bad.npz").write_text("no archive")

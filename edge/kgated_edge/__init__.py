@@ -3,6 +3,7 @@
 from kgated_edge.errors import DataError, EdgeError, FrameError, ManifestError, StateError
 from kgated_edge.evaluation.checker import check, selftest
 from kgated_edge.evaluation.dataset import SequenceData, load_npz
+from kgated_edge.evaluation.dataset_info import DataInfo
 from kgated_edge.evaluation.event_matching import Matching, ReferenceEvent, match_events
 from kgated_edge.evaluation.event_metrics import EventMetrics, EventScorer
 from kgated_edge.evaluation.limits import Limits, read_limits
@@ -11,10 +12,13 @@ from kgated_edge.evaluation.results import CheckResult, RealtimeResult, Selftest
 from kgated_edge.events.detector import Event, EventDetector
 from kgated_edge.events.stream import EventStream, detector_of
 from kgated_edge.format.event_settings import ClassThreshold, EventSettings
+from kgated_edge.format.front_end import FrontEndSpec
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_manifest
+from kgated_edge.ingest.front_end import FrontEnd
 from kgated_edge.ingest.logmel import LogMel, LogMelStream
 from kgated_edge.ingest.runner import LiveResult, live, live_blocks
+from kgated_edge.ingest.wav_folder import load_wav_folder
 from kgated_edge.loadtest.plan import Plan
 from kgated_edge.loadtest.runner import realtime
 from kgated_edge.recordings.checker import EventCheckResult, check_events
@@ -28,6 +32,7 @@ __all__ = [
     "CheckResult",
     "ClassThreshold",
     "DataError",
+    "DataInfo",
     "EdgeError",
     "EdgeModel",
     "Event",
@@ -40,6 +45,8 @@ __all__ = [
     "FieldMonitor",
     "FieldReport",
     "FrameError",
+    "FrontEnd",
+    "FrontEndSpec",
     "Limits",
     "LiveResult",
     "LogMel",
@@ -63,6 +70,7 @@ __all__ = [
     "live",
     "live_blocks",
     "load_npz",
+    "load_wav_folder",
     "match_events",
     "open_model",
     "read_limits",

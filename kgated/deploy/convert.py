@@ -148,8 +148,10 @@ def to_tflite(
         evaluation: other sequences to report on, as `calibration` has them; a tuple (x, y) or
             (x, y, lengths), or a data set with `y`, gives the accuracy of both models, too.
         tolerance: the largest RMSE allowed, relative to the spread of the output; None: any.
-        labels: a name for each entry of the first output, kept in the manifest.
-        sample_period_s: seconds from one frame to the next, kept in the manifest.
+        labels: a name for each entry of the first output, kept in the manifest. None: the class
+            names of a model of `kgated train`, else those of the calibration file.
+        sample_period_s: seconds from one frame to the next, kept in the manifest; None: as for
+            `labels`. Feature names and front end come from there, too.
         figures: how good the float model is, such as {"accuracy": 0.984}, kept in the manifest, to
             which `kgated-edge check` compares the device's own: accuracy, r2, mae, rmse,
             bits_per_character.
@@ -196,6 +198,8 @@ def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conve
         recipe = replace(recipe, lowering="unrolled")  # QAT has no ranges inside a loop's body
     recipe, graph, target = target_of(layers, recipe, options.length, options.max_length)
     check_recipe(recipe, graph, options.calibration is not None or qat is not None)
+    first = results_of(graph, graph.outputs)[0]
+    options = options.described(model, frames_of(graph), first)
     sequences = _sequences(layers, graph, target, replace(options, recipe=recipe))
     if keras.backend.backend() != "tensorflow":
         own = replace(options, recipe=recipe)

@@ -5,16 +5,16 @@ import importlib.metadata
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from kgated_edge.evaluation.arrays import plain_arrays
-from kgated_edge.evaluation.dataset import SequenceData
+from kgated_edge.evaluation.dataset_info import DataInfo
 from kgated_edge.evaluation.limits import check_figure
+from kgated_edge.format.front_end import FrontEndSpec, front_end_from_plain
 from kgated_edge.format.manifest import SIGNATURES, Golden, Manifest, ModelInfo, TensorSpec
 
 from kgated.argument_checks import as_names, as_number
@@ -22,7 +22,9 @@ from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.graph import SequenceGraph
 from kgated.deploy.sequence.outputs import check_output, first_axis
 from kgated.deploy.streaming import StepModel
-from kgated.deploy.verification.evaluation_data import Evaluated, named_arrays
+from kgated.deploy.verification.data_description import describe
+from kgated.deploy.verification.evaluation_data import Evaluated
+from kgated.deploy.verification.saved_data import save_calibration, save_evaluation
 from kgated.deploy.verification.sequences import Arrays, Calibration
 from kgated.errors import ConversionError
 
@@ -49,6 +51,8 @@ class ConversionOptions:
     evaluation: Evaluated = None
     tolerance: float | None = None
     explain_cost: bool = True
+    feature_names: Sequence[str] | None = None
+    front_end: FrontEndSpec | None = None
 
     def __post_init__(self) -> None:
         if self.tolerance is not None and not 0.0 < self.tolerance < float("inf"):
@@ -95,6 +99,29 @@ class ConversionOptions:
         facts = (calibration, names, period, length, max_length, figures)
         return cls(recipe, *facts, evaluation, tolerance)
 
+    def described(
+        self, model: keras.Model, frames: tuple[TensorSpec, ...], output: TensorSpec
+    ) -> "ConversionOptions":
+        """The options with labels, period, names and front end as far as they are known.
+
+        Raises:
+            ValueError: a sample period that differs from that of the front end.
+        """
+        given = DataInfo(
+            None if self.labels is None else tuple(self.labels),
+            None if self.feature_names is None else tuple(self.feature_names),
+            self.sample_period_s,
+            self.front_end,
+        )
+        info = describe(given, model, self.calibration, frames, output)
+        return replace(
+            self,
+            labels=info.class_names,
+            feature_names=info.feature_names,
+            front_end=info.front_end,
+            sample_period_s=info.sample_period_s,
+        )
+
     def check_labels(self, output: TensorSpec) -> None:
         """Refuse labels that do not fit the first output.
 
@@ -111,6 +138,8 @@ class ConversionOptions:
         """Write the options as data: JSON, and the calibration as an `.npz` file beside it."""
         document = {name: getattr(self, name) for name in _PLAIN_FIELDS}
         document |= {"recipe": self.recipe.as_dict(), "labels": self.labels and list(self.labels)}
+        document["feature_names"] = self.feature_names and list(self.feature_names)
+        document["front_end"] = self.front_end and self.front_end.to_plain()
         if self.calibration is not None:
             document["calibration"] = str(save_calibration(self.calibration, folder))
         if self.evaluation is not None:
@@ -122,35 +151,12 @@ class ConversionOptions:
     def load(cls, folder: Path) -> "ConversionOptions":
         """Read what `save` wrote."""
         document = json.loads((folder / "options.json").read_text(encoding="utf-8"))
-        return cls(**{**document, "recipe": Recipe.from_dict(document["recipe"])})
+        front_end = document["front_end"] and front_end_from_plain(document["front_end"])
+        recipe = Recipe.from_dict(document["recipe"])
+        return cls(**{**document, "recipe": recipe, "front_end": front_end})
 
 
 _PLAIN_FIELDS = ("sample_period_s", "length", "max_length", "figures", "tolerance", "explain_cost")
-
-
-def save_calibration(calibration: Any, folder: Path) -> Path:
-    """The file of a calibration data set, written into the folder unless it is one already."""
-    if isinstance(calibration, str | Path):
-        return Path(calibration).resolve()
-    path = folder / "calibration.npz"
-    arrays: dict[str, Any] = dict(plain_arrays(calibration))
-    np.savez(path, **arrays)
-    return path
-
-
-def save_evaluation(evaluation: Any, folder: Path) -> Path:
-    """The file of evaluation data, with `y`, written into the folder unless it is one already."""
-    if isinstance(evaluation, str | Path):
-        return Path(evaluation).resolve()
-    path = folder / "evaluation.npz"
-    arrays: dict[str, Any]
-    if isinstance(evaluation, SequenceData):
-        arrays = dict(evaluation.inputs or {"x": evaluation.x}) | {"lengths": evaluation.lengths}
-        arrays |= {} if evaluation.y is None else {"y": evaluation.y}
-    else:
-        arrays = named_arrays(evaluation)
-    np.savez(path, **arrays)
-    return path
 
 
 TOOLS = ("kgated", "keras", "tensorflow", "ai-edge-quantizer", "ai-edge-litert")
@@ -190,6 +196,8 @@ def build_manifest(
         states=results_of(graph, graph.states) if external else (),
         labels=None if options.labels is None else tuple(options.labels),
         sample_period_s=options.sample_period_s,
+        feature_names=None if options.feature_names is None else tuple(options.feature_names),
+        front_end=options.front_end,
         figures={name: float(value) for name, value in (options.figures or {}).items()},
         model=model_info(model),
         tools={name: importlib.metadata.version(name) for name in TOOLS},

@@ -8,6 +8,7 @@ import numpy as np
 from kgated_edge.errors import DataError, EdgeError
 from kgated_edge.evaluation.arrays import Data, as_sequences
 from kgated_edge.evaluation.dataset import SequenceData
+from kgated_edge.evaluation.info_check import check_info, with_labels_of
 from kgated_edge.evaluation.limits import Limits, override_limits, read_limits
 from kgated_edge.evaluation.metrics import Scorer
 from kgated_edge.evaluation.results import CheckResult, SelftestResult
@@ -140,6 +141,8 @@ def checked_inputs(
     sequences = as_sequences(data, names if len(names) > 1 else (), manifest.single)
     try:
         check_fit(manifest, sequences)
+        check_info(manifest, sequences)
+        sequences = with_labels_of(manifest, sequences)
         return sequences, make_scorer(manifest, sequences, task)
     except DataError as error:
         if isinstance(data, str | Path):

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from kgated_edge.errors import EdgeError
 from kgated_edge.format.event_settings import EventSettings
 from kgated_edge.format.feature_statistics import FeatureStatistics
+from kgated_edge.format.front_end import FrontEndSpec
 from kgated_edge.format.intervals import Intervals
 from kgated_edge.format.tensor_spec import Golden, TensorSpec
 from kgated_edge.format.tflite_file import NO_DIGEST
@@ -77,6 +78,8 @@ class Manifest:
         intervals: how far targets are from the results, at most and mostly; None where unknown.
         feature_statistics: of the training or calibration data, by input; may be empty.
         events: how scores become events, as `kgated tune` chose; None where nobody did.
+        feature_names: a name per feature of a frame, in the order of training, or None.
+        front_end: how audio becomes frames, or None where frames do not come from audio.
     """
 
     mode: str
@@ -101,6 +104,8 @@ class Manifest:
     events: EventSettings | None = None
     intervals: Intervals | None = None
     feature_statistics: Mapping[str, FeatureStatistics] = field(default_factory=dict, repr=False)
+    feature_names: tuple[str, ...] | None = None
+    front_end: FrontEndSpec | None = None
 
     @property
     def frame(self) -> TensorSpec:
@@ -183,6 +188,10 @@ class Manifest:
         if self.feature_statistics:
             statistics = {n: s.to_plain() for n, s in self.feature_statistics.items()}
             document["feature_statistics"] = statistics
+        if self.feature_names is not None:
+            document["feature_names"] = list(self.feature_names)
+        if self.front_end is not None:
+            document["front_end"] = self.front_end.to_plain()
         return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from kgated_edge.errors import ManifestError
 from kgated_edge.format.event_settings import EventSettings
 from kgated_edge.format.feature_statistics import FeatureStatistics
+from kgated_edge.format.front_end import check_feature_names, check_front_end, read_front_end
 from kgated_edge.format.intervals import Intervals
 from kgated_edge.format.json_fields import Fields
 from kgated_edge.format.manifest import FORMAT_VERSION, SIGNATURES, Manifest, ModelInfo
@@ -69,6 +70,8 @@ def parse_manifest(text: str | bytes) -> Manifest:
         events=EventSettings.read(items.nested("events")) if "events" in items else None,
         intervals=_intervals(items, outputs),
         feature_statistics=_statistics(items, frames),
+        feature_names=items.texts("feature_names") if "feature_names" in items else None,
+        front_end=read_front_end(items.nested("front_end")) if "front_end" in items else None,
     )
     _check_consistency(items, manifest)
     return manifest
@@ -160,6 +163,9 @@ def _check_consistency(items: Fields, manifest: Manifest) -> None:
     first = manifest.outputs[0]
     if manifest.labels is not None and len(manifest.labels) != first.shape[-1]:
         raise items.wrong("labels", f"{first.shape[-1]} names, one per output")
+    check_feature_names(items, manifest.feature_names, manifest.frames[0].size)
+    shapes = [frame.shape for frame in manifest.frames]
+    check_front_end(items, manifest.front_end, shapes, manifest.sample_period_s)
     _check_golden(items, manifest)
 
 

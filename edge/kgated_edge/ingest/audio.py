@@ -1,4 +1,4 @@
-"""Reads log-mel frames from audio: WAV files and headerless samples."""
+"""Reads the frames of a front end from audio: WAV files and headerless samples."""
 
 import wave
 from collections.abc import Callable, Iterator
@@ -8,17 +8,19 @@ import numpy as np
 
 from kgated_edge.errors import DataError
 from kgated_edge.format.tensor_spec import Array
+from kgated_edge.ingest.front_end import FrontEnd
 from kgated_edge.ingest.logmel import LogMel
 from kgated_edge.ingest.resample import Resampler, Samples
 
 _CHUNK_S = 0.01  # of audio per read
 _CONVERT = "convert it with `sox IN.wav -b 16 -e signed-integer OUT.wav`"
-FrontEnd = Callable[[int | None], LogMel]
+AnyFrontEnd = LogMel | FrontEnd
+MakeFrontEnd = Callable[[int | None], AnyFrontEnd]
 """Makes the front end for audio of a rate, None where the audio does not say it. The front end may
 have another rate, to which the audio is then resampled."""
 
 
-def wav_frames(stream: IO[bytes], front_end: FrontEnd) -> Iterator[Array]:
+def wav_frames(stream: IO[bytes], front_end: MakeFrontEnd) -> Iterator[Array]:
     """Yields the frames of a WAV file: PCM of 8, 16, 24 or 32 bits; the mean of the channels.
 
     Raises:
@@ -31,18 +33,18 @@ def wav_frames(stream: IO[bytes], front_end: FrontEnd) -> Iterator[Array]:
                 sound.getnchannels(),
                 sound.getframerate(),
             )
-            log_mel = front_end(rate)
+            computed = front_end(rate)
             # readframes counts frames of all channels.
             size = width * channels
             read = lambda count: sound.readframes(count // size)  # noqa: E731
-            yield from audio_frames(read, log_mel, width, channels, rate)
+            yield from audio_frames(read, computed, width, channels, rate)
     except (wave.Error, EOFError) as error:
         raise DataError(f"this is not a WAV file of PCM samples ({error}): {_CONVERT}") from None
 
 
 def audio_frames(
     read: Callable[[int], bytes],
-    front_end: LogMel,
+    front_end: AnyFrontEnd,
     width: int = 2,
     channels: int = 1,
     rate: int | None = None,

@@ -13,6 +13,8 @@ from kgated_edge.evaluation.metrics import are_probabilities
 from kgated_edge.evaluation.task_choice import canonical_task
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.tensor_spec import Array
+from kgated_edge.ingest.audio_options import front_end_for_audio
+from kgated_edge.ingest.front_end import FrontEnd
 from kgated_edge.ingest.input_counts import InputCounts
 from kgated_edge.ingest.logmel import LogMel
 from kgated_edge.ingest.sources import InputOptions, blocks_of, frames_of
@@ -177,9 +179,9 @@ def live_blocks(
         stream: binary.
         form: one of `FORMATS`.
         rate: samples per second of the front end, to which audio of another rate is resampled;
-            None: that of the file, or of `LogMel` where there is none.
+            None: that of the model's front end, else of the file, else of `LogMel`.
         options: columns of CSV, what happens to bad lines and frames.
-        sound: other arguments of `LogMel`.
+        sound: other arguments of `LogMel`; refused where they differ from the model's front end.
 
     Raises:
         EdgeError: several inputs or a batch above 1, audio for a model of other frames, another
@@ -196,18 +198,11 @@ def live_blocks(
     if form in ("wav", "pcm") and not is_vector:
         raise EdgeError(f"audio becomes frames (mels,), this model takes {spec.shape}: use csv")
 
-    def front_end(file_rate: int | None) -> LogMel:
-        log_mel = LogMel(rate or file_rate or LogMel.rate, mels=spec.shape[0], **sound)
-        period = manifest.sample_period_s
-        hop, hop_s = log_mel.hop, log_mel.hop / log_mel.rate
-        if period is not None and not math.isclose(hop_s, period, rel_tol=1e-3):
-            raise EdgeError(
-                f"{hop} samples at {log_mel.rate} per second are {hop_s:g} s, the "
-                f"model's sample period is {period:g} s: set `hop` as in training, or `rate`, "
-                "to which the audio is then resampled"
-            )
-        return log_mel
+    def front_end(file_rate: int | None) -> LogMel | FrontEnd:
+        return front_end_for_audio(manifest, file_rate, rate, **sound)
 
+    if form in ("wav", "pcm") and manifest.front_end is not None:
+        front_end(None)  # refuses options before the first byte is read
     frames = frames_of(stream, form, spec, front_end, options)
     return blocks_of(frames, manifest.frames_per_step)
 

@@ -10,7 +10,7 @@ import numpy as np
 from kgated_edge.errors import EdgeError
 from kgated_edge.format.tensor_spec import Array, TensorSpec
 from kgated_edge.ingest.arrays import stored_frames
-from kgated_edge.ingest.audio import FrontEnd, audio_frames, wav_frames
+from kgated_edge.ingest.audio import MakeFrontEnd, audio_frames, wav_frames
 from kgated_edge.ingest.csv_frames import CsvColumns, csv_frames
 from kgated_edge.ingest.input_counts import REFUSE, InputCounts, good_frames
 
@@ -45,7 +45,7 @@ def frames_of(
     stream: IO[bytes],
     form: str,
     spec: TensorSpec,
-    front_end: FrontEnd,
+    front_end: MakeFrontEnd,
     options: InputOptions | None = None,
 ) -> Iterator[Array]:
     """Yields frames (*spec.shape) one by one, each as soon as its bytes have arrived.
@@ -59,7 +59,7 @@ def frames_of(
             little-endian; "npy": an array (T, *spec.shape); "npz": `x` (N, T, *spec.shape) and
             `lengths`, the sequences one after the other.
         spec: one frame of the model's input.
-        front_end: makes the log-mel front end for audio from the file's rate, or None.
+        front_end: makes the front end for audio from the file's rate, or None.
         options: columns of CSV, and what happens to bad lines and frames.
 
     Raises:

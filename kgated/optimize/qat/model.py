@@ -9,6 +9,7 @@ from keras import ops
 
 from kgated.argument_checks import as_number, check_integer
 from kgated.cells import choose, register
+from kgated.described_model import PlainInfo
 from kgated.keras_graph import run_on, trace_function
 from kgated.optimize.qat.fake_quant import SCHEMES, Array, QuantParams, has_float64
 from kgated.optimize.qat.forward import (
@@ -40,6 +41,7 @@ class QuantizeAware(keras.Model):
     Args:
         inner: the functional model in float that holds the trained weights.
         scheme, warmup, momentum, freeze_at: as for `quantize_aware`.
+        data_info: what the data set says, as in `kgated.described_model`.
 
     Attributes:
         fused: the names of layers whose operator includes the next layer.
@@ -54,9 +56,11 @@ class QuantizeAware(keras.Model):
         warmup: int = 10,
         momentum: float = 0.99,
         freeze_at: int | None = None,
+        data_info: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.data_info = PlainInfo(data_info or {})
         self.scheme, self.warmup, self.momentum, self.freeze_at = (
             scheme,
             warmup,
@@ -187,6 +191,7 @@ class QuantizeAware(keras.Model):
             "warmup": self.warmup,
             "momentum": self.momentum,
             "freeze_at": self.freeze_at,
+            "data_info": dict(self.data_info.document),
         }
 
     @classmethod
@@ -236,8 +241,15 @@ def quantize_aware(
     """
     choose("scheme", scheme, SCHEMES)
     _check(model, warmup, momentum, freeze_at)
+    info = getattr(model, "data_info", None)
     return QuantizeAware(
-        clone_in_float32(model), scheme, warmup, momentum, freeze_at, name=f"{model.name}_{scheme}"
+        clone_in_float32(model),
+        scheme,
+        warmup,
+        momentum,
+        freeze_at,
+        None if info is None else info.document,
+        name=f"{model.name}_{scheme}",
     )
 
 
