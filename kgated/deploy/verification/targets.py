@@ -14,6 +14,7 @@ from kgated_edge.runtime.batching import as_dict, unwrap_single
 from kgated.deploy.quantization.calibration import MAX_SAMPLES, record
 from kgated.deploy.sequence.graph import SequenceGraph
 from kgated.deploy.verification.compare import Agreement, agreement
+from kgated.deploy.verification.full_length import full_length_sequences
 from kgated.deploy.verification.golden import last_results, repeated_frames, stream_golden
 from kgated.deploy.verification.layout import SequenceLayout
 from kgated.deploy.verification.reference import Reference
@@ -141,9 +142,10 @@ class TargetSequence:
         return {name: self._agreement(name, expected, measured) for name in self.reference.outputs}
 
     def samples(self, path: Path, sequences: Sequences) -> list[Sample]:
-        """As in `Target`: with the golden sequence, which the file has to compute too."""
+        """As in `Target`: with the golden sequence, and some that no step sees as padding alone."""
         golden, _ = repeated_frames(self.layout, sequences[0])
-        rows = batches([golden, *sequences[:MAX_SAMPLES]], self.batch)
+        full = full_length_sequences(self.reference.model, self.layout, sequences)
+        rows = batches([golden, *full, *sequences[:MAX_SAMPLES]], self.batch)
         return [self.layout.signature_inputs(row) for row, _ in rows]
 
     def _agreement(self, name: str, expected: list[Arrays], measured: list[Arrays]) -> Agreement:
