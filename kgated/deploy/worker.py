@@ -14,7 +14,6 @@ from kgated.deploy.tflite.operator_runs import SUSPECT
 from kgated.errors import ConversionError
 from kgated_worker import CONVERT, RUN, WORKER, CrashError, JobError
 
-
 LOCATE = "kgated.deploy.tflite.operator_runs:locate_job"
 
 
