@@ -52,6 +52,7 @@ STAGES = {
     "kgated_edge": """
         errors measure
         format verifier
+        text
         runtime
         evaluation
         loadtest ingest

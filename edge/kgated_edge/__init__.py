@@ -16,6 +16,7 @@ from kgated_edge.runtime.open import open_model
 from kgated_edge.runtime.sequence_model import SequenceModel
 from kgated_edge.runtime.session_pool import Session, SessionPool
 from kgated_edge.runtime.stream_model import EdgeModel
+from kgated_edge.text.generate import generate
 
 __all__ = [
     "CheckResult",
@@ -39,6 +40,7 @@ __all__ = [
     "SessionPool",
     "StateError",
     "check",
+    "generate",
     "live",
     "live_blocks",
     "load_npz",

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from kgated_edge.errors import DataError, EdgeError
-from kgated_edge.evaluation.dataset import SequenceData, load_npz
+from kgated_edge.evaluation.dataset import SequenceData
 from kgated_edge.evaluation.limits import Limits, override_limits, read_limits
 from kgated_edge.evaluation.metrics import Scorer
 from kgated_edge.evaluation.results import CheckResult, SelftestResult
 from kgated_edge.evaluation.tasks import check_fit, make_scorer
+from kgated_edge.evaluation.text_data import Data, load_for
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_manifest
 from kgated_edge.measure import latency
@@ -36,7 +37,7 @@ def selftest(path: str | Path, num_threads: int = 1) -> SelftestResult:
 
 def check(
     path: str | Path,
-    data: str | Path | SequenceData,
+    data: Data,
     *,
     task: str | None = None,
     limits: str | Path | Limits | None = None,
@@ -52,7 +53,8 @@ def check(
 
     Args:
         path: a `.tflite` file made by `kgated convert`.
-        data: an `.npz` file, or sequences.
+        data: an `.npz` file, arrays by name, or sequences; `x` may be texts where the file has a
+            vocabulary.
         task: how outputs are scored: "classes", "frames", "numbers", "text"; None: by `y`.
         limits: a TOML file of limits, or `Limits`.
         deadline_ms: longest time of one step. This and the next two override `limits`.
@@ -119,18 +121,15 @@ def check(
     )
 
 
-def _inputs(
-    manifest: Manifest, data: str | Path | SequenceData, task: str | None
-) -> tuple[SequenceData, Scorer | None]:
+def _inputs(manifest: Manifest, data: Data, task: str | None) -> tuple[SequenceData, Scorer | None]:
     """The sequences and the scorer, checked against the model."""
-    if isinstance(data, SequenceData):
-        check_fit(manifest, data)
-        return data, make_scorer(manifest, data, task)
-    names = [frame.name for frame in manifest.frames]
-    sequences = load_npz(data, names if len(names) > 1 else (), manifest.single)
+    sequences = load_for(manifest, data)
     try:
-        return _inputs(manifest, sequences, task)
+        check_fit(manifest, sequences)
+        return sequences, make_scorer(manifest, sequences, task)
     except DataError as error:
+        if not isinstance(data, str | Path):
+            raise
         raise DataError(f"{data}: {error}") from None
 
 

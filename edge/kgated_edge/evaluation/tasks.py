@@ -32,7 +32,8 @@ def check_fit(manifest: Manifest, data: SequenceData) -> None:
     check_alone(manifest)
     for spec, x in zip(manifest.frames, _arrays(manifest, data), strict=True):
         frame, axes = spec.real, 1 if spec.name in manifest.single else 2
-        if x.shape[axes:] != frame.shape or x.dtype != frame.dtype:
+        are_ids = frame.vocabulary is not None and x.dtype.kind in "iu"
+        if x.shape[axes:] != frame.shape or not (are_ids or x.dtype == frame.dtype):
             raise DataError(
                 f"frames of shape {x.shape[axes:]} {x.dtype} do not fit the model, "
                 f"which takes {frame.shape} {frame.dtype}: use the data it was made for"
@@ -81,12 +82,15 @@ def make_scorer(manifest: Manifest, data: SequenceData, task: str | None) -> Sco
         return None
     first = manifest.outputs[0]
     size = 1 if manifest.is_timed(first) else manifest.frames_per_step
-    if task == "numbers" or (task is None and data.y.dtype.kind == "f"):
+    y = _binary_labels(manifest, data.y)
+    if task == "numbers" or (task is None and y.dtype.kind == "f"):
         return Numbers(_targets_of(manifest, data, data.y), size)
-    labels = _labels_of(manifest, data, data.y, task)
+    labels = _labels_of(manifest, data, y, task)
+    threshold = manifest.threshold if first.size == 1 else None
     if labels.ndim == 2:
-        return Frames(labels, first.size, size)
-    return Classes(labels, first.size, None if _is_single(manifest) else size)
+        return Frames(labels, _class_count(manifest), size, threshold)
+    whole = None if _is_single(manifest) else size
+    return Classes(labels, _class_count(manifest), whole, threshold)
 
 
 def _text_scorer(manifest: Manifest, data: SequenceData) -> Text:
@@ -134,7 +138,7 @@ def _labels_of(manifest: Manifest, data: SequenceData, y: Array, task: str | Non
             f"got shape {y.shape} of {y.dtype}: save such labels, or leave `y` out"
         )
     _check_per_frame(manifest, y)
-    size = manifest.outputs[0].size
+    size = _class_count(manifest)
     bad = (y < 0) | (y >= size)
     if y.ndim == 2:
         bad &= _real(data.lengths, y.shape[1])
@@ -145,6 +149,17 @@ def _labels_of(manifest: Manifest, data: SequenceData, y: Array, task: str | Non
             f"sequence {at[0]}{f', frame {at[1]}' if at[1:] else ''}: save class numbers"
         )
     return y.astype(np.int64)
+
+
+def _class_count(manifest: Manifest) -> int:
+    """How many classes the first output decides between; a single number, between two."""
+    return max(2, manifest.outputs[0].size)
+
+
+def _binary_labels(manifest: Manifest, y: Array) -> Array:
+    """Targets 0.0 and 1.0 of a binary head as integers, all else as it is."""
+    is_binary = manifest.is_binary and y.dtype.kind in "bf" and np.isin(y, (0, 1)).all()
+    return y.astype(np.int64) if is_binary else y
 
 
 def _check_per_frame(manifest: Manifest, y: Array) -> None:

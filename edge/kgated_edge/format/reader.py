@@ -5,9 +5,16 @@ from pathlib import Path
 
 from kgated_edge.errors import ManifestError
 from kgated_edge.format.json_fields import Fields
-from kgated_edge.format.manifest import FORMAT_VERSION, SIGNATURES, Manifest, ModelInfo
+from kgated_edge.format.manifest import (
+    DEFAULT_THRESHOLD,
+    FORMAT_VERSION,
+    SIGNATURES,
+    Manifest,
+    ModelInfo,
+)
 from kgated_edge.format.tensor_spec import Golden, TensorSpec
 from kgated_edge.format.tflite_file import read_verified
+from kgated_edge.format.vocabulary import read_vocabularies
 
 _HEX = frozenset("0123456789abcdef")
 
@@ -63,6 +70,8 @@ def parse_manifest(text: str | bytes) -> Manifest:
         single=items.texts("single") if "single" in items else (),
         batch=items.integer("batch", 1) if "batch" in items else 1,
         figures=_figures(items),
+        threshold=items.finite("threshold") if "threshold" in items else DEFAULT_THRESHOLD,
+        vocabularies=read_vocabularies(items, {x.name: x.vocabulary for x in frames}),
     )
     _check_consistency(items, manifest)
     return manifest
@@ -131,8 +140,11 @@ def _check_consistency(items: Fields, manifest: Manifest) -> None:
     if manifest.state == "internal" and manifest.states:
         raise items.wrong("states", 'empty with "state": "internal"')
     first = manifest.outputs[0]
-    if manifest.labels is not None and len(manifest.labels) != first.shape[-1]:
+    names = None if manifest.labels is None or manifest.is_binary else len(manifest.labels)
+    if names not in (None, first.shape[-1]):
         raise items.wrong("labels", f"{first.shape[-1]} names, one per output")
+    if manifest.threshold != DEFAULT_THRESHOLD and first.size != 1:
+        raise items.wrong("threshold", f"{DEFAULT_THRESHOLD}, but for a first output of one number")
     _check_golden(items, manifest)
 
 

@@ -9,12 +9,12 @@ from typing import IO, Any
 import numpy as np
 
 from kgated_edge.errors import EdgeError
-from kgated_edge.evaluation.metrics import are_probabilities
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.ingest.logmel import LogMel
 from kgated_edge.ingest.sources import blocks_of, frames_of
 from kgated_edge.runtime.batching import as_dict
 from kgated_edge.runtime.stream_model import EdgeModel
+from kgated_edge.text.sampling import are_probabilities
 
 LIVE_TASKS = ("classes", "numbers")
 _BINS_PER_DECADE, _DECADES = 20, 8  # from 0.1 µs to 10 s
@@ -170,7 +170,7 @@ def _is_classifier(manifest: Manifest, task: str | None) -> bool:
     first = manifest.outputs[0]
     if task not in (None, *LIVE_TASKS):
         raise EdgeError(f"`task` must be one of {list(LIVE_TASKS)}, got {task!r}")
-    if task == "classes" and first.shape[-1:] in ((), (1,)):
+    if task == "classes" and first.shape[-1:] in ((), (1,)) and not manifest.is_binary:
         raise EdgeError(f"`task` is 'classes', the first output has the shape {first.shape}")
     if task is not None or manifest.labels is not None:
         return task != "numbers"
@@ -185,7 +185,8 @@ def _line(manifest: Manifest, step: int, result: Any, is_classifier: bool) -> di
         line["time_s"] = round(step * manifest.frames_per_step * manifest.sample_period_s, 9)
     if is_classifier:
         first = outputs[manifest.outputs[0].name]
-        line["decision"] = decision = int(first.argmax()) % first.shape[-1]
+        decision = int(first.argmax()) % first.shape[-1]
+        line["decision"] = decision = int(manifest.decide(first)) if first.size == 1 else decision
         if manifest.labels is not None:
             line["label"] = manifest.labels[decision]
     return line | {"outputs": {name: array.tolist() for name, array in outputs.items()}}

@@ -15,8 +15,8 @@ from kgated.deploy.tflite import flatbuffer
 NEAR_POWER = 2e-3  # of an exponent, twice what the kernels take for a power
 WIDENING = 1.004
 INT16_MAX = np.iinfo(np.int16).max
-# ADD and SUB abort where the result's scale is below 2^-20 of an operand's, and other kernels refuse
-# such a ratio.
+# ADD and SUB abort where the result's scale is below 2^-20 of an operand's, and other kernels
+# refuse such a ratio.
 SMALLEST_RATIO = 2.0**-18
 
 

@@ -1,4 +1,4 @@
-"""Masked recurrent layers in integers, also where no calibration sequence reaches the last steps."""
+"""Masked recurrent layers in integers, also where calibration has padding alone at some steps."""
 
 import keras
 import numpy as np
