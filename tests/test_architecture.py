@@ -45,6 +45,7 @@ STAGES = {
         streaming
         lowering quantization
         verification
+        text
         metadata from_qat
         other_backend
         convert

@@ -16,7 +16,7 @@ from kgated_edge.runtime.open import open_model
 from kgated_edge.runtime.sequence_model import SequenceModel
 from kgated_edge.runtime.session_pool import Session, SessionPool
 from kgated_edge.runtime.stream_model import EdgeModel
-from kgated_edge.text.generate import generate
+from kgated_edge.text.generation import generate
 
 __all__ = [
     "CheckResult",

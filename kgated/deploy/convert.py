@@ -10,7 +10,6 @@ import numpy as np
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_manifest
 
-from kgated import steps
 from kgated.atomic_write import check_writable, replace_files
 from kgated.deploy import tflm
 from kgated.deploy.from_qat.export import QatExport
@@ -28,11 +27,10 @@ from kgated.deploy.quantization.finish import finish
 from kgated.deploy.quantization.quantize import quantize as quantize_file
 from kgated.deploy.quantization.worker_job import quantize_in_worker
 from kgated.deploy.recipe import Recipe
-from kgated.deploy.sequence.graph import SequenceGraph, sequence_model
-from kgated.deploy.sequence.inputs import length_of
-from kgated.deploy.sequence.lowering_choice import choose_lowering
-from kgated.deploy.sequence.rnn import Lowering
-from kgated.deploy.streaming import StepModel, step_model
+from kgated.deploy.sequence.graph import SequenceGraph
+from kgated.deploy.streaming import StepModel
+from kgated.deploy.text.cut import cut_text
+from kgated.deploy.text.vocabularies import Given, as_vocabulary
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.deploy.verification import compare
@@ -41,11 +39,11 @@ from kgated.deploy.verification.feature_ranges import (
     check_constant_features,
     warn_of_small_features,
 )
-from kgated.deploy.verification.reference import Reference
 from kgated.deploy.verification.sequences import Calibration, Sequences
-from kgated.deploy.verification.targets import Target, TargetSequence, TargetStream
+from kgated.deploy.verification.target_choice import target_of
+from kgated.deploy.verification.targets import Target
 from kgated.deploy.worker import run_in_worker, start_worker
-from kgated.keras_graph import check_graph, no_mask_warnings
+from kgated.keras_graph import no_mask_warnings
 from kgated.optimize import QuantizeAware
 
 CONVERT_SAVED = "kgated.deploy.convert:convert_saved_job"
@@ -91,6 +89,8 @@ def to_tflite(
     labels: Sequence[str] | None = None,
     sample_period_s: float | None = None,
     figures: Mapping[str, float] | None = None,
+    vocabulary: Given = None,
+    threshold: float | None = None,
 ) -> Conversion:
     """Convert a Keras model into one `.tflite` file of builtin ops, checked against the model.
 
@@ -133,6 +133,12 @@ def to_tflite(
         figures: how good the float model is, such as {"accuracy": 0.984}, kept in the manifest, to
             which `kgated-edge check` compares the device's own: accuracy, r2, mae, rmse,
             bits_per_character.
+        vocabulary: the tokens of the input's ids, in their order, kept in the manifest; or a dict
+            or layer that says how texts become ids, as `kgated_edge.text.build_vocabulary` takes
+            it. Not needed for a model that begins with TextVectorization, StringLookup or
+            IntegerLookup: it is cut there, and the file takes ids.
+        threshold: for a first output of one number: from which value on the decision is the second
+            label; None: 0.5.
 
     Returns:
         The conversion: path, manifest, agreement with Keras, size.
@@ -142,8 +148,8 @@ def to_tflite(
             scale, which all features share, hardly resolves them.
 
     Raises:
-        ConversionError: a layer can't stream, the converter fails or crashes, the file disagrees
-            with Keras.
+        ConversionError: a layer can't stream, a layer in front computes more than ids of texts, the
+            converter fails or crashes, the file disagrees with Keras.
         TypeError: `model` is no Keras model.
         ValueError: an unknown `mode`, `quantize`, `state`, `lowering` or name in `skip`; no
             `calibration` where there must be one; no `length` where the model has none; `labels`,
@@ -157,7 +163,15 @@ def to_tflite(
         model,
         Path(path),
         ConversionOptions(
-            recipe, calibration, labels, sample_period_s, length, max_length, figures
+            recipe,
+            calibration,
+            labels,
+            sample_period_s,
+            length,
+            max_length,
+            figures,
+            as_vocabulary(vocabulary),
+            threshold,
         ),
     )
 
@@ -168,12 +182,17 @@ def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conve
     if recipe.target == "mcu":
         tflm.check_source_paths(path)
     start_worker()
+    model, cut = cut_text(model)
     qat = QatExport.of(model, recipe) if isinstance(model, QuantizeAware) else None
     layers = model if qat is None else qat.layers
     if qat is not None and (recipe.mode, recipe.lowering) == ("sequence", "auto"):
         recipe = replace(recipe, lowering="unrolled")  # QAT has no ranges inside a loop's body
     recipe, graph, target = target_of(layers, recipe, options.length, options.max_length)
     check_recipe(recipe, graph, options.calibration is not None or qat is not None)
+    is_fixed = recipe.mode == "sequence" and not graph.padded
+    options = options.with_vocabularies(
+        frames_of(graph), cut, graph.frames_per_step if is_fixed else None
+    )
     sequences = _sequences(layers, graph, target, replace(options, recipe=recipe))
     if keras.backend.backend() != "tensorflow":
         outputs = convert_on_tensorflow(model, path, replace(options, recipe=recipe), CONVERT_SAVED)
@@ -206,25 +225,6 @@ def _sequences(
     if recipe.quantization.activation_bits == 8 and options.calibration is not None:
         warn_of_small_features(sequences, frames)
     return sequences
-
-
-def target_of(
-    model: keras.Model, recipe: Recipe, length: int | None, max_length: int | None
-) -> tuple[Recipe, StepModel | SequenceGraph, Target]:
-    """The recipe with every choice made, the graph to convert, and the verification target."""
-    if recipe.mode == "sequence":
-        check_graph(model)
-        steps_of = length_of(model, length, max_length)
-        recipe = choose_lowering(recipe, model, steps_of, padded=max_length is not None)
-        lowering = Lowering(recipe.lowering, select=recipe.is_static)
-        graph = sequence_model(model, lowering, length, max_length, recipe.batch)
-        return recipe, graph, TargetSequence.of(model, graph, recipe.batch)
-    if length is not None or max_length is not None:
-        raise ValueError("`length` and `max_length` are for `mode='sequence'`; a stream has no end")
-    # Integers have one scale for [x, h]: the larger range would leave little of the smaller.
-    affine = steps.affine if recipe.is_static else steps.affine_joined
-    step = step_model(model, affine, recipe.batch)
-    return recipe, step, TargetStream(Reference.of(model, step))
 
 
 def _build(

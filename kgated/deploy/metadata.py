@@ -5,7 +5,7 @@ import importlib.metadata
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,20 @@ from typing import Any
 import keras
 import numpy as np
 from kgated_edge.evaluation.limits import METRICS
-from kgated_edge.format.manifest import SIGNATURES, Golden, Manifest, ModelInfo, TensorSpec
+from kgated_edge.format.manifest import (
+    DEFAULT_THRESHOLD,
+    SIGNATURES,
+    Golden,
+    Manifest,
+    ModelInfo,
+    TensorSpec,
+)
+from kgated_edge.format.vocabulary import Vocabulary
 
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.graph import SequenceGraph
 from kgated.deploy.streaming import StepModel
+from kgated.deploy.text.vocabularies import by_input, encoded
 from kgated.deploy.verification.sequences import Arrays, Calibration
 from kgated.errors import ConversionError
 
@@ -37,6 +46,9 @@ class ConversionOptions:
     length: int | None = None
     max_length: int | None = None
     figures: Mapping[str, float] | None = None
+    vocabulary: Vocabulary | None = None
+    threshold: float | None = None
+    vocabularies: Mapping[str, Vocabulary] | None = None
 
     def __post_init__(self) -> None:
         if not all(isinstance(x, str) and len(x.splitlines()) == 1 for x in self.labels or ()):
@@ -45,6 +57,8 @@ class ConversionOptions:
             raise ValueError(
                 f"`sample_period_s` must be above 0. Received: {self.sample_period_s!r}"
             )
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise ValueError(f"`threshold` must be a finite number. Received: {self.threshold!r}")
         for name, value in (self.figures or {}).items():
             known = name in METRICS and isinstance(value, int | float)
             if not known or not math.isfinite(value):
@@ -54,21 +68,47 @@ class ConversionOptions:
                 )
 
     def check_labels(self, output: TensorSpec) -> None:
-        """Refuse labels that do not fit the first output.
+        """Refuse labels, or a threshold, that do not fit the first output.
 
         Raises:
             ValueError: with how many they must be.
         """
-        if self.labels is not None and len(self.labels) != output.shape[-1]:
+        if self.threshold is not None and output.size != 1:
+            raise ValueError(
+                f"`threshold` is for a first output of one number. This one has {output.size}"
+            )
+        is_binary = output.size == 1 and len(self.labels or ()) == 2
+        if self.labels is not None and not is_binary and len(self.labels) != output.shape[-1]:
             raise ValueError(
                 f"`labels` must name the {output.shape[-1]} outputs. "
                 f"Received {len(self.labels)} names"
             )
 
+    def with_vocabularies(
+        self, frames: Sequence[TensorSpec], cut: Mapping[int, Vocabulary], length: int | None
+    ) -> "ConversionOptions":
+        """The options with a vocabulary by input, and ids in place of texts in the calibration.
+
+        Args:
+            frames: one frame of each input, in the model's order.
+            cut: by place of an input the vocabulary of the layer that was cut off.
+            length: of the file's sequences, where it is fixed.
+
+        Raises:
+            ValueError: a vocabulary that does not fit the model, a text that it has no ids for.
+        """
+        vocabularies = self.vocabularies
+        if not vocabularies:
+            vocabularies = by_input(frames, cut, self.vocabulary, length)
+        calibration = encoded(self.calibration, frames, vocabularies)
+        return replace(self, vocabulary=None, vocabularies=vocabularies, calibration=calibration)
+
     def save(self, folder: Path) -> None:
         """Write the options as data: JSON, and the calibration as an `.npz` file beside it."""
         document = {name: getattr(self, name) for name in _PLAIN_FIELDS}
         document |= {"recipe": self.recipe.as_dict(), "labels": self.labels and list(self.labels)}
+        vocabularies = (self.vocabularies or {}).items()
+        document["vocabularies"] = {name: words.to_plain() for name, words in vocabularies}
         if self.calibration is not None:
             document["calibration"] = str(save_calibration(self.calibration, folder))
         text = json.dumps(document, default=methodcaller("item"))  # NumPy's numbers
@@ -78,10 +118,15 @@ class ConversionOptions:
     def load(cls, folder: Path) -> "ConversionOptions":
         """Read what `save` wrote."""
         document = json.loads((folder / "options.json").read_text(encoding="utf-8"))
-        return cls(**{**document, "recipe": Recipe.from_dict(document["recipe"])})
+        vocabularies = {
+            name: Vocabulary(**{**plain, "tokens": tuple(plain["tokens"])})
+            for name, plain in document["vocabularies"].items()
+        }
+        recipe = Recipe.from_dict(document["recipe"])
+        return cls(**{**document, "recipe": recipe, "vocabularies": vocabularies})
 
 
-_PLAIN_FIELDS = ("sample_period_s", "length", "max_length", "figures")
+_PLAIN_FIELDS = ("sample_period_s", "length", "max_length", "figures", "threshold")
 
 
 def save_calibration(calibration: Any, folder: Path) -> Path:
@@ -132,6 +177,8 @@ def build_manifest(
         labels=None if options.labels is None else tuple(options.labels),
         sample_period_s=options.sample_period_s,
         figures=dict(options.figures or {}),
+        threshold=DEFAULT_THRESHOLD if options.threshold is None else float(options.threshold),
+        vocabularies=options.vocabularies or {},
         model=model_info(model),
         tools={name: importlib.metadata.version(name) for name in TOOLS},
         golden=Golden(*golden, recipe.limit(largest)),

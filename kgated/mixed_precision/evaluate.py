@@ -9,9 +9,9 @@ import keras
 from kgated_edge import SequenceData, check, load_npz
 
 from kgated.deploy import Recipe, to_tflite
-from kgated.deploy.convert import target_of
 from kgated.deploy.lowering.converter import lower
 from kgated.deploy.tflite.layer_table import LayerTable, scope_name
+from kgated.deploy.verification.target_choice import target_of
 from kgated.errors import ConversionError
 from kgated.keras_graph import flatten_layers
 

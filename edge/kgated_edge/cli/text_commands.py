@@ -10,8 +10,8 @@ from kgated_edge.errors import EdgeError
 from kgated_edge.format.reader import read_manifest
 from kgated_edge.format.vocabulary import Vocabulary
 from kgated_edge.runtime.stream_model import EdgeModel
-from kgated_edge.text.encode import decode, encode
-from kgated_edge.text.generate import generate
+from kgated_edge.text.codec import decode, encode
+from kgated_edge.text.generation import generate
 
 
 def add_generate(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from kgated_edge.evaluation.dataset import SequenceData, from_arrays, load_npz
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.tensor_spec import Array
 from kgated_edge.format.vocabulary import Vocabulary
-from kgated_edge.text.encode import encode_all
+from kgated_edge.text.codec import encode_all
 
 Data = str | Path | SequenceData | Mapping[str, Any]
 

@@ -37,7 +37,7 @@ move the state outputs to the state inputs, `read` returns a copy of the outputs
 """
 
 
-class EdgeModel(TextMethods, Stateful):
+class EdgeModel(Stateful, TextMethods):
     """A streaming model with its state, one frame per call.
 
     Equation: (output_t, state_t) = step(frame_t, state_{t-1}), state_0 = 0.

@@ -9,7 +9,7 @@ from kgated_edge.errors import EdgeError, FrameError
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.tensor_spec import Array
 from kgated_edge.format.vocabulary import Vocabulary
-from kgated_edge.text.encode import Ids, decode, encode, encode_all
+from kgated_edge.text.codec import Ids, decode, encode, encode_all
 
 
 class TextMethods:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from kgated_edge import open_model
+from kgated_edge.format.manifest import DEFAULT_THRESHOLD
 
 from kgated.deploy.recipe import Recipe
 from kgated.errors import ConversionError
@@ -19,7 +20,8 @@ class Agreement:
         max_abs_error: the largest absolute difference of an output.
         rmse: root of the mean squared difference.
         top1_agreement: the fraction of results with the same decision: the largest entry, or for
-            one probability whether it is 0.5 or more. 1 where one number is no probability.
+            one probability whether it is the manifest's threshold or more. 1 where one number is no
+            probability.
         largest_output: the largest absolute output of the Keras model.
         results: how many results were compared.
         relative_rmse: the RMSE divided by the standard deviation of the Keras model's outputs over
@@ -34,8 +36,10 @@ class Agreement:
     relative_rmse: float | None = None
 
 
-def agreement(reference: np.ndarray, measured: np.ndarray) -> Agreement:
-    """Compare results of shape (n, *output)."""
+def agreement(
+    reference: np.ndarray, measured: np.ndarray, threshold: float = DEFAULT_THRESHOLD
+) -> Agreement:
+    """Compare results of shape (n, *output); the threshold is that of a binary decision."""
     reference = reference.astype(np.float64)
     error = np.abs(reference - measured)
     rmse = float(np.sqrt(np.mean(error**2)))
@@ -43,20 +47,20 @@ def agreement(reference: np.ndarray, measured: np.ndarray) -> Agreement:
     return Agreement(
         max_abs_error=float(error.max()),
         rmse=rmse,
-        top1_agreement=_same_decisions(reference, measured),
+        top1_agreement=_same_decisions(reference, measured, threshold),
         largest_output=float(np.abs(reference).max()),
         results=len(reference),
         relative_rmse=rmse / spread if spread > 0.0 else None,
     )
 
 
-def _same_decisions(reference: np.ndarray, measured: np.ndarray) -> float:
+def _same_decisions(reference: np.ndarray, measured: np.ndarray, threshold: float) -> float:
     """The fraction of equal decisions."""
     if reference.shape[-1] > 1:
         return float((reference.argmax(-1) == measured.argmax(-1)).mean())
     if not ((reference >= 0.0) & (reference <= 1.0)).all():
         return 1.0
-    return float(((reference >= 0.5) == (measured >= 0.5)).mean())
+    return float(((reference >= threshold) == (measured >= threshold)).mean())
 
 
 def merge_reports(reports: Iterable[Agreement]) -> Agreement:

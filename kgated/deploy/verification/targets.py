@@ -75,7 +75,10 @@ class TargetStream:
                 for name, results in outputs.items():
                     measured[name].append(results[0 if timed[name] else -1 :])
         pairs = {name: (np.concatenate(expected[name]), measured[name]) for name in timed}
-        return {name: agreement(y, np.concatenate(rows)) for name, (y, rows) in pairs.items()}
+        threshold = edge.manifest.threshold
+        return {
+            name: agreement(y, np.concatenate(rows), threshold) for name, (y, rows) in pairs.items()
+        }
 
     def samples(self, path: Path, sequences: Sequences) -> list[Sample]:
         """As in `Target`: with the states of real sequences."""
@@ -139,7 +142,11 @@ class TargetSequence:
             expected += self._predict(group)
         for rows, count in batches(ordered, self.batch):
             measured += self._run(edge, rows)[:count]
-        return {name: self._agreement(name, expected, measured) for name in self.reference.outputs}
+        threshold = edge.manifest.threshold
+        return {
+            name: self._agreement(name, expected, measured, threshold)
+            for name in self.reference.outputs
+        }
 
     def samples(self, path: Path, sequences: Sequences) -> list[Sample]:
         """As in `Target`: with the golden sequence, and some that no step sees as padding alone."""
@@ -148,9 +155,12 @@ class TargetSequence:
         rows = batches([golden, *full, *sequences[:MAX_SAMPLES]], self.batch)
         return [self.layout.signature_inputs(row) for row, _ in rows]
 
-    def _agreement(self, name: str, expected: list[Arrays], measured: list[Arrays]) -> Agreement:
+    def _agreement(
+        self, name: str, expected: list[Arrays], measured: list[Arrays], threshold: float
+    ) -> Agreement:
         join = np.stack if name in self.layout.single else np.concatenate
-        return agreement(*(join([y[name] for y in results]) for results in (expected, measured)))
+        reference, results = (join([y[name] for y in rows]) for rows in (expected, measured))
+        return agreement(reference, results, threshold)
 
     def _run(self, edge: SequenceModel, rows: Sequences) -> list[Arrays]:
         """The results of each row by output name."""

@@ -11,7 +11,7 @@ from kgated_edge.errors import EdgeError, FrameError
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.tensor_spec import Array
 from kgated_edge.format.vocabulary import Vocabulary
-from kgated_edge.text.encode import encode, has_token, id_of, token_of
+from kgated_edge.text.codec import encode, has_token, id_of, token_of
 from kgated_edge.text.sampling import sample
 
 
