@@ -14,7 +14,7 @@ def are_probabilities(results: Array) -> bool:
     return bool(is_normal)
 
 
-def sample(scores: Array, temperature: float, top_k: int | None, rng: np.random.Generator) -> int:
+def sample(scores: Array, temperature: float, top_k: int | None, rng: "np.random.Generator") -> int:
     """Draws a token from `softmax(logits / temperature)` over the `top_k` likeliest.
 
     Args:
