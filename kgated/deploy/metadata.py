@@ -5,7 +5,7 @@ import importlib.metadata
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class ConversionOptions:
     figures: Mapping[str, float] | None = None
     vocabulary: Vocabulary | None = None
     threshold: float | None = None
-    vocabularies: Mapping[str, Vocabulary] | None = None
+    vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not all(isinstance(x, str) and len(x.splitlines()) == 1 for x in self.labels or ()):
@@ -107,7 +107,7 @@ class ConversionOptions:
         """Write the options as data: JSON, and the calibration as an `.npz` file beside it."""
         document = {name: getattr(self, name) for name in _PLAIN_FIELDS}
         document |= {"recipe": self.recipe.as_dict(), "labels": self.labels and list(self.labels)}
-        vocabularies = (self.vocabularies or {}).items()
+        vocabularies = self.vocabularies.items()
         document["vocabularies"] = {name: words.to_plain() for name, words in vocabularies}
         if self.calibration is not None:
             document["calibration"] = str(save_calibration(self.calibration, folder))
@@ -178,7 +178,7 @@ def build_manifest(
         sample_period_s=options.sample_period_s,
         figures=dict(options.figures or {}),
         threshold=DEFAULT_THRESHOLD if options.threshold is None else float(options.threshold),
-        vocabularies=options.vocabularies or {},
+        vocabularies=options.vocabularies,
         model=model_info(model),
         tools={name: importlib.metadata.version(name) for name in TOOLS},
         golden=Golden(*golden, recipe.limit(largest)),
