@@ -8,6 +8,7 @@ from typing import Any
 from kgated_cli.light import import_light
 
 STATIC = ("int8", "int16x8")
+TEXT_LAYERS = (b"TextVectorization", b"StringLookup", b"IntegerLookup", b"LanguageModel")
 
 
 def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None]) -> None:
@@ -57,15 +58,24 @@ def check_lengths(mode: str, length: int | None, max_length: int | None) -> None
             )
 
 
-def check_calibration(model: Path, quantize: str, calibration: Path | None) -> None:
+def check_calibration(
+    model: Path, quantize: str, calibration: Path | None, has_vocabulary: bool = False
+) -> None:
     """Refuse integers without ranges, and a data set that can't be read.
+
+    Args:
+        model: the file.
+        quantize: the recipe.
+        calibration: the data set.
+        has_vocabulary: whether the command gives one, so that the data set may hold texts.
 
     Raises:
         ValueError: no data set where there must be one, or one that is wrong in itself.
     """
     if calibration is not None:
-        check_data(calibration)
-    elif quantize in STATIC and not _learned_its_ranges(model):
+        if not (has_vocabulary or _holds(model, *TEXT_LAYERS)) or not _holds_texts(calibration):
+            check_data(calibration)
+    elif quantize in STATIC and not _holds(model, b"QuantizeAware"):
         raise ValueError(
             f"`quantize={quantize!r}` fixes the range of every tensor and needs `calibration`: "
             "real sequences, such as the training data, by --calibration; or a model that learned "
@@ -73,12 +83,21 @@ def check_calibration(model: Path, quantize: str, calibration: Path | None) -> N
         )
 
 
-def _learned_its_ranges(model: Path) -> bool:
+def _holds(model: Path, *layers: bytes) -> bool:
+    """Whether the configuration in a model file names one of some layers."""
     if not zipfile.is_zipfile(model):
         return False
     with zipfile.ZipFile(model) as archive:
-        names = archive.namelist()
-        return "config.json" in names and b"QuantizeAware" in archive.read("config.json")
+        if "config.json" not in archive.namelist():
+            return False
+        config = archive.read("config.json")
+        return any(layer in config for layer in layers)
+
+
+def _holds_texts(path: Path) -> bool:
+    from kgated_edge.evaluation.text_data import read_texts
+
+    return read_texts(path) is not None
 
 
 def check_data(path: Path) -> Any:
@@ -162,6 +181,22 @@ def figures_of(texts: list[str]) -> dict[str, float]:
         except ValueError as error:
             raise ValueError(f"`figure` {error}") from None
     return figures
+
+
+def vocabulary_of(path: Path | None) -> Any:
+    """The vocabulary of `--vocabulary`; `ValueError` or `EdgeError` for a file that holds none."""
+    if path is None:
+        return None
+    from kgated_edge.text import read_vocabulary
+
+    return read_vocabulary(path)
+
+
+def threshold_of(value: float | None) -> float | None:
+    """The threshold of `--threshold`; `ValueError` for one that is no finite number."""
+    if value is not None and not abs(value) < float("inf"):
+        raise ValueError(f"--threshold must be a finite number. Received: {value:g}")
+    return value
 
 
 def labels_of(text: str | None) -> list[str] | None:

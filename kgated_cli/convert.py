@@ -95,6 +95,17 @@ def convert(
     labels: Annotated[
         str | None, typer.Option(help="Class names, separated by commas, or a file of one a line.")
     ] = None,
+    vocabulary: Annotated[
+        Path | None,
+        typer.Option(
+            help="The tokens of the input's ids: a text file of one a line, or .json. Not needed "
+            "for a model that begins with TextVectorization or a lookup layer."
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Of a single output: from here on it is the second label; else 0.5."),
+    ] = None,
     sample_period_ms: Annotated[
         float | None, typer.Option(help="Milliseconds from one frame to the next.")
     ] = None,
@@ -131,13 +142,16 @@ def convert(
         "calibration": calibration,
         "evaluation": evaluation,
         "tolerance": tolerance,
+        "vocabulary": checks.vocabulary_of(vocabulary),
+        "threshold": checks.threshold_of(threshold),
         "sample_period_s": None if sample_period_ms is None else sample_period_ms / 1000.0,
     }
     check_model_file(model)
     if layers_file is not None:
         check_layers_file(layers_file)
-    checks.check_outputs([output, report], [model, calibration, evaluation, recipe, layers_file])
-    checks.check_calibration(model, chosen["quantize"], calibration)
+    inputs = [model, calibration, evaluation, recipe, layers_file, vocabulary]
+    checks.check_outputs([output, report], inputs)
+    checks.check_calibration(model, chosen["quantize"], calibration, vocabulary is not None)
     if evaluation is not None:
         checks.check_evaluation(evaluation)
     with steps() as begin:

@@ -48,6 +48,7 @@ STAGES = {
         streaming
         lowering quantization
         verification
+        text
         metadata from_qat
         other_backend
         convert
@@ -55,6 +56,7 @@ STAGES = {
     "kgated_edge": """
         errors measure
         format verifier
+        text
         runtime
         events
         evaluation

@@ -44,6 +44,7 @@ def files(tmp_path_factory):
     (folder / "syntax.py").write_text("class Layer(:\n")
     (folder / "saved").mkdir()
     (folder / "saved" / "saved_model.pb").write_bytes(b"")
+    (folder / "twice.txt").write_text("\na\nb\na\n")
     for name in ("weights.pt", "net.onnx", "net.tflite", "text.txt", "recipe.json"):
         (folder / name).write_text("{}")
     return folder
@@ -55,6 +56,13 @@ OPTIMIZE = ("optimize", "model.keras", "--data", "good.npz")
 ANSWERS = [
     ((*MODEL, "--mode", "both"), "`mode` must be one of"),
     ((*MODEL, "--quantize", "int3"), "`quantize` must be one of"),
+    ((*MODEL, "--vocabulary", "absent.txt"), "absent.txt: No such file or directory"),
+    ((*MODEL, "--vocabulary", "twice.txt"), "twice.txt: `vocabulary.tokens` must be tokens that"),
+    (
+        (*MODEL, "--vocabulary", "recipe.json"),
+        "recipe.json: a vocabulary must be tokens, or a",
+    ),
+    ((*MODEL, "--threshold", "nan"), "--threshold must be a finite number"),
     ((*MODEL, "--target", "mcu"), "`target='mcu'` computes in integers"),
     ((*MODEL, "--batch", "0"), "`batch`"),
     ((*MODEL, "--skip", "a"), "`skip` names layers"),

@@ -27,6 +27,7 @@ from kgated_edge.runtime.sequence_model import SequenceModel
 from kgated_edge.runtime.session_pool import Session, SessionPool
 from kgated_edge.runtime.stream_model import EdgeModel
 from kgated_edge.telemetry.monitor import FieldMonitor, FieldReport
+from kgated_edge.text.generation import generate
 
 __all__ = [
     "CheckResult",
@@ -67,6 +68,7 @@ __all__ = [
     "check",
     "check_events",
     "detector_of",
+    "generate",
     "live",
     "live_blocks",
     "load_npz",

@@ -1,7 +1,7 @@
 """From a Keras model to a checked `.tflite` file on disk."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from kgated.deploy.from_qat.export import QatExport
 from kgated.deploy.lowering.converter import lower
 from kgated.deploy.manifest_writer import manifest_in, without_manifest
 from kgated.deploy.metadata import (
+    Conversion,
     ConversionOptions,
     build_manifest,
     check_recipe,
@@ -28,9 +29,10 @@ from kgated.deploy.quantization.finish import finish
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.graph import SequenceGraph
 from kgated.deploy.streaming import StepModel
+from kgated.deploy.text.cut import cut_text
+from kgated.deploy.text.vocabularies import Given, as_vocabulary
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import LayerTable
-from kgated.deploy.verification import compare
 from kgated.deploy.verification.accuracy import Evaluation
 from kgated.deploy.verification.compare import Agreement
 from kgated.deploy.verification.evaluation_data import ComparedData, Evaluated
@@ -51,35 +53,6 @@ from kgated.optimize import QuantizeAware
 from kgated.weight_checks import check_finite_weights
 
 CONVERT_SAVED = "kgated.deploy.convert:convert_saved_job"
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """The result of a conversion.
-
-    Attributes:
-        path: the file.
-        manifest: what the file says about itself.
-        outputs: how each of its outputs compares with the Keras model's, by name, over the
-            sequences of `evaluation`, or of `calibration`.
-        file_bytes: its size.
-        evaluation: accuracy, or error in units of the output, of the Keras model and of the file;
-            None without labels in `evaluation`.
-        notes: what a choice left open was decided to be, a sentence each; also logged as warnings
-            of the logger "kgated".
-    """
-
-    path: Path
-    manifest: Manifest
-    outputs: Mapping[str, Agreement]
-    file_bytes: int
-    evaluation: Evaluation | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def agreement(self) -> Agreement:
-        """How all its outputs together compare with the Keras model's."""
-        return compare.merge_reports(self.outputs.values())
 
 
 def to_tflite(
@@ -103,6 +76,8 @@ def to_tflite(
     labels: Sequence[str] | None = None,
     sample_period_s: float | None = None,
     figures: Mapping[str, float] | None = None,
+    vocabulary: Given = None,
+    threshold: float | None = None,
 ) -> Conversion:
     """Convert a Keras model into one `.tflite` file of builtin ops, checked against the model.
 
@@ -155,6 +130,12 @@ def to_tflite(
         figures: how good the float model is, such as {"accuracy": 0.984}, kept in the manifest, to
             which `kgated-edge check` compares the device's own: accuracy, r2, mae, rmse,
             bits_per_character.
+        vocabulary: the tokens of the input's ids, in their order, kept in the manifest; or a dict
+            or layer that says how texts become ids, as `kgated_edge.text.build_vocabulary` takes
+            it. Not needed for a model that begins with TextVectorization, StringLookup or
+            IntegerLookup: it is cut there, and the file takes ids.
+        threshold: for a first output of one number: from which value on the decision is the second
+            label; None: 0.5.
 
     Returns:
         The conversion: path, manifest, agreement with Keras, size.
@@ -165,8 +146,9 @@ def to_tflite(
             with the layer that costs most.
 
     Raises:
-        ConversionError: a layer can't stream, the converter fails or crashes, the float file
-            disagrees with Keras, the quantized one is broken or over the `tolerance`.
+        ConversionError: a layer can't stream, a layer in front computes more than ids of texts, the
+            converter fails or crashes, the float file disagrees with Keras, the quantized one is
+            broken or over the `tolerance`.
         TypeError: `model` is no Keras model.
         ValueError: an unknown `mode`, `quantize`, `state`, `lowering` or name in `skip`; no
             `calibration` where there must be one; no `length` where the model has none; `labels`,
@@ -178,8 +160,19 @@ def to_tflite(
     recipe = Recipe(chosen, quantize, state, skipped, target, lowering, batch, *ranges)
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a Keras model. Received: {model!r}")
-    facts = (calibration, labels, sample_period_s, length, max_length, figures)
-    options = ConversionOptions.of(recipe, *facts, evaluation, tolerance)
+    options = ConversionOptions.of(
+        recipe,
+        calibration=calibration,
+        labels=labels,
+        sample_period_s=sample_period_s,
+        length=length,
+        max_length=max_length,
+        figures=figures,
+        evaluation=evaluation,
+        tolerance=tolerance,
+        vocabulary=as_vocabulary(vocabulary),
+        threshold=threshold,
+    )
     conversion = convert(model, as_path("path", path), options)
     return replace(conversion, notes=notes_on_default_mode(model) if mode is None else ())
 
@@ -191,6 +184,7 @@ def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conve
     if recipe.target == "mcu":
         tflm.check_source_paths(path)
     start_worker()
+    model, cut = cut_text(model)
     qat = QatExport.of(model, recipe) if isinstance(model, QuantizeAware) else None
     layers = model if qat is None else qat.layers
     check_finite_weights(layers)
@@ -198,8 +192,11 @@ def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conve
         recipe = replace(recipe, lowering="unrolled")  # QAT has no ranges inside a loop's body
     recipe, graph, target = target_of(layers, recipe, options.length, options.max_length)
     check_recipe(recipe, graph, options.calibration is not None or qat is not None)
-    first = results_of(graph, graph.outputs)[0]
-    options = options.described(model, frames_of(graph), first)
+    first, is_fixed = results_of(graph, graph.outputs)[0], recipe.mode == "sequence"
+    frames, size = frames_of(graph), None
+    if is_fixed and not graph.padded:
+        size = graph.frames_per_step
+    options = options.described(model, frames, first).with_vocabularies(frames, cut, size)
     sequences = _sequences(layers, graph, target, replace(options, recipe=recipe))
     if keras.backend.backend() != "tensorflow":
         own = replace(options, recipe=recipe)

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
+from kgated_edge.cli import text_commands
 from kgated_edge.cli.arguments import above_zero, count, fraction, from_zero, streams
 from kgated_edge.cli.event_check import add_event_check, refuse_event_options, run_event_check
 from kgated_edge.cli.event_text import event_check_text, events_text
@@ -34,6 +35,7 @@ from kgated_edge.loadtest.runner import realtime
 from kgated_edge.measure.device import this_device
 
 _PROGRAM = "kgated-edge"
+_COMMANDS = "{check,selftest,realtime,live,events,generate,encode,decode}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,12 +79,17 @@ def _parser() -> _Parser:
         prog=_PROGRAM, description="Runs kgated models on this device and measures them."
     )
     parser.add_argument("--version", action="version", version=f"{_PROGRAM} {version(_PROGRAM)}")
-    commands = parser.add_subparsers(required=True, metavar="{check,selftest,realtime,live,events}")
+    commands = parser.add_subparsers(required=True, metavar=_COMMANDS)
     _add_check(commands)
     _add_selftest(commands)
     _add_realtime(commands)
     add_live(_command(commands, "live", _run_live, "run on frames as they come, out of a pipe"))
     add_events(_command(commands, "events", _run_events, "report events in frames as they come"))
+    text_commands.add_generate(
+        _command(commands, "generate", _run_text, "continue a text by a language model")
+    )
+    text_commands.add_encode(_command(commands, "encode", _run_text, "print the ids of texts"))
+    text_commands.add_decode(_command(commands, "decode", _run_text, "print the text of ids"))
     return parser
 
 
@@ -270,6 +277,17 @@ def _run_stream(
         raise KeyboardInterrupt
     if result.error is not None:
         raise EdgeError(result.error)
+    return True
+
+
+def _run_text(options: argparse.Namespace) -> bool:
+    runs = {
+        "generate": text_commands.run_generate,
+        "encode": text_commands.run_encode,
+        "decode": text_commands.run_decode,
+    }
+    with reserve_output(options.json, (options.model,)) as write:
+        write(_with_context(options) | runs[options.command](options))
     return True
 
 

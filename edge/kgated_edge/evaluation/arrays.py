@@ -37,7 +37,7 @@ def as_sequences(
     """
     if isinstance(data, str | Path):
         return load_npz(data, names, single, targets=targets)
-    arrays = dict(_by_name(data))
+    arrays = dict(arrays_by_name(data))
     inputs, lengths = tuple(names) or ("x",), arrays.get("lengths")
     for name in inputs:
         if name in arrays and name not in single:
@@ -66,7 +66,7 @@ def plain_arrays(data: Data) -> dict[str, Array]:
     Raises:
         DataError: as from `as_sequences`.
     """
-    arrays = {name: values for name, values in _by_name(data).items() if name != "y"}
+    arrays = {name: values for name, values in arrays_by_name(data).items() if name != "y"}
     lengths = arrays.pop("lengths", None)
     for name in arrays:
         arrays[name], counts = _as_array(arrays[name], name)
@@ -75,7 +75,8 @@ def plain_arrays(data: Data) -> dict[str, Array]:
     return arrays if lengths is None else {**arrays, "lengths": _numbers(lengths, "`lengths`")}
 
 
-def _by_name(data: Any) -> Mapping[str, Any]:
+def arrays_by_name(data: Any) -> Mapping[str, Any]:
+    """Sequences in any form that is in memory as arrays or lists by name."""
     if isinstance(data, SequenceData):
         arrays = {**(data.inputs or {"x": data.x}), "lengths": data.lengths}
         return arrays if data.y is None else {**arrays, "y": data.y}

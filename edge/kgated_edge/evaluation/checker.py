@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from kgated_edge.errors import DataError, EdgeError
-from kgated_edge.evaluation.arrays import Data, as_sequences
+from kgated_edge.evaluation.arrays import Data
 from kgated_edge.evaluation.dataset import SequenceData
 from kgated_edge.evaluation.info_check import check_info, with_labels_of
 from kgated_edge.evaluation.limits import Limits, override_limits, read_limits
 from kgated_edge.evaluation.metrics import Scorer
 from kgated_edge.evaluation.results import CheckResult, SelftestResult
 from kgated_edge.evaluation.tasks import check_fit, make_scorer
+from kgated_edge.evaluation.text_data import load_for
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_manifest
 from kgated_edge.measure import latency
@@ -57,7 +58,8 @@ def check(
     Args:
         path: a `.tflite` file made by `kgated convert`.
         data: an `.npz` file, `SequenceData`, or arrays by name: `x`, or an array for each input,
-            optionally `lengths` and `y`; see `as_sequences`.
+            optionally `lengths` and `y`; see `as_sequences`. `x` may be texts where the file has
+            a vocabulary.
         task: how outputs are scored: "classification", "frame-classification", "multi-label",
             "regression" or "next-token"; "classes", "frames", "numbers" and "text" are older names.
             None: by `y` and the model.
@@ -137,8 +139,7 @@ def checked_inputs(
     manifest: Manifest, data: Data, task: str | None
 ) -> tuple[SequenceData, Scorer | None]:
     """The sequences and the scorer, checked against the model."""
-    names = [frame.name for frame in manifest.frames]
-    sequences = as_sequences(data, names if len(names) > 1 else (), manifest.single)
+    sequences = load_for(manifest, data)
     try:
         check_fit(manifest, sequences)
         check_info(manifest, sequences)

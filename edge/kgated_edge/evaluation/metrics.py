@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgated_edge.format.tensor_spec import Array
+from kgated_edge.text.sampling import are_probabilities
 
 Labels = npt.NDArray[np.int64]
 _MIN_PROBABILITY = 1e-12  # replaces a probability of zero, as int8 outputs have
@@ -111,19 +112,23 @@ class Classes(Scorer):
 
     Args:
         labels: (N,) index of the correct output.
-        classes: number of outputs.
+        classes: number of outputs; 2 with a threshold.
         size: frames per step; None where a sequence has a single result.
+        threshold: of a single output, from which on the decision is 1; None: the largest output.
     """
 
-    def __init__(self, labels: Labels, classes: int, size: int | None) -> None:
+    def __init__(
+        self, labels: Labels, classes: int, size: int | None, threshold: float | None = None
+    ) -> None:
         self._labels, self._classes, self._size = labels, classes, size
+        self._threshold = threshold
         self.metrics = ("accuracy", "settled_frames_p90") if size else ("accuracy",)
         self._correct: dict[int, npt.NDArray[np.bool_]] = {}
         self._last = np.zeros(len(labels), np.int64)
 
     def add(self, n: int, results: Array) -> None:
         """See `Scorer`."""
-        decisions = results.argmax(-1)
+        decisions = _decisions(results, self._threshold)
         self._correct[n], self._last[n] = decisions == self._labels[n], decisions[-1]
 
     def quality(self) -> Quality:
@@ -153,20 +158,24 @@ class Frames(Scorer):
 
     Args:
         labels: (N, T) index of the correct output, padded.
-        classes: number of outputs.
+        classes: number of outputs; 2 with a threshold.
         size: frames per step; the label of a step is that of its last frame.
+        threshold: as for `Classes`.
     """
 
     metrics = ("accuracy",)
 
-    def __init__(self, labels: Labels, classes: int, size: int) -> None:
+    def __init__(
+        self, labels: Labels, classes: int, size: int, threshold: float | None = None
+    ) -> None:
+        self._threshold = threshold
         self._labels, self._classes = labels[:, size - 1 :: size], classes
         self._counts = np.zeros((classes, classes), np.int64)
 
     def add(self, n: int, results: Array) -> None:
         """See `Scorer`."""
         labels = self._labels[n, : len(results)]
-        np.add.at(self._counts, (labels, results.argmax(-1)), 1)
+        np.add.at(self._counts, (labels, _decisions(results, self._threshold)), 1)
 
     def quality(self) -> Quality:
         """See `Scorer`."""
@@ -248,11 +257,10 @@ class Text(Scorer):
         return Quality(task="next-token", bits_per_character=self._bits / self._count)
 
 
-def are_probabilities(results: Array) -> bool:
-    """Whether each row (..., outputs) holds probabilities, as a softmax computes them."""
-    # A quantized softmax output is off by up to half a step, which is 1 / 256 in int8.
-    is_normal = results.size and results.min() >= 0 and np.abs(results.sum(-1) - 1).max() <= 0.1
-    return bool(is_normal)
+def _decisions(results: Array, threshold: float | None) -> Labels:
+    """(steps,) decisions of results (steps, outputs)."""
+    decisions = results.argmax(-1) if threshold is None else results[:, 0] >= threshold
+    return np.asarray(decisions, np.int64)
 
 
 def _probabilities(results: Array) -> Array:

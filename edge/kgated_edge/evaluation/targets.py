@@ -42,6 +42,11 @@ class Targets:
         return self.output.size
 
     @property
+    def class_count(self) -> int:
+        """How many classes the output decides between; one number decides between two."""
+        return max(2, self.output.size)
+
+    @property
     def shapes_of_labels(self) -> tuple[Shape, Shape]:
         """Of one class number for each sequence, and for each frame."""
         return self.real.shape[:1], self.real.shape
@@ -77,6 +82,12 @@ class Targets:
         if self.is_per_frame:
             return self.y.reshape(*self.real.shape, -1)[self.real]
         return self.y.reshape(len(self.y), -1)
+
+    @property
+    def are_binary_labels(self) -> bool:
+        """Whether `y` is 0 or 1, of any type, for a model of one output."""
+        has_shape = self.y.shape in self.shapes_of_labels
+        return self.classes == 1 and has_shape and bool(np.isin(self.y, (0, 1)).all())
 
     @property
     def are_flags(self) -> bool:
@@ -149,23 +160,19 @@ def labels_of(targets: Targets, task: str | None) -> Labels:
         DataError: neither integers nor probabilities of the right shape, or a class that the model
             has no output for.
     """
-    if targets.classes == 1:
-        raise DataError(
-            "one output tells no classes apart: give `task='regression'`, or train a model with "
-            "an output per class"
-        )
     labels = _labels_in_right_shape(targets, task)
     if labels.ndim > 1 and targets.is_single:
         raise DataError(
             "`y` has a label per frame, the model one result per sequence: give `y` of (N,)"
         )
-    bad = (labels < 0) | (labels >= targets.classes)
+    largest = targets.class_count - 1
+    bad = (labels < 0) | (labels > largest)
     if labels.ndim == 2:
         bad &= targets.real
     if bad.any():
         at = tuple(map(int, np.argwhere(bad)[0]))
         raise DataError(
-            f"`y` must be in 0..{targets.classes - 1}, the outputs of the model, got {labels[at]} "
+            f"`y` must be in 0..{largest}, the outputs of the model, got {labels[at]} "
             f"for sequence {at[0]}{f', frame {at[1]}' if at[1:] else ''}: save class numbers"
         )
     return labels.astype(np.int64)
@@ -177,6 +184,8 @@ def _labels_in_right_shape(targets: Targets, task: str | None) -> Array:
     y = targets.y
     if y.shape in allowed and y.dtype.kind in "iu":
         return y
+    if y.shape in allowed and targets.are_binary_labels:
+        return y.astype(np.int64)
     if targets.are_class_probabilities:
         labels = y.reshape(*y.shape[: 2 if targets.is_per_frame else 1], -1).argmax(-1)
         if labels.shape in allowed:

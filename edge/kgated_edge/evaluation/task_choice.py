@@ -6,10 +6,10 @@ import numpy as np
 
 from kgated_edge.errors import DataError, EdgeError
 from kgated_edge.evaluation.dataset import SequenceData
-from kgated_edge.evaluation.metrics import are_probabilities
 from kgated_edge.evaluation.multilabel import are_unit
 from kgated_edge.evaluation.targets import Targets
 from kgated_edge.format.manifest import Manifest
+from kgated_edge.text.sampling import are_probabilities
 
 CLASSIFICATION, FRAMES, MULTI_LABEL = "classification", "frame-classification", "multi-label"
 REGRESSION, NEXT_TOKEN = "regression", "next-token"
@@ -93,8 +93,9 @@ def _fitting(manifest: Manifest, targets: Targets) -> list[str]:
 def _fitting_single_output(manifest: Manifest, targets: Targets) -> list[str]:
     """The tasks of a model with one output: a number, or the probability of the second class."""
     y = targets.y
-    is_binary = y.dtype.kind in "iu" and bool(np.isin(y, (0, 1)).all())
-    if is_binary and are_unit(manifest.golden.outputs[targets.output.name]):
+    has_probabilities = are_unit(manifest.golden.outputs[targets.output.name])
+    is_binary = manifest.is_binary or (y.dtype.kind in "biu" and has_probabilities)
+    if is_binary and targets.are_binary_labels:
         return [CLASSIFICATION if y.shape == targets.shapes_of_labels[0] else FRAMES]
     return [REGRESSION]
 

@@ -40,7 +40,8 @@ def check_fit(manifest: Manifest, data: SequenceData) -> None:
     check_alone(manifest)
     for spec, x in zip(manifest.frames, _arrays(manifest, data), strict=True):
         frame, axes = spec.real, 1 if spec.name in manifest.single else 2
-        if x.shape[axes:] != frame.shape or x.dtype != frame.dtype:
+        are_ids = frame.vocabulary is not None and x.dtype.kind in "iu"
+        if x.shape[axes:] != frame.shape or not (are_ids or x.dtype == frame.dtype):
             raise DataError(
                 f"frames of shape {x.shape[axes:]} {x.dtype} do not fit the model, "
                 f"which takes {frame.shape} {frame.dtype}: use the data it was made for"
@@ -102,10 +103,11 @@ def _scorer(manifest: Manifest, data: SequenceData, targets: Targets, task: str)
         y = numbers_of(targets) if task == "regression" else flags_of(targets)
         rows = size if targets.is_per_frame else None
         return Numbers(y, rows) if task == "regression" else MultiLabel(y, rows)
-    labels = labels_of(targets, task)
+    labels, classes = labels_of(targets, task), targets.class_count
+    threshold = manifest.threshold if first.size == 1 else None
     if labels.ndim == 2:
-        return Frames(labels, first.size, size)
-    return Classes(labels, first.size, None if has_single_result(manifest) else size)
+        return Frames(labels, classes, size, threshold)
+    return Classes(labels, classes, None if has_single_result(manifest) else size, threshold)
 
 
 def _check_token_model(manifest: Manifest) -> None:

@@ -9,9 +9,16 @@ from kgated_edge.format.feature_statistics import FeatureStatistics
 from kgated_edge.format.front_end import check_feature_names, check_front_end, read_front_end
 from kgated_edge.format.intervals import Intervals
 from kgated_edge.format.json_fields import Fields
-from kgated_edge.format.manifest import FORMAT_VERSION, SIGNATURES, Manifest, ModelInfo
+from kgated_edge.format.manifest import (
+    DEFAULT_THRESHOLD,
+    FORMAT_VERSION,
+    SIGNATURES,
+    Manifest,
+    ModelInfo,
+)
 from kgated_edge.format.tensor_spec import Golden, TensorSpec
 from kgated_edge.format.tflite_file import read_verified
+from kgated_edge.format.vocabulary import read_vocabularies
 
 _HEX = frozenset("0123456789abcdef")
 
@@ -72,6 +79,8 @@ def parse_manifest(text: str | bytes) -> Manifest:
         feature_statistics=_statistics(items, frames),
         feature_names=items.texts("feature_names") if "feature_names" in items else None,
         front_end=read_front_end(items.nested("front_end")) if "front_end" in items else None,
+        threshold=items.finite("threshold") if "threshold" in items else DEFAULT_THRESHOLD,
+        vocabularies=read_vocabularies(items, {x.name: x.vocabulary for x in frames}),
     )
     _check_consistency(items, manifest)
     return manifest
@@ -161,11 +170,14 @@ def _check_consistency(items: Fields, manifest: Manifest) -> None:
     if manifest.state == "internal" and manifest.states:
         raise items.wrong("states", 'empty with "state": "internal"')
     first = manifest.outputs[0]
-    if manifest.labels is not None and len(manifest.labels) != first.shape[-1]:
+    names = None if manifest.labels is None or manifest.is_binary else len(manifest.labels)
+    if names not in (None, first.shape[-1]):
         raise items.wrong("labels", f"{first.shape[-1]} names, one per output")
     check_feature_names(items, manifest.feature_names, manifest.frames[0].size)
     shapes = [frame.shape for frame in manifest.frames]
     check_front_end(items, manifest.front_end, shapes, manifest.sample_period_s)
+    if manifest.threshold != DEFAULT_THRESHOLD and first.size != 1:
+        raise items.wrong("threshold", f"{DEFAULT_THRESHOLD}, but for a first output of one number")
     _check_golden(items, manifest)
 
 

@@ -9,7 +9,6 @@ from typing import IO, Any
 import numpy as np
 
 from kgated_edge.errors import EdgeError
-from kgated_edge.evaluation.metrics import are_probabilities
 from kgated_edge.evaluation.task_choice import canonical_task
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.tensor_spec import Array
@@ -21,6 +20,7 @@ from kgated_edge.ingest.sources import InputOptions, blocks_of, frames_of
 from kgated_edge.ingest.windows import WindowedModel
 from kgated_edge.runtime.batching import as_dict
 from kgated_edge.runtime.stream_model import EdgeModel
+from kgated_edge.text.sampling import are_probabilities
 
 LIVE_TASKS = ("classification", "regression")
 END_OF_INPUT, INTERRUPTED, READER_GONE, REFUSED = (
@@ -211,7 +211,7 @@ def _is_classifier(manifest: Manifest, task: str | None) -> bool:
     """Whether the first output is over classes, and the largest is the decision."""
     first = manifest.outputs[0]
     task = canonical_task(task, LIVE_TASKS)
-    if task == "classification" and first.shape[-1:] in ((), (1,)):
+    if task == "classification" and first.shape[-1:] in ((), (1,)) and not manifest.is_binary:
         raise EdgeError(f"`task` is 'classification', the first output has the shape {first.shape}")
     if task is not None or manifest.labels is not None:
         return task != "regression"
@@ -230,7 +230,8 @@ def _line(
         line["time_s"] = round(step * manifest.frames_per_step * manifest.sample_period_s, 9)
     if is_classifier:
         first = outputs[manifest.outputs[0].name]
-        line["decision"] = decision = int(first.argmax()) % first.shape[-1]
+        decision = int(first.argmax()) % first.shape[-1]
+        line["decision"] = decision = int(manifest.decide(first)) if first.size == 1 else decision
         if manifest.labels is not None:
             line["label"] = manifest.labels[decision]
     if manifest.intervals is not None:

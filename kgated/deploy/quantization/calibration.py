@@ -12,6 +12,8 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from kgated_edge import EdgeModel
 from kgated_edge.runtime.batching import as_dict, split_steps, unwrap_single
 
+from kgated_worker import begin
+
 Samples = Iterable[dict[str, np.ndarray]]
 Ranges = dict[str, dict[str, np.ndarray]]
 
@@ -87,6 +89,7 @@ def calibrate(tflite: bytes, rules: Any, samples: Samples) -> Ranges:
     )
     (name,) = job.get_signature_list()
     remaining = iter(samples)
+    begin("calibration, which runs the float file")
     with contextlib.redirect_stderr(io.StringIO()):  # it draws progress bars
         while chunk := list(islice(remaining, CHUNK)):
             job.calibrate({name: chunk}, rules)

@@ -27,7 +27,11 @@ from kgated.deploy.quantization.lstm.weights import (
     write_hybrid,
 )
 from kgated.deploy.quantization.quantizer_rules import apply_rules, rules_for
-from kgated.deploy.quantization.range_rules import avoid_power_of_two_scales, clamp_rsqrt_ranges
+from kgated.deploy.quantization.range_rules import (
+    avoid_power_of_two_scales,
+    clamp_rsqrt_ranges,
+    widen_constant_ranges,
+)
 from kgated.deploy.quantization.robust_ranges import robust_ranges
 from kgated.deploy.quantization.scale_checks import check_scales
 from kgated.deploy.quantization.shared_scales import SharedScales, quantize_with_shared_scales
@@ -126,6 +130,10 @@ def _narrow_ranges(job: QuantizationJob) -> None:
 
 def _clamp_rsqrt(job: QuantizationJob) -> None:
     job.ranges = clamp_rsqrt_ranges(job.file.model, job.ranges, job.bits)
+
+
+def _widen_constant(job: QuantizationJob) -> None:
+    job.ranges = widen_constant_ranges(job.file.model, job.ranges)
 
 
 def _avoid_powers_of_two(job: QuantizationJob) -> None:
@@ -243,6 +251,11 @@ STAGES = (
         _clamp_rsqrt,
         _is_static,
         "it may make a range narrower, and a power of two of its scale",
+    ),
+    Stage(
+        _widen_constant,
+        lambda job: job.recipe.is_static and not job.from_qat,
+        "it may make a power of two of a scale",
     ),
     Stage(
         _avoid_powers_of_two,

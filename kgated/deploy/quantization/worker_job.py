@@ -17,7 +17,9 @@ from kgated.deploy.quantization.shared_scales import SharedScales
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import LayerTable
+from kgated.deploy.tflite.operator_runs import SUSPECT
 from kgated.deploy.worker import run_job
+from kgated_worker import begin
 
 QUANTIZE = "kgated.deploy.quantization.worker_job:quantize_job"
 Samples = Sequence[dict[str, np.ndarray]]
@@ -84,7 +86,7 @@ def quantize_in_worker(
         }
         (folder / "job.json").write_text(json.dumps(job))
         what = f"the quantizer, recipe {recipe.name},"
-        run_job(QUANTIZE, folder, what, "Try another `quantize`")
+        run_job(QUANTIZE, folder, what, "Try another `quantize`", folder)
         return (folder / "quantized.tflite").read_bytes()
 
 
@@ -92,6 +94,7 @@ def quantize_job(name: str) -> None:
     """The worker's part of `quantize_in_worker`, in the folder of that name."""
     folder = Path(name)
     job = json.loads((folder / "job.json").read_text())
+    (folder / SUSPECT).write_bytes((folder / "float.tflite").read_bytes())
     with np.load(folder / "samples.npz") as arrays:
         samples = list(_unstacked(dict(arrays)))
     recipe = Recipe.from_dict(job["recipe"])
@@ -104,6 +107,8 @@ def quantize_job(name: str) -> None:
         None if job["ranges"] is None else _as_arrays(job["ranges"]),
         job["origins"],
     )
+    (folder / SUSPECT).write_bytes(quantized)
+    begin("the first run of the quantized file")
     try_once(quantized, recipe, samples[0])
     (folder / "quantized.tflite").write_bytes(quantized)
 

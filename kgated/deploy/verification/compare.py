@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from kgated_edge import open_model
+from kgated_edge.format.manifest import DEFAULT_THRESHOLD
 
 from kgated.deploy.recipe import QUANTIZATIONS, Recipe
 from kgated.errors import ConversionError
@@ -26,7 +27,8 @@ class Agreement:
         max_abs_error: the largest absolute difference of an output.
         rmse: root of the mean squared difference.
         top1_agreement: the fraction of results with the same decision: the largest entry, or for
-            one probability whether it is 0.5 or more. 1 where one number is no probability.
+            one probability whether it is the manifest's threshold or more. 1 where one number is no
+            probability.
         largest_output: the largest absolute output of the Keras model.
         results: how many results were compared.
         relative_rmse: the RMSE divided by the standard deviation of the Keras model's outputs over
@@ -42,8 +44,10 @@ class Agreement:
     constant_agreement: float = 1.0
 
 
-def agreement(reference: np.ndarray, measured: np.ndarray) -> Agreement:
-    """Compare results of shape (n, *output)."""
+def agreement(
+    reference: np.ndarray, measured: np.ndarray, threshold: float = DEFAULT_THRESHOLD
+) -> Agreement:
+    """Compare results of shape (n, *output); the threshold is that of a binary decision."""
     reference = reference.astype(np.float64)
     error = np.abs(reference - measured)
     rmse = float(np.sqrt(np.mean(error**2)))
@@ -51,26 +55,27 @@ def agreement(reference: np.ndarray, measured: np.ndarray) -> Agreement:
     return Agreement(
         max_abs_error=float(error.max()),
         rmse=rmse,
-        top1_agreement=_same_decisions(reference, measured),
-        constant_agreement=_largest_share(reference),
+        top1_agreement=_same_decisions(reference, measured, threshold),
+        constant_agreement=_largest_share(reference, threshold),
         largest_output=float(np.abs(reference).max()),
         results=len(reference),
         relative_rmse=rmse / spread if spread > 0.0 else None,
     )
 
 
-def _same_decisions(reference: np.ndarray, measured: np.ndarray) -> float:
+def _same_decisions(reference: np.ndarray, measured: np.ndarray, threshold: float) -> float:
     """The fraction of equal decisions."""
     if not _decides(reference):
         return 1.0
-    return float((_decisions(reference) == _decisions(measured)).mean())
+    same = _decisions(reference, threshold) == _decisions(measured, threshold)
+    return float(same.mean())
 
 
-def _largest_share(reference: np.ndarray) -> float:
+def _largest_share(reference: np.ndarray, threshold: float) -> float:
     """The fraction of the most frequent decision."""
     if not _decides(reference):
         return 1.0
-    decisions = _decisions(reference)
+    decisions = _decisions(reference, threshold)
     return float(np.unique(decisions, return_counts=True)[1].max() / decisions.size)
 
 
@@ -79,8 +84,8 @@ def _decides(reference: np.ndarray) -> bool:
     return reference.shape[-1] > 1 or bool(((reference >= 0.0) & (reference <= 1.0)).all())
 
 
-def _decisions(outputs: np.ndarray) -> np.ndarray:
-    return outputs.argmax(-1) if outputs.shape[-1] > 1 else outputs >= 0.5
+def _decisions(outputs: np.ndarray, threshold: float) -> np.ndarray:
+    return outputs.argmax(-1) if outputs.shape[-1] > 1 else outputs >= threshold
 
 
 def merge_reports(reports: Iterable[Agreement]) -> Agreement:

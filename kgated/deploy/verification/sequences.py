@@ -51,7 +51,8 @@ def evaluation_sequences(
     for n, sequence in zip(lengths, sequences, strict=True):
         rows = {name: x[None] if name in single else x for name, x in sequence.items()}
         _check_values(frames, rows, f"`calibration`, sequence {n}")
-    return sequences
+    dtypes = {frame.name: frame.dtype for frame in frames}  # ids may be of another width
+    return [{name: x.astype(dtypes[name], copy=False) for name, x in s.items()} for s in sequences]
 
 
 def random_sequences(frames: tuple[TensorSpec, ...], size: int, seed: int = 0) -> Sequences:
@@ -107,7 +108,8 @@ def _check_frame_types(
 ) -> None:
     for frame in frames:
         x, axes = arrays[frame.name], 1 if frame.name in single else 2
-        if x.shape[axes:] != frame.shape or x.dtype != frame.dtype:
+        are_ids = frame.vocabulary is not None and x.dtype.kind in "iu"
+        if x.shape[axes:] != frame.shape or not (are_ids or x.dtype == frame.dtype):
             raise ValueError(
                 f"`calibration` must hold frames of shape {frame.shape} and dtype {frame.dtype}, "
                 f"as the model takes them. Received: x of shape {x.shape} and dtype {x.dtype}"

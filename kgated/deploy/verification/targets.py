@@ -14,6 +14,7 @@ from kgated_edge.runtime.batching import as_dict, unwrap_single
 from kgated.deploy.quantization.calibration import MAX_SAMPLES, record, sample_origins
 from kgated.deploy.sequence.graph import SequenceGraph
 from kgated.deploy.verification.compare import Agreement, agreement
+from kgated.deploy.verification.full_length import full_length_sequences
 from kgated.deploy.verification.golden import last_results, repeated_frames, stream_golden
 from kgated.deploy.verification.layout import SequenceLayout
 from kgated.deploy.verification.reference import Reference
@@ -82,7 +83,10 @@ class TargetStream:
                 for name, results in outputs.items():
                     measured[name].append(results[0 if timed[name] else -1 :])
         pairs = {name: (np.concatenate(expected[name]), measured[name]) for name in timed}
-        return {name: agreement(y, np.concatenate(rows)) for name, (y, rows) in pairs.items()}
+        threshold = edge.manifest.threshold
+        return {
+            name: agreement(y, np.concatenate(rows), threshold) for name, (y, rows) in pairs.items()
+        }
 
     def samples(self, path: Path, sequences: Sequences) -> list[Sample]:
         """As in `Target`: with the states of real sequences."""
@@ -153,22 +157,31 @@ class TargetSequence:
             expected += self._predict(group)
         for rows, count in batches(ordered, self.batch):
             measured += self._run(edge, rows)[:count]
-        return {name: self._agreement(name, expected, measured) for name in self.reference.outputs}
+        threshold = edge.manifest.threshold
+        return {
+            name: self._agreement(name, expected, measured, threshold)
+            for name in self.reference.outputs
+        }
 
     def samples(self, path: Path, sequences: Sequences) -> list[Sample]:
-        """As in `Target`: with the golden sequence, which the file has to compute too."""
+        """As in `Target`: with the golden sequence, and some that no step sees as padding alone."""
         golden, _ = repeated_frames(self.layout, sequences[0])
-        rows = batches([golden, *sequences[:MAX_SAMPLES]], self.batch)
+        full = full_length_sequences(self.reference.model, self.layout, sequences)
+        rows = batches([golden, *full, *sequences[:MAX_SAMPLES]], self.batch)
         return [self.layout.signature_inputs(row) for row, _ in rows]
 
     def origins(self, sequences: Sequences) -> list[int]:
         """As in `Target`: the golden sequence begins as the first one."""
-        count = 1 + min(len(sequences), MAX_SAMPLES)
-        return [max(0, n - 1) // self.batch for n in range(0, count, self.batch)]
+        full = full_length_sequences(self.reference.model, self.layout, sequences)
+        extra, count = 1 + len(full), 1 + len(full) + min(len(sequences), MAX_SAMPLES)
+        return [max(0, n - extra) // self.batch for n in range(0, count, self.batch)]
 
-    def _agreement(self, name: str, expected: list[Arrays], measured: list[Arrays]) -> Agreement:
+    def _agreement(
+        self, name: str, expected: list[Arrays], measured: list[Arrays], threshold: float
+    ) -> Agreement:
         join = np.stack if name in self.layout.single else np.concatenate
-        return agreement(*(join([y[name] for y in results]) for results in (expected, measured)))
+        reference, results = (join([y[name] for y in rows]) for rows in (expected, measured))
+        return agreement(reference, results, threshold)
 
     def _run(self, edge: SequenceModel, rows: Sequences) -> list[Arrays]:
         """The results of each row by output name."""

@@ -61,7 +61,7 @@ def test_bad_data(error, speech, text, npz, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "the following arguments are required: {check,selftest,realtime,live,events}"),
+        ((), "the following arguments are required: {check,selftest,realtime,live,"),
         (("explain",), "invalid choice: 'explain'"),
         (("check",), "the following arguments are required: MODEL.tflite, --data"),
         (("check", "m", "--data"), "argument --data: expected one argument"),
