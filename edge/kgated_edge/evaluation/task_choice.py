@@ -114,8 +114,8 @@ def _narrowed(
     golden = manifest.golden.outputs[manifest.outputs[0].name]
     rows = golden.reshape(len(golden), -1)
     evidence = [known]
-    if targets.y.shape == targets.real.shape and _are_next_tokens(data, targets):
-        evidence.append({NEXT_TOKEN})
+    if NEXT_TOKEN in tasks:
+        evidence.append({NEXT_TOKEN if _are_next_tokens(data, targets) else FRAMES})
     if are_probabilities(rows):
         evidence.append({CLASSIFICATION, FRAMES, NEXT_TOKEN})
     elif are_unit(rows) and not targets.are_class_probabilities:

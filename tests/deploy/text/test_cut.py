@@ -62,7 +62,7 @@ def test_decisions_follow_the_threshold(classifier, tmp_path):
     middle = float(np.median(np.unique(results)))
     assert [edge.decide(np.float32([value])) for value in (0.49, 0.5)] == ["bad", "good"]
     report = check(path, {"x": TEXTS, "y": LABELS})
-    assert report.quality.task == "classes"
+    assert report.quality.task == "classification"
     assert report.accuracy == pytest.approx(((results >= 0.5) == LABELS).mean())
     other = tmp_path / "m.tflite"
     options = {"mode": "sequence", "labels": ["bad", "good"], "threshold": middle}
