@@ -26,7 +26,7 @@ from kgated.deploy.metadata import (
 from kgated.deploy.other_backend import convert_on_tensorflow, convert_saved
 from kgated.deploy.quantization.finish import finish
 from kgated.deploy.quantization.quantize import quantize as quantize_file
-from kgated.deploy.quantization.worker_job import quantize_in_worker
+from kgated.deploy.quantization.worker_job import QuantizationJob, quantize_in_worker
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.graph import SequenceGraph, sequence_model
 from kgated.deploy.sequence.inputs import length_of
@@ -247,7 +247,8 @@ def _build(
         return finish(quantize_file(file, recipe), file.layers, recipe, manifest)
     content = embed(file.model, manifest)
     samples = _samples(content, target, sequences, recipe)
-    return quantize_in_worker(content, file.layers, recipe, samples, shared, ranges)
+    job = QuantizationJob(content, file.layers, recipe, samples, shared, ranges)
+    return quantize_in_worker(job)
 
 
 def _samples(

@@ -17,6 +17,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from kgated.deploy.quantization.integer_kernels import KERNELS
 from kgated.deploy.tflite import flatbuffer
+from kgated.deploy.tflite.cleanup import remove_unread_operators
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import scopes
 
@@ -54,7 +55,7 @@ def collapse_activations(
             functions[flatbuffer.tensor_name(graph.tensors[region.result])] = region.function()
         for region in regions:
             region.collapse()
-        _drop_unread(graph)
+        remove_unread_operators(graph)
     if functions:
         file.changed()
     return functions
@@ -129,7 +130,8 @@ def _roots(model: schema.ModelT, graph: schema.SubGraphT) -> dict[int, int]:
         shapes = {tuple(graph.tensors[n].shape) for n in (*inputs, *sources, result)}
         if len(sources) == 1 and len(shapes) == 1:
             (source,) = sources
-            if graph.tensors[source].type == _FLOAT32 and not _is_constant(model, graph, source):
+            tensor = graph.tensors[source]
+            if tensor.type == _FLOAT32 and not flatbuffer.is_constant(model, tensor):
                 roots[result] = source
     return roots
 
@@ -192,13 +194,9 @@ def _by_quantizer(name: str) -> bool:
     return name in {str(operator.value) for operator in TFLOperationName} - _COMPARISONS
 
 
-def _is_constant(model: schema.ModelT, graph: schema.SubGraphT, n: int) -> bool:
-    return n < 0 or model.buffers[graph.tensors[n].buffer].data is not None
-
-
 def _is_uniform(model: schema.ModelT, graph: schema.SubGraphT, n: int) -> bool:
     """Whether a tensor is a constant of one value, however often it stands there."""
-    if not _is_constant(model, graph, n):
+    if not flatbuffer.is_constant(model, graph.tensors[n]):
         return False
     data, count = bytes(model.buffers[graph.tensors[n].buffer].data), _count(graph.tensors[n])
     return data == data[: len(data) // count] * count
@@ -218,11 +216,11 @@ def _resized(
     """The tensor for a vector of numbers; a constant of one value with one number."""
     sized = copy.copy(tensor)
     sized.shapeSignature = None
-    data = model.buffers[tensor.buffer].data
-    if data is None:
+    if not flatbuffer.is_constant(model, tensor):
         sized.shape, sized.buffer = np.array(shape, np.int32), 0
         return sized
-    number = bytes(data)[: len(data) // _count(tensor)]
+    data = bytes(model.buffers[tensor.buffer].data)
+    number = data[: len(data) // _count(tensor)]
     buffers.append(schema.BufferT(data=np.frombuffer(number, np.uint8)))
     sized.shape, sized.buffer = np.array([1], np.int32), len(buffers) - 1
     return sized
@@ -234,13 +232,3 @@ def _run(tflite: bytes, x: np.ndarray) -> np.ndarray:
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x.astype(np.float32))
     interpreter.invoke()
     return np.array(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
-
-
-def _drop_unread(graph: schema.SubGraphT) -> None:
-    """Take out the elementwise operators whose result nothing reads any more."""
-    while True:
-        read = {int(n) for o in graph.operators for n in o.inputs} | set(map(int, graph.outputs))
-        kept = [o for o in graph.operators if not len(o.outputs) or read & set(map(int, o.outputs))]
-        if len(kept) == len(graph.operators):
-            return
-        graph.operators = kept

@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.quantization import rewrites
 from kgated.deploy.quantization.activation_tables import Function, collapse_activations
 from kgated.deploy.quantization.calibration import Ranges, calibrate
 from kgated.deploy.quantization.checks import check_constant_operands, check_is_integer
 from kgated.deploy.quantization.float_io import use_float_io
-from kgated.deploy.quantization.float_rewrites import rewrite_for_integers
+from kgated.deploy.quantization.float_rewrites import (
+    FOR_INT16,
+    FOR_INTEGER_WEIGHTS,
+    FOR_INTEGERS,
+    rewrite_operators,
+)
 from kgated.deploy.quantization.integer_operators import use_integer_kernels
 from kgated.deploy.quantization.loops import has_loops, quantize_loops
 from kgated.deploy.quantization.lstm.int8 import write_integer
@@ -123,15 +127,15 @@ def _run_stages(
 
 
 def _rewrite_squared_difference(job: _Job) -> None:
-    rewrites.decompose_squared_difference(job.file)
+    rewrite_operators(job.file, FOR_INT16)
 
 
 def _rewrite_for_integers(job: _Job) -> None:
-    rewrite_for_integers(job.file)
+    rewrite_operators(job.file, FOR_INTEGERS)
 
 
 def _rewrite_gather(job: _Job) -> None:
-    rewrites.use_embedding_lookup(job.file)
+    rewrite_operators(job.file, FOR_INTEGER_WEIGHTS)
 
 
 def _set_rules(job: _Job) -> None:
