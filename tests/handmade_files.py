@@ -13,6 +13,7 @@ _DEFAULTS = {"ADD": {}, "SUB": {}, "MUL": {}, "CONCATENATION": {"axis": 1}}
 # The first that take int16.
 _VERSIONS = {"ADD": 5, "SUB": 5, "MUL": 5, "LOGISTIC": 3, "TANH": 3}
 _VERSIONS |= {"FULLY_CONNECTED": 7, "CONV_2D": 7}
+_KINDS = dict.fromkeys(("MEAN", "REDUCE_MAX", "REDUCE_MIN"), "Reducer")
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def _operator(made, index, kind, inputs, outputs, options=None):
     )
     options = _DEFAULTS.get(kind) if options is None else options
     if options is not None:
-        name = f"{kind.title().replace('_', '')}Options"  # as Conv2DOptions
+        name = f"{_KINDS.get(kind, kind.title().replace('_', ''))}Options"  # as Conv2DOptions
         operator.builtinOptionsType = getattr(schema.BuiltinOptions, name)
         operator.builtinOptions = getattr(schema, f"{name}T")(**options)
     return operator

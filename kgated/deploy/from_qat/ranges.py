@@ -1,14 +1,16 @@
 """From the ranges at the quantization points of a trained model to those of every tensor."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ai_edge_litert import schema_py_generated as schema
 
+from kgated.deploy.quantization.activation_tables import collapse_activations
 from kgated.deploy.quantization.calibration import Ranges, as_range
 from kgated.deploy.quantization.shared_scales import SharedScales
 from kgated.deploy.tflite.flatbuffer import (
     add_tensor,
+    clone,
     is_constant,
     operator_name,
     operators,
@@ -54,7 +56,7 @@ def qat_ranges(
     for graph in model.subgraphs:
         while _spread(model, graph, ranges):
             pass
-    _check(model, file.layers, ranges)
+    _check(_without_regions(file, ranges), file.layers, ranges)
     rank = {
         tensor_name(t): len(t.shape)
         for graph in model.subgraphs
@@ -82,6 +84,13 @@ def _spread(
             ranges.update(dict.fromkeys(missing, known[0]))
             changed = True
     return changed
+
+
+def _without_regions(file: FloatFile, points: Collection[str]) -> schema.ModelT:
+    """A copy without the operators between two points that a lookup table will stand for."""
+    copy = FloatFile(clone(file.model), file.layers)
+    collapse_activations(copy, bits=8, points=points)
+    return copy.model
 
 
 def _check(

@@ -36,7 +36,7 @@ Function = Callable[[np.ndarray], np.ndarray]
 
 
 def collapse_activations(
-    file: FloatFile, bits: int, skip: Collection[str] = ()
+    file: FloatFile, bits: int, skip: Collection[str] = (), points: Collection[str] = ()
 ) -> dict[str, Function]:
     """Put a placeholder for each region that integers compute by a table; the file is changed.
 
@@ -44,13 +44,15 @@ def collapse_activations(
         file: a float file.
         bits: of an activation.
         skip: layers that stay in float.
+        points: names of tensors that training rounded. A region ends at each of them, and several
+            operators between two of them are one table, since training rounded nothing there.
 
     Returns:
         The function of each region by the name of its result.
     """
     functions = dict[str, Function]()
     for graph in file.model.subgraphs:
-        regions = list(_regions(file, graph, bits, scopes(skip)))
+        regions = list(_regions(file, graph, bits, scopes(skip), points))
         for region in regions:
             functions[flatbuffer.tensor_name(graph.tensors[region.result])] = region.function()
         for region in regions:
@@ -104,9 +106,13 @@ class _Region:
 
 
 def _regions(
-    file: FloatFile, graph: schema.SubGraphT, bits: int, skipped: Collection[str]
+    file: FloatFile,
+    graph: schema.SubGraphT,
+    bits: int,
+    skipped: Collection[str],
+    points: Collection[str],
 ) -> Iterator[_Region]:
-    model, roots = file.model, _roots(file.model, graph)
+    model, roots = file.model, _roots(file.model, graph, points)
     makers = {
         int(o.outputs[0]): o for o in graph.operators if o.outputs is not None and len(o.outputs)
     }
@@ -114,19 +120,24 @@ def _regions(
         operators = _between(model, graph, makers, roots[result], result)
         if any(file.layers.layer(graph, o) in skipped for o in operators):
             continue
-        if _needs_table(model, graph, operators, bits):
+        if (points and len(operators) > 1) or _needs_table(model, graph, operators, bits):
             yield _Region(model, graph, tuple(operators), roots[result], result)
 
 
-def _roots(model: schema.ModelT, graph: schema.SubGraphT) -> dict[int, int]:
-    """By result of an elementwise operator, the tensor that it is a function of."""
+def _roots(
+    model: schema.ModelT, graph: schema.SubGraphT, points: Collection[str]
+) -> dict[int, int]:
+    """By result of an elementwise operator, the tensor that it is a function of.
+
+    Nothing is a function of what comes before one of the points.
+    """
     roots: dict[int, int] = {}
     for operator in graph.operators:
         if flatbuffer.operator_name(model, operator) not in _ELEMENTWISE:
             continue
         result = int(operator.outputs[0])
         inputs = [int(n) for n in operator.inputs if not _is_uniform(model, graph, int(n))]
-        sources = {roots.get(n, n) for n in inputs}
+        sources = {_root(graph, n, roots, points) for n in inputs}
         shapes = {tuple(graph.tensors[n].shape) for n in (*inputs, *sources, result)}
         if len(sources) == 1 and len(shapes) == 1:
             (source,) = sources
@@ -134,6 +145,10 @@ def _roots(model: schema.ModelT, graph: schema.SubGraphT) -> dict[int, int]:
             if tensor.type == _FLOAT32 and not flatbuffer.is_constant(model, tensor):
                 roots[result] = source
     return roots
+
+
+def _root(graph: schema.SubGraphT, n: int, roots: dict[int, int], points: Collection[str]) -> int:
+    return n if flatbuffer.tensor_name(graph.tensors[n]) in points else roots.get(n, n)
 
 
 def _results(model: schema.ModelT, graph: schema.SubGraphT, roots: dict[int, int]) -> Iterator[int]:

@@ -164,7 +164,8 @@ class _Rewriter:
         if n < 0 or not self._is_float(n):
             return n
         if self._is_constant(n):
-            return self._constant(n, result if kernel.same_scale else None)
+            bits = kernel.constant_bits or self.bits
+            return self._constant(n, bits, result if kernel.same_scale else None)
         source = self._source(operator, n)
         if not kernel.same_scale or self._params(source) == result:
             return source
@@ -186,13 +187,13 @@ class _Rewriter:
         self._insert(before, "QUANTIZE", [source], target)
         return target
 
-    def _constant(self, n: int, params: _Params | None) -> int:
+    def _constant(self, n: int, bits: int, params: _Params | None) -> int:
         """A constant as integers; symmetric in its own range where no scale is asked for."""
         tensor = self.graph.tensors[n]
         values = np.frombuffer(bytes(self.model.buffers[tensor.buffer].data), np.float32)
         largest = float(np.abs(values).max(initial=1e-9))
-        params = params or _Params(largest / (2 ** (self.bits - 1) - 1), 0)
-        integers = params.quantize(values, self.bits).reshape(tensor.shape)
+        params = params or _Params(largest / (2 ** (bits - 1) - 1), 0)
+        integers = params.quantize(values, bits).reshape(tensor.shape)
         return self._stored(n, "constant", integers, params)
 
     def _stored(self, like: int, suffix: str, values: np.ndarray, params: _Params | None) -> int:

@@ -157,7 +157,8 @@ def _avoid_powers_of_two(job: _Job) -> None:
 
 
 def _collapse_activations(job: _Job) -> None:
-    job.functions = collapse_activations(job.file, job.bits, job.recipe.skip)
+    points = job.ranges if job.from_qat else ()
+    job.functions = collapse_activations(job.file, job.bits, job.recipe.skip, points)
 
 
 def _observe_lstms(job: _Job) -> None:
@@ -251,7 +252,7 @@ STAGES = (
     ),
     Stage(
         _clamp_rsqrt,
-        _is_static,
+        lambda job: job.recipe.is_static and not job.from_qat,
         "it may make a range narrower, and a power of two of its scale",
     ),
     Stage(

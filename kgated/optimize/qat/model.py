@@ -233,13 +233,15 @@ def quantize_aware(
         >>> kgated.to_tflite(qat, "model.tflite", quantize="int8")
     """
     choose("scheme", scheme, SCHEMES)
-    _check(model, warmup, momentum, freeze_at)
+    _check(model, scheme, warmup, momentum, freeze_at)
     return QuantizeAware(
         clone_in_float32(model), scheme, warmup, momentum, freeze_at, name=f"{model.name}_{scheme}"
     )
 
 
-def _check(model: keras.Model, warmup: int, momentum: float, freeze_at: int | None) -> None:
+def _check(
+    model: keras.Model, scheme: str, warmup: int, momentum: float, freeze_at: int | None
+) -> None:
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a `keras.Model`. Received: {model!r}")
     if isinstance(model, QuantizeAware):
@@ -257,7 +259,7 @@ def _check(model: keras.Model, warmup: int, momentum: float, freeze_at: int | No
             "`model` must be a functional or Sequential model that is built: give it an `Input`"
         )
     for layer in model.layers:
-        check_supported(layer)
+        check_supported(layer, scheme)
     whole = {"warmup": warmup, "freeze_at": warmup if freeze_at is None else freeze_at}
     for name, value in whole.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
