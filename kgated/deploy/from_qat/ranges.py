@@ -45,18 +45,18 @@ def qat_ranges(
     Raises:
         ConversionError: a tensor has no range.
     """
-    model = file.model
     # Of several the first: the converter left out an operator that added a zero state.
     ranges = {name: limits[names[0]] for name, names in points.items()}
-    inputs, outputs = signature(model)
+    inputs, outputs = signature(file.model)
     for before, after in shared:
         name = tensor_name(outputs[after])
         if name in ranges:
             ranges[tensor_name(inputs[before])] = ranges[name]
+    model = _without_regions(file, ranges)
     for graph in model.subgraphs:
         while _spread(model, graph, ranges):
             pass
-    _check(_without_regions(file, ranges), file.layers, ranges)
+    _check(model, file.layers, ranges)
     rank = {
         tensor_name(t): len(t.shape)
         for graph in model.subgraphs
@@ -87,7 +87,10 @@ def _spread(
 
 
 def _without_regions(file: FloatFile, points: Collection[str]) -> schema.ModelT:
-    """A copy without the operators between two points that a lookup table will stand for."""
+    """A copy with one operator in place of those that a lookup table will stand for.
+
+    What is inside of a table gets no range, not even along a SELECT, and needs none.
+    """
     copy = FloatFile(clone(file.model), file.layers)
     collapse_activations(copy, bits=8, points=points)
     return copy.model

@@ -32,6 +32,8 @@ _ELEMENTWISE = _COMPARISONS | {
     *("MAXIMUM", "MINIMUM", "POW", "SQUARED_DIFFERENCE", "LOGICAL_AND", "LOGICAL_OR"),
     *("SELECT", "SELECT_V2", "ZEROS_LIKE"),
 }
+# Their 16-bit kernels interpolate a table of 513 entries, which training does not model.
+_INTERPOLATED = ("ELU", "EXP", "GELU", "HARD_SWISH", "LOG")
 Function = Callable[[np.ndarray], np.ndarray]
 
 
@@ -120,7 +122,7 @@ def _regions(
         operators = _between(model, graph, makers, roots[result], result)
         if any(file.layers.layer(graph, o) in skipped for o in operators):
             continue
-        if (points and len(operators) > 1) or _needs_table(model, graph, operators, bits):
+        if _needs_table(model, graph, operators, bits, bool(points)):
             yield _Region(model, graph, tuple(operators), roots[result], result)
 
 
@@ -185,9 +187,12 @@ def _needs_table(
     graph: schema.SubGraphT,
     operators: list[schema.OperatorT],
     bits: int,
+    from_qat: bool,
 ) -> bool:
     """Whether an operator has no integer kernel, or integers would lose what it computes."""
     names = [flatbuffer.operator_name(model, operator) for operator in operators]
+    if from_qat and (len(names) > 1 or (bits == 16 and names[0] in _INTERPOLATED)):
+        return True
     if not all(_has_kernel(name, bits) for name in names):
         return True
     if len(names) > 1 and not all(_by_quantizer(name) for name in names):

@@ -22,6 +22,9 @@ STREAMS = {
         layers.ReLU(),
     ],
     "LeakyReLU": lambda: [layers.Dense(6), layers.LeakyReLU(0.3)],
+    "a table of 65,536": lambda: [layers.Dense(6, "gelu")],
+}
+INT8_STREAMS = {
     "activations": lambda: [
         layers.Dense(6, "gelu"),
         layers.ReLU(1.5, threshold=0.1),
@@ -30,8 +33,6 @@ STREAMS = {
         layers.ELU(0.7),
         layers.Activation("silu"),
     ],
-}
-INT8_STREAMS = {
     "PReLU": lambda: [layers.PReLU("glorot_uniform", shared_axes=[1])],
     "LayerNormalization": lambda: [
         layers.Dense(6),
