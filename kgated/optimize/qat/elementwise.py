@@ -15,27 +15,11 @@ import keras
 
 INCLUDED = ("linear", "relu", "relu6")
 TABLES = frozenset(
-    [
-        "celu",
-        "elu",
-        "exponential",
-        "gelu",
-        "hard_shrink",
-        "hard_sigmoid",
-        "hard_silu",
-        "hard_tanh",
-        "log_sigmoid",
-        "mish",
-        "selu",
-        "silu",
-        "soft_shrink",
-        "softplus",
-        "softsign",
-        "sparse_plus",
-        "sparse_sigmoid",
-        "squareplus",
-        "tanh_shrink",
-    ]
+    {
+        *("celu", "elu", "exponential", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu"),
+        *("hard_tanh", "log_sigmoid", "mish", "selu", "silu", "soft_shrink", "softplus"),
+        *("softsign", "sparse_plus", "sparse_sigmoid", "squareplus", "tanh_shrink"),
+    }
 )
 # Layers that are a function of each number, whatever their arguments.
 TABLE_LAYERS = (keras.layers.ELU, keras.layers.ReLU)
