@@ -15,11 +15,20 @@ import keras
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import OpResolverType
-from benchmarks.micro import Invoke, litert, longest_path, micro, operators_of, steps_apart
+from benchmarks.micro import (
+    Invoke,
+    litert,
+    longest_path,
+    micro,
+    operators_of,
+    smallest_arena,
+    steps_apart,
+)
 from benchmarks.tables import Row, markdown
 
 import kgated
 from kgated.deploy.tflite import flatbuffer
+from kgated.deploy.tflm import arena_bytes
 
 PLAIN = {"experimental_op_resolver_type": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES}
 ROWS, WIDTH, FEATURES, UNITS, FRAMES, SEEDS = 64, 64, 5, 16, 200, 3
@@ -111,7 +120,8 @@ def cell_row(name: str, folder: Path) -> Row:
         kgated.to_tflite(model, path, quantize="int8", target="mcu", calibration=x)
         frames = rng.normal(size=(FRAMES, FEATURES)).astype(np.float32)
         apart.append(steps_apart(path, frames))
-    count = operators_of(path)
+    count, content = operators_of(path), path.read_bytes()
+    smallest = smallest_arena(content)
     return {
         "cell": name,
         "operators": sum(count.values()),
@@ -119,6 +129,7 @@ def cell_row(name: str, folder: Path) -> Row:
         "that round sums and products": sum(count[kind] for kind in ("ADD", "SUB", "MUL")),
         f"max steps of 256 over {FRAMES} frames, {SEEDS} seeds": max(apart),
         "each seed": ", ".join(map(str, apart)),
+        "kArenaBytes above the smallest, %": f"{100 * (arena_bytes(content) / smallest - 1):.0f}",
     }
 
 

@@ -1,7 +1,7 @@
 """Files in TensorFlow Lite Micro and in LiteRT, from the same integers."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from kgated_edge import open_model
 
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflm import arena_bytes
+from kgated.deploy.tflm.arena import ALIGNMENT
 from kgated.deploy.tflm.ports import Port, Ports
 
 Arrays = list[np.ndarray]
@@ -66,7 +67,7 @@ def run(invoke: Invoke, ports: Ports, calls: Iterable[Mapping[str, Any]]) -> lis
     return results
 
 
-def steps_apart(path: Path, frames: Sequence[Any], arena: int | None = None) -> int:
+def steps_apart(path: Path, frames: Iterable[Any], arena: int | None = None) -> int:
     """The largest difference of the two runtimes, in integers of an output.
 
     Args:
@@ -85,6 +86,19 @@ def steps_apart(path: Path, frames: Sequence[Any], arena: int | None = None) -> 
         for left, right in pairs
         for a, b in zip(left, right, strict=True)
     )
+
+
+def smallest_arena(content: bytes) -> int:
+    """The smallest arena in bytes, a multiple of 16, that TensorFlow Lite Micro accepts."""
+    too_small, enough = 0, arena_bytes(content)
+    while enough - too_small > ALIGNMENT:
+        size = (too_small + enough) // 2 // ALIGNMENT * ALIGNMENT
+        try:
+            micro(content, size)
+            enough = size
+        except RuntimeError:
+            too_small = size
+    return enough
 
 
 def operators_of(path: Path) -> Counter[str]:
