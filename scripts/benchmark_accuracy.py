@@ -23,7 +23,7 @@ from benchmarks.accuracies import Key, lines, overview, summarized
 from benchmarks.tables import Row, markdown, table
 from benchmarks.tasks import tasks
 from benchmarks.timing import medians_us
-from benchmarks.variants import VARIANTS, file_of, measure
+from benchmarks.variants import FLOAT, VARIANTS, file_of, measure
 from kgated_edge import EdgeModel
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -51,15 +51,17 @@ def place(folder: Path, job: Job) -> Path:
     return folder / f"{job[0]}-{job[1]}-{job[2]}"
 
 
-def work(job: Job, folder: Path, quick: bool) -> list[Row]:
-    """All rows of a data set, a cell and a seed, in a process of its own."""
+def work(job: Job, folder: Path, quick: bool, recipes: Sequence[str]) -> list[Row]:
+    """The rows of a data set, a cell and a seed, in a process of its own."""
     use_one_thread()
     task, own = tasks(quick)[job[0]], place(folder, job)
     own.mkdir(parents=True, exist_ok=True)
-    return [measure(task, job[1], job[2], name, own) for name in VARIANTS]
+    return [measure(task, job[1], job[2], name, own) for name in recipes]
 
 
-def run(jobs: list[Job], folder: Path, quick: bool, processes: int) -> list[Row]:
+def run(
+    jobs: list[Job], folder: Path, quick: bool, processes: int, recipes: Sequence[str]
+) -> list[Row]:
     """The rows of all jobs, some at a time."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     spawn = multiprocessing.get_context("spawn")
@@ -69,7 +71,7 @@ def run(jobs: list[Job], folder: Path, quick: bool, processes: int) -> list[Row]
         Progress(*columns, TimeElapsedColumn(), console=console) as progress,
     ):
         bar = progress.add_task("training and converting", total=len(jobs))
-        running = {pool.submit(work, job, folder, quick): job for job in jobs}
+        running = {pool.submit(work, job, folder, quick, recipes): job for job in jobs}
         for done in as_completed(running):
             task, cell, seed = running[done]
             rows += done.result()
@@ -129,6 +131,9 @@ def main(
     cell: Annotated[
         list[str] | None, typer.Option(help="A cell to run; may be given again. Else all.")
     ] = None,
+    recipe: Annotated[
+        list[str] | None, typer.Option(help="A recipe's row; may be given again. Else all.")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each, from seed 0 on.")] = 3,
     quick: Annotated[bool, typer.Option("--quick", help="Learn little, to see that it runs.")] = (
         False
@@ -143,13 +148,17 @@ def main(
         check_writable(out)
     if unknown := sorted(set(cell or ()) - set(CELLS)):
         raise typer.BadParameter(f"`--cell` must be of {list(CELLS)}. Received: {unknown}")
+    if unknown := sorted(set(recipe or ()) - set(VARIANTS)):
+        raise typer.BadParameter(f"`--recipe` must be of {list(VARIANTS)}. Received: {unknown}")
+    # The rows tell the loss against float.
+    recipes = [name for name in VARIANTS if not recipe or name in {FLOAT, *recipe}]
     folder = folder / "quick" if quick else folder
     folder.mkdir(parents=True, exist_ok=True)
     parts = only or list(Part)
     wanted = [p.value for p in parts if p is not Part.LATENCY]
     names = wanted or [p.value for p in Part if p is not Part.LATENCY]
     jobs = [(t, c, s) for s in range(seeds) for t in names for c in cell or CELLS]
-    rows = run(jobs, folder, quick, processes) if wanted else kept(jobs, folder)
+    rows = run(jobs, folder, quick, processes, recipes) if wanted else kept(jobs, folder)
     times = folder / "latency.json"
     known = json.loads(times.read_text()) if times.is_file() else []
     latency = {tuple(key): us for key, us in known}

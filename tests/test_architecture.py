@@ -34,11 +34,11 @@ STAGES = {
         pruning qat
     """,
     "kgated.optimize.qat": """
-        fake_quant
+        fake_quant elementwise
         activation_tables int8_arithmetic int16_arithmetic
         prepare forward
         quantizer
-        linear recurrent
+        linear recurrent normalization
         layers
         model
     """,

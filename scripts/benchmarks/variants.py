@@ -48,16 +48,19 @@ class Training:
         share: of zeros, or None.
         clusters: values per matrix, or None.
         fake_quantized: whether to train with fake quantization.
+        control: whether to train as long as with fake quantization, but in float.
     """
 
     parent: str = FLOAT
     share: float | None = None
     clusters: int | None = None
     fake_quantized: bool = False
+    control: bool = False
 
 
 TRAININGS = {
     "qat": Training(fake_quantized=True),
+    "trained on": Training(control=True),
     "pruned 50%": Training(share=0.5),
     "pruned 75%": Training(share=0.75),
     "clustered 16": Training(clusters=16),
@@ -66,6 +69,7 @@ TRAININGS = {
 }
 VARIANTS = {
     FLOAT: Variant(FLOAT, "none"),
+    "float, trained on": Variant("trained on", "none"),
     "float16": Variant(FLOAT, "float16"),
     "dynamic": Variant(FLOAT, "dynamic", loss_limit=0.2),
     "dynamic4": Variant(FLOAT, "dynamic4"),
@@ -109,6 +113,8 @@ def further(task: Task, how: Training, model: keras.Model, seed: int) -> keras.M
     length = task.lengths.again
     if how.fake_quantized:
         model, length = kgated.quantize_aware(model), task.lengths.tuned
+    if how.control:
+        length = task.lengths.tuned
     if how.share is not None:
         length = task.lengths.sparse
         turn = max(1, task.steps(length) // 20)

@@ -64,8 +64,8 @@ def encode_data(
             raise DataError(f"{data}: {error}") from None
     arrays = {name: _as_texts(value) for name, value in arrays_by_name(data).items()}
     if not any(_holds_text(value) for name, value in arrays.items() if name != "y"):
-        if isinstance(data, SequenceData) and len(names) > 1 and data.inputs is None:
-            return data  # refused as `x` alone
+        if isinstance(data, SequenceData) and (data.inputs is None) == (len(names) > 1):
+            return data  # of other inputs than the model's, which the caller refuses
         return as_sequences(data, several, single, targets=targets)
     return as_sequences(_with_ids(arrays, names, vocabularies), several, single, targets=targets)
 

@@ -18,7 +18,7 @@ Samples = Sequence[dict[str, np.ndarray]]
 
 
 @dataclass
-class QuantizationJob:
+class QuantizationState:
     """A file between two stages.
 
     Attributes:

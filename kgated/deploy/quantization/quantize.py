@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.quantization import rewrites
 from kgated.deploy.quantization.activation_tables import collapse_activations
 from kgated.deploy.quantization.calibration import Ranges, calibrate
 from kgated.deploy.quantization.checks import (
@@ -14,9 +13,14 @@ from kgated.deploy.quantization.checks import (
     check_shared,
 )
 from kgated.deploy.quantization.float_io import use_float_io
-from kgated.deploy.quantization.float_rewrites import rewrite_for_integers
+from kgated.deploy.quantization.float_rewrites import (
+    FOR_INT16,
+    FOR_INTEGER_WEIGHTS,
+    FOR_INTEGERS,
+    rewrite_operators,
+)
 from kgated.deploy.quantization.integer_operators import use_integer_kernels
-from kgated.deploy.quantization.job import QuantizationJob, Samples
+from kgated.deploy.quantization.job import QuantizationState, Samples
 from kgated.deploy.quantization.loops import has_loops, quantize_loops
 from kgated.deploy.quantization.lstm.int8 import write_integer
 from kgated.deploy.quantization.lstm.ranges import fused_ranges
@@ -91,7 +95,7 @@ def _run_stages(
     origins: Sequence[int] | None = None,
 ) -> schema.ModelT:
     """All stages that the recipe has, for a file without loops."""
-    job = QuantizationJob(
+    job = QuantizationState(
         file, recipe, samples, shared, dict(ranges or {}), ranges is not None, origins
     )
     for stage in STAGES:
@@ -101,50 +105,51 @@ def _run_stages(
     return job.quantized
 
 
-def _rewrite_squared_difference(job: QuantizationJob) -> None:
-    rewrites.decompose_squared_difference(job.file)
+def _rewrite_squared_difference(job: QuantizationState) -> None:
+    rewrite_operators(job.file, FOR_INT16)
 
 
-def _rewrite_for_integers(job: QuantizationJob) -> None:
-    rewrite_for_integers(job.file)
+def _rewrite_for_integers(job: QuantizationState) -> None:
+    rewrite_operators(job.file, FOR_INTEGERS)
 
 
-def _rewrite_gather(job: QuantizationJob) -> None:
-    rewrites.use_embedding_lookup(job.file)
+def _rewrite_gather(job: QuantizationState) -> None:
+    rewrite_operators(job.file, FOR_INTEGER_WEIGHTS)
 
 
-def _set_rules(job: QuantizationJob) -> None:
+def _set_rules(job: QuantizationState) -> None:
     job.rules = rules_for(job.recipe, job.file)
 
 
-def _calibrate(job: QuantizationJob) -> None:
+def _calibrate(job: QuantizationState) -> None:
     job.ranges = calibrate(job.file.content, job.rules, job.samples)
     if not job.ranges:
         raise ConversionError(f"recipe {job.recipe.name} needs samples to take its ranges from")
 
 
-def _narrow_ranges(job: QuantizationJob) -> None:
+def _narrow_ranges(job: QuantizationState) -> None:
     how = (job.recipe.calibration_method, job.recipe.percentile, job.bits)
     job.ranges = robust_ranges(job.file.content, job.ranges, job.samples, job.origins, *how)
 
 
-def _clamp_rsqrt(job: QuantizationJob) -> None:
+def _clamp_rsqrt(job: QuantizationState) -> None:
     job.ranges = clamp_rsqrt_ranges(job.file.model, job.ranges, job.bits)
 
 
-def _widen_constant(job: QuantizationJob) -> None:
+def _widen_constant(job: QuantizationState) -> None:
     job.ranges = widen_constant_ranges(job.file.model, job.ranges)
 
 
-def _avoid_powers_of_two(job: QuantizationJob) -> None:
+def _avoid_powers_of_two(job: QuantizationState) -> None:
     job.ranges = avoid_power_of_two_scales(job.file.model, job.ranges)
 
 
-def _collapse_activations(job: QuantizationJob) -> None:
-    job.functions = collapse_activations(job.file, job.bits, job.recipe.skip)
+def _collapse_activations(job: QuantizationState) -> None:
+    points = job.ranges if job.from_qat else ()
+    job.functions = collapse_activations(job.file, job.bits, job.recipe.skip, points)
 
 
-def _observe_lstms(job: QuantizationJob) -> None:
+def _observe_lstms(job: QuantizationState) -> None:
     """Take the ranges at each fused LSTM of the file, which the quantizer does not know."""
     job.lstm_ranges = fused_ranges(job.file, job.samples)
     layers = fused_layers(job.file) - set(scopes(job.recipe.skip))
@@ -155,7 +160,7 @@ def _observe_lstms(job: QuantizationJob) -> None:
         )
 
 
-def _quantize_static(job: QuantizationJob) -> None:
+def _quantize_static(job: QuantizationState) -> None:
     def apply(ranges: Ranges) -> schema.ModelT:
         job.used_ranges = ranges
         model = apply_rules(job.file.content, job.rules, ranges)
@@ -169,23 +174,23 @@ def _quantize_static(job: QuantizationJob) -> None:
     job.quantized = quantize_with_shared_scales(job.file.model, job.ranges, job.shared, apply)
 
 
-def _quantize_weights(job: QuantizationJob) -> None:
+def _quantize_weights(job: QuantizationState) -> None:
     job.quantized = apply_rules(job.file.content, job.rules, None)
 
 
-def _write_lstm_weights(job: QuantizationJob) -> None:
+def _write_lstm_weights(job: QuantizationState) -> None:
     assert job.quantized is not None, "the quantizer has run"
     write = write_hybrid if job.recipe.quantization.has_integer_weights else write_half
     write(job.quantized, job.file.layers, job.recipe.skip)
 
 
-def _check(job: QuantizationJob) -> None:
+def _check(job: QuantizationState) -> None:
     assert job.quantized is not None, "the quantizer has run"
     check_constant_operands(job.quantized, job.file.layers, job.recipe)
     check_is_integer(job.quantized, job.file.layers, job.recipe)
 
 
-def _check_against_float(job: QuantizationJob) -> None:
+def _check_against_float(job: QuantizationState) -> None:
     assert job.quantized is not None, "the quantizer has run"
     check_weights(job.file.model, job.quantized, job.file.layers)
     if job.recipe.is_static:
@@ -193,15 +198,15 @@ def _check_against_float(job: QuantizationJob) -> None:
         check_shared(job.quantized, job.shared)
 
 
-def _is_static(job: QuantizationJob) -> bool:
+def _is_static(job: QuantizationState) -> bool:
     return job.recipe.is_static
 
 
-def _is_dynamic(job: QuantizationJob) -> bool:
+def _is_dynamic(job: QuantizationState) -> bool:
     return not job.recipe.is_static
 
 
-def _has_int16(job: QuantizationJob) -> bool:
+def _has_int16(job: QuantizationState) -> bool:
     return job.recipe.quantization.activation_bits == 16
 
 
@@ -215,8 +220,8 @@ class Stage:
         reason: why it stands before the next one that its jobs have.
     """
 
-    run: Callable[[QuantizationJob], None]
-    applies: Callable[[QuantizationJob], bool]
+    run: Callable[[QuantizationState], None]
+    applies: Callable[[QuantizationState], bool]
     reason: str
 
 
@@ -249,7 +254,7 @@ STAGES = (
     ),
     Stage(
         _clamp_rsqrt,
-        _is_static,
+        lambda job: job.recipe.is_static and not job.from_qat,
         "it may make a range narrower, and a power of two of its scale",
     ),
     Stage(

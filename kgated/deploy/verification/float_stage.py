@@ -8,7 +8,11 @@ from kgated_edge.format.manifest import Manifest
 from kgated.deploy.manifest_writer import embed
 from kgated.deploy.quantization.calibration import Ranges
 from kgated.deploy.quantization.shared_scales import SharedScales
-from kgated.deploy.quantization.worker_job import quantize_in_worker, quantized_file
+from kgated.deploy.quantization.worker_job import (
+    QuantizationJob,
+    quantize_in_worker,
+    quantized_file,
+)
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import LayerTable, scope_name
@@ -84,10 +88,10 @@ class FloatStage:
             ConversionError: as from `quantized_file`.
         """
         if not recipe.is_static:
-            return quantized_file(self.content, self.layers, recipe, [])
+            return quantized_file(QuantizationJob(self.content, self.layers, recipe, []))
         samples, origins = self.samples[::every], self.origins[::every]
-        more = (self.shared, self.ranges, origins)
-        return quantize_in_worker(self.content, self.layers, recipe, samples, *more)
+        more = (samples, self.shared, self.ranges, origins)
+        return quantize_in_worker(QuantizationJob(self.content, self.layers, recipe, *more))
 
     def costs(
         self, recipe: Recipe, names: Iterable[str], target: Target, sequences: Sequences

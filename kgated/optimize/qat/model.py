@@ -240,7 +240,7 @@ def quantize_aware(
         >>> kgated.to_tflite(qat, "model.tflite", quantize="int8")
     """
     choose("scheme", scheme, SCHEMES)
-    _check(model, warmup, momentum, freeze_at)
+    _check(model, scheme, warmup, momentum, freeze_at)
     info = getattr(model, "data_info", None)
     return QuantizeAware(
         clone_in_float32(model),
@@ -253,7 +253,9 @@ def quantize_aware(
     )
 
 
-def _check(model: keras.Model, warmup: int, momentum: float, freeze_at: int | None) -> None:
+def _check(
+    model: keras.Model, scheme: str, warmup: int, momentum: float, freeze_at: int | None
+) -> None:
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a `keras.Model`. Received: {model!r}")
     if isinstance(model, QuantizeAware):
@@ -271,7 +273,7 @@ def _check(model: keras.Model, warmup: int, momentum: float, freeze_at: int | No
             "`model` must be a functional or Sequential model that is built: give it an `Input`"
         )
     for layer in model.layers:
-        check_supported(layer)
+        check_supported(layer, scheme)
     check_finite_weights(model)
     whole = {"warmup": warmup, "freeze_at": warmup if freeze_at is None else freeze_at}
     for name, value in whole.items():

@@ -1,5 +1,7 @@
 """Quantized files: what they compute, what is in them, what is refused."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -13,7 +15,11 @@ from kgated.deploy.lowering.converter import lower
 from kgated.deploy.manifest_writer import embed
 from kgated.deploy.quantization.calibration import record
 from kgated.deploy.quantization.quantize import quantize as quantize_model
-from kgated.deploy.quantization.worker_job import quantize_in_worker, quantized_file
+from kgated.deploy.quantization.worker_job import (
+    QuantizationJob,
+    quantize_in_worker,
+    quantized_file,
+)
 from kgated.deploy.recipe import QUANTIZATIONS, Recipe
 from kgated.deploy.streaming import step_model
 from kgated.deploy.tflite import flatbuffer
@@ -200,9 +206,9 @@ def test_float16_weights_are_half_the_size(rng, x, tmp_path):
 
 
 def test_wrong_ranges_are_refused(rng, x, tmp_path, monkeypatch):
-    def with_small_ranges(content, layers, recipe, samples, *more):
-        small = [{name: value / 10 for name, value in sample.items()} for sample in samples]
-        return quantized_file(content, layers, recipe, small, *more)
+    def with_small_ranges(job):
+        small = [{name: value / 10 for name, value in sample.items()} for sample in job.samples]
+        return quantized_file(replace(job, samples=small))
 
     monkeypatch.setattr(float_stage, "quantize_in_worker", with_small_ranges)
     model = spread(classifier(kgated.LSTM), rng)
@@ -256,12 +262,10 @@ def test_each_output_is_judged_by_its_own_scale(rng, x, tmp_path, monkeypatch, l
 def test_the_other_process_does_the_same_and_says_what_it_refuses(source_of):
     source, samples, shared = source_of(kgated.GRU)
     recipe, layers = Recipe(quantize="int8"), FloatFile.from_bytes(source).layers
-    in_worker = quantize_in_worker(source, layers, recipe, samples, shared)
-    assert in_worker == quantized_file(source, layers, recipe, samples, shared)
+    job = QuantizationJob(source, layers, recipe, samples, shared)
+    assert quantize_in_worker(job) == quantized_file(job)
     with pytest.raises(ConversionError, match="nobody"):
-        quantize_in_worker(
-            source, layers, Recipe(quantize="int8", skip=("nobody",)), samples, shared
-        )
+        quantize_in_worker(replace(job, recipe=Recipe(quantize="int8", skip=("nobody",))))
 
 
 def test_a_gru_that_saturates_runs_in_16_bits(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from kgated.deploy.tflite.cleanup import eliminate_dead_code
-from kgated.deploy.tflite.flatbuffer import has_operator, operator_code, tensor_name
+from kgated.deploy.tflite.flatbuffer import add_buffer, has_operator, operator_code, tensor_name
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import LayerTable, scopes
 from kgated.deploy.tflite.lstm_operator import C_STATE, LSTM_CODE, SLOTS
@@ -73,8 +73,7 @@ class Graph:
     def add(self, tensor: schema.TensorT, data: bytes | None = None) -> int:
         """Append a tensor, a constant where there is data; returns its index."""
         if data is not None:
-            tensor.buffer = len(self.model.buffers)
-            self.model.buffers.append(schema.BufferT(data))
+            tensor.buffer = add_buffer(self.model, data)
         self.tensors.append(tensor)
         return len(self.tensors) - 1
 
