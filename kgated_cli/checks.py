@@ -152,11 +152,11 @@ def figures_of(texts: list[str]) -> dict[str, float]:
     for name, value in figures.items():
         if abs(value) == float("inf") or value != value:
             raise ValueError(f"`figure` must be a finite number. Received: {name}={value}")
-    share = figures.get("accuracy", 0.0)
-    if not 0.0 <= share <= 1.0:
-        hint = f": write accuracy={share / 100:.6g}" if 1.0 < share <= 100.0 else ""
+    accuracy = figures.get("accuracy", 0.0)
+    if not 0.0 <= accuracy <= 1.0:
+        hint = f": write accuracy={accuracy / 100:.6g}" if 1.0 < accuracy <= 100.0 else ""
         raise ValueError(
-            f"`figure` takes the accuracy as a share between 0 and 1{hint}. Received: {share:g}"
+            f"`figure` takes the accuracy as a share between 0 and 1{hint}. Received: {accuracy:g}"
         )
     return figures
 

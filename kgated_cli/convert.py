@@ -179,6 +179,6 @@ def _chosen(recipe: Path | None, options: dict[str, Any]) -> dict[str, Any]:
         checks.check_recipe(options)
         return options
     unset = recipes.Recipe().as_dict()
-    if given := [f"--{name}" for name, value in options.items() if value != unset[name]]:
-        raise ValueError(f"--recipe brings {', '.join(given)} with it: leave one of the two out")
+    if repeated := [f"--{name}" for name, value in options.items() if value != unset[name]]:
+        raise ValueError(f"--recipe brings {', '.join(repeated)} with it: leave one of the two out")
     return dict(recipes.load_recipe(recipe).as_dict())

@@ -56,12 +56,12 @@ def optimize(
         from kgated import mixed_precision
 
         begin("loading the models")
-        trained = None if qat is None else load_model(qat, layers_file)
+        qat_model = None if qat is None else load_model(qat, layers_file)
         loaded = load_model(model, layers_file)
         begin("converting, and judging on the device side")
         judge = mixed_precision.Judge(loaded, data, calibration, **sizes)
         search = mixed_precision.find(judge, quantize, limit)
-        lines = mixed_precision.cross_check(judge, search, trained)
+        lines = mixed_precision.cross_check(judge, search, qat_model)
     console = Console(highlight=False)
     console.print(mixed_precision.sensitivity_table(search.sensitivities, quantize))
     console.print(mixed_precision.table(lines, limit))

@@ -92,7 +92,7 @@ def train_classifier(
             model, train, held_out, plan, quiet=quiet, folder=folder, tensorboard=tensorboard
         )
     except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(_kept(model, output, folder, stop)) from None
+        raise KeyboardInterrupt(_save_interrupted(model, output, folder, stop)) from None
     _save(model, output)
     return history
 
@@ -103,7 +103,7 @@ def _save(model: keras.Model, output: Path) -> None:
     os.replace(temporary, output)
 
 
-def _kept(
+def _save_interrupted(
     model: keras.Model, output: Path, folder: str | Path | None, stop: KeyboardInterrupt
 ) -> str:
     """Write the best model so far where it would be lost; a line that says where it is."""

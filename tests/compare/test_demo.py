@@ -93,15 +93,15 @@ def test_the_saved_model_is_the_one_converted(made, data):
     model = keras.saving.load_model(folder / "GRU.keras")
     outputs = np.asarray(model(data.test.x))
     file = demo.final_outputs(folder / results.rows[0].file_name, data.test)
-    assert demo.compared(outputs, file)[0] < 1e-5
+    assert demo.compare_outputs(outputs, file)[0] < 1e-5
     test = load_npz(folder / "test.npz")
     assert (test.x == data.test.x).all()
 
 
 def test_a_difference_is_found():
     outputs = np.array([[0.6, 0.4], [0.3, 0.7]])
-    assert demo.compared(outputs, outputs) == (0.0, 0)
-    assert demo.compared(outputs, outputs[:, ::-1]) == (pytest.approx(0.4), 2)
+    assert demo.compare_outputs(outputs, outputs) == (0.0, 0)
+    assert demo.compare_outputs(outputs, outputs[:, ::-1]) == (pytest.approx(0.4), 2)
 
 
 def test_a_missed_limit_and_a_broken_file_are_not_passed_over(made, tmp_path):
