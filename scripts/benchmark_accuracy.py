@@ -33,6 +33,7 @@ from kgated.atomic_write import check_writable, replace_file
 from kgated.layers import CELLS
 
 Job = tuple[str, str, int]  # task, cell, seed
+LATENCY_FILE = "latency.json"
 console = Console()
 
 
@@ -145,25 +146,36 @@ def main(
         raise typer.BadParameter(f"`--cell` must be of {list(CELLS)}. Received: {unknown}")
     folder = folder / "quick" if quick else folder
     folder.mkdir(parents=True, exist_ok=True)
-    parts = only or list(Part)
-    wanted = [p.value for p in parts if p is not Part.LATENCY]
-    names = wanted or [p.value for p in Part if p is not Part.LATENCY]
+    chosen = only or list(Part)
+    task_names = [p.value for p in chosen if p is not Part.LATENCY]
+    names = task_names or [p.value for p in Part if p is not Part.LATENCY]
     jobs = [(t, c, s) for s in range(seeds) for t in names for c in cell or CELLS]
-    rows = run(jobs, folder, quick, processes) if wanted else kept(jobs, folder)
-    times = folder / "latency.json"
-    known = json.loads(times.read_text()) if times.is_file() else []
-    latency = {tuple(key): us for key, us in known}
-    if Part.LATENCY in parts:
+    rows = run(jobs, folder, quick, processes) if task_names else earlier_rows(jobs, folder)
+    latency = earlier_latencies(folder)
+    if Part.LATENCY in chosen:
         latency |= latencies(folder, jobs, quick, rounds)
-        replace_file(times, json.dumps([[list(k), us] for k, us in latency.items()]).encode())
-        print(f"load average at the end of the timings: {os.getloadavg()[0]:.1f}")
+        save_latencies(folder, latency)
     summary = summarized(rows, latency)
     show(summary, as_markdown)
     if out is not None:
         replace_file(out, json.dumps({"rows": rows, "summary": summary}, indent=1).encode())
 
 
-def kept(jobs: list[Job], folder: Path) -> list[Row]:
+def earlier_latencies(folder: Path) -> dict[Key, float]:
+    """The latencies that earlier runs have measured."""
+    path = folder / LATENCY_FILE
+    rows = json.loads(path.read_text()) if path.is_file() else []
+    return {tuple(key): us for key, us in rows}
+
+
+def save_latencies(folder: Path, latency: dict[Key, float]) -> None:
+    """Write the latencies, and print the load of the machine."""
+    rows = [[list(key), us] for key, us in latency.items()]
+    replace_file(folder / LATENCY_FILE, json.dumps(rows).encode())
+    print(f"load average at the end of the timings: {os.getloadavg()[0]:.1f}")
+
+
+def earlier_rows(jobs: list[Job], folder: Path) -> list[Row]:
     """The rows that earlier runs have left."""
     paths = [file_of(place(folder, job), name, "json") for job in jobs for name in VARIANTS]
     return [json.loads(path.read_text()) for path in paths if path.is_file()]

@@ -195,17 +195,8 @@ def main(
     )
     log = fit(model, train, valid, folder, minutes, epochs, rate)
     best = keras.saving.load_model(folder / "best.keras")
-    facts = {
-        "test_bits_per_character": bits_per_token(best, test),
-        "ngram_test_bits_per_character": ngram.bits_per_token(test),
-        "ngram_order": ORDER,
-        "train_seconds": log.seconds(),
-        "epochs": len(log.rows),
-        "cell": cell,
-        "units": units,
-        "weights": model.count_params(),
-        "seed": seed,
-    }
+    facts = evaluate(best, ngram, test, log)
+    facts |= {"cell": cell, "units": units, "weights": model.count_params(), "seed": seed}
     console.print(
         f"test: {cell} {facts['test_bits_per_character']:.3f} bits per character, "
         f"{ORDER}-gram {facts['ngram_test_bits_per_character']:.3f}, after "
@@ -215,6 +206,17 @@ def main(
     console.print(prompt + written, markup=False, highlight=False)
     if out is not None:
         replace_file(out, json.dumps({**facts, "sample": prompt + written}, indent=2).encode())
+
+
+def evaluate(model: LanguageModel, ngram: NGram, test: np.ndarray, log: Log) -> dict[str, Any]:
+    """Bits per character of both models on the test text, and the cost of the training."""
+    return {
+        "test_bits_per_character": bits_per_token(model, test),
+        "ngram_test_bits_per_character": ngram.bits_per_token(test),
+        "ngram_order": ORDER,
+        "train_seconds": log.seconds(),
+        "epochs": len(log.rows),
+    }
 
 
 def use_one_thread() -> None:
