@@ -110,8 +110,8 @@ def _text_scorer(manifest: Manifest, data: SequenceData) -> Text:
 
 def _targets_of(manifest: Manifest, data: SequenceData, y: Array) -> Array:
     size = manifest.outputs[0].size
-    whole, frames = data.x.shape[:1], data.x.shape[:2]
-    shapes = [(*frames, size)] + ([whole, frames] if size == 1 else [])
+    per_sequence, frames = data.x.shape[:1], data.x.shape[:2]
+    shapes = [(*frames, size)] + ([per_sequence, frames] if size == 1 else [])
     if y.shape not in shapes:
         raise DataError(
             f"`y` must have one of the shapes {shapes} to score {size} outputs of the model, "

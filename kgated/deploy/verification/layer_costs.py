@@ -60,9 +60,9 @@ def layer_costs(
         content = quantize(replace(recipe, skip=(*recipe.skip, *skip)))
         return compare_bytes(content, target, used)
 
-    whole = measure(())
+    total = measure(())
     reports = {layer: measure((layer,)) for layer in layers if layer not in recipe.skip}
-    costs = [LayerCost(name, r, whole.rmse - r.rmse) for name, r in reports.items()]
+    costs = [LayerCost(name, r, total.rmse - r.rmse) for name, r in reports.items()]
     return sorted(costs, key=lambda cost: -cost.rmse_saved)
 
 

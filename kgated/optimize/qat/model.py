@@ -258,8 +258,8 @@ def _check(model: keras.Model, warmup: int, momentum: float, freeze_at: int | No
         )
     for layer in model.layers:
         check_supported(layer)
-    whole = {"warmup": warmup, "freeze_at": warmup if freeze_at is None else freeze_at}
-    for name, value in whole.items():
+    integers = {"warmup": warmup, "freeze_at": warmup if freeze_at is None else freeze_at}
+    for name, value in integers.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"`{name}` must be an integer of at least 1. Received: {value!r}")
     if not 0.0 <= momentum < 1.0:
