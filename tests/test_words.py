@@ -7,32 +7,11 @@ import source_code
 
 MAX_FUNCTION_LINES = 40
 # Words that name everything and nothing: a report, ranges, a tensor, a manifest have names.
-VAGUE = set(
-    [
-        "alone",
-        "found",
-        "given",
-        "hot",
-        "joined",
-        "kept",
-        "least",
-        "made",
-        "met",
-        "most",
-        "one",
-        "other",
-        "ours",
-        "seen",
-        "share",
-        "theirs",
-        "told",
-        "twin",
-        "way_out",
-        "whole",
-        "wide",
-        "widened",
-    ]
-)
+VAGUE = {
+    *("alone", "found", "given", "hot", "joined", "kept", "least", "made", "met", "most", "one"),
+    *("other", "ours", "seen", "share", "theirs", "told", "twin", "way_out", "whole", "wide"),
+    "widened",
+}
 
 
 def functions(tree):
