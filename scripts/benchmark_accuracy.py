@@ -84,7 +84,7 @@ def run(jobs: list[Job], folder: Path, quick: bool, processes: int) -> list[Row]
 
 def latencies(folder: Path, jobs: Iterable[Job], quick: bool, rounds: int) -> dict[Key, float]:
     """Median µs of a step, by task, cell and recipe, of the files of the first seed."""
-    found: dict[Key, float] = {}
+    medians: dict[Key, float] = {}
     known, jobs = tasks(quick), list(jobs)
     for task, cell in dict.fromkeys((task, cell) for task, cell, _ in jobs):
         frames = known[task].frames()
@@ -95,8 +95,8 @@ def latencies(folder: Path, jobs: Iterable[Job], quick: bool, rounds: int) -> di
             if path.is_file():
                 runs[name] = stepper(path, frames)
         for name, us in medians_us(runs, rounds).items():
-            found[task, cell, name] = us
-    return found
+            medians[task, cell, name] = us
+    return medians
 
 
 def stepper(path: Path, frames: Sequence[Any]) -> Callable[[], Any]:
@@ -111,11 +111,11 @@ def show(rows: list[Row], as_markdown: bool) -> None:
         "Points lost against float, by the runner of the device": overview(rows),
         "Accuracy on the device side, size and step of each recipe": lines(rows),
     }
-    for title, found in titles.items():
-        if found and as_markdown:
-            print(markdown(found, title))
-        elif found:
-            Console(width=240).print(table(found, title))
+    for title, medians in titles.items():
+        if medians and as_markdown:
+            print(markdown(medians, title))
+        elif medians:
+            Console(width=240).print(table(medians, title))
     missed = sum(len(row["missed"]) for row in rows)
     print(f"{missed} limits missed in {len(rows)} rows")
 

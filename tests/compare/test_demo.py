@@ -131,16 +131,16 @@ def test_a_missing_package_is_said_before_the_training(tmp_path, monkeypatch):
 
 
 def test_the_cells_are_ours():
-    ours = [kgated.LSTM, kgated.PeepholeLSTM, kgated.GRU]
-    assert {cell.__name__: cell for cell in ours} == CELLS
+    gated = [kgated.LSTM, kgated.PeepholeLSTM, kgated.GRU]
+    assert {cell.__name__: cell for cell in gated} == CELLS
 
 
 def test_the_baseline_learns_the_classes_and_no_more(data, monkeypatch):
     monkeypatch.setattr(baseline, "FRAMES", (None, 2))
     monkeypatch.setattr(baseline, "STRENGTHS", (1.0,))
-    found = baseline.linear_baseline(data.train, data.test)
-    assert found.test_accuracy > 0.9
-    assert "logistic regression on" in found.description
+    actual = baseline.linear_baseline(data.train, data.test)
+    assert actual.test_accuracy > 0.9
+    assert "logistic regression on" in actual.description
     rng = np.random.default_rng(3)
     shuffled = pad(list(data.train.x), rng.permutation(data.train.y))
     assert baseline.linear_baseline(shuffled, data.test).fold_accuracy < 0.7
