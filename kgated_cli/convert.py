@@ -4,174 +4,106 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from kgated_cli import checks
+from kgated_cli import checks, options
 from kgated_cli.app import app
 from kgated_cli.light import import_light
 from kgated_cli.models import check_model_file, load_model
 from kgated_cli.progress import steps
 from kgated_cli.user_code import check_layers_file
 
-LAYERS_FILE = "A Python file with layers of your own, imported before the model."
-
 
 @app.command()
 def convert(
-    model: Annotated[Path, typer.Argument(help="A saved Keras model (.keras, .h5).")],
-    output: Annotated[Path, typer.Argument(help="The .tflite file to write.")],
-    mode: Annotated[
-        str | None,
-        typer.Option(
-            help="stream: one frame per call, state in and out. sequence: a whole one per call. "
-            "Else stream."
-        ),
-    ] = None,
-    quantize: Annotated[
-        str,
-        typer.Option(
-            help="none: float32. float16: weights in half the size. dynamic: int8 weights, float "
-            "state. dynamic4: 4-bit weights. int8: integers throughout, in, out and state too. "
-            "int16x8: the same with int16 activations."
-        ),
-    ] = "none",
-    skip: Annotated[
-        list[str] | None, typer.Option(help="A layer to keep in float; may be given again.")
-    ] = None,
-    state: Annotated[
-        str, typer.Option(help="external: inputs and outputs. internal: inside the file.")
-    ] = "external",
-    target: Annotated[
-        str,
-        typer.Option(help="cpu: any device that runs it. mcu: TensorFlow Lite Micro, in C++."),
-    ] = "cpu",
-    lowering: Annotated[
-        str,
-        typer.Option(
-            help="Of a sequence's steps. unrolled: each in the graph. while: a loop. auto: the "
-            "faster one. fused: one builtin operator for each LSTM."
-        ),
-    ] = "auto",
-    length: Annotated[
-        int | None, typer.Option(help="Frames of a sequence; else as the model's Input says.")
-    ] = None,
-    max_length: Annotated[
-        int | None, typer.Option(help="In place of --length: sequences of up to so many frames.")
-    ] = None,
-    batch: Annotated[
-        int, typer.Option(help="Sequences, or streams, that a call takes side by side.")
-    ] = 1,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(
-            help="Sequences (.npz) to check the file on, else noise. int8 and int16x8 take their "
-            "ranges from them and do not go without."
-        ),
-    ] = None,
-    calibration_method: Annotated[
-        str,
-        typer.Option(
-            help="Of the ranges. minmax: the extremes. percentile: without the sequences that "
-            "reach farthest. mse: the smallest rounding error. The last two bear outliers."
-        ),
-    ] = "minmax",
-    percentile: Annotated[float, typer.Option(help="For --calibration-method percentile.")] = 99.99,
-    evaluation: Annotated[
-        Path | None,
-        typer.Option(
-            help="Sequences (.npz) to report on, other ones than for --calibration; with `y` the "
-            "accuracy, or error, of the model and of the file."
-        ),
-    ] = None,
-    tolerance: Annotated[
-        float | None,
-        typer.Option(
-            help="The largest RMSE allowed, relative to the spread of the output, such as 0.1; "
-            "a file above it is not written."
-        ),
-    ] = None,
-    labels: Annotated[
-        str | None, typer.Option(help="Class names, separated by commas, or a file of one a line.")
-    ] = None,
-    vocabulary: Annotated[
-        Path | None,
-        typer.Option(
-            help="The tokens of the input's ids: a text file of one a line, or .json. Not needed "
-            "for a model that begins with TextVectorization or a lookup layer."
-        ),
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(help="Of a single output: from here on it is the second label; else 0.5."),
-    ] = None,
-    sample_period_ms: Annotated[
-        float | None, typer.Option(help="Milliseconds from one frame to the next.")
-    ] = None,
-    figure: Annotated[
-        list[str] | None,
-        typer.Option(help="accuracy=0.98: how good the float model is; may be given again."),
-    ] = None,
-    recipe: Annotated[
-        Path | None,
-        typer.Option(
-            help="What `kgated optimize` wrote: mode, quantization, skipped layers, state, target, "
-            "lowering and batch, in place of those options."
-        ),
-    ] = None,
-    layers_file: Annotated[Path | None, typer.Option("--import", help=LAYERS_FILE)] = None,
-    report: Annotated[
-        Path | None, typer.Option("--json", help="Write size and agreement with Keras here.")
-    ] = None,
+    model: options.ModelFile,
+    output: options.TFLiteFile,
+    mode: options.Mode = None,
+    quantize: options.Quantize = "none",
+    skip: options.Skip = None,
+    state: options.State = "external",
+    target: options.Target = "cpu",
+    lowering: options.Lowering = "auto",
+    length: options.Length = None,
+    max_length: options.MaxLength = None,
+    batch: options.Batch = 1,
+    calibration: options.Calibration = None,
+    calibration_method: options.CalibrationMethod = "minmax",
+    percentile: options.Percentile = 99.99,
+    evaluation: options.EvaluationSequences = None,
+    tolerance: options.Tolerance = None,
+    labels: options.Labels = None,
+    vocabulary: options.VocabularyFile = None,
+    threshold: options.Threshold = None,
+    sample_period_ms: options.SamplePeriod = None,
+    figure: options.Metrics = None,
+    recipe: options.RecipeFile = None,
+    layers_file: options.LayersFile = None,
+    report: options.ConversionReport = None,
 ) -> None:
     """Convert a Keras model into one .tflite file of builtin ops, checked against the model."""
-    options: dict[str, Any]
-    options = {"quantize": quantize, "skip": skip or [], "state": state, "target": target}
-    options |= {"lowering": lowering, "batch": batch}
-    options |= {"calibration_method": calibration_method, "percentile": percentile}
-    chosen = _chosen(recipe, {"mode": mode or "stream", **options})
+    fields: dict[str, Any] = {"quantize": quantize, "skip": skip or [], "state": state}
+    fields |= {"target": target, "lowering": lowering, "batch": batch}
+    fields |= {"calibration_method": calibration_method, "percentile": percentile}
+    chosen = _chosen(recipe, {"mode": mode or "stream", **fields})
     checks.check_lengths(chosen["mode"], length, max_length)
-    checks.check_number("--sample-period-ms", sample_period_ms, 0.0)
+    facts: dict[str, Any] = {"length": length, "max_length": max_length}
+    facts |= _metadata(labels, figure, sample_period_ms)
+    facts |= {"vocabulary": checks.vocabulary_of(vocabulary)}
+    facts |= {"threshold": checks.threshold_of(threshold)}
     checks.check_number("--tolerance", tolerance, 0.0)
-    facts: dict[str, Any] = {
-        "length": length,
-        "max_length": max_length,
-        "labels": checks.labels_of(labels),
-        "figures": checks.figures_of(figure or []),
-        "calibration": calibration,
-        "evaluation": evaluation,
-        "tolerance": tolerance,
-        "vocabulary": checks.vocabulary_of(vocabulary),
-        "threshold": checks.threshold_of(threshold),
-        "sample_period_s": None if sample_period_ms is None else sample_period_ms / 1000.0,
-    }
-    check_model_file(model)
-    if layers_file is not None:
-        check_layers_file(layers_file)
+    _check_files(model, layers_file)
     inputs = [model, calibration, evaluation, recipe, layers_file, vocabulary]
     checks.check_outputs([output, report], inputs)
     checks.check_calibration(model, chosen["quantize"], calibration, vocabulary is not None)
     if evaluation is not None:
         checks.check_evaluation(evaluation)
+    facts |= {"calibration": calibration, "evaluation": evaluation, "tolerance": tolerance}
+    loaded, conversion = _load_and_convert(model, layers_file, output, chosen, facts)
+    if report is not None:
+        _write_report(report, conversion)
+    _show(output, conversion, chosen)
+    if mode is None and recipe is None:
+        _note_fixed_length(loaded)
+
+
+def _metadata(
+    labels: str | None, metrics: list[str] | None, sample_period_ms: float | None
+) -> dict[str, Any]:
+    """The options of a conversion that go into the manifest, checked."""
+    checks.check_number("--sample-period-ms", sample_period_ms, 0.0)
+    return {
+        "labels": checks.labels_of(labels),
+        "figures": checks.figures_of(metrics or []),
+        "sample_period_s": None if sample_period_ms is None else sample_period_ms / 1000.0,
+    }
+
+
+def _check_files(model: Path, layers_file: Path | None) -> None:
+    check_model_file(model)
+    if layers_file is not None:
+        check_layers_file(layers_file)
+
+
+def _load_and_convert(
+    path: Path,
+    layers_file: Path | None,
+    output: Path,
+    chosen: dict[str, Any],
+    facts: dict[str, Any],
+) -> tuple[Any, Any]:
+    """The model and its conversion."""
     with steps() as begin:
         begin("starting TensorFlow")
         _start_worker()
         from kgated.deploy import to_tflite
 
-        begin(f"loading {model}")
-        loaded = load_model(model, layers_file)
+        begin(f"loading {path}")
+        model = load_model(path, layers_file)
         begin(f"converting: {chosen['mode']}, quantize {chosen['quantize']}, checked against Keras")
-        conversion = to_tflite(loaded, output, **chosen, **facts)
-    if report is not None:
-        _write_report(report, conversion)
-    _show(output, conversion, chosen)
-    if mode is None and recipe is None and (frames := _fixed_length(loaded)):
-        typer.echo(
-            f"note: the model's Input has a fixed length of {frames} frames, and the file takes a "
-            "stream, one frame a call, since --mode was not given; a model that was trained on "
-            "windows, to answer once for each, wants --mode sequence"
-        )
+        return model, to_tflite(model, output, **chosen, **facts)
 
 
 def _start_worker() -> None:
@@ -181,10 +113,15 @@ def _start_worker() -> None:
         WORKER.start()  # imports TensorFlow there while this process does
 
 
-def _fixed_length(model: Any) -> int | None:
-    """The frames of the model's input where its shape says them."""
+def _note_fixed_length(model: Any) -> None:
+    """Tell the user of `--mode sequence` where the model's input has a fixed number of frames."""
     shape = model.inputs[0].shape
-    return shape[1] if len(shape) > 1 else None
+    if frames := shape[1] if len(shape) > 1 else None:
+        typer.echo(
+            f"note: the model's Input has a fixed length of {frames} frames, and the file takes a "
+            "stream, one frame a call, since --mode was not given; a model that was trained on "
+            "windows, to answer once for each, wants --mode sequence"
+        )
 
 
 def _write_report(path: Path, conversion: Any) -> None:
@@ -237,15 +174,15 @@ def _evaluation_text(evaluation: Any) -> str:
     return f"over {evaluation.sequences} labelled sequences: {'; '.join(texts)}"
 
 
-def _chosen(recipe: Path | None, options: dict[str, Any]) -> dict[str, Any]:
+def _chosen(recipe: Path | None, fields: dict[str, Any]) -> dict[str, Any]:
     """The options of a conversion that make its recipe, from a file where there is one."""
     recipes = import_light("kgated.deploy.recipe")
     if recipe is None:
-        checks.check_recipe(options)
-        return options
+        checks.check_recipe(fields)
+        return fields
     unset = recipes.Recipe().as_dict()
-    if given := [
-        f"--{name.replace('_', '-')}" for name, value in options.items() if value != unset[name]
+    if repeated := [
+        f"--{name.replace('_', '-')}" for name, value in fields.items() if value != unset[name]
     ]:
-        raise ValueError(f"--recipe brings {', '.join(given)} with it: leave one of the two out")
+        raise ValueError(f"--recipe brings {', '.join(repeated)} with it: leave one of the two out")
     return dict(recipes.load_recipe(recipe).as_dict())

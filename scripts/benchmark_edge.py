@@ -43,16 +43,16 @@ PEERS = {"none": "float", "dynamic": "int8"}  # ONNX Runtime's precision beside 
 def candidates(folder: Path, cell: str, features: int, units: int) -> dict[str, Run]:
     """Every way to run one step of one cell, by name, all with the same weights."""
     frame, model = noise(1, features)[0], model_of(cell, features, units, each=False)
-    layer, found = model.layers[0], {}
+    layer, candidates_by_name = model.layers[0], {}
     files = onnx_files(layer, folder)
     for recipe, peer in PEERS.items():
         path = folder / f"{recipe}.tflite"
         kgated.to_tflite(model, path, quantize=recipe)
         edge = EdgeModel(path)
-        found[f"{recipe} invoke"] = edge._interpreter.invoke
-        found[f"{recipe} step"] = lambda edge=edge: edge.step(frame)
-        found[f"{recipe} peer"] = onnx_step(files[peer], layer, frame)
-    return found
+        candidates_by_name[f"{recipe} invoke"] = edge._interpreter.invoke
+        candidates_by_name[f"{recipe} step"] = lambda edge=edge: edge.step(frame)
+        candidates_by_name[f"{recipe} peer"] = onnx_step(files[peer], layer, frame)
+    return candidates_by_name
 
 
 def row(cell: str, recipe: str, us: dict[str, float]) -> dict[str, Any]:
@@ -124,15 +124,17 @@ def repeat(run: Run, count: int) -> None:
 
 
 def _crowd_row(count: int, us: dict[str, float]) -> dict[str, Any]:
-    alone, rounds, sessions = (us[f"{count} {w}"] / count for w in ("alone", "rounds", "sessions"))
+    separate, rounds, sessions = (
+        us[f"{count} {w}"] / count for w in ("alone", "rounds", "sessions")
+    )
     return {
         "streams": count,
-        "model_alone_us": alone,
+        "model_alone_us": separate,
         "pool_round_us": rounds,
         "pool_session_us": sessions,
         "clones_us": us[f"{count} clones"] / min(count, MAX_CLONES),
-        "round_share_of_ideal": alone / rounds,
-        "session_share_of_ideal": alone / sessions,
+        "round_share_of_ideal": separate / rounds,
+        "session_share_of_ideal": separate / sessions,
         "carried_in_10_ms": round(10_000 / rounds),
     }
 
@@ -156,8 +158,10 @@ def main(
         rows += [row(cell, recipe, us) for recipe in PEERS]
     title = f"One step, F={features}, U={units}, batch 1, one thread, median µs"
     Console().print(table(rows, title))
-    for cell, found in crowds.items():
-        Console().print(table(found, f"{cell} dynamic, a frame of each of many streams, median µs"))
+    for cell, candidates_by_name in crowds.items():
+        Console().print(
+            table(candidates_by_name, f"{cell} dynamic, a frame of each of many streams, median µs")
+        )
     Console().print(table(added, "What events and the monitor add to a step, median µs"))
     if out is not None:
         results = {"steps": rows, "streams": crowds, "additions": added}

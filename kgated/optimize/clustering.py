@@ -95,7 +95,7 @@ class SharedValues(keras.constraints.Constraint):
         flat = members.ravel()
         used, self._first = np.unique(flat, return_index=True)
         self._members = np.searchsorted(used, flat).astype("int32")
-        self._share = (1.0 / np.bincount(self._members)).astype("float32")
+        self._inverse_sizes = (1.0 / np.bincount(self._members)).astype("float32")
         self._keeps_zero = keeps_zero[used]
 
     def __call__(self, w: Any) -> Any:
@@ -104,9 +104,9 @@ class SharedValues(keras.constraints.Constraint):
         flat = ops.reshape(values, (-1,))
         # Sums of small differences round less than sums of the weights themselves.
         start = ops.take(flat, self._first)
-        apart = flat - ops.take(start, self._members)
-        sums = ops.segment_sum(apart, self._members, num_segments=self._share.size)
-        centroids = start + sums * ops.convert_to_tensor(self._share, values.dtype)
+        deviations = flat - ops.take(start, self._members)
+        sums = ops.segment_sum(deviations, self._members, num_segments=self._inverse_sizes.size)
+        centroids = start + sums * ops.convert_to_tensor(self._inverse_sizes, values.dtype)
         keeps_zero = ops.convert_to_tensor(self._keeps_zero)
         centroids = ops.where(keeps_zero, ops.zeros_like(centroids), centroids)
         return ops.reshape(ops.take(centroids, self._members), ops.shape(values))
@@ -116,14 +116,14 @@ def _clusters(
     weight: np.ndarray, n: int, init: str, preserve_sparsity: bool, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """The values (K,) that a weight's entries share, and the index of each entry's."""
-    found, members = np.unique(weight, return_inverse=True)
-    if found.size <= n:
-        return found, members.reshape(weight.shape)
+    values, members = np.unique(weight, return_inverse=True)
+    if values.size <= n:
+        return values, members.reshape(weight.shape)
     flat = weight.ravel().astype(float)
     zero = (flat == 0) & preserve_sparsity
-    left = flat[~zero]
-    n_left = n - bool(zero.any())
-    shared, of_left = k_means(left, INITS[init](left, n_left, rng))
-    members = np.full(flat.size, n_left)  # where zeros belong, after the others
-    members[~zero] = of_left
+    nonzero = flat[~zero]
+    nonzero_clusters = n - bool(zero.any())
+    shared, nonzero_members = k_means(nonzero, INITS[init](nonzero, nonzero_clusters, rng))
+    members = np.full(flat.size, nonzero_clusters)  # where zeros belong, after the others
+    members[~zero] = nonzero_members
     return np.append(shared, 0.0), members.reshape(weight.shape)

@@ -92,18 +92,18 @@ def file_of(folder: Path, name: str, ending: str) -> Path:
 
 def trained(task: Task, cell: str, seed: int, name: str, folder: Path) -> keras.Model:
     """A training's model: from the folder, or trained now and left there."""
-    kept = file_of(folder, name, "keras")
-    if kept.is_file():
-        return keras.saving.load_model(kept, compile=False)
+    path = file_of(folder, name, "keras")
+    if path.is_file():
+        return keras.saving.load_model(path, compile=False)
     if name == FLOAT:
         model = task.build(cell, seed)
         task.train(model, task.lengths.first, seed, [])
     else:
         how = TRAININGS[name]
         model = further(task, how, trained(task, cell, seed, how.parent, folder), seed)
-    temporary = kept.with_name(f".{kept.name}")
+    temporary = path.with_name(f".{path.name}")
     model.save(temporary)
-    os.replace(temporary, kept)
+    os.replace(temporary, path)
     return model
 
 
@@ -145,15 +145,15 @@ def measure(task: Task, cell: str, seed: int, name: str, folder: Path) -> Row:
 
 def _converted(task: Task, model: keras.Model, variant: Variant, path: Path) -> dict[str, Any]:
     # What was trained with fake quantization brings its ranges along.
-    given = None if variant.training == "qat" else task.calibration()
+    calibration = None if variant.training == "qat" else task.calibration()
     refused = None
     try:
-        kgated.to_tflite(model, path, quantize=variant.quantize, calibration=given)
+        kgated.to_tflite(model, path, quantize=variant.quantize, calibration=calibration)
     except ConversionError as error:
         refused = str(error)
         # How bad the file is that the converter holds back, is what is asked here.
         with mock.patch.object(compare, "check_not_broken"):
-            kgated.to_tflite(model, path, quantize=variant.quantize, calibration=given)
+            kgated.to_tflite(model, path, quantize=variant.quantize, calibration=calibration)
     content = path.read_bytes()
     return {
         "refused": refused,

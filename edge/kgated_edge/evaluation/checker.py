@@ -10,7 +10,7 @@ from kgated_edge.evaluation.arrays import Data
 from kgated_edge.evaluation.dataset import SequenceData
 from kgated_edge.evaluation.info_check import check_info, with_labels_of
 from kgated_edge.evaluation.limits import Limits, override_limits, read_limits
-from kgated_edge.evaluation.metrics import Scorer
+from kgated_edge.evaluation.metrics import Quality, Scorer
 from kgated_edge.evaluation.results import CheckResult, SelftestResult
 from kgated_edge.evaluation.tasks import check_fit, make_scorer
 from kgated_edge.evaluation.text_data import load_for
@@ -78,9 +78,7 @@ def check(
         EdgeError: a limit out of range, a limit on a metric that the run does not have, or
             `max_misses` without a deadline.
     """
-    if not isinstance(limits, Limits):
-        limits = Limits() if limits is None else read_limits(limits)
-    limits = override_limits(
+    limits = _limits(
         limits,
         deadline_ms=deadline_ms,
         min_accuracy=min_accuracy,
@@ -88,8 +86,6 @@ def check(
         max_mae=max_mae,
         max_rmse=max_rmse,
     )
-    if limits.max_misses is not None and limits.deadline_ms is None:
-        raise EdgeError("`max_misses` needs a deadline: give `deadline_ms` too")
     # All input is checked before an interpreter exists, since that writes to stderr.
     manifest = read_manifest(path)
     sequences, scorer = checked_inputs(manifest, data, task)
@@ -99,20 +95,40 @@ def check(
     _warm_up(model, sequences, warmup_steps)
     times = run_sequences(model, sequences, scorer)
     quality = None if scorer is None else scorer.quality()
-    deadline_ms, model_bytes = limits.deadline_ms, Path(path).stat().st_size
+    sizes = {"model_bytes": Path(path).stat().st_size, "num_threads": num_threads}
+    return _result(manifest, limits, sequences, times, quality, golden, sizes)
+
+
+def _limits(limits: str | Path | Limits | None, **overrides: float | None) -> Limits:
+    """The limits of the file or the caller, with the single limits in their place."""
+    if not isinstance(limits, Limits):
+        limits = Limits() if limits is None else read_limits(limits)
+    limits = override_limits(limits, **overrides)
+    if limits.max_misses is not None and limits.deadline_ms is None:
+        raise EdgeError("`max_misses` needs a deadline: give `deadline_ms` too")
+    return limits
+
+
+def _result(
+    manifest: Manifest,
+    limits: Limits,
+    sequences: SequenceData,
+    times: latency.Nanoseconds,
+    quality: Quality | None,
+    golden: SelftestResult,
+    sizes: dict[str, int],
+) -> CheckResult:
+    """The result of a run, with the limits that it failed."""
+    deadline_ms, period = limits.deadline_ms, manifest.sample_period_s
     misses = None if deadline_ms is None else int((times > deadline_ms * 1e6).sum())
-    metrics = latency.metrics(times) | {"model_bytes": model_bytes}
+    metrics = latency.metrics(times) | {"model_bytes": sizes["model_bytes"]}
     metrics |= {} if quality is None else vars(quality)
     failures = golden.failures + limits.failures(metrics, manifest.figures)
     failures += limits.missed_deadlines(misses, len(times))
-    period = manifest.sample_period_s
-    whole = manifest.mode == "sequence"
-    frames = int(sequences.lengths.sum()) if whole else len(times) * manifest.frames_per_step
     return CheckResult(
         sequences=len(sequences),
         steps=len(times),
-        num_threads=num_threads,
-        model_bytes=model_bytes,
+        **sizes,
         accuracy=None if quality is None else quality.accuracy,
         min_accuracy=limits.min_accuracy,
         quality=quality,
@@ -128,11 +144,23 @@ def check(
         deadline_misses=misses,
         max_misses=limits.max_misses or 0,
         sample_period_s=period,
-        real_time_factor=None if period is None else float(times.sum()) / 1e9 / (frames * period),
+        real_time_factor=_real_time_factor(manifest, sequences, times),
         peak_memory_mib=peak_memory_mib(),
         passed=not failures,
         failures=failures,
     )
+
+
+def _real_time_factor(
+    manifest: Manifest, sequences: SequenceData, times: latency.Nanoseconds
+) -> float | None:
+    """Time of the steps divided by the duration of their frames."""
+    if manifest.sample_period_s is None:
+        return None
+    frames = len(times) * manifest.frames_per_step
+    if manifest.mode == "sequence":
+        frames = int(sequences.lengths.sum())
+    return float(times.sum()) / 1e9 / (frames * manifest.sample_period_s)
 
 
 def checked_inputs(

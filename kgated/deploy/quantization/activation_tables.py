@@ -78,20 +78,20 @@ class _Region:
     def function(self) -> Function:
         """What the region computes, by the float kernels themselves."""
         model, graph = self.model, self.graph
-        kept = {n for o in self.operators for n in (*o.inputs, *o.outputs) if n >= 0}
+        used = {n for o in self.operators for n in (*o.inputs, *o.outputs) if n >= 0}
         tensors, operators = list(graph.tensors), list(self.operators)
 
         def apply(x: np.ndarray) -> np.ndarray:
             buffers = [schema.BufferT()]  # not the weights of the whole file
             sized = [
-                _resized(model, t, buffers, x.shape) if n in kept else schema.TensorT()
+                _resized(model, t, buffers, x.shape) if n in used else schema.TensorT()
                 for n, t in enumerate(tensors)
             ]
-            alone = schema.SubGraphT(
+            subgraph = schema.SubGraphT(
                 tensors=sized, inputs=[self.source], outputs=[self.result], operators=operators
             )
             part = schema.ModelT(
-                version=3, buffers=buffers, operatorCodes=model.operatorCodes, subgraphs=[alone]
+                version=3, buffers=buffers, operatorCodes=model.operatorCodes, subgraphs=[subgraph]
             )
             return _run(flatbuffer.pack(part), x)
 

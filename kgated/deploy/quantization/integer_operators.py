@@ -121,16 +121,16 @@ class _Rewriter:
         table = self._stored(target, "table", result.quantize(function(x), self.bits), result)
         shift = self._stored(target, "shift", np.array([-low], np.int32), None)
         shape = tuple(int(n) for n in self.graph.tensors[source].shape)
-        wide, index = (
+        cast_values, index = (
             flatbuffer.add_tensor(self.graph, target, name, shape, schema.TensorType.INT32)
             for name in ("wide", "index")
         )
         cast = schema.CastOptionsT(
             inDataType=INTEGER[self.bits], outDataType=schema.TensorType.INT32
         )
-        self._insert(operator, "CAST", [source], wide, cast)
-        self._insert(operator, "ADD", [wide, shift], index, schema.AddOptionsT())
-        for tensor in (wide, index):
+        self._insert(operator, "CAST", [source], cast_values, cast)
+        self._insert(operator, "ADD", [cast_values, shift], index, schema.AddOptionsT())
+        for tensor in (cast_values, index):
             self.layers.inherit(self.graph, tensor, target)
         operator.opcodeIndex = flatbuffer.code_index(self.model, schema.BuiltinOperator.GATHER)
         operator.inputs = [table, index]

@@ -54,9 +54,9 @@ def _clone(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.copy()
     if hasattr(value, "__dict__"):
-        twin = copy.copy(value)
-        vars(twin).update({name: _clone(field) for name, field in vars(value).items()})
-        return twin
+        clone = copy.copy(value)
+        vars(clone).update({name: _clone(field) for name, field in vars(value).items()})
+        return clone
     return value
 
 

@@ -60,7 +60,7 @@ def layer_costs(
         content = quantize(replace(recipe, skip=(*recipe.skip, *skip)))
         return compare_bytes(content, target, used)
 
-    whole = measure(())
+    total = measure(())
 
     def reports() -> Iterator[tuple[str, Agreement]]:
         for layer in layers:
@@ -69,7 +69,7 @@ def layer_costs(
             except ConversionError:
                 continue  # it can't stay in float, and so costs nothing that `skip` would save
 
-    costs = [LayerCost(name, r, whole.rmse - r.rmse) for name, r in reports()]
+    costs = [LayerCost(name, r, total.rmse - r.rmse) for name, r in reports()]
     return sorted(costs, key=lambda cost: -cost.rmse_saved)
 
 

@@ -143,10 +143,10 @@ class TargetSequence:
 
     def golden(self, sequences: Sequences) -> tuple[Arrays, Arrays]:
         """As in `Target`: a few frames, repeated where the length is fixed; the last results."""
-        whole, count = repeated_frames(self.layout, sequences[0])
-        results = last_results(self.layout, self._predict([whole])[0])
+        frames, count = repeated_frames(self.layout, sequences[0])
+        results = last_results(self.layout, self._predict([frames])[0])
         single = self.layout.single
-        return {n: x[None] if n in single else x[:count] for n, x in whole.items()}, results
+        return {n: x[None] if n in single else x[:count] for n, x in frames.items()}, results
 
     def compare(self, path: Path, sequences: Sequences) -> dict[str, Agreement]:
         """As in `Target`: in rows of different lengths where there is a batch."""

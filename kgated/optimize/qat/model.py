@@ -275,8 +275,8 @@ def _check(
     for layer in model.layers:
         check_supported(layer, scheme)
     check_finite_weights(model)
-    whole = {"warmup": warmup, "freeze_at": warmup if freeze_at is None else freeze_at}
-    for name, value in whole.items():
+    integers = {"warmup": warmup, "freeze_at": warmup if freeze_at is None else freeze_at}
+    for name, value in integers.items():
         check_integer(name, value, 1)
     if not 0.0 <= as_number("momentum", momentum) < 1.0:
         raise ValueError(f"`momentum` must be from 0 to below 1. Received: {momentum!r}")

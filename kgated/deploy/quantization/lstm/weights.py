@@ -80,8 +80,8 @@ class Graph:
     def constant(self, like: int, kind: int, scale: float) -> int:
         """The float constant `like` as integers of `scale`, zero point 0; returns its index."""
         limit = np.iinfo(DTYPES[kind])
-        whole = np.rint(self.values(like).astype(np.float64) / scale)
-        data = np.clip(whole, -limit.max, limit.max).astype(DTYPES[kind]).tobytes()
+        integers = np.rint(self.values(like).astype(np.float64) / scale)
+        data = np.clip(integers, -limit.max, limit.max).astype(DTYPES[kind]).tobytes()
         old = self.tensors[like]
         tensor = schema.TensorT(
             name=old.name, shape=old.shape, type=kind, quantization=quantization(scale)
