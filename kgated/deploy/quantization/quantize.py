@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ai_edge_litert import schema_py_generated as schema
 
 from kgated.deploy.quantization.activation_tables import collapse_activations
+from kgated.deploy.quantization.bias_scales import fit_weight_scales
 from kgated.deploy.quantization.calibration import Ranges, calibrate
 from kgated.deploy.quantization.checks import (
     check_constant_operands,
@@ -164,6 +165,7 @@ def _quantize_static(job: QuantizationState) -> None:
     def apply(ranges: Ranges) -> schema.ModelT:
         job.used_ranges = ranges
         model = apply_rules(job.file.content, job.rules, ranges)
+        fit_weight_scales(job.file.model, model)
         skip, layers = job.recipe.skip, job.file.layers
         use_integer_kernels(model, layers, ranges, job.bits, skip, job.functions)
         if job.lstm_ranges:
