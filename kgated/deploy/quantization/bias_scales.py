@@ -49,7 +49,10 @@ def fit_weight_scales(source: schema.ModelT, quantized: schema.ModelT) -> None:
         quantized: what the quantizer made of it, the operators in the same order; changed in place.
     """
     users: dict[int, list[tuple[_Product, list[schema.TensorT]]]] = {}
-    for product, twin in zip(_products(source), _products(quantized), strict=True):
+    pairs = list(_products(source)), list(_products(quantized))
+    if len(pairs[0]) != len(pairs[1]):
+        return  # a bias is missing, which `check_weights` refuses
+    for product, twin in zip(*pairs, strict=True):
         weights, bias = twin.tensors[WEIGHTS], twin.tensors[BIAS]
         if twin.input_scale and weights.type == schema.TensorType.INT8 and bias.type in _INTEGERS:
             users.setdefault(id(weights), []).append((product, twin.tensors))
