@@ -6,8 +6,6 @@
 | | SQUARE x | MUL x by x |
 | | RELU6, RELU_N1_TO_1 x | MUL x by 1, activation fused: the kernel clips its integers |
 | | TILE of axes of size 1 | BROADCAST_TO, which TensorFlow Lite Micro has too |
-| | CAST of a mask to floats | SELECT_V2 of 1 and 0 |
-| | DIV x by y, both computed | MUL x by the reciprocal of y, which is a lookup table then |
 | FOR_INT16 | SQUARED_DIFFERENCE | SUB, and MUL by itself |
 | FOR_INTEGER_WEIGHTS | GATHER of rows of a matrix | EMBEDDING_LOOKUP, which takes 8 and 4 bits |
 """
@@ -67,43 +65,6 @@ def _broadcast(model: schema.ModelT, graph: schema.SubGraphT, operator: schema.O
     operator.opcodeIndex = code
     operator.builtinOptionsType = _OPTIONS.BroadcastToOptions
     operator.builtinOptions = schema.BroadcastToOptionsT()
-
-
-def _select_numbers(
-    model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT
-) -> None:
-    (mask,) = operator.inputs
-    if graph.tensors[mask].type != _TYPES.BOOL:
-        return
-    (result,), names = operator.outputs, {"one": 1.0, "zero": 0.0}
-    constants = [
-        flatbuffer.add_constant(model, graph, result, name, np.array([value], np.float32))
-        for name, value in names.items()
-    ]
-    operator.inputs = [mask, *constants]
-    operator.opcodeIndex = flatbuffer.code_index(model, _CODES.SELECT_V2)
-    operator.builtinOptionsType = _OPTIONS.SelectV2Options
-    operator.builtinOptions = schema.SelectV2OptionsT()
-
-
-def _multiply_by_reciprocal(
-    model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT
-) -> None:
-    x, divisor = map(int, operator.inputs)
-    like = graph.tensors[divisor]
-    if any(flatbuffer.is_constant(model, graph.tensors[n]) for n in (x, divisor)):
-        return
-    result = operator.outputs[0]
-    inverse = flatbuffer.add_tensor(graph, result, "reciprocal", tuple(like.shape), like.type)
-    divide = schema.OperatorT(
-        opcodeIndex=operator.opcodeIndex,
-        inputs=[_scalar(model, graph, operator, 1.0), divisor],
-        outputs=[inverse],
-        builtinOptionsType=_OPTIONS.DivOptions,
-        builtinOptions=schema.DivOptionsT(),
-    )
-    graph.operators.insert(graph.operators.index(operator), divide)
-    _multiply(model, operator, [x, inverse])
 
 
 def _subtract_and_square(
@@ -182,8 +143,6 @@ FOR_INTEGERS: Mapping[str, Rewrite] = {
     "RELU6": _clip,
     "RELU_N1_TO_1": _clip,
     "TILE": _broadcast,
-    "CAST": _select_numbers,
-    "DIV": _multiply_by_reciprocal,
 }
 FOR_INT16: Mapping[str, Rewrite] = {"SQUARED_DIFFERENCE": _subtract_and_square}
 FOR_INTEGER_WEIGHTS: Mapping[str, Rewrite] = {"GATHER": _look_up_rows}
