@@ -18,8 +18,8 @@ class Framewise:
             `keras.ops`.
         streams: whether a stream calls it on a block of frames. Operations that compute masks are
             False: streaming handles masks of any operation.
-        isolates_padding: whether padded frames leave all later results for real frames unchanged.
-            False where a padded frame may give NaN or infinity: masked steps multiply by 0.
+        finite: whether finite inputs give finite results. Where it is False, zeros replace the
+            results of padded frames: masked steps multiply by 0, and NaN stays NaN.
         keeps_grid: whether each result at inference is an input or 0, and so keeps the
             quantization parameters (scale, zero point) of the input.
         merges: whether it takes a list of sequences.
@@ -27,7 +27,7 @@ class Framewise:
 
     kind: type | str
     streams: bool = True
-    isolates_padding: bool = True
+    finite: bool = True
     keeps_grid: bool = False
     merges: bool = False
 
@@ -60,8 +60,7 @@ FRAMEWISE = (
     Framewise(keras.layers.Softmax),
     Framewise(keras.layers.SpatialDropout1D, keeps_grid=True),
     Framewise(keras.layers.TimeDistributed),
-    # LiteRT's RSQRT of 0 is NaN, which Keras's `minimum` is meant to limit.
-    Framewise(keras.layers.UnitNormalization, isolates_padding=False),
+    Framewise(keras.layers.UnitNormalization),
     Framewise(keras.layers.Add, merges=True),
     Framewise(keras.layers.Average, merges=True),
     Framewise(keras.layers.Concatenate, merges=True),
@@ -72,9 +71,9 @@ FRAMEWISE = (
     # What `x + y` or `keras.ops.tanh(x)` leave in the graph of a functional model.
     Framewise("Absolute"),
     Framewise("Add"),
-    Framewise("Divide", isolates_padding=False),  # 0 / 0
+    Framewise("Divide", finite=False),  # 0 / 0
     Framewise("Elu"),
-    Framewise("Exp", isolates_padding=False),  # overflows
+    Framewise("Exp", finite=False),  # overflows
     Framewise("Gelu"),
     Framewise("HardSigmoid"),
     Framewise("HardSilu"),
@@ -89,11 +88,11 @@ FRAMEWISE = (
     Framewise("Silu"),
     Framewise("Softplus"),
     Framewise("Softsign"),
-    Framewise("Sqrt", isolates_padding=False),  # below 0
+    Framewise("Sqrt", finite=False),  # below 0
     Framewise("Square"),
     Framewise("Subtract"),
     Framewise("Tanh"),
-    Framewise("TrueDivide", isolates_padding=False),  # 0 / 0
+    Framewise("TrueDivide", finite=False),  # 0 / 0
     # What Keras puts into the graph to compute a mask.
     Framewise("Any", streams=False),
     Framewise("NotEqual", streams=False),
@@ -135,7 +134,15 @@ def isolates_padding(layer: Any, rank: int) -> bool:
         layer: a layer, or an operation of `keras.ops`.
         rank: number of axes of its input (B, T, ...), batch and time included.
     """
-    row = row_of(layer)
-    if row is None or not row.isolates_padding:
+    if row_of(layer) is None:
         return False
     return not over_time(layer, rank) and not has_weights_per_frame(layer)
+
+
+def is_finite(layer: Any) -> bool:
+    """Whether a layer, or an operation of `keras.ops`, gives finite results of finite inputs."""
+    row, activation = row_of(layer), getattr(layer, "activation", None)
+    if row is not None and not row.finite:
+        return False
+    by_keras = getattr(activation, "__module__", "keras").split(".")[0] == "keras"
+    return by_keras and activation is not keras.activations.exponential

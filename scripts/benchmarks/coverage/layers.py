@@ -59,7 +59,10 @@ RECURRENT = [
         lambda y: L.Bidirectional(L.LSTM(2, return_sequences=True), **N)(y),
     ),
     frames("Bidirectional (GRU)", lambda y: L.Bidirectional(L.GRU(2), merge_mode="sum", **N)(y)),
-    images("ConvLSTM1D", lambda y: L.ConvLSTM1D(2, 3, **N)(y[:, :, 0]), length=FRAMES),
+    frames(
+        "ConvLSTM1D",
+        lambda y: L.ConvLSTM1D(2, 3, **N)(L.TimeDistributed(L.Reshape((4, 1)), name="rows")(y)),
+    ),
     images("ConvLSTM2D", lambda y: L.ConvLSTM2D(2, 3, padding="same", **N)(y)),
     frames(
         "ConvLSTM3D",

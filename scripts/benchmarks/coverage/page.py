@@ -65,7 +65,7 @@ layers. `mcu` is `target="mcu"`.
 """
 ERRORS = """\
 Root mean square of the error of the file's results, in percent of the standard deviation of Keras's results;
-the larger one of both modes. The weights are random, the calibration has 12 sequences."""
+the larger one of both modes. The weights are random, the calibration has 8 sequences."""
 
 
 def _counts(cells: Cells) -> list[str]:

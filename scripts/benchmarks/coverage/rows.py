@@ -92,7 +92,7 @@ def build(row: Row) -> keras.Model:
     return model
 
 
-def data_for(model: keras.Model, count: int = 12) -> np.ndarray:
+def data_for(model: keras.Model, count: int = 8) -> np.ndarray:
     """Seeded sequences for a model of one input."""
     (x,), rng = model.inputs, np.random.default_rng(2)
     shape = (count, x.shape[1] or FRAMES, *x.shape[2:])
