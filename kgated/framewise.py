@@ -44,6 +44,7 @@ FRAMEWISE = (
     Framewise(keras.layers.BatchNormalization),
     Framewise(keras.layers.Dense),
     Framewise(keras.layers.Dropout, keeps_grid=True),
+    Framewise(keras.layers.EinsumDense),
     Framewise(keras.layers.ELU),
     Framewise(keras.layers.Embedding),
     Framewise(keras.layers.GaussianDropout, keeps_grid=True),
@@ -122,6 +123,38 @@ def over_time(layer: Any, rank: int) -> bool:
     return any(axis % rank < 2 for axis in axes_of(layer))
 
 
+def einsum_keeps_frames(layer: keras.layers.EinsumDense, rank: int) -> bool:
+    """Whether an EinsumDense computes each frame of (B, T, ...) alone, with the same weights.
+
+    Args:
+        layer: built.
+        rank: number of axes of its input, batch and time included.
+    """
+    operands, result = layer.equation.replace(" ", "").split("->")
+    frames, kernel = operands.split(",")
+    if frames.startswith("..."):
+        return result.startswith("...") and rank - len(frames[3:]) >= 2
+    outer = frames[:2]
+    alone = "." not in outer and result.startswith(outer) and not set(outer) & set(kernel)
+    return alone and not set(outer) & set(layer.bias_axes or "")
+
+
+def index_keeps_frames(key: Any, rank: int) -> bool:
+    """Whether `x[key]` of a tensor (B, T, ...) takes the same part of each frame.
+
+    Args:
+        key: an index, or several.
+        rank: number of axes of x, batch and time included.
+    """
+    keys = list(key) if isinstance(key, tuple | list) else [key]
+    if Ellipsis in keys:
+        place = keys.index(Ellipsis)
+        count = rank - sum(part is not None for part in keys) + 1
+        keys[place : place + 1] = [slice(None)] * count
+    whole = [isinstance(part, slice) and part == slice(None) for part in keys[:2]]
+    return all(whole) and len(whole) == 2
+
+
 def has_weights_per_frame(layer: Any) -> bool:
     """Whether the layer is a PReLU whose weights have a time axis."""
     return isinstance(layer, keras.layers.PReLU) and 1 not in (layer.shared_axes or ())
@@ -135,6 +168,8 @@ def isolates_padding(layer: Any, rank: int) -> bool:
         rank: number of axes of its input (B, T, ...), batch and time included.
     """
     if row_of(layer) is None:
+        return False
+    if isinstance(layer, keras.layers.EinsumDense) and not einsum_keeps_frames(layer, rank):
         return False
     return not over_time(layer, rank) and not has_weights_per_frame(layer)
 

@@ -15,13 +15,14 @@ from typing import Annotated, Any
 
 import typer
 from benchmarks.coverage import activations, layers
-from benchmarks.coverage.page import COLUMNS, RECIPES, REFUSED, RIGHT, Cells, page
+from benchmarks.coverage.page import COLUMNS, REFUSED, RIGHT, Cells, page
 from benchmarks.worker_pool import WorkerProcess
 from rich.progress import Progress
 
 from kgated.atomic_write import check_writable, replace_file
 
 WORKER = "benchmarks.coverage.worker"
+ORDER = ("none", "int8", "int16x8", "mcu int8", "dynamic")
 COMMAND = "python scripts/benchmark_coverage.py --write docs/coverage.md"
 
 
@@ -29,7 +30,7 @@ def jobs_of(names: list[str], cells: Cells) -> list[dict[str, str]]:
     """The cells of some rows that have no outcome yet."""
     return [
         {"row": name, "mode": mode, "recipe": recipe}
-        for mode, recipe in sorted(COLUMNS, key=lambda column: RECIPES.index(column[1]))
+        for mode, recipe in sorted(COLUMNS, key=lambda column: ORDER.index(column[1]))
         for name in names
         if (name, mode, recipe) not in cells
     ]

@@ -1,10 +1,11 @@
 """A row for each activation of `keras.activations`."""
 
 import inspect
+from typing import Any
 
 import keras
 from benchmarks.coverage.excluded import ACTIVATIONS
-from benchmarks.coverage.rows import SUBJECT, Row, frames
+from benchmarks.coverage.rows import SUBJECT, Row, frames, raw
 
 
 def names() -> list[str]:
@@ -17,8 +18,18 @@ def names() -> list[str]:
     return sorted({function.__name__ for function in public.values()})
 
 
+def _threshold(x: Any) -> Any:
+    return keras.activations.threshold(x, 0.3, 0.1)
+
+
 def _row(name: str) -> Row:
-    return frames(name, lambda y: keras.layers.Activation(name, name=SUBJECT)(y))
+    function = _threshold if name == "threshold" else name
+
+    def call(y: Any) -> Any:
+        return keras.layers.Activation(function, name=SUBJECT)(y)
+
+    # Keras takes the result of `glu` for as wide as its input, and so no layer can follow.
+    return raw(name, call) if name == "glu" else frames(name, call)
 
 
 ROWS = [_row(name) for name in names()]
