@@ -53,6 +53,8 @@ def builtin_operators() -> Iterator[None]:
         stack.enter_context(_replaced(tensorflow_math, "stft", _convolutional_stft))
         for name in ("max_pool", "average_pool"):
             stack.enter_context(_replaced(tensorflow_nn, name, _pool_by_axes))
+        for name in ("adaptive_max_pool", "adaptive_average_pool"):
+            stack.enter_context(_replaced(tensorflow_nn, name, _adaptive_pool_by_axes))
         yield
 
 
@@ -118,21 +120,50 @@ def _pool_by_axes(keras_pool: Callable[..., Any]) -> Callable[..., Any]:
         padding: str = "valid",
         data_format: str | None = None,
     ) -> Any:
-        first = keras.config.image_data_format() if data_format is None else data_format
-        if len(inputs.shape) != 5 or first != "channels_last" or None in inputs.shape:
+        if not _is_volume(inputs, data_format):
             return keras_pool(inputs, pool_size, strides, padding, data_format)
-        size = (pool_size,) * 3 if isinstance(pool_size, int) else tuple(pool_size)
-        steps = size if strides is None else strides
-        steps = (steps,) * 3 if isinstance(steps, int) else tuple(steps)
-        batch, frames, *image, channels = inputs.shape
-        x = keras.ops.reshape(inputs, (batch * frames, *image, channels))
-        x = keras_pool(x, size[1:], steps[1:], padding, data_format)
-        _, height, width, _ = x.shape
-        x = keras.ops.reshape(x, (batch, frames, height * width, channels))
-        x = keras_pool(x, (size[0], 1), (steps[0], 1), padding, data_format)
-        return keras.ops.reshape(x, (batch, x.shape[1], height, width, channels))
+        depth, *image = _triple(pool_size)
+        step, *steps = _triple(pool_size if strides is None else strides)
+        return _by_axes(
+            inputs,
+            lambda x: keras_pool(x, image, steps, padding, data_format),
+            lambda x: keras_pool(x, (depth, 1), (step, 1), padding, data_format),
+        )
 
     return pool
+
+
+def _adaptive_pool_by_axes(keras_pool: Callable[..., Any]) -> Callable[..., Any]:
+    def pool(inputs: Any, output_size: Any, data_format: str | None = None) -> Any:
+        if not _is_volume(inputs, data_format):
+            return keras_pool(inputs, output_size, data_format)
+        depth, *image = _triple(output_size)
+        return _by_axes(
+            inputs,
+            lambda x: keras_pool(x, tuple(image), data_format),
+            lambda x: keras_pool(x, (depth, x.shape[2]), data_format),
+        )
+
+    return pool
+
+
+def _is_volume(x: Any, data_format: str | None) -> bool:
+    """Whether a tensor is (T, H, W, C) for each row of a batch, of a fixed shape."""
+    order = keras.config.image_data_format() if data_format is None else data_format
+    return len(x.shape) == 5 and order == "channels_last" and None not in x.shape
+
+
+def _triple(sizes: Any) -> tuple[int, ...]:
+    return (sizes,) * 3 if isinstance(sizes, int) else tuple(sizes)
+
+
+def _by_axes(inputs: Any, over_image: Callable[..., Any], over_time: Callable[..., Any]) -> Any:
+    """A function of (B·T, H, W, C), and of its results a function of (B, T, H·W, C)."""
+    batch, frames, *image, channels = inputs.shape
+    x = over_image(keras.ops.reshape(inputs, (batch * frames, *image, channels)))
+    _, height, width, _ = x.shape
+    x = over_time(keras.ops.reshape(x, (batch, frames, height * width, channels)))
+    return keras.ops.reshape(x, (batch, x.shape[1], height, width, channels))
 
 
 def _convolutional_stft(keras_stft: Callable[..., Any]) -> Callable[..., Any]:

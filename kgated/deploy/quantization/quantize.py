@@ -175,6 +175,7 @@ def _quantize_static(job: _Job) -> None:
         if job.lstm_ranges:
             write_integer(model, layers, job.lstm_ranges, skip)
         use_float_io(model)
+        check_is_integer(model, layers, job.recipe)  # a state in float can't share a scale
         return model
 
     job.quantized = quantize_with_shared_scales(job.file.model, job.ranges, job.shared, apply)
