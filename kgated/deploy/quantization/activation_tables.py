@@ -17,6 +17,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from kgated.deploy.quantization.integer_kernels import KERNELS
 from kgated.deploy.tflite import flatbuffer
+from kgated.deploy.tflite.cleanup import drop_unread_operators
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import scopes
 
@@ -54,7 +55,7 @@ def collapse_activations(
             functions[flatbuffer.tensor_name(graph.tensors[region.result])] = region.function()
         for region in regions:
             region.collapse()
-        _drop_unread(graph)
+        drop_unread_operators(graph)
     if functions:
         file.changed()
     return functions
@@ -235,12 +236,3 @@ def _run(tflite: bytes, x: np.ndarray) -> np.ndarray:
     interpreter.invoke()
     return np.array(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
 
-
-def _drop_unread(graph: schema.SubGraphT) -> None:
-    """Take out the elementwise operators whose result nothing reads any more."""
-    while True:
-        read = {int(n) for o in graph.operators for n in o.inputs} | set(map(int, graph.outputs))
-        kept = [o for o in graph.operators if not len(o.outputs) or read & set(map(int, o.outputs))]
-        if len(kept) == len(graph.operators):
-            return
-        graph.operators = kept

@@ -11,6 +11,7 @@ from kgated.deploy.quantization import rewrites
 from kgated.deploy.quantization.activation_tables import Function, collapse_activations
 from kgated.deploy.quantization.calibration import Ranges, calibrate
 from kgated.deploy.quantization.checks import check_constant_operands, check_is_integer
+from kgated.deploy.quantization.decompositions import decompose_for_int16, decompose_one_hot
 from kgated.deploy.quantization.float_io import use_float_io
 from kgated.deploy.quantization.float_rewrites import rewrite_for_integers
 from kgated.deploy.quantization.integer_operators import use_integer_kernels
@@ -122,12 +123,14 @@ def _run_stages(
     return job.quantized
 
 
-def _rewrite_squared_difference(job: _Job) -> None:
+def _rewrite_for_int16(job: _Job) -> None:
     rewrites.decompose_squared_difference(job.file)
+    decompose_for_int16(job.file)
 
 
 def _rewrite_for_integers(job: _Job) -> None:
     rewrite_for_integers(job.file)
+    decompose_one_hot(job.file)
 
 
 def _rewrite_gather(job: _Job) -> None:
@@ -226,7 +229,7 @@ class Stage:
 
 STAGES = (
     Stage(
-        _rewrite_squared_difference,
+        _rewrite_for_int16,
         _has_int16,
         "the rules and the ranges are of the operators that will be in the file",
     ),

@@ -28,6 +28,16 @@ def eliminate_dead_code(model: schema.ModelT) -> None:
         holder.buffer = places[holder.buffer]
 
 
+def drop_unread_operators(graph: schema.SubGraphT) -> None:
+    """Take out the operators whose results nothing reads."""
+    while True:
+        read = {int(n) for o in graph.operators for n in o.inputs} | set(map(int, graph.outputs))
+        kept = [o for o in graph.operators if not len(o.outputs) or read & set(map(int, o.outputs))]
+        if len(kept) == len(graph.operators):
+            return
+        graph.operators = kept
+
+
 def _drop_tensors(graph: schema.SubGraphT, maps: list[list[schema.TensorMapT]]) -> None:
     lists = [(graph, "inputs"), (graph, "outputs")]
     for operator in graph.operators:
