@@ -75,6 +75,14 @@ class _Builder:
         kind, buffer = _INT32 if values.dtype == np.int32 else _FLOAT32, len(self.model.buffers) - 1
         return flatbuffer.add_tensor(self.graph, self.result, suffix, values.shape, kind, buffer)
 
+    def reshaped(self, n: int, shape: tuple[int, ...]) -> int:
+        """Integers in another shape."""
+        target = flatbuffer.add_tensor(self.graph, self.result, "tokens", shape, _INT32)
+        self.layers.inherit(self.graph, target, self.result)
+        place = self.graph.operators.index(self.operator)
+        self.graph.operators.insert(place, flatbuffer.reshape(self.model, self.graph, n, target))
+        return target
+
     def numbers(self, n: int) -> np.ndarray:
         """The values of a constant."""
         tensor = self.graph.tensors[n]
@@ -144,17 +152,19 @@ def _one_hot(build: _Builder) -> bool:
     count = int(build.numbers(depth).ravel()[0])
     values = [float(build.numbers(n).ravel()[0]) for n in (on, off)]
     axis, rank = build.operator.builtinOptions.axis, len(build.shape(build.result))
-    tokens = _before_casts(build, indices)
+    tokens = _integers_of(build, indices)
     if axis not in (-1, rank - 1) or build.graph.tensors[tokens].type != _INT32:
         return False
+    if build.shape(tokens) != build.shape(indices):
+        tokens = build.reshaped(tokens, build.shape(indices))
     rows = np.where(np.eye(count, dtype=bool), *values).astype(np.float32)
     build.replace("GATHER", build.constant("rows", rows), tokens)
     return True
 
 
-def _before_casts(build: _Builder, n: int) -> int:
-    """The tensor whose integers a tensor has, through CASTs; small ones survive a CAST to float."""
+def _integers_of(build: _Builder, n: int) -> int:
+    """The tensor with the same integers before CASTs and RESHAPEs; a CAST to float keeps them."""
     makers = {int(o.outputs[0]): o for o in build.graph.operators if len(o.outputs)}
-    while n in makers and flatbuffer.operator_name(build.model, makers[n]) == "CAST":
+    while n in makers and flatbuffer.operator_name(build.model, makers[n]) in ("CAST", "RESHAPE"):
         n = int(makers[n].inputs[0])
     return n

@@ -9,6 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from kgated.deploy.quantization import rewrites
 from kgated.deploy.quantization.activation_tables import Function, collapse_activations
+from kgated.deploy.quantization.attention_masks import limit_masks
 from kgated.deploy.quantization.calibration import Ranges, calibrate
 from kgated.deploy.quantization.checks import check_constant_operands, check_is_integer
 from kgated.deploy.quantization.decompositions import decompose_for_int16, decompose_one_hot
@@ -147,6 +148,10 @@ def _calibrate(job: _Job) -> None:
         raise ConversionError(f"recipe {job.recipe.name} needs samples to take its ranges from")
 
 
+def _limit_masks(job: _Job) -> None:
+    job.ranges = limit_masks(job.file, job.ranges, job.bits)
+
+
 def _clamp_rsqrt(job: _Job) -> None:
     job.ranges = clamp_rsqrt_ranges(job.file.model, job.ranges, job.bits)
 
@@ -248,6 +253,11 @@ STAGES = (
         _calibrate,
         lambda job: job.recipe.is_static and not job.from_qat,
         "what corrects ranges needs them",
+    ),
+    Stage(
+        _limit_masks,
+        lambda job: job.recipe.is_static and not job.from_qat,
+        "a range of a mask is wider than any that the others can use",
     ),
     Stage(
         _clamp_rsqrt,

@@ -4,6 +4,7 @@ import inspect
 from typing import Any
 
 import keras
+
 from benchmarks.coverage.excluded import ACTIVATIONS
 from benchmarks.coverage.rows import SUBJECT, Row, frames, raw
 

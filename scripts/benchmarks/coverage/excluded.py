@@ -1,7 +1,9 @@
 """The names of `keras.layers` and `keras.activations` without a row, each with the reason."""
 
 IMAGES = "works on images for training, and is no part of a model of sequences"
-STRINGS = "takes strings, which no `.tflite` file of numbers has; kgated cuts it off a model's start"
+STRINGS = (
+    "takes strings, which no `.tflite` file of numbers has; kgated cuts it off a model's start"
+)
 OTHER_FRAMEWORK = "wraps code of another framework, which has no graph of Keras layers"
 BASE = "a base class; its subclasses have rows"
 NO_LAYER = "describes an input, and computes nothing"
@@ -21,9 +23,7 @@ LAYERS: dict[str, str] = {
         IMAGES,
     ),
     **dict.fromkeys(("StringLookup", "TextVectorization"), STRINGS),
-    **dict.fromkeys(
-        ("FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper"), OTHER_FRAMEWORK
-    ),
+    **dict.fromkeys(("FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper"), OTHER_FRAMEWORK),
     **dict.fromkeys(("Layer", "Wrapper"), BASE),
     **dict.fromkeys(("InputLayer", "InputSpec"), NO_LAYER),
 }

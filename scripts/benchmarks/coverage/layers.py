@@ -1,6 +1,7 @@
 """A row for each layer of `keras.layers` that can stand in a model of sequences."""
 
 import keras
+
 from benchmarks.coverage.rows import FRAMES, SUBJECT, TOKENS, Row, frames, images, raw, tokens
 
 L = keras.layers
@@ -19,9 +20,7 @@ def _plain(kind: type, **options: object) -> Row:
 def _per_frame(kind: type, *arguments: object, size: int = 4, **options: object) -> Row:
     """A layer over images, for each frame of a video."""
     name = f"{kind.__name__} (TimeDistributed)"
-    return images(
-        name, lambda y: L.TimeDistributed(kind(*arguments, **options), **N)(y), size=size
-    )
+    return images(name, lambda y: L.TimeDistributed(kind(*arguments, **options), **N)(y), size=size)
 
 
 def _spectrogram(kind: type, *arguments: object, **options: object) -> Row:
@@ -102,9 +101,7 @@ CONVOLUTION = [
         "SeparableConv1D (after ZeroPadding1D)",
         lambda y: L.SeparableConv1D(3, 3, **N)(L.ZeroPadding1D((2, 0))(y)),
     ),
-    frames(
-        "Conv1DTranspose", lambda y: L.Conv1DTranspose(3, 3, 2, **N)(y), length=FRAMES
-    ),
+    frames("Conv1DTranspose", lambda y: L.Conv1DTranspose(3, 3, 2, **N)(y), length=FRAMES),
     _spectrogram(L.Conv2D, 2, 3, padding="same"),
     _spectrogram(L.DepthwiseConv2D, 3, padding="same"),
     _spectrogram(L.SeparableConv2D, 2, 3, padding="same"),
@@ -216,7 +213,9 @@ PER_FRAME = [
 ]
 TOKEN_LAYERS = [
     tokens("Embedding", lambda x: L.Embedding(TOKENS, 4, **N)(x)),
-    tokens("Embedding (masked)", lambda x: L.GRU(3)(L.Embedding(TOKENS, 4, mask_zero=True, **N)(x))),
+    tokens(
+        "Embedding (masked)", lambda x: L.GRU(3)(L.Embedding(TOKENS, 4, mask_zero=True, **N)(x))
+    ),
     tokens("ReversibleEmbedding", lambda x: L.ReversibleEmbedding(TOKENS, 4, **N)(x)),
     tokens(
         "CategoryEncoding",

@@ -55,17 +55,18 @@ Every layer of `keras.layers` that can stand in a model of sequences and every a
 `keras.activations`, converted in both modes by five recipes. Terms: [glossary](glossary.md).
 
 - **yes**: the file's results agree with Keras's.
-- **a number**: a `ConversionError` or `ValueError` refuses the model, names the layer and says what to do.
-  The number is that of the reason [below](#reasons-of-the-refusals).
+- **a number**: a `ConversionError` or `ValueError` refuses the model, names the layer and says what
+  to do. The number is that of the reason [below](#reasons-of-the-refusals).
 - **NO**: anything else, such as wrong numbers.
+- **-**: not measured yet.
 
-`{command}` wrote this page on {day}. It converts each model, runs the file, and compares the results with
-Keras's own. The models are tiny and have random weights: 4 features, 6 frames, the layer between two Dense
-layers. `mcu` is `target="mcu"`.
+`{command}` wrote this page on {day}. It converts each model, runs the file, and compares the results
+with Keras's own. The models are tiny and have random weights: 4 features, 6 frames, the layer between
+two Dense layers. `mcu` is `target="mcu"`.
 """
 ERRORS = """\
-Root mean square of the error of the file's results, in percent of the standard deviation of Keras's results;
-the larger one of both modes. The weights are random, the calibration has 8 sequences."""
+Root mean square of the error of the file's results, in percent of the standard deviation of Keras's
+results; the larger one of both modes. The weights are random, the calibration has 8 sequences."""
 
 
 def _counts(cells: Cells) -> list[str]:
