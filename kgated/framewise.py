@@ -155,6 +155,22 @@ def index_keeps_frames(key: Any, rank: int) -> bool:
     return all(whole) and len(whole) == 2
 
 
+def operation_keeps_frames(operation: Any, *args: Any) -> bool:
+    """Whether an index, or a product with a constant matrix, acts on each frame alone.
+
+    Args:
+        operation: of `keras.ops`, or a layer.
+        *args: of its call, the first one (B, T, ...).
+    """
+    name = type(operation).__name__
+    if isinstance(operation, keras.Layer) or name not in ("GetItem", "Matmul"):
+        return False
+    rank = len(args[0].shape)
+    if name == "GetItem":
+        return index_keeps_frames(args[1], rank)
+    return rank > 2 and not isinstance(args[1], keras.KerasTensor) and len(args[1].shape) == 2
+
+
 def has_weights_per_frame(layer: Any) -> bool:
     """Whether the layer is a PReLU whose weights have a time axis."""
     return isinstance(layer, keras.layers.PReLU) and 1 not in (layer.shared_axes or ())

@@ -13,7 +13,7 @@ from kgated.deploy.sequence.rnn import Lowering
 from kgated.deploy.sequence.static_layer import StaticCalls, needs_static_call
 from kgated.deploy.sequence.time_axis import Lengths
 from kgated.errors import naming_layer
-from kgated.framewise import index_keeps_frames, row_of
+from kgated.framewise import operation_keeps_frames, row_of
 from kgated.keras_graph import LayerCalls, has_own, output_names, plain_name, replay
 
 
@@ -88,7 +88,7 @@ class _SequenceCalls(LayerCalls):
             return self._call(layer, args, {**kwargs, "mask": time.combined(kwargs.get("mask"))})
         if isinstance(layer, keras.layers.SpectralNormalization):
             return self._padded(time, layer.layer, args, kwargs)
-        if type(layer).__name__ == "GetItem" and index_keeps_frames(args[1], len(args[0].shape)):
+        if operation_keeps_frames(layer, *args):
             return self._call(layer, args, kwargs)
         if _is_own(layer):
             raise unsupported(layer)  # what it computes is not what its base class computes

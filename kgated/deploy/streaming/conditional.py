@@ -7,7 +7,7 @@ from keras import ops
 
 from kgated.deploy.streaming.context import Handler, Handlers, StreamContext
 from kgated.deploy.streaming.unsupported import unsupported
-from kgated.framewise import einsum_keeps_frames, index_keeps_frames
+from kgated.framewise import einsum_keeps_frames, operation_keeps_frames
 
 
 def _einsum(context: StreamContext, layer: keras.layers.EinsumDense, x: Any) -> Any:
@@ -20,10 +20,11 @@ def _einsum(context: StreamContext, layer: keras.layers.EinsumDense, x: Any) -> 
     return context.timed(layer(x))
 
 
-def _get_item(context: StreamContext, operation: Any, x: Any, key: Any) -> Any:
-    if not index_keeps_frames(key, len(x.shape)):
+def _operation(context: StreamContext, operation: Any, *args: Any) -> Any:
+    """An index, or a product with a matrix."""
+    if not (context.has_time(args[0]) and operation_keeps_frames(operation, *args)):
         raise unsupported(operation)
-    return context.timed(operation(x, key))
+    return context.timed(operation(*args))
 
 
 def _spectral_normalization(
@@ -54,5 +55,6 @@ HANDLERS: Handlers = {
     keras.layers.SpectralNormalization: Handler(_spectral_normalization, reads_padding=True),
     keras.layers.Discretization: Handler(_encoding),
     keras.layers.CategoryEncoding: Handler(_encoding, reads_tokens=True),
-    "GetItem": Handler(_get_item),
+    "GetItem": Handler(_operation),
+    "Matmul": Handler(_operation),
 }
