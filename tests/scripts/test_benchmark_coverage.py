@@ -56,11 +56,11 @@ def test_a_row_that_is_refused_with_its_reason():
 
 def test_wrong_numbers_are_noticed():
     expected = np.linspace(-1, 1, 8)
-    assert judged([(expected, expected)], 1e-4)["outcome"] == "right"
-    assert judged([(expected + 2e-4, expected)], 1e-4)["outcome"] == "wrong numbers"
-    assert judged([(expected + 0.1, expected)], 0.3)["outcome"] == "wrong numbers"  # a bias
+    assert judged([(expected, expected)], 1e-4, 1.0)["outcome"] == "right"
+    assert judged([(expected + 2e-4, expected)], 1e-4, 1.0)["outcome"] == "wrong numbers"
+    assert judged([(expected + 0.1, expected)], 0.3, 1.0)["outcome"] == "wrong numbers"  # a bias
     infinite = np.where(expected > 0.9, np.inf, expected)
-    assert judged([(infinite, expected)], 0.3)["outcome"] == "wrong numbers"
+    assert judged([(infinite, expected)], 0.3, 1.0)["outcome"] == "wrong numbers"
 
 
 def test_the_page_counts_and_gives_each_reason_once():

@@ -4,6 +4,7 @@
 |---|---|---|
 | LOG_SOFTMAX | int16 | d = x - max(x), d - log(Σ exp(d)) |
 | L2_NORMALIZATION | int16 | x / √max(Σ x², ε) |
+| PRELU | int16 | relu(x) + α · min(x, 0): the kernel's int16 results are wrong |
 | ONE_HOT | static | GATHER of rows of the identity matrix |
 """
 
@@ -23,8 +24,13 @@ _INT32, _FLOAT32 = schema.TensorType.INT32, schema.TensorType.FLOAT32
 
 
 def decompose_for_int16(file: FloatFile) -> None:
-    """Rewrite the operators that have an int8 kernel alone; the file is changed."""
-    _decompose(file, {"LOG_SOFTMAX": _log_softmax, "L2_NORMALIZATION": _l2_normalization})
+    """Rewrite the operators that have a good int8 kernel alone; the file is changed."""
+    rewrites = {
+        "LOG_SOFTMAX": _log_softmax,
+        "L2_NORMALIZATION": _l2_normalization,
+        "PRELU": _prelu,
+    }
+    _decompose(file, rewrites)
 
 
 def decompose_one_hot(file: FloatFile) -> None:
@@ -100,9 +106,11 @@ class _Builder:
 
 
 _OPTIONS = {
+    "ADD": "AddOptions",
     "EXP": "ExpOptions",
     "GATHER": "GatherOptions",
     "MAXIMUM": "MaximumMinimumOptions",
+    "MINIMUM": "MaximumMinimumOptions",
     "MUL": "MulOptions",
     "REDUCE_MAX": "ReducerOptions",
     "SUB": "SubOptions",
@@ -144,6 +152,16 @@ def _l2_normalization(build: _Builder) -> bool:
     shape = build.shape(total)
     limited = build.insert("MAXIMUM", "limited", shape, total, smallest)
     build.replace("MUL", x, build.insert("RSQRT", "inverse", shape, limited))
+    return True
+
+
+def _prelu(build: _Builder) -> bool:
+    x, slopes = (int(n) for n in build.operator.inputs)
+    shape = build.shape(x)
+    zero = build.constant("zero", np.zeros(1, np.float32))
+    negative = build.insert("MINIMUM", "min", shape, x, zero)
+    scaled = build.insert("MUL", "scaled", shape, negative, slopes)
+    build.replace("ADD", build.insert("RELU", "relu", shape, x), scaled)
     return True
 
 

@@ -34,7 +34,7 @@ KERNELS: Mapping[str, IntegerKernel] = {
     "LOG_SOFTMAX": IntegerKernel(bits=(8,), output=(16 / 256, 127)),
     "MAXIMUM": IntegerKernel(same_scale=True),
     "MINIMUM": IntegerKernel(same_scale=True),
-    "PRELU": IntegerKernel(),
+    "PRELU": IntegerKernel(bits=(8,)),
     "REDUCE_MAX": IntegerKernel(same_scale=True),
     "REDUCE_MIN": IntegerKernel(same_scale=True),
     "REVERSE_V2": IntegerKernel(same_scale=True),

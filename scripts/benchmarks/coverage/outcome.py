@@ -61,14 +61,26 @@ def _converted(row: Row, mode: str, recipe: str) -> dict[str, Any]:
         )
         run = _streamed if mode == "stream" else _whole
         pairs = list(run(path, model, data[:COMPARED]))
-    return judged(pairs, LIMITS[recipe])
+    return judged(pairs, LIMITS[recipe], _largest(model, data))
 
 
-def judged(pairs: list[tuple[np.ndarray, np.ndarray]], limit: float) -> dict[str, Any]:
-    """The outcome by the results of a file, each with what Keras says."""
+def _largest(model: keras.Model, data: np.ndarray) -> float:
+    return max(float(np.abs(_keras(model, x)).max()) for x in data)
+
+
+def judged(
+    pairs: list[tuple[np.ndarray, np.ndarray]], limit: float, scale: float
+) -> dict[str, Any]:
+    """The outcome by the results of a file, each with what Keras says.
+
+    Args:
+        pairs: (result, expected).
+        limit: of the error, relative to max(1, scale).
+        scale: how large outputs are.
+    """
     parts = zip(*pairs, strict=True)
     results, expected = (np.concatenate([np.ravel(x) for x in part]) for part in parts)
-    error, scale = results - expected, max(1.0, float(np.abs(expected).max()))
+    error, scale = results - expected, max(1.0, scale)
     rmse = float(np.sqrt(np.mean(error**2)))
     largest = float(np.abs(error).max()) / scale
     right = largest <= limit and rmse / scale <= limit / (1 if limit < 1e-3 else 5)
