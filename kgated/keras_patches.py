@@ -199,7 +199,7 @@ def _fourier_kernel(length: int, fft_length: int, window: Any) -> np.ndarray:
     weights = np.ones(length) if weights is None else np.asarray(weights, np.float64)
     left = (fft_length - length) // 2
     weights = np.pad(weights, (left, fft_length - length - left))
-    phases = np.outer(np.arange(fft_length), np.arange(fft_length // 2 + 1)) % fft_length
-    phases = 2 * np.pi * phases / fft_length
+    turns = np.outer(np.arange(fft_length), np.arange(fft_length // 2 + 1)) % fft_length
+    phases = 2 * np.pi * turns / fft_length
     waves = np.concatenate([np.cos(phases), -np.sin(phases)], axis=1)
     return (weights[:, None] * waves)[:, None].astype(np.float32)

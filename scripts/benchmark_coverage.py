@@ -85,16 +85,18 @@ def main(
     """Convert, print what is neither right nor refused, and write the page."""
     for path in filter(None, (out, write)):
         check_writable(path)
-    names = [[row.name for row in part] for part in (layers.ROWS, activations.ROWS)]
-    rows = only or [*names[0], *names[1]]
+    of_layers = [row.name for row in layers.ROWS]
+    of_activations = [row.name for row in activations.ROWS]
+    known = [*of_layers, *of_activations]
+    rows = only or known
     cells = load(out)
     if again:
         cells = {k: x for k, x in cells.items() if x["outcome"] == RIGHT or k[0] not in rows}
     convert_all(jobs_of(rows, cells), cells, out, workers)
-    cells = {key: cell for key, cell in cells.items() if key[0] in [*names[0], *names[1]]}
+    cells = {key: cell for key, cell in cells.items() if key[0] in known}
     if write is not None:
         day = datetime.now(UTC).date().isoformat()
-        replace_file(write, page(cells, *names, COMMAND, day).encode())
+        replace_file(write, page(cells, of_layers, of_activations, COMMAND, day).encode())
     rest = [x for k, x in cells.items() if k[0] in rows and x["outcome"] not in (RIGHT, REFUSED)]
     for cell in rest:
         print(*key_of(cell), cell["outcome"], str(cell.get("reason", ""))[:300], sep=": ")

@@ -20,6 +20,7 @@ BUILD = {
     "Activation": lambda: L.Activation("tanh"),
     "Dense": lambda: L.Dense(4),
     "Dropout": lambda: L.Dropout(0.5),
+    "EinsumDense": lambda: L.EinsumDense("...f,fg->...g", 4),
     "Embedding": lambda: L.Embedding(11, 4),
     "GaussianDropout": lambda: L.GaussianDropout(0.5),
     "GaussianNoise": lambda: L.GaussianNoise(0.5),

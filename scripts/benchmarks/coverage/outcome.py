@@ -125,7 +125,9 @@ def _pair(result: Any, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _keras(model: keras.Model, x: np.ndarray) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(model(x[None], training=False)))[0]
+    results = np.asarray(keras.ops.convert_to_numpy(model(x[None], training=False)))
+    first: np.ndarray = results[0]
+    return first
 
 
 def _refused(model: keras.Model, error: Exception) -> dict[str, Any]:

@@ -60,8 +60,9 @@ Every layer of `keras.layers` that can stand in a model of sequences and every a
 - **NO**: anything else, such as wrong numbers.
 - **-**: not measured yet.
 
-`{command}` wrote this page on {day}. It converts each model, runs the file, and compares the results
-with Keras's own. The models are tiny and have random weights: 4 features, 6 frames, the layer between
+`{command}`
+wrote this page on {day}. It converts each model, runs the file, and compares the results with
+Keras's own. The models are tiny and have random weights: 4 features, 6 frames, the layer between
 two Dense layers. `mcu` is `target="mcu"`.
 """
 ERRORS = """\
