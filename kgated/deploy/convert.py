@@ -31,6 +31,7 @@ from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.graph import SequenceGraph, sequence_model
 from kgated.deploy.sequence.inputs import length_of
 from kgated.deploy.sequence.lowering_choice import choose_lowering
+from kgated.deploy.sequence.preprocessing import check_decibels
 from kgated.deploy.sequence.rnn import Lowering
 from kgated.deploy.streaming import StepModel, step_model
 from kgated.deploy.tflite.float_file import FloatFile
@@ -203,6 +204,7 @@ def _sequences(
     sequences, recipe = target.sequences(options.calibration, frames), options.recipe
     if recipe.is_static:
         check_constant_features(layers, recipe.skip)
+        check_decibels(layers, recipe.quantization.activation_bits or 8, recipe.skip)
     if recipe.quantization.activation_bits == 8 and options.calibration is not None:
         warn_of_small_features(sequences, frames)
     return sequences

@@ -161,7 +161,8 @@ def _avoid_powers_of_two(job: _Job) -> None:
 
 
 def _collapse_activations(job: _Job) -> None:
-    job.functions = collapse_activations(job.file, job.bits, job.recipe.skip)
+    on_mcu = job.recipe.target == "mcu"
+    job.functions = collapse_activations(job.file, job.bits, job.recipe.skip, on_mcu)
 
 
 def _observe_lstms(job: _Job) -> None:

@@ -1,6 +1,6 @@
-"""Layers for data before a model that no builtin operator computes."""
+"""Layers that prepare data: without a builtin operator, or without a range of integers."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import keras
 
@@ -28,4 +28,26 @@ def check_preprocessing(model: keras.Model) -> None:
             raise ConversionError(
                 f"layer `{layer.name}` ({type(layer).__name__}) {reason}, which no builtin "
                 "operator does; compute it before the model, and give the model its results"
+            )
+
+
+def check_decibels(model: keras.Model, bits: int, skip: Collection[str] = ()) -> None:
+    """Refuse logarithms of powers in integers, which have too few steps for the small powers.
+
+    Args:
+        model: the model.
+        bits: of an activation.
+        skip: names of layers that stay in float.
+
+    Raises:
+        ConversionError: names the layer.
+    """
+    for layer in flatten_layers(model, include_self=False):
+        mel = isinstance(layer, keras.layers.MelSpectrogram) and layer.power_to_db
+        stft = isinstance(layer, keras.layers.STFTSpectrogram) and layer.mode == "log"
+        if layer.name not in skip and (mel or (stft and bits == 8)):
+            raise ConversionError(
+                f"layer `{layer.name}` ({type(layer).__name__}) gives logarithms of powers, and "
+                f"small powers are 0 in {bits} bits; compute the spectra before the model, or keep "
+                f"the layer in float by `skip=['{layer.name}']`"
             )

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import streams
 
+from kgated.deploy.sequence.preprocessing import check_decibels
 from kgated.deploy.streaming import step_model
 from kgated.errors import ConversionError
 from kgated.framewise import einsum_keeps_frames, index_keeps_frames
@@ -106,3 +107,13 @@ def test_preparation_of_data_is_refused_by_name(kind):
     model = keras.Model(x, L.Embedding(9, 4)(y))
     with pytest.raises(ConversionError, match=rf"`guilty` \({kind.__name__}\).*before the model"):
         step_model(model)
+
+
+def test_decibels_are_refused_in_integers_where_small_powers_vanish():
+    x = keras.Input((32, 1))
+    spectrum = L.STFTSpectrogram("log", 8, 4, 8, name="guilty")
+    model = keras.Model(x, spectrum(x))
+    check_decibels(model, 16)
+    check_decibels(model, 8, skip=["guilty"])
+    with pytest.raises(ConversionError, match=r"`guilty` \(STFTSpectrogram\).*`skip=\['guilty'\]`"):
+        check_decibels(model, 8)
