@@ -202,9 +202,10 @@ def _sequences(
     frames, outputs = frames_of(graph), results_of(graph, graph.outputs)
     options.check_labels(outputs[0])
     sequences, recipe = target.sequences(options.calibration, frames), options.recipe
+    if recipe.quantization.has_integer_weights:
+        check_decibels(layers, recipe.quantization.activation_bits, recipe.skip)
     if recipe.is_static:
         check_constant_features(layers, recipe.skip)
-        check_decibels(layers, recipe.quantization.activation_bits or 8, recipe.skip)
     if recipe.quantization.activation_bits == 8 and options.calibration is not None:
         warn_of_small_features(sequences, frames)
     return sequences

@@ -31,12 +31,12 @@ def check_preprocessing(model: keras.Model) -> None:
             )
 
 
-def check_decibels(model: keras.Model, bits: int, skip: Collection[str] = ()) -> None:
+def check_decibels(model: keras.Model, bits: int | None, skip: Collection[str] = ()) -> None:
     """Refuse logarithms of powers in integers, which have too few steps for the small powers.
 
     Args:
         model: the model.
-        bits: of an activation.
+        bits: of an activation; None: those of a product alone have 8, and are float before it.
         skip: names of layers that stay in float.
 
     Raises:
@@ -48,6 +48,6 @@ def check_decibels(model: keras.Model, bits: int, skip: Collection[str] = ()) ->
         if layer.name not in skip and (mel or (stft and bits == 8)):
             raise ConversionError(
                 f"layer `{layer.name}` ({type(layer).__name__}) gives logarithms of powers, and "
-                f"small powers are 0 in {bits} bits; compute the spectra before the model, or keep "
+                f"small powers are 0 in {bits or 8} bits; compute the spectra before the model, or keep "
                 f"the layer in float by `skip=['{layer.name}']`"
             )
