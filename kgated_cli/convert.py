@@ -70,8 +70,41 @@ def convert(
             "ranges from them and do not go without."
         ),
     ] = None,
+    calibration_method: Annotated[
+        str,
+        typer.Option(
+            help="Of the ranges. minmax: the extremes. percentile: without the sequences that "
+            "reach farthest. mse: the smallest rounding error. The last two bear outliers."
+        ),
+    ] = "minmax",
+    percentile: Annotated[float, typer.Option(help="For --calibration-method percentile.")] = 99.99,
+    evaluation: Annotated[
+        Path | None,
+        typer.Option(
+            help="Sequences (.npz) to report on, other ones than for --calibration; with `y` the "
+            "accuracy, or error, of the model and of the file."
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            help="The largest RMSE allowed, relative to the spread of the output, such as 0.1; "
+            "a file above it is not written."
+        ),
+    ] = None,
     labels: Annotated[
         str | None, typer.Option(help="Class names, separated by commas, or a file of one a line.")
+    ] = None,
+    vocabulary: Annotated[
+        Path | None,
+        typer.Option(
+            help="The tokens of the input's ids: a text file of one a line, or .json. Not needed "
+            "for a model that begins with TextVectorization or a lookup layer."
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Of a single output: from here on it is the second label; else 0.5."),
     ] = None,
     sample_period_ms: Annotated[
         float | None, typer.Option(help="Milliseconds from one frame to the next.")
@@ -96,21 +129,31 @@ def convert(
     options: dict[str, Any]
     options = {"quantize": quantize, "skip": skip or [], "state": state, "target": target}
     options |= {"lowering": lowering, "batch": batch}
+    options |= {"calibration_method": calibration_method, "percentile": percentile}
     chosen = _chosen(recipe, {"mode": mode or "stream", **options})
     checks.check_lengths(chosen["mode"], length, max_length)
     checks.check_number("--sample-period-ms", sample_period_ms, 0.0)
+    checks.check_number("--tolerance", tolerance, 0.0)
     facts: dict[str, Any] = {
         "length": length,
         "max_length": max_length,
         "labels": checks.labels_of(labels),
         "figures": checks.figures_of(figure or []),
+        "calibration": calibration,
+        "evaluation": evaluation,
+        "tolerance": tolerance,
+        "vocabulary": checks.vocabulary_of(vocabulary),
+        "threshold": checks.threshold_of(threshold),
         "sample_period_s": None if sample_period_ms is None else sample_period_ms / 1000.0,
     }
     check_model_file(model)
     if layers_file is not None:
         check_layers_file(layers_file)
-    checks.check_outputs([output, report], [model, calibration, recipe, layers_file])
-    checks.check_calibration(model, chosen["quantize"], calibration)
+    inputs = [model, calibration, evaluation, recipe, layers_file, vocabulary]
+    checks.check_outputs([output, report], inputs)
+    checks.check_calibration(model, chosen["quantize"], calibration, vocabulary is not None)
+    if evaluation is not None:
+        checks.check_evaluation(evaluation)
     with steps() as begin:
         begin("starting TensorFlow")
         _start_worker()
@@ -119,7 +162,7 @@ def convert(
         begin(f"loading {model}")
         loaded = load_model(model, layers_file)
         begin(f"converting: {chosen['mode']}, quantize {chosen['quantize']}, checked against Keras")
-        conversion = to_tflite(loaded, output, **chosen, **facts, calibration=calibration)
+        conversion = to_tflite(loaded, output, **chosen, **facts)
     if report is not None:
         _write_report(report, conversion)
     _show(output, conversion, chosen)
@@ -152,6 +195,7 @@ def _write_report(path: Path, conversion: Any) -> None:
         "file_bytes": conversion.file_bytes,
         "agreement": asdict(conversion.agreement),
         "outputs": {name: asdict(outputs) for name, outputs in conversion.outputs.items()},
+        "evaluation": None if conversion.evaluation is None else asdict(conversion.evaluation),
     }
     replace_file(path, json.dumps(facts, indent=2).encode())
 
@@ -162,14 +206,35 @@ def _show(output: Path, conversion: Any, chosen: dict[str, Any]) -> None:
         f"{output}: {conversion.file_bytes / 1024:.1f} KiB, mode {chosen['mode']}, quantize "
         f"{chosen['quantize']}; against "
         f"Keras over {agreement.results} results: max abs error {agreement.max_abs_error:.2g}, "
-        f"RMSE {agreement.rmse:.2g}, top-1 agreement {100 * agreement.top1_agreement:.1f}%"
+        f"RMSE {agreement.rmse:.2g}{_of_spread(agreement)}, top-1 agreement "
+        f"{100 * agreement.top1_agreement:.1f}%"
     )
+    if conversion.evaluation is not None:
+        typer.echo(_evaluation_text(conversion.evaluation))
     if chosen["target"] == "mcu":
         from kgated.deploy.tflm import arena_bytes, source_paths
 
         names = ", ".join(map(str, source_paths(output)))
         arena = arena_bytes(output.read_bytes())
         typer.echo(f"for the firmware: {names}; an arena of {arena / 1024:.1f} KiB at most")
+
+
+def _of_spread(agreement: Any) -> str:
+    relative = agreement.relative_rmse
+    return "" if relative is None else f" ({100 * relative:.2g}% of the output's spread)"
+
+
+def _evaluation_text(evaluation: Any) -> str:
+    """A line on the metrics of both models."""
+    metrics = ("accuracy", "r2", "mae", "rmse", "bits_per_character")
+    texts = []
+    for name in metrics:
+        ends = (getattr(evaluation.keras, name), getattr(evaluation.file, name))
+        if None not in ends:
+            percent = name == "accuracy"
+            keras, file = (f"{100 * x:.1f}%" if percent else f"{x:.4g}" for x in ends)
+            texts.append(f"{name} {keras} of the Keras model, {file} of the file")
+    return f"over {evaluation.sequences} labelled sequences: {'; '.join(texts)}"
 
 
 def _chosen(recipe: Path | None, options: dict[str, Any]) -> dict[str, Any]:
@@ -179,6 +244,8 @@ def _chosen(recipe: Path | None, options: dict[str, Any]) -> dict[str, Any]:
         checks.check_recipe(options)
         return options
     unset = recipes.Recipe().as_dict()
-    if given := [f"--{name}" for name, value in options.items() if value != unset[name]]:
+    if given := [
+        f"--{name.replace('_', '-')}" for name, value in options.items() if value != unset[name]
+    ]:
         raise ValueError(f"--recipe brings {', '.join(given)} with it: leave one of the two out")
     return dict(recipes.load_recipe(recipe).as_dict())

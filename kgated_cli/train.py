@@ -44,6 +44,12 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Logs for TensorBoard in FOLDER/tensorboard.")
     ] = False,
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            help="Disturb frames in training: jitter=0.05 (of a deviation), scaling=0.1, drop=0.02."
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Train a classifier of sequences on an .npz data set; write the best model."""
@@ -53,11 +59,15 @@ def train(
     checks.check_number("--clip-norm", clip_norm, 0.0)
     options = {"cell": cell, "units": units, "layers": layers, "dropout": dropout, "seed": seed}
     options |= {"epochs": epochs, "patience": patience, "batch_size": batch_size}
+    if augment is not None:
+        light = import_light("kgated.data").SensorAugmentation.parse(augment)
+        options["augmentation"] = vars(light)
     options |= {"learning_rate": learning_rate, "clip_norm": clip_norm, "precision": precision}
     _check_files(data, output, validation, folder, tensorboard, options)
     if not 0.0 <= dropout < 1.0:
         raise ValueError(f"--dropout must be 0 or above, and below 1. Received: {dropout:g}")
 
+    from kgated.data import SensorAugmentation
     from kgated.models import train_classifier
     from kgated.training import Plan
 
@@ -69,6 +79,7 @@ def train(
         clip_norm=clip_norm,
         precision=precision,
         seed=seed,
+        augmentation=None if augment is None else SensorAugmentation.parse(augment),
     )
     try:
         history = train_classifier(

@@ -12,14 +12,17 @@ from source_code import ROOT, arrows, arrows_within, circle, modules, syntax
 # of each other.
 STAGES = {
     "kgated": """
+        argument_checks
         errors atomic_write optional_imports audio tensorflow_private keras_patches
-        inference_copies run_record quantization_hook
+        inference_copies run_record quantization_hook described_model
         steps keras_graph data framewise report
+        weight_checks
         cells
         layers
         interop inspection training
         models
         optimize
+        tuning
         deploy
         mixed_precision
         compare
@@ -45,6 +48,7 @@ STAGES = {
         streaming
         lowering quantization
         verification
+        text
         metadata from_qat
         other_backend
         convert
@@ -52,9 +56,12 @@ STAGES = {
     "kgated_edge": """
         errors measure
         format verifier
+        text
         runtime
+        events
         evaluation
         loadtest ingest
+        recordings telemetry
         cli
         __main__
     """,

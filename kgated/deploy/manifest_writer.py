@@ -69,6 +69,16 @@ def manifest_of(model: schema.ModelT) -> Manifest:
     return parse_manifest(bytes(model.buffers[entry.buffer].data))
 
 
+def manifest_in(content: bytes) -> Manifest:
+    """The manifest of a file from `embed`.
+
+    Raises:
+        ManifestError: it breaks a rule of its own format.
+    """
+    start, end = _span(content)
+    return parse_manifest(content[start:end])
+
+
 def without_manifest(content: bytes) -> bytes:
     """The file as it was before `embed`."""
     model = parse(content)

@@ -103,7 +103,7 @@ def to_gated(layer: Any) -> Any:
     if not isinstance(layer, LSTM | PeepholeLSTM | GRU):
         raise TypeError(
             "`layer` must be an LSTM, PeepholeLSTM or GRU of kgated or Keras, or a Bidirectional "
-            f"of one. Received: {layer!r}"
+            f"of one; of a model give its layers one by one. Received: {layer!r}"
         )
     return layer
 

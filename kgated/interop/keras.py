@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from kgated.argument_checks import check_choice
 from kgated.interop import gates
 from kgated.layers import GRU
 
@@ -25,6 +26,7 @@ def from_keras(layer: Any, update_gate: str = "state") -> Any:
         TypeError: another kind of layer.
         ValueError: `update_gate="candidate"` with an activation that has no such symmetry.
     """
+    check_choice("update_gate", update_gate, ("state", "candidate"))
     if isinstance(layer, keras.layers.Bidirectional):
         pair = [from_keras(one, update_gate) for one in (layer.forward_layer, layer.backward_layer)]
         return gates.one_or_both(pair, merge_mode=layer.merge_mode, name=layer.name)

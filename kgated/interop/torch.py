@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kgated.argument_checks import check_choice
 from kgated.interop import gates
 from kgated.interop.gates import Array, Weights
 from kgated.interop.torch_layers import KINDS, kind_of, layers_of
@@ -66,6 +67,9 @@ def from_torch(
             module of another kind; a file that holds more than tensors.
         ImportError: a path, and PyTorch is not installed.
     """
+    check_choice("update_gate", update_gate, ("state", "candidate"))
+    if not isinstance(prefix, str):
+        raise TypeError(f"`prefix` must be a text, such as 'encoder.'. Received: {prefix!r}")
     module = _module_of(source, prefix)
     state_dict = tensors_of(source)
     tensors = {k.removeprefix(prefix): v for k, v in state_dict.items() if k.startswith(prefix)}
@@ -79,7 +83,7 @@ def from_torch(
     if options or kind:
         unknown = ", ".join([*options, *(["kind"] if kind else [])])
         raise ValueError(
-            f"an nn.LSTM or nn.GRU is read from its tensors alone: leave out {unknown}"
+            f"`source` is an nn.LSTM or nn.GRU, read from its tensors alone: leave out {unknown}"
         )
     return _recurrent(tensors, depth, return_sequences, update_gate)
 
@@ -88,7 +92,12 @@ def _module_of(source: Any, prefix: str) -> Any:
     """The module of the layer to convert, where there is one."""
     if not is_module(source):
         return None
-    module = source.get_submodule(prefix.rstrip(".")) if prefix else source
+    path = prefix.rstrip(".")
+    modules = dict(source.named_modules())
+    if path not in modules:
+        names = [f"{name}." for name in modules if name]
+        raise ValueError(f"`prefix` must name a module in `source`: {names}. Received: {prefix!r}")
+    module = modules[path]
     known = any(c.__name__ in (*KINDS, "LSTM", "GRU") for c in type(module).__mro__)
     if known or not list(module.children()):
         return module
@@ -115,7 +124,10 @@ def _recurrent(
         ]
         layers.append(gates.one_or_both([gates.with_update_gate(one, update_gate) for one in both]))
     if tensors:
-        raise ValueError(f"`state_dict` has tensors of no LSTM or GRU layer: {sorted(tensors)}")
+        raise ValueError(
+            f"`state_dict` has tensors of no LSTM or GRU layer: {sorted(tensors)}; leave them out, "
+            "or give `prefix`"
+        )
     return layers
 
 
@@ -123,7 +135,7 @@ def _nothing_there(state_dict: Mapping[str, Any], prefix: str) -> str:
     modules = dict.fromkeys(name.rpartition(".")[0] + "." for name in state_dict if "." in name)
     hint = f"give `prefix`, one of {list(modules)}" if modules else f"it holds {sorted(state_dict)}"
     kinds = ", ".join(f"nn.{kind}" for kind in KINDS)
-    return f"`{prefix}` must be one nn.LSTM, nn.GRU, {kinds}; {hint}"
+    return f"`{prefix or 'source'}` must be one nn.LSTM, nn.GRU, {kinds}; {hint}"
 
 
 def _take(tensors: dict[str, Any], place: str, inputs: int | None) -> Weights:

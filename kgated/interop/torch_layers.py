@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kgated.errors import first_line
 from kgated.interop import gates
 from kgated.interop.gates import Weights
 
@@ -31,7 +32,17 @@ def layers_of(kind: str, tensors: Mapping[str, Any], module: Any, options: Optio
         raise ValueError(f"an nn.{kind} must have a `weight`. Received: {sorted(arrays)}")
     if unknown := sorted(arrays.keys() - {"weight", "bias", "running_mean", "running_var"}):
         raise ValueError(f"an nn.{kind} has no tensors {unknown}; give a `prefix`")
-    return KINDS[kind](arrays, module, options)
+    try:
+        return KINDS[kind](arrays, module, options)
+    except _RefusedError:
+        raise
+    except (TypeError, ValueError, KeyError) as error:
+        shapes = {name: array.shape for name, array in arrays.items()}
+        raise ValueError(
+            f"Keras can't build the layer of an nn.{kind} with tensors of shapes {shapes} and "
+            f"options {options}: {first_line(error)}; give another `kind`, or options that "
+            "Keras's layer has"
+        ) from error
 
 
 def kind_of(tensors: Mapping[str, Any]) -> str | None:
@@ -61,8 +72,14 @@ def _option(module: Any, name: str, default: Any) -> Any:
     return default if module is None else getattr(module, name)
 
 
+class _RefusedError(ValueError):
+    """An option of PyTorch's layer that Keras's does not have."""
+
+
 def _refuse(kind: str, option: str, value: Any) -> ValueError:
-    return ValueError(f"Keras can't express `{option}={value!r}` of an nn.{kind}")
+    return _RefusedError(
+        f"Keras can't express `{option}={value!r}` of an nn.{kind}: train the module without it"
+    )
 
 
 def _linear(arrays: Weights, module: Any, options: Options) -> list[Any]:

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from kgated_edge import SequenceData, check, load_npz
+from kgated_edge import check
+from kgated_edge.evaluation.arrays import as_sequences
 
-from kgated.deploy import Recipe, to_tflite
-from kgated.deploy.convert import target_of
+from kgated.deploy import Recipe
+from kgated.deploy.convert import convert
 from kgated.deploy.lowering.converter import lower
+from kgated.deploy.metadata import ConversionOptions
 from kgated.deploy.tflite.layer_table import LayerTable, scope_name
+from kgated.deploy.verification.target_choice import target_of
 from kgated.errors import ConversionError
 from kgated.keras_graph import flatten_layers
 
@@ -52,7 +55,7 @@ class Judge:
                 "recipes are tried on the TensorFlow backend: set KERAS_BACKEND=tensorflow. "
                 f"Received: {keras.backend.backend()!r}"
             )
-        self.model, self.data = model, data if isinstance(data, SequenceData) else load_npz(data)
+        self.model, self.data = model, as_sequences(data)
         if self.data.y is None or self.data.y.dtype.kind not in "iu":
             raise ValueError("`data` must have class labels `y`, integers, to judge accuracy by")
         self.calibration = self.data if calibration is None else calibration
@@ -75,9 +78,9 @@ class Judge:
         given = self.calibration if model is None else None
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "trial.tflite")
-            options = {**recipe.as_dict(), **self._lengths, "calibration": given}
+            options = ConversionOptions(recipe, given, **self._lengths, explain_cost=False)
             try:
-                to_tflite(self.model if model is None else model, path, **options)
+                convert(self.model if model is None else model, path, options)
             except ConversionError as error:
                 return Trial(recipe, None, None, str(error))
             found = check(path, self.data, warmup_steps=0)

@@ -11,9 +11,11 @@ from kgated import run_record
 from kgated.atomic_write import check_writable
 from kgated.cells import choose
 from kgated.data import class_count, real_frames, split
+from kgated.data.matching import check_class_names, match_validation, with_class_numbers
 from kgated.layers import CELLS
 from kgated.models.sequence import sequence_classifier
 from kgated.training import Plan, fit
+from kgated.training.mapped import frames_for_scaling, is_mapped
 
 VALIDATION = 0.2
 
@@ -64,19 +66,21 @@ def train_classifier(
     plan, output = plan or Plan(), check_writable(output)
     if output.suffix != ".keras":
         raise ValueError(f"`output` must end in .keras, Keras's format. Received: {output}")
-    train = load_npz(data)
+    train = with_class_numbers(load_npz(data))
     classes = class_count(train.y, data)
+    check_class_names(train, classes, data)
     options = {"cell": cell, "units": units, "layers": layers, "dropout": dropout, **asdict(plan)}
     options |= {"data": run_record.digest(train)}
     if validation is None:
         train, held_out = split(train, VALIDATION, seed=plan.seed)
     else:
-        held_out = load_npz(validation)
+        held_out = with_class_numbers(load_npz(validation))
+        held_out = match_validation(train, held_out, validation)
         options |= {"validation": run_record.digest(held_out)}
     run_record.check_folder(folder, options)
     model = sequence_classifier(
         choose("cell", cell, CELLS),
-        frames=real_frames(train),
+        frames=frames_for_scaling(train) if is_mapped(train) else real_frames(train),
         classes=classes,
         units=units,
         layers=layers,
@@ -84,6 +88,7 @@ def train_classifier(
         seed=plan.seed,
         dtype=plan.precision,
         name=f"{cell.lower()}_classifier",
+        info=train.info,
     )
     if folder is not None:
         run_record.write(folder, options)

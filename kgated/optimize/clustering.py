@@ -20,8 +20,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from kgated.argument_checks import check_choice, check_integer
 from kgated.optimize.centroids import INITS, k_means
 from kgated.optimize.weights import matrices, values_of
+from kgated.weight_checks import check_finite_weights
 
 
 def cluster(
@@ -58,10 +60,9 @@ def cluster(
         >>> model.compile("adam", "mse")
         >>> model.fit(x, y, epochs=5)
     """
-    if isinstance(n_clusters, bool) or not isinstance(n_clusters, int) or n_clusters < 2:
-        raise ValueError(f"`n_clusters` must be an integer of at least 2. Received: {n_clusters!r}")
-    if init not in INITS:
-        raise ValueError(f"`init` must be one of {list(INITS)}. Received: {init!r}")
+    check_integer("n_clusters", n_clusters, 2)
+    check_integer("seed", seed, 0)
+    check_choice("init", init, INITS)
     weights = [w for listed in matrices(model, layers).values() for w in listed]
     for weight in weights:
         if not isinstance(weight.constraint, SharedValues | None):
@@ -69,6 +70,7 @@ def cluster(
                 f"`model` has a constraint on weight `{weight.path}`, and clusters are another: "
                 "build the layer without it, or leave the layer out by `layers`"
             )
+    check_finite_weights(model)
     rng = np.random.default_rng(seed)
     for weight in weights:
         shared, members = _clusters(values_of(weight), n_clusters, init, preserve_sparsity, rng)

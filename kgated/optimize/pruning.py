@@ -23,6 +23,7 @@ from kgated.optimize import masks
 from kgated.optimize.clustering import SharedValues
 from kgated.optimize.schedules import Schedule
 from kgated.optimize.weights import matrices, values_of
+from kgated.weight_checks import check_finite_weights
 
 
 def prune(
@@ -71,6 +72,7 @@ def prune(
     weights = [w for listed in matrices(model, layers).values() for w in listed]
     if clustered := [w.path for w in weights if isinstance(w.constraint, SharedValues)]:
         raise ValueError(f"`model` must be pruned before it is clustered. Clustered: {clustered}")
+    check_finite_weights(model)
     return Pruning(weights, schedule, (block[0], block[1]), pattern)
 
 
@@ -140,8 +142,8 @@ class Pruning(keras.callbacks.Callback):
 
 
 def _check_shape(schedule: Schedule, block: masks.Block, pattern: str | None) -> None:
-    sizes_fit = len(block) == 2 and all(isinstance(n, int) and n >= 1 for n in block)
-    if not sizes_fit:
+    is_pair = isinstance(block, Sequence) and len(block) == 2
+    if not is_pair or not all(isinstance(n, int) and n >= 1 for n in block):
         raise ValueError(f"`block` must be two integers of at least 1. Received: {block!r}")
     if pattern not in (None, "2:4"):
         raise ValueError(f"`pattern` must be '2:4' or None. Received: {pattern!r}")

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from kgated.argument_checks import as_number, check_integer
+
 Schedule = Callable[[int], tuple[Any, Any]]
 
 
@@ -35,9 +37,9 @@ class ConstantSparsity:
 
     def __post_init__(self) -> None:
         _check_share("target_sparsity", self.target_sparsity)
-        if self.end_step != -1:
-            _check_end(self.begin_step, self.end_step)
         _check_steps(self.begin_step, self.frequency)
+        if self.end_step != -1:
+            check_integer("end_step", self.end_step, self.begin_step)
 
     def __call__(self, step: int) -> tuple[bool, float]:
         """Whether to prune at this step, and the share of zeros."""
@@ -73,8 +75,9 @@ class PolynomialDecay:
     def __post_init__(self) -> None:
         _check_share("initial_sparsity", self.initial_sparsity)
         _check_share("final_sparsity", self.final_sparsity)
-        _check_end(self.begin_step + 1, self.end_step)
         _check_steps(self.begin_step, self.frequency)
+        check_integer("end_step", self.end_step, self.begin_step + 1)
+        as_number("power", self.power)
 
     def __call__(self, step: int) -> tuple[bool, float]:
         """Whether to prune at this step, and the share of zeros."""
@@ -91,17 +94,10 @@ def _is_turn(schedule: ConstantSparsity | PolynomialDecay, step: int) -> bool:
 
 
 def _check_share(argument: str, value: float) -> None:
-    if not 0.0 <= value < 1.0:
+    if not 0.0 <= as_number(argument, value) < 1.0:
         raise ValueError(f"`{argument}` must be from 0 to below 1. Received: {value!r}")
 
 
-def _check_end(begin: int, end: int) -> None:
-    if end < begin:
-        raise ValueError(f"`end_step` must be at least {begin} here. Received: {end!r}")
-
-
 def _check_steps(begin: int, frequency: int) -> None:
-    if begin < 0:
-        raise ValueError(f"`begin_step` must be at least 0. Received: {begin!r}")
-    if frequency < 1:
-        raise ValueError(f"`frequency` must be at least 1. Received: {frequency!r}")
+    check_integer("begin_step", begin, 0)
+    check_integer("frequency", frequency, 1)

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kgated.argument_checks import as_names
 from kgated.keras_graph import flatten_layers
 
 Matrices = dict[str, list[Any]]
@@ -30,6 +31,7 @@ def matrices(model: keras.Model, layers: Sequence[str] | None = None) -> Matrice
     """
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a `keras.Model`. Received: {model!r}")
+    layers = None if layers is None else as_names("layers", layers)
     if not model.built:
         raise ValueError("`model` must be built, and has no weights yet: give it an `Input`")
     found, seen = {}, set[int]()
@@ -44,7 +46,11 @@ def matrices(model: keras.Model, layers: Sequence[str] | None = None) -> Matrice
             f"`layers` must name layers with weight matrices: {possible}. Received: {unknown}"
         )
     if not found:
-        raise ValueError("`model` must have recurrent, Dense or convolution layers, and has none")
+        possible = [name for name, layer in _outer(model) if list(_weights(layer, True))]
+        hint = f"give some of `layers={possible}`" if possible else "there is nothing to reduce"
+        raise ValueError(
+            f"`model` must have recurrent, Dense or convolution layers, and has none: {hint}"
+        )
     return found
 
 

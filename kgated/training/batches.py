@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 
-from kgated.data import is_real, real_frames
+from kgated.data import SensorAugmentation, is_real, real_frames
 
 Array = np.ndarray
 
@@ -65,6 +65,7 @@ class Batches(keras.utils.PyDataset):
         batch_size: B; the last batch of the N sequences may be smaller.
         disturbance: what is done to the sequences.
         seed: of the order and the disturbance.
+        augmentation: what is done to the frames beside it.
     """
 
     def __init__(
@@ -74,11 +75,13 @@ class Batches(keras.utils.PyDataset):
         batch_size: int,
         disturbance: Disturbance,
         seed: int = 0,
+        augmentation: SensorAugmentation | None = None,
     ) -> None:
         super().__init__()
         self.data, self.targets = data, targets
         self.batch_size, self.disturbance = batch_size, disturbance
-        self.scale = disturbance.noise * real_frames(data).std(axis=0)
+        self.augmentation, self.deviation = augmentation, real_frames(data).std(axis=0)
+        self.scale = disturbance.noise * self.deviation
         self.rng = np.random.default_rng(seed)
         self.batches = self._draw()
 
@@ -97,6 +100,8 @@ class Batches(keras.utils.PyDataset):
         x, y = self._mixed(lengths)
         x += self.scale * self.rng.standard_normal(x.shape, np.float32)
         x *= is_real(lengths, x.shape[1])[..., None]
+        if self.augmentation is not None:
+            x = self.augmentation(x, lengths, self.deviation, self.rng)
         order = self.rng.permutation(len(x))
         cuts = range(self.batch_size, len(x), self.batch_size)
         return [(x[rows], y[rows]) for rows in np.split(order, list(cuts))]

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 from rich.console import Console
 
 from kgated.cells import choose
-from kgated.data import zero_padded
+from kgated.data import SensorAugmentation, zero_padded
 from kgated.training.batches import Batches, Disturbance, number, whole
 from kgated.training.callbacks import StopOnDivergence
 from kgated.training.distribution import clip_after_sum
+from kgated.training.mapped import MappedBatches, MappedSequences, is_mapped
 from kgated.training.progress import ProgressBar
 from kgated.training.resume import start_or_resume
 from kgated.training.targets import targets_of
@@ -39,6 +41,7 @@ class Plan:
         label_smoothing: the share of each target that is spread over all classes.
         disturbance: what is done to the training data, anew in each epoch.
         seed: of the order and the disturbance.
+        augmentation: noise, scaling and lost frames, for sensors; None: not at all.
 
     Raises:
         TypeError: a value of another type.
@@ -54,6 +57,7 @@ class Plan:
     label_smoothing: float = 0.1
     disturbance: Disturbance = field(default_factory=Disturbance)
     seed: int = 0
+    augmentation: SensorAugmentation | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.precision, str):
@@ -117,7 +121,7 @@ def fit(
     features, classes = model.input_shape[-1], model.output_shape[-1]
     targets = targets_of("train", train, features, classes)
     held_out = targets_of("validation", validation, features, classes)
-    batches = Batches(train, targets, plan.batch_size, plan.disturbance, plan.seed)
+    batches = _batches(train, targets, plan)
     _compile(model, plan, steps=plan.epochs * len(batches))
     keeper = _Keeper(model, plan, batches, folder, tensorboard)
     with contextlib.ExitStack() as screen:
@@ -130,13 +134,28 @@ def fit(
             shuffle=False,  # `Batches` shuffles, by its own seed
             epochs=plan.epochs,
             initial_epoch=keeper.initial_epoch,
-            validation_data=(zero_padded(validation), held_out),
-            validation_batch_size=len(validation),
+            **_validation(validation, held_out, plan),
             callbacks=[*keeper.callbacks, *shown],
             verbose=0,
         )
     keeper.finish(history)
     return history
+
+
+def _batches(train: SequenceData, targets: np.ndarray, plan: Plan) -> Batches | MappedBatches:
+    kind = MappedBatches if is_mapped(train) else Batches
+    disturbance, augmentation = plan.disturbance, plan.augmentation
+    return kind(train, targets, plan.batch_size, disturbance, plan.seed, augmentation)
+
+
+def _validation(data: SequenceData, targets: np.ndarray, plan: Plan) -> dict[str, Any]:
+    """The arguments of Keras's `fit` for validation."""
+    if is_mapped(data):
+        return {"validation_data": MappedSequences(data, targets, plan.batch_size)}
+    return {
+        "validation_data": (zero_padded(data), targets),
+        "validation_batch_size": len(data),
+    }
 
 
 def compile_for_labels(model: keras.Model) -> None:
@@ -151,7 +170,7 @@ class _Keeper:
         self,
         model: keras.Model,
         plan: Plan,
-        batches: Batches,
+        batches: Batches | MappedBatches,
         folder: str | Path | None,
         tensorboard: bool,
     ) -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
+from kgated_edge.evaluation.file_array import FileArray
 
 from kgated.data import is_real
 
@@ -30,6 +31,8 @@ def _check_frames(name: str, data: SequenceData, features: int) -> None:
             f"`{name}` must have frames of {features} features, as the model takes them. "
             f"Received: x of shape {data.x.shape}"
         )
+    if isinstance(data.x, FileArray):
+        return  # `load_npz` has read all of it
     real = is_real(data.lengths, data.x.shape[1])
     bad = np.argwhere(real & ~np.isfinite(data.x).all(axis=-1))
     if len(bad):

@@ -17,7 +17,9 @@ from kgated.deploy.quantization.shared_scales import SharedScales
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import LayerTable
+from kgated.deploy.tflite.operator_runs import SUSPECT
 from kgated.deploy.worker import run_job
+from kgated_worker import begin
 
 QUANTIZE = "kgated.deploy.quantization.worker_job:quantize_job"
 Samples = Sequence[dict[str, np.ndarray]]
@@ -30,6 +32,7 @@ def quantized_file(
     samples: Samples,
     shared: SharedScales = (),
     ranges: Ranges | None = None,
+    origins: Sequence[int] | None = None,
 ) -> bytes:
     """Quantize a float file and finish it.
 
@@ -40,6 +43,7 @@ def quantized_file(
         samples: the signature's inputs by name.
         shared: (input, output) of the signature that share scale and zero point.
         ranges: by tensor name, from quantization-aware training; None: those of the samples.
+        origins: the sequence that each sample is of; None: each of one of its own.
 
     Returns:
         The finished file, with its manifest.
@@ -49,7 +53,7 @@ def quantized_file(
     """
     file = FloatFile.from_bytes(content, layers)
     manifest = manifest_of(file.model)
-    quantized = quantize(file, recipe, samples, shared, ranges)
+    quantized = quantize(file, recipe, samples, shared, ranges, origins)
     return finish(quantized, layers, recipe, manifest)
 
 
@@ -60,6 +64,7 @@ def quantize_in_worker(
     samples: Samples,
     shared: SharedScales = (),
     ranges: Ranges | None = None,
+    origins: Sequence[int] | None = None,
 ) -> bytes:
     """`quantized_file` in the worker process, and one run of the result there.
 
@@ -77,10 +82,11 @@ def quantize_in_worker(
             "layers": layers.as_dict(),
             "shared": [list(pair) for pair in shared],
             "ranges": None if ranges is None else _as_lists(ranges),
+            "origins": None if origins is None else list(origins),
         }
         (folder / "job.json").write_text(json.dumps(job))
         what = f"the quantizer, recipe {recipe.name},"
-        run_job(QUANTIZE, folder, what, "Try another `quantize`")
+        run_job(QUANTIZE, folder, what, "Try another `quantize`", folder)
         return (folder / "quantized.tflite").read_bytes()
 
 
@@ -88,6 +94,7 @@ def quantize_job(name: str) -> None:
     """The worker's part of `quantize_in_worker`, in the folder of that name."""
     folder = Path(name)
     job = json.loads((folder / "job.json").read_text())
+    (folder / SUSPECT).write_bytes((folder / "float.tflite").read_bytes())
     with np.load(folder / "samples.npz") as arrays:
         samples = list(_unstacked(dict(arrays)))
     recipe = Recipe.from_dict(job["recipe"])
@@ -98,7 +105,10 @@ def quantize_job(name: str) -> None:
         samples,
         [(before, after) for before, after in job["shared"]],
         None if job["ranges"] is None else _as_arrays(job["ranges"]),
+        job["origins"],
     )
+    (folder / SUSPECT).write_bytes(quantized)
+    begin("the first run of the quantized file")
     try_once(quantized, recipe, samples[0])
     (folder / "quantized.tflite").write_bytes(quantized)
 

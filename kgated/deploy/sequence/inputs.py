@@ -57,9 +57,10 @@ def inputs_of(model: keras.Model) -> tuple[list[Input], int | None]:
         shape = tuple(x.shape[2 if n in timed else 1 :])
         if not candidates or None in shape or 0 in shape or len(x.shape) < 2:
             raise ConversionError(
-                f"model `{model.name}` takes inputs of shape {x.shape}; needed is (batch, time, "
-                "features) with a fixed number of features, or (batch, time) of tokens, and beside "
-                "them vectors of a fixed size"
+                f"model `{model.name}` takes inputs of shape {x.shape} and dtype {x.dtype}; needed "
+                "is (batch, time, features) with a fixed number of features, or (batch, time) of "
+                "tokens into an Embedding, and beside them vectors of a fixed size; compute them "
+                "before the model"
             )
         name = plain_name(x.name if several else INPUT, taken)
         inputs.append(Input(name, shape, n in timed, tokens.get(n)))

@@ -48,6 +48,6 @@ def check_decibels(model: keras.Model, bits: int | None, skip: Collection[str] =
         if layer.name not in skip and (mel or (stft and bits == 8)):
             raise ConversionError(
                 f"layer `{layer.name}` ({type(layer).__name__}) gives logarithms of powers, and "
-                f"small powers are 0 in {bits or 8} bits; compute the spectra before the model, or keep "
-                f"the layer in float by `skip=['{layer.name}']`"
+                f"small powers are 0 in {bits or 8} bits; compute the spectra before the model, or "
+                f"keep the layer in float by `skip=['{layer.name}']`"
             )

@@ -101,6 +101,11 @@ def standardization(layer: keras.layers.Normalization) -> tuple[Array, Array]:
 
 
 def _embedding(context: Context, layer: keras.layers.Embedding, tokens: Array, **_: Any) -> Value:
+    if isinstance(tokens, Value):
+        reason = (
+            "it reads an input of floats; build the model with `keras.Input(..., dtype='int32')`"
+        )
+        raise unsupported(layer, reason)
     table, quantizer = ops.convert_to_tensor(layer.embeddings), context.quantizer()
     rows = ops.take(quantizer.constant(table), tokens, axis=0)
     return Value(rows, quantizer.constant_params(table))
