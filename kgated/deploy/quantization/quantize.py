@@ -127,16 +127,14 @@ def _calibrate(job: QuantizationJob) -> None:
         raise ConversionError(f"recipe {job.recipe.name} needs samples to take its ranges from")
 
 
-def _limit_masks(job: QuantizationJob) -> None:
-    job.ranges = limit_masks(job.file, job.ranges, job.bits)
-
-
 def _narrow_ranges(job: QuantizationJob) -> None:
     how = (job.recipe.calibration_method, job.recipe.percentile, job.bits)
     job.ranges = robust_ranges(job.file.content, job.ranges, job.samples, job.origins, *how)
 
 
-def _clamp_rsqrt(job: QuantizationJob) -> None:
+def _limit_ranges(job: QuantizationJob) -> None:
+    if not job.from_qat:
+        job.ranges = limit_masks(job.file, job.ranges, job.bits)
     job.ranges = clamp_rsqrt_ranges(job.file.model, job.ranges, job.bits)
 
 
@@ -258,12 +256,7 @@ STAGES = (
         "what corrects ranges takes the narrowed ones",
     ),
     Stage(
-        _limit_masks,
-        lambda job: job.recipe.is_static and not job.from_qat,
-        "a range of a mask is wider than any that the others can use",
-    ),
-    Stage(
-        _clamp_rsqrt,
+        _limit_ranges,
         _is_static,
         "it may make a range narrower, and a power of two of its scale",
     ),
