@@ -28,6 +28,7 @@ from kgated.deploy.other_backend import convert_on_tensorflow, convert_saved
 from kgated.deploy.quantization.finish import finish
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.graph import SequenceGraph
+from kgated.deploy.sequence.preprocessing import check_decibels
 from kgated.deploy.streaming import StepModel
 from kgated.deploy.text.cut import cut_text
 from kgated.deploy.text.vocabularies import Given, as_vocabulary
@@ -241,6 +242,8 @@ def _sequences(
     frames, outputs = frames_of(graph), results_of(graph, graph.outputs)
     options.check_labels(outputs[0])
     sequences, recipe = target.sequences(options.calibration, frames), options.recipe
+    if recipe.quantization.has_integer_weights:
+        check_decibels(layers, recipe.quantization.activation_bits, recipe.skip)
     if recipe.is_static:
         check_constant_features(layers, recipe.skip)
     if recipe.quantization.activation_bits == 8 and options.calibration is not None:
