@@ -161,22 +161,15 @@ def to_tflite(
     recipe = Recipe(chosen, quantize, state, skipped, target, lowering, batch, *ranges)
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a Keras model. Received: {model!r}")
-    options = ConversionOptions.of(
-        recipe,
-        calibration=calibration,
-        labels=labels,
-        sample_period_s=sample_period_s,
-        length=length,
-        max_length=max_length,
-        figures=figures,
-        evaluation=evaluation,
-        tolerance=tolerance,
-        vocabulary=as_vocabulary(vocabulary),
-        threshold=threshold,
-    )
-    float_model = model.inner if isinstance(model, QuantizeAware) else model
+    facts: dict[str, Any] = {"labels": labels, "figures": figures, "threshold": threshold}
+    facts |= {"sample_period_s": sample_period_s, "vocabulary": as_vocabulary(vocabulary)}
+    facts |= {"calibration": calibration, "evaluation": evaluation, "tolerance": tolerance}
+    options = ConversionOptions.of(recipe, length=length, max_length=max_length, **facts)
     conversion = convert(model, as_path("path", path), options)
-    return replace(conversion, notes=notes_on_default_mode(float_model) if mode is None else ())
+    return replace(
+        conversion,
+        notes=notes_on_default_mode(getattr(model, "inner", model)) if mode is None else (),
+    )
 
 
 @no_mask_warnings()
