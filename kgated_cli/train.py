@@ -9,7 +9,7 @@ from kgated_cli import checks
 from kgated_cli.app import app
 from kgated_cli.light import import_light
 
-CELLS = ("LSTM", "PeepholeLSTM", "GRU")
+CELLS = ("LSTM", "PeepholeLSTM", "GRU", "MinGRU", "MinLSTM")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -20,7 +20,7 @@ def train(
     validation: Annotated[
         Path | None, typer.Option(help="Sequences to choose the weights by. Else a fifth of DATA.")
     ] = None,
-    cell: Annotated[str, typer.Option(help="LSTM, PeepholeLSTM or GRU.")] = "LSTM",
+    cell: Annotated[str, typer.Option(help="LSTM, PeepholeLSTM, GRU, MinGRU or MinLSTM.")] = "LSTM",
     units: Annotated[int, typer.Option(min=1, help="Width of each recurrent layer.")] = 64,
     layers: Annotated[int, typer.Option(min=1, help="Recurrent layers.")] = 1,
     dropout: Annotated[float, typer.Option(help="After each recurrent layer.")] = 0.3,

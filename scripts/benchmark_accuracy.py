@@ -30,6 +30,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from train_language_model import use_one_thread
 
 from kgated.atomic_write import check_writable, replace_file
+from kgated.compare.demo import DEMO_CELLS
 from kgated.layers import CELLS
 
 Job = tuple[str, str, int]  # task, cell, seed
@@ -148,7 +149,7 @@ def main(
     parts = only or list(Part)
     wanted = [p.value for p in parts if p is not Part.LATENCY]
     names = wanted or [p.value for p in Part if p is not Part.LATENCY]
-    jobs = [(t, c, s) for s in range(seeds) for t in names for c in cell or CELLS]
+    jobs = [(t, c, s) for s in range(seeds) for t in names for c in cell or DEMO_CELLS]
     rows = run(jobs, folder, quick, processes) if wanted else kept(jobs, folder)
     times = folder / "latency.json"
     known = json.loads(times.read_text()) if times.is_file() else []

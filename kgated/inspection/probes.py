@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kgated.cells import GRUCell, LSTMCell
+from kgated.cells import GRUCell, LSTMCell, MinimalCell
 from kgated.keras_graph import flatten_layers
 from kgated.quantization_hook import QuantizationHook
 from kgated.steps import Array, Function, Gates
@@ -32,7 +32,7 @@ def copy_cell(cell: Any) -> Any:
     """A copy of the cell with copies of its weights; Keras's LSTM and GRU cells become ours.
 
     Raises:
-        TypeError: a cell that is no LSTM, GRU or SimpleRNN cell of Keras or kgated.
+        TypeError: a cell that is no LSTM, GRU, minimal or SimpleRNN cell of Keras or kgated.
     """
     # What only building and training need is left out: it may be nothing that Keras can restore.
     needless = ("activation", "initializer", "regularizer", "constraint")
@@ -42,9 +42,9 @@ def copy_cell(cell: Any) -> Any:
         copied = LSTMCell
     elif copied is keras.layers.GRUCell:
         copied, config = GRUCell, {**config, "update_gate": "state"}
-    elif not isinstance(cell, LSTMCell | GRUCell | keras.layers.SimpleRNNCell):
+    elif not isinstance(cell, LSTMCell | GRUCell | MinimalCell | keras.layers.SimpleRNNCell):
         raise TypeError(
-            f"`model` must have LSTM, PeepholeLSTM, GRU or SimpleRNN cells only. Received: {cell!r}"
+            f"`model` must have LSTM, PeepholeLSTM, GRU, MinGRU, MinLSTM or SimpleRNN cells only. Received: {cell!r}"
         )
     found = copied.from_config(config)
     found.build((None, cell.kernel.shape[0]))
@@ -65,6 +65,20 @@ def apart(joined: Array, parts: dict[str, int]) -> dict[str, Array]:
     }
 
 
+class _Recorder(QuantizationHook):
+    """Records the values of a minimal cell by the names of its equations."""
+
+    def __init__(self, values: dict[str, Array]) -> None:
+        self._values = values
+
+    def __call__(self, name: str, value: Array) -> Array:
+        """The value itself."""
+        self._values[name] = value
+        if name == "f":  # the gates are normalized to the sum 1
+            self._values["i"] = 1.0 - value
+        return value
+
+
 class Watched:
     """The cell with everything that it computes at a step as its output, side by side.
 
@@ -82,6 +96,9 @@ class Watched:
         elif isinstance(self.cell, GRUCell):
             gates = "zrg"
             self._watch_gru()
+        elif isinstance(self.cell, MinimalCell):
+            gates = f"{self.cell.gates}g"
+            self.cell.hook = _Recorder(self._seen)
         self.parts = dict.fromkeys(gates, self.cell.units) | state_widths(self.cell)
 
     def _noting(self, name: str, function: Function) -> Function:

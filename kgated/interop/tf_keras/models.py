@@ -16,6 +16,8 @@ TWINS: dict[Any, Any] = {
     ours.LSTM: twins.TwinLSTM,
     ours.PeepholeLSTM: twins.TwinPeepholeLSTM,
     ours.GRU: twins.TwinGRU,
+    ours.MinGRU: twins.TwinMinGRU,
+    ours.MinLSTM: twins.TwinMinLSTM,
     keras.layers.Bidirectional: twins.TwinBidirectional,
     keras.layers.Normalization: twins.TwinNormalization,
 }
