@@ -20,6 +20,7 @@ import contextlib
 import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -32,10 +33,33 @@ CONVERT, RUN = "kgated_worker:convert", "kgated_worker:run"
 # TensorFlow is there already; Keras's backend for NumPy would want JAX, which few have. Nothing
 # over there needs a GPU, and the first who looks at one takes all of its memory.
 ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
+PROGRESS = "KGATED_WORKER_PROGRESS"
+# Log lines of native libraries below the level of an error: absl's, TensorFlow's, TFLite's.
+LOG_LINE = re.compile(
+    r"(INFO|WARNING|VERBOSE)\b|[IW]\d{4} \d\d:\d\d|[IW]\d{4} \d+|\d{4}-\d\d-\d\d .*: [IW] "
+)
+
+
+def begin(stage: str) -> None:
+    """Note down what this process does next, for the report of a crash.
+
+    Args:
+        stage: such as "the run of the quantized file". Nothing is written outside of the worker.
+    """
+    if path := os.environ.get(PROGRESS):
+        Path(path).write_text(stage)
 
 
 class CrashError(Exception):
-    """The process ended in the middle of a job."""
+    """The process ended in the middle of a job.
+
+    Attributes:
+        stage: the last one that it began, or "".
+    """
+
+    def __init__(self, message: str, stage: str = "") -> None:
+        super().__init__(message)
+        self.stage = stage
 
 
 class JobError(Exception):
@@ -57,6 +81,7 @@ class Worker:
         self._imports, self._lock = imports, threading.Lock()
         self._process: subprocess.Popen[str] | None = None
         self._log: Any = None
+        self._progress: Any = None
         self._owner = 0
 
     def start(self) -> None:
@@ -73,7 +98,8 @@ class Worker:
 
         Raises:
             JobError: the function raised an exception.
-            CrashError: the process ended: by which signal, and the last line that it wrote.
+            CrashError: the process ended: by which signal, at which stage, and the last line that
+                it wrote, without log lines.
         """
         with self._lock:
             process = self._start()
@@ -83,7 +109,7 @@ class Worker:
                 self._stop()
                 raise
             if not reply:
-                raise CrashError(self._post_mortem(process))
+                raise self._post_mortem(process)
         answer = json.loads(reply)
         if answer:
             raise JobError(answer["kind"], answer["message"])
@@ -99,13 +125,14 @@ class Worker:
         if self._process is None or self._process.poll() is not None:
             self._stop()
             self._log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
+            self._progress = tempfile.NamedTemporaryFile()  # noqa: SIM115
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "kgated_worker", self._imports],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
                 text=True,
-                env={**os.environ, **ENVIRONMENT},
+                env={**os.environ, **ENVIRONMENT, PROGRESS: self._progress.name},
             )
             atexit.register(self.stop)
         return self._process
@@ -118,14 +145,16 @@ class Worker:
             process.stdin.flush()
         return process.stdout.readline()
 
-    def _post_mortem(self, process: "subprocess.Popen[str]") -> str:
+    def _post_mortem(self, process: "subprocess.Popen[str]") -> CrashError:
         status = process.wait()
         self._log.seek(0)
         written = self._log.read().decode(errors="replace").splitlines()
-        lines = [line.strip() for line in written if line.strip()]
+        lines = [line.strip() for line in written if line.strip() and not LOG_LINE.match(line)]
         how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        stage = Path(self._progress.name).read_text()
         self._stop()
-        return f"({how}): {lines[-1]}" if lines else f"({how})"
+        where = f" at {stage}" if stage else ""
+        return CrashError(f"({how}){where}" + (f": {lines[-1]}" if lines else ""), stage)
 
     def _stop(self) -> None:
         process, self._process = self._process, None
@@ -139,6 +168,7 @@ class Worker:
         process.kill()  # it writes into folders of ours only, which are gone by now
         process.wait()
         self._log.close()
+        self._progress.close()
 
 
 WORKER = Worker()
@@ -156,6 +186,7 @@ def convert(folder: str) -> None:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     converter.allow_custom_ops = job["allow_custom_ops"]
     converter.experimental_enable_resource_variables = True
+    begin("TFLite's converter")
     (place / "made.tflite").write_bytes(converter.convert())
 
 
@@ -163,6 +194,7 @@ def run(path: str) -> None:
     """A job: a file run on its own golden frames."""
     from kgated_edge import open_model
 
+    begin("the first run of the file")
     open_model(path).golden_outputs()
 
 
@@ -180,6 +212,7 @@ def main(imports: str) -> None:
     for line in sys.stdin:
         job, answer = json.loads(line), {}
         module, function = job["work"].split(":")
+        begin("")
         try:
             getattr(importlib.import_module(module), function)(job["folder"])
         except Exception as error:

@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from kgated.cells import GRUCell, LSTMCell, MinGRUCell, MinLSTMCell, PeepholeLSTMCell
+from kgated.described_model import DescribedSequential as _DescribedSequential  # noqa: F401 - registers it
 from kgated.errors import ConversionError
 from kgated.layers import GRU, LSTM, MinGRU, MinLSTM, PeepholeLSTM
 from kgated.optimize import cluster, prune, quantize_aware, sparsity

@@ -6,17 +6,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kgated.argument_checks import as_path
+
 
 def check_writable(path: str | Path) -> Path:
     """Return `path` as a Path if a file can be written there, before the work is done for it.
 
     Raises:
         OSError: the folder is missing or can't be written, or the path is no file; one line.
+        TypeError: `path` is no path.
+        ValueError: an empty one.
     """
-    path = Path(path)
-    if path.is_dir():
+    path = as_path("path", path)
+    try:
+        exists, is_folder = path.exists(), path.is_dir()
+    except OSError as error:  # a name that is too long
+        reason = error.strerror or type(error).__name__
+        raise OSError(f"can't write {path}: {reason}; give another name") from None
+    if is_folder:
         raise IsADirectoryError(f"can't write {path}: it is a folder; give a file name in it")
-    if path.exists() and not path.is_file():
+    if exists and not path.is_file():
         raise OSError(f"can't write {path}: it is a device or a pipe, and files are replaced whole")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"can't write {path}: there is no folder {path.parent}; make it")

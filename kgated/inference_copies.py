@@ -15,8 +15,9 @@ def has_graph(model: keras.Model) -> bool:
 def for_inference(layer: keras.Layer) -> keras.Layer:
     """The layer itself, or a float32, stateless copy of one that is neither."""
     # Operations on masks stand in the graph too; they are no layers and have no precision.
-    wide = getattr(layer, "compute_dtype", "float32") == "float32"
-    if wide and not getattr(layer, "stateful", False):
+    # Layers that look up or count compute in integers or text, which has no precision either.
+    dtype = str(getattr(layer, "compute_dtype", "float32"))
+    if (dtype == "float32" or "float" not in dtype) and not getattr(layer, "stateful", False):
         return layer
     return _copy(layer, dtype="float32", stateful=False)
 

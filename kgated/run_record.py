@@ -3,6 +3,7 @@
 import json
 import zlib
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ def write(folder: str | Path, options: Mapping[str, Any]) -> None:
 def digest(data: SequenceData) -> str:
     """A short name of a data set's content."""
     value = 0
-    for array in (data.x, data.lengths, data.y):
+    rows = [data.x] if isinstance(data.x, np.ndarray) else map(data.sequence, range(len(data)))
+    for array in chain(rows, [data.lengths, data.y]):
         if array is not None:
             value = zlib.crc32(np.ascontiguousarray(array).data, value)
     return f"{value:08x}"

@@ -8,6 +8,7 @@ from typing import Any
 from kgated_cli.light import import_light
 
 STATIC = ("int8", "int16x8")
+TEXT_LAYERS = (b"TextVectorization", b"StringLookup", b"IntegerLookup", b"LanguageModel")
 
 
 def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None]) -> None:
@@ -57,15 +58,24 @@ def check_lengths(mode: str, length: int | None, max_length: int | None) -> None
             )
 
 
-def check_calibration(model: Path, quantize: str, calibration: Path | None) -> None:
+def check_calibration(
+    model: Path, quantize: str, calibration: Path | None, has_vocabulary: bool = False
+) -> None:
     """Refuse integers without ranges, and a data set that can't be read.
+
+    Args:
+        model: the file.
+        quantize: the recipe.
+        calibration: the data set.
+        has_vocabulary: whether the command gives one, so that the data set may hold texts.
 
     Raises:
         ValueError: no data set where there must be one, or one that is wrong in itself.
     """
     if calibration is not None:
-        check_data(calibration)
-    elif quantize in STATIC and not _learned_its_ranges(model):
+        if not (has_vocabulary or _holds(model, *TEXT_LAYERS)) or not _holds_texts(calibration):
+            check_data(calibration)
+    elif quantize in STATIC and not _holds(model, b"QuantizeAware"):
         raise ValueError(
             f"`quantize={quantize!r}` fixes the range of every tensor and needs `calibration`: "
             "real sequences, such as the training data, by --calibration; or a model that learned "
@@ -73,12 +83,21 @@ def check_calibration(model: Path, quantize: str, calibration: Path | None) -> N
         )
 
 
-def _learned_its_ranges(model: Path) -> bool:
+def _holds(model: Path, *layers: bytes) -> bool:
+    """Whether the configuration in a model file names one of some layers."""
     if not zipfile.is_zipfile(model):
         return False
     with zipfile.ZipFile(model) as archive:
-        names = archive.namelist()
-        return "config.json" in names and b"QuantizeAware" in archive.read("config.json")
+        if "config.json" not in archive.namelist():
+            return False
+        config = archive.read("config.json")
+        return any(layer in config for layer in layers)
+
+
+def _holds_texts(path: Path) -> bool:
+    from kgated_edge.evaluation.text_data import read_texts
+
+    return read_texts(path) is not None
 
 
 def check_data(path: Path) -> Any:
@@ -95,6 +114,13 @@ def check_data(path: Path) -> Any:
     return check_npz(path, targets=False)
 
 
+def check_evaluation(path: Path) -> None:
+    """Refuse evaluation data that are wrong in themselves, labels too; `ValueError`."""
+    from kgated_edge.evaluation.dataset import check_npz
+
+    check_npz(path)
+
+
 def check_labels(path: Path) -> Any:
     """Read a data set for one input, with class labels 0..classes-1.
 
@@ -106,8 +132,10 @@ def check_labels(path: Path) -> Any:
     """
     from kgated_edge.evaluation.dataset import load_npz
 
-    data = load_npz(path)
-    import_light("kgated.data").class_count(data.y, path)
+    matching = import_light("kgated.data.matching")
+    data = matching.with_class_numbers(load_npz(path))
+    classes = import_light("kgated.data").class_count(data.y, path)
+    matching.check_class_names(data, classes, path)
     return data
 
 
@@ -139,7 +167,7 @@ def figures_of(texts: list[str]) -> dict[str, float]:
     Raises:
         ValueError: no number, an unknown name, or an accuracy in percent.
     """
-    from kgated_edge.evaluation.limits import METRICS
+    from kgated_edge.evaluation.limits import check_figure
 
     try:
         figures = {name: float(value) for name, value in (text.split("=") for text in texts)}
@@ -147,18 +175,28 @@ def figures_of(texts: list[str]) -> dict[str, float]:
         raise ValueError(
             f"`figure` must be NAME=NUMBER, such as accuracy=0.98. Received: {texts}"
         ) from None
-    if unknown := sorted(figures.keys() - set(METRICS)):
-        raise ValueError(f"`figure` must name some of {list(METRICS)}. Received: {unknown[0]}")
     for name, value in figures.items():
-        if abs(value) == float("inf") or value != value:
-            raise ValueError(f"`figure` must be a finite number. Received: {name}={value}")
-    share = figures.get("accuracy", 0.0)
-    if not 0.0 <= share <= 1.0:
-        hint = f": write accuracy={share / 100:.6g}" if 1.0 < share <= 100.0 else ""
-        raise ValueError(
-            f"`figure` takes the accuracy as a share between 0 and 1{hint}. Received: {share:g}"
-        )
+        try:
+            check_figure(name, value)
+        except ValueError as error:
+            raise ValueError(f"`figure` {error}") from None
     return figures
+
+
+def vocabulary_of(path: Path | None) -> Any:
+    """The vocabulary of `--vocabulary`; `ValueError` or `EdgeError` for a file that holds none."""
+    if path is None:
+        return None
+    from kgated_edge.text import read_vocabulary
+
+    return read_vocabulary(path)
+
+
+def threshold_of(value: float | None) -> float | None:
+    """The threshold of `--threshold`; `ValueError` for one that is no finite number."""
+    if value is not None and not abs(value) < float("inf"):
+        raise ValueError(f"--threshold must be a finite number. Received: {value:g}")
+    return value
 
 
 def labels_of(text: str | None) -> list[str] | None:

@@ -4,131 +4,106 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from kgated_cli import checks
+from kgated_cli import checks, options
 from kgated_cli.app import app
 from kgated_cli.light import import_light
 from kgated_cli.models import check_model_file, load_model
 from kgated_cli.progress import steps
 from kgated_cli.user_code import check_layers_file
 
-LAYERS_FILE = "A Python file with layers of your own, imported before the model."
-
 
 @app.command()
 def convert(
-    model: Annotated[Path, typer.Argument(help="A saved Keras model (.keras, .h5).")],
-    output: Annotated[Path, typer.Argument(help="The .tflite file to write.")],
-    mode: Annotated[
-        str | None,
-        typer.Option(
-            help="stream: one frame per call, state in and out. sequence: a whole one per call. "
-            "Else stream."
-        ),
-    ] = None,
-    quantize: Annotated[
-        str,
-        typer.Option(
-            help="none: float32. float16: weights in half the size. dynamic: int8 weights, float "
-            "state. dynamic4: 4-bit weights. int8: integers throughout, in, out and state too. "
-            "int16x8: the same with int16 activations."
-        ),
-    ] = "none",
-    skip: Annotated[
-        list[str] | None, typer.Option(help="A layer to keep in float; may be given again.")
-    ] = None,
-    state: Annotated[
-        str, typer.Option(help="external: inputs and outputs. internal: inside the file.")
-    ] = "external",
-    target: Annotated[
-        str,
-        typer.Option(help="cpu: any device that runs it. mcu: TensorFlow Lite Micro, in C++."),
-    ] = "cpu",
-    lowering: Annotated[
-        str,
-        typer.Option(
-            help="Of a sequence's steps. unrolled: each in the graph. while: a loop. auto: the "
-            "faster one. fused: one builtin operator for each LSTM."
-        ),
-    ] = "auto",
-    length: Annotated[
-        int | None, typer.Option(help="Frames of a sequence; else as the model's Input says.")
-    ] = None,
-    max_length: Annotated[
-        int | None, typer.Option(help="In place of --length: sequences of up to so many frames.")
-    ] = None,
-    batch: Annotated[
-        int, typer.Option(help="Sequences, or streams, that a call takes side by side.")
-    ] = 1,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(
-            help="Sequences (.npz) to check the file on, else noise. int8 and int16x8 take their "
-            "ranges from them and do not go without."
-        ),
-    ] = None,
-    labels: Annotated[
-        str | None, typer.Option(help="Class names, separated by commas, or a file of one a line.")
-    ] = None,
-    sample_period_ms: Annotated[
-        float | None, typer.Option(help="Milliseconds from one frame to the next.")
-    ] = None,
-    figure: Annotated[
-        list[str] | None,
-        typer.Option(help="accuracy=0.98: how good the float model is; may be given again."),
-    ] = None,
-    recipe: Annotated[
-        Path | None,
-        typer.Option(
-            help="What `kgated optimize` wrote: mode, quantization, skipped layers, state, target, "
-            "lowering and batch, in place of those options."
-        ),
-    ] = None,
-    layers_file: Annotated[Path | None, typer.Option("--import", help=LAYERS_FILE)] = None,
-    report: Annotated[
-        Path | None, typer.Option("--json", help="Write size and agreement with Keras here.")
-    ] = None,
+    model: options.ModelFile,
+    output: options.TFLiteFile,
+    mode: options.Mode = None,
+    quantize: options.Quantize = "none",
+    skip: options.Skip = None,
+    state: options.State = "external",
+    target: options.Target = "cpu",
+    lowering: options.Lowering = "auto",
+    length: options.Length = None,
+    max_length: options.MaxLength = None,
+    batch: options.Batch = 1,
+    calibration: options.Calibration = None,
+    calibration_method: options.CalibrationMethod = "minmax",
+    percentile: options.Percentile = 99.99,
+    evaluation: options.EvaluationSequences = None,
+    tolerance: options.Tolerance = None,
+    labels: options.Labels = None,
+    vocabulary: options.VocabularyFile = None,
+    threshold: options.Threshold = None,
+    sample_period_ms: options.SamplePeriod = None,
+    figure: options.Metrics = None,
+    recipe: options.RecipeFile = None,
+    layers_file: options.LayersFile = None,
+    report: options.ConversionReport = None,
 ) -> None:
     """Convert a Keras model into one .tflite file of builtin ops, checked against the model."""
-    options: dict[str, Any]
-    options = {"quantize": quantize, "skip": skip or [], "state": state, "target": target}
-    options |= {"lowering": lowering, "batch": batch}
-    chosen = _chosen(recipe, {"mode": mode or "stream", **options})
+    fields: dict[str, Any] = {"quantize": quantize, "skip": skip or [], "state": state}
+    fields |= {"target": target, "lowering": lowering, "batch": batch}
+    fields |= {"calibration_method": calibration_method, "percentile": percentile}
+    chosen = _chosen(recipe, {"mode": mode or "stream", **fields})
     checks.check_lengths(chosen["mode"], length, max_length)
+    facts: dict[str, Any] = {"length": length, "max_length": max_length}
+    facts |= _metadata(labels, figure, sample_period_ms)
+    facts |= {"vocabulary": checks.vocabulary_of(vocabulary)}
+    facts |= {"threshold": checks.threshold_of(threshold)}
+    checks.check_number("--tolerance", tolerance, 0.0)
+    _check_files(model, layers_file)
+    inputs = [model, calibration, evaluation, recipe, layers_file, vocabulary]
+    checks.check_outputs([output, report], inputs)
+    checks.check_calibration(model, chosen["quantize"], calibration, vocabulary is not None)
+    if evaluation is not None:
+        checks.check_evaluation(evaluation)
+    facts |= {"calibration": calibration, "evaluation": evaluation, "tolerance": tolerance}
+    loaded, conversion = _load_and_convert(model, layers_file, output, chosen, facts)
+    if report is not None:
+        _write_report(report, conversion)
+    _show(output, conversion, chosen)
+    if mode is None and recipe is None:
+        _note_fixed_length(loaded)
+
+
+def _metadata(
+    labels: str | None, metrics: list[str] | None, sample_period_ms: float | None
+) -> dict[str, Any]:
+    """The options of a conversion that go into the manifest, checked."""
     checks.check_number("--sample-period-ms", sample_period_ms, 0.0)
-    facts: dict[str, Any] = {
-        "length": length,
-        "max_length": max_length,
+    return {
         "labels": checks.labels_of(labels),
-        "figures": checks.figures_of(figure or []),
+        "figures": checks.figures_of(metrics or []),
         "sample_period_s": None if sample_period_ms is None else sample_period_ms / 1000.0,
     }
+
+
+def _check_files(model: Path, layers_file: Path | None) -> None:
     check_model_file(model)
     if layers_file is not None:
         check_layers_file(layers_file)
-    checks.check_outputs([output, report], [model, calibration, recipe, layers_file])
-    checks.check_calibration(model, chosen["quantize"], calibration)
+
+
+def _load_and_convert(
+    path: Path,
+    layers_file: Path | None,
+    output: Path,
+    chosen: dict[str, Any],
+    facts: dict[str, Any],
+) -> tuple[Any, Any]:
+    """The model and its conversion."""
     with steps() as begin:
         begin("starting TensorFlow")
         _start_worker()
         from kgated.deploy import to_tflite
 
-        begin(f"loading {model}")
-        loaded = load_model(model, layers_file)
+        begin(f"loading {path}")
+        model = load_model(path, layers_file)
         begin(f"converting: {chosen['mode']}, quantize {chosen['quantize']}, checked against Keras")
-        conversion = to_tflite(loaded, output, **chosen, **facts, calibration=calibration)
-    if report is not None:
-        _write_report(report, conversion)
-    _show(output, conversion, chosen)
-    if mode is None and recipe is None and (frames := _fixed_length(loaded)):
-        typer.echo(
-            f"note: the model's Input has a fixed length of {frames} frames, and the file takes a "
-            "stream, one frame a call, since --mode was not given; a model that was trained on "
-            "windows, to answer once for each, wants --mode sequence"
-        )
+        return model, to_tflite(model, output, **chosen, **facts)
 
 
 def _start_worker() -> None:
@@ -138,10 +113,15 @@ def _start_worker() -> None:
         WORKER.start()  # imports TensorFlow there while this process does
 
 
-def _fixed_length(model: Any) -> int | None:
-    """The frames of the model's input where its shape says them."""
+def _note_fixed_length(model: Any) -> None:
+    """Tell the user of `--mode sequence` where the model's input has a fixed number of frames."""
     shape = model.inputs[0].shape
-    return shape[1] if len(shape) > 1 else None
+    if frames := shape[1] if len(shape) > 1 else None:
+        typer.echo(
+            f"note: the model's Input has a fixed length of {frames} frames, and the file takes a "
+            "stream, one frame a call, since --mode was not given; a model that was trained on "
+            "windows, to answer once for each, wants --mode sequence"
+        )
 
 
 def _write_report(path: Path, conversion: Any) -> None:
@@ -152,6 +132,7 @@ def _write_report(path: Path, conversion: Any) -> None:
         "file_bytes": conversion.file_bytes,
         "agreement": asdict(conversion.agreement),
         "outputs": {name: asdict(outputs) for name, outputs in conversion.outputs.items()},
+        "evaluation": None if conversion.evaluation is None else asdict(conversion.evaluation),
     }
     replace_file(path, json.dumps(facts, indent=2).encode())
 
@@ -162,8 +143,11 @@ def _show(output: Path, conversion: Any, chosen: dict[str, Any]) -> None:
         f"{output}: {conversion.file_bytes / 1024:.1f} KiB, mode {chosen['mode']}, quantize "
         f"{chosen['quantize']}; against "
         f"Keras over {agreement.results} results: max abs error {agreement.max_abs_error:.2g}, "
-        f"RMSE {agreement.rmse:.2g}, top-1 agreement {100 * agreement.top1_agreement:.1f}%"
+        f"RMSE {agreement.rmse:.2g}{_of_spread(agreement)}, top-1 agreement "
+        f"{100 * agreement.top1_agreement:.1f}%"
     )
+    if conversion.evaluation is not None:
+        typer.echo(_evaluation_text(conversion.evaluation))
     if chosen["target"] == "mcu":
         from kgated.deploy.tflm import arena_bytes, source_paths
 
@@ -172,13 +156,33 @@ def _show(output: Path, conversion: Any, chosen: dict[str, Any]) -> None:
         typer.echo(f"for the firmware: {names}; an arena of {arena / 1024:.1f} KiB at most")
 
 
-def _chosen(recipe: Path | None, options: dict[str, Any]) -> dict[str, Any]:
+def _of_spread(agreement: Any) -> str:
+    relative = agreement.relative_rmse
+    return "" if relative is None else f" ({100 * relative:.2g}% of the output's spread)"
+
+
+def _evaluation_text(evaluation: Any) -> str:
+    """A line on the metrics of both models."""
+    metrics = ("accuracy", "r2", "mae", "rmse", "bits_per_character")
+    texts = []
+    for name in metrics:
+        ends = (getattr(evaluation.keras, name), getattr(evaluation.file, name))
+        if None not in ends:
+            percent = name == "accuracy"
+            keras, file = (f"{100 * x:.1f}%" if percent else f"{x:.4g}" for x in ends)
+            texts.append(f"{name} {keras} of the Keras model, {file} of the file")
+    return f"over {evaluation.sequences} labelled sequences: {'; '.join(texts)}"
+
+
+def _chosen(recipe: Path | None, fields: dict[str, Any]) -> dict[str, Any]:
     """The options of a conversion that make its recipe, from a file where there is one."""
     recipes = import_light("kgated.deploy.recipe")
     if recipe is None:
-        checks.check_recipe(options)
-        return options
+        checks.check_recipe(fields)
+        return fields
     unset = recipes.Recipe().as_dict()
-    if given := [f"--{name}" for name, value in options.items() if value != unset[name]]:
-        raise ValueError(f"--recipe brings {', '.join(given)} with it: leave one of the two out")
+    if repeated := [
+        f"--{name.replace('_', '-')}" for name, value in fields.items() if value != unset[name]
+    ]:
+        raise ValueError(f"--recipe brings {', '.join(repeated)} with it: leave one of the two out")
     return dict(recipes.load_recipe(recipe).as_dict())

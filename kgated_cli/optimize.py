@@ -1,13 +1,12 @@
 """`kgated optimize`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 import typer
 
-from kgated_cli import checks
+from kgated_cli import checks, options
 from kgated_cli.app import app
-from kgated_cli.convert import LAYERS_FILE
 from kgated_cli.models import check_model_file, load_model
 from kgated_cli.progress import steps
 from kgated_cli.user_code import check_layers_file
@@ -15,40 +14,25 @@ from kgated_cli.user_code import check_layers_file
 
 @app.command()
 def optimize(
-    model: Annotated[Path, typer.Argument(help="A saved Keras model (.keras, .h5).")],
-    data: Annotated[Path, typer.Option(help="Sequences with class labels (.npz) to judge by.")],
-    calibration: Annotated[
-        Path | None, typer.Option(help="Sequences to take ranges from; else those of --data.")
-    ] = None,
-    quantize: Annotated[
-        str, typer.Option(help="int8, int16x8, dynamic, dynamic4 or float16, as in `convert`.")
-    ] = "int8",
-    limit: Annotated[
-        float, typer.Option(help="Points of accuracy that may be lost, in percent of the data.")
-    ] = 0.5,
-    qat: Annotated[
-        Path | None, typer.Option(help="The model after `kgated.quantize_aware`, to compare with.")
-    ] = None,
-    mode: Annotated[str, typer.Option(help="stream or sequence, as in `convert`.")] = "stream",
-    length: Annotated[int | None, typer.Option(help="As in `convert`.")] = None,
-    max_length: Annotated[int | None, typer.Option(help="As in `convert`.")] = None,
-    layers_file: Annotated[Path | None, typer.Option("--import", help=LAYERS_FILE)] = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Recipe for `convert --recipe`.")
-    ] = Path("recipe.json"),
+    model: options.ModelFile,
+    data: options.EvaluationData,
+    calibration: options.RangesData = None,
+    quantize: options.IntegerQuantize = "int8",
+    limit: options.AccuracyLimit = 0.5,
+    qat: options.QatModel = None,
+    mode: options.SearchMode = "stream",
+    length: options.AsInConvert = None,
+    max_length: options.AsInConvert = None,
+    layers_file: options.LayersFile = None,
+    output: options.RecipeOutput = Path("recipe.json"),
 ) -> None:
     """Find the layers that must stay in float, and write the recipe; compare on the device side."""
     _check_options(quantize, limit, mode, length, max_length)
-    for path in filter(None, (model, qat)):
-        check_model_file(path)
-    if layers_file is not None:
-        check_layers_file(layers_file)
+    _check_files(model, qat, layers_file)
     checks.check_outputs([output], [model, data, calibration, qat, layers_file])
     checks.check_data_to_judge(data)
     if calibration is not None:
         checks.check_data(calibration)
-
-    from rich.console import Console
 
     sizes = {"mode": mode, "length": length, "max_length": max_length}
     with steps() as begin:
@@ -56,23 +40,39 @@ def optimize(
         from kgated import mixed_precision
 
         begin("loading the models")
-        trained = None if qat is None else load_model(qat, layers_file)
+        qat_model = None if qat is None else load_model(qat, layers_file)
         loaded = load_model(model, layers_file)
         begin("converting, and judging on the device side")
         judge = mixed_precision.Judge(loaded, data, calibration, **sizes)
         search = mixed_precision.find(judge, quantize, limit)
-        lines = mixed_precision.cross_check(judge, search, trained)
+        lines = mixed_precision.cross_check(judge, search, qat_model)
+    _show(search, lines, quantize, limit)
+    search.save(output)
+    skipped = ", ".join(search.recipe.skip) or "none"
+    typer.echo(
+        f"{output}: mode {mode}, quantize {search.recipe.quantize}, layers left in float: {skipped}"
+    )
+
+
+def _check_files(model: Path, qat: Path | None, layers_file: Path | None) -> None:
+    for path in filter(None, (model, qat)):
+        check_model_file(path)
+    if layers_file is not None:
+        check_layers_file(layers_file)
+
+
+def _show(search: Any, lines: list[Any], quantize: str, limit: float) -> None:
+    """Print the tables, and why quantizing every layer was refused where it was."""
+    from rich.console import Console
+
+    from kgated import mixed_precision
+
     console = Console(highlight=False)
     console.print(mixed_precision.sensitivity_table(search.sensitivities, quantize))
     console.print(mixed_precision.table(lines, limit))
     if search.whole.refused is not None:
         refusal = f"{quantize}, all layers: {search.whole.refused}"
         console.print(refusal, style="red", soft_wrap=True)
-    search.save(output)
-    skipped = ", ".join(search.recipe.skip) or "none"
-    typer.echo(
-        f"{output}: mode {mode}, quantize {search.recipe.quantize}, layers left in float: {skipped}"
-    )
 
 
 def _check_options(

@@ -48,7 +48,10 @@ def _check_tflite(path: Path) -> None:
 def report(
     results: Annotated[
         list[Path],
-        typer.Argument(help="What `kgated-edge check --json` or `realtime --json` wrote."),
+        typer.Argument(
+            help="What `kgated-edge check --json` or `realtime --json` wrote; or files .jsonl of "
+            "`live --monitor`."
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .html file to write.")] = Path(
         "report.html"
@@ -59,6 +62,10 @@ def report(
     if output.resolve() in [path.resolve() for path in results]:
         raise ValueError(f"{output}: this is one of the results: name another file for the page")
     checks.check_outputs([output], results)
+    logs = [path for path in results if path.suffix == ".jsonl"]
+    if logs:
+        _report_field(logs, results, output, title)
+        return
     import_light("kgated.report.read").read_runs(results)
 
     from kgated.atomic_write import replace_file
@@ -68,3 +75,13 @@ def report(
     runs = read_runs(results)
     replace_file(output, render(runs, title).encode())
     typer.echo(f"{output}: {len(runs)} results")
+
+
+def _report_field(logs: list[Path], results: list[Path], output: Path, title: str) -> None:
+    """The page on files of `live --monitor`."""
+    if len(logs) < len(results):
+        raise ValueError("reports of `live --monitor` have a page of their own: give these alone")
+    field = import_light("kgated.report.field")
+    page = field.render_field([field.read_field_log(path) for path in logs], title)
+    import_light("kgated.atomic_write").replace_file(output, page.encode())
+    typer.echo(f"{output}: {len(logs)} results")

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kgated_cli import checks
+from kgated_cli import checks, options
 from kgated_cli.app import app
 from kgated_cli.light import import_light
 
@@ -15,75 +15,57 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 @app.command()
 def train(
-    data: Annotated[Path, typer.Argument(help="Sequences with labels (.npz).")],
-    output: Annotated[Path, typer.Argument(help="The .keras file to write.")],
-    validation: Annotated[
-        Path | None, typer.Option(help="Sequences to choose the weights by. Else a fifth of DATA.")
-    ] = None,
-    cell: Annotated[str, typer.Option(help="LSTM, PeepholeLSTM, GRU, MinGRU or MinLSTM.")] = "LSTM",
-    units: Annotated[int, typer.Option(min=1, help="Width of each recurrent layer.")] = 64,
-    layers: Annotated[int, typer.Option(min=1, help="Recurrent layers.")] = 1,
-    dropout: Annotated[float, typer.Option(help="After each recurrent layer.")] = 0.3,
-    epochs: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
-    patience: Annotated[
-        int, typer.Option(min=1, help="Stop after so many epochs without a lower validation loss.")
-    ] = 25,
-    batch_size: Annotated[int, typer.Option(min=1, help="Sequences per step.")] = 32,
-    learning_rate: Annotated[float, typer.Option(help="Adam's at the start.")] = 3e-3,
-    clip_norm: Annotated[
-        float, typer.Option(help="Scale each step's gradient down to this norm at most.")
-    ] = 1.0,
-    precision: Annotated[
-        str, typer.Option(help="float32, mixed_bfloat16 or mixed_float16 (with a scaled loss).")
-    ] = "float32",
-    seed: Annotated[int, typer.Option(min=0, help="Of the split, the weights, the order.")] = 0,
-    folder: Annotated[
-        Path | None,
-        typer.Option(help="For log.csv, best.keras and a backup: the same call resumes a kill."),
-    ] = None,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Logs for TensorBoard in FOLDER/tensorboard.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+    data: options.TrainingData,
+    output: options.KerasFile,
+    validation: options.ValidationData = None,
+    cell: options.Cell = "LSTM",
+    units: options.Units = 64,
+    layers: options.Layers = 1,
+    dropout: options.Dropout = 0.3,
+    epochs: options.Epochs = 100,
+    patience: options.Patience = 25,
+    batch_size: options.BatchSize = 32,
+    learning_rate: options.LearningRate = 3e-3,
+    clip_norm: options.ClipNorm = 1.0,
+    precision: options.Precision = "float32",
+    seed: options.Seed = 0,
+    folder: options.RunFolder = None,
+    tensorboard: options.TensorBoard = False,
+    augment: options.Augmentation = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Train a classifier of sequences on an .npz data set; write the best model."""
+    model = {"cell": cell, "units": units, "layers": layers, "dropout": dropout}
+    plan: dict[str, Any] = {"epochs": epochs, "patience": patience, "batch_size": batch_size}
+    plan |= {"learning_rate": learning_rate, "clip_norm": clip_norm}
+    plan |= {"precision": precision, "seed": seed}
+    if augment is not None:
+        plan["augmentation"] = vars(import_light("kgated.data").SensorAugmentation.parse(augment))
+    _check_options(cell, precision, learning_rate, clip_norm)
+    _check_files(data, output, validation, folder, tensorboard, {**model, **plan})
+    if not 0.0 <= dropout < 1.0:
+        raise ValueError(f"--dropout must be 0 or above, and below 1. Received: {dropout:g}")
+    progress = {"folder": folder, "tensorboard": tensorboard, "quiet": quiet}
+    _train(data, output, plan, {"validation": validation, **model, **progress})
+
+
+def _check_options(cell: str, precision: str, learning_rate: float, clip_norm: float) -> None:
     checks.check_choice("cell", cell, CELLS)
     checks.check_choice("precision", precision, PRECISIONS)
     checks.check_number("--learning-rate", learning_rate, 0.0)
     checks.check_number("--clip-norm", clip_norm, 0.0)
-    options = {"cell": cell, "units": units, "layers": layers, "dropout": dropout, "seed": seed}
-    options |= {"epochs": epochs, "patience": patience, "batch_size": batch_size}
-    options |= {"learning_rate": learning_rate, "clip_norm": clip_norm, "precision": precision}
-    _check_files(data, output, validation, folder, tensorboard, options)
-    if not 0.0 <= dropout < 1.0:
-        raise ValueError(f"--dropout must be 0 or above, and below 1. Received: {dropout:g}")
 
+
+def _train(data: Path, output: Path, plan: dict[str, Any], arguments: dict[str, Any]) -> None:
+    """Train, write the model, and print the best epoch."""
+    from kgated.data import SensorAugmentation
     from kgated.models import train_classifier
     from kgated.training import Plan
 
-    plan = Plan(
-        epochs=epochs,
-        patience=patience,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        clip_norm=clip_norm,
-        precision=precision,
-        seed=seed,
-    )
+    if "augmentation" in plan:
+        plan = {**plan, "augmentation": SensorAugmentation(**plan["augmentation"])}
     try:
-        history = train_classifier(
-            data,
-            output,
-            validation=validation,
-            cell=cell,
-            units=units,
-            layers=layers,
-            dropout=dropout,
-            plan=plan,
-            folder=folder,
-            tensorboard=tensorboard,
-            quiet=quiet,
-        ).history
+        history = train_classifier(data, output, plan=Plan(**plan), **arguments).history
     except KeyboardInterrupt as stop:  # typer would end without its message
         typer.echo(f"kgated: {stop}", err=True)
         raise typer.Exit(130) from None
@@ -105,7 +87,7 @@ def _check_files(
     validation: Path | None,
     folder: Path | None,
     tensorboard: bool,
-    options: dict[str, Any],
+    training: dict[str, Any],
 ) -> None:
     """Refuse what can't be read, learned or written, before anything is imported."""
     if output.suffix != ".keras":
@@ -116,7 +98,7 @@ def _check_files(
     checks.check_folder(folder)
     train = checks.check_labels(data)
     record = import_light("kgated.run_record")
-    record.check_folder(folder, {**options, "data": record.digest(train)})
+    record.check_folder(folder, {**training, "data": record.digest(train)})
     if validation is None:
         return
     held_out = checks.check_data(validation)

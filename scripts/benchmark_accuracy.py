@@ -23,7 +23,7 @@ from benchmarks.accuracies import Key, lines, overview, summarized
 from benchmarks.tables import Row, markdown, table
 from benchmarks.tasks import tasks
 from benchmarks.timing import medians_us
-from benchmarks.variants import VARIANTS, file_of, measure
+from benchmarks.variants import FLOAT, VARIANTS, file_of, measure
 from kgated_edge import EdgeModel
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -34,6 +34,7 @@ from kgated.compare.demo import DEMO_CELLS
 from kgated.layers import CELLS
 
 Job = tuple[str, str, int]  # task, cell, seed
+LATENCY_FILE = "latency.json"
 console = Console()
 
 
@@ -52,15 +53,17 @@ def place(folder: Path, job: Job) -> Path:
     return folder / f"{job[0]}-{job[1]}-{job[2]}"
 
 
-def work(job: Job, folder: Path, quick: bool) -> list[Row]:
-    """All rows of a data set, a cell and a seed, in a process of its own."""
+def work(job: Job, folder: Path, quick: bool, recipes: Sequence[str]) -> list[Row]:
+    """The rows of a data set, a cell and a seed, in a process of its own."""
     use_one_thread()
     task, own = tasks(quick)[job[0]], place(folder, job)
     own.mkdir(parents=True, exist_ok=True)
-    return [measure(task, job[1], job[2], name, own) for name in VARIANTS]
+    return [measure(task, job[1], job[2], name, own) for name in recipes]
 
 
-def run(jobs: list[Job], folder: Path, quick: bool, processes: int) -> list[Row]:
+def run(
+    jobs: list[Job], folder: Path, quick: bool, processes: int, recipes: Sequence[str]
+) -> list[Row]:
     """The rows of all jobs, some at a time."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     spawn = multiprocessing.get_context("spawn")
@@ -70,7 +73,7 @@ def run(jobs: list[Job], folder: Path, quick: bool, processes: int) -> list[Row]
         Progress(*columns, TimeElapsedColumn(), console=console) as progress,
     ):
         bar = progress.add_task("training and converting", total=len(jobs))
-        running = {pool.submit(work, job, folder, quick): job for job in jobs}
+        running = {pool.submit(work, job, folder, quick, recipes): job for job in jobs}
         for done in as_completed(running):
             task, cell, seed = running[done]
             rows += done.result()
@@ -84,7 +87,7 @@ def run(jobs: list[Job], folder: Path, quick: bool, processes: int) -> list[Row]
 
 def latencies(folder: Path, jobs: Iterable[Job], quick: bool, rounds: int) -> dict[Key, float]:
     """Median µs of a step, by task, cell and recipe, of the files of the first seed."""
-    found: dict[Key, float] = {}
+    medians: dict[Key, float] = {}
     known, jobs = tasks(quick), list(jobs)
     for task, cell in dict.fromkeys((task, cell) for task, cell, _ in jobs):
         frames = known[task].frames()
@@ -95,8 +98,8 @@ def latencies(folder: Path, jobs: Iterable[Job], quick: bool, rounds: int) -> di
             if path.is_file():
                 runs[name] = stepper(path, frames)
         for name, us in medians_us(runs, rounds).items():
-            found[task, cell, name] = us
-    return found
+            medians[task, cell, name] = us
+    return medians
 
 
 def stepper(path: Path, frames: Sequence[Any]) -> Callable[[], Any]:
@@ -111,11 +114,11 @@ def show(rows: list[Row], as_markdown: bool) -> None:
         "Points lost against float, by the runner of the device": overview(rows),
         "Accuracy on the device side, size and step of each recipe": lines(rows),
     }
-    for title, found in titles.items():
-        if found and as_markdown:
-            print(markdown(found, title))
-        elif found:
-            Console(width=240).print(table(found, title))
+    for title, medians in titles.items():
+        if medians and as_markdown:
+            print(markdown(medians, title))
+        elif medians:
+            Console(width=240).print(table(medians, title))
     missed = sum(len(row["missed"]) for row in rows)
     print(f"{missed} limits missed in {len(rows)} rows")
 
@@ -129,6 +132,9 @@ def main(
     ] = None,
     cell: Annotated[
         list[str] | None, typer.Option(help="A cell to run; may be given again. Else all.")
+    ] = None,
+    recipe: Annotated[
+        list[str] | None, typer.Option(help="A recipe's row; may be given again. Else all.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each, from seed 0 on.")] = 3,
     quick: Annotated[bool, typer.Option("--quick", help="Learn little, to see that it runs.")] = (
@@ -144,27 +150,44 @@ def main(
         check_writable(out)
     if unknown := sorted(set(cell or ()) - set(CELLS)):
         raise typer.BadParameter(f"`--cell` must be of {list(CELLS)}. Received: {unknown}")
+    if unknown := sorted(set(recipe or ()) - set(VARIANTS)):
+        raise typer.BadParameter(f"`--recipe` must be of {list(VARIANTS)}. Received: {unknown}")
+    # The rows tell the loss against float.
+    recipes = [name for name in VARIANTS if not recipe or name in {FLOAT, *recipe}]
     folder = folder / "quick" if quick else folder
     folder.mkdir(parents=True, exist_ok=True)
-    parts = only or list(Part)
-    wanted = [p.value for p in parts if p is not Part.LATENCY]
-    names = wanted or [p.value for p in Part if p is not Part.LATENCY]
+    chosen = only or list(Part)
+    task_names = [p.value for p in chosen if p is not Part.LATENCY]
+    names = task_names or [p.value for p in Part if p is not Part.LATENCY]
     jobs = [(t, c, s) for s in range(seeds) for t in names for c in cell or DEMO_CELLS]
-    rows = run(jobs, folder, quick, processes) if wanted else kept(jobs, folder)
-    times = folder / "latency.json"
-    known = json.loads(times.read_text()) if times.is_file() else []
-    latency = {tuple(key): us for key, us in known}
-    if Part.LATENCY in parts:
+    rows = (
+        run(jobs, folder, quick, processes, recipes) if task_names else earlier_rows(jobs, folder)
+    )
+    latency = earlier_latencies(folder)
+    if Part.LATENCY in chosen:
         latency |= latencies(folder, jobs, quick, rounds)
-        replace_file(times, json.dumps([[list(k), us] for k, us in latency.items()]).encode())
-        print(f"load average at the end of the timings: {os.getloadavg()[0]:.1f}")
+        save_latencies(folder, latency)
     summary = summarized(rows, latency)
     show(summary, as_markdown)
     if out is not None:
         replace_file(out, json.dumps({"rows": rows, "summary": summary}, indent=1).encode())
 
 
-def kept(jobs: list[Job], folder: Path) -> list[Row]:
+def earlier_latencies(folder: Path) -> dict[Key, float]:
+    """The latencies that earlier runs have measured."""
+    path = folder / LATENCY_FILE
+    rows = json.loads(path.read_text()) if path.is_file() else []
+    return {tuple(key): us for key, us in rows}
+
+
+def save_latencies(folder: Path, latency: dict[Key, float]) -> None:
+    """Write the latencies, and print the load of the machine."""
+    rows = [[list(key), us] for key, us in latency.items()]
+    replace_file(folder / LATENCY_FILE, json.dumps(rows).encode())
+    print(f"load average at the end of the timings: {os.getloadavg()[0]:.1f}")
+
+
+def earlier_rows(jobs: list[Job], folder: Path) -> list[Row]:
     """The rows that earlier runs have left."""
     paths = [file_of(place(folder, job), name, "json") for job in jobs for name in VARIANTS]
     return [json.loads(path.read_text()) for path in paths if path.is_file()]

@@ -37,10 +37,10 @@ def tool_path() -> str:
     Raises:
         FileNotFoundError: nowhere.
     """
-    found = shutil.which(TOOL, path=sysconfig.get_path("scripts")) or shutil.which(TOOL)
-    if found is None:
+    path = shutil.which(TOOL, path=sysconfig.get_path("scripts")) or shutil.which(TOOL)
+    if path is None:
         raise FileNotFoundError(f"there is no {TOOL}: pip install 'ai-edge-litert>=2.3'")
-    return found
+    return path
 
 
 def tool_ms(tool: str, path: Path, folder: Path) -> float:
@@ -66,13 +66,13 @@ def measured(cell: str, units: int, quantize: str, rounds: int) -> dict[str, Any
         folder = Path(name)
         path = to_file(model_of(cell, FEATURES, units), folder / "model.tflite", quantize)
         progress = Console(stderr=True)
-        ours, theirs, model = [], [], EdgeModel(path)
+        gated, reference, model = [], [], EdgeModel(path)
         for _ in track(range(rounds), f"{cell} U={units} {quantize}", console=progress):
-            ours.append(median_us(model._interpreter.invoke))
-            theirs.append(tool_ms(tool, path, folder))
-    us = statistics.median(ours)
+            gated.append(median_us(model._interpreter.invoke))
+            reference.append(tool_ms(tool, path, folder))
+    us = statistics.median(gated)
     row = {"cell": cell, "units": units, "quantize": quantize, "ours_us": us}
-    tool_us = statistics.median(theirs) * 1e3
+    tool_us = statistics.median(reference) * 1e3
     apart = abs(us / tool_us - 1)
     return judged(row | {"litert_benchmark_us": tool_us}, apart, MAX_DIFFERENCE)
 

@@ -177,10 +177,10 @@ def measure(pair: Pair, shape: Shape, policy: str, device: str, repeats: int) ->
     if device != "cpu" and torch_has_gpu():
         kind = type(pair.keras(1)).__name__
         candidates["torch"] = [torch_runs(kind, shape, policy)]
-    found = medians_ms(candidates, repeats)
+    medians = medians_ms(candidates, repeats)
     for work in ("forward", "train"):
-        ours, theirs = found["ours"][work], found["keras"][work]
-        torch_ms = found["torch"][work] if "torch" in found else None
+        ours, reference = medians["ours"][work], medians["keras"][work]
+        torch_ms = medians["torch"][work] if "torch" in medians else None
         yield Row(
             keras.backend.backend(),
             device,
@@ -189,9 +189,9 @@ def measure(pair: Pair, shape: Shape, policy: str, device: str, repeats: int) ->
             *shape,
             policy,
             ours,
-            theirs,
+            reference,
             torch_ms,
-            ours / theirs,
+            ours / reference,
             pair.target,
         )
 

@@ -19,8 +19,8 @@ from kgated_edge.runtime.open import open_model
 
 def answers(path: Path) -> dict[str, np.ndarray]:
     """What this device answers, by file and output."""
-    found = open_model(path).golden_outputs()
-    return {f"{path.stem}/{name}": np.asarray(rows) for name, rows in found.items()}
+    outputs = open_model(path).golden_outputs()
+    return {f"{path.stem}/{name}": np.asarray(rows) for name, rows in outputs.items()}
 
 
 def saved(path: Path) -> dict[str, np.ndarray]:
@@ -31,15 +31,15 @@ def saved(path: Path) -> dict[str, np.ndarray]:
         raise EdgeError(f"{path}: no answers in it ({type(error).__name__}): --save them") from None
 
 
-def compared(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> str:
+def compared(gated: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> str:
     """A Markdown table: the largest difference and what it is of the output's own range."""
     rows = [f"| output | values | largest difference {platform.machine()} | of its range |"]
     rows.append("|---|---|---|---|")
-    for name, ours_ in ours.items():
-        other = theirs[name]
+    for name, ours_ in gated.items():
+        other = reference[name]
         apart, extent = np.abs(ours_ - other).max(), np.ptp(other)
-        share = f"{apart / extent:.2e}" if extent else "-"
-        rows.append(f"| {name} | {other.size} | {apart:.2e} | {share} |")
+        relative = f"{apart / extent:.2e}" if extent else "-"
+        rows.append(f"| {name} | {other.size} | {apart:.2e} | {relative} |")
     return "\n".join(rows)
 
 
@@ -51,20 +51,20 @@ def main() -> int:
     action.add_argument("--against", type=Path, help="compare with the answers of another device")
     options = parser.parse_args()
     try:
-        found = {name: rows for path in options.models for name, rows in answers(path).items()}
+        outputs = {name: rows for path in options.models for name, rows in answers(path).items()}
         if options.save:
             with options.save.open("wb") as file:
-                np.savez(file, allow_pickle=False, **found)
+                np.savez(file, allow_pickle=False, **outputs)
             return 0
-        theirs = saved(options.against)
+        reference = saved(options.against)
     except (EdgeError, OSError) as error:
         print(f"golden_outputs.py: error: {error}", file=sys.stderr)
         return 2
-    shapes = {name: rows.shape for name, rows in theirs.items()}
-    if other := [name for name, rows in found.items() if shapes.get(name) != rows.shape]:
+    shapes = {name: rows.shape for name, rows in reference.items()}
+    if other := [name for name, rows in outputs.items() if shapes.get(name) != rows.shape]:
         print(f"{options.against} lacks {other} in this shape: save it anew", file=sys.stderr)
         return 2
-    print(compared(found, theirs))
+    print(compared(outputs, reference))
     return 0
 
 

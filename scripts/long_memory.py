@@ -164,26 +164,26 @@ def span(norms: list[float]) -> str:
 def table(results: list[Result]) -> Table:
     """The results as a person reads them."""
     steps = results[0].time_steps
-    found = Table(
+    columns = Table(
         title=f"adding problem, T = {steps} steps; predicting the mean has MSE {BASELINE:.3f}",
         caption=f"solved: training steps until the test MSE is below {SOLVED}; stopped: until it "
         f"is below {ENOUGH} or no more are allowed; before, after training: what arrives of the "
         f"loss's gradient at the hidden state of step 1, as a part of that at step {steps}",
     )
-    found.add_column("cell", no_wrap=True)
+    columns.add_column("cell", no_wrap=True)
     for heading in ("test MSE", "solved", "stopped", "s", "before", "after"):
-        found.add_column(heading, justify="right")
-    for one in results:
-        found.add_row(
-            one.cell,
-            f"{one.test_mse[-1]:.4f}",
-            "no" if one.steps_to_solve is None else str(one.steps_to_solve),
-            str(one.training_steps),
-            f"{one.seconds:.0f}",
-            span(one.gradient_norm_before),
-            span(one.gradient_norm_after),
+        columns.add_column(heading, justify="right")
+    for result in results:
+        columns.add_row(
+            result.cell,
+            f"{result.test_mse[-1]:.4f}",
+            "no" if result.steps_to_solve is None else str(result.steps_to_solve),
+            str(result.training_steps),
+            f"{result.seconds:.0f}",
+            span(result.gradient_norm_before),
+            span(result.gradient_norm_after),
         )
-    return found
+    return columns
 
 
 @contextmanager
@@ -210,11 +210,11 @@ def draw(results: list[Result]) -> Any:
         figsize=(10.0, 6.4), layout="constrained", dpi=160
     )
     panels = figure.subplots(2, 2)
-    styles = {one.cell: STYLES[one.cell] for one in results}
+    styles = {result.cell: STYLES[result.cell] for result in results}
     before, after = panels[0]
     after.sharey(before)
     for panel, when in ((before, "before"), (after, "after")):
-        norms = {one.cell: getattr(one, f"gradient_norm_{when}") for one in results}
+        norms = {result.cell: getattr(result, f"gradient_norm_{when}") for result in results}
         flows = {cell: {"h": np.array(norm)} for cell, norm in norms.items()}
         plot_gradient_flow(flows, [panel], styles)
         panel.set_title(f"Loss gradient at each step, {when} training", loc="left", fontsize=10.5)
@@ -233,9 +233,9 @@ def draw(results: list[Result]) -> Any:
 
 def draw_learning(panel: Any, results: list[Result], styles: dict[str, Any]) -> None:
     """Test error over training."""
-    for one in results:
-        steps = STEPS_PER_ROUND * np.arange(1, len(one.test_mse) + 1)
-        panel.plot(steps, one.test_mse, label=one.cell, **styles[one.cell])
+    for result in results:
+        steps = STEPS_PER_ROUND * np.arange(1, len(result.test_mse) + 1)
+        panel.plot(steps, result.test_mse, label=result.cell, **styles[result.cell])
     for level, text in ((BASELINE, "always predicting the mean"), (SOLVED, "solved")):
         panel.axhline(level, color="black", linewidth=0.8, linestyle=":")
         beside = panel.get_yaxis_transform()
@@ -248,9 +248,9 @@ def draw_learning(panel: Any, results: list[Result], styles: dict[str, Any]) -> 
 
 def draw_gates(panel: Any, results: list[Result], styles: dict[str, Any]) -> None:
     """How far the cells that solved the task open to their input, in one sequence."""
-    for one in results:
-        if one.input_gate and one.steps_to_solve is not None:
-            panel.plot(one.input_gate, label=one.cell, **styles[one.cell])
+    for result in results:
+        if result.input_gate and result.steps_to_solve is not None:
+            panel.plot(result.input_gate, label=result.cell, **styles[result.cell])
     for step in results[0].marked_steps:
         panel.axvline(step, color="black", linewidth=0.8, linestyle=":", zorder=0)
         panel.text(step + 2, 0.98, "marked", transform=panel.get_xaxis_transform(), va="top")
@@ -287,7 +287,7 @@ def main(
         results = [learn(name, contenders[name], test, rounds, seed, tell) for name in chosen]
     console.print(table(results))
     if report is not None:
-        replace_file(report, json.dumps([asdict(one) for one in results], indent=1).encode())
+        replace_file(report, json.dumps([asdict(result) for result in results], indent=1).encode())
     if png is not None:
         draw(results).savefig(png)
         console.print(f"picture: {png}")

@@ -57,7 +57,7 @@ def corpus() -> Corpus:
     for n, paragraph in enumerate(paragraphs):
         name = {FOLDS - 2: "valid", FOLDS - 1: "test"}.get(n % FOLDS, "train")
         parts[name].append(paragraph)
-    texts = {name: END + END.join(found) + END for name, found in parts.items()}
+    texts = {name: END + END.join(counts) + END for name, counts in parts.items()}
     known = {c for c, count in Counter(texts["train"]).items() if count > 1}
     folded = {
         name: "".join(c if c in known else RARE for c in part) for name, part in texts.items()
@@ -119,18 +119,18 @@ class NGram:
         return grams
 
     def _counts(self, tokens: np.ndarray) -> list[tuple[np.ndarray, ...]]:
-        found: list[tuple[np.ndarray, ...]] = []
+        counts: list[tuple[np.ndarray, ...]] = []
         for k, (grams, n, contexts, total, distinct) in enumerate(self.levels):
             asked = self._grams(tokens, k)
             context = asked // self.size
-            found.append(
+            counts.append(
                 (
                     _look_up(grams, n, asked),
                     _look_up(contexts, total, context),
                     _look_up(contexts, distinct, context),
                 )
             )
-        return found
+        return counts
 
 
 def _look_up(keys: np.ndarray, values: np.ndarray, asked: np.ndarray) -> np.ndarray:
@@ -195,17 +195,8 @@ def main(
     )
     log = fit(model, train, valid, folder, minutes, epochs, rate)
     best = keras.saving.load_model(folder / "best.keras")
-    facts = {
-        "test_bits_per_character": bits_per_token(best, test),
-        "ngram_test_bits_per_character": ngram.bits_per_token(test),
-        "ngram_order": ORDER,
-        "train_seconds": log.seconds(),
-        "epochs": len(log.rows),
-        "cell": cell,
-        "units": units,
-        "weights": model.count_params(),
-        "seed": seed,
-    }
+    facts = evaluate(best, ngram, test, log)
+    facts |= {"cell": cell, "units": units, "weights": model.count_params(), "seed": seed}
     console.print(
         f"test: {cell} {facts['test_bits_per_character']:.3f} bits per character, "
         f"{ORDER}-gram {facts['ngram_test_bits_per_character']:.3f}, after "
@@ -215,6 +206,17 @@ def main(
     console.print(prompt + written, markup=False, highlight=False)
     if out is not None:
         replace_file(out, json.dumps({**facts, "sample": prompt + written}, indent=2).encode())
+
+
+def evaluate(model: LanguageModel, ngram: NGram, test: np.ndarray, log: Log) -> dict[str, Any]:
+    """Bits per character of both models on the test text, and the cost of the training."""
+    return {
+        "test_bits_per_character": bits_per_token(model, test),
+        "ngram_test_bits_per_character": ngram.bits_per_token(test),
+        "ngram_order": ORDER,
+        "train_seconds": log.seconds(),
+        "epochs": len(log.rows),
+    }
 
 
 def use_one_thread() -> None:
@@ -235,17 +237,17 @@ def fit(
     rate: float,
 ) -> Log:
     """Truncated backpropagation over parallel streams of the text; the best is in the folder."""
-    twin = carry_state(model, STREAMS)
-    twin.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0), NEXT_TOKEN_LOSS)
+    stateful = carry_state(model, STREAMS)
+    stateful.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0), NEXT_TOKEN_LOSS)
     data = text_streams(train, STREAMS, STEPS)
-    run = start_or_resume(twin, folder, keep=model)
+    run = start_or_resume(stateful, folder, keep=model)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("training", total=1.0)
         anneal = Anneal(
             rate, epochs * len(data), minutes, run.log, lambda d: progress.update(task, completed=d)
         )
-        twin.fit(
+        stateful.fit(
             data,
             validation_data=text_streams(valid, STREAMS, STEPS),
             epochs=epochs,

@@ -18,9 +18,9 @@ def page(name):
 def blocks(text, language, marked_not_run=False):
     """Fenced blocks of one language: those to run, or those marked as not run in the tests."""
     pattern = rf"({NOT_RUN}[^\n]* -->\n)?^```(\w*)\n(.*?)^```$"
-    found = re.findall(pattern, text, re.DOTALL | re.MULTILINE)
+    actual = re.findall(pattern, text, re.DOTALL | re.MULTILINE)
     return [
-        code for marker, name, code in found if (name, bool(marker)) == (language, marked_not_run)
+        code for marker, name, code in actual if (name, bool(marker)) == (language, marked_not_run)
     ]
 
 

@@ -9,17 +9,23 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from kgated.deploy.tflite import flatbuffer
 
 PLAIN = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # no XNNPACK: the kernels themselves
-_OPTIONS = {"ADD": {}, "SUB": {}, "CONCATENATION": {"axis": 1}}
-_VERSIONS = {"SUB": 5, "ADD": 5}  # the first that take int16
+_DEFAULTS = {"ADD": {}, "SUB": {}, "MUL": {}, "CONCATENATION": {"axis": 1}}
+# The first that take int16.
+_VERSIONS = {"ADD": 5, "SUB": 5, "MUL": 5, "LOGISTIC": 3, "TANH": 3}
+_VERSIONS |= {"FULLY_CONNECTED": 7, "CONV_2D": 7}
+_KINDS = dict.fromkeys(("MEAN", "REDUCE_MAX", "REDUCE_MIN"), "Reducer")
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor by its shape and dtype; with a scale a quantized one, with data a constant."""
+    """A tensor by its shape and dtype; with a scale a quantized one, with data a constant.
+
+    A scale is a number, or one for each index of the first axis.
+    """
 
     shape: tuple[int, ...]
     dtype: str = "float32"
-    scale: float | None = None
+    scale: float | np.ndarray | None = None
     zero_point: int = 0
     data: np.ndarray | None = None
 
@@ -29,7 +35,7 @@ def model(tensors, operators, inputs, outputs):
 
     Args:
         tensors: `Tensor` by name; the signature's names are their last parts, after a "/".
-        operators: (name, names of its inputs, names of its outputs).
+        operators: (name, names of its inputs, names of its outputs), perhaps with its options.
         inputs: names of tensors.
         outputs: names of tensors.
     """
@@ -62,6 +68,23 @@ def run(content, **arrays):
     return interpreter.get_signature_runner()(**arrays)
 
 
+def run_operator(name, arrays, scales, shape, scale, **options):
+    """What the kernel of operator `name` makes of int16 `arrays[0]`, in integers.
+
+    The other arrays are constants, but for those of int16. `scales` has one scale per array, a
+    vector where it has one per channel; `shape` and `scale` are the result's.
+    """
+    sources = {f"x{n}": array for n, array in enumerate(arrays)}
+    inputs = {key: x for key, x in sources.items() if x.dtype == np.int16}
+    tensors = {
+        key: Tensor(x.shape, x.dtype.name, size, data=None if key in inputs else x)
+        for (key, x), size in zip(sources.items(), scales, strict=True)
+    }
+    tensors["y"] = Tensor(shape, "int16", scale)
+    operator = (name, list(sources), ["y"], *([options] if options else []))
+    return run(file(tensors, [operator], list(inputs), ["y"]), **inputs)["y"].astype(np.int64)
+
+
 def _entry(name, index):
     return schema.TensorMapT(name=name.split("/")[-1].encode(), tensorIndex=index[name])
 
@@ -73,9 +96,9 @@ def _tensor(made, name, tensor):
         buffer = len(made.buffers) - 1
     quantization = None
     if tensor.scale is not None:
+        scales = np.atleast_1d(np.asarray(tensor.scale, np.float32))
         quantization = schema.QuantizationParametersT(
-            scale=np.array([tensor.scale], np.float32),
-            zeroPoint=np.array([tensor.zero_point], np.int64),
+            scale=scales, zeroPoint=np.full(scales.shape, tensor.zero_point, np.int64)
         )
     return schema.TensorT(
         name=name.encode(),
@@ -86,7 +109,7 @@ def _tensor(made, name, tensor):
     )
 
 
-def _operator(made, index, kind, inputs, outputs):
+def _operator(made, index, kind, inputs, outputs, options=None):
     code = flatbuffer.code_index(made, getattr(schema.BuiltinOperator, kind))
     made.operatorCodes[code].version = _VERSIONS.get(kind, 1)
     operator = schema.OperatorT(
@@ -94,8 +117,9 @@ def _operator(made, index, kind, inputs, outputs):
         inputs=np.array([index[name] for name in inputs], np.int32),
         outputs=np.array([index[name] for name in outputs], np.int32),
     )
-    if kind in _OPTIONS:
-        name = f"{kind.capitalize()}Options"
+    options = _DEFAULTS.get(kind) if options is None else options
+    if options is not None:
+        name = f"{_KINDS.get(kind, kind.title().replace('_', ''))}Options"  # as Conv2DOptions
         operator.builtinOptionsType = getattr(schema.BuiltinOptions, name)
-        operator.builtinOptions = getattr(schema, f"{name}T")(**_OPTIONS[kind])
+        operator.builtinOptions = getattr(schema, f"{name}T")(**options)
     return operator

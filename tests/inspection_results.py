@@ -20,13 +20,13 @@ def computed():
     rng = np.random.default_rng(0)
     model.set_weights([rng.normal(0.0, 0.4, w.shape) for w in model.get_weights()])
     x, y = inputs(rng, time=5), rng.normal(size=(2, 4)).astype(np.float32)
-    found = {
+    results = {
         "flow": inspection.gradient_flow(model, x, y, "mse"),
         "trace": inspection.gate_activations(model, x),
     }
     return {
         f"{kind} {layer} {name}": value.ravel().tolist()
-        for kind, layers in found.items()
+        for kind, layers in results.items()
         for layer, of in layers.items()
         for name, value in of.items()
     }

@@ -28,11 +28,11 @@ def graph(op, tensors, fed=(), **attributes):
     kinds = {"X": TensorProto.FLOAT, **dict.fromkeys(fed, TensorProto.FLOAT)}
     if "sequence_lens" in kinds:
         kinds["sequence_lens"] = TensorProto.INT32
-    made = helper.make_graph(
+    proto = helper.make_graph(
         [node],
         "test",
         [helper.make_tensor_value_info(name, kind, None) for name, kind in kinds.items()],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
         [numpy_helper.from_array(value, name) for name, value in tensors.items()],
     )
-    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+    return helper.make_model(proto, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)

@@ -183,13 +183,13 @@ min_lstm = partial(minimal, min_lstm_step, 2)
 
 def gradient(loss, arrays, names, delta=1e-6):
     """The gradient of `loss(arrays)` with respect to each named array, by central differences."""
-    found = {}
+    results = {}
     for name in names:
-        found[name] = np.zeros(arrays[name].shape)
+        results[name] = np.zeros(arrays[name].shape)
         for index in np.ndindex(*arrays[name].shape):
             moved = np.zeros(arrays[name].shape)
             moved[index] = delta
             up = loss({**arrays, name: arrays[name] + moved})
             down = loss({**arrays, name: arrays[name] - moved})
-            found[name][index] = (up - down) / (2.0 * delta)
-    return found
+            results[name][index] = (up - down) / (2.0 * delta)
+    return results

@@ -58,16 +58,16 @@ def dependencies(tree, known, package=""):
     `from a import b` is the module `a.b` where there is one, and otherwise `a`. In text, a package
     may say its own name.
     """
-    found = (set(modules_in_text(tree)) & set(known)) - {package}
+    actual = (set(modules_in_text(tree)) & set(known)) - {package}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names} & set(known)
+            actual |= {alias.name for alias in node.names} & set(known)
         elif isinstance(node, ast.ImportFrom):
             inner = {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {name for name in inner.values() if name in known}
+            actual |= {name for name in inner.values() if name in known}
             if node.module in known and not set(inner.values()) <= set(known):
-                found.add(node.module)
-    return found
+                actual.add(node.module)
+    return actual
 
 
 @functools.cache

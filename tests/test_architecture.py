@@ -12,14 +12,17 @@ from source_code import ROOT, arrows, arrows_within, circle, modules, syntax
 # of each other.
 STAGES = {
     "kgated": """
+        argument_checks
         errors atomic_write optional_imports audio tensorflow_private keras_patches
-        inference_copies run_record quantization_hook
+        inference_copies run_record quantization_hook described_model
         steps keras_graph data framewise report
+        weight_checks
         cells
         layers
         interop inspection training
         models
         optimize
+        tuning
         deploy
         mixed_precision
         compare
@@ -31,11 +34,11 @@ STAGES = {
         pruning qat
     """,
     "kgated.optimize.qat": """
-        fake_quant
+        fake_quant elementwise
         activation_tables int8_arithmetic int16_arithmetic
         prepare forward
         quantizer
-        linear recurrent
+        linear recurrent normalization
         layers
         model
     """,
@@ -45,6 +48,7 @@ STAGES = {
         streaming
         lowering quantization
         verification
+        text
         metadata from_qat
         other_backend
         convert
@@ -52,9 +56,12 @@ STAGES = {
     "kgated_edge": """
         errors measure
         format verifier
+        text
         runtime
+        events
         evaluation
         loadtest ingest
+        recordings telemetry
         cli
         __main__
     """,
@@ -110,8 +117,8 @@ def test_the_rule_sees_an_import_of_a_later_stage():
     assert not points_back("convert", "recipe", ranks)
     assert not points_back("__init__", "convert", ranks)
     tree = ast.parse("def late():\n    from kgated.deploy import convert")
-    found = source_code.dependencies(tree, modules())
-    planted = [("kgated.deploy.tflite.cleanup", target) for target in found]
+    targets = source_code.dependencies(tree, modules())
+    planted = [("kgated.deploy.tflite.cleanup", target) for target in targets]
     ((source, target, *_),) = arrows_within("kgated.deploy", planted)
     assert (source, target) == ("tflite", "convert")
 
@@ -131,8 +138,8 @@ def test_the_packages_depend_on_one_another_in_one_direction(package):
     ["import kgated_cli.convert", "run('kgated_cli')", "JOB = 'kgated_cli.convert:command'"],
 )
 def test_the_rule_sees_a_dependency_on_the_command_line_also_in_a_string(code):
-    found = source_code.dependencies(ast.parse(code), modules())
-    assert {name.split(".")[0] for name in found} == {"kgated_cli"}
+    targets = source_code.dependencies(ast.parse(code), modules())
+    assert {name.split(".")[0] for name in targets} == {"kgated_cli"}
 
 
 def test_no_package_has_a_circle_among_its_parts():

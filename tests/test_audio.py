@@ -7,3 +7,4 @@ import kgated.audio
 
 def test_the_front_end_is_the_devices_own():
     assert kgated.audio.LogMel is kgated_edge.LogMel
+    assert kgated.audio.FrontEnd is kgated_edge.FrontEnd

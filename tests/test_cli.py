@@ -77,10 +77,10 @@ def test_a_static_file_and_what_inspect_says_of_it(saved, rng, tmp_path):
     done = run("convert", saved, output, *arguments)
     assert (done.returncode, done.stderr) == (0, ""), done
     assert "RMSE" in done.stdout
-    seen = run("inspect", output, "--json", report)
-    assert (seen.returncode, seen.stderr) == (0, ""), seen
+    result = run("inspect", output, "--json", report)
+    assert (result.returncode, result.stderr) == (0, ""), result
     for word in ("cell_h", "int8", "skip dense", "FULLY_CONNECTED", "KiB"):
-        assert word in seen.stdout
+        assert word in result.stdout
     assert json.loads(report.read_text())["manifest"]["recipe"]["skip"] == ["dense"]
     assert_one_line(run("inspect", saved), str(saved), "not a TFLite file")
 

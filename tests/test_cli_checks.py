@@ -37,13 +37,14 @@ def files(tmp_path_factory):
     np.savez(folder / "good.npz", x=x, y=np.arange(8) % 2)
     np.savez(folder / "gaps.npz", x=x, y=10 * (np.arange(8) % 4))
     np.savez(folder / "plain.npz", x=x)
-    np.savez(folder / "words.npz", x=x, y=np.array(["a"] * 8))
+    np.savez(folder / "words.npz", x=x, y=np.zeros(8, complex))
     np.savez(folder / "types.npz", a=np.array(["a"]), b=np.zeros((2, 3), bool))
     np.savez(folder / "wide.npz", x=np.zeros((8, 7, 5), np.float32), y=np.arange(8) % 2)
     (folder / "bad.npz").write_text("no archive")
     (folder / "syntax.py").write_text("class Layer(:\n")
     (folder / "saved").mkdir()
     (folder / "saved" / "saved_model.pb").write_bytes(b"")
+    (folder / "twice.txt").write_text("\na\nb\na\n")
     for name in ("weights.pt", "net.onnx", "net.tflite", "text.txt", "recipe.json"):
         (folder / name).write_text("{}")
     return folder
@@ -55,6 +56,13 @@ OPTIMIZE = ("optimize", "model.keras", "--data", "good.npz")
 ANSWERS = [
     ((*MODEL, "--mode", "both"), "`mode` must be one of"),
     ((*MODEL, "--quantize", "int3"), "`quantize` must be one of"),
+    ((*MODEL, "--vocabulary", "absent.txt"), "absent.txt: No such file or directory"),
+    ((*MODEL, "--vocabulary", "twice.txt"), "twice.txt: `vocabulary.tokens` must be tokens that"),
+    (
+        (*MODEL, "--vocabulary", "recipe.json"),
+        "recipe.json: a vocabulary must be tokens, or a",
+    ),
+    ((*MODEL, "--threshold", "nan"), "--threshold must be a finite number"),
     ((*MODEL, "--target", "mcu"), "`target='mcu'` computes in integers"),
     ((*MODEL, "--batch", "0"), "`batch`"),
     ((*MODEL, "--skip", "a"), "`skip` names layers"),

@@ -29,17 +29,17 @@ def pair(request, rng):
     theirs_class, ours_class, fixed = PAIRS[request.param]
 
     def build(**options):
-        theirs = theirs_class(UNITS, **fixed, **options)
-        theirs.build((BATCH, TIME, FEATURES))
-        randomized(theirs, rng)
-        return ours_class.from_keras(theirs), theirs
+        reference = theirs_class(UNITS, **fixed, **options)
+        reference.build((BATCH, TIME, FEATURES))
+        randomized(reference, rng)
+        return ours_class.from_keras(reference), reference
 
     return build
 
 
-def close(ours, theirs):
-    ours, theirs = (keras.tree.flatten(values(side)) for side in (ours, theirs))
-    for a, b in zip(ours, theirs, strict=True):
+def close(gated, reference):
+    gated, reference = (keras.tree.flatten(values(side)) for side in (gated, reference))
+    for a, b in zip(gated, reference, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=TOLERANCE)
 
 
@@ -56,78 +56,78 @@ def close(ours, theirs):
     ids=str,
 )
 def test_same_values(pair, x, options):
-    ours, theirs = pair(**options)
-    close(ours(x), theirs(x))
+    gated, reference = pair(**options)
+    close(gated(x), reference(x))
 
 
 @pytest.mark.parametrize("zero", [False, True])
 @pytest.mark.parametrize("go_backwards", [False, True])
 def test_same_under_a_mask(pair, x, zero, go_backwards):
-    ours, theirs = pair(
+    gated, reference = pair(
         return_sequences=True,
         return_state=True,
         zero_output_for_mask=zero,
         go_backwards=go_backwards,
     )
     mask = ops.convert_to_tensor(MASK)
-    close(ours(x, mask=mask), theirs(x, mask=mask))
+    close(gated(x, mask=mask), reference(x, mask=mask))
 
 
 def test_same_from_an_initial_state(pair, x, rng):
-    ours, theirs = pair(return_state=True)
-    state = [rng.normal(size=(BATCH, UNITS)).astype(np.float32) for _ in theirs.state_size]
-    close(ours(x, initial_state=state), theirs(x, initial_state=state))
+    gated, reference = pair(return_state=True)
+    state = [rng.normal(size=(BATCH, UNITS)).astype(np.float32) for _ in reference.state_size]
+    close(gated(x, initial_state=state), reference(x, initial_state=state))
 
 
 def test_same_state_from_batch_to_batch(pair, x):
-    ours, theirs = pair(stateful=True)
+    gated, reference = pair(stateful=True)
     for _ in range(2):
         for _ in range(2):
-            close(ours(x), theirs(x))
-        ours.reset_state()
-        theirs.reset_state()
+            close(gated(x), reference(x))
+        gated.reset_state()
+        reference.reset_state()
 
 
 def test_same_training_step(pair, x, rng):
-    share = rng.normal(size=(BATCH, UNITS)).astype(np.float32)
-    ours, theirs = pair()
-    for layer in (ours, theirs):
+    weight = rng.normal(size=(BATCH, UNITS)).astype(np.float32)
+    gated, reference = pair()
+    for layer in (gated, reference):
         model = keras.Sequential([layer])
         model.compile(keras.optimizers.SGD(1.0), "mse", run_eagerly=True)
-        model.train_on_batch(x, share)
-    found, expected = weights_of(ours), weights_of(theirs)
+        model.train_on_batch(x, weight)
+    actual, expected = weights_of(gated), weights_of(reference)
     for name in expected:
-        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=TOLERANCE)
+        np.testing.assert_allclose(actual[name], expected[name], rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("merge_mode", ["concat", "sum", "mul", "ave", None])
 def test_same_under_bidirectional(pair, x, merge_mode):
-    ours, theirs = (
+    gated, reference = (
         keras.layers.Bidirectional(layer, merge_mode=merge_mode)
         for layer in pair(return_sequences=True, return_state=True)
     )
-    ours.build(x.shape)
-    theirs.build(x.shape)
+    gated.build(x.shape)
+    reference.build(x.shape)
     for side in ("forward_layer", "backward_layer"):
-        copy_weights(getattr(theirs, side), getattr(ours, side))
+        copy_weights(getattr(reference, side), getattr(gated, side))
     mask = ops.convert_to_tensor(MASK)
-    close(ours(x), theirs(x))
-    close(ours(x, mask=mask), theirs(x, mask=mask))
+    close(gated(x), reference(x))
+    close(gated(x, mask=mask), reference(x, mask=mask))
 
 
 def test_same_when_stacked(pair, x):
     layers = [pair(), pair()]
-    ours, theirs = (
+    gated, reference = (
         keras.layers.RNN([copy_of(layer.cell) for layer in side], return_state=True)
         for side in zip(*layers, strict=True)
     )
-    for stack in (ours, theirs):
+    for stack in (gated, reference):
         stack.build((BATCH, TIME, FEATURES))
-    for target, source in zip(ours.cell.cells, theirs.cell.cells, strict=True):
+    for target, source in zip(gated.cell.cells, reference.cell.cells, strict=True):
         copy_weights(source, target)
     mask = ops.convert_to_tensor(MASK)
     for options in ({}, {"mask": mask}):
-        close(ours(x, **options), theirs(x, **options))
+        close(gated(x, **options), reference(x, **options))
 
 
 def copy_of(cell):
@@ -154,15 +154,15 @@ def test_from_keras_keeps_every_option_of_the_layer(pair):
         "dtype": "mixed_bfloat16",
         "name": "kept",
     }
-    ours, theirs = pair(**options)
-    config, expected = ours.get_config(), theirs.get_config()
+    gated, reference = pair(**options)
+    config, expected = gated.get_config(), reference.get_config()
     assert {k: config[k] for k in expected} == expected
 
 
 def test_from_keras_without_weights_leaves_building_for_later(x):
-    ours = kgated.LSTM.from_keras(keras.layers.LSTM(UNITS))
-    assert not ours.built
-    assert ours(x).shape == (BATCH, UNITS)
+    gated = kgated.LSTM.from_keras(keras.layers.LSTM(UNITS))
+    assert not gated.built
+    assert gated(x).shape == (BATCH, UNITS)
 
 
 def test_zero_peepholes_are_the_plain_lstm(rng, x):
@@ -180,25 +180,25 @@ def built(layer):
 
 def test_raw_weights_between_gru_conventions_differ(pair, x):
     """The trap: another `update_gate`, or two gates swapped, is seen by the tolerance above."""
-    ours, theirs = pair()
-    if isinstance(ours, kgated.GRU):
-        config = {**ours.get_config(), "update_gate": "candidate"}
+    gated, reference = pair()
+    if isinstance(gated, kgated.GRU):
+        config = {**gated.get_config(), "update_gate": "candidate"}
         wrong = built(kgated.GRU.from_config(config))
-        copy_weights(theirs, wrong)
-        assert np.abs(values(wrong(x)) - values(theirs(x))).max() > 1e3 * TOLERANCE
-    swapped = np.roll(np.arange(theirs.cell.kernel.shape[-1]), UNITS)
-    ours.cell.kernel.assign(theirs.cell.kernel.numpy()[:, swapped])
-    assert np.abs(values(ours(x)) - values(theirs(x))).max() > 1e3 * TOLERANCE
+        copy_weights(reference, wrong)
+        assert np.abs(values(wrong(x)) - values(reference(x))).max() > 1e3 * TOLERANCE
+    swapped = np.roll(np.arange(reference.cell.kernel.shape[-1]), UNITS)
+    gated.cell.kernel.assign(reference.cell.kernel.numpy()[:, swapped])
+    assert np.abs(values(gated(x)) - values(reference(x))).max() > 1e3 * TOLERANCE
 
 
 def test_tolerance_sees_a_small_error_in_each_weight(pair, x, rng):
-    ours, theirs = pair()
-    for weight in ours.cell.weights:
-        kept = weight.numpy()
-        weight.assign(kept + 1e-3 * rng.normal(size=kept.shape))
-        assert np.abs(values(ours(x)) - values(theirs(x))).max() > 10 * TOLERANCE, weight.name
-        weight.assign(kept)
-    close(ours(x), theirs(x))
+    gated, reference = pair()
+    for weight in gated.cell.weights:
+        saved = weight.numpy()
+        weight.assign(saved + 1e-3 * rng.normal(size=saved.shape))
+        assert np.abs(values(gated(x)) - values(reference(x))).max() > 10 * TOLERANCE, weight.name
+        weight.assign(saved)
+    close(gated(x), reference(x))
 
 
 @pytest.mark.parametrize("wrong", [keras.layers.GRU(3), keras.layers.Dense(3), None])
@@ -215,10 +215,12 @@ def test_same_initial_weights_from_the_same_seeds(name):
         "recurrent_initializer": keras.initializers.Orthogonal(seed=2),
         "bias_initializer": keras.initializers.RandomNormal(seed=3),
     }
-    ours, theirs = (built(one(UNITS, **fixed, **seeded)) for one in (ours_class, theirs_class))
-    found, expected = weights_of(ours), weights_of(theirs)
+    gated, reference = (
+        built(item(UNITS, **fixed, **seeded)) for item in (ours_class, theirs_class)
+    )
+    actual, expected = weights_of(gated), weights_of(reference)
     for weight in expected:
-        np.testing.assert_array_equal(found[weight], expected[weight])
+        np.testing.assert_array_equal(actual[weight], expected[weight])
 
 
 def losses_of_fit(layer, rng, **compiling):
@@ -233,20 +235,22 @@ def losses_of_fit(layer, rng, **compiling):
 
 
 def test_fit_follows_keras_epoch_by_epoch(pair):
-    ours, theirs = pair()
-    if isinstance(ours, kgated.PeepholeLSTM):
-        ours.cell.peephole_kernel.trainable = False  # else it learns peepholes
-    found, expected = (losses_of_fit(one, np.random.default_rng(1)) for one in (ours, theirs))
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-    assert found[-1] < found[0]
+    gated, reference = pair()
+    if isinstance(gated, kgated.PeepholeLSTM):
+        gated.cell.peephole_kernel.trainable = False  # else it learns peepholes
+    actual, expected = (
+        losses_of_fit(item, np.random.default_rng(1)) for item in (gated, reference)
+    )
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
+    assert actual[-1] < actual[0]
 
 
 def test_fit_is_the_same_compiled_by_xla(rng):
     layer = randomized(built(kgated.PeepholeLSTM(UNITS)), rng)
-    twin = built(kgated.PeepholeLSTM(UNITS))
-    twin.set_weights(layer.get_weights())
-    found, expected = (
-        losses_of_fit(one, np.random.default_rng(1), jit_compile=jit)
-        for one, jit in ((twin, True), (layer, False))
+    second = built(kgated.PeepholeLSTM(UNITS))
+    second.set_weights(layer.get_weights())
+    actual, expected = (
+        losses_of_fit(item, np.random.default_rng(1), jit_compile=jit)
+        for item, jit in ((second, True), (layer, False))
     )
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)

@@ -67,33 +67,33 @@ def layer_class(request):
     return request.param
 
 
-def close(ours, theirs, tolerance=2e-6):
-    np.testing.assert_allclose(values(ours), theirs, rtol=0, atol=tolerance)
+def close(gated, reference, tolerance=2e-6):
+    np.testing.assert_allclose(values(gated), reference, rtol=0, atol=tolerance)
 
 
 def weighted_sum(weights, outputs):
     return ops.sum(weights * outputs)
 
 
-def trained_gradient(layer, x, share):
+def trained_gradient(layer, x, weight):
     """The gradient of `sum(share ∘ outputs)` by name, read from one step of plain descent."""
     model = keras.Sequential([layer])
     model.compile(keras.optimizers.SGD(1.0), weighted_sum, run_eagerly=True)
     before = weights_of(layer)
-    model.train_on_batch(x, share)
+    model.train_on_batch(x, weight)
     return {name: before[name] - after for name, after in weights_of(layer).items()}
 
 
 def test_gradient_of_every_weight_equals_finite_differences(row, x, rng):
     layer = row.build(rng, return_sequences=True)
     weights = weights_of(layer)
-    share = rng.normal(size=(BATCH, TIME, layer.cell.output_size)).astype(np.float32)
+    weight = rng.normal(size=(BATCH, TIME, layer.cell.output_size)).astype(np.float32)
     expected = reference.gradient(
-        lambda w: np.sum(share * row.oracle(x, w)[0]), reference.exact(weights), list(weights)
+        lambda w: np.sum(weight * row.oracle(x, w)[0]), reference.exact(weights), list(weights)
     )
-    for name, found in trained_gradient(layer, x, share).items():
+    for name, actual in trained_gradient(layer, x, weight).items():
         assert np.abs(expected[name]).max() > 1e-3, name
-        np.testing.assert_allclose(found, expected[name], rtol=1e-4, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(actual, expected[name], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def arguments(layer_class):
@@ -160,11 +160,11 @@ def test_cell_comes_back_from_its_config(row):
 def test_mixed_precision_computes_low_and_keeps_float32_weights(row, x, rng, policy, tolerance):
     layer = row.build(rng, dtype=policy, return_sequences=True, return_state=True)
     outputs, states = row.oracle(x, weights_of(layer))
-    found = layer(x)
+    actual = layer(x)
     assert {w.dtype for w in layer.cell.trainable_weights} == {"float32"}
-    for ours, exact in zip(found, (outputs, *states), strict=True):
-        assert keras.backend.standardize_dtype(ours.dtype) == layer.compute_dtype
-        close(ops.cast(ours, "float32"), exact, tolerance * max(1.0, np.abs(exact).max()))
+    for gated, exact in zip(actual, (outputs, *states), strict=True):
+        assert keras.backend.standardize_dtype(gated.dtype) == layer.compute_dtype
+        close(ops.cast(gated, "float32"), exact, tolerance * max(1.0, np.abs(exact).max()))
 
 
 @pytest.mark.skipif(
@@ -189,15 +189,15 @@ def test_dropout_acts_in_training_alone_and_follows_its_seed(row, rng, kind):
         check_refuses(row, kind, 0.5)
         return
     layer = row.build(rng, **{kind: 0.5}, seed=1)
-    twin = row.build(**{kind: 0.5}, seed=1)
-    twin.set_weights(layer.get_weights())
+    same_seed = row.build(**{kind: 0.5}, seed=1)
+    same_seed.set_weights(layer.get_weights())
     outputs, _ = row.oracle(x, weights_of(layer))
     close(layer(x), outputs[:, -1])
     close(layer(x, training=False), outputs[:, -1])
     first, *others = (values(layer(x, training=True)) for _ in range(4))
     assert max(np.abs(first - other).max() for other in others) > 1e-3, "one mask for all calls"
-    twin(x), twin(x, training=False)  # draw as often as the layer did
-    np.testing.assert_array_equal(values(twin(x, training=True)), first)
+    same_seed(x), same_seed(x, training=False)  # draw as often as the layer did
+    np.testing.assert_array_equal(values(same_seed(x, training=True)), first)
 
 
 def masks(width):
@@ -208,10 +208,10 @@ def masks(width):
 def test_dropout_holds_one_mask_over_time(row, rng):
     layer = row.build(rng, dropout=0.5, seed=2, return_sequences=True)
     x = inputs(rng)
-    for frames, found in zip(x, values(layer(x, training=True)), strict=True):
+    for frames, actual in zip(x, values(layer(x, training=True)), strict=True):
         candidates = frames * masks(FEATURES)[:, None, :]
         outputs, _ = row.oracle(candidates, weights_of(layer))
-        assert np.abs(outputs - found).max(axis=(1, 2)).min() <= 2e-6
+        assert np.abs(outputs - actual).max(axis=(1, 2)).min() <= 2e-6
 
 
 def test_recurrent_dropout_holds_one_mask_over_time(row, rng):
@@ -221,10 +221,10 @@ def test_recurrent_dropout_holds_one_mask_over_time(row, rng):
     layer = row.build(rng, recurrent_dropout=0.5, seed=2, return_sequences=True)
     x = inputs(rng)
     keep = masks(layer.cell.output_size)
-    for frames, found in zip(x, values(layer(x, training=True)), strict=True):
+    for frames, actual in zip(x, values(layer(x, training=True)), strict=True):
         candidates = np.repeat(frames[None], len(keep), axis=0)
         outputs, _ = row.oracle(candidates, weights_of(layer), recurrent_mask=keep)
-        assert np.abs(outputs - found).max(axis=(1, 2)).min() <= 2e-6
+        assert np.abs(outputs - actual).max(axis=(1, 2)).min() <= 2e-6
 
 
 def test_penalties_are_the_regularizers_of_the_weights(row, x, rng):
@@ -249,8 +249,8 @@ def test_constraints_hold_after_training(row, x, rng):
     names = ["kernel_constraint", "bias_constraint"]
     names += ["recurrent_constraint"] if row.recurrent else []
     layer = row.build(rng, **dict.fromkeys(names, "non_neg"), return_sequences=True)
-    share = rng.normal(size=(BATCH, TIME, layer.cell.output_size)).astype(np.float32)
-    trained_gradient(layer, x, share)
+    weight = rng.normal(size=(BATCH, TIME, layer.cell.output_size)).astype(np.float32)
+    trained_gradient(layer, x, weight)
     weights = weights_of(layer)
     for name in ("kernel", "recurrent_kernel", "projection_kernel", "bias"):
         assert name not in weights or weights[name].min() == 0.0

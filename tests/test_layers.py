@@ -20,9 +20,9 @@ def row(request):
     return request.param
 
 
-def close(ours, theirs, tolerance=TOLERANCE):
-    ours, theirs = (keras.tree.flatten(values(side)) for side in (ours, theirs))
-    for a, b in zip(ours, theirs, strict=True):
+def close(gated, reference, tolerance=TOLERANCE):
+    gated, reference = (keras.tree.flatten(values(side)) for side in (gated, reference))
+    for a, b in zip(gated, reference, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
 
 
@@ -34,10 +34,10 @@ def test_outputs_and_states_equal_oracle(row, x, rng):
 
 def test_last_output_alone_has_the_shape_and_dtype_announced(row, x, rng):
     layer = row.build(rng)
-    found = layer(x)
-    assert found.shape == layer.compute_output_shape(x.shape) == (BATCH, layer.cell.output_size)
-    assert keras.backend.standardize_dtype(found.dtype) == layer.compute_dtype == "float32"
-    close(found, row.oracle(x, weights_of(layer))[0][:, -1])
+    outputs = layer(x)
+    assert outputs.shape == layer.compute_output_shape(x.shape) == (BATCH, layer.cell.output_size)
+    assert keras.backend.standardize_dtype(outputs.dtype) == layer.compute_dtype == "float32"
+    close(outputs, row.oracle(x, weights_of(layer))[0][:, -1])
 
 
 def test_symbolic_call_announces_the_same_shapes(row):
@@ -77,25 +77,25 @@ def test_sequence_hidden_whole_leaves_the_initial_state(row, x, rng):
     # Where nothing was seen yet, Keras's loop puts out zeros, and on JAX the initial state.
     unseen = start[0][0] if keras.backend.backend() == "jax" else np.zeros_like(start[0][0])
     np.testing.assert_array_equal(output[0], unseen)
-    for found, before in zip(states, start, strict=True):
-        np.testing.assert_array_equal(found[0], before[0])
-        assert np.abs(found[1] - before[1]).max() > 1e-3
+    for actual, before in zip(states, start, strict=True):
+        np.testing.assert_array_equal(actual[0], before[0])
+        assert np.abs(actual[1] - before[1]).max() > 1e-3
 
 
 def test_initial_state_carries_on(row, x, rng):
     layer = row.build(rng, return_sequences=True, return_state=True)
-    whole, *end = values(layer(x))
+    full, *end = values(layer(x))
     first, *middle = layer(x[:, :1])
     second, *last = layer(x[:, 1:], initial_state=middle)
-    close((np.concatenate(values([first, second]), axis=1), *last), (whole, *end))
+    close((np.concatenate(values([first, second]), axis=1), *last), (full, *end))
 
 
 def test_stateful_pieces_equal_the_whole(row, x, rng):
     layer = row.build(rng, stateful=True, return_sequences=True)
-    whole, _ = row.oracle(x, weights_of(layer))
+    full, _ = row.oracle(x, weights_of(layer))
     for _ in range(2):  # the second time from a reset state
         pieces = [values(layer(x[:, :3])), values(layer(x[:, 3:]))]
-        close(np.concatenate(pieces, axis=1), whole)
+        close(np.concatenate(pieces, axis=1), full)
         layer.reset_state()
 
 
@@ -142,9 +142,9 @@ def test_stacked_cells_equal_layers_in_turn(row, x, rng):
 def test_time_distributed_equals_each_sequence(row, rng):
     layer = row.build(rng)
     sequences = rng.normal(size=(BATCH, 2, TIME, FEATURES)).astype(np.float32)
-    found = values(keras.layers.TimeDistributed(layer)(sequences))
+    outputs = values(keras.layers.TimeDistributed(layer)(sequences))
     for n in range(2):
-        close(found[:, n], row.oracle(sequences[:, n], weights_of(layer))[0][:, -1])
+        close(outputs[:, n], row.oracle(sequences[:, n], weights_of(layer))[0][:, -1])
 
 
 @pytest.mark.parametrize("source", ["masking", "embedding"])

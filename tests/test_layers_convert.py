@@ -17,7 +17,11 @@ def test_file_agrees_with_keras(row, rng, tmp_path):
     model = keras.Sequential([keras.Input((None, FEATURES)), layer, keras.layers.Dense(2)])
     path = tmp_path / "model.tflite"
     x = inputs(rng, time=6)
-    made = kgated.to_tflite(model, path, quantize="none", calibration=x)  # raises on disagreement
-    assert path.stat().st_size == made.file_bytes
-    assert made.agreement.max_abs_error <= 1e-5 * max(1.0, made.agreement.largest_output)
-    assert [s.shape for s in made.manifest.states] == [(n,) for n in layer.state_size]
+    conversion = kgated.to_tflite(
+        model, path, quantize="none", calibration=x
+    )  # raises on disagreement
+    assert path.stat().st_size == conversion.file_bytes
+    assert conversion.agreement.max_abs_error <= 1e-5 * max(
+        1.0, conversion.agreement.largest_output
+    )
+    assert [s.shape for s in conversion.manifest.states] == [(n,) for n in layer.state_size]

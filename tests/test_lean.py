@@ -21,23 +21,23 @@ pytestmark = pytest.mark.slow  # each test starts TensorFlow again
 
 def brought_along(root="kgated"):
     """The distributions that one and its requirements need, without extras."""
-    found, waiting = set(), [root]
+    actual, waiting = set(), [root]
     while waiting:
-        if (name := canonicalize_name(waiting.pop())) in found:
+        if (name := canonicalize_name(waiting.pop())) in actual:
             continue
-        found.add(name)
+        actual.add(name)
         for text in metadata.requires(name) or ():
             one = Requirement(text)
             if one.marker is None or one.marker.evaluate({"extra": ""}):
                 waiting.append(one.name)
-    return found
+    return actual
 
 
 def hidden_modules():
     """Top-level modules that are installed here, and would not be there."""
     there = brought_along()
     owners = metadata.packages_distributions().items()
-    return {m for m, of in owners if not {canonicalize_name(one) for one in of} & there}
+    return {m for m, of in owners if not {canonicalize_name(name) for name in of} & there}
 
 
 @pytest.fixture(scope="module")

@@ -47,9 +47,9 @@ def case(row, sizes, seed, **options):
     return layer, rng.normal(size=(batch, time, features)).astype(np.float32), rng
 
 
-def close(ours, theirs):
-    scale = max(1.0, np.abs(theirs).max())
-    np.testing.assert_allclose(values(ours), theirs, rtol=0, atol=TOLERANCE * scale)
+def close(gated, reference):
+    scale = max(1.0, np.abs(reference).max())
+    np.testing.assert_allclose(values(gated), reference, rtol=0, atol=TOLERANCE * scale)
 
 
 @given(ROWS, SIZES, SEEDS)
@@ -68,17 +68,17 @@ def test_masked_step_changes_nothing(row, sizes, seed, zero, data):
     close(layer(hidden, mask=ops.convert_to_tensor(mask)), expected)
     if not zero:
         for b, row_mask in enumerate(mask):  # as if the masked steps had never been there
-            seen = x[b : b + 1, row_mask]
+            observed = x[b : b + 1, row_mask]
             if row_mask.any():
-                close(layer(seen)[:, -1], expected[b : b + 1, -1])
+                close(layer(observed)[:, -1], expected[b : b + 1, -1])
 
 
 @given(ROWS, SIZES, SEEDS, st.data())
 def test_batch_rows_are_independent(row, sizes, seed, data):
     layer, x, _ = case(row, (3, *sizes[1:]), seed)
     b = data.draw(st.integers(0, 2))
-    together, alone = values(layer(x))[b], values(layer(x[b : b + 1]))[0]
-    np.testing.assert_allclose(together, alone, rtol=0, atol=TOLERANCE)
+    together, separate = values(layer(x))[b], values(layer(x[b : b + 1]))[0]
+    np.testing.assert_allclose(together, separate, rtol=0, atol=TOLERANCE)
     order = data.draw(st.permutations(range(3)))
     close(layer(x[order]), values(layer(x))[order])
 
@@ -88,8 +88,8 @@ def test_stateful_pieces_are_the_whole(row, sizes, seed, data):
     layer, x, _ = case(row, sizes, seed, stateful=True)
     cuts = sorted(data.draw(st.sets(st.integers(1, max(1, x.shape[1] - 1)), max_size=3)))
     pieces = [p for p in np.split(x, cuts, axis=1) if p.shape[1]]
-    found = np.concatenate([values(layer(piece)) for piece in pieces], axis=1)
-    close(found, row.oracle(x, weights_of(layer))[0])
+    actual = np.concatenate([values(layer(piece)) for piece in pieces], axis=1)
+    close(actual, row.oracle(x, weights_of(layer))[0])
 
 
 @given(ROWS, SIZES, SEEDS, st.booleans())

@@ -32,8 +32,8 @@ CELLS = [
 
 
 def arguments(constructor):
-    found = inspect.signature(constructor).parameters.values()
-    return {p.name: p.default for p in found if p.kind is p.POSITIONAL_OR_KEYWORD}
+    parameters = inspect.signature(constructor).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD}
 
 
 @pytest.mark.parametrize(("ours", "theirs", "lacking", "changed", "added"), LAYERS)
@@ -49,8 +49,8 @@ def test_cell_options(ours, theirs, changed, added):
     keywords = {}
     for base in ours.__mro__[: ours.__mro__.index(theirs)]:
         if "__init__" in vars(base):
-            found = inspect.signature(base.__init__).parameters.values()
-            keywords |= {p.name: p.default for p in found if p.kind is p.KEYWORD_ONLY}
+            parameters = inspect.signature(base.__init__).parameters.values()
+            keywords |= {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
     assert keywords == {**changed, **added}
     config, expected = ours(4, name="cell").get_config(), theirs(4, name="cell").get_config()
     assert {k: v for k, v in config.items() if k not in added} == {**expected, **changed}

@@ -48,7 +48,7 @@ def largest_error(a, b):
 def against_oracle():
     """The largest error of each row of the registry, then with the first two gates swapped."""
     x = np.random.default_rng(2).normal(size=(2, 4, 3)).astype(np.float32)
-    found = {}
+    results = {}
     for row in registry.ROWS:
         layer = row.build(np.random.default_rng(3), return_sequences=True)
         twin = TWINS[row.layer](registry.UNITS, return_sequences=True, **row.options)
@@ -60,8 +60,8 @@ def against_oracle():
         n = registry.UNITS
         swapped = np.concatenate([kernel[:, n : 2 * n], kernel[:, :n], kernel[:, 2 * n :]], axis=1)
         twin.set_weights([swapped, *others])
-        found[str(row)] = [right, largest_error(twin(x), exact)]
-    return found
+        results[str(row)] = [right, largest_error(twin(x), exact)]
+    return results
 
 
 def there_and_back():
@@ -82,18 +82,20 @@ def there_and_back():
     )
     x = keras.Input((None, 5))
     y = kgated.LSTM(4, coupled_gates=True, return_sequences=True)(x)
-    joined = layers.Concatenate()([layers.Add()([y, layers.Dense(4)(y)]), y])
-    graph = keras.Model(x, layers.Dense(2)(joined))
-    found = []
+    merged = layers.Concatenate()([layers.Add()([y, layers.Dense(4)(y)]), y])
+    graph = keras.Model(x, layers.Dense(2)(merged))
+    results = []
     for model, data in ((classifier, frames), (both, X), (graph, X)):
         twin = to_tf_keras(model)
         back = from_tf_keras(twin)
         mine = {w.path.split("/", 1)[1]: w for w in model.weights if "scale" not in w.path}
-        theirs = {w.path.split("/", 1)[1]: w for w in back.weights if "scale" not in w.path}
-        same = [np.array_equal(a, b) for a, b in zip(mine.values(), theirs.values(), strict=True)]
+        reference = {w.path.split("/", 1)[1]: w for w in back.weights if "scale" not in w.path}
+        same = [
+            np.array_equal(a, b) for a, b in zip(mine.values(), reference.values(), strict=True)
+        ]
         errors = largest_error(twin(data), model(data)), largest_error(back(data), model(data))
-        found.append([*errors, all(same)])
-    return found
+        results.append([*errors, all(same)])
+    return results
 
 
 def model_of(twin, annotate=None, **options):
@@ -179,12 +181,12 @@ def both_ways_pruned():
 def schedules():
     """Their schedules and ours, [due, share] at each step."""
     options = {"begin_step": 4, "end_step": 40, "frequency": 3}
-    theirs, found = tfmot.sparsity.keras, []
-    for tool in theirs, kgated.optimize:
+    reference, results = tfmot.sparsity.keras, []
+    for tool in reference, kgated.optimize:
         both = tool.PolynomialDecay(0.1, 0.9, **options), tool.ConstantSparsity(0.7, **options)
         values = [schedule(step) for schedule in both for step in range(50)]
-        found.append([[bool(due), float(share)] for due, share in values])
-    return found
+        results.append([[bool(due), float(sparsity)] for due, sparsity in values])
+    return results
 
 
 def by_their_schedules():

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from kgated import steps
+from kgated.argument_checks import check_choice
 from kgated.quantization_hook import QuantizationHook
 from kgated.steps import Array, Function
 
@@ -22,8 +23,7 @@ LoopStep = Callable[[Array, States], tuple[Array, States]]
 
 def choose(argument: str, value: Any, options: dict[Any, Any]) -> Any:
     """Return `options[value]`, or raise a ValueError that names the argument and the choices."""
-    if value not in options:
-        raise ValueError(f"`{argument}` must be one of {list(options)}. Received: {value!r}")
+    check_choice(argument, value, options)
     return options[value]
 
 

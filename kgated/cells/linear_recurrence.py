@@ -14,8 +14,8 @@ MAX_DOUBLINGS = 31  # of the distance; XLA needs a limit
 def linear_recurrence(decay: Array, x: Array) -> Array:
     """`h_t = decay_t∘h_{t-1} + x_t` for all t, from h_0 = 0.
 
-    An associative scan computes it in `log2 T` passes (Blelloch 1990; Martin & Cundy 2018). JAX on a
-    CPU runs one loop in place of it, since the passes are limited by the memory there. TensorFlow
+    An associative scan computes it in `log2 T` passes (Blelloch 1990; Martin & Cundy 2018). JAX on
+    a CPU runs one loop in place of it, since the passes are limited by the memory there. TensorFlow
     doubles the distance in each pass, which a number of frames that is not known allows.
 
     Args:

@@ -106,8 +106,8 @@ class LSTMCell(GatedCell, keras.layers.LSTMCell):
         def forget_gate_open(_: Any, *args: Any, **kwargs: Any) -> Array:
             sizes = (before_forget, self.units, width - before_forget - self.units)
             kinds = (self.bias_initializer, keras.initializers.Ones(), self.bias_initializer)
-            parts = [f((n,), *args, **kwargs) for n, f in zip(sizes, kinds, strict=True) if n]
-            return ops.concatenate(parts)
+            blocks = [f((n,), *args, **kwargs) for n, f in zip(sizes, kinds, strict=True) if n]
+            return ops.concatenate(blocks)
 
         return self.add_weight(
             shape=(width,),

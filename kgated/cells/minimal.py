@@ -208,7 +208,8 @@ class MinGRUCell(MinimalCell):
 
     def update(self, rows: list[Array], h: Array, hook: QuantizationHook) -> Array:
         """One step; rows z, g (B, U), h (B, U)."""
-        return steps.min_gru_step(*rows, h, hook)
+        z, g = rows
+        return steps.min_gru_step(z, g, h, hook)
 
     def coefficients(self, rows: list[Array]) -> tuple[Array, Array]:
         """The factor of h and the summand, of rows z, g (B, T, U)."""
@@ -244,7 +245,8 @@ class MinLSTMCell(MinimalCell):
 
     def update(self, rows: list[Array], h: Array, hook: QuantizationHook) -> Array:
         """One step; rows f, i, g (B, U), h (B, U)."""
-        return steps.min_lstm_step(*rows, h, hook)
+        f, i, g = rows
+        return steps.min_lstm_step(f, i, g, h, hook)
 
     def coefficients(self, rows: list[Array]) -> tuple[Array, Array]:
         """The factor of h and the summand, of rows f, i, g (B, T, U)."""

@@ -1,4 +1,4 @@
-"""What a linear classifier makes of the same sequences: a recurrent one has to be as good."""
+"""A linear classifier on the same sequences, as a baseline for the recurrent models."""
 
 from typing import Any
 
@@ -9,21 +9,21 @@ from kgated.data import SequenceData, zero_padded
 from kgated.optional_imports import from_demo
 from kgated.training.batches import resampled
 
-# Frames that a sequence is brought to before it is one long vector; None: padded as it is.
+# Number of frames to resample a sequence to before flattening it; None: zero padding.
 FRAMES = (None, 2, 4, 8)
 STRENGTHS = (0.1, 1.0, 10.0)
 FOLDS = 5
 
 
 def linear_baseline(train: SequenceData, test: SequenceData, *, seed: int = 0) -> Baseline:
-    """Logistic regression on whole sequences as vectors, chosen on folds of the training set.
+    """Logistic regression on flattened sequences, chosen by cross-validation on the training set.
 
-    It sees a sequence at once, brought to a fixed number of frames, which a stream can't.
+    It needs the whole sequence, resampled to a fixed number of frames, so it can't run on a stream.
 
     Args:
-        train: frames (N, T, F) and labels y (N,); the choice between vectors and strengths of
-            regularization is made by stratified cross-validation here.
-        test: sequences that the one chosen is judged by, once.
+        train: frames (N, T, F) and labels y (N,); the number of frames and the strength
+            of regularization are chosen by stratified cross-validation on them.
+        test: sequences on which the chosen classifier is evaluated.
         seed: of the folds.
 
     Raises:
@@ -33,10 +33,10 @@ def linear_baseline(train: SequenceData, test: SequenceData, *, seed: int = 0) -
     searches = [_search(vectors(train, frames, steps), train.y, seed) for frames in FRAMES]
     best = int(np.argmax([search.best_score_ for search in searches]))
     frames, search = FRAMES[best], searches[best]
-    seen = "padded frames" if frames is None else f"{frames} frames resampled over the sequence"
+    features = "padded frames" if frames is None else f"{frames} frames resampled over the sequence"
     strength = search.best_params_["logisticregression__C"]
     return Baseline(
-        f"logistic regression on {seen}, C={strength:g}",
+        f"logistic regression on {features}, C={strength:g}",
         float(search.best_score_),
         float(search.score(vectors(test, frames, steps), test.y)),
     )

@@ -1,4 +1,4 @@
-"""The pictures of a report: SVG text that stands in an HTML page and takes the page's font."""
+"""The charts of a report, as SVG elements of an HTML page in the page's font."""
 
 import io
 import re
@@ -10,11 +10,11 @@ import numpy as np
 from kgated.compare.results import Latency, Results, Row
 from kgated.optional_imports import from_demo
 
-# Okabe and Ito's colours, told apart by any colour vision; markers tell them apart in grey.
+# Okabe and Ito's colour-blind-safe palette; markers distinguish the series in grey.
 COLOURS = {"none": "#0072B2", "dynamic": "#D55E00"}
 MARKERS = {"none": "o", "dynamic": "s"}
 GREY, INK = "#6b6b6b", "#222222"
-# As wide as a phone shows it, so that its text is not shrunk there; 72 units to an inch.
+# The width of a phone's screen, so that the text is not scaled down; 72 units to an inch.
 WIDTH_INCHES, ROW_INCHES, FRAME_INCHES = 4.7, 0.36, 1.1
 STYLE = {
     "svg.fonttype": "none",
@@ -24,7 +24,7 @@ STYLE = {
     "xtick.color": INK,
     "ytick.color": INK,
 }
-METADATA = ("Creator", "Date", "Format", "Type")  # left out: the page has its own
+METADATA = ("Creator", "Date", "Format", "Type")  # left out of the SVG
 NORMAL_95 = 1.96
 
 
@@ -37,8 +37,8 @@ def accuracy_chart(results: Results) -> str:
 
     def draw(axes: Any) -> None:
         _baseline(axes, results.baseline.test_accuracy, start)
-        for place, row in enumerate(rows):
-            _accuracies(axes, place, row, wilson(row.device_accuracy, count))
+        for row_number, row in enumerate(rows):
+            _accuracies(axes, row_number, row, wilson(row.device_accuracy, count))
         axes.set_xlim(start, 1.0 + 0.02 * (1.0 - start))
         axes.xaxis.set_major_formatter(lambda x, _: f"{100 * x:g}")
         axes.set_xlabel(f"test accuracy, % (the axis starts at {100 * start:g}%)")
@@ -47,14 +47,14 @@ def accuracy_chart(results: Results) -> str:
 
 
 def latency_chart(results: Results) -> str:
-    """How long the steps of every row took, with the deadline, as SVG."""
+    """The distribution of the step times of every row, with the deadline, as SVG."""
     rows, deadline_us = results.rows, 1000.0 * results.setting.deadline_ms
 
     def draw(axes: Any) -> None:
-        for place, row in enumerate(rows):
-            _latencies(axes, place, row.latency, COLOURS[row.quantize])
+        for row_number, row in enumerate(rows):
+            _latencies(axes, row_number, row.latency, COLOURS[row.quantize])
         axes.axvline(deadline_us, color=GREY, linestyle="--", linewidth=1.2)
-        _note(axes, deadline_us, f"deadline {results.setting.deadline_ms:g} ms", "right")
+        _label_line(axes, deadline_us, f"deadline {results.setting.deadline_ms:g} ms", "right")
         slowest = max(r.latency.us_max for r in rows)
         fastest = min(r.latency.edges_us[0] for r in rows)
         axes.set_xscale("log")
@@ -65,51 +65,51 @@ def latency_chart(results: Results) -> str:
     return _svg(rows, draw, "step times of each cell and recipe")
 
 
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """The 95% interval of a share seen in `count` trials (Wilson 1927)."""
+def wilson(proportion: float, count: int) -> tuple[float, float]:
+    """The 95% confidence interval of a proportion observed in `count` trials (Wilson 1927)."""
     z2 = NORMAL_95**2 / count
-    middle = (share + z2 / 2) / (1 + z2)
-    half = NORMAL_95 * sqrt(share * (1 - share) / count + z2 / (4 * count)) / (1 + z2)
+    middle = (proportion + z2 / 2) / (1 + z2)
+    half = NORMAL_95 * sqrt(proportion * (1 - proportion) / count + z2 / (4 * count)) / (1 + z2)
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def _accuracies(axes: Any, place: int, row: Row, interval: tuple[float, float]) -> None:
+def _accuracies(axes: Any, row_number: int, row: Row, interval: tuple[float, float]) -> None:
     colour = COLOURS[row.quantize]
-    axes.plot(interval, [place, place], color=colour, linewidth=1.2, alpha=0.6)
-    axes.plot(row.keras_accuracy, place, "o", ms=11, mfc="none", mec=INK, mew=1.0)
-    axes.plot(row.device_accuracy, place, MARKERS[row.quantize], ms=6, color=colour)
+    axes.plot(interval, [row_number, row_number], color=colour, linewidth=1.2, alpha=0.6)
+    axes.plot(row.keras_accuracy, row_number, "o", ms=11, mfc="none", mec=INK, mew=1.0)
+    axes.plot(row.device_accuracy, row_number, MARKERS[row.quantize], ms=6, color=colour)
 
 
 def _baseline(axes: Any, accuracy: float, start: float) -> None:
     axes.axvline(accuracy, color=GREY, linestyle="--", linewidth=1.2)
     side = "right" if accuracy > (start + 1.0) / 2 else "left"
-    _note(axes, accuracy, f"linear baseline {100 * accuracy:.1f}%", side)
+    _label_line(axes, accuracy, f"linear baseline {100 * accuracy:.1f}%", side)
 
 
-def _latencies(axes: Any, place: int, latency: Latency, colour: str) -> None:
-    """A histogram that stands on the row's line, its height logarithmic, p50 and p99 marked."""
+def _latencies(axes: Any, row_number: int, latency: Latency, colour: str) -> None:
+    """A histogram on the row's line with logarithmic height; p50 and p99 are marked."""
     counts = np.array(latency.counts)
     height = 0.8 * np.log10(1.0 + counts) / np.log10(1.0 + counts.sum())
-    base = place + 0.4
+    base = row_number + 0.4
     axes.stairs(base - height, latency.edges_us, baseline=base, fill=True, color=colour, alpha=0.45)
     for time_us in (latency.us_p50, latency.us_p99):
         axes.plot([time_us, time_us], [base - 0.8, base], color=INK, linewidth=1.0)
     text = f"{latency.us_p50:.1f} and {latency.us_p99:.1f}"
-    end = (latency.us_p99, place - 0.1)
+    end = (latency.us_p99, row_number - 0.1)
     axes.annotate(text, end, (8, 0), textcoords="offset points", va="center", fontsize=9)
 
 
-def _note(axes: Any, x: float, text: str, align: str) -> None:
+def _label_line(axes: Any, x: float, text: str, align: str) -> None:
     """Text at the top end of a vertical line."""
     axes.text(x, -0.62, text, ha=align, va="bottom", color=GREY, fontsize=9)
 
 
 def _svg(rows: tuple[Row, ...], draw: Any, label: str) -> str:
-    """A picture with a line per row, drawn by `draw(axes)`."""
-    mpl, figures = from_demo("matplotlib"), from_demo("matplotlib.figure")
+    """A chart with a line per row, drawn by `draw(axes)`."""
+    mpl, figure_module = from_demo("matplotlib"), from_demo("matplotlib.figure")
     with mpl.rc_context({**STYLE, "svg.hashsalt": label}):
         height = FRAME_INCHES + ROW_INCHES * len(rows)
-        figure = figures.Figure((WIDTH_INCHES, height), layout="constrained")
+        figure = figure_module.Figure((WIDTH_INCHES, height), layout="constrained")
         axes = figure.subplots()
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(axis="y", length=0)

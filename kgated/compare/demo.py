@@ -1,4 +1,4 @@
-"""The cells side by side: trained, converted, run on the device side, and compared."""
+"""Train, convert, run and compare all cells on one data set."""
 
 import os
 import platform
@@ -33,7 +33,7 @@ QUANTIZATIONS = ("none", "dynamic")
 PACKAGES = ("kgated", "kgated-edge", "keras", "tensorflow", "ai-edge-litert", "numpy")
 VALIDATION = 0.2
 DEADLINE_MS = 10.0
-# A desktop system takes the processor away now and then: this share of the steps may be late.
+# Preemption on a desktop system: the fraction of steps that may miss the deadline.
 MISSES_ALLOWED = 0.001
 ACCURACY_LOSS_ALLOWED = 0.005
 
@@ -45,9 +45,9 @@ class Trained:
     Attributes:
         cell: the layer's name.
         model: the Keras model.
-        outputs: (N, classes), its results on the padded, masked test set.
-        accuracy: of these.
-        seconds: what the training took.
+        outputs: (N, classes), on the padded, masked test set.
+        accuracy: of the outputs.
+        seconds: duration of the training.
     """
 
     cell: str
@@ -68,26 +68,26 @@ def demo(
 ) -> Results:
     """Train each cell on real speech, convert it, check it on the device side, write a page.
 
-    Into `out_dir` go `report.html` and `results.json`, each model as `.keras` and by each recipe
-    as `.tflite`, and `test.npz`: what a device needs to be asked the same by `kgated-edge check`.
+    Writes `report.html` and `results.json` to `out_dir`, each model as `.keras` and as `.tflite` by
+    each recipe, and `test.npz` for `kgated-edge check` on a device.
 
     Args:
-        out_dir: the folder to write to, made where it is missing.
+        out_dir: the folder to write to; it is made if it does not exist.
         seed: of the split, the weights and the order.
         cells: names from `CELLS`.
-        plan: how to train; None: as `Plan` says. Its seed is `seed`.
-        data: what to train and test on; None: JapaneseVowels.
+        plan: options of the training; None: the defaults of `Plan`. Its seed is `seed`.
+        data: training and test sequences; None: JapaneseVowels.
         console: where to print; None: the terminal.
 
     Returns:
-        What was found. `passed` is False where a limit was missed, or where a float file and its
-        Keras model disagree.
+        The results. `passed` is False if a limit is not met or a float file and its Keras model
+        disagree.
 
     Raises:
-        OSError: `out_dir` can't be made or written to; said before anything else is done.
+        OSError: `out_dir` can't be made or written to; raised before anything else is done.
         ImportError: a package of the extra `demo` is missing.
     """
-    folder = prepared(out_dir)
+    folder = prepare_folder(out_dir)
     console = console or Console()
     require_demo()
     start = time.perf_counter()
@@ -99,24 +99,24 @@ def demo(
         f"baseline: {percent(baseline.test_accuracy)}%, {baseline.description}", soft_wrap=True
     )
     plan = replace(plan or Plan(), seed=seed)
-    trained = [train_cell(cell, data, plan, console) for cell in cells]
-    for one in trained:
-        save_model(one, folder)
+    trained_cells = [train_cell(cell, data, plan, console) for cell in cells]
+    for trained in trained_cells:
+        save_model(trained, folder)
     rows = []
     with console.status("converting, and checking on the device side"):
-        for one in trained:
-            rows += [convert_and_check(one, q, data, setting, folder) for q in QUANTIZATIONS]
-    seconds = {one.cell: one.seconds for one in trained}
+        for trained in trained_cells:
+            rows += [convert_and_check(trained, q, data, setting, folder) for q in QUANTIZATIONS]
+    seconds = {trained.cell: trained.seconds for trained in trained_cells}
     results = Results(setting, baseline, tuple(rows), seconds, time.perf_counter() - start)
     publish(results, folder, console)
     return results
 
 
-def prepared(out_dir: str | Path) -> Path:
-    """The folder, made where it is missing, that files can be written to.
+def prepare_folder(out_dir: str | Path) -> Path:
+    """Make the folder if it does not exist, and check that files can be written to it.
 
     Raises:
-        OSError: it can't be; one line with the way out.
+        OSError: the folder can't be made or written to; one line.
     """
     folder = Path(out_dir)
     try:
@@ -129,7 +129,7 @@ def prepared(out_dir: str | Path) -> Path:
 
 
 def setting_of(data: DataSet, seed: int) -> Setting:
-    """What a comparison is made on."""
+    """The data, the limits and the machine of the comparison."""
     frames = int(data.test.lengths.sum())
     return Setting(
         data=data.name,
@@ -147,7 +147,7 @@ def setting_of(data: DataSet, seed: int) -> Setting:
 
 
 def train_cell(cell: str, data: DataSet, plan: Plan, console: Console) -> Trained:
-    """Train a classifier on one cell; a part of the training set is kept to stop early by."""
+    """Train a classifier on one cell, with a part of the training set for early stopping."""
     train, validation = split(data.train, VALIDATION, seed=plan.seed)
     model = sequence_classifier(
         CELLS[cell],
@@ -165,12 +165,12 @@ def train_cell(cell: str, data: DataSet, plan: Plan, console: Console) -> Traine
 
 
 def accuracy(outputs: np.ndarray, data: SequenceData) -> float:
-    """The share of sequences whose largest output (N, classes) is their label."""
+    """The fraction of sequences whose largest output (N, classes) is their label."""
     return float((outputs.argmax(axis=-1) == data.y).mean())
 
 
 def save_model(trained: Trained, folder: Path) -> None:
-    """Save the Keras model, whole or not at all."""
+    """Save the Keras model atomically."""
     with tempfile.TemporaryDirectory() as scratch:
         saved = Path(scratch, "model.keras")
         trained.model.save(saved)
@@ -192,33 +192,33 @@ def convert_and_check(
     )
     floor = max(0.0, trained.accuracy - ACCURACY_LOSS_ALLOWED)
     limits = Limits(setting.deadline_ms, setting.max_misses, floor)
-    checked = run_check(path, folder / "test.npz", limits)
-    difference, differing = compared(trained.outputs, final_outputs(path, data.test))
+    measured = run_check(path, folder / "test.npz", limits)
+    difference, differing = compare_outputs(trained.outputs, final_outputs(path, data.test))
     return Row(
         cell=trained.cell,
         quantize=quantize,
         parameters=int(sum(np.prod(w.shape) for w in trained.model.trainable_weights)),
         keras_accuracy=trained.accuracy,
-        device_accuracy=checked.accuracy,
+        device_accuracy=measured.accuracy,
         differing_decisions=differing,
         max_abs_difference=difference,
         file_name=path.name,
         file_bytes=conversion.file_bytes,
-        latency=checked.latency,
-        deadline_misses=checked.deadline_misses,
-        peak_memory_mib=checked.peak_memory_mib,
-        failures=checked.failures + disagreements(quantize, difference, differing),
+        latency=measured.latency,
+        deadline_misses=measured.deadline_misses,
+        peak_memory_mib=measured.peak_memory_mib,
+        failures=measured.failures + disagreements(quantize, difference, differing),
     )
 
 
-def compared(outputs: np.ndarray, others: np.ndarray) -> tuple[float, int]:
-    """The largest absolute difference of results (N, classes), and how many decisions differ."""
-    differing = outputs.argmax(axis=-1) != others.argmax(axis=-1)
-    return float(np.abs(outputs - others).max()), int(differing.sum())
+def compare_outputs(outputs: np.ndarray, device_outputs: np.ndarray) -> tuple[float, int]:
+    """The maximum absolute difference of outputs (N, classes), and how many decisions differ."""
+    differing = outputs.argmax(axis=-1) != device_outputs.argmax(axis=-1)
+    return float(np.abs(outputs - device_outputs).max()), int(differing.sum())
 
 
 def final_outputs(path: Path, data: SequenceData) -> np.ndarray:
-    """What the device says after the last real frame of each sequence, (N, classes)."""
+    """The outputs of the file after the last real frame of each sequence, (N, classes)."""
     edge = EdgeModel(path)
     outputs = []
     for frames, length in zip(data.x, data.lengths, strict=True):
@@ -228,7 +228,7 @@ def final_outputs(path: Path, data: SequenceData) -> np.ndarray:
 
 
 def publish(results: Results, folder: Path, console: Console) -> None:
-    """Write the results and the page, print the table and what went wrong."""
+    """Write the results and the page, print the table and the failures."""
     replace_file(folder / "results.json", to_json(results).encode())
     replace_file(folder / "report.html", render(results).encode())
     console.print(table(results))
@@ -238,11 +238,11 @@ def publish(results: Results, folder: Path, console: Console) -> None:
 
 
 def table(results: Results) -> Table:
-    """The results for a terminal: what stands in the page's table."""
+    """The page's table for a terminal."""
     rows = table_text(results)
-    shown = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    terminal_table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for name in rows[0]:
-        shown.add_column(name, justify="left" if name in ("cell", "quantize") else "right")
+        terminal_table.add_column(name, justify="left" if name in ("cell", "quantize") else "right")
     for row in rows:
-        shown.add_row(*row.values(), style=None if row["passed"] == "yes" else "red")
-    return shown
+        terminal_table.add_row(*row.values(), style=None if row["passed"] == "yes" else "red")
+    return terminal_table

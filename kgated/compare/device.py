@@ -13,12 +13,12 @@ from kgated.compare.results import Latency
 
 @dataclass(frozen=True)
 class Limits:
-    """What a file is held to.
+    """The limits for one file.
 
     Attributes:
-        deadline_ms: the longest that a step may take.
-        max_misses: how many steps may take longer.
-        min_accuracy: least share of right decisions, 0..1.
+        deadline_ms: maximum time of a step.
+        max_misses: maximum number of steps that take longer.
+        min_accuracy: minimum accuracy, 0..1.
     """
 
     deadline_ms: float
@@ -28,7 +28,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Checked:
-    """What the device side found; see `kgated_edge.CheckResult`."""
+    """The results of `kgated-edge check`; see `kgated_edge.CheckResult`."""
 
     accuracy: float
     latency: Latency
@@ -38,21 +38,21 @@ class Checked:
 
 
 def run_check(model: Path, data: Path, limits: Limits) -> Checked:
-    """Run a file over a data set by the runner alone: no Keras in the process, no threads of ours.
+    """Run a file over a data set in a process of the runner alone, without Keras and its threads.
 
     Raises:
-        RuntimeError: the runner could not do it; with its own message.
+        RuntimeError: the runner failed; with the runner's message.
     """
     with tempfile.TemporaryDirectory() as folder:
-        found = Path(folder, "check.json")
+        report = Path(folder, "check.json")
         command = [sys.executable, "-m", "kgated_edge", "check", model, "--data", data]
         command += ["--deadline-ms", limits.deadline_ms, "--max-misses", limits.max_misses]
-        command += ["--min-accuracy", limits.min_accuracy, "--json", found]
+        command += ["--min-accuracy", limits.min_accuracy, "--json", report]
         run = subprocess.run([str(part) for part in command], capture_output=True, text=True)
         if run.returncode not in (0, 1):
             lines = run.stderr.strip().splitlines() or [f"exit status {run.returncode}"]
             raise RuntimeError(f"{model}: the check did not run: {lines[-1]}")
-        return _checked(json.loads(found.read_text()))
+        return _checked(json.loads(report.read_text()))
 
 
 def _checked(content: dict[str, Any]) -> Checked:

@@ -1,4 +1,4 @@
-"""The page that a comparison ends with: one HTML file that needs nothing else."""
+"""The report of a comparison: one self-contained HTML file."""
 
 from importlib.resources import files
 
@@ -33,7 +33,7 @@ def render(results: Results) -> str:
 
 
 def table_text(results: Results) -> list[dict[str, str]]:
-    """The table's text: a dictionary per row, column name to what stands there."""
+    """The table's text: a dictionary per row, column name to text."""
     return [_cells(row) for row in results.rows]
 
 
@@ -51,6 +51,6 @@ def _cells(row: Row) -> dict[str, str]:
     }
 
 
-def percent(share: float) -> str:
-    """A share in percent with two decimals, without the sign."""
-    return f"{100 * share:.2f}"
+def percent(fraction: float) -> str:
+    """A fraction in percent with two decimals, without the sign."""
+    return f"{100 * fraction:.2f}"

@@ -1,20 +1,20 @@
-"""What a comparison of cells found, as data with the units in the names."""
+"""The results of a comparison of cells, as data with the units in the names."""
 
 import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-# The float file must agree with Keras to this on every sequence.
+# Maximum absolute difference of the float file from Keras on every sequence.
 FLOAT_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A linear classifier, to be compared with.
+    """A linear classifier as a baseline.
 
     Attributes:
-        description: what it is, in words.
-        fold_accuracy: mean over the folds of the training set that it was chosen by.
+        description: the classifier, in words.
+        fold_accuracy: mean over the cross-validation folds of the training set.
         test_accuracy: on the test set.
     """
 
@@ -42,7 +42,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class Row:
-    """One cell by one recipe: the model as trained, and as the device runs it.
+    """One cell with one recipe: the trained model and its file on the device.
 
     Attributes:
         cell: the layer's name.
@@ -50,14 +50,14 @@ class Row:
         parameters: trained weights.
         keras_accuracy: of the Keras model on the padded, masked test set.
         device_accuracy: of the file on the device side, frame by frame over the real lengths.
-        differing_decisions: test sequences on which the two decide differently.
+        differing_decisions: test sequences with different decisions in Keras and the file.
         max_abs_difference: of their outputs after the last frame, over the test set.
         file_name: of the `.tflite` file.
         file_bytes: its size.
         latency: of one step.
         deadline_misses: steps that took longer than the deadline.
         peak_memory_mib: of the whole process that runs the file.
-        failures: a sentence per limit missed.
+        failures: a sentence for each limit that is not met.
     """
 
     cell: str
@@ -76,24 +76,24 @@ class Row:
 
     @property
     def passed(self) -> bool:
-        """Whether all limits were kept."""
+        """Whether all limits are met."""
         return not self.failures
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a comparison was made on.
+    """The data, the limits and the machine of a comparison.
 
     Attributes:
         data: the data set's name.
-        train_sequences, test_sequences, test_frames: how much of it there is.
-        classes: how many there are.
+        train_sequences, test_sequences, test_frames: sizes of the data set.
+        classes: number of classes.
         sample_period_s: seconds from one frame to the next.
-        deadline_ms: the longest that a step may take.
-        max_misses: how many steps may take longer.
+        deadline_ms: maximum time of a step.
+        max_misses: maximum number of steps that take longer.
         seed: of everything.
         machine: processor and system.
-        versions: of the packages that count.
+        versions: of the packages used.
     """
 
     data: str
@@ -111,11 +111,11 @@ class Setting:
 
 @dataclass(frozen=True)
 class Results:
-    """A whole comparison.
+    """The results of a comparison.
 
     Attributes:
-        setting: what it was made on.
-        baseline: what a linear classifier does on the same sequences.
+        setting: data, limits and machine.
+        baseline: a linear classifier on the same sequences.
         rows: per cell and recipe.
         training_s: seconds per cell.
         total_s: seconds from the first to the last.
@@ -129,39 +129,39 @@ class Results:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """A sentence per limit missed, with the cell and the recipe."""
+        """A sentence for each limit that is not met, with the cell and the recipe."""
         return tuple(f"{r.cell}, {r.quantize}: {f}" for r in self.rows for f in r.failures)
 
     @property
     def peak_memory_mib(self) -> float:
-        """The most that any of the runs held, 0 where the system hides it."""
+        """The maximum over all runs, 0 where the system doesn't report it."""
         return max(row.peak_memory_mib or 0.0 for row in self.rows)
 
     @property
     def passed(self) -> bool:
-        """Whether every row kept its limits."""
+        """Whether every row meets its limits."""
         return not self.failures
 
 
 def disagreements(quantize: str, max_abs_difference: float, differing: int) -> tuple[str, ...]:
-    """A sentence per way in which a float file differs from its Keras model; others may differ."""
+    """Describe how a float file differs from its Keras model; a quantized file may differ."""
     if quantize != "none":
         return ()
-    found = []
+    failures = []
     if not max_abs_difference <= FLOAT_TOLERANCE:
-        found.append(
+        failures.append(
             f"outputs differ from Keras by {max_abs_difference:.3g}, allowed are "
             f"{FLOAT_TOLERANCE:g}"
         )
     if differing:
-        found.append(f"{differing} decisions differ from Keras, none may")
-    return tuple(found)
+        failures.append(f"{differing} decisions differ from Keras, none may")
+    return tuple(failures)
 
 
 def to_json(results: Results) -> str:
-    """The results as JSON text, indented, with what follows from them."""
+    """The results as indented JSON text, with `passed` for the comparison and each row."""
     content: dict[str, Any] = asdict(results)
     content["passed"] = results.passed
-    for written, row in zip(content["rows"], results.rows, strict=True):
-        written["passed"] = row.passed
+    for row_content, row in zip(content["rows"], results.rows, strict=True):
+        row_content["passed"] = row.passed
     return json.dumps(content, indent=2, allow_nan=False) + "\n"

@@ -1,84 +1,65 @@
 """From a Keras model to a checked `.tflite` file on disk."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
-import numpy as np
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_manifest
 
-from kgated import steps
+from kgated.argument_checks import as_names, as_path
 from kgated.atomic_write import check_writable, replace_files
 from kgated.deploy import tflm
 from kgated.deploy.from_qat.export import QatExport
 from kgated.deploy.lowering.converter import lower
-from kgated.deploy.manifest_writer import embed, overwrite, without_manifest
+from kgated.deploy.manifest_writer import manifest_in, without_manifest
 from kgated.deploy.metadata import (
+    Conversion,
     ConversionOptions,
     build_manifest,
     check_recipe,
     frames_of,
+    notes_on_default_mode,
     results_of,
 )
 from kgated.deploy.other_backend import convert_on_tensorflow, convert_saved
 from kgated.deploy.quantization.finish import finish
-from kgated.deploy.quantization.quantize import quantize as quantize_file
-from kgated.deploy.quantization.worker_job import quantize_in_worker
 from kgated.deploy.recipe import Recipe
-from kgated.deploy.sequence.graph import SequenceGraph, sequence_model
-from kgated.deploy.sequence.inputs import length_of
-from kgated.deploy.sequence.lowering_choice import choose_lowering
-from kgated.deploy.sequence.rnn import Lowering
-from kgated.deploy.streaming import StepModel, step_model
+from kgated.deploy.sequence.graph import SequenceGraph
+from kgated.deploy.streaming import StepModel
+from kgated.deploy.text.cut import cut_text
+from kgated.deploy.text.vocabularies import Given, as_vocabulary
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import LayerTable
-from kgated.deploy.verification import compare
+from kgated.deploy.verification.accuracy import Evaluation
 from kgated.deploy.verification.compare import Agreement
+from kgated.deploy.verification.evaluation_data import ComparedData, Evaluated
 from kgated.deploy.verification.feature_ranges import (
     check_constant_features,
+    feature_statistics,
     warn_of_small_features,
 )
-from kgated.deploy.verification.reference import Reference
+from kgated.deploy.verification.float_stage import FloatStage
+from kgated.deploy.verification.judge import judge_content, warn_of_cost
+from kgated.deploy.verification.range_coverage import check_coverage
 from kgated.deploy.verification.sequences import Calibration, Sequences
-from kgated.deploy.verification.targets import Target, TargetSequence, TargetStream
-from kgated.deploy.worker import run_in_worker, start_worker
-from kgated.keras_graph import check_graph, no_mask_warnings
+from kgated.deploy.verification.target_choice import layer_names, target_of
+from kgated.deploy.verification.targets import Target
+from kgated.deploy.worker import start_worker
+from kgated.keras_graph import no_mask_warnings
 from kgated.optimize import QuantizeAware
+from kgated.weight_checks import check_finite_weights
 
 CONVERT_SAVED = "kgated.deploy.convert:convert_saved_job"
 
 
-@dataclass(frozen=True)
-class Conversion:
-    """The result of a conversion.
-
-    Attributes:
-        path: the file.
-        manifest: what the file says about itself.
-        outputs: how each of its outputs compares with the Keras model's, by name.
-        file_bytes: its size.
-    """
-
-    path: Path
-    manifest: Manifest
-    outputs: Mapping[str, Agreement]
-    file_bytes: int
-
-    @property
-    def agreement(self) -> Agreement:
-        """How all its outputs together compare with the Keras model's."""
-        return compare.merge_reports(self.outputs.values())
-
-
-@no_mask_warnings()
 def to_tflite(
     model: keras.Model,
     path: str | Path,
     *,
-    mode: str = "stream",
+    mode: str | None = None,
     quantize: str = "none",
     state: str = "external",
     skip: Sequence[str] = (),
@@ -88,14 +69,21 @@ def to_tflite(
     max_length: int | None = None,
     batch: int = 1,
     calibration: Calibration = None,
+    calibration_method: str = "minmax",
+    percentile: float = 99.99,
+    evaluation: Evaluated = None,
+    tolerance: float | None = None,
     labels: Sequence[str] | None = None,
     sample_period_s: float | None = None,
     figures: Mapping[str, float] | None = None,
+    vocabulary: Given = None,
+    threshold: float | None = None,
 ) -> Conversion:
     """Convert a Keras model into one `.tflite` file of builtin ops, checked against the model.
 
-    The file is run on real or random sequences by the code that the device runs, and compared with
-    the Keras model; it is written only when it agrees, whole, in place of an older file.
+    The float file is compared with the Keras model on real or random sequences, and refused unless
+    it is exact. What its quantization costs is reported; a quantized file is refused if it is
+    broken, or over the `tolerance`. It is written whole, in place of an older file.
 
     Args:
         model: functional, Sequential or made by `kgated.quantize_aware`, from (batch, time,
@@ -106,7 +94,8 @@ def to_tflite(
         mode: "stream": signature `step`, a frame and the states in, the result and the states out;
             "sequence": signature `serve`, a whole sequence in, its result out. A sequence may be
             processed in both directions, by Bidirectional layers or `go_backwards`; inputs may be
-            vectors without time beside the sequences.
+            vectors without time beside the sequences. None: "stream", and where the model's `Input`
+            has a fixed number of frames, a note that says so, see `Conversion.notes`.
         quantize: "none"; "float16": weights in half the size; "dynamic": int8 weights, float state;
             "dynamic4": 4-bit weights; "int8": int8 throughout, in, out and state too; "int16x8":
             the same with int16 and int8 weights.
@@ -128,67 +117,117 @@ def to_tflite(
             `.npz` data set, `SequenceData`, or an array (N, T, features) float32 or (N, T) int32,
             by name where there are several inputs; of more than 64 sequences 64, evenly spread.
             None: seeded noise, which "int8" and "int16x8" refuse: its ranges say nothing.
-        labels: a name for each entry of the first output, kept in the manifest.
-        sample_period_s: seconds from one frame to the next, kept in the manifest.
+        calibration_method: of a range: "minmax", the extremes; "percentile", the extremes but those
+            of outliers; "mse", the range of the smallest rounding error.
+        percentile: for "percentile", of the extremes of the sequences.
+        evaluation: other sequences to report on, as `calibration` has them; a tuple (x, y) or
+            (x, y, lengths), or a data set with `y`, gives the accuracy of both models, too.
+        tolerance: the largest RMSE allowed, relative to the spread of the output; None: any.
+        labels: a name for each entry of the first output, kept in the manifest. None: the class
+            names of a model of `kgated train`, else those of the calibration file.
+        sample_period_s: seconds from one frame to the next, kept in the manifest; None: as for
+            `labels`. Feature names and front end come from there, too.
         figures: how good the float model is, such as {"accuracy": 0.984}, kept in the manifest, to
             which `kgated-edge check` compares the device's own: accuracy, r2, mae, rmse,
             bits_per_character.
+        vocabulary: the tokens of the input's ids, in their order, kept in the manifest; or a dict
+            or layer that says how texts become ids, as `kgated_edge.text.build_vocabulary` takes
+            it. Not needed for a model that begins with TextVectorization, StringLookup or
+            IntegerLookup: it is cut there, and the file takes ids.
+        threshold: for a first output of one number: from which value on the decision is the second
+            label; None: 0.5.
 
     Returns:
         The conversion: path, manifest, agreement with Keras, size.
 
     Warns:
         UserWarning: "int8" and a `calibration` with features so much smaller than others that the
-            scale, which all features share, hardly resolves them.
+            scale, which all features share, hardly resolves them; a quantization that costs much,
+            with the layer that costs most.
 
     Raises:
-        ConversionError: a layer can't stream, the converter fails or crashes, the file disagrees
-            with Keras.
+        ConversionError: a layer can't stream, a layer in front computes more than ids of texts, the
+            converter fails or crashes, the float file disagrees with Keras, the quantized one is
+            broken or over the `tolerance`.
         TypeError: `model` is no Keras model.
         ValueError: an unknown `mode`, `quantize`, `state`, `lowering` or name in `skip`; no
             `calibration` where there must be one; no `length` where the model has none; `labels`,
-            `sample_period_s`, `figures` or `calibration` that do not fit the model.
+            `sample_period_s`, `figures`, `calibration` or `evaluation` that do not fit the model.
         OSError: `path` can't be written.
     """
-    recipe = Recipe(mode, quantize, state, tuple(skip), target, lowering, batch)
+    chosen, skipped = "stream" if mode is None else mode, as_names("skip", skip)
+    ranges = (calibration_method, percentile)
+    recipe = Recipe(chosen, quantize, state, skipped, target, lowering, batch, *ranges)
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a Keras model. Received: {model!r}")
-    return convert(
-        model,
-        Path(path),
-        ConversionOptions(
-            recipe, calibration, labels, sample_period_s, length, max_length, figures
-        ),
+    options = ConversionOptions.of(
+        recipe,
+        calibration=calibration,
+        labels=labels,
+        sample_period_s=sample_period_s,
+        length=length,
+        max_length=max_length,
+        figures=figures,
+        evaluation=evaluation,
+        tolerance=tolerance,
+        vocabulary=as_vocabulary(vocabulary),
+        threshold=threshold,
     )
+    conversion = convert(model, as_path("path", path), options)
+    return replace(conversion, notes=notes_on_default_mode(model) if mode is None else ())
 
 
+@no_mask_warnings()
 def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conversion:
     """`to_tflite` with its options as data."""
     recipe, path = options.recipe, check_writable(path)
     if recipe.target == "mcu":
         tflm.check_source_paths(path)
     start_worker()
+    model, cut = cut_text(model)
     qat = QatExport.of(model, recipe) if isinstance(model, QuantizeAware) else None
     layers = model if qat is None else qat.layers
+    check_finite_weights(layers)
     if qat is not None and (recipe.mode, recipe.lowering) == ("sequence", "auto"):
         recipe = replace(recipe, lowering="unrolled")  # QAT has no ranges inside a loop's body
     recipe, graph, target = target_of(layers, recipe, options.length, options.max_length)
     check_recipe(recipe, graph, options.calibration is not None or qat is not None)
+    first, is_fixed = results_of(graph, graph.outputs)[0], recipe.mode == "sequence"
+    frames, size = frames_of(graph), None
+    if is_fixed and not graph.padded:
+        size = graph.frames_per_step
+    options = options.described(model, frames, first).with_vocabularies(frames, cut, size)
     sequences = _sequences(layers, graph, target, replace(options, recipe=recipe))
     if keras.backend.backend() != "tensorflow":
-        outputs = convert_on_tensorflow(model, path, replace(options, recipe=recipe), CONVERT_SAVED)
-        return Conversion(path, read_manifest(path), outputs, path.stat().st_size)
-    target = target if qat is None else qat.target(target)
-    manifest = build_manifest(model, recipe, graph, target.golden(sequences), options)
-    content = _build(graph, manifest, target, sequences, recipe, qat)
-    return _check_and_write(path, content, target, sequences, recipe)
+        own = replace(options, recipe=recipe)
+        outputs, evaluation = convert_on_tensorflow(model, path, own, CONVERT_SAVED)
+        size = path.stat().st_size
+        return Conversion(path, read_manifest(path), outputs, size, evaluation)
+    final = _final(target, qat)
+    manifest = build_manifest(model, recipe, graph, final.golden(sequences), options)
+    if options.calibration is not None:
+        statistics = feature_statistics(sequences, manifest.frames)
+        manifest = replace(manifest, feature_statistics=statistics)
+    compared = ComparedData.of(options.evaluation, manifest, target, sequences)
+    content, stage = _build(graph, manifest, target, sequences, recipe, qat)
+    judgement, content = judge_content(content, final, compared, recipe, options.tolerance)
+    manifest = manifest_in(content)
+    replace_files({path: content, **_sources(path, content, manifest, recipe)})
+    if stage is not None and options.explain_cost:
+        names = layer_names(layers, graph)
+        warn_of_cost(judgement, recipe, lambda: stage.costs(recipe, names, final, compared.main))
+    return Conversion(path, manifest, judgement.outputs, len(content), judgement.evaluation)
 
 
 def convert_saved_job(folder: str) -> None:
     """The worker's part of a conversion from another backend; see `convert_on_tensorflow`."""
     import kgated.models  # noqa: F401 - registers the layers and the language model
 
-    convert_saved(Path(folder), lambda *arguments: convert(*arguments).outputs)
+    def call(*arguments: Any) -> tuple[Mapping[str, Agreement], Evaluation | None]:
+        conversion = convert(*arguments)
+        return conversion.outputs, conversion.evaluation
+
+    convert_saved(Path(folder), call)
 
 
 def _sequences(
@@ -208,23 +247,9 @@ def _sequences(
     return sequences
 
 
-def target_of(
-    model: keras.Model, recipe: Recipe, length: int | None, max_length: int | None
-) -> tuple[Recipe, StepModel | SequenceGraph, Target]:
-    """The recipe with every choice made, the graph to convert, and the verification target."""
-    if recipe.mode == "sequence":
-        check_graph(model)
-        steps_of = length_of(model, length, max_length)
-        recipe = choose_lowering(recipe, model, steps_of, padded=max_length is not None)
-        lowering = Lowering(recipe.lowering, select=recipe.is_static)
-        graph = sequence_model(model, lowering, length, max_length, recipe.batch)
-        return recipe, graph, TargetSequence.of(model, graph, recipe.batch)
-    if length is not None or max_length is not None:
-        raise ValueError("`length` and `max_length` are for `mode='sequence'`; a stream has no end")
-    # Integers have one scale for [x, h]: the larger range would leave little of the smaller.
-    affine = steps.affine if recipe.is_static else steps.affine_joined
-    step = step_model(model, affine, recipe.batch)
-    return recipe, step, TargetStream(Reference.of(model, step))
+def _final(target: Target, qat: QatExport | None) -> Target:
+    """What the finished file is compared with: of a trained model its integers, too."""
+    return target if qat is None else qat.target(target)
 
 
 def _build(
@@ -234,53 +259,21 @@ def _build(
     sequences: Sequences,
     recipe: Recipe,
     qat: QatExport | None,
-) -> bytes:
-    """The file as the recipe wants it, with its manifest."""
-    model = lower(graph, recipe, has_markers=qat is not None)
-    shared = [(state.name, state.name) for state in manifest.states]
-    if qat is None:
-        file, ranges = FloatFile(model, LayerTable.from_names(model)), None
-    else:
-        file, ranges = qat.float_file(model, shared)
-        sequences = sequences[:1]  # to see that the file runs
-    if not recipe.is_static:
-        return finish(quantize_file(file, recipe), file.layers, recipe, manifest)
-    content = embed(file.model, manifest)
-    samples = _samples(content, target, sequences, recipe)
-    return quantize_in_worker(content, file.layers, recipe, samples, shared, ranges)
-
-
-def _samples(
-    content: bytes, target: Target, sequences: Sequences, recipe: Recipe
-) -> list[dict[str, np.ndarray]]:
-    """The inputs of a float file's signature over the sequences."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "float.tflite")
-        path.write_bytes(content)
-        run_in_worker(path, recipe)
-        return target.samples(path, sequences)
-
-
-def _check_and_write(
-    path: Path, content: bytes, target: Target, sequences: Sequences, recipe: Recipe
-) -> Conversion:
-    """Check the file, tighten the golden tolerance to the error measured, write it."""
-    with tempfile.TemporaryDirectory() as folder:
-        trial = Path(folder, "trial.tflite")
-        trial.write_bytes(content)
-        manifest = read_manifest(trial)
-        run_in_worker(trial, recipe)
-        on_golden = compare.replay_golden(trial)
-        outputs = target.compare(trial, sequences)
-    compare.check_limits(on_golden, recipe, "the golden frames")
-    for name, agreement in outputs.items():  # each by its own scale: a large one hides no small one
-        compare.check_limits(agreement, recipe, f"output `{name}` over the sequences compared")
-    tolerance = recipe.tolerance(on_golden.max_abs_error, on_golden.largest_output)
-    manifest = replace(manifest, golden=replace(manifest.golden, tolerance=tolerance))
-    content = overwrite(content, manifest)
-    sources = _sources(path, content, manifest, recipe)
-    replace_files({path: content, **sources})
-    return Conversion(path, read_manifest(path), outputs, len(content))
+) -> tuple[bytes, FloatStage | None]:
+    """The file as the recipe wants it, with its manifest, and what it was quantized from."""
+    model, ranges = lower(graph, recipe, has_markers=qat is not None), None
+    file = FloatFile(model, LayerTable.from_names(model))
+    if recipe.quantization.is_float:
+        return finish(model, file.layers, recipe, manifest), None
+    if qat is not None:
+        file, ranges = qat.float_file(
+            model, [(state.name, state.name) for state in manifest.states]
+        )
+    stage = FloatStage.of(file, manifest, target, sequences, recipe, ranges)
+    content = stage.quantized(recipe)
+    if recipe.is_static and qat is None:
+        check_coverage(manifest_in(content), stage.samples, recipe.calibration_method)
+    return content, stage
 
 
 def _sources(path: Path, content: bytes, manifest: Manifest, recipe: Recipe) -> dict[Path, bytes]:

@@ -169,7 +169,10 @@ def show(description: Description, console: Console) -> None:
         return
     table = Table("manifest", box=SIMPLE)
     table.add_column(_kib(description.manifest_bytes), overflow="fold")
-    for name, value in manifest_facts(description.manifest).items():
+    facts = manifest_facts(description.manifest)
+    for vocabulary in facts.get("vocabularies", {}).values():
+        vocabulary["tokens"] = str(len(vocabulary["tokens"]))
+    for name, value in facts.items():
         table.add_row(name, _text(value))
     console.print(table)
 

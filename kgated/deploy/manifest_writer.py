@@ -14,7 +14,14 @@ from kgated_edge.format.tflite_file import (
     metadata_span,
 )
 
-from kgated.deploy.tflite.flatbuffer import pack, parse, scale_and_zero_point, signature, type_name
+from kgated.deploy.tflite.flatbuffer import (
+    add_buffer,
+    pack,
+    parse,
+    scale_and_zero_point,
+    signature,
+    type_name,
+)
 
 SPARE_BYTES = 32  # a number in another manifest may be that much longer
 
@@ -69,6 +76,16 @@ def manifest_of(model: schema.ModelT) -> Manifest:
     return parse_manifest(bytes(model.buffers[entry.buffer].data))
 
 
+def manifest_in(content: bytes) -> Manifest:
+    """The manifest of a file from `embed`.
+
+    Raises:
+        ManifestError: it breaks a rule of its own format.
+    """
+    start, end = _span(content)
+    return parse_manifest(content[start:end])
+
+
 def without_manifest(content: bytes) -> bytes:
     """The file as it was before `embed`."""
     model = parse(content)
@@ -121,8 +138,7 @@ def _remove_manifest(model: schema.ModelT) -> None:
 
 
 def _add_manifest(model: schema.ModelT, text: bytes) -> None:
-    entry = schema.MetadataT(name=MANIFEST_NAME, buffer=len(model.buffers))
-    model.buffers.append(schema.BufferT(data=text))
+    entry = schema.MetadataT(name=MANIFEST_NAME, buffer=add_buffer(model, text))
     model.metadata = [*(model.metadata or []), entry]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -9,16 +10,18 @@ from pathlib import Path
 import keras
 
 from kgated.deploy.metadata import ConversionOptions
+from kgated.deploy.verification.accuracy import Evaluation
 from kgated.deploy.verification.compare import Agreement
 from kgated.deploy.worker import run_job
 from kgated.errors import ConversionError
 
-Convert = Callable[[keras.Model, Path, ConversionOptions], Mapping[str, Agreement]]
+Results = tuple[Mapping[str, Agreement], Evaluation | None]
+Convert = Callable[[keras.Model, Path, ConversionOptions], Results]
 
 
 def convert_on_tensorflow(
     model: keras.Model, path: Path, options: ConversionOptions, job: str
-) -> dict[str, Agreement]:
+) -> Results:
     """Save the model and the options, and convert them in the worker process.
 
     Args:
@@ -29,7 +32,10 @@ def convert_on_tensorflow(
             `convert_saved` on it.
 
     Returns:
-        How each output agrees, by name.
+        How each output agrees, by name, and the accuracy of both models.
+
+    Warns:
+        UserWarning: what the conversion warned of.
 
     Raises:
         ConversionError: the conversion failed or crashed.
@@ -44,19 +50,28 @@ def convert_on_tensorflow(
             run_job(job, folder, what, "Try another `quantize`")
         except RuntimeError as error:
             raise ConversionError(str(error)) from None
-        outputs = json.loads((folder / "outputs.json").read_text())
-        return {name: Agreement(**agreement) for name, agreement in outputs.items()}
+        report = json.loads((folder / "report.json").read_text())
+    for message in report["warnings"]:
+        warnings.warn(message, UserWarning, stacklevel=4)
+    outputs = {name: Agreement(**agreement) for name, agreement in report["outputs"].items()}
+    return outputs, None if (e := report["evaluation"]) is None else Evaluation.from_dict(e)
 
 
 def convert_saved(folder: Path, convert: Convert) -> None:
     """The worker's part: convert what `convert_on_tensorflow` saved.
 
     Args:
-        folder: of the saved model and options; the agreement of each output is written there.
-        convert: converts a model, and returns how each output agrees, by name.
+        folder: of the saved model and options; the results and warnings are written there.
+        convert: converts a model, and returns how each output agrees, and the evaluation.
     """
     model = keras.saving.load_model(folder / "model.keras", compile=False)
     path = json.loads((folder / "job.json").read_text())["path"]
-    agreements = convert(model, Path(path), ConversionOptions.load(folder))
-    outputs = {name: asdict(agreement) for name, agreement in agreements.items()}
-    (folder / "outputs.json").write_text(json.dumps(outputs))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        outputs, evaluation = convert(model, Path(path), ConversionOptions.load(folder))
+    report = {
+        "outputs": {name: asdict(agreement) for name, agreement in outputs.items()},
+        "evaluation": None if evaluation is None else asdict(evaluation),
+        "warnings": [str(w.message) for w in caught if w.category is UserWarning],
+    }
+    (folder / "report.json").write_text(json.dumps(report))

@@ -6,12 +6,14 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from kgated.argument_checks import check_choice
 from kgated.atomic_write import replace_file
 
 MODES = ("stream", "sequence")
 STATES = ("external", "internal")
 TARGETS = ("cpu", "mcu")
 LOWERINGS = ("auto", "unrolled", "while", "fused")
+CALIBRATION_METHODS = ("minmax", "percentile", "mse")
 
 
 @dataclass(frozen=True)
@@ -22,9 +24,9 @@ class Quantization:
         weight_bits: bits of a weight; 32 and 16 are floating point.
         activation_bits: bits of an activation, an input, an output and a state, all of them
             integers of a fixed range; None: they are float32.
-        limit: the largest error against the Keras model, relative to max(1, |output|): at least
-            three times the worst error measured on trained classifiers, and on every cell at random
-            weights.
+        limit: the largest error against the Keras model, relative to max(1, |output|), that is
+            usual: at least three times the worst error measured on trained classifiers, and on
+            every cell at random weights. A float file is refused above it.
         golden_floor: the smallest tolerance of a golden frame, relative in the same way: rounding
             differs between processors.
         lstm_kernel: whether the fused LSTM operator has a kernel for it.
@@ -85,6 +87,10 @@ class Recipe:
             one operator for each LSTM; "auto": the faster one of the first two, by
             `choose_lowering`.
         batch: how many sequences, or streams, a call takes side by side.
+        calibration_method: how calibrated values become a range: "minmax": their extremes;
+            "percentile": the extremes without those of outliers; "mse": the range of the smallest
+            rounding error.
+        percentile: of the extremes of the sequences, for "percentile".
 
     Raises:
         ValueError: an unknown name, no such number, or two choices that exclude each other.
@@ -97,14 +103,18 @@ class Recipe:
     target: str = "cpu"
     lowering: str = "auto"
     batch: int = 1
+    calibration_method: str = "minmax"
+    percentile: float = 99.99
 
     def __post_init__(self) -> None:
         for name, options in _OPTIONS.items():
-            value = getattr(self, name)
-            if value not in options:
-                raise ValueError(f"`{name}` must be one of {list(options)}. Received: {value!r}")
+            check_choice(name, getattr(self, name), options)
         if type(self.batch) is not int or self.batch < 1:
             raise ValueError(f"`batch` must be an integer of at least 1. Received: {self.batch!r}")
+        if not isinstance(self.percentile, int | float) or not 50.0 < self.percentile <= 100.0:
+            raise ValueError(
+                f"`percentile` must be above 50 and at most 100. Received: {self.percentile!r}"
+            )
         for rule in _RULES:
             if rule.is_broken(self):
                 raise ValueError(rule.message.format(recipe=self, skip=list(self.skip)))
@@ -125,11 +135,11 @@ class Recipe:
         return self.quantization.is_static
 
     def limit(self, scale: float) -> float:
-        """The largest absolute error allowed for outputs as large as `scale`."""
+        """The largest absolute error that is usual for outputs as large as `scale`."""
         return self.quantization.limit * max(1.0, scale)
 
     def rmse_limit(self, scale: float) -> float:
-        """The largest root mean square of the error allowed for outputs as large as `scale`."""
+        """The largest root mean square of the error usual for outputs as large as `scale`."""
         return self.quantization.rmse_limit * max(1.0, scale)
 
     def tolerance(self, measured: float, scale: float) -> float:
@@ -169,8 +179,14 @@ _OPTIONS = {
     "state": STATES,
     "target": TARGETS,
     "lowering": LOWERINGS,
+    "calibration_method": CALIBRATION_METHODS,
 }
 _RULES = (
+    _Rule(
+        lambda recipe: recipe.calibration_method != "minmax" and not recipe.is_static,
+        "`calibration_method` is of ranges, which `quantize={recipe.quantize!r}` has none of; "
+        "leave it out. Received: {recipe.calibration_method!r}",
+    ),
     _Rule(
         lambda recipe: recipe.target == "mcu" and recipe.batch > 1,
         "`target='mcu'` makes C++ sources for one sequence at a time; leave `batch` at 1. "

@@ -4,12 +4,17 @@ That is the conversion, the quantization and the first run of a new file.
 """
 
 import json
+import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from kgated.deploy.recipe import Recipe
+from kgated.deploy.tflite.operator_runs import SUSPECT
 from kgated.errors import ConversionError
 from kgated_worker import CONVERT, RUN, WORKER, CrashError, JobError
+
+LOCATE = "kgated.deploy.tflite.operator_runs:locate_job"
 
 
 def start_worker() -> None:
@@ -44,12 +49,12 @@ def run_in_worker(path: Path, recipe: Recipe) -> None:
     """
     what = f"the file of recipe {recipe.name}"
     try:
-        run_job(RUN, path, what, "Try another `quantize` or `lowering`")
+        run_job(RUN, path, what, "Try another `quantize` or `lowering`", path)
     except RuntimeError as error:
         raise ConversionError(f"{what} does not run: {error}") from None
 
 
-def run_job(work: str, place: Path, what: str, hint: str) -> None:
+def run_job(work: str, place: Path, what: str, hint: str, suspect: Path | None = None) -> None:
     """Run a job in the worker process, and wait for it.
 
     Args:
@@ -57,6 +62,7 @@ def run_job(work: str, place: Path, what: str, hint: str) -> None:
         place: the folder or file of the job.
         what: what is done, for the error.
         hint: what to do after a crash, for the error.
+        suspect: the file that runs, or a folder that holds it after a crash; see `operator_runs`.
 
     Raises:
         ConversionError: the job raised one, or the process crashed.
@@ -65,7 +71,31 @@ def run_job(work: str, place: Path, what: str, hint: str) -> None:
     try:
         WORKER.run(work, place)
     except CrashError as error:
-        raise ConversionError(f"{what} crashed {error}; nothing was written. {hint}") from None
+        site = "" if suspect is None else _crash_site(suspect)
+        raise ConversionError(
+            f"{what} crashed {error}{site}; nothing was written. {hint}"
+        ) from None
     except JobError as error:
         kind = ConversionError if error.kind == ConversionError.__name__ else RuntimeError
         raise kind(str(error)) from None
+
+
+def _crash_site(suspect: Path) -> str:
+    """At which operator and layer a file crashes, for the error; "" where it does not."""
+    if suspect.is_dir():
+        return _located(suspect)
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copyfile(suspect, Path(folder, SUSPECT))
+        return _located(Path(folder))
+
+
+def _located(folder: Path) -> str:
+    if not (folder / SUSPECT).is_file():
+        return ""
+    try:
+        WORKER.run(LOCATE, folder)
+    except CrashError as error:
+        return f", {error.stage}" if error.stage else ""
+    except JobError:
+        return ""
+    return ""

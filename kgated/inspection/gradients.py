@@ -1,4 +1,4 @@
-"""How much of the loss's gradient arrives at each time step."""
+"""The norm of the loss's gradient at each time step."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,10 +8,10 @@ import numpy as np
 from keras import ops
 
 from kgated.inspection import probes
-from kgated.inspection.tracing import unused
+from kgated.inspection.tracing import unique_name
 from kgated.steps import Array
 
-Pushes = list[Array]
+Perturbations = list[Array]
 
 
 def gradient_flow(
@@ -25,7 +25,7 @@ def gradient_flow(
     (Hochreiter 1991; Bengio, Simard & Frasconi 1994).
 
     Args:
-        model: a model with recurrent layers, ours or Keras's, anywhere in it.
+        model: a model that contains recurrent layers of kgated or Keras.
         x: what the model takes: N sequences. The pass is one batch, without dropout.
         y: the targets.
         loss: a Keras loss or its name. None: the loss that the model was compiled with.
@@ -33,8 +33,8 @@ def gradient_flow(
     Returns:
         Layer's name to `"h"` and, of an LSTM, `"c"`, to norms (T,): the square root of the sum of
         squares over the batch and the units. Time is that of the layer's input; a layer called
-        more than once has `name`, `name#2`, … as for `gate_activations`. Below about 1e-35 a norm
-        says no more than that float32 has underflowed.
+        more than once has `name`, `name#2`, … as for `gate_activations`. A norm below
+        about 1e-35 is an underflow of float32.
 
     Raises:
         ValueError: no recurrent layer, no loss, or a Keras backend without gradients.
@@ -47,9 +47,9 @@ def gradient_flow(
     layers = probes.recurrent_layers(model)
     names, zeros = _zeros(model, layers, x)
 
-    def loss_of(pushes: Pushes) -> Array:
-        left = list(pushes)
-        with probes.loops({layer: _pushing(layer, left) for layer in layers}):
+    def loss_of(perturbations: Perturbations) -> Array:
+        left = list(perturbations)
+        with probes.loops({layer: _perturbing(layer, left) for layer in layers}):
             return _loss(model, x, y, loss)
 
     flows: dict[str, dict[str, np.ndarray]] = {}
@@ -71,17 +71,17 @@ def _loss(model: Any, x: Any, y: Any, loss: Any) -> Array:
 
 def _zeros(
     model: Any, layers: list[keras.layers.RNN], x: Any
-) -> tuple[list[tuple[str, str]], Pushes]:
+) -> tuple[list[tuple[str, str]], Perturbations]:
     """For each state of each call of a layer: (layer's name, state's name), zeros (N, T, U)."""
     names: list[tuple[str, str]] = []
-    zeros: Pushes = []
+    zeros: Perturbations = []
 
     def measuring(layer: keras.layers.RNN) -> probes.Loop:
         inner_loop = layer.inner_loop
 
         def loop(sequences: Array, states: Any, mask: Any) -> Any:
-            name = unused(layer.name, {layer for layer, _ in names})
-            for state, size in probes.Pushed(layer.cell).parts.items():
+            name = unique_name(layer.name, {layer for layer, _ in names})
+            for state, size in probes.PerturbedCell(layer.cell).widths.items():
                 names.append((name, state))
                 zeros.append(ops.zeros((*sequences.shape[:2], size), sequences.dtype))
             return inner_loop(sequences=sequences, initial_state=states, mask=mask)
@@ -93,42 +93,51 @@ def _zeros(
     return names, zeros
 
 
-def _pushing(layer: keras.layers.RNN, left: Pushes) -> probes.Loop:
-    """The layer's loop with a pushed cell; takes its pushes from the front of `left`."""
-    probe = probes.Pushed(layer.cell)
+def _perturbing(layer: keras.layers.RNN, left: Perturbations) -> probes.Loop:
+    """The layer's loop with a perturbed cell; takes its perturbations from the front of `left`."""
+    probe = probes.PerturbedCell(layer.cell)
 
     def loop(x: Array, states: Any, mask: Any) -> Any:
-        own = [left.pop(0) for _ in probe.parts]
-        outputs, states = probes.run(layer, probe, ops.concatenate([x, *own], -1), states, mask)
+        perturbations = [left.pop(0) for _ in probe.widths]
+        outputs, states = probes.run(
+            layer, probe, ops.concatenate([x, *perturbations], -1), states, mask
+        )
         return outputs[:, -1], outputs, states
 
     return loop
 
 
-def _tensorflow(loss_of: Callable[[Pushes], Array], pushes: Pushes) -> Pushes:
+def _tensorflow(
+    loss_of: Callable[[Perturbations], Array], perturbations: Perturbations
+) -> Perturbations:
     import tensorflow as tf
 
     with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(pushes)
-        loss = loss_of(pushes)
-    return list(tape.gradient(loss, pushes, unconnected_gradients="zero"))
+        tape.watch(perturbations)
+        loss = loss_of(perturbations)
+    return list(tape.gradient(loss, perturbations, unconnected_gradients="zero"))
 
 
-def _jax(loss_of: Callable[[Pushes], Array], pushes: Pushes) -> Pushes:
+def _jax(loss_of: Callable[[Perturbations], Array], perturbations: Perturbations) -> Perturbations:
     import jax
 
-    return list(jax.grad(loss_of)(pushes))
+    return list(jax.grad(loss_of)(perturbations))
 
 
-def _torch(loss_of: Callable[[Pushes], Array], pushes: Pushes) -> Pushes:
+def _torch(
+    loss_of: Callable[[Perturbations], Array], perturbations: Perturbations
+) -> Perturbations:
     import torch
 
-    leaves = [push.requires_grad_() for push in pushes]
-    found = torch.autograd.grad(loss_of(leaves), leaves, allow_unused=True)
-    return [push if one is None else one for push, one in zip(pushes, found, strict=True)]
+    leaves = [perturbation.requires_grad_() for perturbation in perturbations]
+    gradients = torch.autograd.grad(loss_of(leaves), leaves, allow_unused=True)
+    return [
+        perturbation if gradient is None else gradient
+        for perturbation, gradient in zip(perturbations, gradients, strict=True)
+    ]
 
 
-GRADIENTS: dict[str, Callable[[Callable[[Pushes], Array], Pushes], Pushes]] = {
+GRADIENTS: dict[str, Callable[[Callable[[Perturbations], Array], Perturbations], Perturbations]] = {
     "tensorflow": _tensorflow,
     "jax": _jax,
     "torch": _torch,

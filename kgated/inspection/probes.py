@@ -1,8 +1,9 @@
-"""Cells that compute what a given cell computes and let one look inside, or push its states.
+"""Cells that compute what a given cell computes, and return its gates or perturb its states.
 
-A probe stands in for a layer's cell in one run of Keras's own loop, so masks, direction, initial
-states and backends are as in the layer. It works on a copy of the cell; Keras's LSTM and GRU cells
-are copied into ours, which hold the same weights and compute the same. No formula is written here.
+A probe replaces a layer's cell in one run of Keras's own loop, so masks, direction, initial states
+and backends are as in the layer. It works on a copy of the cell; Keras's LSTM and GRU cells are
+copied into kgated's, which have the same weights and compute the same. This module repeats no
+formula of a cell.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,39 +30,40 @@ def state_widths(cell: Any) -> dict[str, int]:
 
 
 def copy_cell(cell: Any) -> Any:
-    """A copy of the cell with copies of its weights; Keras's LSTM and GRU cells become ours.
+    """A copy of the cell with copies of its weights; Keras's LSTM and GRU cells become kgated's.
 
     Raises:
-        TypeError: a cell that is no LSTM, GRU, minimal or SimpleRNN cell of Keras or kgated.
+        TypeError: a cell that is not an LSTM, GRU, minimal or SimpleRNN cell of Keras or kgated.
     """
-    # What only building and training need is left out: it may be nothing that Keras can restore.
+    # Options for building and training alone are left out: Keras may not be able to restore them.
     needless = ("activation", "initializer", "regularizer", "constraint")
     config = {k: v for k, v in cell.get_config().items() if not k.endswith(needless)}
-    copied = type(cell)
-    if copied is keras.layers.LSTMCell:
-        copied = LSTMCell
-    elif copied is keras.layers.GRUCell:
-        copied, config = GRUCell, {**config, "update_gate": "state"}
+    cell_class = type(cell)
+    if cell_class is keras.layers.LSTMCell:
+        cell_class = LSTMCell
+    elif cell_class is keras.layers.GRUCell:
+        cell_class, config = GRUCell, {**config, "update_gate": "state"}
     elif not isinstance(cell, LSTMCell | GRUCell | MinimalCell | keras.layers.SimpleRNNCell):
         raise TypeError(
-            f"`model` must have LSTM, PeepholeLSTM, GRU, MinGRU, MinLSTM or SimpleRNN cells only. Received: {cell!r}"
+            "`model` must have LSTM, PeepholeLSTM, GRU, MinGRU, MinLSTM or SimpleRNN cells only. "
+            f"Received: {cell!r}"
         )
-    found = copied.from_config(config)
-    found.build((None, cell.kernel.shape[0]))
-    found.set_weights(cell.get_weights())
+    copy = cell_class.from_config(config)
+    copy.build((None, cell.kernel.shape[0]))
+    copy.set_weights(cell.get_weights())
     for name in ("activation", "recurrent_activation"):
         if hasattr(cell, name):
-            setattr(found, name, getattr(cell, name))
-    return found
+            setattr(copy, name, getattr(cell, name))
+    return copy
 
 
-def apart(joined: Array, parts: dict[str, int]) -> dict[str, Array]:
-    """What stands side by side in the last columns of `joined` (…, N), by name; widths given."""
-    ends = np.cumsum(list(parts.values())) + joined.shape[-1] - sum(parts.values())
-    columns = zip(ends - list(parts.values()), ends, strict=True)
+def split_columns(columns: Array, widths: dict[str, int]) -> dict[str, Array]:
+    """Split the last columns of an array (…, N) into blocks by name, one for each of `widths`."""
+    ends = np.cumsum(list(widths.values())) + columns.shape[-1] - sum(widths.values())
+    spans = zip(ends - list(widths.values()), ends, strict=True)
     return {
-        name: joined[..., int(start) : int(end)]
-        for name, (start, end) in zip(parts, columns, strict=True)
+        name: columns[..., int(start) : int(end)]
+        for name, (start, end) in zip(widths, spans, strict=True)
     }
 
 
@@ -79,45 +81,45 @@ class _Recorder(QuantizationHook):
         return value
 
 
-class Watched:
-    """The cell with everything that it computes at a step as its output, side by side.
+class RecordingCell:
+    """The cell with all its gates and states concatenated as its output.
 
-    `parts` names what is in the output, in order, with the width of each.
+    `widths` holds the width of each gate and state in the output, by name and in order.
     """
 
     def __init__(self, cell: Any) -> None:
         self.cell = copy_cell(cell)
         self.state_size = self.cell.state_size
-        self._seen: dict[str, Any] = {}
+        self._values: dict[str, Any] = {}
         gates = ""
         if isinstance(self.cell, LSTMCell):
             gates = "ifgo"
-            self._watch_lstm()
+            self._record_lstm()
         elif isinstance(self.cell, GRUCell):
             gates = "zrg"
-            self._watch_gru()
+            self._record_gru()
         elif isinstance(self.cell, MinimalCell):
             gates = f"{self.cell.gates}g"
-            self.cell.hook = _Recorder(self._seen)
-        self.parts = dict.fromkeys(gates, self.cell.units) | state_widths(self.cell)
+            self.cell.hook = _Recorder(self._values)
+        self.widths = dict.fromkeys(gates, self.cell.units) | state_widths(self.cell)
 
-    def _noting(self, name: str, function: Function) -> Function:
-        def noted(a: Array) -> Array:
-            self._seen[name] = function(a)
-            return self._seen[name]
+    def _recorded(self, name: str, function: Function) -> Function:
+        def record(a: Array) -> Array:
+            self._values[name] = function(a)
+            return self._values[name]
 
-        return noted
+        return record
 
-    def _watch_lstm(self) -> None:
+    def _record_lstm(self) -> None:
         activations = self.cell._activations
         self.cell._activations = lambda *hook: Gates(
             *(
-                self._noting(name, f)
+                self._recorded(name, f)
                 for name, f in zip(Gates._fields, activations(*hook), strict=True)
             )
         )
 
-    def _watch_gru(self) -> None:
+    def _record_gru(self) -> None:
         sigmoid, mix = self.cell.recurrent_activation, self.cell._mix
         gates: list[Array] = []
 
@@ -129,50 +131,52 @@ class Watched:
             # z and r are computed in this order, in one call or in two.
             _, r = ops.split(ops.concatenate(gates, axis=-1), 2, axis=-1)
             gates.clear()
-            self._seen.update(z=z, r=r, g=g)
+            self._values.update(z=z, r=r, g=g)
             return mix(z, h, g, hook, of)
 
         self.cell.recurrent_activation, self.cell._mix = gate, mixed
 
     def call(self, x: Array, states: list[Array]) -> tuple[Array, list[Array]]:
-        """One step: inputs (B, F), states [h, …]; returns all parts (B, their widths), states."""
+        """One step: inputs (B, F), states [h, …]; returns gates and states (B, W), states."""
         _, states = self.cell(x, states)
-        self._seen.update(zip(state_widths(self.cell), states, strict=True))
-        return ops.concatenate([self._seen[name] for name in self.parts], axis=-1), states
+        self._values.update(zip(state_widths(self.cell), states, strict=True))
+        return ops.concatenate([self._values[name] for name in self.widths], axis=-1), states
 
     __call__ = call
 
 
-class Pushed:
-    """The cell with something added to each new state, which is a part of the step's input.
+class PerturbedCell:
+    """The cell with a perturbation added to each new state; the perturbation is part of the input.
 
-    What is added to the cell state is seen by all that reads the new cell state, the hidden state
-    of the same step among them, so that a derivative with respect to it is the total one.
+    The perturbation of the cell state also changes the hidden state of the same step, so that the
+    derivative with respect to it is the total derivative.
     """
 
     def __init__(self, cell: Any) -> None:
         self.cell = copy_cell(cell)
         self.state_size = self.cell.state_size
-        self.parts = state_widths(self.cell)
-        self._push: dict[str, Array] = {}
+        self.widths = state_widths(self.cell)
+        self._perturbation: dict[str, Array] = {}
         if isinstance(self.cell, LSTMCell):
-            self._push_cell_state(copy_cell(cell))
+            self._perturb_cell_state(copy_cell(cell))
 
-    def _push_cell_state(self, untouched: Any) -> None:
-        # `activation` serves the candidate too, so the gates take theirs from another copy.
+    def _perturb_cell_state(self, untouched: Any) -> None:
+        # `activation` is used for the candidate too, so the gates use that of another copy.
         self.cell._activations = untouched._activations
-        self.cell.activation = lambda c: untouched.activation(c + self._push["c"])
+        self.cell.activation = lambda c: untouched.activation(c + self._perturbation["c"])
         if hasattr(untouched, "_output_cell_state"):
             self.cell._output_cell_state = lambda c, new: untouched._output_cell_state(
-                c, new + self._push["c"]
+                c, new + self._perturbation["c"]
             )
 
     def call(self, inputs: Array, states: list[Array]) -> tuple[Array, list[Array]]:
-        """One step: inputs (B, F + widths of `parts`), states; returns h', states."""
-        self._push = apart(inputs, self.parts)
-        _, states = self.cell(inputs[..., : -sum(self.parts.values())], states)
-        pushes = self._push.values()
-        states = [state + push for state, push in zip(states, pushes, strict=True)]
+        """One step: inputs (B, F + sum of `widths`), states; returns h', states."""
+        self._perturbation = split_columns(inputs, self.widths)
+        _, states = self.cell(inputs[..., : -sum(self.widths.values())], states)
+        perturbations = self._perturbation.values()
+        states = [
+            state + perturbation for state, perturbation in zip(states, perturbations, strict=True)
+        ]
         return states[0], states
 
     __call__ = call
@@ -197,7 +201,7 @@ def recurrent_layers(model: Any) -> list[keras.layers.RNN]:
     Raises:
         ValueError: there is none.
     """
-    layers = [one for one in flatten_layers(model) if isinstance(one, keras.layers.RNN)]
+    layers = [layer for layer in flatten_layers(model) if isinstance(layer, keras.layers.RNN)]
     if not layers:
         raise ValueError(f"`model` must have a recurrent layer. Received: {model!r}")
     return layers
@@ -212,12 +216,12 @@ def _as_keras_calls_it(loop: Loop) -> Loop:
 
 @contextmanager
 def loops(replacements: dict[keras.layers.RNN, Loop]) -> Iterator[None]:
-    """Run these layers with other loops over time meanwhile; stateful ones keep their state.
+    """Replace the loops over time of these layers for a while; stateful layers keep their state.
 
     A loop takes x (B, T, …), states and mask; it returns the last output, all outputs, states.
     """
     layers = list(replacements)
-    states = [(one, one.numpy()) for layer in layers for one in layer.states or []]
+    states = [(state, state.numpy()) for layer in layers for state in layer.states or []]
     for layer, loop in replacements.items():
         vars(layer)["inner_loop"] = _as_keras_calls_it(loop)
     try:

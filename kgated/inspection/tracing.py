@@ -19,7 +19,7 @@ def gate_activations(model: Any, x: Any) -> Traces:
     (normalized), `g`, `h` of a MinLSTM, `h` of a SimpleRNN; g is the candidate.
 
     Args:
-        model: a model with recurrent layers, ours or Keras's, anywhere in it; or one such layer.
+        model: a model that contains recurrent layers of kgated or Keras, or one such layer.
         x: what the model takes: N sequences. The pass is one batch, without dropout.
 
     Returns:
@@ -41,29 +41,29 @@ def gate_activations(model: Any, x: Any) -> Traces:
     """
     traces: Traces = {}
     layers = probes.recurrent_layers(model)
-    with probes.loops({layer: _watching(layer, traces) for layer in layers}):
+    with probes.loops({layer: _recording(layer, traces) for layer in layers}):
         model(x, training=False)
     return traces
 
 
-def _watching(layer: keras.layers.RNN, traces: Traces) -> probes.Loop:
-    """The layer's loop with a watched cell; adds what it saw to `traces`."""
+def _recording(layer: keras.layers.RNN, traces: Traces) -> probes.Loop:
+    """The layer's loop with a recording cell; adds the gates and states to `traces`."""
 
     def loop(x: Array, states: Any, mask: Any) -> Any:
-        probe = probes.Watched(layer.cell)
+        probe = probes.RecordingCell(layer.cell)
         outputs, states = probes.run(layer, probe, x, states, mask)
-        found = probes.apart(outputs, probe.parts)
-        name = unused(layer.name, traces)
-        traces[name] = {k: _over_input(layer, part, mask) for k, part in found.items()}
-        return found["h"][:, -1], found["h"], states
+        values = probes.split_columns(outputs, probe.widths)
+        name = unique_name(layer.name, traces)
+        traces[name] = {k: _over_input(layer, part, mask) for k, part in values.items()}
+        return values["h"][:, -1], values["h"], states
 
     return loop
 
 
-def unused(name: str, names: Any) -> str:
-    """`name`, or `name#2`, `name#3`, … if that is there already."""
-    tries = [name, *(f"{name}#{n}" for n in range(2, len(names) + 2))]
-    return next(one for one in tries if one not in names)
+def unique_name(name: str, names: Any) -> str:
+    """`name`, or the first of `name#2`, `name#3`, … that is not in `names`."""
+    candidates = [name, *(f"{name}#{n}" for n in range(2, len(names) + 2))]
+    return next(candidate for candidate in candidates if candidate not in names)
 
 
 def _over_input(layer: keras.layers.RNN, part: Array, mask: Any) -> np.ndarray:

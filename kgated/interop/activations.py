@@ -42,16 +42,16 @@ def from_onnx_names(attributes: Mapping[str, Any], default: list[str]) -> list[s
 def _keras_name(name: str, alphas: Iterator[float], betas: Iterator[float]) -> str:
     # Only a function that has an alpha takes one from the list.
     alpha, beta = DEFAULTS.get(name, (None, None))
-    given = (
+    parameters = (
         None if alpha is None else next(alphas, alpha),
         None if beta is None else next(betas, beta),
     )
     for keras_name, (onnx_name, wanted) in KNOWN.items():
-        if onnx_name == name and all(map(_same, given, wanted)):
+        if onnx_name == name and all(map(_same, parameters, wanted)):
             return keras_name
     raise ValueError(
         f"`activations` must be among {list(KNOWN.values())}, each with its (alpha, beta). "
-        f"Received: {name!r} with {given}"
+        f"Received: {name!r} with {parameters}"
     )
 
 

@@ -71,23 +71,23 @@ def write(layer: keras.layers.RNN, weights: Mapping[str, Array]) -> None:
 
 def make(layer_class: type[GatedRNN], units: int, weights: Weights, **options: Any) -> Any:
     """A layer of ours that holds these weights, in their dtype unless `options` say otherwise."""
-    found = {"use_bias": "bias" in weights, "dtype": weights["kernel"].dtype.name}
-    layer = layer_class(units=units, **{**found, **options})
+    defaults = {"use_bias": "bias" in weights, "dtype": weights["kernel"].dtype.name}
+    layer = layer_class(units=units, **{**defaults, **options})
     write(layer, weights)
     return layer
 
 
-def one_or_both(layers: Sequence[Any], **options: Any) -> Any:
+def join_directions(layers: Sequence[Any], **options: Any) -> Any:
     """The layer, or a `keras.layers.Bidirectional` with copies of a forward and a backward one."""
     if len(layers) == 1:
         return layers[0]
     forward, backward = layers
-    both = keras.layers.Bidirectional(forward, backward_layer=backward, **options)
+    bidirectional = keras.layers.Bidirectional(forward, backward_layer=backward, **options)
     if forward.built:
-        both.build((None, None, forward.cell.kernel.shape[0]))
-        both.forward_layer.set_weights(forward.get_weights())
-        both.backward_layer.set_weights(backward.get_weights())
-    return both
+        bidirectional.build((None, None, forward.cell.kernel.shape[0]))
+        bidirectional.forward_layer.set_weights(forward.get_weights())
+        bidirectional.backward_layer.set_weights(backward.get_weights())
+    return bidirectional
 
 
 def to_gated(layer: Any) -> Any:
@@ -103,7 +103,7 @@ def to_gated(layer: Any) -> Any:
     if not isinstance(layer, LSTM | PeepholeLSTM | GRU):
         raise TypeError(
             "`layer` must be an LSTM, PeepholeLSTM or GRU of kgated or Keras, or a Bidirectional "
-            f"of one. Received: {layer!r}"
+            f"of one; of a model give its layers one by one. Received: {layer!r}"
         )
     return layer
 
@@ -114,8 +114,8 @@ def directions(layer: Any, target: str) -> list[Any]:
         return [to_gated(layer)]
     require(layer, target, merge_mode="concat")
     pair = [to_gated(layer.forward_layer), to_gated(layer.backward_layer)]
-    for backwards, one in zip((False, True), pair, strict=True):
-        require(one, target, go_backwards=backwards)
+    for backwards, direction in zip((False, True), pair, strict=True):
+        require(direction, target, go_backwards=backwards)
     return pair
 
 
@@ -211,7 +211,7 @@ def with_update_gate(layer: Any, update_gate: str) -> Any:
         return layer
     option = f"`update_gate={layer.update_gate!r}`"
     require_symmetric(layer, f"A GRU with `update_gate={update_gate!r}`", option)
-    other = GRU.from_config({**layer.get_config(), "update_gate": update_gate})
+    exchanged = GRU.from_config({**layer.get_config(), "update_gate": update_gate})
     if layer.built:
-        write(other, exchange_update(read(layer)))
-    return other
+        write(exchanged, exchange_update(read(layer)))
+    return exchanged

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from kgated.argument_checks import check_choice
 from kgated.interop import gates
 from kgated.layers import GRU
 
@@ -25,9 +26,13 @@ def from_keras(layer: Any, update_gate: str = "state") -> Any:
         TypeError: another kind of layer.
         ValueError: `update_gate="candidate"` with an activation that has no such symmetry.
     """
+    check_choice("update_gate", update_gate, ("state", "candidate"))
     if isinstance(layer, keras.layers.Bidirectional):
-        pair = [from_keras(one, update_gate) for one in (layer.forward_layer, layer.backward_layer)]
-        return gates.one_or_both(pair, merge_mode=layer.merge_mode, name=layer.name)
+        pair = [
+            from_keras(direction, update_gate)
+            for direction in (layer.forward_layer, layer.backward_layer)
+        ]
+        return gates.join_directions(pair, merge_mode=layer.merge_mode, name=layer.name)
     return gates.with_update_gate(gates.to_gated(layer), update_gate)
 
 
@@ -49,8 +54,8 @@ def to_keras(layer: Any) -> Any:
         ValueError: an option that Keras's layer doesn't have, by name, or a layer without weights.
     """
     if isinstance(layer, keras.layers.Bidirectional):
-        pair = [to_keras(one) for one in (layer.forward_layer, layer.backward_layer)]
-        return gates.one_or_both(pair, merge_mode=layer.merge_mode, name=layer.name)
+        pair = [to_keras(direction) for direction in (layer.forward_layer, layer.backward_layer)]
+        return gates.join_directions(pair, merge_mode=layer.merge_mode, name=layer.name)
     layer = gates.to_gated(layer)
     if isinstance(layer, GRU):
         weights = gates.state_weighing_gru(layer, "keras.layers.GRU")
@@ -64,6 +69,6 @@ def to_keras(layer: Any) -> Any:
 def _copy(layer: Any, target: type[keras.layers.RNN], weights: gates.Weights) -> Any:
     known = {*inspect.signature(target).parameters, "name", "dtype", "trainable"}
     known.add("zero_output_for_mask")
-    theirs = target.from_config({k: v for k, v in layer.get_config().items() if k in known})
-    gates.write(theirs, weights)
-    return theirs
+    keras_layer = target.from_config({k: v for k, v in layer.get_config().items() if k in known})
+    gates.write(keras_layer, weights)
+    return keras_layer

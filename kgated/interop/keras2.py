@@ -10,9 +10,16 @@ from typing import Any
 import h5py
 import keras
 
+from kgated.argument_checks import as_path
+from kgated.errors import first_line
 from kgated.interop.keras2_config import MODELS, WAY_OUT, Translator
 from kgated.interop.keras2_graph import Config
 from kgated.interop.keras2_weights import STEEPNESS, assign, read_weights, scale_hard_sigmoids
+
+_DAMAGED = (
+    "the configuration in the file is none of a whole model of Keras; copy it again, or save the "
+    "model once more by `model.save()`"
+)
 
 
 @keras.saving.register_keras_serializable("kgated")
@@ -56,18 +63,33 @@ def load_h5(path: str | Path, custom_objects: Mapping[str, Any] | None = None) -
         >>> model = kgated.interop.load_h5("old.h5")  # (None, 20, 5) -> (None, 2)
         >>> model.save("new.keras")
     """
-    path, known = Path(path), dict(custom_objects or {})
+    path = as_path("path", path)
+    if not isinstance(custom_objects, Mapping | None):
+        raise TypeError(
+            f"`custom_objects` must be classes and functions by name. Received: {custom_objects!r}"
+        )
+    known = dict(custom_objects or {})
+    if not path.is_file():
+        reason = "it is a folder" if path.is_dir() else "no such file"
+        raise FileNotFoundError(f"{path}: {reason}; give what `model.save()` wrote")
     try:
         if zipfile.is_zipfile(path):
             return _from_archive(path, known)
         with h5py.File(path) as file:
             return _from_file(file, known)
     except OSError as error:
-        if not path.is_file():
-            raise
-        raise ValueError(f"{path}: this is no HDF5 file: {error}") from error
+        raise ValueError(
+            f"{path}: this is no HDF5 file, or a part of one ({first_line(error)}): copy it again, "
+            "or save the model once more by `model.save()`"
+        ) from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: {_DAMAGED} ({error})") from error
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path}: {_DAMAGED} ({type(error).__name__}: {first_line(error)})"
+        ) from error
 
 
 def _from_file(file: Any, custom_objects: dict[str, Any]) -> keras.Model:

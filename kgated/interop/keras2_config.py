@@ -72,7 +72,7 @@ class Translator:
         config = entry["config"]
         if isinstance(config, list):  # a Sequential before Keras 2.2.3
             config = {"name": "sequential", "layers": config}
-        name, layers = plain(config.get("name")), [self.layer(one) for one in config["layers"]]
+        name, layers = plain(config.get("name")), [self.layer(entry) for entry in config["layers"]]
         if entry["class_name"] == "Sequential":
             layers = _with_input(layers, config["layers"], config.get("build_input_shape"))
             read_tokens(layers, {layers[0]["config"].get("name"): layers[1:2]})
@@ -94,10 +94,10 @@ class Translator:
         name = str(config.get("name", entry.get("name", kind)))
         self._check(kind, name, entry)
         if self._is_known(entry):
-            made = {k: v for k, v in config.items() if k != "batch_input_shape"}
-            made |= _policy(made)
+            options = {k: v for k, v in config.items() if k != "batch_input_shape"}
+            options |= _policy(options)
             return {
-                **_entry(kind, made, entry.get("module")),
+                **_entry(kind, options, entry.get("module")),
                 "registered_name": _registered(entry),
             }
         target = str(RENAMED.get(kind, kind))
@@ -105,7 +105,7 @@ class Translator:
         if target in ("GRU", "GRUCell"):
             config.setdefault("reset_after", False)  # as it was before there was the option
         config = self._inner(config)
-        config = _kept_options(getattr(keras.layers, target), target, name, config)
+        config = _known_options(getattr(keras.layers, target), target, name, config)
         if self._keras2 and config.get("activation") == "hard_sigmoid":
             config["activation"] = HARD_SIGMOID
         if "name" in config:
@@ -176,7 +176,7 @@ def _policy(config: Config) -> Config:
     return {"dtype": dtype}
 
 
-def _kept_options(layer: Any, kind: str, name: str, config: Config) -> Config:
+def _known_options(layer: Any, kind: str, name: str, config: Config) -> Config:
     """The options that Keras 3's layer has; one that matters and that it has not is refused.
 
     Initial values are left out: the weights are in the file.
@@ -186,18 +186,22 @@ def _kept_options(layer: Any, kind: str, name: str, config: Config) -> Config:
     known = {"name", "trainable", "dtype", "activity_regularizer"}
     for base in layer.__mro__:
         known |= set(inspect.signature(vars(base).get("__init__", object)).parameters)
-    kept = {k: v for k, v in config.items() if not k.endswith("_initializer")}
-    if kind == "LeakyReLU" and "alpha" in kept:
-        kept["negative_slope"] = _number(kept.pop("alpha"))
-    if isinstance(kept.get("axis"), list) and len(kept["axis"]) == 1 and kind != "Normalization":
-        (kept["axis"],) = kept["axis"]
-    for option in kept.keys() - known - NO_EFFECT:
-        if kept[option] not in NEUTRAL and (option, kept[option]) != ("groups", 1):
+    options = {k: v for k, v in config.items() if not k.endswith("_initializer")}
+    if kind == "LeakyReLU" and "alpha" in options:
+        options["negative_slope"] = _number(options.pop("alpha"))
+    if (
+        isinstance(options.get("axis"), list)
+        and len(options["axis"]) == 1
+        and kind != "Normalization"
+    ):
+        (options["axis"],) = options["axis"]
+    for option in options.keys() - known - NO_EFFECT:
+        if options[option] not in NEUTRAL and (option, options[option]) != ("groups", 1):
             raise ValueError(
-                f"layer `{name}` ({kind}) has `{option}={kept[option]!r}`, which Keras 3 doesn't "
-                f"have: leave it out; {WAY_OUT}"
+                f"layer `{name}` ({kind}) has `{option}={options[option]!r}`, which Keras 3 "
+                f"doesn't have: leave it out; {WAY_OUT}"
             )
-    return {k: v for k, v in kept.items() if k in known and k not in NO_EFFECT}
+    return {k: v for k, v in options.items() if k in known and k not in NO_EFFECT}
 
 
 def _of_input(name: str, config: Config) -> Config:

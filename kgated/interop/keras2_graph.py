@@ -69,17 +69,17 @@ class Places:
     def revived(self, value: Any) -> Any:
         """The same with plain names of layers, and calls counted from 0."""
         if isinstance(value, dict):
-            return {key: self.revived(one) for key, one in value.items()}
+            return {key: self.revived(item) for key, item in value.items()}
         if self._is_place(value):
             return [plain(value[0]), value[1] - self._first[value[0]], value[2]]
-        return [self.revived(one) for one in value] if isinstance(value, list) else value
+        return [self.revived(item) for item in value] if isinstance(value, list) else value
 
     def _tensors(self, value: Any) -> Any:
         """A value with a tensor of Keras 3 for each place in it."""
         if self._is_place(value):
             config = {"shape": [None], "dtype": "float32", "keras_history": self.revived(value)}
             return {"class_name": "__keras_tensor__", "config": config}
-        return [self._tensors(one) for one in value] if isinstance(value, list) else value
+        return [self._tensors(item) for item in value] if isinstance(value, list) else value
 
     def _is_place(self, value: Any) -> bool:
         return (

@@ -27,11 +27,11 @@ def names_in(group: Any, attribute: str) -> list[str]:
 
 def read_weights(group: Any) -> dict[str, Named]:
     """Name and array of each layer's weights, by the layer's name."""
-    found = {}
+    weights_by_layer = {}
     for layer in names_in(group, "layer_names"):
         weights = [(name, np.asarray(group[layer][name])) for name in _weights_of(group[layer])]
-        found[layer.replace("/", "_")] = weights
-    return found
+        weights_by_layer[layer.replace("/", "_")] = weights
+    return weights_by_layer
 
 
 def _weights_of(group: Any) -> list[str]:
@@ -74,11 +74,13 @@ def _pairs(layer: Any, arrays: Named, where: str) -> dict[int, tuple[Any, str, A
         for name, array in arrays:
             first, _, rest = name.partition("/")
             by_layer.setdefault(first, []).append((rest, array))
-        inner = {one.name: one for one in layer.layers if _variables(one)}
+        inner = {
+            inner_layer.name: inner_layer for inner_layer in layer.layers if _variables(inner_layer)
+        }
         if inner.keys() == by_layer.keys():
             pairs: dict[int, tuple[Any, str, Array]] = {}
-            for name, one in inner.items():
-                pairs |= _pairs(one, by_layer[name], f"{where}/{name}")
+            for name, inner_layer in inner.items():
+                pairs |= _pairs(inner_layer, by_layer[name], f"{where}/{name}")
             return pairs
     variables = _variables(layer)
     if len(variables) != len(arrays):
@@ -105,9 +107,9 @@ def every_layer(layer: Any) -> Iterator[Any]:
     inner = [getattr(layer, name, None) for name in ("forward_layer", "backward_layer", "cell")]
     if isinstance(layer, keras.layers.TimeDistributed):
         inner.append(layer.layer)
-    for one in [*inner, *getattr(layer, "layers", []), *(getattr(layer, "cells", None) or [])]:
-        if isinstance(one, keras.Layer):
-            yield from every_layer(one)
+    for child in [*inner, *getattr(layer, "layers", []), *(getattr(layer, "cells", None) or [])]:
+        if isinstance(child, keras.Layer):
+            yield from every_layer(child)
 
 
 def _from_cudnn(layer: Any, values: dict[int, tuple[Any, str, Array]]) -> None:
@@ -119,14 +121,14 @@ def _from_cudnn(layer: Any, values: dict[int, tuple[Any, str, Array]]) -> None:
     kind = type(layer).__name__.removesuffix("Cell")
     if kind not in GATES or not isinstance(layer, keras.layers.LSTMCell | keras.layers.GRUCell):
         return
-    gates, found = len(GATES[kind]), {}
+    gates, stored = len(GATES[kind]), {}
     for name in ("kernel", "recurrent_kernel", "bias"):
         variable = getattr(layer, name, None)
         if variable is not None and id(variable) in values:
-            found[name] = values[id(variable)]
-    if "bias" not in found or found["bias"][2].shape != (2 * gates * layer.units,):
+            stored[name] = values[id(variable)]
+    if "bias" not in stored or stored["bias"][2].shape != (2 * gates * layer.units,):
         return
-    for name, (variable, where, array) in found.items():
+    for name, (variable, where, array) in stored.items():
         if name == "bias":
             both = array.reshape(2, -1)
             array = both.sum(axis=0) if kind == "LSTM" else both

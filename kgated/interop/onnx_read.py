@@ -45,14 +45,17 @@ def from_onnx(model: Any, **options: Any) -> list[OnnxLayer]:
     """
     from onnx import numpy_helper
 
-    constants = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+    constants = {
+        initializer.name: numpy_helper.to_array(initializer)
+        for initializer in model.graph.initializer
+    }
     for node in model.graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
             constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
     nodes = [node for node in model.graph.node if node.op_type in FUNCTIONS]
     if not nodes:
-        found = sorted({node.op_type for node in model.graph.node})
-        raise ValueError(f"`model` has no LSTM or GRU node, only {found}")
+        operators = sorted({node.op_type for node in model.graph.node})
+        raise ValueError(f"`model` has no LSTM or GRU node, only {operators}")
     return [from_onnx_node(node, constants, **options) for node in nodes]
 
 
@@ -82,15 +85,17 @@ def from_onnx_node(
         ValueError: an attribute or activation that our layers don't have (`clip` among them), or a
             tensor that is missing or of the wrong shape; the message names it.
     """
-    theirs = _parse(node, constants)
-    _check_options(theirs)
-    _check_tensors(theirs)
+    facts = _parse(node, constants)
+    _check_options(facts)
+    _check_tensors(facts)
     layers = [
-        _layer(theirs, d, update_gate, return_sequences=return_sequences)
-        for d in range(len(theirs.backwards))
+        _layer(facts, d, update_gate, return_sequences=return_sequences)
+        for d in range(len(facts.backwards))
     ]
-    fed = [k for k in theirs.inputs if k in ("sequence_lens", *STATES) and k not in theirs.tensors]
-    return OnnxLayer(gates.one_or_both(layers), _initial_state(theirs), tuple(fed))
+    run_time_inputs = [
+        k for k in facts.inputs if k in ("sequence_lens", *STATES) and k not in facts.tensors
+    ]
+    return OnnxLayer(gates.join_directions(layers), _initial_state(facts), tuple(run_time_inputs))
 
 
 @dataclass(frozen=True)
@@ -115,12 +120,14 @@ class _Node:
 def _parse(node: Any, constants: Mapping[str, Any]) -> _Node:
     from onnx.helper import get_attribute_value
 
-    values = {one.name: get_attribute_value(one) for one in node.attribute}
+    values = {attribute.name: get_attribute_value(attribute) for attribute in node.attribute}
     backwards = DIRECTIONS[values.get("direction", b"forward").decode()]
     if "activations" in values:
         values["activations"] = [name.decode() for name in values["activations"]]
-    named = {name: of for name, of in zip(INPUTS, node.input, strict=False) if of}
-    tensors = {k: gates.array(constants[of]) for k, of in named.items() if of in constants}
+    named = {name: tensor for name, tensor in zip(INPUTS, node.input, strict=False) if tensor}
+    tensors = {
+        k: gates.array(constants[tensor]) for k, tensor in named.items() if tensor in constants
+    }
     called = f" of {node.op_type} node {node.name or node.output[0]!r}"
     return _Node(node.op_type, called, values, backwards, tuple(named), tensors)
 
@@ -149,10 +156,10 @@ def _check_tensors(node: _Node) -> None:
     }
     for name in STATES:
         if name in node.tensors:
-            given = node.tensors[name].shape
-            shapes[name] = ((d, *given[1:2], u), "(D, B, U)")
+            shape = node.tensors[name].shape
+            shapes[name] = ((d, *shape[1:2], u), "(D, B, U)")
             if node.has("layout"):
-                shapes[name] = ((*given[:1], d, u), "(B, D, U)")
+                shapes[name] = ((*shape[:1], d, u), "(B, D, U)")
     for name, (expected, meaning) in shapes.items():
         if name in node.tensors:
             gates.check_shape(name, node.tensors[name], expected, meaning, node.called)
@@ -219,11 +226,11 @@ def _coupled(columns: Array) -> Array:
 
 def _initial_state(node: _Node) -> list[Array] | None:
     """The constant initial state in the order in which our layer takes it; zeros where half."""
-    given = [name for name in STATES if name in node.tensors]
-    if not given:
+    constant = [name for name in STATES if name in node.tensors]
+    if not constant:
         return None
     axis = 1 if node.has("layout") else 0
-    by_name = {name: np.moveaxis(node.tensors[name], axis, 0) for name in given}
+    states = {name: np.moveaxis(node.tensors[name], axis, 0) for name in constant}
     names = STATES if node.op == "LSTM" else STATES[:1]
-    zeros = np.zeros_like(by_name[given[0]])
-    return [by_name.get(name, zeros)[d] for d in range(len(node.backwards)) for name in names]
+    zeros = np.zeros_like(states[constant[0]])
+    return [states.get(name, zeros)[d] for d in range(len(node.backwards)) for name in names]

@@ -45,8 +45,8 @@ def to_onnx(
     """
     pair = gates.directions(layer, "ONNX")
     op = "GRU" if isinstance(pair[0], GRU) else "LSTM"
-    tensors = _stacked([_tensors(one) for one in pair])
-    state = [] if initial_state is None else [gates.array(one) for one in initial_state]
+    tensors = _stacked([_tensors(direction) for direction in pair])
+    state = [] if initial_state is None else [gates.array(value) for value in initial_state]
     names = STATES[: 1 if op == "GRU" else 2]
     if state and state_inputs:
         raise ValueError("`initial_state` can't be given where `state_inputs=True`")
@@ -79,10 +79,10 @@ def _fused(weights: Weights) -> Weights:
 
 
 def _stacked(directions: list[Weights]) -> Weights:
-    shapes = [{name: value.shape for name, value in one.items()} for one in directions]
+    shapes = [{name: value.shape for name, value in tensors.items()} for tensors in directions]
     if shapes[0] != shapes[-1]:
         raise ValueError(f"ONNX has one size for both directions. Received: {shapes}")
-    return {name: np.stack([one[name] for one in directions]) for name in directions[0]}
+    return {name: np.stack([tensors[name] for tensors in directions]) for name in directions[0]}
 
 
 def _initial_state(
@@ -103,12 +103,12 @@ def _attributes(pair: list[Any]) -> dict[str, Any]:
     attributes: dict[str, Any] = {
         "hidden_size": pair[0].units,
         "direction": direction if len(pair) == 1 else "bidirectional",
-        **to_onnx_names([name for one in pair for name in _functions(one)]),
+        **to_onnx_names([name for layer in pair for name in _functions(layer)]),
     }
     option, attribute = ("coupled_gates", "input_forget")
     if isinstance(pair[0], GRU):
         option, attribute = ("reset_after", "linear_before_reset")
-    values = {int(getattr(one, option)) for one in pair}
+    values = {int(getattr(layer, option)) for layer in pair}
     if len(values) > 1:
         raise ValueError(f"ONNX has one `{option}` for both directions. Received: False and True")
     return {**attributes, attribute: values.pop()}
@@ -128,16 +128,16 @@ def _model(op: str, tensors: Weights, attributes: dict[str, Any], fed: tuple[str
     inputs = ["X", *(name if name in tensors or name in fed else "" for name in names)]
     d, _, features = tensors["W"].shape
     state = [d, "B", attributes["hidden_size"]]
-    given = {"X": ["T", "B", features], **dict.fromkeys(fed, state)}
-    shapes = {"Y": ["T", *state], "Y_h": state, "Y_c": state}
+    input_shapes = {"X": ["T", "B", features], **dict.fromkeys(fed, state)}
+    output_shapes = {"Y": ["T", *state], "Y_h": state, "Y_c": state}
     if op == "GRU":
-        del shapes["Y_c"]
-    node = helper.make_node(op, inputs, list(shapes), name=op.lower(), **attributes)
+        del output_shapes["Y_c"]
+    node = helper.make_node(op, inputs, list(output_shapes), name=op.lower(), **attributes)
     graph = helper.make_graph(
         [node],
         "kgated",
-        [helper.make_tensor_value_info(name, kind, shape) for name, shape in given.items()],
-        [helper.make_tensor_value_info(name, kind, shape) for name, shape in shapes.items()],
+        [helper.make_tensor_value_info(name, kind, shape) for name, shape in input_shapes.items()],
+        [helper.make_tensor_value_info(name, kind, shape) for name, shape in output_shapes.items()],
         [numpy_helper.from_array(np.ascontiguousarray(v), k) for k, v in tensors.items()],
     )
     opset = helper.make_opsetid("", OPSET)

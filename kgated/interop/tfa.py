@@ -30,19 +30,19 @@ def from_tfa(weights: Mapping[str, Any] | Sequence[Any], **options: Any) -> Any:
     Raises:
         ValueError: a weight is missing, unknown or of the wrong shape; the message names it.
     """
-    theirs = _by_name(weights)
+    arrays = _named(weights)
     required = [name for name in NAMES if name != "bias"]
-    if missing := [name for name in required if name not in theirs]:
-        raise ValueError(f"`weights` has no `{missing[0]}`; it holds {list(theirs)}")
-    if unknown := sorted(theirs.keys() - set(NAMES)):
+    if missing := [name for name in required if name not in arrays]:
+        raise ValueError(f"`weights` has no `{missing[0]}`; it holds {list(arrays)}")
+    if unknown := sorted(arrays.keys() - set(NAMES)):
         raise ValueError(f"`weights` holds {unknown}, which a PeepholeLSTMCell doesn't have")
-    _check_shapes(theirs)
-    ours = {name: theirs[name] for name in theirs if name not in PEEPHOLES}
-    ours["peephole_kernel"] = np.stack([theirs[name] for name in PEEPHOLES])
-    return gates.make(PeepholeLSTM, len(theirs[PEEPHOLES[0]]), ours, **options)
+    _check_shapes(arrays)
+    converted = {name: arrays[name] for name in arrays if name not in PEEPHOLES}
+    converted["peephole_kernel"] = np.stack([arrays[name] for name in PEEPHOLES])
+    return gates.make(PeepholeLSTM, len(arrays[PEEPHOLES[0]]), converted, **options)
 
 
-def _by_name(weights: Mapping[str, Any] | Sequence[Any]) -> Weights:
+def _named(weights: Mapping[str, Any] | Sequence[Any]) -> Weights:
     if isinstance(weights, Mapping):
         short = [name.rpartition("/")[2].removesuffix(":0") for name in weights]
         if len(set(short)) < len(short):
@@ -57,8 +57,8 @@ def _by_name(weights: Mapping[str, Any] | Sequence[Any]) -> Weights:
     return dict(zip(names, map(gates.array, weights), strict=True))
 
 
-def _check_shapes(theirs: Weights) -> None:
-    units, features = (theirs[name].shape[:1] for name in ("recurrent_kernel", "kernel"))
+def _check_shapes(arrays: Weights) -> None:
+    units, features = (arrays[name].shape[:1] for name in ("recurrent_kernel", "kernel"))
     columns = tuple(4 * size for size in units)
     expected = {
         "recurrent_kernel": ((*units, *columns), "(U, 4U)"),
@@ -67,8 +67,8 @@ def _check_shapes(theirs: Weights) -> None:
         **dict.fromkeys(PEEPHOLES, (units, "(U,)")),
     }
     for name, (shape, meaning) in expected.items():
-        if name in theirs:
-            gates.check_shape(name, theirs[name], shape, meaning)
+        if name in arrays:
+            gates.check_shape(name, arrays[name], shape, meaning)
 
 
 def to_tfa(layer: Any) -> dict[str, Array]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kgated.argument_checks import check_choice
 from kgated.interop import gates
 from kgated.interop.gates import Array, Weights
 from kgated.interop.torch_layers import KINDS, kind_of, layers_of
@@ -66,6 +67,9 @@ def from_torch(
             module of another kind; a file that holds more than tensors.
         ImportError: a path, and PyTorch is not installed.
     """
+    check_choice("update_gate", update_gate, ("state", "candidate"))
+    if not isinstance(prefix, str):
+        raise TypeError(f"`prefix` must be a text, such as 'encoder.'. Received: {prefix!r}")
     module = _module_of(source, prefix)
     state_dict = tensors_of(source)
     tensors = {k.removeprefix(prefix): v for k, v in state_dict.items() if k.startswith(prefix)}
@@ -79,7 +83,7 @@ def from_torch(
     if options or kind:
         unknown = ", ".join([*options, *(["kind"] if kind else [])])
         raise ValueError(
-            f"an nn.LSTM or nn.GRU is read from its tensors alone: leave out {unknown}"
+            f"`source` is an nn.LSTM or nn.GRU, read from its tensors alone: leave out {unknown}"
         )
     return _recurrent(tensors, depth, return_sequences, update_gate)
 
@@ -88,7 +92,12 @@ def _module_of(source: Any, prefix: str) -> Any:
     """The module of the layer to convert, where there is one."""
     if not is_module(source):
         return None
-    module = source.get_submodule(prefix.rstrip(".")) if prefix else source
+    path = prefix.rstrip(".")
+    modules = dict(source.named_modules())
+    if path not in modules:
+        names = [f"{name}." for name in modules if name]
+        raise ValueError(f"`prefix` must name a module in `source`: {names}. Received: {prefix!r}")
+    module = modules[path]
     known = any(c.__name__ in (*KINDS, "LSTM", "GRU") for c in type(module).__mro__)
     if known or not list(module.children()):
         return module
@@ -109,13 +118,20 @@ def _recurrent(
         pair = [_take(tensors, f"l{n}{suffix}", inputs) for suffix in suffixes]
         inputs = sum(weights["recurrent_kernel"].shape[0] for weights in pair)
         sequences = return_sequences or n + 1 < depth
-        both = [
+        directions = [
             _layer(weights, go_backwards=backwards, return_sequences=sequences)
             for backwards, weights in zip((False, True), pair, strict=False)
         ]
-        layers.append(gates.one_or_both([gates.with_update_gate(one, update_gate) for one in both]))
+        layers.append(
+            gates.join_directions(
+                [gates.with_update_gate(layer, update_gate) for layer in directions]
+            )
+        )
     if tensors:
-        raise ValueError(f"`state_dict` has tensors of no LSTM or GRU layer: {sorted(tensors)}")
+        raise ValueError(
+            f"`state_dict` has tensors of no LSTM or GRU layer: {sorted(tensors)}; leave them out, "
+            "or give `prefix`"
+        )
     return layers
 
 
@@ -123,7 +139,7 @@ def _nothing_there(state_dict: Mapping[str, Any], prefix: str) -> str:
     modules = dict.fromkeys(name.rpartition(".")[0] + "." for name in state_dict if "." in name)
     hint = f"give `prefix`, one of {list(modules)}" if modules else f"it holds {sorted(state_dict)}"
     kinds = ", ".join(f"nn.{kind}" for kind in KINDS)
-    return f"`{prefix}` must be one nn.LSTM, nn.GRU, {kinds}; {hint}"
+    return f"`{prefix or 'source'}` must be one nn.LSTM, nn.GRU, {kinds}; {hint}"
 
 
 def _take(tensors: dict[str, Any], place: str, inputs: int | None) -> Weights:
@@ -134,29 +150,29 @@ def _take(tensors: dict[str, Any], place: str, inputs: int | None) -> Weights:
         raise ValueError(f"`state_dict` has no `{missing[0]}`. Received: {sorted(tensors)}")
     if f"weight_hr_{place}" in tensors:
         names.insert(0, "weight_hr")
-    theirs = {name: gates.array(tensors.pop(f"{name}_{place}")) for name in names}
+    arrays = {name: gates.array(tensors.pop(f"{name}_{place}")) for name in names}
     for name in names:
-        if theirs[name].ndim != (2 if name.startswith("weight") else 1):
-            shape = theirs[name].shape
+        if arrays[name].ndim != (2 if name.startswith("weight") else 1):
+            shape = arrays[name].shape
             raise ValueError(f"`{name}_{place}` has the wrong number of axes. Received: {shape}")
-    _check_shapes(theirs, place, inputs)
-    return _from_gru(theirs) if _is_gru(theirs) else _from_lstm(theirs)
+    _check_shapes(arrays, place, inputs)
+    return _from_gru(arrays) if _is_gru(arrays) else _from_lstm(arrays)
 
 
-def _is_gru(theirs: Weights) -> bool:
-    rows, columns = theirs["weight_hh"].shape
-    return "weight_hr" not in theirs and bool(rows == 3 * columns)
+def _is_gru(arrays: Weights) -> bool:
+    rows, columns = arrays["weight_hh"].shape
+    return "weight_hr" not in arrays and bool(rows == 3 * columns)
 
 
-def _check_shapes(theirs: Weights, place: str, inputs: int | None) -> None:
+def _check_shapes(arrays: Weights, place: str, inputs: int | None) -> None:
     """Raise a ValueError for the first tensor whose shape doesn't fit the others."""
-    if "weight_hr" in theirs:
-        (outputs, units), kind = theirs["weight_hr"].shape, "(4U, P) of an LSTM with projection"
+    if "weight_hr" in arrays:
+        (outputs, units), kind = arrays["weight_hr"].shape, "(4U, P) of an LSTM with projection"
     else:
-        outputs = units = theirs["weight_hh"].shape[1]
+        outputs = units = arrays["weight_hh"].shape[1]
         kind = "(4U, U) of an LSTM, or (3U, U) of a GRU"
-    rows = (3 if _is_gru(theirs) else 4) * units
-    inputs = theirs["weight_ih"].shape[1] if inputs is None else inputs
+    rows = (3 if _is_gru(arrays) else 4) * units
+    inputs = arrays["weight_ih"].shape[1] if inputs is None else inputs
     expected = {
         "weight_hh": ((rows, outputs), kind),
         "weight_ih": ((rows, inputs), "the rows of `weight_hh` by the size of the input"),
@@ -164,27 +180,27 @@ def _check_shapes(theirs: Weights, place: str, inputs: int | None) -> None:
         "bias_hh": ((rows,), "the rows of `weight_hh`"),
     }
     for name, (shape, meaning) in expected.items():
-        if name in theirs:
-            gates.check_shape(f"{name}_{place}", theirs[name], shape, meaning)
+        if name in arrays:
+            gates.check_shape(f"{name}_{place}", arrays[name], shape, meaning)
 
 
-def _kernels(theirs: Weights) -> Weights:
-    return {"kernel": theirs["weight_ih"].T, "recurrent_kernel": theirs["weight_hh"].T}
+def _kernels(arrays: Weights) -> Weights:
+    return {"kernel": arrays["weight_ih"].T, "recurrent_kernel": arrays["weight_hh"].T}
 
 
-def _from_lstm(theirs: Weights) -> Weights:
-    weights = _kernels(theirs)
-    if "bias_ih" in theirs:
-        weights["bias"] = theirs["bias_ih"] + theirs["bias_hh"]
-    if "weight_hr" in theirs:
-        weights["projection_kernel"] = theirs["weight_hr"].T
+def _from_lstm(arrays: Weights) -> Weights:
+    weights = _kernels(arrays)
+    if "bias_ih" in arrays:
+        weights["bias"] = arrays["bias_ih"] + arrays["bias_hh"]
+    if "weight_hr" in arrays:
+        weights["projection_kernel"] = arrays["weight_hr"].T
     return weights
 
 
-def _from_gru(theirs: Weights) -> Weights:
-    weights = _kernels(theirs)
-    if "bias_ih" in theirs:
-        weights["bias"] = np.stack([theirs["bias_ih"], theirs["bias_hh"]])
+def _from_gru(arrays: Weights) -> Weights:
+    weights = _kernels(arrays)
+    if "bias_ih" in arrays:
+        weights["bias"] = np.stack([arrays["bias_ih"], arrays["bias_hh"]])
     return {name: gates.reorder(value, "rzh", "zrh") for name, value in weights.items()}
 
 
@@ -219,14 +235,14 @@ def to_torch(layers: Any) -> dict[str, Array]:
         ValueError: what PyTorch's module doesn't have, by name, such as another activation,
             `reset_after=False`, or layers of different size.
     """
-    stack = [gates.directions(one, "PyTorch") for one in _as_list(layers)]
+    stack = [gates.directions(item, "PyTorch") for item in _as_list(layers)]
     _check_alike(stack)
     tensors: dict[str, Array] = {}
     for n, pair in enumerate(stack):
         gates.require(pair[0], "PyTorch", go_backwards=False)
         for layer, suffix in zip(pair, SUFFIXES, strict=False):
-            theirs = _to_gru(layer) if isinstance(layer, GRU) else _to_lstm(layer)
-            for name, value in theirs.items():
+            arrays = _to_gru(layer) if isinstance(layer, GRU) else _to_lstm(layer)
+            for name, value in arrays.items():
                 tensors[f"{name}_l{n}{suffix}"] = np.ascontiguousarray(value)
     return tensors
 
@@ -253,12 +269,12 @@ def _to_lstm(layer: Any) -> Weights:
     target = "torch.nn.LSTM"
     gates.require(layer, target, activation="tanh", recurrent_activation="sigmoid")
     weights = gates.without_peepholes(layer, gates.plain_lstm(layer, target), target)
-    theirs = {"weight_ih": weights["kernel"].T, "weight_hh": weights["recurrent_kernel"].T}
+    arrays = {"weight_ih": weights["kernel"].T, "weight_hh": weights["recurrent_kernel"].T}
     if "bias" in weights:
-        theirs |= {"bias_ih": weights["bias"], "bias_hh": np.zeros_like(weights["bias"])}
+        arrays |= {"bias_ih": weights["bias"], "bias_hh": np.zeros_like(weights["bias"])}
     if "projection_kernel" in weights:
-        theirs["weight_hr"] = weights["projection_kernel"].T
-    return theirs
+        arrays["weight_hr"] = weights["projection_kernel"].T
+    return arrays
 
 
 def _to_gru(layer: Any) -> Weights:
@@ -267,7 +283,7 @@ def _to_gru(layer: Any) -> Weights:
     gates.require(layer, target, reset_after=True)
     weights = gates.state_weighing_gru(layer, target)
     weights = {name: gates.reorder(value, "zrh", "rzh") for name, value in weights.items()}
-    theirs = {"weight_ih": weights["kernel"].T, "weight_hh": weights["recurrent_kernel"].T}
+    arrays = {"weight_ih": weights["kernel"].T, "weight_hh": weights["recurrent_kernel"].T}
     if "bias" in weights:
-        theirs["bias_ih"], theirs["bias_hh"] = weights["bias"]
-    return theirs
+        arrays["bias_ih"], arrays["bias_hh"] = weights["bias"]
+    return arrays

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kgated.errors import first_line
 from kgated.interop import gates
 from kgated.interop.gates import Weights
 
@@ -31,7 +32,17 @@ def layers_of(kind: str, tensors: Mapping[str, Any], module: Any, options: Optio
         raise ValueError(f"an nn.{kind} must have a `weight`. Received: {sorted(arrays)}")
     if unknown := sorted(arrays.keys() - {"weight", "bias", "running_mean", "running_var"}):
         raise ValueError(f"an nn.{kind} has no tensors {unknown}; give a `prefix`")
-    return KINDS[kind](arrays, module, options)
+    try:
+        return KINDS[kind](arrays, module, options)
+    except _RefusedError:
+        raise
+    except (TypeError, ValueError, KeyError) as error:
+        shapes = {name: array.shape for name, array in arrays.items()}
+        raise ValueError(
+            f"Keras can't build the layer of an nn.{kind} with tensors of shapes {shapes} and "
+            f"options {options}: {first_line(error)}; give another `kind`, or options that "
+            "Keras's layer has"
+        ) from error
 
 
 def kind_of(tensors: Mapping[str, Any]) -> str | None:
@@ -61,8 +72,14 @@ def _option(module: Any, name: str, default: Any) -> Any:
     return default if module is None else getattr(module, name)
 
 
+class _RefusedError(ValueError):
+    """An option of PyTorch's layer that Keras's does not have."""
+
+
 def _refuse(kind: str, option: str, value: Any) -> ValueError:
-    return ValueError(f"Keras can't express `{option}={value!r}` of an nn.{kind}")
+    return _RefusedError(
+        f"Keras can't express `{option}={value!r}` of an nn.{kind}: train the module without it"
+    )
 
 
 def _linear(arrays: Weights, module: Any, options: Options) -> list[Any]:
@@ -84,7 +101,7 @@ def _batch_norm(arrays: Weights, module: Any, options: Options) -> list[Any]:
     if "running_mean" not in arrays:
         raise _refuse("BatchNorm1d", "track_running_stats", False)
     momentum = _option(module, "momentum", 0.1)
-    found = {
+    defaults = {
         "epsilon": _option(module, "eps", 1e-5),
         "momentum": 0.99 if momentum is None else 1.0 - momentum,
         "scale": "weight" in arrays,
@@ -92,7 +109,7 @@ def _batch_norm(arrays: Weights, module: Any, options: Options) -> list[Any]:
         "dtype": arrays["running_mean"].dtype.name,
     }
     names = [n for n in ("weight", "bias", "running_mean", "running_var") if n in arrays]
-    layer = keras.layers.BatchNormalization(**found | options)
+    layer = keras.layers.BatchNormalization(**defaults | options)
     shape = (None, None, len(arrays["running_mean"]))
     return [_built(layer, shape, [arrays[name] for name in names])]
 
@@ -101,15 +118,15 @@ def _layer_norm(arrays: Weights, module: Any, options: Options) -> list[Any]:
     shape = tuple(_option(module, "normalized_shape", arrays["weight"].shape if arrays else ()))
     if len(shape) != 1:
         raise _refuse("LayerNorm", "normalized_shape", shape)
-    found: Options = {
+    defaults: Options = {
         "epsilon": _option(module, "eps", 1e-5),
         "scale": "weight" in arrays,
         "center": "bias" in arrays,
     }
     names = [name for name in ("weight", "bias") if name in arrays]
     if names:
-        found["dtype"] = arrays[names[0]].dtype.name
-    layer = keras.layers.LayerNormalization(**found | options)
+        defaults["dtype"] = arrays[names[0]].dtype.name
+    layer = keras.layers.LayerNormalization(**defaults | options)
     return [_built(layer, (None, None, *shape), [arrays[name] for name in names])]
 
 
@@ -123,7 +140,7 @@ def _conv(arrays: Weights, module: Any, options: Options) -> list[Any]:
     reach = dilation * (len(kernel) - 1)
     same = padding == "same" or (frames > 0 and 2 * frames == reach and stride == 1)
     groups = _option(module, "groups", 1)
-    found = {
+    defaults = {
         "strides": stride,
         "dilation_rate": dilation,
         "groups": groups,
@@ -131,7 +148,7 @@ def _conv(arrays: Weights, module: Any, options: Options) -> list[Any]:
         "use_bias": "bias" in arrays,
         "dtype": kernel.dtype.name,
     }
-    layer = keras.layers.Conv1D(kernel.shape[2], len(kernel), **found | options)
+    layer = keras.layers.Conv1D(kernel.shape[2], len(kernel), **defaults | options)
     weights = [kernel, *([arrays["bias"]] if "bias" in arrays else [])]
     conv = _built(layer, (None, None, kernel.shape[1] * groups), weights)
     before = frames and not same and "padding" not in options

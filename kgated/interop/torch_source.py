@@ -22,6 +22,7 @@ def tensors_of(source: Any) -> Mapping[str, Any]:
         ImportError: a file, and PyTorch is not installed.
     """
     if isinstance(source, Mapping):
+        _check_tensors(source)
         return source
     if isinstance(source, str | Path):
         return _from_file(Path(source))
@@ -31,6 +32,19 @@ def tensors_of(source: Any) -> Mapping[str, Any]:
         "`source` must be a torch.nn.Module, a state dict or the path of a .pt file. Received: "
         f"{type(source).__name__}"
     )
+
+
+def _check_tensors(state_dict: Mapping[Any, Any]) -> None:
+    """Refuse a dict that is no state dict; a buffer of a module may be None."""
+    for name, tensor in state_dict.items():
+        if not isinstance(name, str):
+            raise TypeError(f"`source` must have names of tensors as keys. Received: {name!r}")
+        dtype = str(getattr(tensor, "dtype", type(tensor).__name__))
+        if tensor is not None and not any(kind in dtype for kind in ("float", "int", "bool")):
+            raise TypeError(
+                f"`source` must hold tensors or arrays of numbers by name. Received: {dtype} for "
+                f"`{name}`"
+            )
 
 
 def _from_file(path: Path) -> Mapping[str, Any]:

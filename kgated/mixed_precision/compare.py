@@ -16,8 +16,8 @@ class Line:
     """A row of the table.
 
     Attributes:
-        name: what it is.
-        trial: what its file gives.
+        name: name of the row.
+        trial: results of the file.
         keras_accuracy: of the Keras model that the file was made from, 0..1.
     """
 
@@ -26,13 +26,13 @@ class Line:
     keras_accuracy: float
 
 
-def cross_check(judge: Judge, found: Mixed, qat: keras.Model | None = None) -> list[Line]:
+def cross_check(judge: Judge, mixed: Mixed, qat: keras.Model | None = None) -> list[Line]:
     """The rows of the table; with `qat`, a model of `kgated.quantize_aware`, one more."""
-    quantize, of_float = found.whole.recipe.quantize, keras_accuracy(judge.model, judge.data)
+    quantize, float_accuracy = mixed.whole.recipe.quantize, keras_accuracy(judge.model, judge.data)
     lines = [
-        Line("float", found.plain, of_float),
-        Line(f"{quantize}, after training", found.whole, of_float),
-        Line("mixed", found.trial, of_float),
+        Line("float", mixed.plain, float_accuracy),
+        Line(f"{quantize}, after training", mixed.whole, float_accuracy),
+        Line("mixed", mixed.trial, float_accuracy),
     ]
     if qat is not None:
         trial = judge.trial(quantize, model=qat)
@@ -41,53 +41,59 @@ def cross_check(judge: Judge, found: Mixed, qat: keras.Model | None = None) -> l
 
 
 def keras_accuracy(model: keras.Model, data: SequenceData) -> float:
-    """The share of right decisions of a Keras model, after the last frame or at each, 0..1."""
+    """The accuracy of a Keras model, after the last frame or at each frame, 0..1."""
     right: list[np.ndarray] = []
-    for length in np.unique(data.lengths):  # equal lengths at once: nothing is padded
+    for length in np.unique(data.lengths):  # batches of equal lengths need no padding
         rows = np.flatnonzero(data.lengths == length)
-        found = np.asarray(model(data.x[rows, :length], training=False)).argmax(axis=-1)
-        labels = data.y[rows] if data.y is not None else found
+        decisions = np.asarray(model(data.x[rows, :length], training=False)).argmax(axis=-1)
+        labels = data.y[rows] if data.y is not None else decisions
         if labels.ndim == 1:
-            found = found if found.ndim == 1 else found[:, -1]
+            decisions = decisions if decisions.ndim == 1 else decisions[:, -1]
         else:
-            size = length // found.shape[1]
+            size = length // decisions.shape[1]
             labels = labels[:, size - 1 : length : size]
-        right.append((found == labels).ravel())
+        right.append((decisions == labels).ravel())
     return float(np.concatenate(right).mean())
 
 
 def table(lines: list[Line], limit: float) -> Table:
     """The rows for a terminal."""
-    shown = Table(title=f"Accuracy on the device side; limit {limit:g} points lost")
+    terminal_table = Table(title=f"Accuracy on the device side; limit {limit:g} points lost")
     for name in ("model", "Keras", "device", "points lost", "KiB", "in float"):
-        shown.add_column(name, justify="left" if name in ("model", "in float") else "right")
+        terminal_table.add_column(
+            name, justify="left" if name in ("model", "in float") else "right"
+        )
     plain = lines[0].trial.accuracy or 0.0
     for line in lines:
         trial = line.trial
         if trial.accuracy is None or trial.file_bytes is None:
-            shown.add_row(line.name, _percent(line.keras_accuracy), "refused", style="red")
+            terminal_table.add_row(line.name, _percent(line.keras_accuracy), "refused", style="red")
             continue
         lost = 100.0 * (plain - trial.accuracy)
-        kept = "all" if trial.recipe.quantize == "none" else ", ".join(trial.recipe.skip) or "-"
-        figures = f"{lost:+.2f}", f"{trial.file_bytes / 1024:.1f}", kept
+        in_float = "all" if trial.recipe.quantize == "none" else ", ".join(trial.recipe.skip) or "-"
+        size_columns = f"{lost:+.2f}", f"{trial.file_bytes / 1024:.1f}", in_float
         accuracies = _percent(line.keras_accuracy), _percent(trial.accuracy)
-        shown.add_row(line.name, *accuracies, *figures, style="red" if lost > limit else None)
-    return shown
+        terminal_table.add_row(
+            line.name, *accuracies, *size_columns, style="red" if lost > limit else None
+        )
+    return terminal_table
 
 
-def sensitivity_table(found: tuple[Sensitivity, ...], quantize: str) -> Table:
-    """What each layer loses, for a terminal."""
-    shown = Table(title=f"One layer in {quantize}, the others in float")
+def sensitivity_table(sensitivities: tuple[Sensitivity, ...], quantize: str) -> Table:
+    """The accuracy loss of each layer, as a table for a terminal."""
+    terminal_table = Table(title=f"One layer in {quantize}, the others in float")
     for name in ("layer", "device", "points lost"):
-        shown.add_column(name, justify="left" if name == "layer" else "right")
-    for one in found:
-        accuracy = one.trial.accuracy
+        terminal_table.add_column(name, justify="left" if name == "layer" else "right")
+    for sensitivity in sensitivities:
+        accuracy = sensitivity.trial.accuracy
         if accuracy is None:
-            shown.add_row(one.layer, "refused", "-", style="red")
+            terminal_table.add_row(sensitivity.layer, "refused", "-", style="red")
         else:
-            shown.add_row(one.layer, _percent(accuracy), f"{one.lost_points:+.2f}")
-    return shown
+            terminal_table.add_row(
+                sensitivity.layer, _percent(accuracy), f"{sensitivity.lost_points:+.2f}"
+            )
+    return terminal_table
 
 
-def _percent(share: float) -> str:
-    return f"{100.0 * share:.2f}%"
+def _percent(fraction: float) -> str:
+    return f"{100.0 * fraction:.2f}%"

@@ -1,4 +1,4 @@
-"""Which layers lose accuracy when they are quantized, and a recipe that leaves those in float."""
+"""Search for the layers that lose accuracy when quantized, and for a mixed-precision recipe."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from kgated.mixed_precision.evaluate import Judge, Trial
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What one layer costs.
+    """The accuracy loss of one layer.
 
     Attributes:
         layer: its name.
@@ -29,14 +29,14 @@ class Sensitivity:
 
 @dataclass(frozen=True)
 class Mixed:
-    """A recipe found.
+    """A mixed-precision recipe and its results.
 
     Attributes:
         recipe: as `to_tflite` takes its fields.
-        trial: what it gives.
-        lost_points: of accuracy against the float file.
-        plain: the float file.
-        whole: every layer quantized.
+        trial: its results.
+        lost_points: accuracy loss against the float file, in percentage points.
+        plain: results of the float file.
+        whole: results with every layer quantized.
         sensitivities: of each layer, the worst first.
     """
 
@@ -60,25 +60,25 @@ def sensitivity(
     calibration: Any = None,
     **options: Any,
 ) -> tuple[Sensitivity, ...]:
-    """Quantize one layer at a time, and judge each file on the device side.
+    """Quantize one layer at a time and evaluate each file on the device side.
 
     Args:
         model: a Keras model that `to_tflite` takes.
-        data: sequences with class labels `y`, or the path of an `.npz` file, to judge by.
+        data: sequences with class labels `y` for the accuracy, or the path of an `.npz` file.
         quantize: the quantization, as in `to_tflite`; not "none".
         calibration: sequences to take ranges from, as in `to_tflite`; None: those of `data`.
         options: `mode`, `lowering`, `length`, `max_length` as in `to_tflite`.
 
     Returns:
-        One entry per layer that leaves operators in the file, the one that loses most first.
+        One entry per layer with operators in the file, sorted by loss, the largest first.
 
     Raises:
         ValueError: no labels, an unknown `quantize`, a backend other than TensorFlow's.
         ConversionError: the float model does not convert.
 
     Example:
-        >>> for one in kgated.sensitivity(model, "valid.npz", "int8"):
-        ...     print(one.layer, one.lost_points)
+        >>> for entry in kgated.sensitivity(model, "valid.npz", "int8"):
+        ...     print(entry.layer, entry.lost_points)
     """
     check_wanted(quantize)
     return _sensitivity(Judge(model, data, calibration, **options), quantize)
@@ -93,30 +93,29 @@ def mixed_recipe(
     calibration: Any = None,
     **options: Any,
 ) -> Mixed:
-    """A recipe that quantizes as many layers as lose no more accuracy than a limit allows.
+    """Find a recipe that quantizes as many layers as a limit on the accuracy loss allows.
 
-    All layers are quantized at first. Where that loses too much, the most sensitive go back to
-    float one after the other until it does not, and then each is tried quantized once more. Where
-    nothing else will do, the recipe is the float one.
+    The search starts with all layers quantized. While the loss is above the limit, it returns the
+    most sensitive quantized layer to float. Then it tries each of these layers quantized again. If
+    no mixed recipe meets the limit, the result is the float recipe.
 
     Args:
         model: as in `sensitivity`.
         data: as in `sensitivity`.
         quantize: as in `sensitivity`.
-        limit: points of accuracy, in percent of the data, that the recipe may lose against the
-            float file, 0 or more.
+        limit: maximum accuracy loss against the float file in percentage points, 0 or more.
         calibration: as in `sensitivity`.
         options: as in `sensitivity`.
 
     Returns:
-        The recipe, what it gives, and what was found on the way.
+        The recipe, its results, and the sensitivity of each layer.
 
     Raises:
         ValueError, ConversionError: as `sensitivity`; a `limit` below 0.
 
     Example:
-        >>> found = kgated.mixed_recipe(model, "valid.npz", "int8", limit=0.5)
-        >>> options = found.recipe.as_dict()
+        >>> mixed = kgated.mixed_recipe(model, "valid.npz", "int8", limit=0.5)
+        >>> options = mixed.recipe.as_dict()
         >>> kgated.to_tflite(model, "mixed.tflite", calibration="train.npz", **options)
     """
     check_wanted(quantize, limit)
@@ -124,15 +123,15 @@ def mixed_recipe(
 
 
 def find(judge: Judge, quantize: str, limit: float) -> Mixed:
-    """What `mixed_recipe` does, with a judge at hand."""
+    """Do what `mixed_recipe` does, with a given `Judge`."""
     ranked = _sensitivity(judge, quantize)
-    whole = judge.trial(quantize)
-    found = _search(judge, quantize, whole, [one.layer for one in ranked], limit)
-    return Mixed(found.recipe, found, judge.lost(found), judge.plain, whole, ranked)
+    all_quantized = judge.trial(quantize)
+    best = _search(judge, quantize, all_quantized, [entry.layer for entry in ranked], limit)
+    return Mixed(best.recipe, best, judge.lost(best), judge.plain, all_quantized, ranked)
 
 
 def check_wanted(quantize: str, limit: float = 0.0) -> None:
-    """Refuse what can't be asked for before anything is converted; `ValueError`."""
+    """Check the options before any conversion; raise `ValueError`."""
     if quantize == "none":
         raise ValueError("`quantize` must not be 'none': there is nothing to lose in float")
     Recipe(quantize=quantize)
@@ -141,27 +140,27 @@ def check_wanted(quantize: str, limit: float = 0.0) -> None:
 
 
 def _sensitivity(judge: Judge, quantize: str) -> tuple[Sensitivity, ...]:
-    layers, found = judge.layers(quantize), []
+    layers, sensitivities = judge.layers(quantize), []
     for layer in layers:
         trial = judge.trial(quantize, tuple(name for name in layers if name != layer))
-        found.append(Sensitivity(layer, trial, judge.lost(trial)))
-    return tuple(sorted(found, key=lambda one: -one.lost_points))
+        sensitivities.append(Sensitivity(layer, trial, judge.lost(trial)))
+    return tuple(sorted(sensitivities, key=lambda entry: -entry.lost_points))
 
 
 def _search(
-    judge: Judge, quantize: str, whole: Trial, worst_first: list[str], limit: float
+    judge: Judge, quantize: str, all_quantized: Trial, worst_first: list[str], limit: float
 ) -> Trial:
-    found, skip = whole, list[str]()
+    best, skip = all_quantized, list[str]()
     for layer in worst_first:
-        if judge.lost(found) <= limit:
+        if judge.lost(best) <= limit:
             break
         skip.append(layer)
-        found = judge.trial(quantize, tuple(skip))
-    if judge.lost(found) > limit or len(skip) == len(worst_first):
+        best = judge.trial(quantize, tuple(skip))
+    if judge.lost(best) > limit or len(skip) == len(worst_first):
         return judge.plain
     for layer in skip[-2::-1]:  # the last one was needed: without it the limit was missed
         fewer = judge.trial(quantize, tuple(name for name in skip if name != layer))
         if judge.lost(fewer) <= limit:
-            found = fewer
+            best = fewer
             skip.remove(layer)
-    return found
+    return best

@@ -3,17 +3,20 @@
 import os
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import keras
-from kgated_edge.evaluation.dataset import load_npz
+from kgated_edge.evaluation.dataset import SequenceData, load_npz
 
 from kgated import run_record
 from kgated.atomic_write import check_writable
 from kgated.cells import choose
 from kgated.data import class_count, real_frames, split
+from kgated.data.matching import check_class_names, match_validation, with_class_numbers
 from kgated.layers import CELLS
 from kgated.models.sequence import sequence_classifier
 from kgated.training import Plan, fit
+from kgated.training.mapped import frames_for_scaling, is_mapped
 
 VALIDATION = 0.2
 
@@ -64,37 +67,44 @@ def train_classifier(
     plan, output = plan or Plan(), check_writable(output)
     if output.suffix != ".keras":
         raise ValueError(f"`output` must end in .keras, Keras's format. Received: {output}")
-    train = load_npz(data)
+    train = with_class_numbers(load_npz(data))
     classes = class_count(train.y, data)
-    options = {"cell": cell, "units": units, "layers": layers, "dropout": dropout, **asdict(plan)}
-    options |= {"data": run_record.digest(train)}
+    check_class_names(train, classes, data)
+    shape = {"units": units, "layers": layers, "dropout": dropout}
+    options = {"cell": cell, **shape, **asdict(plan), "data": run_record.digest(train)}
     if validation is None:
         train, held_out = split(train, VALIDATION, seed=plan.seed)
     else:
-        held_out = load_npz(validation)
+        held_out = with_class_numbers(load_npz(validation))
+        held_out = match_validation(train, held_out, validation)
         options |= {"validation": run_record.digest(held_out)}
     run_record.check_folder(folder, options)
-    model = sequence_classifier(
+    model = _build(cell, train, classes, plan, **shape)
+    if folder is not None:
+        run_record.write(folder, options)
+    screen: dict[str, Any] = {"quiet": quiet, "tensorboard": tensorboard}
+    try:
+        history = fit(model, train, held_out, plan, folder=folder, **screen)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(_save_interrupted(model, output, folder, stop)) from None
+    _save(model, output)
+    return history
+
+
+def _build(
+    cell: str, train: SequenceData, classes: int, plan: Plan, **shape: Any
+) -> keras.Sequential:
+    """The classifier before its training; `shape` has units, layers and dropout."""
+    return sequence_classifier(
         choose("cell", cell, CELLS),
-        frames=real_frames(train),
+        frames=frames_for_scaling(train) if is_mapped(train) else real_frames(train),
         classes=classes,
-        units=units,
-        layers=layers,
-        dropout=dropout,
         seed=plan.seed,
         dtype=plan.precision,
         name=f"{cell.lower()}_classifier",
+        info=train.info,
+        **shape,
     )
-    if folder is not None:
-        run_record.write(folder, options)
-    try:
-        history = fit(
-            model, train, held_out, plan, quiet=quiet, folder=folder, tensorboard=tensorboard
-        )
-    except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(_kept(model, output, folder, stop)) from None
-    _save(model, output)
-    return history
 
 
 def _save(model: keras.Model, output: Path) -> None:
@@ -103,7 +113,7 @@ def _save(model: keras.Model, output: Path) -> None:
     os.replace(temporary, output)
 
 
-def _kept(
+def _save_interrupted(
     model: keras.Model, output: Path, folder: str | Path | None, stop: KeyboardInterrupt
 ) -> str:
     """Write the best model so far where it would be lost; a line that says where it is."""

@@ -250,10 +250,10 @@ def bits_per_token(model: keras.Model, tokens: np.ndarray, steps: int = 512) -> 
         tokens: (T,) int32, at least 2.
         steps: the chunk's length; the result does not depend on it.
     """
-    twin, bits = carry_state(model, streams=1), 0.0
+    stateful, bits = carry_state(model, streams=1), 0.0
     data = text_streams(tokens, 1, steps)
     for x, y, weights in (data[k] for k in range(len(data))):
-        logits = np.asarray(twin.predict_on_batch(x)[0], np.float64)
+        logits = np.asarray(stateful.predict_on_batch(x)[0], np.float64)
         bits += float(cross_entropy_bits(logits, y[0])[weights[0] > 0].sum())
     return bits / (len(tokens) - 1)
 

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
+from kgated_edge.evaluation.dataset_info import DataInfo
 
+from kgated.described_model import DescribedSequential
 from kgated.layers import LSTM
 
 Recurrent = Callable[..., keras.Layer]
@@ -21,6 +23,7 @@ def sequence_classifier(
     seed: int = 0,
     dtype: str | None = None,
     name: str | None = None,
+    info: DataInfo | None = None,
 ) -> keras.Sequential:
     """Which class is this sequence? Decided after its last frame, by a model that can stream.
 
@@ -43,6 +46,8 @@ def sequence_classifier(
         dtype: Keras's policy of the recurrent layers, such as "mixed_bfloat16"; all else computes
             in float32. None: Keras's default.
         name: the model's name.
+        info: names of classes and features, sample period and front end, which are saved with the
+            model and written by `to_tflite` into the manifest; see `kgated.models.data_info`.
 
     Returns:
         The model, built, not compiled.
@@ -78,7 +83,19 @@ def sequence_classifier(
     head = keras.layers.Dense(
         classes, activation="softmax", kernel_initializer=glorot, name="classes"
     )
-    return keras.Sequential([*front, *middle, head], name=name)
+    if info is None or not (plain := info.to_plain()):
+        return keras.Sequential([*front, *middle, head], name=name)
+    return DescribedSequential([*front, *middle, head], name=name, data_info=plain)
+
+
+def data_info(model: keras.Model) -> DataInfo:
+    """What the data set of a model says: class names, feature names, sample period, front end.
+
+    A model of `kgated train` or of `sequence_classifier(info=...)` has it, also after it is saved
+    and loaded, and what `kgated.quantize_aware` makes of it; for any other model all is None.
+    """
+    plain = getattr(model, "data_info", None)
+    return DataInfo() if plain is None else DataInfo.from_plain(plain.document)
 
 
 def _check(frames: np.ndarray, classes: int, layers: int) -> None:

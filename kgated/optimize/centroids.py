@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-_MOST_ROUNDS = 100
+_MAX_ROUNDS = 100
 
 
 def linear(values: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -49,7 +49,7 @@ def k_means(values: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """
     centroids = np.sort(start)
     members = nearest(values, centroids)
-    for _ in range(_MOST_ROUNDS):
+    for _ in range(_MAX_ROUNDS):
         counts = np.bincount(members, minlength=centroids.size)
         sums = np.bincount(members, values, minlength=centroids.size)
         means = sums / np.maximum(counts, 1)

@@ -20,8 +20,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from kgated.argument_checks import check_choice, check_integer
 from kgated.optimize.centroids import INITS, k_means
 from kgated.optimize.weights import matrices, values_of
+from kgated.weight_checks import check_finite_weights
 
 
 def cluster(
@@ -58,10 +60,9 @@ def cluster(
         >>> model.compile("adam", "mse")
         >>> model.fit(x, y, epochs=5)
     """
-    if isinstance(n_clusters, bool) or not isinstance(n_clusters, int) or n_clusters < 2:
-        raise ValueError(f"`n_clusters` must be an integer of at least 2. Received: {n_clusters!r}")
-    if init not in INITS:
-        raise ValueError(f"`init` must be one of {list(INITS)}. Received: {init!r}")
+    check_integer("n_clusters", n_clusters, 2)
+    check_integer("seed", seed, 0)
+    check_choice("init", init, INITS)
     weights = [w for listed in matrices(model, layers).values() for w in listed]
     for weight in weights:
         if not isinstance(weight.constraint, SharedValues | None):
@@ -69,6 +70,7 @@ def cluster(
                 f"`model` has a constraint on weight `{weight.path}`, and clusters are another: "
                 "build the layer without it, or leave the layer out by `layers`"
             )
+    check_finite_weights(model)
     rng = np.random.default_rng(seed)
     for weight in weights:
         shared, members = _clusters(values_of(weight), n_clusters, init, preserve_sparsity, rng)
@@ -93,7 +95,7 @@ class SharedValues(keras.constraints.Constraint):
         flat = members.ravel()
         used, self._first = np.unique(flat, return_index=True)
         self._members = np.searchsorted(used, flat).astype("int32")
-        self._share = (1.0 / np.bincount(self._members)).astype("float32")
+        self._inverse_sizes = (1.0 / np.bincount(self._members)).astype("float32")
         self._keeps_zero = keeps_zero[used]
 
     def __call__(self, w: Any) -> Any:
@@ -102,9 +104,9 @@ class SharedValues(keras.constraints.Constraint):
         flat = ops.reshape(values, (-1,))
         # Sums of small differences round less than sums of the weights themselves.
         start = ops.take(flat, self._first)
-        apart = flat - ops.take(start, self._members)
-        sums = ops.segment_sum(apart, self._members, num_segments=self._share.size)
-        centroids = start + sums * ops.convert_to_tensor(self._share, values.dtype)
+        deviations = flat - ops.take(start, self._members)
+        sums = ops.segment_sum(deviations, self._members, num_segments=self._inverse_sizes.size)
+        centroids = start + sums * ops.convert_to_tensor(self._inverse_sizes, values.dtype)
         keeps_zero = ops.convert_to_tensor(self._keeps_zero)
         centroids = ops.where(keeps_zero, ops.zeros_like(centroids), centroids)
         return ops.reshape(ops.take(centroids, self._members), ops.shape(values))
@@ -114,14 +116,14 @@ def _clusters(
     weight: np.ndarray, n: int, init: str, preserve_sparsity: bool, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """The values (K,) that a weight's entries share, and the index of each entry's."""
-    found, members = np.unique(weight, return_inverse=True)
-    if found.size <= n:
-        return found, members.reshape(weight.shape)
+    values, members = np.unique(weight, return_inverse=True)
+    if values.size <= n:
+        return values, members.reshape(weight.shape)
     flat = weight.ravel().astype(float)
     zero = (flat == 0) & preserve_sparsity
-    left = flat[~zero]
-    n_left = n - bool(zero.any())
-    shared, of_left = k_means(left, INITS[init](left, n_left, rng))
-    members = np.full(flat.size, n_left)  # where zeros belong, after the others
-    members[~zero] = of_left
+    nonzero = flat[~zero]
+    nonzero_clusters = n - bool(zero.any())
+    shared, nonzero_members = k_means(nonzero, INITS[init](nonzero, nonzero_clusters, rng))
+    members = np.full(flat.size, nonzero_clusters)  # where zeros belong, after the others
+    members[~zero] = nonzero_members
     return np.append(shared, 0.0), members.reshape(weight.shape)

@@ -9,19 +9,19 @@ import numpy as np
 Block = tuple[int, int]
 
 
-def largest(magnitude: np.ndarray, share: float) -> np.ndarray:
+def largest(magnitude: np.ndarray, sparsity: float) -> np.ndarray:
     """True at all but `share` of the entries, at the largest ones; of equal ones at the first.
 
     As many stay as `max(1, round(size · (1 - share)))`, the count of Zhu & Gupta's code.
     """
-    kept = max(1, round(magnitude.size * (1.0 - share)))
+    count = max(1, round(magnitude.size * (1.0 - sparsity)))
     order = np.argsort(-magnitude, axis=None, kind="stable")
     mask = np.zeros(magnitude.size, bool)
-    mask[order[:kept]] = True
+    mask[order[:count]] = True
     return mask.reshape(magnitude.shape)
 
 
-def largest_blocks(weight: np.ndarray, share: float, block: Block) -> np.ndarray:
+def largest_blocks(weight: np.ndarray, sparsity: float, block: Block) -> np.ndarray:
     """A mask of whole blocks (inputs, outputs), by the mean magnitude in each.
 
     A block that reaches beyond the edge counts with what it has inside.
@@ -31,7 +31,7 @@ def largest_blocks(weight: np.ndarray, share: float, block: Block) -> np.ndarray
     for axis, size in zip((-2, -1), block, strict=True):
         starts = np.arange(0, weight.shape[axis], size)
         sums, counts = (np.add.reduceat(a, starts, axis=axis) for a in (sums, counts))
-    mask = largest(sums / counts, share)
+    mask = largest(sums / counts, sparsity)
     for axis, size in zip((-2, -1), block, strict=True):
         mask = np.repeat(mask, size, axis=axis)
     return mask[..., : weight.shape[-2], : weight.shape[-1]]

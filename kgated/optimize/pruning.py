@@ -23,6 +23,7 @@ from kgated.optimize import masks
 from kgated.optimize.clustering import SharedValues
 from kgated.optimize.schedules import Schedule
 from kgated.optimize.weights import matrices, values_of
+from kgated.weight_checks import check_finite_weights
 
 
 def prune(
@@ -71,6 +72,7 @@ def prune(
     weights = [w for listed in matrices(model, layers).values() for w in listed]
     if clustered := [w.path for w in weights if isinstance(w.constraint, SharedValues)]:
         raise ValueError(f"`model` must be pruned before it is clustered. Clustered: {clustered}")
+    check_finite_weights(model)
     return Pruning(weights, schedule, (block[0], block[1]), pattern)
 
 
@@ -97,8 +99,8 @@ class Pruning(keras.callbacks.Callback):
                 "`steps_per_execution` must be 1 while pruning: weights return to zero after each "
                 f"step. Received: {self.model.steps_per_execution}. Compile the model with 1"
             )
-        mine = {id(w) for w in self.model.weights}
-        if not all(id(w) in mine for w in self.weights):
+        model_weights = {id(w) for w in self.model.weights}
+        if not all(id(w) in model_weights for w in self.weights):
             raise ValueError("`model` of `kgated.prune` must be the model that is fitted: it isn't")
         self.step = int(self.model.optimizer.iterations)
         if not self._masks:
@@ -118,19 +120,20 @@ class Pruning(keras.callbacks.Callback):
         self._apply()
 
     def _prune(self) -> None:
-        due, share = self.schedule(self.step)
+        due, sparsity = self.schedule(self.step)
         if bool(due):
             self._masks = [
-                ops.convert_to_tensor(self._mask(values_of(w), float(share))) for w in self.weights
+                ops.convert_to_tensor(self._mask(values_of(w), float(sparsity)))
+                for w in self.weights
             ]
         self._apply()
 
-    def _mask(self, weight: np.ndarray, share: float) -> np.ndarray:
+    def _mask(self, weight: np.ndarray, sparsity: float) -> np.ndarray:
         if self.pattern is not None:
             return masks.two_in_four(weight)
         if self.block == (1, 1):
-            return masks.largest(np.abs(weight), share)
-        return masks.largest_blocks(weight, share, self.block)
+            return masks.largest(np.abs(weight), sparsity)
+        return masks.largest_blocks(weight, sparsity, self.block)
 
     def _apply(self) -> None:
         for weight, mask in zip(self.weights, self._masks, strict=True):
@@ -140,8 +143,8 @@ class Pruning(keras.callbacks.Callback):
 
 
 def _check_shape(schedule: Schedule, block: masks.Block, pattern: str | None) -> None:
-    sizes_fit = len(block) == 2 and all(isinstance(n, int) and n >= 1 for n in block)
-    if not sizes_fit:
+    is_pair = isinstance(block, Sequence) and len(block) == 2
+    if not is_pair or not all(isinstance(n, int) and n >= 1 for n in block):
         raise ValueError(f"`block` must be two integers of at least 1. Received: {block!r}")
     if pattern not in (None, "2:4"):
         raise ValueError(f"`pattern` must be '2:4' or None. Received: {pattern!r}")

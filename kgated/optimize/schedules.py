@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from kgated.argument_checks import as_number, check_integer
+
 Schedule = Callable[[int], tuple[Any, Any]]
 
 
@@ -34,14 +36,14 @@ class ConstantSparsity:
     frequency: int = 100
 
     def __post_init__(self) -> None:
-        _check_share("target_sparsity", self.target_sparsity)
-        if self.end_step != -1:
-            _check_end(self.begin_step, self.end_step)
+        _check_sparsity("target_sparsity", self.target_sparsity)
         _check_steps(self.begin_step, self.frequency)
+        if self.end_step != -1:
+            check_integer("end_step", self.end_step, self.begin_step)
 
     def __call__(self, step: int) -> tuple[bool, float]:
         """Whether to prune at this step, and the share of zeros."""
-        return _is_turn(self, step), self.target_sparsity
+        return _is_due(self, step), self.target_sparsity
 
 
 @dataclass(frozen=True)
@@ -71,37 +73,31 @@ class PolynomialDecay:
     frequency: int = 100
 
     def __post_init__(self) -> None:
-        _check_share("initial_sparsity", self.initial_sparsity)
-        _check_share("final_sparsity", self.final_sparsity)
-        _check_end(self.begin_step + 1, self.end_step)
+        _check_sparsity("initial_sparsity", self.initial_sparsity)
+        _check_sparsity("final_sparsity", self.final_sparsity)
         _check_steps(self.begin_step, self.frequency)
+        check_integer("end_step", self.end_step, self.begin_step + 1)
+        as_number("power", self.power)
 
     def __call__(self, step: int) -> tuple[bool, float]:
         """Whether to prune at this step, and the share of zeros."""
         done = (step - self.begin_step) / (self.end_step - self.begin_step)
-        left = 1.0 - min(1.0, max(0.0, done))
+        remaining = 1.0 - min(1.0, max(0.0, done))
         change = self.initial_sparsity - self.final_sparsity
-        return _is_turn(self, step), self.final_sparsity + change * left**self.power
+        return _is_due(self, step), self.final_sparsity + change * remaining**self.power
 
 
-def _is_turn(schedule: ConstantSparsity | PolynomialDecay, step: int) -> bool:
+def _is_due(schedule: ConstantSparsity | PolynomialDecay, step: int) -> bool:
     begin, end = schedule.begin_step, schedule.end_step
     inside = begin <= step and (end < 0 or step <= end)
     return inside and (step - begin) % schedule.frequency == 0
 
 
-def _check_share(argument: str, value: float) -> None:
-    if not 0.0 <= value < 1.0:
+def _check_sparsity(argument: str, value: float) -> None:
+    if not 0.0 <= as_number(argument, value) < 1.0:
         raise ValueError(f"`{argument}` must be from 0 to below 1. Received: {value!r}")
 
 
-def _check_end(begin: int, end: int) -> None:
-    if end < begin:
-        raise ValueError(f"`end_step` must be at least {begin} here. Received: {end!r}")
-
-
 def _check_steps(begin: int, frequency: int) -> None:
-    if begin < 0:
-        raise ValueError(f"`begin_step` must be at least 0. Received: {begin!r}")
-    if frequency < 1:
-        raise ValueError(f"`frequency` must be at least 1. Received: {frequency!r}")
+    check_integer("begin_step", begin, 0)
+    check_integer("frequency", frequency, 1)

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kgated.argument_checks import as_names
 from kgated.keras_graph import flatten_layers
 
 Matrices = dict[str, list[Any]]
@@ -30,22 +31,27 @@ def matrices(model: keras.Model, layers: Sequence[str] | None = None) -> Matrice
     """
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a `keras.Model`. Received: {model!r}")
+    layers = None if layers is None else as_names("layers", layers)
     if not model.built:
         raise ValueError("`model` must be built, and has no weights yet: give it an `Input`")
-    found, seen = {}, set[int]()
+    by_layer, visited = {}, set[int]()
     for name, layer in _outer(model):
-        own = [w for w in _weights(layer, layers is not None) if id(w) not in seen]
-        if own and (layers is None or name in layers):
-            found[name] = own
-            seen.update(map(id, own))
-    if unknown := sorted(set(layers or ()) - set(found)):
+        new_weights = [w for w in _weights(layer, layers is not None) if id(w) not in visited]
+        if new_weights and (layers is None or name in layers):
+            by_layer[name] = new_weights
+            visited.update(map(id, new_weights))
+    if unknown := sorted(set(layers or ()) - set(by_layer)):
         possible = [name for name, layer in _outer(model) if list(_weights(layer, True))]
         raise ValueError(
             f"`layers` must name layers with weight matrices: {possible}. Received: {unknown}"
         )
-    if not found:
-        raise ValueError("`model` must have recurrent, Dense or convolution layers, and has none")
-    return found
+    if not by_layer:
+        possible = [name for name, layer in _outer(model) if list(_weights(layer, True))]
+        hint = f"give some of `layers={possible}`" if possible else "there is nothing to reduce"
+        raise ValueError(
+            f"`model` must have recurrent, Dense or convolution layers, and has none: {hint}"
+        )
+    return by_layer
 
 
 def sparsity(model: keras.Model) -> dict[str, float]:

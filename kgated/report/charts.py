@@ -1,7 +1,7 @@
-"""The pictures, as Plotly figures that fit the width they are given.
+"""The charts, as Plotly figures of variable width.
 
-A result has the same line in all of them, which the page's own key names; each of its traces has
-its place among the results as `meta`, by which the page's filter finds it.
+A result has the same line style in all charts, and the page's key names it. The index of the result
+is the `meta` of each of its traces, for the page's filter.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 from kgated.optional_imports import from_extra
 from kgated.report.read import Run
 
-# Okabe & Ito's palette, which colour-blind readers tell apart; the dash changes when it is used up.
+# Okabe & Ito's colour-blind-safe palette; the dash changes after the last colour.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _DASHES = ("solid", "3 3", "9 4", "9 3 3 3")  # in px, as SVG has them too
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up")
@@ -24,8 +24,8 @@ _COSTS: dict[str, tuple[str, Callable[[Run], float]]] = {
 
 
 def histograms(runs: Sequence[Run]) -> Any:
-    """Share of steps per bin of time, both logarithmic: one late step of many is seen."""
-    figure = _figure("time of a step, µs", "share of steps", log_x=True, log_y=True)
+    """Fraction of steps per bin of time, both logarithmic, so that one late step is visible."""
+    figure = _figure("time of a step, µs", "fraction of steps", log_x=True, log_y=True)
     for n, run in enumerate(runs):
         total = sum(run.counts)
         figure.add_scatter(
@@ -43,13 +43,13 @@ def histograms(runs: Sequence[Run]) -> Any:
 
 
 def timelines(runs: Sequence[Run], scheduled: bool) -> Any | None:
-    """The longest and the median step of each slice of the run; None where there is no such run.
+    """Maximum and median step time of each slice of the run; None where there is no such run.
 
     Args:
         runs: results.
-        scheduled: whether of those on a schedule, over seconds, or of the others, over steps.
+        scheduled: True for runs on a schedule, over seconds; False for the others, over steps.
     """
-    known = [one for one in enumerate(runs) if (one[1].series.period_s is not None) is scheduled]
+    known = [(n, r) for n, r in enumerate(runs) if (r.series.period_s is not None) is scheduled]
     if not known:
         return None
     title = "time since the first arrival, s" if scheduled else "step"
@@ -72,24 +72,24 @@ def timelines(runs: Sequence[Run], scheduled: bool) -> Any | None:
 
 
 def accuracies(runs: Sequence[Run]) -> Any | None:
-    """Accuracy over frames seen, None where no run has it."""
+    """Accuracy after each step; None where no run has it."""
     known = [(n, run) for n, run in enumerate(runs) if run.accuracy_over_frames]
     if not known:
         return None
     figure = _figure("steps seen", "accuracy, %")
     for n, run in known:
-        shares = [100 * share for share in run.accuracy_over_frames]
-        steps = list(range(1, len(shares) + 1))
-        figure.add_scatter(x=steps, y=shares, line=_line(n), name=run.name, meta=n)
+        percentages = [100 * accuracy for accuracy in run.accuracy_over_frames]
+        steps = list(range(1, len(percentages) + 1))
+        figure.add_scatter(x=steps, y=percentages, line=_line(n), name=run.name, meta=n)
     return figure
 
 
 def pareto(runs: Sequence[Run], cost: str) -> Any | None:
-    """Accuracy against what it costs, and the front; None without accuracies.
+    """Accuracy against cost, with the Pareto front; None without accuracies.
 
     Args:
         runs: results.
-        cost: "time": p99 of a step; "size": of the file.
+        cost: "time": p99 of a step; "size": size of the file.
     """
     known = [(n, run) for n, run in enumerate(runs) if run.accuracy is not None]
     if not known:
@@ -104,7 +104,7 @@ def pareto(runs: Sequence[Run], cost: str) -> Any | None:
             marker={
                 "color": _COLOURS[n % len(_COLOURS)],
                 "size": _POINT,
-                "symbol": _SYMBOLS[_round(n)] if run.passed else _MISSED,
+                "symbol": _SYMBOLS[_cycle(n)] if run.passed else _MISSED,
             },
             name=run.name,
             meta=n,
@@ -122,12 +122,12 @@ def pareto(runs: Sequence[Run], cost: str) -> Any | None:
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points (cost, value) to which no other is at most as costly and more worth."""
-    kept: list[tuple[float, float]] = []
+    """The Pareto front of points (cost, value): lower cost and higher value are better."""
+    best: list[tuple[float, float]] = []
     for point in sorted(points, key=lambda p: (p[0], -p[1])):
-        if not kept or point[1] > kept[-1][1]:
-            kept.append(point)
-    return kept
+        if not best or point[1] > best[-1][1]:
+            best.append(point)
+    return best
 
 
 def _accuracy(run: Run) -> float:
@@ -141,30 +141,30 @@ def _mark_deadlines(line: Any, axis: str, runs: Sequence[Run]) -> None:
 
 
 def swatch(n: int) -> dict[str, str]:
-    """The attributes of an SVG line that is drawn as result n is."""
+    """The attributes of an SVG line in the style of result n."""
     line = _line(n)
-    dash = {} if line["dash"] == "solid" else {"stroke-dasharray": _DASHES[_round(n)]}
+    dash = {} if line["dash"] == "solid" else {"stroke-dasharray": _DASHES[_cycle(n)]}
     return {"stroke": line["color"], "stroke-width": "3", **dash}
 
 
 def _line(n: int) -> dict[str, Any]:
-    dash = _DASHES[_round(n)].replace(" ", "px,")
+    dash = _DASHES[_cycle(n)].replace(" ", "px,")
     dash += "" if dash == "solid" else "px"
     return {"color": _COLOURS[n % len(_COLOURS)], "dash": dash, "width": 2}
 
 
-def _round(n: int) -> int:
+def _cycle(n: int) -> int:
     return n // len(_COLOURS) % len(_DASHES)
 
 
 def _figure(x: str, y: str, *, log_x: bool = False, log_y: bool = False) -> Any:
     figure = from_extra("plotly.graph_objects", "report").Figure()
     axis = {"gridcolor": "#e5e5e5", "linecolor": "#999", "zeroline": False, "automargin": True}
-    powers = {"type": "log", "dtick": 1, "exponentformat": "power"}
+    log_axis = {"type": "log", "dtick": 1, "exponentformat": "power"}
     figure.update_layout(
         template="none",
-        xaxis=axis | {"title": {"text": x}} | (powers if log_x else {}),
-        yaxis=axis | {"title": {"text": y}} | (powers if log_y else {}),
+        xaxis=axis | {"title": {"text": x}} | (log_axis if log_x else {}),
+        yaxis=axis | {"title": {"text": y}} | (log_axis if log_y else {}),
         margin={"l": 8, "r": 8, "t": 24, "b": 8},
         font={"family": "system-ui, sans-serif", "size": 13, "color": "#222"},
         hovermode="closest",

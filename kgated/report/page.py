@@ -1,4 +1,4 @@
-"""The page: one HTML file that needs nothing else, not even a network."""
+"""The page: one self-contained HTML file that needs no network."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -59,7 +59,9 @@ def render(runs: Sequence[Run], title: str = "On the device") -> str:
         columns=COLUMNS,
         rows=[_cells(run) for run in runs],
         failed=[run for run in runs if not run.passed],
-        pictures={n: markup(_html(n, one)) for n, one in pictures.items() if one is not None},
+        pictures={
+            n: markup(_html(n, figure)) for n, figure in pictures.items() if figure is not None
+        },
         plotly=markup(from_extra("plotly.offline", "report").get_plotlyjs()),
         script=markup(folder.joinpath("table.js").read_text("utf-8")),
     )
@@ -76,7 +78,7 @@ def _html(name: str, figure: Any) -> str:
 
 
 def _cells(run: Run) -> list[tuple[str, str]]:
-    """For each column what stands there, and what it sorts by."""
+    """For each column its text and its sort key."""
     period = None if run.real_time_factor is None else 100 * run.real_time_factor
     how = run.command + (f", {run.streams} streams" if run.streams > 1 else "")
     how += f", {run.load} beside" if run.load else ""

@@ -1,4 +1,4 @@
-"""What `kgated-edge check --json` and `realtime --json` wrote, read back."""
+"""Reading of the results of `kgated-edge check --json` and `realtime --json`."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Series:
-    """How the times of a run went on: slices of equally many steps, in microseconds.
+    """Step times over a run, in slices of equally many steps, in microseconds.
 
     Attributes:
         steps_per_slice: steps in each slice.
@@ -28,23 +28,23 @@ class Run:
     """One result file.
 
     Attributes:
-        name: what tells it from the other results of the page.
-        model, device, command: what ran where, and how: "check" or "realtime".
+        name: unique among the results of the page.
+        model, device, command: model, device and "check" or "realtime".
         about: the device in words.
         model_bytes: size of the model file.
         steps: steps run.
-        p50_us, p99_us, max_us: time of a step; of a real-time run from a frame's arrival on.
+        p50_us, p99_us, max_us: time of a step; in a real-time run counted from the frame's arrival.
         edges_us, counts: the same times in logarithmic bins.
         series: the same times in order.
         deadline_ms: the limit on one step, or None.
         misses: steps that took longer, or None without a deadline.
-        accuracy: share of right decisions, or None.
-        accuracy_over_frames: the same after each step, empty where it is not known.
+        accuracy: fraction of correct decisions, or None.
+        accuracy_over_frames: the same after each step, empty if unknown.
         real_time_factor: step time / period, or None.
-        memory_mib: the most that the process held, or at the end of a real-time run, or None.
-        load: busy processes beside it.
-        streams: models or sessions that took a frame each in a step.
-        passed, failures: whether all limits were kept; a sentence per limit missed.
+        memory_mib: peak memory of the process, of a real-time run at its end, or None.
+        load: number of background load processes.
+        streams: models or sessions that each process a frame in a step.
+        passed, failures: whether all limits are met; a sentence for each limit that is not.
     """
 
     name: str
@@ -73,13 +73,13 @@ class Run:
 
 
 def read_runs(paths: Iterable[str | Path]) -> list[Run]:
-    """Reads result files, in their order.
+    """Read result files, in their order.
 
     Raises:
-        ValueError: a file is no result of `check` or `realtime`, or lacks something; it is named.
+        ValueError: a file is not a result of `check` or `realtime`, or lacks a field.
         OSError: a file cannot be read.
     """
-    found: list[Run] = []
+    runs: list[Run] = []
     for path in map(Path, paths):
         result = _load(path)
         run = _RUNS[result["command"]]
@@ -90,8 +90,8 @@ def read_runs(paths: Iterable[str | Path]) -> list[Run]:
                 f"{path}: a result of another version of kgated-edge ({error!r}): run it again "
                 "with the one that belongs to this kgated"
             ) from None
-        found.append(Run(name=_name(values, path, found), **values))
-    return found
+        runs.append(Run(name=_name(values, path, runs), **values))
+    return runs
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def _series(timeline: dict[str, Any], period_s: float | None) -> Series:
 
 
 def _name(values: dict[str, Any], path: Path, before: list[Run]) -> str:
-    """Model and device, and more where that is not enough to tell a run from those before."""
+    """Model and device, and more where an earlier run has the same name."""
     name = f"{values['model'].removesuffix('.tflite')} · {values['device']}"
     taken = {run.name for run in before}
     candidates = [
@@ -178,7 +178,7 @@ def _name(values: dict[str, Any], path: Path, before: list[Run]) -> str:
         f"{name} · {path.name}",
         f"{name} · {path}",
     ]
-    free = [one for one in candidates if one not in taken]
+    free = [candidate for candidate in candidates if candidate not in taken]
     if not free:
         raise ValueError(f"{path} is given twice: name each file once")
     return free[0]

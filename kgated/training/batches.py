@@ -1,4 +1,4 @@
-"""Batches of sequences to train on: shuffled and disturbed anew in each epoch."""
+"""Batches of sequences to train on: shuffled and augmented again in each epoch."""
 
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -8,21 +8,21 @@ import keras
 import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 
-from kgated.data import is_real, real_frames
+from kgated.data import SensorAugmentation, is_real, real_frames
 
 Array = np.ndarray
 
 
 def number(name: str, value: Any) -> Any:
-    """The value of an argument; a TypeError that names it where it is no number."""
+    """Return the value of an argument; raise a TypeError with its name if it is not a number."""
     # A bool counts as an integer in Python.
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"`{name}` must be a number. Received: {value!r}")
     return value
 
 
-def whole(name: str, value: Any) -> Any:
-    """The same of a whole number."""
+def integer(name: str, value: Any) -> Any:
+    """Return the value of an argument; raise a TypeError with its name if it is not an integer."""
     if not isinstance(number(name, value), Integral):
         raise TypeError(f"`{name}` must be a whole number. Received: {value!r}")
     return value
@@ -30,17 +30,17 @@ def whole(name: str, value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Disturbance:
-    """What is done to the training data, so that a model learns what matters.
+    """The augmentation of the training data.
 
     Attributes:
-        stretch: each sequence is stretched in time by exp(±stretch) at most, up to T frames;
-            0 for not at all.
-        noise: standard deviation of Gaussian noise on each frame, in units of the feature's own.
-        mix: sequences are mixed in pairs, and their targets likewise (mixup, Zhang et al. 2018);
-            both parameters of the Beta distribution that the shares come from; 0 for not at all.
+        stretch: each sequence is stretched in time by a factor of at most exp(±stretch), up to T
+            frames; 0: not at all.
+        noise: standard deviation of Gaussian noise on each frame, in units of that of the feature.
+        mix: both parameters of the Beta distribution of mixup's weights (Zhang et al. 2018), which
+            mixes sequences and their targets in pairs; 0: not at all.
 
     Raises:
-        TypeError: a value that is no number.
+        TypeError: a value that is not a number.
         ValueError: a value below 0.
     """
 
@@ -57,14 +57,15 @@ class Disturbance:
 class Batches(keras.utils.PyDataset):
     """Each epoch's batches: x (B, T, F) float32 padded with zeros, targets (B, classes).
 
-    Random numbers come from the object alone, so that a seed gives the same batches anywhere.
+    The object has its own random generator, so that a seed gives the same batches everywhere.
 
     Args:
         data: frames (N, T, F) float32.
         targets: (N, classes) float32.
         batch_size: B; the last batch of the N sequences may be smaller.
-        disturbance: what is done to the sequences.
-        seed: of the order and the disturbance.
+        disturbance: the augmentation of the sequences.
+        seed: of the order and the augmentation.
+        augmentation: what is done to the frames beside it.
     """
 
     def __init__(
@@ -74,11 +75,13 @@ class Batches(keras.utils.PyDataset):
         batch_size: int,
         disturbance: Disturbance,
         seed: int = 0,
+        augmentation: SensorAugmentation | None = None,
     ) -> None:
         super().__init__()
         self.data, self.targets = data, targets
         self.batch_size, self.disturbance = batch_size, disturbance
-        self.scale = disturbance.noise * real_frames(data).std(axis=0)
+        self.augmentation, self.deviation = augmentation, real_frames(data).std(axis=0)
+        self.scale = disturbance.noise * self.deviation
         self.rng = np.random.default_rng(seed)
         self.batches = self._draw()
 
@@ -97,6 +100,8 @@ class Batches(keras.utils.PyDataset):
         x, y = self._mixed(lengths)
         x += self.scale * self.rng.standard_normal(x.shape, np.float32)
         x *= is_real(lengths, x.shape[1])[..., None]
+        if self.augmentation is not None:
+            x = self.augmentation(x, lengths, self.deviation, self.rng)
         order = self.rng.permutation(len(x))
         cuts = range(self.batch_size, len(x), self.batch_size)
         return [(x[rows], y[rows]) for rows in np.split(order, list(cuts))]
@@ -111,12 +116,12 @@ class Batches(keras.utils.PyDataset):
         x = self._resampled(np.arange(len(self.data)), lengths)
         if not self.disturbance.mix:
             return x, self.targets
-        other = self.rng.permutation(len(x))
-        x_other = self._resampled(other, lengths)
+        partners = self.rng.permutation(len(x))
+        x_partners = self._resampled(partners, lengths)
         mix = self.disturbance.mix
-        share = self.rng.beta(mix, mix, len(x)).astype(np.float32)
-        y = self.targets + share[:, None] * (self.targets[other] - self.targets)
-        return x + share[:, None, None] * (x_other - x), y
+        fractions = self.rng.beta(mix, mix, len(x)).astype(np.float32)
+        y = self.targets + fractions[:, None] * (self.targets[partners] - self.targets)
+        return x + fractions[:, None, None] * (x_partners - x), y
 
     def _resampled(self, rows: Array, wanted: Array) -> Array:
         x, lengths = self.data.x[rows], self.data.lengths[rows]
@@ -124,13 +129,13 @@ class Batches(keras.utils.PyDataset):
 
 
 def resampled(x: Array, lengths: Array, wanted: Array, steps: int | None = None) -> Array:
-    """Sequences with another number of frames, by linear interpolation over time.
+    """Resample sequences to another number of frames, by linear interpolation over time.
 
     Args:
         x: (N, T, F), of which `lengths` frames are real.
         lengths: (N,), in 1..T.
-        wanted: (N,), the number of frames that each is to have, from its first to its last.
-        steps: frames of the result; None: the most wanted.
+        wanted: (N,), the number of frames of each sequence after resampling.
+        steps: frames of the result; None: the maximum of `wanted`.
 
     Returns:
         (N, steps, F), float32, padded with zeros.

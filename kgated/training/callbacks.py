@@ -1,4 +1,4 @@
-"""What a training is told at each epoch: stop on divergence, write the log, keep the best."""
+"""Callbacks of a training: stop on divergence, write the log, keep the best model."""
 
 import csv
 import io
@@ -18,18 +18,18 @@ Logs = dict[str, Any] | None
 
 
 class DivergenceError(ValueError):
-    """The loss became NaN or infinite; nothing of that epoch was kept."""
+    """The loss became NaN or infinite; that epoch is not saved."""
 
 
 class StopOnDivergence(keras.callbacks.Callback):
-    """Raises `DivergenceError`, with the epoch, as soon as a loss is NaN or infinite."""
+    """Raises `DivergenceError` with the epoch as soon as a loss is NaN or infinite."""
 
     def __init__(self) -> None:
         super().__init__()
         self.epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        """Remember where we are."""
+        """Remember the epoch for the message."""
         self.epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
@@ -51,13 +51,13 @@ class StopOnDivergence(keras.callbacks.Callback):
 
 
 class Log(keras.callbacks.Callback):
-    """Writes a CSV file, a row per epoch, and keeps it true over a kill.
+    """Writes a CSV file with a row per epoch, which stays correct after a kill.
 
-    Columns: epoch (from 0), seconds (of training so far, those before a kill included), and what
-    Keras logs, digit for digit.
+    Columns: epoch (from 0), seconds (of training so far, including those before a kill), and the
+    values that Keras logs, in full precision.
 
     Args:
-        path: the file. Rows of `initial_epoch` and later are dropped: they will be made again.
+        path: the file. Rows of `initial_epoch` and later are dropped: they will be written again.
         initial_epoch: the epochs already done.
     """
 
@@ -76,7 +76,7 @@ class Log(keras.callbacks.Callback):
         return self._now() - self.begin
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """Start the clock where it stood."""
+        """Continue the clock from the last row."""
         self.begin = self._now() - (self.rows[-1]["seconds"] if self.rows else 0.0)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
@@ -95,12 +95,12 @@ class Log(keras.callbacks.Callback):
 
 
 class KeepBest(keras.callbacks.Callback):
-    """Saves the model whenever it is the best so far, and stops when it has long not been.
+    """Saves the model whenever it is the best so far, and stops after `patience` epochs without.
 
     Args:
         path: the `.keras` file, replaced whole.
-        log: the numbers to choose by.
-        monitor: the column to be lowest.
+        log: the values to compare.
+        monitor: the column to minimize.
         patience: epochs without a new best before stopping; None: never.
         keep: the model to save.
     """
@@ -114,11 +114,11 @@ class KeepBest(keras.callbacks.Callback):
 
     @property
     def best_epoch(self) -> int:
-        """The epoch with the lowest value, from 0; of equal ones the first."""
+        """The epoch with the lowest value, from 0; the first of equal ones."""
         return int(np.argmin([row[self.monitor] for row in self.log.rows]))
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Save if best; stop if hopeless."""
+        """Save the model if it is the best; stop after `patience` epochs without improvement."""
         if self.monitor not in self.log.rows[-1]:
             raise ValueError(
                 f"`monitor` must be one of {sorted(self.log.rows[-1])}. Received: "

@@ -1,4 +1,4 @@
-"""One training on several devices, each with its share of every batch.
+"""One training on several devices, each of which computes a part of every batch.
 
 Keras's own engines do the work: `keras.distribution.DataParallel` on JAX,
 `tf.distribute.MirroredStrategy` on TensorFlow. For several machines see docs/training.md.
@@ -23,10 +23,10 @@ def data_parallel(devices: Sequence[str] | None = None) -> Iterator[int]:
 
     Args:
         devices: names as `keras.distribution.list_devices()` gives them, such as "cpu:0" or
-            "gpu:1". None: all GPUs, or else all of what there is.
+            "gpu:1". None: all GPUs, or all CPUs where there is no GPU.
 
     Yields:
-        How many devices there are; the batch size must be a multiple of it.
+        The number of devices; the batch size must be a multiple of it.
 
     Raises:
         ValueError: a device that is not there, or a backend without data parallelism in Keras
@@ -45,20 +45,20 @@ def data_parallel(devices: Sequence[str] | None = None) -> Iterator[int]:
             f"Keras trains on several devices on the JAX and TensorFlow backends. This is {backend}"
             "; set KERAS_BACKEND, or use torch.nn.parallel.DistributedDataParallel"
         )
-    found = available()
-    chosen = found if devices is None else [name.lower() for name in devices]
-    missing = sorted(set(chosen) - set(found))
+    available_devices = available()
+    chosen = available_devices if devices is None else [name.lower() for name in devices]
+    missing = sorted(set(chosen) - set(available_devices))
     if missing or not chosen:
-        raise ValueError(f"`devices` must be among {found}. Received: {devices!r}")
+        raise ValueError(f"`devices` must be among {available_devices}. Received: {devices!r}")
     with _jax(chosen) if backend == "jax" else _tensorflow(chosen):
         yield len(chosen)
 
 
 def clip_after_sum(optimizer: keras.Optimizer) -> keras.Optimizer:
-    """Make an optimizer clip the gradient of the whole batch, and not each device's share of it.
+    """Make an optimizer clip the gradient of the whole batch instead of each device's part of it.
 
-    Under `tf.distribute` Keras's optimizers clip before they sum over the devices, so that several
-    devices learn something else than one. On one device, and on JAX, nothing changes.
+    Under `tf.distribute` Keras's optimizers clip before they sum over the devices, so that training
+    on several devices differs from training on one. On one device, and on JAX, nothing changes.
 
     Args:
         optimizer: with `clipnorm`, `clipvalue` or `global_clipnorm`; changed.
@@ -76,7 +76,7 @@ def clip_after_sum(optimizer: keras.Optimizer) -> keras.Optimizer:
             count = context.num_replicas_in_sync if context else 1
             if count == 1:
                 return clip(gradients)
-            # The optimizer sums over the devices after this: each hands in its part of the sum.
+            # The optimizer sums over the devices after this: each returns its part of the sum.
             total = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
             return [gradient / count for gradient in clip(total)]
 
@@ -87,13 +87,13 @@ def clip_after_sum(optimizer: keras.Optimizer) -> keras.Optimizer:
 
 
 def available() -> list[str]:
-    """The devices of the accelerator at hand, as "gpu:0" or "cpu:0"."""
+    """The names of the GPUs, or of the CPUs where there is none, as "gpu:0" or "cpu:0"."""
     if keras.backend.backend() == "jax":
         return [name.lower() for name in keras.distribution.list_devices()]
     import tensorflow as tf
 
-    found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    return [device.name.removeprefix("/device:").lower() for device in found]
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return [device.name.removeprefix("/device:").lower() for device in devices]
 
 
 def _jax(devices: list[str]) -> Any:

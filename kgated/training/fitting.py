@@ -1,4 +1,4 @@
-"""Training with the field's habits: clipped gradients, early stopping, disturbed data, seeds."""
+"""Training of a classifier: clipped gradients, early stopping, data augmentation, seeds."""
 
 import contextlib
 import os
@@ -7,19 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 from rich.console import Console
 
 from kgated.cells import choose
-from kgated.data import zero_padded
-from kgated.training.batches import Batches, Disturbance, number, whole
+from kgated.data import SensorAugmentation, zero_padded
+from kgated.training.batches import Batches, Disturbance, integer, number
 from kgated.training.callbacks import StopOnDivergence
 from kgated.training.distribution import clip_after_sum
+from kgated.training.mapped import MappedBatches, MappedSequences, is_mapped
 from kgated.training.progress import ProgressBar
 from kgated.training.resume import start_or_resume
 from kgated.training.targets import targets_of
 
-_WHOLE = {"epochs": 1, "patience": 0, "batch_size": 1, "seed": 0}  # and the least of each
+_INTEGER_MINIMA = {"epochs": 1, "patience": 0, "batch_size": 1, "seed": 0}
 PRECISIONS = dict.fromkeys(("float32", "mixed_bfloat16", "mixed_float16"))
 
 
@@ -28,17 +30,18 @@ class Plan:
     """How a classifier of sequences is trained. The defaults are those of `kgated demo`.
 
     Attributes:
-        epochs: at most so many passes over the data. The learning rate falls from
+        epochs: the maximum number of passes over the data. The learning rate falls from
             `learning_rate` to 0 along half a cosine over all of them.
-        patience: stop after so many epochs without a lower validation loss.
+        patience: number of epochs without a lower validation loss before training stops.
         batch_size: sequences per step.
         learning_rate: Adam's at the start.
         clip_norm: the largest norm of a gradient, over all weights together.
         precision: "float32", "mixed_bfloat16" or "mixed_float16", the policy that the model was
-            built with; float16 comes with a scale of the loss that keeps small gradients.
-        label_smoothing: the share of each target that is spread over all classes.
-        disturbance: what is done to the training data, anew in each epoch.
+            built with; float16 uses loss scaling, so that small gradients do not underflow.
+        label_smoothing: the fraction of each target that is spread over all classes.
+        disturbance: the augmentation of the training data, drawn again in each epoch.
         seed: of the order and the disturbance.
+        augmentation: noise, scaling and lost frames, for sensors; None: not at all.
 
     Raises:
         TypeError: a value of another type.
@@ -54,15 +57,16 @@ class Plan:
     label_smoothing: float = 0.1
     disturbance: Disturbance = field(default_factory=Disturbance)
     seed: int = 0
+    augmentation: SensorAugmentation | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.precision, str):
             raise TypeError(f"`precision` must be a string. Received: {self.precision!r}")
         choose("precision", self.precision, PRECISIONS)
-        for name, least in _WHOLE.items():
-            value = whole(name, getattr(self, name))
-            if value < least:
-                raise ValueError(f"`{name}` must be {least} or above. Received: {value!r}")
+        for name, minimum in _INTEGER_MINIMA.items():
+            value = integer(name, getattr(self, name))
+            if value < minimum:
+                raise ValueError(f"`{name}` must be {minimum} or above. Received: {value!r}")
         for name in ("learning_rate", "clip_norm"):
             if not number(name, getattr(self, name)) > 0.0:
                 raise ValueError(f"`{name}` must be above 0. Received: {getattr(self, name)!r}")
@@ -87,24 +91,24 @@ def fit(
 ) -> keras.callbacks.History:
     """Train a classifier of sequences and leave it with its best weights.
 
-    It is left compiled with a loss for integer labels, so that `model.evaluate(x, y)` takes those
-    of the data. Ctrl-C leaves it with the best weights so far.
+    Afterwards the model is compiled with a loss for integer labels, so that `model.evaluate(x, y)`
+    takes the labels of the data. After Ctrl-C the model has the best weights so far.
 
     Args:
         model: (B, T, F) to (B, classes) probabilities, with frames of zeros as padding, such as
             `sequence_classifier`; compiled here, its weights changed.
         train: frames (N, T, F) float32 and labels y (N,) in 0..classes-1 to learn from.
         validation: the same, to choose the weights by: those of the epoch with the lowest loss.
-        plan: the rest; None: the defaults.
+        plan: all other options; None: the defaults.
         quiet: show no progress.
-        console: where to show it; None: the terminal.
-        folder: keep a log, the best model and a backup there, and go on from the backup after a
-            kill, with the same result as without one; see `start_or_resume`.
+        console: where to show the progress; None: the terminal.
+        folder: where to write a log, the best model and a backup. After a kill the training resumes
+            from the backup, with the same result as without the kill; see `start_or_resume`.
         tensorboard: logs for TensorBoard in `folder` too.
 
     Returns:
-        Keras's history: loss, accuracy, val_loss and val_accuracy of each epoch, of those before a
-        kill too.
+        Keras's history: loss, accuracy, val_loss and val_accuracy of each epoch, including the
+        epochs before a kill.
 
     Raises:
         ValueError: no sequences, NaN or inf in a real frame, other features than the model's,
@@ -117,7 +121,7 @@ def fit(
     features, classes = model.input_shape[-1], model.output_shape[-1]
     targets = targets_of("train", train, features, classes)
     held_out = targets_of("validation", validation, features, classes)
-    batches = Batches(train, targets, plan.batch_size, plan.disturbance, plan.seed)
+    batches = _batches(train, targets, plan)
     _compile(model, plan, steps=plan.epochs * len(batches))
     keeper = _Keeper(model, plan, batches, folder, tensorboard)
     with contextlib.ExitStack() as screen:
@@ -130,8 +134,7 @@ def fit(
             shuffle=False,  # `Batches` shuffles, by its own seed
             epochs=plan.epochs,
             initial_epoch=keeper.initial_epoch,
-            validation_data=(zero_padded(validation), held_out),
-            validation_batch_size=len(validation),
+            **_validation(validation, held_out, plan),
             callbacks=[*keeper.callbacks, *shown],
             verbose=0,
         )
@@ -139,19 +142,35 @@ def fit(
     return history
 
 
+def _batches(train: SequenceData, targets: np.ndarray, plan: Plan) -> Batches | MappedBatches:
+    kind = MappedBatches if is_mapped(train) else Batches
+    disturbance, augmentation = plan.disturbance, plan.augmentation
+    return kind(train, targets, plan.batch_size, disturbance, plan.seed, augmentation)
+
+
+def _validation(data: SequenceData, targets: np.ndarray, plan: Plan) -> dict[str, Any]:
+    """The arguments of Keras's `fit` for validation."""
+    if is_mapped(data):
+        return {"validation_data": MappedSequences(data, targets, plan.batch_size)}
+    return {
+        "validation_data": (zero_padded(data), targets),
+        "validation_batch_size": len(data),
+    }
+
+
 def compile_for_labels(model: keras.Model) -> None:
-    """Compile a trained classifier for the labels that a user has, integers, and not for shares."""
+    """Compile a trained classifier with a loss for integer labels."""
     model.compile(model.optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
 
 
 class _Keeper:
-    """Keeps the best weights of a training: in memory, or with all else in a folder."""
+    """Keeps the best weights of a training: in memory, or in a folder with log and backup."""
 
     def __init__(
         self,
         model: keras.Model,
         plan: Plan,
-        batches: Batches,
+        batches: Batches | MappedBatches,
         folder: str | Path | None,
         tensorboard: bool,
     ) -> None:
@@ -168,7 +187,7 @@ class _Keeper:
         self.best = Path(folder) / "best.keras"
         self.run = start_or_resume(model, folder, patience=plan.patience, tensorboard=tensorboard)
         self.callbacks, self.initial_epoch = self.run.callbacks, self.run.initial_epoch
-        for _ in range(self.initial_epoch):  # to where their random numbers stood
+        for _ in range(self.initial_epoch):  # restore the state of the random numbers
             batches.on_epoch_end()
 
     def fit(self, *arguments: Any, **options: Any) -> keras.callbacks.History:
@@ -188,7 +207,7 @@ class _Keeper:
             raise KeyboardInterrupt(ended) from None
 
     def finish(self, history: keras.callbacks.History) -> None:
-        """The best weights into the model, all epochs into the history."""
+        """Put the best weights into the model and all epochs into the history."""
         if self.run is None:
             compile_for_labels(self.model)
             return
@@ -205,10 +224,10 @@ class _Keeper:
 
 
 def _check_precision(model: keras.Model, precision: str) -> None:
-    found = {layer.dtype_policy.name for layer in model.layers} - {"float32"}
-    if found != {precision} - {"float32"}:
+    precisions = {layer.dtype_policy.name for layer in model.layers} - {"float32"}
+    if precisions != {precision} - {"float32"}:
         raise ValueError(
-            f"`precision` must be that of the model's layers, {sorted(found) or 'float32'}. "
+            f"`precision` must be that of the model's layers, {sorted(precisions) or 'float32'}. "
             f"Received: {precision!r}; build the model with `dtype={precision!r}`"
         )
 

@@ -217,12 +217,12 @@ def carry_state(model: keras.Model, streams: int) -> keras.Model:
     shape = model.inputs[0].shape
     x = keras.Input(batch_shape=(streams, *shape[1:]), dtype=model.inputs[0].dtype, name=X)
     start = keras.Input(batch_shape=(streams,), name=START)
-    made: dict[str, Carried] = {}
+    replacements: dict[str, Carried] = {}
 
     def carried(layer: Any) -> Any:
         if not isinstance(layer, keras.layers.RNN):
             return layer
-        return made.setdefault(layer.name, Carried(layer, streams))
+        return replacements.setdefault(layer.name, Carried(layer, streams))
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         return layer([args[0], start]) if isinstance(layer, Carried) else layer(*args, **kwargs)

@@ -24,11 +24,11 @@ BACKUP, SUFFIX = "backup-", ".npz"
 
 @dataclass(frozen=True)
 class Run:
-    """A training that writes to a folder, and where it goes on.
+    """A training that writes to a folder, and the epoch at which it resumes.
 
     Attributes:
         initial_epoch: the epochs already done, for `fit(initial_epoch=...)`.
-        log: each epoch's numbers, those from before a kill among them.
+        log: each epoch's values, including those before a kill.
         callbacks: for `fit(callbacks=...)`.
     """
 
@@ -46,7 +46,7 @@ def start_or_resume(
     keep: keras.Model | None = None,
     tensorboard: bool = False,
 ) -> Run:
-    """Prepare a training that a kill cannot harm: called again, it goes on at the last epoch.
+    """Prepare a training that survives a kill: the same call resumes it after the last epoch.
 
     In `folder`: `log.csv`, a row per epoch; `best.keras`, the model at its best so far; the backup,
     weights, optimizer, random state and epoch in one file, until the training ends. The resumed
@@ -55,9 +55,9 @@ def start_or_resume(
 
     Args:
         model: compiled and built, with the same options as before the kill.
-        folder: made if missing; one per training, since what is found there is gone on with.
-        monitor: the number to be lowest, a column of the log.
-        patience: stop after so many epochs without a new best. None: never.
+        folder: made if missing; one per training, since a backup in it is resumed.
+        monitor: the value to minimize, a column of the log.
+        patience: number of epochs without a new best before training stops. None: never.
         keep: the model to save as the best, where it is not `model`, as with `carry_state`.
         tensorboard: write logs for TensorBoard too, in `folder/tensorboard`.
 
@@ -98,10 +98,10 @@ def _tensorboard(folder: Path) -> keras.callbacks.Callback:
 
 
 class Backup(keras.callbacks.Callback):
-    """All variables after each epoch, those of optimizer and dropout too; the file names the epoch.
+    """Saves all variables after each epoch, including those of the optimizer and of dropout.
 
-    One file, renamed into place: a kill at any moment leaves the last whole backup, and never the
-    weights of one epoch with the number of another.
+    The epoch is part of the file's name, and the file is renamed into place: a kill at any moment
+    leaves the last complete backup, and never the weights of one epoch with the number of another.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -120,7 +120,7 @@ class Backup(keras.callbacks.Callback):
                 old.unlink()
 
     def on_train_end(self, logs: Logs = None) -> None:
-        """The training is over; a next one in this folder starts afresh."""
+        """Remove the backup, so that the next training in this folder starts from epoch 0."""
         for path in _backups(self.folder):
             path.unlink()
 
@@ -135,25 +135,25 @@ def _state(model: keras.Model) -> list[keras.Variable]:
 
 
 def _value(variable: keras.Variable) -> np.ndarray:
-    # NumPy's files do not know bfloat16, of which float32 holds every value.
-    wide = "float32" if variable.dtype == "bfloat16" else variable.dtype
-    return keras.ops.convert_to_numpy(keras.ops.cast(variable, wide))
+    # NumPy has no bfloat16; float32 holds every value of it.
+    dtype = "float32" if variable.dtype == "bfloat16" else variable.dtype
+    return keras.ops.convert_to_numpy(keras.ops.cast(variable, dtype))
 
 
 def _restore(model: keras.Model, folder: Path) -> int:
-    """Load the last backup, if there is one; the number of epochs done."""
-    found = _backups(folder)
-    if not found:
+    """Load the last backup if there is one; return the number of epochs done."""
+    backups = _backups(folder)
+    if not backups:
         return 0
     model.optimizer.build(model.trainable_variables)
     variables = _state(model)
-    with np.load(found[-1], allow_pickle=False) as file:
+    with np.load(backups[-1], allow_pickle=False) as file:
         values = [file[name] for name in file.files]
     if [v.shape for v in values] != [tuple(v.shape) for v in variables]:
         raise ValueError(
-            f"{found[-1]}: this backup is of another model: name a fresh folder, or build the "
+            f"{backups[-1]}: this backup is of another model: name a fresh folder, or build the "
             "model with the options of that training"
         )
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
-    return int(found[-1].name.removeprefix(BACKUP).removesuffix(SUFFIX))
+    return int(backups[-1].name.removeprefix(BACKUP).removesuffix(SUFFIX))

@@ -1,13 +1,14 @@
-"""What a classifier learns from, checked before the first step."""
+"""The training targets of a classifier, checked before the first step."""
 
 import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
+from kgated_edge.evaluation.file_array import FileArray
 
 from kgated.data import is_real
 
 
 def targets_of(name: str, data: SequenceData, features: int, classes: int) -> np.ndarray:
-    """Targets (N, classes) float32 of sequences that a classifier can be trained on.
+    """Return the one-hot targets (N, classes) float32 of sequences, after checking the sequences.
 
     Args:
         name: of the argument, for the message.
@@ -16,7 +17,7 @@ def targets_of(name: str, data: SequenceData, features: int, classes: int) -> np
         classes: labels are in 0..classes-1.
 
     Raises:
-        ValueError: one line with what is wrong, where, and the way out.
+        ValueError: one line with the defect, its place, and what to do.
     """
     _check_frames(name, data, features)
     return np.eye(classes, dtype=np.float32)[_labels(name, data, classes)]
@@ -30,6 +31,8 @@ def _check_frames(name: str, data: SequenceData, features: int) -> None:
             f"`{name}` must have frames of {features} features, as the model takes them. "
             f"Received: x of shape {data.x.shape}"
         )
+    if isinstance(data.x, FileArray):
+        return  # `load_npz` has read all of it
     real = is_real(data.lengths, data.x.shape[1])
     bad = np.argwhere(real & ~np.isfinite(data.x).all(axis=-1))
     if len(bad):
@@ -42,9 +45,9 @@ def _check_frames(name: str, data: SequenceData, features: int) -> None:
 def _labels(name: str, data: SequenceData, classes: int) -> np.ndarray:
     y = data.y
     if y is None or y.shape != (len(data),) or y.dtype.kind not in "iu":
-        found = "none" if y is None else f"shape {y.shape} of {y.dtype}"
+        received = "none" if y is None else f"shape {y.shape} of {y.dtype}"
         raise ValueError(
-            f"`{name}` must have labels `y`, one integer per sequence. Received: {found}"
+            f"`{name}` must have labels `y`, one integer per sequence. Received: {received}"
         )
     bad = np.flatnonzero((y < 0) | (y >= classes))
     if len(bad):

@@ -40,7 +40,7 @@ def summarized(rows: Sequence[Row], latency_us: Mapping[Key, float]) -> list[Row
 def _figures(
     key: Key, own: Sequence[Row], base: Sequence[Row], dense: Sequence[Row]
 ) -> dict[str, Any]:
-    scores, floats, ours, theirs = (
+    scores, floats, gated, reference = (
         np.array([row[name] for row in rows], float)
         for rows, name in (
             (own, "score"),
@@ -62,8 +62,8 @@ def _figures(
         "refused": sum(row.get("refused") is not None for row in own),
         "loss_points": float(loss.mean()),
         "file_kib": float(np.mean([row["file_bytes"] for row in own])) / 1024,
-        "gzip_kib": float(ours.mean()) / 1024,
-        "of_dense_gzip": float((ours / theirs).mean()),
+        "gzip_kib": float(gated.mean()) / 1024,
+        "of_dense_gzip": float((gated / reference).mean()),
     }
 
 

@@ -41,11 +41,11 @@ def int8_runs(
     """Ours and the peer, the lowering that `auto` took, and the peer's name."""
     frames, model = noise(length, features), model_of(cell, features, units)
     options = {"mode": "sequence", "length": length}
-    ours, fused = (
+    gated, fused = (
         SequenceModel(to_file(model, folder / f"{way}.tflite", "int8", lowering=way, **options))
         for way in ("auto", "fused")
     )
-    runs: dict[str, Run] = {"ours": lambda: ours.run(frames), "peer": lambda: fused.run(frames)}
+    runs: dict[str, Run] = {"ours": lambda: gated.run(frames), "peer": lambda: fused.run(frames)}
     path, peer = folder / "stock.tflite", 'lowering="fused"'
     # Keras 3's LSTM ends the converter's process; Keras 2's becomes one operator.
     if importlib.util.find_spec("tf_keras") is not None:
@@ -57,7 +57,7 @@ def int8_runs(
                 other_runtimes.tflite_run(path, frames[None]),
                 "tf_keras LSTM, TFLite",
             )
-    return runs, str(ours.manifest.recipe["lowering"]), peer
+    return runs, str(gated.manifest.recipe["lowering"]), peer
 
 
 def sizes(shapes: Sizes = SIZES, cells: Iterable[str] = CELLS) -> list[Row]:
@@ -69,8 +69,8 @@ def sizes(shapes: Sizes = SIZES, cells: Iterable[str] = CELLS) -> list[Row]:
             for quantize in BYTES_PER_WEIGHT:
                 with tempfile.TemporaryDirectory() as folder:
                     path = to_file(model, Path(folder, "m.tflite"), quantize)
-                    found = path.stat().st_size
-                rows.append(size_row(cell, features, units, quantize, model.count_params(), found))
+                    actual = path.stat().st_size
+                rows.append(size_row(cell, features, units, quantize, model.count_params(), actual))
     return rows
 
 

@@ -86,7 +86,7 @@ def ours(job: Job) -> Result:
     model, x = stock.build(job), stock.samples(job)
     rng = np.random.default_rng(1)  # no weight stays zero, as a peephole starts
     model.set_weights([w + rng.normal(0, 0.3, w.shape) for w in model.get_weights()])
-    expected = np.concatenate([np.asarray(model(one[None], training=False)) for one in x])
+    expected = np.concatenate([np.asarray(model(sequence[None], training=False)) for sequence in x])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "m.tflite")
         try:
@@ -94,7 +94,7 @@ def ours(job: Job) -> Result:
         except Exception as refused:  # whatever it is, it is a row of the matrix
             return None, str(refused) or repr(refused)
         edge = SequenceModel(path)
-        error = float(np.abs(np.stack([edge.run(one) for one in x]) - expected).max())
+        error = float(np.abs(np.stack([edge.run(sequence) for sequence in x]) - expected).max())
     limit = QUANTIZATIONS[job.quantize].limit * max(1.0, float(np.abs(expected).max()))
     return error, "" if error <= limit else f"error {error:.3g} above {limit:.3g}"
 
@@ -110,7 +110,10 @@ def row(what: str, jobs: list[Job], results: list[Result], by_stock: int | None)
         "conversions": len(jobs),
         "stock_converts": by_stock,
         "kgated_agrees": good,
-        **{f"worst_error_{name}": f"{max(found):.1e}" for name, found in errors.items()},
+        **{
+            f"worst_error_{name}": f"{max(errors_of_kind):.1e}"
+            for name, errors_of_kind in errors.items()
+        },
         "met": good == len(jobs),
     }
 
@@ -122,19 +125,21 @@ def matrix(
     plain, cells = [job for model in models for job in jobs_of(model)], variants(kinds)
     by_stock = stock.run_jobs(plain)
     failed = {f"stock: {j}": why for j, why in zip(plain, by_stock, strict=True) if why}
-    found = _run(plain + cells)
-    for job, (_, why) in zip(plain + cells, found, strict=True):
+    results = _run(plain + cells)
+    for job, (_, why) in zip(plain + cells, results, strict=True):
         failed |= {f"kgated: {job}": why} if why else {}
     count = len(plain)
     return [
-        row("stock Keras layers", plain, found[:count], by_stock.count("")),
-        row("kgated's cells, every variant", cells, found[count:], None),
+        row("stock Keras layers", plain, results[:count], by_stock.count("")),
+        row("kgated's cells, every variant", cells, results[count:], None),
     ], failed
 
 
 def _run(jobs: list[Job]) -> list[Result]:
     answers = run_all("benchmarks.matrix", [asdict(job) for job in jobs], "kgated's conversions")
-    return [(None, one) if isinstance(one, str) else (one[0], one[1]) for one in answers]
+    return [
+        (None, answer) if isinstance(answer, str) else (answer[0], answer[1]) for answer in answers
+    ]
 
 
 if __name__ == "__main__":

@@ -38,16 +38,19 @@ def basic_motions() -> DataSet:
     parts = []
     for part in ("TRAIN", "TEST"):
         x, y = load(split=part, return_type="numpy3D")
-        frames = [one.T.astype(np.float32) for one in x]
+        frames = [series_item.T.astype(np.float32) for series_item in x]
         parts.append(pad(frames, np.searchsorted(MOTIONS, y).astype(np.int64)))
     return DataSet("BasicMotions", parts[0], parts[1], MOTIONS, 0.1)
 
 
 def _frames(table: Any, y: Any) -> SequenceData:
     """Series in the first column of a table as frames of 20 samples; the rest is left out."""
-    series = [np.asarray(one, np.float32) for one in table.iloc[:, 0]]
-    whole = [one[: len(one) // SAMPLES * SAMPLES].reshape(-1, SAMPLES) for one in series]
-    return pad([_spectra(one) for one in whole], np.asarray(y).astype(np.int64))
+    series = [np.asarray(series_item, np.float32) for series_item in table.iloc[:, 0]]
+    full = [
+        series_item[: len(series_item) // SAMPLES * SAMPLES].reshape(-1, SAMPLES)
+        for series_item in series
+    ]
+    return pad([_spectra(series_item) for series_item in full], np.asarray(y).astype(np.int64))
 
 
 def _spectra(samples: np.ndarray) -> np.ndarray:

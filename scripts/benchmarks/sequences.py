@@ -41,12 +41,12 @@ def sequences(
     ]
     stock_files, rows = tempfile.TemporaryDirectory(), []
     with stock_files as shared:
-        found = stock_floats(cases, Path(shared))
+        actual = stock_floats(cases, Path(shared))
         for case in cases:
             with tempfile.TemporaryDirectory() as folder:
                 runs, auto = sequence_runs(*case, Path(folder))
                 frames = noise(case[3], case[1])[None]
-                runs["stock"] = other_runtimes.tflite_run(found[case], frames)
+                runs["stock"] = other_runtimes.tflite_run(actual[case], frames)
                 rows.append(sequence_row(*case, auto, medians_us(runs, rounds)))
     return rows
 

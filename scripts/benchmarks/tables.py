@@ -9,8 +9,8 @@ Row = dict[str, Any]
 
 def judged(row: Row, ratio: float, target: float | None) -> Row:
     """The row with its ratio, the most that it may be, and whether it is met; None: no target."""
-    met = None if target is None else ratio <= target
-    return {**row, "ratio": ratio, "target": target, "met": met}
+    is_met = None if target is None else ratio <= target
+    return {**row, "ratio": ratio, "target": target, "met": is_met}
 
 
 def missed(rows: list[Row]) -> list[Row]:

@@ -251,10 +251,10 @@ def tasks(quick: bool) -> dict[str, Task]:
         )
 
     gentle = Disturbance(0.0, 0.05, 0.0)  # a current that is stretched or mixed is another one
-    found: list[Task] = [
+    all_tasks: list[Task] = [
         Classification(japanese_vowels(), 64, lengths(60, 40, 3e-3, sparse=80), Disturbance(), 32),
         Classification(plaid(), 64, lengths(60, 30, 5e-3), gentle, 32),
         Classification(basic_motions(), 64, lengths(150, 80, 3e-3), Disturbance(), 8),
         Characters(128, lengths(6, 4, 4e-3), judged=1000 if quick else 10_000),
     ]
-    return {task.name: task for task in found}
+    return {task.name: task for task in all_tasks}

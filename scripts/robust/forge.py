@@ -58,8 +58,8 @@ def _fields(content: bytes) -> Iterator[tuple[str, int]]:
             yield from _operator(content, table)
     for table in tables(content, model, 7):
         yield from _scalars(content, table, "signature", (4,))
-        for one in [*tables(content, table, 0), *tables(content, table, 1)]:
-            yield from _scalars(content, one, "named", (1,))
+        for table_start in [*tables(content, table, 0), *tables(content, table, 1)]:
+            yield from _scalars(content, table_start, "named", (1,))
 
 
 def _tensor(content: bytes, table: int) -> Iterator[tuple[str, int]]:

@@ -93,15 +93,15 @@ def test_the_saved_model_is_the_one_converted(made, data):
     model = keras.saving.load_model(folder / "GRU.keras")
     outputs = np.asarray(model(data.test.x))
     file = demo.final_outputs(folder / results.rows[0].file_name, data.test)
-    assert demo.compared(outputs, file)[0] < 1e-5
+    assert demo.compare_outputs(outputs, file)[0] < 1e-5
     test = load_npz(folder / "test.npz")
     assert (test.x == data.test.x).all()
 
 
 def test_a_difference_is_found():
     outputs = np.array([[0.6, 0.4], [0.3, 0.7]])
-    assert demo.compared(outputs, outputs) == (0.0, 0)
-    assert demo.compared(outputs, outputs[:, ::-1]) == (pytest.approx(0.4), 2)
+    assert demo.compare_outputs(outputs, outputs) == (0.0, 0)
+    assert demo.compare_outputs(outputs, outputs[:, ::-1]) == (pytest.approx(0.4), 2)
 
 
 def test_a_missed_limit_and_a_broken_file_are_not_passed_over(made, tmp_path):
@@ -131,17 +131,17 @@ def test_a_missing_package_is_said_before_the_training(tmp_path, monkeypatch):
 
 
 def test_the_cells_are_ours():
-    ours = [kgated.LSTM, kgated.PeepholeLSTM, kgated.GRU, kgated.MinGRU, kgated.MinLSTM]
-    assert {cell.__name__: cell for cell in ours} == CELLS
+    gated = [kgated.LSTM, kgated.PeepholeLSTM, kgated.GRU, kgated.MinGRU, kgated.MinLSTM]
+    assert {cell.__name__: cell for cell in gated} == CELLS
     assert set(demo.DEMO_CELLS) < set(CELLS)
 
 
 def test_the_baseline_learns_the_classes_and_no_more(data, monkeypatch):
     monkeypatch.setattr(baseline, "FRAMES", (None, 2))
     monkeypatch.setattr(baseline, "STRENGTHS", (1.0,))
-    found = baseline.linear_baseline(data.train, data.test)
-    assert found.test_accuracy > 0.9
-    assert "logistic regression on" in found.description
+    actual = baseline.linear_baseline(data.train, data.test)
+    assert actual.test_accuracy > 0.9
+    assert "logistic regression on" in actual.description
     rng = np.random.default_rng(3)
     shuffled = pad(list(data.train.x), rng.permutation(data.train.y))
     assert baseline.linear_baseline(shuffled, data.test).fold_accuracy < 0.7

@@ -104,7 +104,7 @@ CHANGES = {
 def test_a_changed_result_changes_the_table(results, field):
     value, text = CHANGES[field]
     rows = (replace(results.rows[0], **{field: value}), *results.rows[1:])
-    before, after = (Cells(render(one)).rows for one in (results, replace(results, rows=rows)))
+    before, after = (Cells(render(item)).rows for item in (results, replace(results, rows=rows)))
     assert text not in before[1]
     assert text in after[1]
     assert before[2:] == after[2:]

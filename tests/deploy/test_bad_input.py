@@ -132,10 +132,14 @@ CALIBRATIONS = [
     (GOOD.astype(np.float64) + 1e300, "holds NaN or inf in sequence 0, frame 0"),
     (GOOD.astype(object), "must be float32 or int32, got object"),
     (GOOD * np.nan, "holds NaN or inf in sequence 0, frame 0"),
-    (GOOD.tolist(), "there must be an array `x`, got a list"),
+    ([GOOD[0], GOOD[0, :, :2]], r"shape \(8, 5\) in sequence 0 and \(8, 2\) in sequence 1"),
+    ([GOOD[0], GOOD[0, :0]], r"and \(0, 5\) in sequence 1"),
+    ([], "`x` must not be empty"),
+    ([["a"]], "sequence 0, must hold numbers, got <U1"),
+    ([[1, [2, 3]]], "sequence 0, cannot become one array"),
     ({"y": GOOD}, "there must be an array `x`, got only"),
     ({"x": GOOD, "lengths": np.array([8, 8, 0])}, "`lengths` must be in 1..8"),
-    (3, "there must be an array `x`, got a int"),
+    (3, "`x` must be an array, got a int"),
     ("nowhere.npz", "no such file"),
 ]
 

@@ -86,6 +86,8 @@ def test_manifest_tells_the_contract(model, x, tmp_path):
         "target": "cpu",
         "lowering": "auto",
         "batch": 1,
+        "calibration_method": "minmax",
+        "percentile": 99.99,
     }
     golden = manifest.golden.frames["frame"]
     np.testing.assert_array_equal(golden, x[0, : len(golden)])
@@ -104,6 +106,12 @@ def test_lengths_of_the_calibration_are_respected(model, x, tmp_path):
     [
         ({"mode": "sideways"}, "`mode`"),
         ({"quantize": "int3"}, "`quantize`"),
+        ({"calibration_method": "mean"}, "`calibration_method`"),
+        ({"calibration_method": "mse"}, "`calibration_method` is of ranges"),
+        ({"percentile": 20.0}, "`percentile`"),
+        ({"tolerance": 0.0}, "`tolerance`"),
+        ({"evaluation": (1, 2, 3, 4)}, "`evaluation` must be"),
+        ({"evaluation": np.zeros((2, 3, 4), np.float32)}, "`evaluation`"),
         ({"labels": ["a"]}, "`labels`"),
         ({"labels": ["a", "b", "c\nd"]}, "`labels`"),
         ({"sample_period_s": -1.0}, "`sample_period_s`"),

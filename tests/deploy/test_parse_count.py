@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import kgated
-from kgated.deploy import convert
 from kgated.deploy.quantization.worker_job import quantized_file
 from kgated.deploy.tflite import flatbuffer
+from kgated.deploy.verification import float_stage
 
 MAX_PARSES, MAX_PACKS = 3, 2
 
@@ -39,7 +39,7 @@ def counters(monkeypatch):
 
 def test_a_static_stream_is_parsed_and_packed_a_few_times(rng, tmp_path, counters, monkeypatch):
     # The worker runs the same function, where it could not be counted.
-    monkeypatch.setattr(convert, "quantize_in_worker", quantized_file)
+    monkeypatch.setattr(float_stage, "quantize_in_worker", quantized_file)
     model = keras.Sequential([keras.Input((None, 5)), kgated.LSTM(8), keras.layers.Dense(3)])
     x = rng.normal(size=(4, 12, 5)).astype(np.float32)
     kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", calibration=x)

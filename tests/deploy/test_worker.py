@@ -129,8 +129,9 @@ def test_a_crash_of_quantizer_or_file_is_an_error(worker, tmp_path, monkeypatch)
     for module, work in ((worker_job, "QUANTIZE"), (client, "RUN")):
         monkeypatch.setattr(module, work, "jobs_of_a_test:crash")
     recipe, sample = Recipe(quantize="int8"), {"x": np.zeros((1, 5), np.float32)}
+    job = worker_job.QuantizationJob(b"", LayerTable({}), recipe, [sample])
     with pytest.raises(ConversionError, match=r"quantizer, recipe stream-int8, crashed .SIGABRT"):
-        worker_job.quantize_in_worker(b"", LayerTable({}), recipe, [sample])
+        worker_job.quantize_in_worker(job)
     with pytest.raises(ConversionError, match=r"the file of recipe stream-int8 crashed .SIGABRT"):
         client.run_in_worker(tmp_path, recipe)
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from kgated_edge import open_model, selftest
+from micro_runtime import check_in_micro
 from model_builders import sequential
 from registry import randomized
 from tflite_files import left_in_float
@@ -53,6 +54,8 @@ def test_a_static_recipe_is_made_in_the_worker(route, quantize, x, rng, jobs, tm
     assert [job for job in jobs if job.startswith("quantize")] == ["quantize_job"]
     assert len(jobs) == 4  # to convert, to run the float file, to quantize, to run the result
     assert selftest(path).passed
+    if ROUTES[route].get("target") == "mcu":
+        check_in_micro(path)
     assert left_in_float(path.read_bytes()) == []
     expected = np.asarray(model(x))
     results = np.stack([open_model(path).run(sequence) for sequence in x])

@@ -32,9 +32,9 @@ def items(heading):
     _, _, text = page("CONTRIBUTING.md").partition(f"\n## {heading}\n")
     text = text.partition("\n## ")[0]
     assert text, heading
-    found = re.findall(r"^(\d+)\. (.*(?:\n +.*)*)", text, re.MULTILINE)
-    assert [int(number) for number, _ in found] == list(range(1, len(found) + 1))
-    return [item for _, item in found]
+    actual = re.findall(r"^(\d+)\. (.*(?:\n +.*)*)", text, re.MULTILINE)
+    assert [int(number) for number, _ in actual] == list(range(1, len(actual) + 1))
+    return [item for _, item in actual]
 
 
 def paths(heading):
@@ -93,7 +93,7 @@ class MinimalGatedCell(GatedCell):
         gate = affine(W[:, :n], R[:, :n], b[:n], hook.nested("gate", state="h"))
         candidate = affine(W[:, n:], R[:, n:], b[n:], hook.nested("candidate", state="f*h"))
 
-        def step(x, seen, states):
+        def step(x, observed, states):
             h = minimal_gated_step(x, states[0], gate, candidate, hook)
             return h, [h]
 

@@ -82,8 +82,8 @@ def test_examples_run(rng, tmp_path, monkeypatch, capsys):
         exec(re.sub(r"epochs=\d+", "epochs=2", code), names)
         printed[prepare] = capsys.readouterr().out.splitlines()
     assert names["history"].history["val_loss"]
-    for made in ("speaker.keras", "runs/second/best.keras", "detector.keras"):
-        keras.saving.load_model(made)
+    for result in ("speaker.keras", "runs/second/best.keras", "detector.keras"):
+        keras.saving.load_model(result)
     bits, written = printed[for_text][-2:]
     assert 0 < float(bits) < 15  # two epochs teach it little
     assert set(written) <= set(names["text"])

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from documents import blocks, page
+from micro_runtime import check_in_micro
 
 import kgated
 
@@ -73,6 +74,7 @@ def folder(tmp_path_factory):
     x = np.random.default_rng(0).normal(size=(8, 10, 12)).astype(np.float32)
     options = {"quantize": "int8", "target": "mcu"}
     kgated.to_tflite(model, folder / "speaker.tflite", calibration=x, **options)
+    check_in_micro(folder / "speaker.tflite")
     return folder
 
 

@@ -16,13 +16,13 @@ def moved_loss(row, w, x, y, push):
 
     What is added to c' at a step counts for the h' of that step too.
     """
-    state = [np.zeros_like(one[:, 0]) for one in push.values()]
+    state = [np.zeros_like(item[:, 0]) for item in push.values()]
     for t in range(x.shape[1]):
         old = state
         _, state = row.oracle(x[:, t : t + 1], w, state=old)
         if "c" in push:
             state = [output(row, x[:, t], old, state[1], push["c"][:, t], w), state[1]]
-        state = [now + one[:, t] for now, one in zip(state, push.values(), strict=True)]
+        state = [now + item[:, t] for now, item in zip(state, push.values(), strict=True)]
     return np.mean(np.square(state[0] @ w["dense"] - y))
 
 
@@ -91,12 +91,12 @@ def test_the_compiled_loss_is_used_and_one_is_needed(rng):
     tokens, y = rng.integers(1, 9, (2, 6)).astype(np.int32), np.zeros((2, 2), np.float32)
     with pytest.raises(ValueError, match="`loss` must be given"):
         inspection.gradient_flow(model, tokens, y)
-    given = inspection.gradient_flow(model, tokens, y, "mae")
+    arguments = inspection.gradient_flow(model, tokens, y, "mae")
     model.compile(loss="mae")
     for name, flow in inspection.gradient_flow(model, tokens, y).items():
         for state, norms in flow.items():
             assert norms.any()
-            np.testing.assert_allclose(norms, given[name][state], rtol=1e-5)
+            np.testing.assert_allclose(norms, arguments[name][state], rtol=1e-5)
 
 
 def test_a_backend_without_gradients_is_refused(monkeypatch, rng):

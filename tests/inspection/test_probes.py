@@ -80,8 +80,8 @@ def test_a_grus_gates_and_states_are_those_of_the_oracle(row, rng):
     a = reference.by_gate(x @ w["kernel"] + h @ w["recurrent_kernel"] + bias, "zrh")
     assert close(trace["z"], sigma(a["z"]))
     assert close(trace["r"], sigma(a["r"]))
-    share = trace["z"] if layer.update_gate == "candidate" else 1.0 - trace["z"]
-    assert close(trace["h"], (1.0 - share) * h + share * trace["g"])
+    weight = trace["z"] if layer.update_gate == "candidate" else 1.0 - trace["z"]
+    assert close(trace["h"], (1.0 - weight) * h + weight * trace["g"])
 
 
 @pytest.mark.parametrize("stock", ["LSTM", "GRU", "SimpleRNN"])
@@ -94,8 +94,8 @@ def test_keras_own_layers_are_traced_through_our_cells(stock, rng):
     assert close(trace["h"], values(layer(x)))
     assert not close(trace["h"], expected, 1e-2)
     if stock != "SimpleRNN":
-        twin = getattr(kgated, stock).from_keras(layer)
-        for name, value in inspection.gate_activations(twin, x)[twin.name].items():
+        gated = getattr(kgated, stock).from_keras(layer)
+        for name, value in inspection.gate_activations(gated, x)[gated.name].items():
             np.testing.assert_array_equal(trace[name], value)
 
 
@@ -157,8 +157,8 @@ def test_bfloat16_layers_are_traced(rng):
     x = inputs(rng)
     expected = values(layer(x)).astype(np.float32)
     trace = inspection.gate_activations(layer, x)[layer.name]
-    found = trace["h"].astype(np.float32)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=4e-3)  # a step of bfloat16 below 1
+    actual = trace["h"].astype(np.float32)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=4e-3)  # a step of bfloat16 below 1
 
 
 @pytest.mark.parametrize("function", ["gate_activations", "gradient_flow"])
@@ -185,9 +185,9 @@ def test_other_backends_agree_with_this_one(backend):
         text=True,
     )
     assert run.returncode == 0, run.stderr
-    used, found = run.stdout.splitlines()[-2:]
+    used, actual = run.stdout.splitlines()[-2:]
     assert used == backend
-    found, expected = json.loads(found), inspection_results.computed()
-    assert found.keys() == expected.keys()
+    actual, expected = json.loads(actual), inspection_results.computed()
+    assert actual.keys() == expected.keys()
     for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(actual[name], value, rtol=1e-4, atol=1e-6, err_msg=name)

@@ -31,11 +31,11 @@ def test_each_row_becomes_keras_or_is_refused_by_name(row, rng):
         with pytest.raises(ValueError, match=word):
             to_keras(layer)
         return
-    theirs = to_keras(layer)
-    assert type(theirs).__module__.startswith("keras.")
+    reference = to_keras(layer)
+    assert type(reference).__module__.startswith("keras.")
     outputs, _ = row.oracle(x, weights_of(layer))
-    assert close(theirs(x), outputs)
-    assert not close(theirs(x), theirs(-x))
+    assert close(reference(x), outputs)
+    assert not close(reference(x), reference(-x))
 
 
 @pytest.mark.parametrize("reset_after", [False, True])
@@ -55,11 +55,11 @@ def test_keras_makes_the_round_trip_bit_by_bit(stock, convention, rng):
     layer = stock(4, return_sequences=True, go_backwards=True, name="stock")
     layer.build((None, None, 3))
     layer.set_weights([w + rng.normal(0.0, 0.4, w.shape) for w in layer.get_weights()])
-    ours = from_keras(layer, convention)
+    gated = from_keras(layer, convention)
     x = inputs(rng)
-    assert isinstance(ours, kgated.LSTM | kgated.GRU)
-    assert close(ours(x), layer(x))
-    back = to_keras(ours)
+    assert isinstance(gated, kgated.LSTM | kgated.GRU)
+    assert close(gated(x), layer(x))
+    back = to_keras(gated)
     assert back.get_config() == layer.get_config()
     for a, b in zip(layer.get_weights(), back.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -77,22 +77,22 @@ def test_bidirectional_goes_both_ways(merge_mode, rng):
         kgated.GRU(4, return_sequences=True), merge_mode=merge_mode, name="both"
     )
     x = inputs(rng)
-    ours = values(both(x))
-    theirs = to_keras(both)
-    back = from_keras(theirs, "candidate")
-    assert isinstance(theirs.backward_layer, keras.layers.GRU)
+    gated = values(both(x))
+    reference = to_keras(both)
+    back = from_keras(reference, "candidate")
+    assert isinstance(reference.backward_layer, keras.layers.GRU)
     assert isinstance(back.backward_layer, kgated.GRU)
     for a, b, c in zip(
-        *map(np.atleast_1d, (ours, values(theirs(x)), values(back(x)))), strict=True
+        *map(np.atleast_1d, (gated, values(reference(x)), values(back(x)))), strict=True
     ):
         assert close(a, b)
         np.testing.assert_array_equal(a, c)
 
 
 def test_an_unbuilt_layer_of_keras_stays_unbuilt():
-    ours = from_keras(keras.layers.GRU(4, dropout=0.25), "candidate")
-    assert not ours.built
-    assert (ours.units, ours.dropout, ours.update_gate) == (4, 0.25, "candidate")
+    gated = from_keras(keras.layers.GRU(4, dropout=0.25), "candidate")
+    assert not gated.built
+    assert (gated.units, gated.dropout, gated.update_gate) == (4, 0.25, "candidate")
 
 
 def test_other_layers_are_refused(rng):

@@ -146,9 +146,9 @@ def test_names_with_slashes_and_a_functional_model(tmp_path, rng):
             "BatchNormalization", "scope/bn", axis=[1], fused=True, momentum=0.9, epsilon=0.1
         ),
     ]
-    for one, source in zip(layers, (None, "scope/input", "scope/rnn"), strict=True):
-        one["name"] = one["config"]["name"]
-        one["inbound_nodes"] = [[[source, 0, 0, {}]]] if source else []
+    for item, source in zip(layers, (None, "scope/input", "scope/rnn"), strict=True):
+        item["name"] = item["config"]["name"]
+        item["inbound_nodes"] = [[[source, 0, 0, {}]]] if source else []
     model = {
         "class_name": "Model",
         "config": {

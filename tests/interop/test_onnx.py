@@ -26,8 +26,8 @@ def forwards(layer, sequences):
     return sequences[:, ::-1] if getattr(layer, "go_backwards", False) else sequences
 
 
-def distance(found, x, expected, **call):
-    return np.abs(forwards(found.layer, found.layer(x, **call)) - expected).max()
+def distance(actual, x, expected, **call):
+    return np.abs(forwards(actual.layer, actual.layer(x, **call)) - expected).max()
 
 
 NODES = [
@@ -66,11 +66,11 @@ def test_our_layer_computes_what_the_node_computes(
     tensors = arrays(op, DIRECTIONS[direction], rng, **with_)
     model = graph(op, tensors, **attributes_for(attributes, direction))
     x = inputs(rng, N, T, F)
-    (found,) = from_onnx(model, update_gate=update_gate)
-    assert (found.initial_state, found.at_run_time) == (None, ())
+    (actual,) = from_onnx(model, update_gate=update_gate)
+    assert (actual.initial_state, actual.at_run_time) == (None, ())
     expected, _ = run(model, x)
-    assert distance(found, x, expected) < 2e-6
-    assert distance(found, -x, expected) > 1e-2
+    assert distance(actual, x, expected) < 2e-6
+    assert distance(actual, -x, expected) > 1e-2
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -84,8 +84,8 @@ def test_our_model_computes_what_our_layer_computes_and_returns_the_same_bits(
     onnx.checker.check_model(model, full_check=True)
     (again,) = from_onnx(model)
     assert type(again.layer) is type(first.layer)
-    for one, other in zip(first.layer.get_weights(), again.layer.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for item, other in zip(first.layer.get_weights(), again.layer.get_weights(), strict=True):
+        np.testing.assert_array_equal(item, other)
     x = inputs(rng, N, T, F)
     assert distance(first, x, run(model, x)[0]) < 2e-6
 
@@ -109,8 +109,8 @@ def test_each_row_becomes_a_node_or_is_refused_by_name(row, rng):
     expected, final = row.oracle(x, weights_of(layer))
     y, states = run(to_onnx(layer), x)
     assert np.abs(y - expected).max() < 1e-6
-    for theirs, ours in zip(states, final, strict=True):
-        assert np.abs(theirs[0] - ours).max() < 1e-6
+    for reference, gated in zip(states, final, strict=True):
+        assert np.abs(reference[0] - gated).max() < 1e-6
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -118,12 +118,12 @@ def test_each_row_becomes_a_node_or_is_refused_by_name(row, rng):
 def test_a_constant_initial_state_goes_both_ways(op, direction, rng):
     tensors = arrays(op, DIRECTIONS[direction], rng, state=True)
     model = graph(op, tensors, direction=direction)
-    (found,) = from_onnx(model)
+    (actual,) = from_onnx(model)
     x = inputs(rng, N, T, F)
     expected, _ = run(model, x)
-    assert distance(found, x, expected, initial_state=found.initial_state) < 2e-6
-    assert distance(found, x, expected) > 1e-2
-    again = to_onnx(found.layer, found.initial_state)
+    assert distance(actual, x, expected, initial_state=actual.initial_state) < 2e-6
+    assert distance(actual, x, expected) > 1e-2
+    again = to_onnx(actual.layer, actual.initial_state)
     assert np.abs(run(again, x)[0] - expected).max() < 2e-6
 
 
@@ -134,7 +134,7 @@ def test_a_caller_may_carry_the_state_from_frame_to_frame(layer, rng):
     expected = values(layer(x))
     model = to_onnx(layer, state_inputs=True)
     onnx.checker.check_model(model, full_check=True)
-    names = [one.name for one in model.graph.input[1:]]
+    names = [item.name for item in model.graph.input[1:]]
     assert names == STATES[model.graph.node[0].op_type]
     states = [np.zeros((1, 1, U), np.float32) for _ in names]
     for t in range(T):
@@ -148,57 +148,57 @@ def test_half_an_initial_state_is_filled_with_zeros(rng):
     tensors = arrays("LSTM", 1, rng, state=True)
     del tensors["initial_h"]
     model = graph("LSTM", tensors)
-    (found,) = from_onnx(model)
+    (actual,) = from_onnx(model)
     x = inputs(rng, N, T, F)
-    assert distance(found, x, run(model, x)[0], initial_state=found.initial_state) < 2e-6
+    assert distance(actual, x, run(model, x)[0], initial_state=actual.initial_state) < 2e-6
 
 
 def test_what_comes_at_run_time_is_named_and_is_the_layers_own_argument(rng):
     fed = arrays("LSTM", 1, rng, state=True)
     tensors = {name: fed.pop(name) for name in ("W", "R", "B")}
     model = graph("LSTM", tensors, fed=["sequence_lens", *fed])
-    (found,) = from_onnx(model)
-    assert found.at_run_time == ("sequence_lens", "initial_h", "initial_c")
+    (actual,) = from_onnx(model)
+    assert actual.at_run_time == ("sequence_lens", "initial_h", "initial_c")
     x, lengths = inputs(rng, N, T, F), np.array([T, 2], np.int32)
     expected, _ = run(model, x, sequence_lens=lengths, **fed)
     call = {"initial_state": [fed["initial_h"][0], fed["initial_c"][0]]}
     mask = np.arange(T) < lengths[:, None]
-    assert distance(found, x, expected, mask=mask, **call) < 2e-6
-    assert distance(found, x, expected, **call) > 1e-2
+    assert distance(actual, x, expected, mask=mask, **call) < 2e-6
+    assert distance(actual, x, expected, **call) > 1e-2
 
 
 def test_layout_1_is_read_too(rng):
     tensors = arrays("GRU", 1, rng, state=True)
     time_first = graph("GRU", tensors)
     tensors["initial_h"] = tensors["initial_h"].transpose(1, 0, 2)
-    (found,) = from_onnx(graph("GRU", tensors, layout=1))
+    (actual,) = from_onnx(graph("GRU", tensors, layout=1))
     x = inputs(rng, N, T, F)
     expected, _ = run(time_first, x)
-    assert distance(found, x, expected, initial_state=found.initial_state) < 2e-6
+    assert distance(actual, x, expected, initial_state=actual.initial_state) < 2e-6
 
 
 def test_a_node_and_its_constants_will_do_and_b_may_be_missing(rng):
     tensors = arrays("LSTM", 1, rng)
     del tensors["B"]
     model = graph("LSTM", tensors)
-    found = from_onnx_node(model.graph.node[0], tensors, return_sequences=False)
-    assert not found.layer.use_bias
+    actual = from_onnx_node(model.graph.node[0], tensors, return_sequences=False)
+    assert not actual.layer.use_bias
     x = inputs(rng, N, T, F)
-    assert np.abs(values(found.layer(x)) - run(model, x)[0][:, -1]).max() < 2e-6
+    assert np.abs(values(actual.layer(x)) - run(model, x)[0][:, -1]).max() < 2e-6
 
 
 def test_all_nodes_of_a_graph_come_in_its_order_and_constants_may_be_nodes(rng):
     model = graph("GRU", arrays("GRU", 1, rng))
-    (w,) = [one for one in model.graph.initializer if one.name == "W"]
+    (w,) = [item for item in model.graph.initializer if item.name == "W"]
     model.graph.initializer.remove(w)
     model.graph.node.insert(0, helper.make_node("Constant", [], ["W"], value=w))
     second = graph("LSTM", arrays("LSTM", 1, rng)).graph
-    for one in second.initializer:
-        one.name = f"second_{one.name}"
+    for item in second.initializer:
+        item.name = f"second_{item.name}"
     second.node[0].input[:] = [name and f"second_{name}" for name in second.node[0].input]
     model.graph.node.extend(second.node)
     model.graph.initializer.extend(second.initializer)
-    kinds = [type(found.layer) for found in from_onnx(model)]
+    kinds = [type(actual.layer) for actual in from_onnx(model)]
     assert kinds == [kgated.GRU, kgated.LSTM]
 
 
@@ -212,8 +212,10 @@ def test_a_layer_of_keras_becomes_a_model(rng):
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
 def test_the_dtype_stays(dtype, rng):
     tensors = {name: a.astype(dtype) for name, a in arrays("GRU", 1, rng).items()}
-    (found,) = from_onnx(graph("GRU", tensors))
-    assert found.layer.cell.kernel.dtype == dtype
-    back = {one.name: numpy_helper.to_array(one) for one in to_onnx(found.layer).graph.initializer}
+    (actual,) = from_onnx(graph("GRU", tensors))
+    assert actual.layer.cell.kernel.dtype == dtype
+    back = {
+        item.name: numpy_helper.to_array(item) for item in to_onnx(actual.layer).graph.initializer
+    }
     np.testing.assert_array_equal(back["W"], tensors["W"])
     assert back["B"].dtype == dtype

@@ -11,10 +11,10 @@ onnxruntime = pytest.importorskip("onnxruntime")
 TOLERANCE = 1e-6
 
 
-def gates(fused, ours, theirs):
+def gates(fused, gated, reference):
     """Fused columns in our order of gates, as ONNX's rows in its order."""
-    columns = dict(zip(ours, np.split(fused, len(ours), axis=-1), strict=True))
-    return np.concatenate([columns[gate] for gate in theirs], axis=-1).T
+    columns = dict(zip(gated, np.split(fused, len(gated), axis=-1), strict=True))
+    return np.concatenate([columns[gate] for gate in reference], axis=-1).T
 
 
 def run_onnx(op, x, weights, **attributes):
@@ -40,15 +40,15 @@ def run_onnx(op, x, weights, **attributes):
 
 def lstm_to_onnx(weights):
     bias = gates(weights["bias"], "ifgo", "iofg")
-    found = {
+    tensors = {
         "W": gates(weights["kernel"], "ifgo", "iofg"),
         "R": gates(weights["recurrent_kernel"], "ifgo", "iofg"),
         "B": np.concatenate([bias, np.zeros_like(bias)]),
     }
     if "peephole_kernel" in weights:
         i, f, o = weights["peephole_kernel"]
-        found["P"] = np.concatenate([i, o, f])
-    return found
+        tensors["P"] = np.concatenate([i, o, f])
+    return tensors
 
 
 def gru_to_onnx(weights):

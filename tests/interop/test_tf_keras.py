@@ -66,10 +66,10 @@ def test_prune_takes_schedules_of_tfmot(told):
 
 
 def test_our_schedules_are_those_of_tfmot(told):
-    theirs, ours = told["schedules"]
-    assert [due for due, _ in ours] == [due for due, _ in theirs]
-    assert {True, False} == {due for due, _ in ours}
-    assert [s for _, s in ours] == pytest.approx([s for _, s in theirs], abs=1e-6)
+    reference, gated = told["schedules"]
+    assert [due for due, _ in gated] == [due for due, _ in reference]
+    assert {True, False} == {due for due, _ in gated}
+    assert [s for _, s in gated] == pytest.approx([s for _, s in reference], abs=1e-6)
 
 
 def test_the_process_stays_with_keras_3(told):

@@ -65,8 +65,12 @@ def test_our_layer_computes_what_the_cell_computes(theirs, rng):
 def test_round_trips_keep_the_bits_and_the_order(bias, theirs):
     if not bias:
         del theirs["bias"]
-    for given in (theirs, list(theirs.values()), {f"rnn/cell/{k}:0": v for k, v in theirs.items()}):
-        back = to_tfa(from_tfa(given))
+    for arguments in (
+        theirs,
+        list(theirs.values()),
+        {f"rnn/cell/{k}:0": v for k, v in theirs.items()},
+    ):
+        back = to_tfa(from_tfa(arguments))
         assert list(back) == list(theirs)
         for name, value in theirs.items():
             np.testing.assert_array_equal(back[name], value)

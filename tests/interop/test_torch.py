@@ -24,16 +24,16 @@ MODULES += [("LSTM", {"bias": False}), ("GRU", {"bias": False, "bidirectional": 
 
 def module(kind, options, seed=0):
     torch.manual_seed(seed)
-    found = getattr(torch.nn, kind)(F, U, batch_first=True, **options)
+    actual = getattr(torch.nn, kind)(F, U, batch_first=True, **options)
     with torch.no_grad():
-        for parameter in found.parameters():
+        for parameter in actual.parameters():
             parameter.mul_(2.0)
-    return found
+    return actual
 
 
-def run(found, x):
+def run(actual, x):
     with torch.no_grad():
-        return found(torch.from_numpy(x))[0].numpy()
+        return actual(torch.from_numpy(x))[0].numpy()
 
 
 def chain(layers, x):
@@ -42,10 +42,10 @@ def chain(layers, x):
     return values(x)
 
 
-def loaded(found, arrays):
+def loaded(actual, arrays):
     """The module with our arrays; PyTorch itself refuses a missing, unknown or misshapen one."""
-    found.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
-    return found
+    actual.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
+    return actual
 
 
 def label(case):
@@ -54,11 +54,11 @@ def label(case):
 
 @pytest.mark.parametrize(("kind", "options"), MODULES, ids=label)
 def test_our_layers_compute_what_the_module_computes(kind, options, rng):
-    found = module(kind, options)
+    actual = module(kind, options)
     x = inputs(rng, time=6)
-    layers = from_torch(found.state_dict())
+    layers = from_torch(actual.state_dict())
     assert len(layers) == options.get("num_layers", 1)
-    assert np.abs(chain(layers, x) - run(found, x)).max() < 1e-6
+    assert np.abs(chain(layers, x) - run(actual, x)).max() < 1e-6
     assert np.abs(chain(layers, x) - run(module(kind, options, seed=1), x)).max() > 1e-2
 
 
@@ -69,29 +69,29 @@ def test_round_trips_through_numpy_keep_the_bits(kind, options, rng):
     again = from_torch(arrays)
     for a, b in zip(first, again, strict=True):
         assert [type(v) for v in (a, b)] == [type(a)] * 2
-        for one, other in zip(a.get_weights(), b.get_weights(), strict=True):
-            np.testing.assert_array_equal(one, other)
+        for item, other in zip(a.get_weights(), b.get_weights(), strict=True):
+            np.testing.assert_array_equal(item, other)
     fresh = loaded(module(kind, options, seed=1), arrays)
     x = inputs(rng, time=6)
     assert np.abs(run(fresh, x) - chain(first, x)).max() < 1e-6
 
 
 def test_the_tensors_of_a_gru_return_untouched():
-    theirs = module("GRU", {"num_layers": 2, "bidirectional": True}).state_dict()
-    back = to_torch(from_torch(theirs, update_gate="candidate"))
-    assert list(back) == list(theirs)
-    for name, value in theirs.items():
+    reference = module("GRU", {"num_layers": 2, "bidirectional": True}).state_dict()
+    back = to_torch(from_torch(reference, update_gate="candidate"))
+    assert list(back) == list(reference)
+    for name, value in reference.items():
         np.testing.assert_array_equal(back[name], value.numpy())
 
 
 def test_the_two_biases_of_an_lstm_become_their_sum():
-    theirs = module("LSTM", {}).state_dict()
-    back = to_torch(from_torch(theirs))
+    reference = module("LSTM", {}).state_dict()
+    back = to_torch(from_torch(reference))
     np.testing.assert_array_equal(
-        back["bias_ih_l0"], (theirs["bias_ih_l0"] + theirs["bias_hh_l0"]).numpy()
+        back["bias_ih_l0"], (reference["bias_ih_l0"] + reference["bias_hh_l0"]).numpy()
     )
     assert not back["bias_hh_l0"].any()
-    np.testing.assert_array_equal(back["weight_hh_l0"], theirs["weight_hh_l0"].numpy())
+    np.testing.assert_array_equal(back["weight_hh_l0"], reference["weight_hh_l0"].numpy())
 
 
 def refusal(row):
@@ -115,18 +115,18 @@ def test_each_row_becomes_a_module_or_is_refused_by_name(row, rng):
     options = {"bias": row.options.get("use_bias", True)}
     if kind == "LSTM":
         options["proj_size"] = row.options.get("projection_units", 0)
-    found = loaded(module(kind, options), to_torch(layer))
+    loaded_module = loaded(module(kind, options), to_torch(layer))
     x = inputs(rng)
     expected, _ = row.oracle(x, weights_of(layer))
-    assert np.abs(run(found, x) - expected).max() < 1e-6
+    assert np.abs(run(loaded_module, x) - expected).max() < 1e-6
 
 
 def test_layers_of_keras_are_taken_too(rng):
     stock = keras.layers.Bidirectional(keras.layers.GRU(U, return_sequences=True))
     x = inputs(rng)
     expected = values(stock(x))
-    found = loaded(module("GRU", {"bidirectional": True}), to_torch(stock))
-    assert np.abs(run(found, x) - expected).max() < 1e-6
+    loaded_module = loaded(module("GRU", {"bidirectional": True}), to_torch(stock))
+    assert np.abs(run(loaded_module, x) - expected).max() < 1e-6
 
 
 def test_a_prefix_picks_one_module_of_a_model(rng):
@@ -140,17 +140,19 @@ def test_a_prefix_picks_one_module_of_a_model(rng):
 
 @pytest.mark.parametrize("dtype", ["float64", "float16"])
 def test_the_dtype_stays(dtype):
-    theirs = module("GRU", {}).to(getattr(torch, dtype)).state_dict()
-    (layer,) = from_torch(theirs)
+    reference = module("GRU", {}).to(getattr(torch, dtype)).state_dict()
+    (layer,) = from_torch(reference)
     assert layer.cell.kernel.dtype == dtype
-    np.testing.assert_array_equal(to_torch(layer)["weight_ih_l0"], theirs["weight_ih_l0"].numpy())
+    np.testing.assert_array_equal(
+        to_torch(layer)["weight_ih_l0"], reference["weight_ih_l0"].numpy()
+    )
 
 
 def test_bfloat16_widens():
-    theirs = module("GRU", {}).to(torch.bfloat16).state_dict()
-    (layer,) = from_torch(theirs)
+    reference = module("GRU", {}).to(torch.bfloat16).state_dict()
+    (layer,) = from_torch(reference)
     back = to_torch(layer)["weight_ih_l0"]
-    np.testing.assert_array_equal(back, theirs["weight_ih_l0"].float().numpy())
+    np.testing.assert_array_equal(back, reference["weight_ih_l0"].float().numpy())
 
 
 BAD = [
@@ -167,12 +169,12 @@ BAD = [
 
 @pytest.mark.parametrize(("name", "shape", "message"), BAD, ids=label)
 def test_a_wrong_tensor_is_named_with_both_shapes(name, shape, message):
-    theirs = {k: v.numpy() for k, v in module("LSTM", {"num_layers": 2}).state_dict().items()}
-    theirs.pop(name, None)
+    reference = {k: v.numpy() for k, v in module("LSTM", {"num_layers": 2}).state_dict().items()}
+    reference.pop(name, None)
     if shape is not None:
-        theirs[name] = np.zeros(shape, np.float32)
+        reference[name] = np.zeros(shape, np.float32)
     with pytest.raises(ValueError, match=message):
-        from_torch(theirs)
+        from_torch(reference)
 
 
 def test_layers_that_no_module_can_hold_are_refused(rng):

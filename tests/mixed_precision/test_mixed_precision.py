@@ -32,12 +32,12 @@ def model():
         kgated.GRU(4, name="cell"),
         keras.layers.Dense(2, name="head"),
     ]
-    made = keras.Sequential(layers)
+    classifier = keras.Sequential(layers)
     # The third feature is always 0, and its weights leave one step of 4 bits for the others.
-    made.get_layer("fragile").set_weights([np.array([[1.0, -0.5], [0.6, 1.0], [40.0, 40.0]])])
-    head = made.get_layer("head")
+    classifier.get_layer("fragile").set_weights([np.array([[1.0, -0.5], [0.6, 1.0], [40.0, 40.0]])])
+    head = classifier.get_layer("head")
     head.set_weights([w / 5 for w in head.get_weights()])  # errors that the converter lets pass
-    return made
+    return classifier
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def found(model, data):
 
 
 def test_the_fragile_layer_is_found(found):
-    lost = {one.layer: one.lost_points for one in found.sensitivities}
+    lost = {entry.layer: entry.lost_points for entry in found.sensitivities}
     assert next(iter(lost)) == "fragile"
     assert set(lost) == {"fragile", "cell", "head"}  # dropout leaves nothing to quantize
     assert lost["fragile"] > 25.0
@@ -117,15 +117,15 @@ class Told:
 )
 def test_search_puts_back_what_it_need_not_skip(lost, skip):
     judge = Told(lost)
-    found = search._search(judge, "int8", judge.trial("int8"), ["a", "b", "c"], 0.5)
-    assert found is judge.plain if skip is None else found.recipe.skip == skip
+    actual = search._search(judge, "int8", judge.trial("int8"), ["a", "b", "c"], 0.5)
+    assert actual is judge.plain if skip is None else actual.recipe.skip == skip
 
 
 def test_command_writes_a_recipe_that_convert_takes(model, data, tmp_path, capfd):
     saved, sequences = tmp_path / "model.keras", tmp_path / "data.npz"
     model.save(saved)
     save_npz(sequences, data)
-    recipe, made = tmp_path / "recipe.json", tmp_path / "made.tflite"
+    recipe, tflite = tmp_path / "recipe.json", tmp_path / "made.tflite"
 
     def main(*arguments):
         with pytest.raises(SystemExit) as done:
@@ -133,18 +133,18 @@ def test_command_writes_a_recipe_that_convert_takes(model, data, tmp_path, capfd
         return done.value.code, capfd.readouterr()
 
     options = ("--data", sequences, "--quantize", "dynamic4", "--limit", 5, "-o", recipe)
-    status, told = main("optimize", saved, "--qat", saved, *options)
+    status, answer = main("optimize", saved, "--qat", saved, *options)
     assert status == 0
-    assert all(word in told.out for word in ("fragile", "after training", "in training", "mixed"))
-    assert told.out.endswith("quantize dynamic4, layers left in float: fragile\n")
+    assert all(word in answer.out for word in ("fragile", "after training", "in training", "mixed"))
+    assert answer.out.endswith("quantize dynamic4, layers left in float: fragile\n")
     assert load_recipe(recipe).skip == ("fragile",)
-    status, told = main("convert", saved, made, "--recipe", recipe)
-    assert (status, EdgeModel(made).manifest.recipe["skip"]) == (0, ["fragile"])
-    assert "quantize dynamic4" in told.out
-    status, told = main("convert", saved, made, "--recipe", recipe, "--quantize", "int8")
-    assert (status, "--recipe brings --quantize" in told.err) == (2, True)
-    status, told = main("optimize", saved, "--data", sequences, "-o", saved)
-    assert (status, "one of the inputs" in told.err) == (2, True)
+    status, answer = main("convert", saved, tflite, "--recipe", recipe)
+    assert (status, EdgeModel(tflite).manifest.recipe["skip"]) == (0, ["fragile"])
+    assert "quantize dynamic4" in answer.out
+    status, answer = main("convert", saved, tflite, "--recipe", recipe, "--quantize", "int8")
+    assert (status, "--recipe brings --quantize" in answer.err) == (2, True)
+    status, answer = main("optimize", saved, "--data", sequences, "-o", saved)
+    assert (status, "one of the inputs" in answer.err) == (2, True)
 
 
 def test_what_cannot_be_judged_is_refused(model, data):

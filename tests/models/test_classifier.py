@@ -56,8 +56,8 @@ def test_fit_interrupted_and_called_again_equals_the_uninterrupted(tmp_path, rng
     assert history_again.epoch == history.epoch == [0, 1, 2, 3, 4]
     for name, values in history.history.items():
         assert history_again.history[name] == pytest.approx(values, abs=1e-6)
-    for ours, theirs in zip(again, weights, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
+    for gated, reference in zip(again, weights, strict=True):
+        np.testing.assert_allclose(gated, reference, rtol=0, atol=1e-6)
 
 
 def test_a_data_set_on_disk_becomes_a_classifier_on_disk(tmp_path, rng):
@@ -103,6 +103,6 @@ def test_the_command_trains_as_its_options_say(tmp_path, rng, capfd):
     assert keras.saving.load_model(tmp_path / "m.keras").layers[2].compute_dtype == "bfloat16"
     with pytest.raises(SystemExit):
         kgated_cli.main(["train", "--help"])
-    told = capfd.readouterr().out
+    content = capfd.readouterr().out
     for option in (*options, "--patience", "--folder", "--tensorboard", "log.csv"):
-        assert option in told
+        assert option in content

@@ -51,9 +51,9 @@ def logits_after(model, text):
 
 def test_kept_state_equals_running_the_prefix_again(model):
     step, text = Stepper(model), "abacad.dcb"
-    found = np.stack([step(token) for token in model.encode(text)])
+    actual = np.stack([step(token) for token in model.encode(text)])
     again = np.stack([logits_after(model, text[: t + 1]) for t in range(len(text))])
-    np.testing.assert_allclose(found, again, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(actual, again, rtol=0, atol=2e-6)
     assert np.ptp(again, axis=0).max() > 0.1  # the prefix matters
 
 
@@ -65,17 +65,17 @@ def test_greedy_text_equals_running_the_prefix_again(model):
 
 
 def test_generation_takes_one_step_per_token(lstm, monkeypatch):
-    seen = []
+    actual = []
 
     class Counted(Stepper):
         def __call__(self, token):
-            seen.append(int(token))
+            actual.append(int(token))
             return super().__call__(token)
 
     monkeypatch.setattr(language, "Stepper", Counted)
     text = lstm.generate("abc", max_len=20, seed=0)
-    assert seen == lstm.encode("abc" + text)[:-1].tolist()
-    assert len(seen) == 3 + 20 - 1
+    assert actual == lstm.encode("abc" + text)[:-1].tolist()
+    assert len(actual) == 3 + 20 - 1
 
 
 def test_generation_stops_at_the_end_symbol(lstm):
@@ -153,11 +153,11 @@ def test_huge_logits_draw_without_overflow(rng):
 
 def test_bits_are_those_of_the_whole_text_whatever_the_chunk(model, rng):
     tokens = rng.integers(0, len(LETTERS), 50).astype(np.int32)
-    whole = cross_entropy_bits(np.asarray(model(tokens[None, :-1]))[0], tokens[1:]).mean()
+    full = cross_entropy_bits(np.asarray(model(tokens[None, :-1]))[0], tokens[1:]).mean()
     for steps in (7, 512):
-        assert bits_per_token(model, tokens, steps) == pytest.approx(whole, abs=1e-5)
+        assert bits_per_token(model, tokens, steps) == pytest.approx(full, abs=1e-5)
     other = np.where(tokens == 0, 1, tokens)
-    assert abs(bits_per_token(model, other) - whole) > 1e-3
+    assert abs(bits_per_token(model, other) - full) > 1e-3
 
 
 def test_bits_of_equal_chances_are_the_logarithm():
@@ -180,10 +180,10 @@ def test_learns_a_text_that_needs_memory():
     keras.utils.set_random_seed(0)
     text = "abc.cba." * 60  # what follows b, and what follows a point, hangs on what was before
     model = LanguageModel(sorted(set(text)), units=24, embedding_units=8, dropout=0.05)
-    twin = carry_state(model, streams=4)
-    twin.compile(keras.optimizers.Adam(0.02, global_clipnorm=1.0), NEXT_TOKEN_LOSS)
+    stateful = carry_state(model, streams=4)
+    stateful.compile(keras.optimizers.Adam(0.02, global_clipnorm=1.0), NEXT_TOKEN_LOSS)
     before = bits_per_token(model, model.encode(text))
-    twin.fit(text_streams(model.encode(text), 4, 12), epochs=12, verbose=0)
+    stateful.fit(text_streams(model.encode(text), 4, 12), epochs=12, verbose=0)
     assert before > 1.5
     assert bits_per_token(model, model.encode(text)) < 0.1
     assert model.generate("abc.", max_len=12, temperature=0) == "cba.abc.cba."
@@ -213,8 +213,8 @@ def test_runs_token_by_token_on_the_device(model, tmp_path):
 
 def test_converts_after_training_with_carried_state(lstm, tmp_path):
     carry_state(lstm, streams=2)
-    found = kgated.to_tflite(lstm, tmp_path / "m.tflite", quantize="dynamic")
-    assert found.agreement.top1_agreement > 0.9
+    conversion = kgated.to_tflite(lstm, tmp_path / "m.tflite", quantize="dynamic")
+    assert conversion.agreement.top1_agreement > 0.9
 
 
 @pytest.fixture(scope="module")

@@ -28,11 +28,13 @@ def build(data, recurrent=kgated.LSTM, **options):
 def test_a_padded_batch_gives_what_the_real_frames_give(data, recurrent, layers):
     model = build(data, recurrent, layers=layers)
     padded = np.asarray(model(data.x))
-    alone = [np.asarray(model(x[None, :n]))[0] for x, n in zip(data.x, data.lengths, strict=True)]
-    np.testing.assert_allclose(padded, alone, atol=1e-6)
+    separate = [
+        np.asarray(model(x[None, :n]))[0] for x, n in zip(data.x, data.lengths, strict=True)
+    ]
+    np.testing.assert_allclose(padded, separate, atol=1e-6)
     # The tolerance sees a frame more: without the mask the padding would count.
     longer = np.asarray(model(np.where(data.x == 0.0, 1e-3, data.x)))
-    assert np.abs(longer[1] - alone[1]).max() > 1e-3
+    assert np.abs(longer[1] - separate[1]).max() > 1e-3
 
 
 def test_mean_and_variance_are_those_of_the_real_frames(data):

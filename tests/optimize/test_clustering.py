@@ -51,8 +51,8 @@ def test_k_means_finds_the_best_of_all_cuts(rng):
         for cuts in itertools.combinations(range(1, 15), 2)
     )
     for init in INITS.values():
-        found = squared_error(values, *k_means(values, init(values, 3, rng)))
-        assert found == pytest.approx(best)
+        actual = squared_error(values, *k_means(values, init(values, 3, rng)))
+        assert actual == pytest.approx(best)
 
 
 @pytest.mark.slow

@@ -28,9 +28,9 @@ PUBLISHED = {0: 0.0, 2: 0.4625, 4: 0.7, 6: 0.7875, 8: 0.8}
 
 def test_polynomial_decay_is_the_published_one():
     schedule = PolynomialDecay(0.0, 0.8, begin_step=10, end_step=18, frequency=2)
-    found = {t - 10: schedule(t) for t in range(5, 25) if schedule(t)[0]}
-    assert list(found) == list(PUBLISHED)
-    for t, (_, share) in found.items():
+    results = {t - 10: schedule(t) for t in range(5, 25) if schedule(t)[0]}
+    assert list(results) == list(PUBLISHED)
+    for t, (_, share) in results.items():
         assert share == pytest.approx(PUBLISHED[t], abs=1e-12)
     assert schedule(100) == (False, 0.8)
 
@@ -46,8 +46,8 @@ def test_the_largest_stay(rng, share):
     weight = rng.normal(size=(6, 9))
     mask = masks.largest(np.abs(weight), share)
     assert mask.sum() == max(1, round(54 * (1 - share)))
-    kept, gone = np.abs(weight[mask]), np.abs(weight[~mask])
-    assert gone.size == 0 or kept.min() > gone.max()
+    remaining, gone = np.abs(weight[mask]), np.abs(weight[~mask])
+    assert gone.size == 0 or remaining.min() > gone.max()
 
 
 def test_of_equal_weights_no_more_stay_than_asked():
@@ -75,8 +75,8 @@ def test_two_of_four_inputs_go(rng, shape):
     for tap, column in itertools.product(np.ndindex(shape[:-2]), range(shape[-1])):
         for i in range(0, shape[-2], 4):
             four = np.abs(weight[(*tap, slice(i, i + 4), column)])
-            kept = mask[(*tap, slice(i, i + 4), column)]
-            assert sorted(four[kept]) == sorted(four)[-2:]
+            remaining = mask[(*tap, slice(i, i + 4), column)]
+            assert sorted(four[remaining]) == sorted(four)[-2:]
 
 
 STACKS = {

@@ -14,14 +14,11 @@ SINGLE = {
         layers.SimpleRNN(3, name="guilty"), name="wrapper"
     ),
     "Conv1D": lambda: layers.Conv1D(3, 2, data_format="channels_first", name="guilty"),
-    "Dense, gelu": lambda: layers.Dense(3, "gelu", name="guilty"),
-    "ELU": lambda: layers.ELU(name="guilty"),
+    "Dense, log_softmax": lambda: layers.Dense(3, "log_softmax", name="guilty"),
     "GroupNormalization": lambda: layers.GroupNormalization(2, name="guilty"),
     "Lambda": lambda: layers.Lambda(lambda x: 2 * x, name="guilty"),
-    "LayerNormalization": lambda: layers.LayerNormalization(name="guilty"),
-    "LeakyReLU": lambda: layers.LeakyReLU(name="guilty"),
+    "LayerNormalization": lambda: layers.LayerNormalization(axis=1, name="guilty"),
     "PReLU": lambda: layers.PReLU(name="guilty"),
-    "ReLU, max_value": lambda: layers.ReLU(6.0, name="guilty"),
     "Rescaling": lambda: layers.Rescaling(0.5, name="guilty"),
     "SeparableConv1D": lambda: layers.SeparableConv1D(3, 2, name="guilty"),
     "SimpleRNN": lambda: layers.SimpleRNN(3, name="guilty"),
@@ -40,7 +37,16 @@ def test_quantize_aware_names_the_layer_and_a_way_out(name):
     model = model_of(SINGLE[name]())
     with pytest.raises(ValueError, match=r"guilty` \(.*calibration") as caught:
         kgated.quantize_aware(model)
-    assert ("gelu" in str(caught.value)) == (name == "Dense, gelu")
+    assert ("log_softmax" in str(caught.value)) == (name == "Dense, log_softmax")
+
+
+@pytest.mark.parametrize("name", ["LayerNormalization", "RMSNormalization", "PReLU"])
+def test_quantize_aware_in_16_bits_names_what_has_only_a_model_of_8_bits(name):
+    options = {"shared_axes": [1]} if name == "PReLU" else {}
+    model = model_of(getattr(layers, name)(name="guilty", **options))
+    assert kgated.quantize_aware(model).inner.get_layer("guilty")
+    with pytest.raises(ValueError, match=r"`guilty`.*`scheme=.int16x8.`.*calibration"):
+        kgated.quantize_aware(model, "int16x8")
 
 
 @pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
@@ -57,7 +63,7 @@ def test_quantize_aware_names_an_operation():
         kgated.quantize_aware(model)
 
 
-HAVE_KERNELS = ("Bidirectional", "Conv1D", "Dense, gelu", "SimpleRNN", "RNN, cells")
+HAVE_KERNELS = ("Bidirectional", "Conv1D", "Dense, log_softmax", "SimpleRNN", "RNN, cells")
 
 
 def optimizations(model):

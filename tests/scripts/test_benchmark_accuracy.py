@@ -19,12 +19,12 @@ def rows_of(recipe, scores, gzip_bytes, unit="%"):
 
 
 def summary(*rows):
-    found = accuracies.summarized([row for some in rows for row in some], {})
-    return {row["recipe"]: row for row in found}
+    actual = accuracies.summarized([row for some in rows for row in some], {})
+    return {row["recipe"]: row for row in actual}
 
 
 def test_seeds_are_summarized_and_judged():
-    found = summary(
+    actual = summary(
         rows_of("float", [90.0, 92.0, 94.0], 1000),
         rows_of("pruned 75%", [89.0, 91.0, 93.0], 451),
         rows_of("dynamic", [90.0, 91.0, 94.0], 300),
@@ -32,21 +32,21 @@ def test_seeds_are_summarized_and_judged():
         rows_of("int8 PTQ", [90.0, 92.0, 94.0], 300),
         rows_of("int8 QAT", [90.0, 91.9, 94.0], 300),
     )
-    assert (found["float"]["score"], found["float"]["spread"]) == (92.0, 2.0)
-    assert found["pruned 75%"]["loss_points"] == pytest.approx(1.0)
-    assert found["pruned 75%"]["missed"] == ["gzip 0.451 of dense, limit 0.45"]
-    assert found["dynamic"]["missed"] == ["loses 0.33 points, limit 0.2"]
-    assert found["pruned 75%, dynamic"]["of_dense_gzip"] == 0.5
-    assert found["int8 QAT"]["missed"] == ["0.03 points behind int8 PTQ"]
-    assert found["int8 PTQ"]["missed"] == []
-    (line,) = accuracies.overview(list(found.values()))
+    assert (actual["float"]["score"], actual["float"]["spread"]) == (92.0, 2.0)
+    assert actual["pruned 75%"]["loss_points"] == pytest.approx(1.0)
+    assert actual["pruned 75%"]["missed"] == ["gzip 0.451 of dense, limit 0.45"]
+    assert actual["dynamic"]["missed"] == ["loses 0.33 points, limit 0.2"]
+    assert actual["pruned 75%, dynamic"]["of_dense_gzip"] == 0.5
+    assert actual["int8 QAT"]["missed"] == ["0.03 points behind int8 PTQ"]
+    assert actual["int8 PTQ"]["missed"] == []
+    (line,) = accuracies.overview(list(actual.values()))
     assert (line["float"], line["dynamic"], line["int8 PTQ"]) == (
         "92.00 ± 2.00 %",
         "**+0.33**",
         "+0.00",
     )
     assert line["float16"] is None
-    shown = {line["recipe"]: line["limits"] for line in accuracies.lines(list(found.values()))}
+    shown = {line["recipe"]: line["limits"] for line in accuracies.lines(list(actual.values()))}
     assert (shown["pruned 75%, dynamic"], shown["int8 PTQ"]) == ("met", "-")
 
 
@@ -58,10 +58,12 @@ def test_a_file_that_the_converter_holds_back_is_told():
 
 
 def test_of_bits_fewer_are_better():
-    found = summary(rows_of("float", [2.0], 1000, "bits"), rows_of("int16x8", [2.008], 500, "bits"))
-    assert found["int16x8"]["loss_points"] == pytest.approx(0.4)
-    assert found["int16x8"]["missed"] == ["loses 0.40 points, limit 0.3"]
-    assert found["int16x8"]["spread"] is None
+    actual = summary(
+        rows_of("float", [2.0], 1000, "bits"), rows_of("int16x8", [2.008], 500, "bits")
+    )
+    assert actual["int16x8"]["loss_points"] == pytest.approx(0.4)
+    assert actual["int16x8"]["missed"] == ["loses 0.40 points, limit 0.3"]
+    assert actual["int16x8"]["spread"] is None
 
 
 def test_recordings_are_as_described():

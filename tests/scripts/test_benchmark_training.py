@@ -33,10 +33,10 @@ def run(benchmark, tmp_path_factory):
 
 def test_every_pair_has_both_rows(benchmark, run):
     _, result = run
-    found = [(row["layer"], row["work"]) for row in result["rows"]]
+    actual = [(row["layer"], row["work"]) for row in result["rows"]]
     works = ("forward", "train")
-    assert found == [(pair.name, work) for pair in benchmark.PAIRS for work in works]
-    assert len(found) == 8
+    assert actual == [(pair.name, work) for pair in benchmark.PAIRS for work in works]
+    assert len(actual) == 8
 
 
 def test_ratio_is_ours_over_keras(run):
@@ -66,18 +66,18 @@ def test_pytorchs_own_layer_is_run_too(benchmark, policy):
 def test_medians_see_a_slower_run(benchmark):
     fast = {"train": lambda: None}
     slow = {"train": lambda: sum(range(200_000))}
-    found = benchmark.medians_ms({"fast": [fast, fast], "slow": [slow]}, repeats=5)
-    assert found["slow"]["train"] > 10.0 * found["fast"]["train"]
+    actual = benchmark.medians_ms({"fast": [fast, fast], "slow": [slow]}, repeats=5)
+    assert actual["slow"]["train"] > 10.0 * actual["fast"]["train"]
 
 
 def test_both_layers_of_a_pair_compute_the_same(benchmark, rng):
     """Else their times say nothing. But for what z weighs in our default GRU: the same work."""
     x = keras.ops.convert_to_tensor(rng.normal(size=(2, 5, 3)).astype("float32"))
     for pair in benchmark.PAIRS:
-        theirs, timed = pair.keras(4), pair.ours(4)
-        theirs.build((None, 5, 3))
-        ours = type(timed).from_keras(theirs)
-        config, expected = ours.get_config(), timed.get_config()
+        reference, timed = pair.keras(4), pair.ours(4)
+        reference.build((None, 5, 3))
+        gated = type(timed).from_keras(reference)
+        config, expected = gated.get_config(), timed.get_config()
         differing = {k for k in config if config[k] != expected[k]} - {"name"}
         assert differing == ({"update_gate"} if pair.name == "GRU" else set())
-        assert abs(keras.ops.convert_to_numpy(ours(x) - theirs(x))).max() <= 1e-6
+        assert abs(keras.ops.convert_to_numpy(gated(x) - reference(x))).max() <= 1e-6

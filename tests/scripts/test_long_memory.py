@@ -27,7 +27,7 @@ def script():
 def run(script, *arguments):
     app = typer.Typer()
     app.command()(script.main)
-    return CliRunner().invoke(app, [str(one) for one in arguments])
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def test_the_target_is_the_sum_of_two_marked_numbers_one_in_either_half(script, rng):
@@ -61,9 +61,9 @@ def short_run(script, tmp_path_factory):
     """Both files and the output of one run of the script."""
     report, png = (tmp_path_factory.mktemp("run") / f"found.{kind}" for kind in ("json", "png"))
     arguments = ["--length", 10, "--steps", 150, "--only", "SimpleRNN, GRU"]
-    found = run(script, *arguments, "--json", report, "--png", png)
-    assert found.exit_code == 0, found.output
-    return json.loads(report.read_text()), png.read_bytes(), found.output
+    result = run(script, *arguments, "--json", report, "--png", png)
+    assert result.exit_code == 0, result.output
+    return json.loads(report.read_text()), png.read_bytes(), result.output
 
 
 def test_a_gru_learns_and_all_of_it_is_reported(script, short_run):
@@ -71,10 +71,10 @@ def test_a_gru_learns_and_all_of_it_is_reported(script, short_run):
     assert (rnn["cell"], gru["cell"]) == ("SimpleRNN", "GRU")
     assert gru["test_mse"][-1] < 0.5 * script.BASELINE
     assert gru["training_steps"] == script.STEPS_PER_ROUND * len(gru["test_mse"])
-    for one in (rnn, gru):
+    for item in (rnn, gru):
         for when in ("before", "after"):
-            assert len(one[f"gradient_norm_{when}"]) == 10
-            assert min(one[f"gradient_norm_{when}"]) > 0
+            assert len(item[f"gradient_norm_{when}"]) == 10
+            assert min(item[f"gradient_norm_{when}"]) > 0
     assert gru["gradient_norm_before"][0] < 0.1 * gru["gradient_norm_before"][-1]
     assert rnn["input_gate"] == []
     assert len(gru["input_gate"]) == 10
@@ -97,15 +97,15 @@ def test_underflow_is_said(script):
 
 
 def test_a_wrong_cell_or_folder_is_refused_before_any_work(script, tmp_path):
-    found = run(script, "--only", "GRUU")
-    assert found.exit_code == 2
-    assert "GRUU" in found.output
-    found = run(script, "--json", tmp_path / "no" / "found.json")
-    assert isinstance(found.exception, FileNotFoundError)
+    result = run(script, "--only", "GRUU")
+    assert result.exit_code == 2
+    assert "GRUU" in result.output
+    result = run(script, "--json", tmp_path / "no" / "found.json")
+    assert isinstance(result.exception, FileNotFoundError)
 
 
 def test_every_cell_has_a_layer_and_a_style(script):
-    made = {name: make() for name, make in script.cells(10, 0).items()}
-    assert list(made) == list(script.STYLES)
+    layers = {name: make() for name, make in script.cells(10, 0).items()}
+    assert list(layers) == list(script.STYLES)
     kinds = [kgated.LSTM, kgated.PeepholeLSTM, kgated.GRU, keras.layers.SimpleRNN]
-    assert {type(layer) for layer in made.values()} == set(kinds)
+    assert {type(layer) for layer in layers.values()} == set(kinds)

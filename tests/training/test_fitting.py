@@ -119,12 +119,12 @@ def test_a_seed_gives_the_same_training_whatever_the_padding_holds(train, valida
         real = np.arange(data.x.shape[1]) < data.lengths[:, None]
         return spoilt(data, x=np.where(real[..., None], data.x, np.nan))
 
-    found = []
+    actual = []
     for spoil in (lambda data: data, rubbish):
         model = sequence_classifier(frames=real_frames(train), classes=2, units=4, seed=1)
         history = fit(model, spoil(train), spoil(validation), Plan(2, batch_size=8), quiet=True)
-        found.append((*model.get_weights(), history.history["val_loss"]))
-    for first, second in zip(*found, strict=True):
+        actual.append((*model.get_weights(), history.history["val_loss"]))
+    for first, second in zip(*actual, strict=True):
         np.testing.assert_allclose(first, second, rtol=1e-6)
     assert not capfd.readouterr().out
 
@@ -166,14 +166,14 @@ def test_batches_undisturbed_are_the_data(train):
     targets = np.eye(2, dtype=np.float32)[train.y]
     batches = Batches(train, targets, 10, QUIET)
     assert [len(batches[k][0]) for k in range(len(batches))] == [10, 10, 10, 10, 8]
-    found = {}
+    results = {}
     for k in range(len(batches)):
         for x, y in zip(*batches[k], strict=True):
-            found[x[x.any(axis=-1)].tobytes()] = y.tolist()
+            results[x[x.any(axis=-1)].tobytes()] = y.tolist()
     wanted = {
         x[:n].tobytes(): y.tolist() for x, n, y in zip(train.x, train.lengths, targets, strict=True)
     }
-    assert found == wanted
+    assert results == wanted
 
 
 def test_batches_are_drawn_anew_each_epoch(train):
@@ -203,8 +203,8 @@ def test_noise_has_the_size_asked_for(rng):
 @pytest.mark.parametrize("wanted", [1, 2, 5, 9])
 def test_resampling_is_linear_interpolation_over_time(rng, wanted):
     data = pad([rng.normal(size=(n, 2)).astype(np.float32) for n in (5, 1, 7)])
-    found = resampled(data.x, data.lengths, np.full(3, wanted))
-    for n, row, sequence in zip(data.lengths, found, data.x, strict=True):
+    actual = resampled(data.x, data.lengths, np.full(3, wanted))
+    for n, row, sequence in zip(data.lengths, actual, data.x, strict=True):
         place = np.linspace(0.0, n - 1.0, wanted)
         for feature in range(2):
             expected = np.interp(place, np.arange(n), sequence[:n, feature])

@@ -63,24 +63,24 @@ def without_clock(rows):
 
 @pytest.mark.slow
 def test_a_killed_training_resumed_equals_the_uninterrupted(tmp_path):
-    died, whole = tmp_path / "died", tmp_path / "whole"
+    died, full = tmp_path / "died", tmp_path / "whole"
     code = f"{TRAINING}\ntrain({str(died)!r}, die_at=4)"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert child.returncode == -signal.SIGKILL, child.stderr[-2000:]
     assert [p.name for p in died.glob("backup*")] == ["backup-000004.npz"]
     resumed, model = training(died)
-    straight, expected = training(whole)
+    straight, expected = training(full)
     assert (resumed.initial_epoch, straight.initial_epoch) == (4, 0)
-    found, wanted = without_clock(resumed.log.rows), without_clock(straight.log.rows)
-    assert len(found) == len(wanted) > 5
-    for ours, theirs in zip(found, wanted, strict=True):
-        assert ours == pytest.approx(theirs, abs=1e-6)
+    actual, wanted = without_clock(resumed.log.rows), without_clock(straight.log.rows)
+    assert len(actual) == len(wanted) > 5
+    for gated, reference in zip(actual, wanted, strict=True):
+        assert gated == pytest.approx(reference, abs=1e-6)
     at_kill, at_end = wanted[3], wanted[-1]
     assert abs(at_kill["loss"] - at_end["loss"]) > 1e-3
-    best = [keras.saving.load_model(folder / "best.keras") for folder in (died, whole)]
+    best = [keras.saving.load_model(folder / "best.keras") for folder in (died, full)]
     for pair in ((model, expected), best):
-        for ours, theirs in zip(*(m.get_weights() for m in pair), strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
+        for gated, reference in zip(*(m.get_weights() for m in pair), strict=True):
+            np.testing.assert_allclose(gated, reference, rtol=0, atol=1e-6)
     assert not list(died.glob("backup*"))
 
 

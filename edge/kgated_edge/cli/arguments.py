@@ -37,6 +37,11 @@ def fraction(text: str) -> float:
     return value
 
 
+def samples_or_seconds(text: str) -> int | float:
+    """A whole number of samples from 1, or with a point a number of seconds above 0."""
+    return above_zero(text) if "." in text else count(1)(text)
+
+
 def streams(text: str) -> int | None:
     """A whole number from 1, or "auto", which is None."""
     return None if text == "auto" else count(1)(text)

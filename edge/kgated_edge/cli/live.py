@@ -4,24 +4,47 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from kgated_edge.cli.arguments import above_zero, count, from_zero
+from kgated_edge.cli.arguments import above_zero, count, from_zero, samples_or_seconds
 from kgated_edge.cli.output import finite
 from kgated_edge.errors import DataError, EdgeError
 from kgated_edge.evaluation.tasks import check_alone
+from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_manifest
-from kgated_edge.ingest.runner import LIVE_TASKS, LiveResult, live, live_blocks
-from kgated_edge.ingest.sources import FORMATS
-from kgated_edge.runtime.bad_frames import POLICIES, REFUSE
+from kgated_edge.ingest.csv_frames import CsvColumns
+from kgated_edge.ingest.input_counts import POLICIES, REFUSE
+from kgated_edge.ingest.runner import LIVE_TASKS, READER_GONE, LiveResult, live, live_blocks
+from kgated_edge.ingest.sources import FORMATS, InputOptions, form_of
+from kgated_edge.ingest.windows import WindowedModel, windowed
 from kgated_edge.runtime.stream_model import EdgeModel
+from kgated_edge.telemetry.session import INTERVAL_S, MonitorSession
 
 _SOUND = ("window", "hop", "low_hz", "high_hz")
+_FAIL = "fail"  # a second name of "refuse"
 
 
 def add_live(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
+    add = parser.add_argument
+    add(
+        "--task",
+        choices=(*LIVE_TASKS, "classes", "numbers"),
+        metavar="TASK",
+        help="whether outputs are a decision: classification, regression (by the model)",
+    )
+    add("--deadline-ms", type=above_zero, metavar="MS", help="count steps that take longer")
+    add("--every", type=count(1), default=1, metavar="N", help="write every Nth result (1)")
+    add("--monitor", metavar="OUT", help="append a report per interval here, and to OUT.prom")
+    add("--monitor-s", type=above_zero, default=INTERVAL_S, metavar="S", help="interval (60)")
+    add_input(parser)
+
+
+def add_input(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of a command that reads frames as they arrive."""
     add = parser.add_argument
     add(
         "input", nargs="?", default="-", metavar="INPUT", help="a file, or - for standard input (-)"
@@ -29,44 +52,113 @@ def add_live(parser: argparse.ArgumentParser) -> None:
     add("--format", choices=FORMATS, help="of the input (by the file's suffix, else float32)")
     add(
         "--on-bad-frame",
-        choices=POLICIES,
+        choices=(*POLICIES, _FAIL),
         default=REFUSE,
-        help="for frames with NaN or inf (refuse)",
+        help="for bad lines and frames with NaN or inf (refuse, also called fail)",
     )
-    add("--task", choices=LIVE_TASKS, help="whether outputs are a decision (by the model)")
-    add("--rate", type=count(1), metavar="HZ", help="samples per second of pcm (16000)")
-    add("--window", type=count(1), metavar="N", help="samples per frame of audio (400)")
-    add("--hop", type=count(1), metavar="N", help="samples from frame to frame (160)")
+    add("--columns", metavar="A,B", help="columns of csv, by name, or number from 1 (all)")
+    add("--time-column", metavar="A", help="column of csv with the time (one called time)")
+    add("--rate", type=count(1), metavar="HZ", help="samples per second in training (the file's)")
+    add("--input-rate", type=count(1), metavar="HZ", help="of pcm, where it differs from --rate")
+    add(
+        "--window",
+        type=samples_or_seconds,
+        metavar="N",
+        help="samples per frame of audio (400); with a point, 2.0: seconds after which the state "
+        "starts anew",
+    )
+    add(
+        "--hop",
+        type=samples_or_seconds,
+        metavar="N",
+        help="samples from frame to frame (160); with a point, 0.25: seconds from result to result",
+    )
     add("--low-hz", type=from_zero, metavar="F", help="lower limit of the bands (20)")
     add("--high-hz", type=above_zero, metavar="F", help="upper limit of the bands (half the rate)")
 
 
 def run_live(options: argparse.Namespace) -> LiveResult:
     """Runs the command; raises as `live`."""
-    suffix = Path(options.input).suffix[1:].lower()
-    form = options.format or (suffix if suffix in FORMATS else "float32")
-    sound = {name: value for name in _SOUND if (value := getattr(options, name)) is not None}
-    if form not in ("wav", "pcm") and (sound or options.rate):
-        raise EdgeError(
-            f"--rate, --window, --hop, --low-hz and --high-hz are for audio, not {form}"
+    # All input is checked before an interpreter exists, since that writes to stderr.
+    inputs, manifest = input_options(options), read_manifest(options.model)
+    with input_blocks(options, manifest, inputs) as blocks:
+        monitor = _monitor(options, manifest, inputs)
+        model = opened_model(options)
+        if monitor is not None:
+            monitor.attach(model)
+        result = live(
+            model,
+            blocks,
+            write_line,
+            options.task,
+            deadline_ms=options.deadline_ms,
+            every=options.every,
+            counts=inputs.counts,
+            watch=None if monitor is None else monitor.watch,
         )
+    if monitor is not None:
+        monitor.write()
+    discard_rest(result.ended)
+    return result
+
+
+def _monitor(
+    options: argparse.Namespace, manifest: Manifest, inputs: InputOptions
+) -> MonitorSession | None:
+    if options.monitor is None:
+        return None
+    return MonitorSession(options.monitor, manifest, inputs.counts, options.monitor_s)
+
+
+def opened_model(options: argparse.Namespace) -> EdgeModel | WindowedModel:
+    """The model, in staggered copies where `--window` is in seconds."""
+    model = EdgeModel(options.model, options.threads)
+    window, hop = options.window, options.hop
+    if isinstance(window, float):
+        return windowed(model, window, hop if isinstance(hop, float) else None)
+    if isinstance(hop, float):
+        raise EdgeError("--hop in seconds needs --window in seconds, such as 2.0: give both")
+    return model
+
+
+def input_options(options: argparse.Namespace) -> InputOptions:
+    """How the input is read."""
+    policy = REFUSE if options.on_bad_frame == _FAIL else options.on_bad_frame
+    names = None if options.columns is None else options.columns.split(",")
+    return InputOptions(CsvColumns(names, options.time_column), policy, rate=options.input_rate)
+
+
+@contextmanager
+def input_blocks(
+    options: argparse.Namespace, manifest: Manifest, inputs: InputOptions
+) -> Iterator[Iterator[Any]]:
+    """The argument of each step, from the input that the options name."""
+    form = options.format or form_of(Path(options.input))
+    # Numbers with a point are seconds of a window, not samples of audio.
+    sound = {n: x for n in _SOUND if (x := getattr(options, n)) is not None}
+    sound = {n: x for n, x in sound.items() if n in ("low_hz", "high_hz") or type(x) is int}
+    if form not in ("wav", "pcm") and (sound or options.rate or options.input_rate):
+        raise EdgeError(
+            f"--rate, --window, --hop, --low-hz and --high-hz are for audio, not {form}; windows "
+            "in seconds are written with a point, such as --window 2.0"
+        )
+    if form != "csv" and (options.columns or options.time_column):
+        raise EdgeError(f"--columns and --time-column are for csv, not {form}: leave them out")
     if sys.stdout is None:
         raise EdgeError("standard output is closed, but results go there: open it")
-    # All input is checked before an interpreter exists, since that writes to stderr.
-    manifest = read_manifest(options.model)
     check_alone(manifest)
     stream = _open(options.input)
     try:
-        blocks = live_blocks(manifest, stream, form, options.rate, **sound)
-        model = EdgeModel(options.model, options.threads, on_bad_frame=options.on_bad_frame)
-        result = live(model, blocks, _write, options.task)
+        yield live_blocks(manifest, stream, form, options.rate, options=inputs, **sound)
     finally:
         if options.input != "-":
             stream.close()
-    if result.ended == "reader gone":
-        # Discards what Python still flushes at its exit.
+
+
+def discard_rest(ended: str) -> None:
+    """Where nobody reads the results any more, discards what Python still flushes at its exit."""
+    if ended == READER_GONE:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return result
 
 
 def _open(name: str) -> IO[bytes]:
@@ -83,6 +175,7 @@ def _open(name: str) -> IO[bytes]:
         raise DataError(f"{name}: cannot be read ({reason}): check the path") from None
 
 
-def _write(line: dict[str, Any]) -> None:
+def write_line(line: dict[str, Any]) -> None:
+    """Writes one result as a line of JSON."""
     sys.stdout.write(json.dumps(finite(line), separators=(",", ":"), allow_nan=False) + "\n")
     sys.stdout.flush()

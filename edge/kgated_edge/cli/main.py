@@ -5,32 +5,37 @@ interrupted.
 """
 
 import argparse
-import math
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from time import monotonic
 from typing import Any, NoReturn
 
-from kgated_edge.cli.arguments import above_zero, count, fraction, streams
+from kgated_edge.cli import text_commands
+from kgated_edge.cli.arguments import above_zero, count, fraction, from_zero, streams
+from kgated_edge.cli.event_check import add_event_check, refuse_event_options, run_event_check
+from kgated_edge.cli.event_text import event_check_text, events_text
+from kgated_edge.cli.events import add_events, run_events
 from kgated_edge.cli.live import add_live, run_live
 from kgated_edge.cli.output import reserve_output, save_steps
 from kgated_edge.cli.sandbox import run_in_sandbox
+from kgated_edge.cli.signals import ended_by_signals
 from kgated_edge.cli.text import check_text, live_text, realtime_text, selftest_text
 from kgated_edge.errors import EdgeError
 from kgated_edge.evaluation.checker import check, selftest
-from kgated_edge.evaluation.tasks import TASKS
+from kgated_edge.evaluation.dataset import SequenceData
+from kgated_edge.evaluation.task_choice import OLD_NAMES, TASKS
+from kgated_edge.format.reader import read_manifest
+from kgated_edge.ingest.runner import INTERRUPTED
+from kgated_edge.ingest.wav_folder import load_wav_folder
 from kgated_edge.loadtest.plan import Plan
 from kgated_edge.loadtest.runner import realtime
 from kgated_edge.measure.device import this_device
 
 _PROGRAM = "kgated-edge"
-_REPEAT_S = 1.0
+_COMMANDS = "{check,selftest,realtime,live,events,generate,encode,decode}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,17 +79,28 @@ def _parser() -> _Parser:
         prog=_PROGRAM, description="Runs kgated models on this device and measures them."
     )
     parser.add_argument("--version", action="version", version=f"{_PROGRAM} {version(_PROGRAM)}")
-    commands = parser.add_subparsers(required=True, metavar="{check,selftest,realtime,live}")
+    commands = parser.add_subparsers(required=True, metavar=_COMMANDS)
     _add_check(commands)
     _add_selftest(commands)
     _add_realtime(commands)
     add_live(_command(commands, "live", _run_live, "run on frames as they come, out of a pipe"))
+    add_events(_command(commands, "events", _run_events, "report events in frames as they come"))
+    text_commands.add_generate(
+        _command(commands, "generate", _run_text, "continue a text by a language model")
+    )
+    text_commands.add_encode(_command(commands, "encode", _run_text, "print the ids of texts"))
+    text_commands.add_decode(_command(commands, "decode", _run_text, "print the text of ids"))
     return parser
 
 
 def _add_check(commands: Any) -> None:
     parser = _command(commands, "check", _run_check, "measure speed and accuracy over a data set")
-    parser.add_argument("--data", required=True, metavar="TEST.npz", help="sequences to run")
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="TEST.npz",
+        help="sequences to run, or a folder of WAV files, one folder per class",
+    )
     parser.add_argument(
         "--deadline-ms", type=above_zero, metavar="MS", help="longest time of a step"
     )
@@ -97,8 +113,26 @@ def _add_check(commands: Any) -> None:
     parser.add_argument(
         "--max-misses", type=count(0), metavar="N", help="deadlines allowed to miss (0)"
     )
-    parser.add_argument("--task", choices=TASKS, help="how outputs are scored (by `y`)")
+    parser.add_argument(
+        "--max-mae",
+        type=from_zero,
+        metavar="E",
+        help="largest mean absolute error, in units of the targets",
+    )
+    parser.add_argument(
+        "--max-rmse",
+        type=from_zero,
+        metavar="E",
+        help="largest root of the mean squared error, in units of the targets",
+    )
+    parser.add_argument(
+        "--task",
+        choices=(*TASKS, *OLD_NAMES),
+        metavar="TASK",
+        help=f"how outputs are scored: {', '.join(TASKS)} (by `y` and the model)",
+    )
     parser.add_argument("--limits", metavar="LIMITS.toml", help="a file of limits")
+    add_event_check(parser)
 
 
 def _add_selftest(commands: Any) -> None:
@@ -112,17 +146,17 @@ def _add_selftest(commands: Any) -> None:
 def _add_realtime(commands: Any) -> None:
     summary = "run on frames that arrive on a schedule, each with a deadline"
     parser = _command(commands, "realtime", _run_realtime, summary)
-    add, whole = parser.add_argument, count(0)
+    add, integer = parser.add_argument, count(0)
     add("--data", required=True, metavar="X.npz", help="sequences, run as one repeating stream")
     add("--period-ms", type=above_zero, metavar="MS", help="between two arrivals (the model's)")
     add("--deadline-ms", type=above_zero, metavar="MS", help="from arrival to end (the period)")
     add("--seconds", type=above_zero, default=60.0, metavar="S", help="how long frames arrive (60)")
-    add("--max-misses", type=whole, default=0, metavar="N", help="deadlines allowed to miss (0)")
+    add("--max-misses", type=integer, default=0, metavar="N", help="deadlines allowed to miss (0)")
     add("--streams", type=streams, default=1, metavar="N", help="models per period (1), or auto")
     add("--pool", action="store_true", help="streams as sessions of one interpreter")
-    add("--load", type=whole, default=0, metavar="N", help="busy background processes (0)")
+    add("--load", type=integer, default=0, metavar="N", help="busy background processes (0)")
     add("--priority", type=count(1), metavar="P", help="real-time priority, 1 to 99")
-    add("--cpu", type=whole, metavar="K", help="run on this CPU alone")
+    add("--cpu", type=integer, metavar="K", help="run on this CPU alone")
     add("--lock-memory", action="store_true", help="keep memory from being swapped out")
     add("--every-step", metavar="OUT.csv", help="write the times of each step to this file")
     add("--spin", action="store_true", help="poll the clock instead of sleeping; uses a whole CPU")
@@ -142,21 +176,43 @@ def _command(
 
 
 def _run_check(options: argparse.Namespace) -> bool:
+    if options.events is not None:
+        return _run_event_check(options)
+    refuse_event_options(options)
     inputs = (options.model, options.data, *([options.limits] if options.limits else ()))
     with reserve_output(options.json, inputs) as write:
         result = check(
             options.model,
-            options.data,
+            _sequences(options),
             task=options.task,
             limits=options.limits,
             deadline_ms=options.deadline_ms,
             min_accuracy=options.min_accuracy,
             max_misses=options.max_misses,
+            max_mae=options.max_mae,
+            max_rmse=options.max_rmse,
             num_threads=options.threads,
         )
         write(_with_context(options, data=options.data) | asdict(result))
     print(check_text(options.model, result))
     return result.passed
+
+
+def _run_event_check(options: argparse.Namespace) -> bool:
+    inputs = (options.model, options.events, *([options.limits] if options.limits else ()))
+    with reserve_output(options.json, inputs) as write:
+        result = run_event_check(options)
+        write(_with_context(options, data=options.data, events=options.events) | asdict(result))
+    print(event_check_text(options.model, result))
+    return result.passed
+
+
+def _sequences(options: argparse.Namespace) -> str | SequenceData:
+    """The data set's path, or the sequences of a folder of WAV files."""
+    data: str = options.data
+    if not Path(data).is_dir() or next(Path(data).rglob("*.[wW][aA][vV]"), None) is None:
+        return data
+    return load_wav_folder(data, read_manifest(options.model))
 
 
 def _run_selftest(options: argparse.Namespace) -> bool:
@@ -187,7 +243,7 @@ def _run_realtime(options: argparse.Namespace) -> bool:
     inputs, every = (options.model, options.data), options.every_step
     if every is not None and options.json and Path(every).resolve() == Path(options.json).resolve():
         raise EdgeError("--json and --every-step name the same file: name two")
-    with _ended_by_signals():
+    with ended_by_signals():
         with (
             reserve_output(options.json, inputs) as write,
             reserve_output(every, inputs, save_steps, "--every-step") as keep_record,
@@ -201,44 +257,38 @@ def _run_realtime(options: argparse.Namespace) -> bool:
 
 
 def _run_live(options: argparse.Namespace) -> bool:
-    with _ended_by_signals():
+    return _run_stream(options, run_live, live_text)
+
+
+def _run_events(options: argparse.Namespace) -> bool:
+    return _run_stream(options, run_events, events_text)
+
+
+def _run_stream(
+    options: argparse.Namespace, run: Callable[..., Any], text_of: Callable[..., str]
+) -> bool:
+    with ended_by_signals():
         with reserve_output(options.json, (options.model, options.input)) as write:
-            result = run_live(options)
+            result = run(options)
             write(_with_context(options, input=options.input) | asdict(result))
         # Results go to standard output, for the next command of a pipe.
-        print(live_text(options.model, result), file=sys.stderr, flush=True)
-    if result.ended == "interrupted":
+        print(text_of(options.model, result), file=sys.stderr, flush=True)
+    if result.ended == INTERRUPTED:
         raise KeyboardInterrupt
     if result.error is not None:
         raise EdgeError(result.error)
     return True
 
 
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Handles SIGTERM as SIGINT, so that a run ends with a summary.
-
-    A second signal within a second is ignored: `timeout` sends two, and the second would prevent
-    the summary.
-    """
-    last = -math.inf
-
-    def end(number: int, frame: Any) -> None:
-        nonlocal last
-        before, last = last, monotonic()
-        if last - before > _REPEAT_S:
-            raise KeyboardInterrupt
-
-    # A background job of a script ignores SIGINT, and must go on doing so.
-    kinds = [signal.SIGTERM]
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        kinds.append(signal.SIGINT)
-    handlers = {kind: signal.signal(kind, end) for kind in kinds}
-    try:
-        yield
-    finally:
-        for kind, handler in handlers.items():
-            signal.signal(kind, handler)
+def _run_text(options: argparse.Namespace) -> bool:
+    runs = {
+        "generate": text_commands.run_generate,
+        "encode": text_commands.run_encode,
+        "decode": text_commands.run_decode,
+    }
+    with reserve_output(options.json, (options.model,)) as write:
+        write(_with_context(options) | runs[options.command](options))
+    return True
 
 
 def _with_context(options: argparse.Namespace, **more: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def check_text(model: str, result: CheckResult) -> str:
         ("threads", str(result.num_threads)),
     ]
     matrix = None if result.quality is None else result.quality.confusion
-    return _table(
+    return table_of(
         rows, result.failures, () if matrix is None else confusion_lines(matrix, result.labels)
     )
 
@@ -40,7 +40,7 @@ def selftest_text(model: str, result: SelftestResult) -> str:
         ("golden frames", str(result.golden_frames)),
         ("golden outputs", _golden(result.golden_max_abs_error, result.golden_tolerance)),
     ]
-    return _table(rows, result.failures)
+    return table_of(rows, result.failures)
 
 
 def realtime_text(model: str, result: RealtimeResult) -> str:
@@ -73,7 +73,7 @@ def realtime_text(model: str, result: RealtimeResult) -> str:
         ),
         ("throttled by the system", _THROTTLED[result.throttled]),
     ]
-    return _table(rows, result.failures)
+    return table_of(rows, result.failures)
 
 
 def live_text(model: str, result: LiveResult) -> str:
@@ -84,10 +84,22 @@ def live_text(model: str, result: LiveResult) -> str:
         ("ended", result.ended),
         ("steps run", str(result.steps)),
         ("frames held", str(result.held_frames)),
+        *_input_rows(result),
         ("compute p50 / p99", _or_dash(p50, "{:.1f}") + _or_dash(p99, " / {:.1f} us", dash="")),
         ("compute max", _or_dash(result.compute_us_max, "{:.1f} us")),
     ]
-    return _lines(rows)
+    return lines_of(rows)
+
+
+def _input_rows(result: LiveResult) -> list[Row]:
+    """What was wrong with the input; rows without a count are left out."""
+    counts = {
+        "frames skipped": result.skipped_frames,
+        "bad lines": result.bad_lines,
+        "lines joined": result.joined_lines,
+        "late steps": result.late_steps,
+    }
+    return [(name, str(count)) for name, count in counts.items() if count]
 
 
 def _streams(result: RealtimeResult) -> str:
@@ -96,9 +108,10 @@ def _streams(result: RealtimeResult) -> str:
     return f"{result.streams}{pooled} / {result.num_threads} / {result.load}"
 
 
-def _table(rows: list[Row], failures: tuple[str, ...], more: Iterable[str] = ()) -> str:
+def table_of(rows: list[Row], failures: tuple[str, ...], more: Iterable[str] = ()) -> str:
+    """Aligned rows, more lines, and PASS or FAIL with the reasons."""
     verdict = [f"FAIL: {reason}" for reason in failures] or ["PASS"]
-    return "\n".join([_lines(rows), *more, *verdict])
+    return "\n".join([lines_of(rows), *more, *verdict])
 
 
 def confusion_lines(counts: Sequence[Sequence[int]], labels: Sequence[str] | None) -> list[str]:
@@ -122,7 +135,8 @@ def confusion_lines(counts: Sequence[Sequence[int]], labels: Sequence[str] | Non
     ]
 
 
-def _lines(rows: list[Row]) -> str:
+def lines_of(rows: list[Row]) -> str:
+    """Rows of names and values, aligned."""
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in rows)
 
@@ -131,17 +145,25 @@ def _quality_rows(result: CheckResult) -> list[Row]:
     quality, float_metrics = result.quality, result.float_figures
     if quality is None:
         return [("accuracy", "-")]
-    rows = []
+    rows = [("task", quality.task)]
     for name in METRICS:
         value, limit = getattr(quality, name), result.min_accuracy if name == "accuracy" else None
         if value is not None:
             text = f"{value:.4f}" + _or_dash(limit, " (at least {:g})", dash="")
             text += _or_dash(float_metrics.get(name), " (float {:.4f})", dash="")
             rows.append((name.replace("_", " "), text))
+    for name in ("mae_per_output", "rmse_per_output"):
+        if (values := getattr(quality, name)) is not None:
+            rows.append((name.replace("_", " "), _first_few(values)))
     if quality.settled_frames_p50 is not None:
-        values = f"{quality.settled_frames_p50} / {quality.settled_frames_p90} frames"
-        rows.append(("settled p50 / p90", values))
+        frames = f"{quality.settled_frames_p50} / {quality.settled_frames_p90} frames"
+        rows.append(("settled p50 / p90", frames))
     return rows
+
+
+def _first_few(values: Sequence[float]) -> str:
+    more = f" and {len(values) - _MAX_COLUMNS} more" if len(values) > _MAX_COLUMNS else ""
+    return " ".join(f"{value:.4g}" for value in values[:_MAX_COLUMNS]) + more
 
 
 def _golden(error: float, tolerance: float) -> str:

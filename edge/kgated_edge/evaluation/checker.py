@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from kgated_edge.errors import DataError, EdgeError
-from kgated_edge.evaluation.dataset import SequenceData, load_npz
+from kgated_edge.evaluation.arrays import Data
+from kgated_edge.evaluation.dataset import SequenceData
+from kgated_edge.evaluation.info_check import check_info, with_labels_of
 from kgated_edge.evaluation.limits import Limits, override_limits, read_limits
-from kgated_edge.evaluation.metrics import Scorer
+from kgated_edge.evaluation.metrics import Quality, Scorer
 from kgated_edge.evaluation.results import CheckResult, SelftestResult
 from kgated_edge.evaluation.tasks import check_fit, make_scorer
+from kgated_edge.evaluation.text_data import load_for
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_manifest
 from kgated_edge.measure import latency
@@ -36,13 +39,15 @@ def selftest(path: str | Path, num_threads: int = 1) -> SelftestResult:
 
 def check(
     path: str | Path,
-    data: str | Path | SequenceData,
+    data: Data,
     *,
     task: str | None = None,
     limits: str | Path | Limits | None = None,
     deadline_ms: float | None = None,
     min_accuracy: float | None = None,
     max_misses: int | None = None,
+    max_mae: float | None = None,
+    max_rmse: float | None = None,
     num_threads: int = 1,
     warmup_steps: int = 200,
 ) -> CheckResult:
@@ -52,51 +57,78 @@ def check(
 
     Args:
         path: a `.tflite` file made by `kgated convert`.
-        data: an `.npz` file, or sequences.
-        task: how outputs are scored: "classes", "frames", "numbers", "text"; None: by `y`.
+        data: an `.npz` file, `SequenceData`, or arrays by name: `x`, or an array for each input,
+            optionally `lengths` and `y`; see `as_sequences`. `x` may be texts where the file has
+            a vocabulary.
+        task: how outputs are scored: "classification", "frame-classification", "multi-label",
+            "regression" or "next-token"; "classes", "frames", "numbers" and "text" are older names.
+            None: by `y` and the model.
         limits: a TOML file of limits, or `Limits`.
-        deadline_ms: longest time of one step. This and the next two override `limits`.
+        deadline_ms: longest time of one step. This and the next four override `limits`.
         min_accuracy: minimum fraction of correct decisions, 0..1.
         max_misses: how many steps may exceed the deadline; None for none.
+        max_mae: largest mean absolute error, in units of the targets.
+        max_rmse: largest root of the mean squared error, in the same units.
         num_threads: threads of the interpreter.
         warmup_steps: untimed steps before the run.
 
     Raises:
         ManifestError: the file cannot be run.
-        DataError: the data are invalid, or do not fit the model.
+        DataError: the data are invalid, do not fit the model, or fit several tasks.
         EdgeError: a limit out of range, a limit on a metric that the run does not have, or
             `max_misses` without a deadline.
     """
-    if not isinstance(limits, Limits):
-        limits = Limits() if limits is None else read_limits(limits)
-    limits = override_limits(
-        limits, deadline_ms=deadline_ms, min_accuracy=min_accuracy, max_misses=max_misses
+    limits = _limits(
+        limits,
+        deadline_ms=deadline_ms,
+        min_accuracy=min_accuracy,
+        max_misses=max_misses,
+        max_mae=max_mae,
+        max_rmse=max_rmse,
     )
-    if limits.max_misses is not None and limits.deadline_ms is None:
-        raise EdgeError("`max_misses` needs a deadline: give `deadline_ms` too")
     # All input is checked before an interpreter exists, since that writes to stderr.
     manifest = read_manifest(path)
-    sequences, scorer = _inputs(manifest, data, task)
+    sequences, scorer = checked_inputs(manifest, data, task)
     _check_metrics(manifest, scorer, limits)
     model = open_model(path, num_threads)
     golden = _replay(model)
     _warm_up(model, sequences, warmup_steps)
-    times = _run(model, sequences, scorer)
+    times = run_sequences(model, sequences, scorer)
     quality = None if scorer is None else scorer.quality()
-    deadline_ms, model_bytes = limits.deadline_ms, Path(path).stat().st_size
+    sizes = {"model_bytes": Path(path).stat().st_size, "num_threads": num_threads}
+    return _result(manifest, limits, sequences, times, quality, golden, sizes)
+
+
+def _limits(limits: str | Path | Limits | None, **overrides: float | None) -> Limits:
+    """The limits of the file or the caller, with the single limits in their place."""
+    if not isinstance(limits, Limits):
+        limits = Limits() if limits is None else read_limits(limits)
+    limits = override_limits(limits, **overrides)
+    if limits.max_misses is not None and limits.deadline_ms is None:
+        raise EdgeError("`max_misses` needs a deadline: give `deadline_ms` too")
+    return limits
+
+
+def _result(
+    manifest: Manifest,
+    limits: Limits,
+    sequences: SequenceData,
+    times: latency.Nanoseconds,
+    quality: Quality | None,
+    golden: SelftestResult,
+    sizes: dict[str, int],
+) -> CheckResult:
+    """The result of a run, with the limits that it failed."""
+    deadline_ms, period = limits.deadline_ms, manifest.sample_period_s
     misses = None if deadline_ms is None else int((times > deadline_ms * 1e6).sum())
-    metrics = latency.metrics(times) | {"model_bytes": model_bytes}
+    metrics = latency.metrics(times) | {"model_bytes": sizes["model_bytes"]}
     metrics |= {} if quality is None else vars(quality)
     failures = golden.failures + limits.failures(metrics, manifest.figures)
     failures += limits.missed_deadlines(misses, len(times))
-    period = manifest.sample_period_s
-    whole = manifest.mode == "sequence"
-    frames = int(sequences.lengths.sum()) if whole else len(times) * manifest.frames_per_step
     return CheckResult(
         sequences=len(sequences),
         steps=len(times),
-        num_threads=num_threads,
-        model_bytes=model_bytes,
+        **sizes,
         accuracy=None if quality is None else quality.accuracy,
         min_accuracy=limits.min_accuracy,
         quality=quality,
@@ -112,26 +144,39 @@ def check(
         deadline_misses=misses,
         max_misses=limits.max_misses or 0,
         sample_period_s=period,
-        real_time_factor=None if period is None else float(times.sum()) / 1e9 / (frames * period),
+        real_time_factor=_real_time_factor(manifest, sequences, times),
         peak_memory_mib=peak_memory_mib(),
         passed=not failures,
         failures=failures,
     )
 
 
-def _inputs(
-    manifest: Manifest, data: str | Path | SequenceData, task: str | None
+def _real_time_factor(
+    manifest: Manifest, sequences: SequenceData, times: latency.Nanoseconds
+) -> float | None:
+    """Time of the steps divided by the duration of their frames."""
+    if manifest.sample_period_s is None:
+        return None
+    frames = len(times) * manifest.frames_per_step
+    if manifest.mode == "sequence":
+        frames = int(sequences.lengths.sum())
+    return float(times.sum()) / 1e9 / (frames * manifest.sample_period_s)
+
+
+def checked_inputs(
+    manifest: Manifest, data: Data, task: str | None
 ) -> tuple[SequenceData, Scorer | None]:
     """The sequences and the scorer, checked against the model."""
-    if isinstance(data, SequenceData):
-        check_fit(manifest, data)
-        return data, make_scorer(manifest, data, task)
-    names = [frame.name for frame in manifest.frames]
-    sequences = load_npz(data, names if len(names) > 1 else (), manifest.single)
+    sequences = load_for(manifest, data)
     try:
-        return _inputs(manifest, sequences, task)
+        check_fit(manifest, sequences)
+        check_info(manifest, sequences)
+        sequences = with_labels_of(manifest, sequences)
+        return sequences, make_scorer(manifest, sequences, task)
     except DataError as error:
-        raise DataError(f"{data}: {error}") from None
+        if isinstance(data, str | Path):
+            raise DataError(f"{data}: {error}") from None
+        raise
 
 
 def _check_metrics(manifest: Manifest, scorer: Scorer | None, limits: Limits) -> None:
@@ -164,7 +209,7 @@ def _warm_up(model: EdgeModel | SequenceModel, data: SequenceData, steps: int) -
         model.step(block)
 
 
-def _run(
+def run_sequences(
     model: EdgeModel | SequenceModel, data: SequenceData, scorer: Scorer | None
 ) -> latency.Nanoseconds:
     """Times (steps,) of all steps; the scorer gets the results (steps, outputs) per sequence."""

@@ -1,7 +1,7 @@
 """The data contract: an `.npz` file of padded sequences."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from kgated_edge.errors import DataError
+from kgated_edge.evaluation.dataset_info import (
+    INFO_KEYS,
+    NO_INFO,
+    DataInfo,
+    class_numbers,
+    read_info,
+)
+from kgated_edge.evaluation.file_array import FileArray
+from kgated_edge.evaluation.npz_file import info_arrays_of, nothing_there, read_arrays
 from kgated_edge.format.tensor_spec import Array
 
 
@@ -19,9 +28,11 @@ class SequenceData:
     Attributes:
         x: (N, T, F...) float32 frames, or (N, T) int32 tokens; with several inputs, the first.
         lengths: (N,) int64, the frames of each sequence, 1..T; the rest is padding.
-        y: (N,) labels, (N, T, ...) targets, or None.
+        y: (N,) labels, targets (N, ...) of each sequence or (N, T, ...) of each frame, or None.
         inputs: with several inputs an array like `x` for each, by name; else None.
         single: names of inputs with one value (N, ...) per sequence instead of one per frame.
+        info: names of classes and features, sample period and front end, where the file has them.
+        groups: (N,) texts, the recording or the person of each sequence; None where unknown.
     """
 
     x: Array
@@ -29,6 +40,8 @@ class SequenceData:
     y: Array | None = None
     inputs: Mapping[str, Array] | None = None
     single: Sequence[str] = ()
+    info: DataInfo = NO_INFO
+    groups: Array | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -62,10 +75,19 @@ def load_npz(
         DataError: one line with the file, what is wrong in it, and what to do.
     """
     try:
-        arrays = _read(Path(path), tuple(names) or ("x",), targets)
+        arrays = read_arrays(Path(path), tuple(names) or ("x",), targets)
         return from_arrays(arrays, names, single, targets=targets)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
+
+
+def npz_info(path: str | Path) -> DataInfo:
+    """What an `.npz` file says about its frames and classes; nothing for any other file.
+
+    Raises:
+        DataError: an entry of another kind.
+    """
+    return read_info(info_arrays_of(Path(path)))
 
 
 def check_npz(path: str | Path, *, targets: bool = True) -> SequenceData | None:
@@ -82,10 +104,10 @@ def check_npz(path: str | Path, *, targets: bool = True) -> SequenceData | None:
         DataError: as from `load_npz`.
     """
     try:
-        arrays = _read(Path(path), None, targets)
-        inputs = arrays.keys() - {"lengths", "y"}
+        arrays = read_arrays(Path(path), None, targets)
+        inputs = arrays.keys() - {"lengths", "y", *INFO_KEYS}
         if not inputs:
-            raise DataError(_nothing_there("x", ("x",), arrays))
+            raise DataError(nothing_there("x", ("x",), arrays))
         if inputs == {"x"}:
             return from_arrays(arrays, targets=targets)
         _check_dtypes(arrays)
@@ -114,7 +136,7 @@ def from_arrays(
     """
     inputs = tuple(names) or ("x",)
     for name in inputs:
-        if not isinstance(arrays.get(name), np.ndarray):
+        if not isinstance(arrays.get(name), np.ndarray | FileArray):
             got = f"a {type(arrays[name]).__name__}" if name in arrays else f"only {[*arrays]}"
             raise DataError(f"there must be an array `{name}`, got {got}: pass np.asarray({name})")
     others = ("lengths", "y") if targets else ("lengths",)
@@ -128,67 +150,12 @@ def from_arrays(
         _check_finite(name, array, lengths)
     xs |= {name: _values(arrays[name], name, x) for name in inputs if name in single}
     y = _targets(arrays.get("y"), x) if targets else None
-    return SequenceData(x, lengths, y, xs if names else None, tuple(single))
-
-
-def _read(path: Path, inputs: Sequence[str] | None, targets: bool) -> dict[str, Array]:
-    """The arrays of a file: the inputs', or where these are not known all, `lengths` and `y`."""
-    try:
-        # np.load given a path leaves the file open when the archive in it is damaged.
-        with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if isinstance(archive, np.ndarray):
-                return _lone(archive, inputs)
-            names = _names(archive, archive.files if inputs is None else inputs, targets)
-            return {name: _member(archive, name) for name in names}
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError("no such file: check the path") from None
-    except IsADirectoryError:
-        raise DataError("this is a directory: name the .npz file in it") from None
-    # NumPy and zipfile raise a dozen kinds of exception on damaged bytes.
-    except Exception as error:
-        raise DataError(
-            f"this is not an intact .npz file ({_reason(error)}): copy it again, "
-            "or save it with np.savez(path, x=x)"
-        ) from None
-
-
-def _lone(array: Array, inputs: Sequence[str] | None) -> dict[str, Array]:
-    """The array of an `.npy` file, for a model with one input."""
-    if inputs is not None and len(inputs) > 1:
-        arrays = ", ".join(f"{name}={name}" for name in inputs)
-        raise DataError(f"this is a single array: save all with np.savez(path, {arrays})")
-    return {"x" if inputs is None else inputs[0]: array}
-
-
-def _names(archive: Any, inputs: Sequence[str], targets: bool) -> list[str]:
-    for name in inputs or ("x",):
-        if name not in archive.files:
-            raise DataError(_nothing_there(name, inputs or ("x",), archive.files))
-    names = dict.fromkeys((*inputs, "lengths", *(["y"] if targets else [])))
-    return [name for name in names if name in archive.files and (targets or name != "y")]
-
-
-def _nothing_there(name: str, inputs: Sequence[str], arrays: Any) -> str:
-    present = ", ".join(arrays) or "nothing"
-    hint = ", ".join(f"{array}={array}" for array in inputs)
-    return f"there is no array `{name}`, only {present}: save it with np.savez(path, {hint})"
-
-
-def _member(archive: Any, name: str) -> Array:
-    try:
-        array = archive[name]
-    except ValueError as error:
-        if "allow_pickle" not in str(error):
-            raise
-        raise DataError(
-            f"`{name}` holds pickled objects, which are not loaded: save plain numbers"
-        ) from None
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"`{name}` is not an array: save it with np.savez(path, {name}={name})")
-    return array
+    info = read_info(arrays)
+    if y is not None and y.dtype.kind == "U":
+        y, class_names = _class_numbers(y, lengths, info)
+        info = replace(info, class_names=class_names)
+    groups = _groups(arrays.get("groups"), x)
+    return SequenceData(x, lengths, y, xs if names else None, tuple(single), info, groups)
 
 
 def _check_dtypes(arrays: Mapping[str, Array]) -> None:
@@ -197,8 +164,10 @@ def _check_dtypes(arrays: Mapping[str, Array]) -> None:
     for name, array in arrays.items():
         if name == "lengths":
             continue  # with its shape, below
-        if name == "y" and array.dtype.kind not in "biuf":
-            problems.append(f"`y` must hold numbers, got {array.dtype}: save class numbers")
+        if name == "y" and array.dtype.kind not in "biufU":
+            problems.append(
+                f"`y` must hold numbers or texts, got {array.dtype}: save class numbers or names"
+            )
         elif name != "y" and array.dtype.kind not in "iuf":
             problems.append(f"`{name}` must be float32 or int32, got {array.dtype}: save numbers")
         elif array.dtype.kind in "iu" and _overflows(array) and name != "y" and array.ndim == 2:
@@ -227,6 +196,8 @@ def _frames(x: Array, name: str) -> Array:
 
 def _cast(x: Array, dtype: Any) -> Array:
     """The same numbers, row after row in memory; a float beyond float32 becomes inf."""
+    if isinstance(x, FileArray):
+        return x  # casts its rows as they are read
     with np.errstate(over="ignore", invalid="ignore"):
         return np.ascontiguousarray(x, dtype)
 
@@ -273,27 +244,49 @@ def _check_same_size(name: str, array: Array, first: Array) -> None:
 
 def _check_finite(name: str, x: Array, lengths: npt.NDArray[np.int64]) -> None:
     """Refuses NaN and inf in (N, T, ...), except in padding."""
-    real = np.arange(x.shape[1]) < lengths[:, None]
-    bad = real & ~np.isfinite(x).reshape(*x.shape[:2], -1).all(axis=-1)
-    if bad.any():
-        sequence, frame = np.argwhere(bad)[0]
+    if isinstance(x, FileArray):
+        places = ((n, _bad_frames(x[n, :length])) for n, length in enumerate(lengths))
+        bad = next(((n, frames[0]) for n, frames in places if len(frames)), None)
+    else:
+        real = np.arange(x.shape[1]) < lengths[:, None]
+        found = np.argwhere(real & ~np.isfinite(x).reshape(*x.shape[:2], -1).all(axis=-1))
+        bad = tuple(found[0]) if len(found) else None
+    if bad is not None:
         raise DataError(
-            f"`{name}` holds NaN or inf in sequence {sequence}, frame {frame}: "
+            f"`{name}` holds NaN or inf in sequence {bad[0]}, frame {bad[1]}: "
             "drop the frame or repeat the last good one"
         )
+
+
+def _bad_frames(frames: Array) -> npt.NDArray[np.int64]:
+    return np.flatnonzero(~np.isfinite(frames).reshape(len(frames), -1).all(axis=-1))
+
+
+def _class_numbers(
+    y: Array, lengths: npt.NDArray[np.int64], info: DataInfo
+) -> tuple[Array, tuple[str, ...]]:
+    """Labels that are texts as class numbers; padding becomes class 0."""
+    real = np.ones(len(y), bool) if y.ndim == 1 else np.arange(y.shape[1]) < lengths[:, None]
+    numbers = np.zeros(y.shape, np.int64)
+    numbers[real], names = class_numbers(y[real], info.class_names)
+    return numbers, names
+
+
+def _groups(groups: Array | None, x: Array) -> Array | None:
+    if groups is not None and (groups.shape != x.shape[:1] or groups.dtype.kind != "U"):
+        raise DataError(
+            f"`groups` must be ({len(x)},) strings, one per sequence, got shape {groups.shape} of "
+            f"{groups.dtype}: save the name of each recording"
+        )
+    return groups
 
 
 def _targets(y: Array | None, x: Array) -> Array | None:
     if y is None:
         return None
-    if y.shape[:1] != x.shape[:1] or y.shape[1:2] not in ((), x.shape[1:2]):
+    if y.shape[:1] != x.shape[:1] or 0 in y.shape:
         raise DataError(
-            f"`y` must be (N,) labels or (N, T, ...) targets with N, T = {x.shape[:2]}, "
+            f"`y` must be (N,) labels, (N, ...) or (N, T, ...) targets with N, T = {x.shape[:2]}, "
             f"got shape {y.shape}: save one per sequence"
         )
     return y
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 80 else text[:77] + "..."

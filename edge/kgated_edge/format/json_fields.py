@@ -101,6 +101,18 @@ class Fields:
             raise self.wrong(key, f"an array of whole numbers of at least {minimum}")
         return numbers
 
+    def reals(self, key: str) -> tuple[float, ...]:
+        """An array of finite numbers, not negative."""
+        value = self.array(key)
+        numbers = Fields({str(n): item for n, item in enumerate(value)}, self.path(key))
+        return tuple(numbers.real(n) for n in numbers)
+
+    def finites(self, key: str) -> tuple[float, ...]:
+        """An array of finite numbers."""
+        value = self.array(key)
+        numbers = Fields({str(n): item for n, item in enumerate(value)}, self.path(key))
+        return tuple(numbers.finite(n) for n in numbers)
+
     def mapping(self, key: str) -> dict[str, object]:
         """A JSON object as a dict."""
         return self.nested(key)._items
@@ -116,6 +128,11 @@ class Fields:
     def wrong(self, key: str, rule: str) -> ManifestError:
         """The error for a field that breaks a rule."""
         return _wrong(self.path(key), rule, self._items.get(key))
+
+    @property
+    def where(self) -> str:
+        """The path of this object in the document; empty for the document itself."""
+        return self._where
 
     def path(self, key: str) -> str:
         """The key with the path that leads to it, as in `golden.tolerance`."""

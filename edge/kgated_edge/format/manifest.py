@@ -8,9 +8,16 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
+import numpy as np
+
 from kgated_edge.errors import EdgeError
-from kgated_edge.format.tensor_spec import Golden, TensorSpec
+from kgated_edge.format.event_settings import EventSettings
+from kgated_edge.format.feature_statistics import FeatureStatistics
+from kgated_edge.format.front_end import FrontEndSpec
+from kgated_edge.format.intervals import Intervals
+from kgated_edge.format.tensor_spec import Array, Golden, TensorSpec
 from kgated_edge.format.tflite_file import NO_DIGEST
+from kgated_edge.format.vocabulary import Vocabulary
 
 __all__ = [
     "FORMAT_VERSION",
@@ -25,6 +32,7 @@ __all__ = [
 FORMAT_VERSION = 1
 SIGNATURES = {"stream": "step", "sequence": "serve"}
 """The signature to run, by mode."""
+DEFAULT_THRESHOLD = 0.5
 LENGTHS = TensorSpec("lengths", (), "int32")
 
 
@@ -58,7 +66,8 @@ class Manifest:
         state: "external": inputs and outputs; "internal": variables of the interpreter, which the
             signature "reset" sets to zero.
         states: the external states; a state's signature input and output have the same name.
-        labels: a name per entry of the first output's last axis, or None.
+        labels: a name per entry of the first output's last axis, or None; two names for a first
+            output of one number, below the threshold and from it on.
         sample_period_s: seconds between two frames, or None where unknown.
         model: the float model.
         tools: versions of the tools that made the file, by name.
@@ -71,6 +80,13 @@ class Manifest:
         single: for a sequence: names of inputs and outputs with one value per sequence instead of
             one per frame.
         batch: how many sequences, or streams, run in parallel.
+        intervals: how far targets are from the results, at most and mostly; None where unknown.
+        feature_statistics: of the training or calibration data, by input; may be empty.
+        events: how scores become events, as `kgated tune` chose; None where nobody did.
+        feature_names: a name per feature of a frame, in the order of training, or None.
+        front_end: how audio becomes frames, or None where frames do not come from audio.
+        threshold: for a first output of one number: from which value on the decision is 1.
+        vocabularies: by input the tokens that its ids stand for; may be empty.
     """
 
     mode: str
@@ -92,6 +108,13 @@ class Manifest:
     single: tuple[str, ...] = ()
     batch: int = 1
     figures: Mapping[str, float] = field(default_factory=dict)
+    events: EventSettings | None = None
+    intervals: Intervals | None = None
+    feature_statistics: Mapping[str, FeatureStatistics] = field(default_factory=dict, repr=False)
+    feature_names: tuple[str, ...] | None = None
+    front_end: FrontEndSpec | None = None
+    threshold: float = DEFAULT_THRESHOLD
+    vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict, repr=False)
 
     @property
     def frame(self) -> TensorSpec:
@@ -131,6 +154,34 @@ class Manifest:
         """All output tensors of the signature."""
         return (*self.answers, *self.carried)
 
+    @property
+    def is_binary(self) -> bool:
+        """Whether the first output is one number that decides between two labels."""
+        return self.outputs[0].size == 1 and self.labels is not None and len(self.labels) == 2
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """The vocabulary of the only input that has one, or None."""
+        vocabularies = list(self.vocabularies.values())
+        return vocabularies[0] if len(vocabularies) == 1 else None
+
+    def decide(self, results: Array) -> Array:
+        """The decision of each result of the first output.
+
+        Args:
+            results: (..., *output.shape).
+
+        Returns:
+            (...) int64, flat per result: the place of the largest entry; for an output of one
+            number 1 from the threshold on, else 0.
+        """
+        first = self.outputs[0]
+        axes = results.ndim - len(first.shape)
+        flat = results.reshape(*results.shape[:axes], first.size)
+        if first.size == 1:
+            return np.asarray(flat[..., 0] >= self.threshold, np.int64)
+        return np.asarray(flat.argmax(-1), np.int64)
+
     def is_timed(self, spec: TensorSpec) -> bool:
         """Whether an input or output of a sequence has a value per frame."""
         each = self.each_frame or spec in self.frames
@@ -167,6 +218,22 @@ class Manifest:
         }
         if self.figures:
             document["figures"] = dict(self.figures)
+        if self.events is not None:
+            document["events"] = self.events.to_plain()
+        if self.intervals is not None:
+            document["intervals"] = self.intervals.to_plain()
+        if self.feature_statistics:
+            statistics = {n: s.to_plain() for n, s in self.feature_statistics.items()}
+            document["feature_statistics"] = statistics
+        if self.feature_names is not None:
+            document["feature_names"] = list(self.feature_names)
+        if self.front_end is not None:
+            document["front_end"] = self.front_end.to_plain()
+        if self.is_binary or self.threshold != DEFAULT_THRESHOLD:
+            document["threshold"] = self.threshold
+        if self.vocabularies:
+            plain = {name: words.to_plain() for name, words in self.vocabularies.items()}
+            document["vocabularies"] = plain
         return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 

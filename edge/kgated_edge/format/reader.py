@@ -4,10 +4,21 @@ import json
 from pathlib import Path
 
 from kgated_edge.errors import ManifestError
+from kgated_edge.format.event_settings import EventSettings
+from kgated_edge.format.feature_statistics import FeatureStatistics
+from kgated_edge.format.front_end import check_feature_names, check_front_end, read_front_end
+from kgated_edge.format.intervals import Intervals
 from kgated_edge.format.json_fields import Fields
-from kgated_edge.format.manifest import FORMAT_VERSION, SIGNATURES, Manifest, ModelInfo
+from kgated_edge.format.manifest import (
+    DEFAULT_THRESHOLD,
+    FORMAT_VERSION,
+    SIGNATURES,
+    Manifest,
+    ModelInfo,
+)
 from kgated_edge.format.tensor_spec import Golden, TensorSpec
 from kgated_edge.format.tflite_file import read_verified
+from kgated_edge.format.vocabulary import read_vocabularies
 
 _HEX = frozenset("0123456789abcdef")
 
@@ -63,6 +74,13 @@ def parse_manifest(text: str | bytes) -> Manifest:
         single=items.texts("single") if "single" in items else (),
         batch=items.integer("batch", 1) if "batch" in items else 1,
         figures=_figures(items),
+        events=EventSettings.read(items.nested("events")) if "events" in items else None,
+        intervals=_intervals(items, outputs),
+        feature_statistics=_statistics(items, frames),
+        feature_names=items.texts("feature_names") if "feature_names" in items else None,
+        front_end=read_front_end(items.nested("front_end")) if "front_end" in items else None,
+        threshold=items.finite("threshold") if "threshold" in items else DEFAULT_THRESHOLD,
+        vocabularies=read_vocabularies(items, {x.name: x.vocabulary for x in frames}),
     )
     _check_consistency(items, manifest)
     return manifest
@@ -100,6 +118,27 @@ def _figures(items: Fields) -> dict[str, float]:
     return {name: figures.finite(name) for name in figures}
 
 
+def _intervals(items: Fields, outputs: tuple[TensorSpec, ...]) -> Intervals | None:
+    if "intervals" not in items:
+        return None
+    intervals = Intervals.read(items.nested("intervals"))
+    if len(intervals.half_widths) != outputs[0].size:
+        rule = f"{outputs[0].size} numbers, one per element of the first output"
+        raise items.nested("intervals").wrong("half_widths", rule)
+    return intervals
+
+
+def _statistics(items: Fields, frames: tuple[TensorSpec, ...]) -> dict[str, FeatureStatistics]:
+    if "feature_statistics" not in items:
+        return {}
+    entries = items.nested("feature_statistics")
+    sizes = {frame.name: frame.size for frame in frames}
+    for name in entries:
+        if name not in sizes:
+            raise items.wrong("feature_statistics", f"for inputs among {sorted(sizes)}")
+    return {name: FeatureStatistics.read(entries.nested(name), sizes[name]) for name in entries}
+
+
 def _tools(items: Fields) -> dict[str, str]:
     return {name: items.text(name) for name in items}
 
@@ -131,8 +170,14 @@ def _check_consistency(items: Fields, manifest: Manifest) -> None:
     if manifest.state == "internal" and manifest.states:
         raise items.wrong("states", 'empty with "state": "internal"')
     first = manifest.outputs[0]
-    if manifest.labels is not None and len(manifest.labels) != first.shape[-1]:
+    names = None if manifest.labels is None or manifest.is_binary else len(manifest.labels)
+    if names not in (None, first.shape[-1]):
         raise items.wrong("labels", f"{first.shape[-1]} names, one per output")
+    check_feature_names(items, manifest.feature_names, manifest.frames[0].size)
+    shapes = [frame.shape for frame in manifest.frames]
+    check_front_end(items, manifest.front_end, shapes, manifest.sample_period_s)
+    if manifest.threshold != DEFAULT_THRESHOLD and first.size != 1:
+        raise items.wrong("threshold", f"{DEFAULT_THRESHOLD}, but for a first output of one number")
     _check_golden(items, manifest)
 
 

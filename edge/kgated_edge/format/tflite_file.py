@@ -106,26 +106,44 @@ def metadata_span(data: bytes, name: bytes) -> tuple[int, int] | None:
     Raises:
         ManifestError: an offset or length in the file points outside it.
     """
+    place = metadata_place(data, name)
+    return None if place is None else _buffer_span(data, place)
+
+
+def metadata_place(data: bytes, name: bytes) -> int | None:
+    """Where a metadata entry refers to its bytes: the place of a uint32 offset, or 0 for no bytes.
+
+    Args:
+        data: the whole file.
+        name: the entry's name.
+
+    Returns:
+        the place, or None where there is no such entry.
+
+    Raises:
+        ManifestError: as from `metadata_span`.
+    """
     model = _indirect(data, 0)
-    spans = [_buffer_span(data, table) for table in tables(data, model, _MODEL_BUFFERS)]
+    places = [field(data, table, _BUFFER_DATA) for table in tables(data, model, _MODEL_BUFFERS)]
+    for place in places:
+        _buffer_span(data, place)  # inside of the file
     for entry in tables(data, model, _MODEL_METADATA):
         start, end = vector(data, field(data, entry, _METADATA_NAME), 1)
         if data[start:end] == name:
-            return _entry_span(data, entry, spans)
+            return _entry_place(data, entry, places)
     return None
 
 
-def _entry_span(data: bytes, entry: int, spans: list[tuple[int, int]]) -> tuple[int, int]:
+def _entry_place(data: bytes, entry: int, places: list[int]) -> int:
     at = field(data, entry, _METADATA_BUFFER)
     index = unsigned(data, at) if at else 0
-    if index >= len(spans):
+    if index >= len(places):
         raise damaged()
-    return spans[index]
+    return places[index]
 
 
-def _buffer_span(data: bytes, table: int) -> tuple[int, int]:
-    at = field(data, table, _BUFFER_DATA)
-    return vector(data, at, 1) if at else (0, 0)
+def _buffer_span(data: bytes, place: int) -> tuple[int, int]:
+    return vector(data, place, 1) if place else (0, 0)
 
 
 def tables(data: bytes, table: int, slot: int) -> list[int]:

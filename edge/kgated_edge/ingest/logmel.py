@@ -2,24 +2,27 @@
 
 Machines differ in sums: in their order, and in whether a product is rounded before it is added
 (FMA). Every sum here is of integers below 2**53, which float64 represents exactly in any order. All
-other operations round once, as in IEEE 754, and the logarithm is a polynomial of this module.
+other operations round once, as in IEEE 754, and the logarithm is the polynomial of `exact_math`.
 """
 
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from kgated_edge.errors import DataError, EdgeError
+from kgated_edge.ingest.exact_math import log
 
 Samples = npt.NDArray[np.int16]
 Frames = npt.NDArray[np.float32]
+Energies = npt.NDArray[np.float64]
 _SAMPLE_BITS = _WINDOW_BITS = 15
 # The total power of the loudest signal is below 12 times that of a full-scale sine.
 _POWER_BITS, _WEIGHT_BITS = 38, 11
+_ENERGY_BITS = _POWER_BITS + _WEIGHT_BITS
 _MAX_WINDOW = 4096
 _FRAMES_PER_CHUNK = 1024
 
@@ -52,6 +55,7 @@ class LogMel:
     mels: int = 40
     low_hz: float = 20.0
     high_hz: float | None = None
+    _dtype: ClassVar[Any] = np.float32
 
     def __post_init__(self) -> None:
         for name, maximum in (("rate", 10**6), ("window", _MAX_WINDOW), ("hop", 10**6)):
@@ -88,27 +92,30 @@ class LogMel:
         """
         checked = _checked(samples)
         count = max(0, 1 + (len(checked) - self.window) // self.hop)
-        frames = np.empty((count, self.mels), np.float32)
+        frames = np.empty((count, self.mels), self._dtype)
         # In chunks, so that hours of audio take a few MiB.
         for first in range(0, count, _FRAMES_PER_CHUNK):
             chunk = np.arange(first, min(first + _FRAMES_PER_CHUNK, count))
             rows = chunk[:, None] * self.hop + np.arange(self.window)
-            frames[chunk] = self._frames(checked[rows])
+            frames[chunk] = self._values(self._energies(checked[rows]))
         return frames
 
     def stream(self) -> "LogMelStream":
         """Computes the same frames from audio that arrives in chunks."""
         return LogMelStream(self)
 
-    def _frames(self, windows: Samples) -> Frames:
-        """(T, window) to (T, mels)."""
+    def _values(self, energies: Energies) -> Any:
+        """The frames of energies (T, mels)."""
+        return (log(energies) - _ENERGY_BITS * math.log(2)).astype(np.float32)
+
+    def _energies(self, windows: Samples) -> Energies:
+        """(T, window) to the energies of the bands (T, mels), in units of 2**-_ENERGY_BITS."""
         weighted = windows * self._hann
         real, imaginary = weighted @ self._cosines, weighted @ self._sines
         full = 2.0 ** (_SAMPLE_BITS + self._cosine_bits) * float(self._hann.sum()) / 2
         real, imaginary = real / full, imaginary / full
         power = np.rint((real * real + imaginary * imaginary) * 2.0**_POWER_BITS)
-        bands = np.maximum(power @ self._weights, 1.0)
-        return (_log(bands) - (_POWER_BITS + _WEIGHT_BITS) * math.log(2)).astype(np.float32)
+        return np.asarray(np.maximum(power @ self._weights, 1.0))
 
     @property
     def _high(self) -> float:
@@ -154,6 +161,15 @@ class LogMel:
         return _rounded(np.maximum(0, np.minimum(rising, falling)) * 2**_WEIGHT_BITS)
 
 
+class MelEnergies(LogMel):
+    """The energies of the bands in float64, that of a full-scale sine about 1; see `LogMel`."""
+
+    _dtype: ClassVar[Any] = np.float64
+
+    def _values(self, energies: Energies) -> Any:
+        return energies * 2.0**-_ENERGY_BITS
+
+
 class LogMelStream:
     """The frames of audio that arrives in chunks: bit-identical to those of the whole audio."""
 
@@ -196,15 +212,3 @@ def _check_integer(name: str, value: Any, maximum: int) -> None:
 
 def _rounded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(np.rint(values))
-
-
-def _log(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """log(m 2**e) = e log 2 + 2 (s + s³/3 + s⁵/5 + …), s = (m - 1) / (m + 1), to 1e-14."""
-    m, e = np.frexp(values)
-    small = m < math.sqrt(0.5)
-    m, e = np.where(small, 2 * m, m), e - small
-    s = (m - 1) / (m + 1)
-    square, series = s * s, np.zeros_like(s)
-    for n in range(17, 0, -2):
-        series = series * square + 1 / n
-    return np.asarray(e * math.log(2) + 2 * s * series)

@@ -9,14 +9,27 @@ from typing import IO, Any
 import numpy as np
 
 from kgated_edge.errors import EdgeError
-from kgated_edge.evaluation.metrics import are_probabilities
+from kgated_edge.evaluation.task_choice import canonical_task
 from kgated_edge.format.manifest import Manifest
+from kgated_edge.format.tensor_spec import Array
+from kgated_edge.ingest.audio_options import front_end_for_audio
+from kgated_edge.ingest.front_end import FrontEnd
+from kgated_edge.ingest.input_counts import InputCounts
 from kgated_edge.ingest.logmel import LogMel
-from kgated_edge.ingest.sources import blocks_of, frames_of
+from kgated_edge.ingest.sources import InputOptions, blocks_of, frames_of
+from kgated_edge.ingest.windows import WindowedModel
 from kgated_edge.runtime.batching import as_dict
 from kgated_edge.runtime.stream_model import EdgeModel
+from kgated_edge.text.sampling import are_probabilities
 
-LIVE_TASKS = ("classes", "numbers")
+LIVE_TASKS = ("classification", "regression")
+END_OF_INPUT, INTERRUPTED, READER_GONE, REFUSED = (
+    "end of input",
+    "interrupted",
+    "reader gone",
+    "refused",
+)
+Watch = Callable[[Any, Any, bool], None]
 _BINS_PER_DECADE, _DECADES = 20, 8  # from 0.1 µs to 10 s
 
 
@@ -26,7 +39,11 @@ class LiveResult:
 
     Attributes:
         steps: steps run.
-        held_frames: frames with NaN or inf that were replaced by the last good frame.
+        held_frames: bad frames that were replaced by the last good frame.
+        skipped_frames: bad frames that were dropped.
+        bad_lines: lines of CSV that were no frame, among these frames.
+        joined_lines: frames whose line had been cut in two.
+        late_steps: steps that took longer than the deadline.
         ended: "end of input", "interrupted", "reader gone" (nobody reads the results any more), or
             "refused".
         error: why a frame was refused, with the number of steps before it; else None.
@@ -36,6 +53,10 @@ class LiveResult:
 
     steps: int
     held_frames: int
+    skipped_frames: int
+    bad_lines: int
+    joined_lines: int
+    late_steps: int
     ended: str
     error: str | None
     compute_us_p50: float | None
@@ -77,10 +98,15 @@ class StreamingHistogram:
 
 
 def live(
-    model: EdgeModel,
+    model: EdgeModel | WindowedModel,
     blocks: Iterator[Any],
     write: Callable[[dict[str, Any]], None],
     task: str | None = None,
+    *,
+    deadline_ms: float | None = None,
+    every: int = 1,
+    counts: InputCounts | None = None,
+    watch: Watch | None = None,
 ) -> LiveResult:
     """Runs a model until the input ends, SIGINT, a refused frame, or a closed output.
 
@@ -88,40 +114,63 @@ def live(
         model: it continues from its current state.
         blocks: the argument of each step, as from `live_blocks`.
         write: receives the result of each step: its number `step`; `time_s`, the time of its last
-            frame, where the model has a sample period; `outputs` by name; and for a classifier the
-            `decision`, the largest of the first output, with its `label` where it has one.
-        task: "classes" or "numbers": whether the model is a classifier; None: by its file, which
-            has labels, the float model's accuracy, or golden outputs that are probabilities.
+            frame, from the time column, or where the model has a sample period; `outputs` by name;
+            for a classifier the `decision`, the largest of the first output, with its `label` where
+            it has one; `lower` and `upper` limits of the first output where the file has intervals.
+        task: "classification" or "regression", whether the model is a classifier; "classes" and
+            "numbers" are older names. None: by its file, which has labels, the float model's
+            accuracy, or golden outputs that are probabilities.
+        deadline_ms: steps that take longer are counted as late.
+        every: writes the result of every so many steps.
+        counts: those of the input that `blocks` reads.
+        watch: receives each step: its frame, its result, whether it was late.
 
     Raises:
-        EdgeError: an unknown task, or "classes" for a model of one output.
+        EdgeError: an unknown task, or "classification" for a model of one output.
     """
-    times, steps, manifest, ended, error = (
-        StreamingHistogram(),
-        0,
-        model.manifest,
-        "end of input",
-        None,
-    )
-    is_classifier = _is_classifier(manifest, task)
+    times, manifest, ended, error = StreamingHistogram(), model.manifest, END_OF_INPUT, None
+    steps = late_steps = 0
+    deadline_ns = math.inf if deadline_ms is None else deadline_ms * 1e6
+    counts, is_classifier = counts or InputCounts(), _is_classifier(manifest, task)
     try:
         for block in blocks:
             start = perf_counter_ns()
             result = model.step(block)
-            times.add(perf_counter_ns() - start)
+            duration = perf_counter_ns() - start
+            times.add(duration)
             steps += 1
-            write(_line(manifest, steps, result, is_classifier))
+            late_steps += duration > deadline_ns
+            if watch is not None and result is not None:
+                watch(block, result, duration > deadline_ns)
+            if result is not None and steps % every == 0:
+                write(_line(manifest, steps, result, is_classifier, counts.time_s))
     except KeyboardInterrupt:
-        ended = "interrupted"
+        ended = INTERRUPTED
     except BrokenPipeError:
-        ended = "reader gone"
+        ended = READER_GONE
     except EdgeError as refused:
-        ended, error = "refused", f"after {steps} steps: {refused}"
-    return LiveResult(steps, model.held_frames, ended, error, **times.metrics())
+        ended, error = REFUSED, f"after {steps} steps: {refused}"
+    return LiveResult(
+        steps=steps,
+        held_frames=model.held_frames + counts.held_frames,
+        skipped_frames=counts.skipped_frames,
+        bad_lines=counts.bad_lines,
+        joined_lines=counts.joined_lines,
+        late_steps=late_steps,
+        ended=ended,
+        error=error,
+        **times.metrics(),
+    )
 
 
 def live_blocks(
-    manifest: Manifest, stream: IO[bytes], form: str, rate: int | None, **sound: Any
+    manifest: Manifest,
+    stream: IO[bytes],
+    form: str,
+    rate: int | None,
+    *,
+    options: InputOptions | None = None,
+    **sound: Any,
 ) -> Iterator[Any]:
     """The argument of each step of a model, read from a stream.
 
@@ -129,8 +178,10 @@ def live_blocks(
         manifest: of a model with one input and a batch of 1.
         stream: binary.
         form: one of `FORMATS`.
-        rate: samples per second of audio without a header; None: that of `LogMel`.
-        sound: other arguments of `LogMel`.
+        rate: samples per second of the front end, to which audio of another rate is resampled;
+            None: that of the model's front end, else of the file, else of `LogMel`.
+        options: columns of CSV, what happens to bad lines and frames.
+        sound: other arguments of `LogMel`; refused where they differ from the model's front end.
 
     Raises:
         EdgeError: several inputs or a batch above 1, audio for a model of other frames, another
@@ -147,45 +198,51 @@ def live_blocks(
     if form in ("wav", "pcm") and not is_vector:
         raise EdgeError(f"audio becomes frames (mels,), this model takes {spec.shape}: use csv")
 
-    def front_end(file_rate: int | None) -> LogMel:
-        if file_rate is not None and rate is not None and file_rate != rate:
-            raise EdgeError(
-                f"`rate` is {rate}, the file's is {file_rate}: leave it out, or convert the file"
-            )
-        log_mel = LogMel(file_rate or rate or LogMel.rate, mels=spec.shape[0], **sound)
-        period = manifest.sample_period_s
-        hop, hop_s = log_mel.hop, log_mel.hop / log_mel.rate
-        if period is not None and not math.isclose(hop_s, period, rel_tol=1e-3):
-            raise EdgeError(
-                f"{hop} samples at {log_mel.rate} per second are {hop_s:g} s, the "
-                f"model's sample period is {period:g} s: set `hop` as in training"
-            )
-        return log_mel
+    def front_end(file_rate: int | None) -> LogMel | FrontEnd:
+        return front_end_for_audio(manifest, file_rate, rate, **sound)
 
-    return blocks_of(frames_of(stream, form, spec, front_end), manifest.frames_per_step)
+    if form in ("wav", "pcm") and manifest.front_end is not None:
+        front_end(None)  # refuses options before the first byte is read
+    frames = frames_of(stream, form, spec, front_end, options)
+    return blocks_of(frames, manifest.frames_per_step)
 
 
 def _is_classifier(manifest: Manifest, task: str | None) -> bool:
     """Whether the first output is over classes, and the largest is the decision."""
     first = manifest.outputs[0]
-    if task not in (None, *LIVE_TASKS):
-        raise EdgeError(f"`task` must be one of {list(LIVE_TASKS)}, got {task!r}")
-    if task == "classes" and first.shape[-1:] in ((), (1,)):
-        raise EdgeError(f"`task` is 'classes', the first output has the shape {first.shape}")
+    task = canonical_task(task, LIVE_TASKS)
+    if task == "classification" and first.shape[-1:] in ((), (1,)) and not manifest.is_binary:
+        raise EdgeError(f"`task` is 'classification', the first output has the shape {first.shape}")
     if task is not None or manifest.labels is not None:
-        return task != "numbers"
+        return task != "regression"
     golden = manifest.golden.outputs[first.name]
     return "accuracy" in manifest.figures or (golden.shape[-1] > 1 and are_probabilities(golden))
 
 
-def _line(manifest: Manifest, step: int, result: Any, is_classifier: bool) -> dict[str, Any]:
+def _line(
+    manifest: Manifest, step: int, result: Any, is_classifier: bool, time_s: float | None
+) -> dict[str, Any]:
     outputs = as_dict(manifest.outputs, result)
     line: dict[str, Any] = {"step": step}
-    if manifest.sample_period_s is not None:
+    if time_s is not None:
+        line["time_s"] = time_s
+    elif manifest.sample_period_s is not None:
         line["time_s"] = round(step * manifest.frames_per_step * manifest.sample_period_s, 9)
     if is_classifier:
         first = outputs[manifest.outputs[0].name]
-        line["decision"] = decision = int(first.argmax()) % first.shape[-1]
+        decision = int(first.argmax()) % first.shape[-1]
+        line["decision"] = decision = int(manifest.decide(first)) if first.size == 1 else decision
         if manifest.labels is not None:
             line["label"] = manifest.labels[decision]
-    return line | {"outputs": {name: array.tolist() for name, array in outputs.items()}}
+    if manifest.intervals is not None:
+        low, high = manifest.intervals.bounds(outputs[manifest.outputs[0].name])
+        line |= {"lower": short_numbers(low), "upper": short_numbers(high)}
+    return line | {"outputs": {name: short_numbers(array) for name, array in outputs.items()}}
+
+
+def short_numbers(array: Array) -> Any:
+    """The numbers of a float32 array in nested lists, with as few digits as identify each."""
+    if array.ndim > 1:
+        return [short_numbers(row) for row in array]
+    # NumPy writes the shortest text that float32 reads back; Python would write 17 digits.
+    return [float(str(value)) for value in array]

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from kgated_edge.errors import DataError
-from kgated_edge.evaluation.dataset import SequenceData, load_npz
+from kgated_edge.evaluation.dataset import SequenceData
 from kgated_edge.evaluation.results import RealtimeResult
 from kgated_edge.evaluation.tasks import check_fit
+from kgated_edge.evaluation.text_data import load_for
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_manifest
 from kgated_edge.loadtest.capacity import AddStreams, MemoryLimited, find_capacity
@@ -96,8 +97,7 @@ def _frames(manifest: Manifest, data: str | Path | SequenceData, max_steps: int)
     if isinstance(data, SequenceData):
         check_fit(manifest, data)
     else:
-        names = [frame.name for frame in manifest.frames]
-        path, data = data, load_npz(data, names if len(names) > 1 else ())
+        path, data = data, load_for(manifest, data)
         try:
             check_fit(manifest, data)
         except DataError as error:

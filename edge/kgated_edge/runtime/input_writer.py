@@ -66,7 +66,7 @@ def frame_writer(spec: TensorSpec, target: Array) -> Writer:
     if spec.is_token:
         return _token_writer(spec, target, spec.vocabulary or 0)
     if spec.vocabulary is not None:
-        return _array_writer(spec, target, _vocabulary_check(target, spec.vocabulary))
+        return _ids_writer(spec, target)
     is_plain = target.ndim == 1 and target.size <= _SMALL
     if is_plain:
         return _vector_writer(spec, target)
@@ -84,7 +84,7 @@ def check_frames(spec: TensorSpec, frames: Any, finite: bool = True) -> None:
     expected = f"an array of shape {_shape('T', *spec.shape)} and dtype {spec.dtype}"
     if not isinstance(frames, np.ndarray) or frames.shape[1:] != spec.shape or frames.ndim == 0:
         raise _error(f"frames must be {expected}", frames, "reshape it")
-    if frames.dtype != spec.dtype:
+    if not _takes_dtype(spec, frames):
         raise _error(f"frames must be {expected}", frames, _cast(spec, "frames"))
     # A reduction over all axes is five times as fast as one per frame.
     if spec.vocabulary is None and (not finite or np.isfinite(frames).all()):
@@ -176,10 +176,6 @@ def _dict_writer(writers: Mapping[str, Writer]) -> Writer:
     return write
 
 
-def _vocabulary_check(target: Array, vocabulary: int) -> Callable[[], bool]:
-    return lambda: bool(((target >= 0) & (target < vocabulary)).all())
-
-
 def _finite_check(target: Array) -> Callable[[], bool]:
     return _small_check(target) if target.size <= _SMALL else _large_check(target)
 
@@ -228,6 +224,24 @@ def _token_writer(spec: TensorSpec, target: Array, vocabulary: int) -> Writer:
     return write
 
 
+def _ids_writer(spec: TensorSpec, target: Array) -> Writer:
+    """Takes integers of any width, and refuses those outside the vocabulary before the cast."""
+    shape, vocabulary = target.shape, spec.vocabulary or 0
+
+    def write(frame: Any) -> None:
+        fits = isinstance(frame, np.ndarray) and frame.shape == shape and frame.dtype.kind in "iu"
+        if not fits or not ((frame >= 0) & (frame < vocabulary)).all():
+            raise explain(spec, frame)
+        target[...] = frame
+
+    return write
+
+
+def _takes_dtype(spec: TensorSpec, array: Array) -> bool:
+    """Whether an array has the tensor's dtype, or integers of another width where those are ids."""
+    return array.dtype == spec.dtype or (spec.vocabulary is not None and array.dtype.kind in "iu")
+
+
 def _explain_array(spec: TensorSpec, frame: Any) -> FrameError:
     rule = f"a frame must be an array of shape {_shape(*spec.shape)} and dtype {spec.dtype}"
     if not isinstance(frame, np.ndarray):
@@ -236,7 +250,7 @@ def _explain_array(spec: TensorSpec, frame: Any) -> FrameError:
         return _error(rule, frame, "drop the batch axis: frame[0]")
     if frame.shape != spec.shape:
         return _error(rule, frame, "pass one frame of the shape that the model was trained on")
-    if frame.dtype != spec.dtype:
+    if not _takes_dtype(spec, frame):
         return _error(rule, frame, _cast(spec, "frame"))
     if spec.vocabulary is not None:
         bad = frame[(frame < 0) | (frame >= spec.vocabulary)]

@@ -20,9 +20,10 @@ from kgated_edge.runtime.batching import (
 from kgated_edge.runtime.input_writer import step_writer
 from kgated_edge.runtime.interpreter import bind
 from kgated_edge.runtime.quantization import results_reader
+from kgated_edge.runtime.text_methods import TextMethods, texts_to_ids
 
 
-class SequenceModel:
+class SequenceModel(TextMethods):
     """A model that takes a whole sequence per call and keeps no state.
 
     A model with several inputs takes a dict of arrays by name, one with several outputs returns a
@@ -60,7 +61,7 @@ class SequenceModel:
             frames: (n, *manifest.frame.shape), of the frame's dtype; n is
                 `manifest.frames_per_step`, or at most that where `manifest.padded`. With several
                 inputs a dict, in which those in `manifest.single` have no axis n; with a batch
-                (B, n, ...).
+                (B, n, ...). In place of ids a text, or B texts, where the file has a vocabulary.
             lengths: (B,) integers, how many of the n frames each row of a batch has where
                 `manifest.padded`; None: all have n.
 
@@ -75,7 +76,7 @@ class SequenceModel:
             EdgeError: the interpreter fails.
         """
         manifest = self._manifest
-        inputs = as_dict(manifest.frames, frames)
+        inputs, lengths = texts_to_ids(manifest, as_dict(manifest.frames, frames), lengths)
         count, lengths = self._check_lengths(inputs, lengths)
         if self._lengths is not None:
             inputs |= {s.name: self._pad(s, inputs[s.name], lengths) for s in self._timed}

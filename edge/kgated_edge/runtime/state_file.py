@@ -74,14 +74,18 @@ def write_state(path: str | Path, digest: str, states: Mapping[str, Array]) -> N
     Raises:
         StateError: the file cannot be written.
     """
-    arrays: dict[str, Any] = {_PREFIX + name: array for name, array in states.items()}
-    arrays[_DIGEST] = np.array(digest)
+    write_arrays(path, digest, {_PREFIX + name: array for name, array in states.items()})
+
+
+def write_arrays(path: str | Path, digest: str, arrays: Mapping[str, Array]) -> None:
+    """As `write_state`, with the full names of the arrays, "state.NAME" for a state."""
+    content: dict[str, Any] = {**arrays, _DIGEST: np.array(digest)}
     try:
         target = Path(path)
         scratch = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
             with scratch.open("xb") as file:
-                np.savez(file, **arrays)
+                np.savez(file, **content)
             scratch.replace(target)
         finally:
             scratch.unlink(missing_ok=True)
@@ -99,6 +103,12 @@ def read_state(path: str | Path, digest: str) -> dict[str, Array]:
     Raises:
         StateError: no such file, not an intact state file, or of another model file.
     """
+    arrays = read_arrays(path, digest).items()
+    return {n.removeprefix(_PREFIX): array for n, array in arrays if n.startswith(_PREFIX)}
+
+
+def read_arrays(path: str | Path, digest: str) -> dict[str, Array]:
+    """As `read_state`, all arrays with their full names."""
     try:
         with Path(path).open("rb") as file:
             archive = np.load(file, allow_pickle=False)
@@ -119,4 +129,4 @@ def read_state(path: str | Path, digest: str) -> dict[str, Array]:
             f"{path}: the state is of the model file with digest {saved_digest[:12]}, this is "
             f"{digest[:12]}: load it into the model that saved it"
         )
-    return {name.removeprefix(_PREFIX): array for name, array in arrays.items()}
+    return arrays

@@ -22,6 +22,7 @@ from kgated_edge.runtime.interpreter import Binding, bind
 from kgated_edge.runtime.quantization import results_reader
 from kgated_edge.runtime.state_file import Stateful, check_external
 from kgated_edge.runtime.tensor_views import ByteCopies, state_copies
+from kgated_edge.runtime.text_methods import TextMethods, texts_to_ids
 
 _ALL = slice(None)
 R = TypeVar("R")
@@ -36,7 +37,7 @@ move the state outputs to the state inputs, `read` returns a copy of the outputs
 """
 
 
-class EdgeModel(Stateful):
+class EdgeModel(Stateful, TextMethods):
     """A streaming model with its state, one frame per call.
 
     Equation: (output_t, state_t) = step(frame_t, state_{t-1}), state_0 = 0.
@@ -167,7 +168,7 @@ class EdgeModel(Stateful):
         Args:
             frames: (T, *manifest.frame.shape), of the frame's dtype; with several inputs a dict of
                 such arrays. With k frames per step, the last T mod k frames are not used. With a
-                batch (B, T, ...).
+                batch (B, T, ...). In place of ids a text, where the file has a vocabulary.
 
         Returns:
             (T // k, *manifest.output.shape), float32, with a batch (B, T // k, ...); with several
@@ -186,6 +187,25 @@ class EdgeModel(Stateful):
             results = {name: np.moveaxis(rows, 0, 1) for name, rows in results.items()}
         return unwrap_single(results)
 
+    def interval(self, result: Any) -> tuple[Array, Array]:
+        """Lower and upper limits of the target, for a result of `step` or `run`.
+
+        They hold the target with the probability `manifest.intervals.coverage`, for data like
+        those that `kgated intervals` measured them on.
+
+        Args:
+            result: of the first output, (..., *manifest.output.shape).
+
+        Raises:
+            EdgeError: the file has no intervals.
+        """
+        intervals = self._manifest.intervals
+        if intervals is None:
+            raise EdgeError(
+                "the file has no intervals: measure them with `kgated intervals MODEL DATA.npz`"
+            )
+        return intervals.bounds(result)
+
     def reset(self) -> None:
         """Sets all states to zero, as at the start of a sequence."""
         with exclusive(self._idle, "model"):
@@ -199,6 +219,9 @@ class EdgeModel(Stateful):
         """The argument of each call of `step` for a sequence; raises as `run`."""
         manifest = self._manifest
         size, batch = manifest.frames_per_step, manifest.batch
+        if manifest.vocabularies:
+            inputs, _ = texts_to_ids(manifest, as_dict(manifest.frames, frames), None)
+            frames = unwrap_single(inputs)
         return split_steps(manifest.frames, size, frames, batch, finite=self._last_good is None)
 
     def golden_outputs(self) -> dict[str, Array]:

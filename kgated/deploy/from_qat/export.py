@@ -9,6 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 from keras import ops
 
 from kgated.deploy.from_qat.markers import Marker, StepMarkers, strip_markers
+from kgated.deploy.from_qat.normalized import Normalized
 from kgated.deploy.from_qat.ranges import qat_ranges, requantize_before_concatenation
 from kgated.deploy.quantization.calibration import Ranges
 from kgated.deploy.quantization.shared_scales import SharedScales
@@ -167,6 +168,9 @@ class _Builder:
     def standardized(self, layer: keras.layers.Normalization, x: Any, **_: Any) -> Any:
         return Standardized(layer)(x)
 
+    def normalized(self, layer: keras.Layer, x: Any, **_: Any) -> Any:
+        return Normalized(layer)(x)
+
     def repeated(self, layer: keras.layers.RepeatVector, x: Any, **_: Any) -> Any:
         return Repeated(layer)(x)
 
@@ -208,5 +212,7 @@ BUILD: Mapping[type, Callable[..., Any]] = {
     keras.layers.RNN: _Builder.recurrent,
     keras.layers.Bidirectional: _Builder.bidirectional,
     keras.layers.Normalization: _Builder.standardized,
+    keras.layers.LayerNormalization: _Builder.normalized,
+    keras.layers.RMSNormalization: _Builder.normalized,
     keras.layers.RepeatVector: _Builder.repeated,
 }

@@ -14,7 +14,7 @@ import keras
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
-from kgated.deploy.tflite.cleanup import eliminate_dead_code
+from kgated.deploy.tflite.cleanup import eliminate_dead_code, remove_unread_operators
 from kgated.deploy.tflite.flatbuffer import is_constant, operator_name, tensor_name
 from kgated.quantization_hook import QuantizationHook
 from kgated.tensorflow_private import custom_operator
@@ -93,20 +93,9 @@ def strip_markers(model: schema.ModelT) -> dict[str, list[str]]:
             points.setdefault(tensor_name(graph.tensors[source]), []).append(point)
         graph.operators = operators
         _rename_outputs(model, graph, sources)
-        _remove_unread(graph)
+        remove_unread_operators(graph)  # such as the forget gate of a first step
     eliminate_dead_code(model)
     return points
-
-
-def _remove_unread(graph: schema.SubGraphT) -> None:
-    """Remove operators whose result only a marker read, as the forget gate of a first step."""
-    read = set(map(int, graph.outputs))
-    operators = []
-    for operator in reversed(graph.operators):
-        if read & set(map(int, operator.outputs)):
-            operators.append(operator)
-            read |= set(map(int, operator.inputs))
-    graph.operators = operators[::-1]
 
 
 def _copied(graph: schema.SubGraphT, source: int, point: str) -> int:

@@ -1,14 +1,16 @@
 """From the ranges at the quantization points of a trained model to those of every tensor."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ai_edge_litert import schema_py_generated as schema
 
+from kgated.deploy.quantization.activation_tables import collapse_activations
 from kgated.deploy.quantization.calibration import Ranges, as_range
 from kgated.deploy.quantization.shared_scales import SharedScales
 from kgated.deploy.tflite.flatbuffer import (
     add_tensor,
+    clone,
     is_constant,
     operator_name,
     operators,
@@ -43,14 +45,14 @@ def qat_ranges(
     Raises:
         ConversionError: a tensor has no range.
     """
-    model = file.model
     # Of several the first: the converter left out an operator that added a zero state.
     ranges = {name: limits[names[0]] for name, names in points.items()}
-    inputs, outputs = signature(model)
+    inputs, outputs = signature(file.model)
     for before, after in shared:
         name = tensor_name(outputs[after])
         if name in ranges:
             ranges[tensor_name(inputs[before])] = ranges[name]
+    model = _without_regions(file, ranges)
     for graph in model.subgraphs:
         while _spread(model, graph, ranges):
             pass
@@ -82,6 +84,16 @@ def _spread(
             ranges.update(dict.fromkeys(missing, known[0]))
             changed = True
     return changed
+
+
+def _without_regions(file: FloatFile, points: Collection[str]) -> schema.ModelT:
+    """A copy with one operator in place of those that a lookup table will stand for.
+
+    What is inside of a table gets no range, not even along a SELECT, and needs none.
+    """
+    copy = FloatFile(clone(file.model), file.layers)
+    collapse_activations(copy, bits=8, points=points)
+    return copy.model
 
 
 def _check(

@@ -132,9 +132,9 @@ def stateful_functions(module: Any, step: StepModel, call: Callable[..., Any]) -
 
 
 def put_step_first(model: schema.ModelT) -> None:
-    """Put the step in the place of the subgraph that an interpreter runs.
+    """Put the step first, among the signatures and in the subgraph that an interpreter runs.
 
-    The converter sorts signatures by name, and so puts `reset` there.
+    The converter sorts signatures by name. A caller who names none would reset the state instead.
     """
     entries = {entry.signatureKey: entry for entry in model.signatureDefs}
     (step, reset), graphs = (entries[b"step"], entries[RESET.encode()]), model.subgraphs
@@ -142,6 +142,7 @@ def put_step_first(model: schema.ModelT) -> None:
     if step.subgraphIndex == 1:
         graphs[0], graphs[1] = graphs[1], graphs[0]
         step.subgraphIndex, reset.subgraphIndex = 0, 1
+    model.signatureDefs = [step, reset]
 
 
 def call_in_scopes(

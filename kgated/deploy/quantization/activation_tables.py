@@ -17,6 +17,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from kgated.deploy.quantization.integer_kernels import KERNELS
 from kgated.deploy.tflite import flatbuffer
+from kgated.deploy.tflite.cleanup import remove_unread_operators
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import scopes
 
@@ -31,11 +32,13 @@ _ELEMENTWISE = _COMPARISONS | {
     *("MAXIMUM", "MINIMUM", "POW", "SQUARED_DIFFERENCE", "LOGICAL_AND", "LOGICAL_OR"),
     *("SELECT", "SELECT_V2", "ZEROS_LIKE"),
 }
+# Their 16-bit kernels interpolate a table of 513 entries, which training does not model.
+_INTERPOLATED = ("ELU", "EXP", "GELU", "HARD_SWISH", "LOG")
 Function = Callable[[np.ndarray], np.ndarray]
 
 
 def collapse_activations(
-    file: FloatFile, bits: int, skip: Collection[str] = ()
+    file: FloatFile, bits: int, skip: Collection[str] = (), points: Collection[str] = ()
 ) -> dict[str, Function]:
     """Put a placeholder for each region that integers compute by a table; the file is changed.
 
@@ -43,18 +46,20 @@ def collapse_activations(
         file: a float file.
         bits: of an activation.
         skip: layers that stay in float.
+        points: names of tensors that training rounded. A region ends at each of them, and several
+            operators between two of them are one table, since training rounded nothing there.
 
     Returns:
         The function of each region by the name of its result.
     """
     functions = dict[str, Function]()
     for graph in file.model.subgraphs:
-        regions = list(_regions(file, graph, bits, scopes(skip)))
+        regions = list(_regions(file, graph, bits, scopes(skip), points))
         for region in regions:
             functions[flatbuffer.tensor_name(graph.tensors[region.result])] = region.function()
         for region in regions:
             region.collapse()
-        _drop_unread(graph)
+        remove_unread_operators(graph)
     if functions:
         file.changed()
     return functions
@@ -73,20 +78,20 @@ class _Region:
     def function(self) -> Function:
         """What the region computes, by the float kernels themselves."""
         model, graph = self.model, self.graph
-        kept = {n for o in self.operators for n in (*o.inputs, *o.outputs) if n >= 0}
+        used = {n for o in self.operators for n in (*o.inputs, *o.outputs) if n >= 0}
         tensors, operators = list(graph.tensors), list(self.operators)
 
         def apply(x: np.ndarray) -> np.ndarray:
             buffers = [schema.BufferT()]  # not the weights of the whole file
             sized = [
-                _resized(model, t, buffers, x.shape) if n in kept else schema.TensorT()
+                _resized(model, t, buffers, x.shape) if n in used else schema.TensorT()
                 for n, t in enumerate(tensors)
             ]
-            alone = schema.SubGraphT(
+            subgraph = schema.SubGraphT(
                 tensors=sized, inputs=[self.source], outputs=[self.result], operators=operators
             )
             part = schema.ModelT(
-                version=3, buffers=buffers, operatorCodes=model.operatorCodes, subgraphs=[alone]
+                version=3, buffers=buffers, operatorCodes=model.operatorCodes, subgraphs=[subgraph]
             )
             return _run(flatbuffer.pack(part), x)
 
@@ -103,9 +108,13 @@ class _Region:
 
 
 def _regions(
-    file: FloatFile, graph: schema.SubGraphT, bits: int, skipped: Collection[str]
+    file: FloatFile,
+    graph: schema.SubGraphT,
+    bits: int,
+    skipped: Collection[str],
+    points: Collection[str],
 ) -> Iterator[_Region]:
-    model, roots = file.model, _roots(file.model, graph)
+    model, roots = file.model, _roots(file.model, graph, points)
     makers = {
         int(o.outputs[0]): o for o in graph.operators if o.outputs is not None and len(o.outputs)
     }
@@ -113,25 +122,35 @@ def _regions(
         operators = _between(model, graph, makers, roots[result], result)
         if any(file.layers.layer(graph, o) in skipped for o in operators):
             continue
-        if _needs_table(model, graph, operators, bits):
+        if _needs_table(model, graph, operators, bits, bool(points)):
             yield _Region(model, graph, tuple(operators), roots[result], result)
 
 
-def _roots(model: schema.ModelT, graph: schema.SubGraphT) -> dict[int, int]:
-    """By result of an elementwise operator, the tensor that it is a function of."""
+def _roots(
+    model: schema.ModelT, graph: schema.SubGraphT, points: Collection[str]
+) -> dict[int, int]:
+    """By result of an elementwise operator, the tensor that it is a function of.
+
+    Nothing is a function of what comes before one of the points.
+    """
     roots: dict[int, int] = {}
     for operator in graph.operators:
         if flatbuffer.operator_name(model, operator) not in _ELEMENTWISE:
             continue
         result = int(operator.outputs[0])
         inputs = [int(n) for n in operator.inputs if not _is_uniform(model, graph, int(n))]
-        sources = {roots.get(n, n) for n in inputs}
+        sources = {_root(graph, n, roots, points) for n in inputs}
         shapes = {tuple(graph.tensors[n].shape) for n in (*inputs, *sources, result)}
         if len(sources) == 1 and len(shapes) == 1:
             (source,) = sources
-            if graph.tensors[source].type == _FLOAT32 and not _is_constant(model, graph, source):
+            tensor = graph.tensors[source]
+            if tensor.type == _FLOAT32 and not flatbuffer.is_constant(model, tensor):
                 roots[result] = source
     return roots
+
+
+def _root(graph: schema.SubGraphT, n: int, roots: dict[int, int], points: Collection[str]) -> int:
+    return n if flatbuffer.tensor_name(graph.tensors[n]) in points else roots.get(n, n)
 
 
 def _results(model: schema.ModelT, graph: schema.SubGraphT, roots: dict[int, int]) -> Iterator[int]:
@@ -168,9 +187,12 @@ def _needs_table(
     graph: schema.SubGraphT,
     operators: list[schema.OperatorT],
     bits: int,
+    from_qat: bool,
 ) -> bool:
     """Whether an operator has no integer kernel, or integers would lose what it computes."""
     names = [flatbuffer.operator_name(model, operator) for operator in operators]
+    if from_qat and (len(names) > 1 or (bits == 16 and names[0] in _INTERPOLATED)):
+        return True
     if not all(_has_kernel(name, bits) for name in names):
         return True
     if len(names) > 1 and not all(_by_quantizer(name) for name in names):
@@ -192,13 +214,9 @@ def _by_quantizer(name: str) -> bool:
     return name in {str(operator.value) for operator in TFLOperationName} - _COMPARISONS
 
 
-def _is_constant(model: schema.ModelT, graph: schema.SubGraphT, n: int) -> bool:
-    return n < 0 or model.buffers[graph.tensors[n].buffer].data is not None
-
-
 def _is_uniform(model: schema.ModelT, graph: schema.SubGraphT, n: int) -> bool:
     """Whether a tensor is a constant of one value, however often it stands there."""
-    if not _is_constant(model, graph, n):
+    if not flatbuffer.is_constant(model, graph.tensors[n]):
         return False
     data, count = bytes(model.buffers[graph.tensors[n].buffer].data), _count(graph.tensors[n])
     return data == data[: len(data) // count] * count
@@ -218,11 +236,11 @@ def _resized(
     """The tensor for a vector of numbers; a constant of one value with one number."""
     sized = copy.copy(tensor)
     sized.shapeSignature = None
-    data = model.buffers[tensor.buffer].data
-    if data is None:
+    if not flatbuffer.is_constant(model, tensor):
         sized.shape, sized.buffer = np.array(shape, np.int32), 0
         return sized
-    number = bytes(data)[: len(data) // _count(tensor)]
+    data = bytes(model.buffers[tensor.buffer].data)
+    number = data[: len(data) // _count(tensor)]
     buffers.append(schema.BufferT(data=np.frombuffer(number, np.uint8)))
     sized.shape, sized.buffer = np.array([1], np.int32), len(buffers) - 1
     return sized
@@ -234,13 +252,3 @@ def _run(tflite: bytes, x: np.ndarray) -> np.ndarray:
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x.astype(np.float32))
     interpreter.invoke()
     return np.array(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
-
-
-def _drop_unread(graph: schema.SubGraphT) -> None:
-    """Take out the elementwise operators whose result nothing reads any more."""
-    while True:
-        read = {int(n) for o in graph.operators for n in o.inputs} | set(map(int, graph.outputs))
-        kept = [o for o in graph.operators if not len(o.outputs) or read & set(map(int, o.outputs))]
-        if len(kept) == len(graph.operators):
-            return
-        graph.operators = kept

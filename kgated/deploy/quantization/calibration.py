@@ -12,6 +12,8 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from kgated_edge import EdgeModel
 from kgated_edge.runtime.batching import as_dict, split_steps, unwrap_single
 
+from kgated_worker import begin
+
 Samples = Iterable[dict[str, np.ndarray]]
 Ranges = dict[str, dict[str, np.ndarray]]
 
@@ -55,6 +57,18 @@ def record(
     return samples
 
 
+def sample_origins(lengths: Sequence[int], frames_per_step: int) -> list[int]:
+    """The number of the sequence that each sample of `record` is of.
+
+    Args:
+        lengths: of the sequences, in frames.
+        frames_per_step: of the file.
+    """
+    stride = math.ceil(sum(lengths) / MAX_SAMPLES)
+    steps = [n for n, length in enumerate(lengths) for _ in range(length // frames_per_step)]
+    return steps[::stride]
+
+
 def calibrate(tflite: bytes, rules: Any, samples: Samples) -> Ranges:
     """The smallest and largest value of each tensor over the samples, by the tensor's name.
 
@@ -75,6 +89,7 @@ def calibrate(tflite: bytes, rules: Any, samples: Samples) -> Ranges:
     )
     (name,) = job.get_signature_list()
     remaining = iter(samples)
+    begin("calibration, which runs the float file")
     with contextlib.redirect_stderr(io.StringIO()):  # it draws progress bars
         while chunk := list(islice(remaining, CHUNK)):
             job.calibrate({name: chunk}, rules)

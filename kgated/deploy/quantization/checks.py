@@ -4,6 +4,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from kgated.deploy.quantization.float_io import float_operators
 from kgated.deploy.quantization.quantizer_rules import FLOAT_OPERATORS
+from kgated.deploy.quantization.shared_scales import SharedScales, unequal_pairs
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.layer_table import LayerTable
@@ -47,3 +48,16 @@ def check_constant_operands(model: schema.ModelT, layers: LayerTable, recipe: Re
                 "`quantize='int8'` (for a model trained in integers, `scheme='int8'`), or a layer "
                 "that goes one way"
             )
+
+
+def check_shared(model: schema.ModelT, shared: SharedScales) -> None:
+    """Refuse a state that goes out in another scale than it comes in.
+
+    Raises:
+        ConversionError: with the states.
+    """
+    if unequal := unequal_pairs(model, shared):
+        raise ConversionError(
+            f"the quantized file is broken: input and output of {unequal} differ in scale; nothing "
+            "was written. Try another `quantize`"
+        )

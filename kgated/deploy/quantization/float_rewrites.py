@@ -1,11 +1,13 @@
-"""Float operators without an integer kernel, written with operators that have one.
+"""Operators without a kernel for quantized numbers, written with operators that have one.
 
-| operator | becomes |
-|---|---|
-| NEG x | MUL x by -1 |
-| SQUARE x | MUL x by x |
-| RELU6, RELU_N1_TO_1 x | MUL x by 1 with the activation fused: the kernel clips its integers |
-| TILE of axes of size 1 | BROADCAST_TO, which TensorFlow Lite Micro has too |
+| table | operator | becomes |
+|---|---|---|
+| FOR_INTEGERS | NEG x | MUL x by -1 |
+| | SQUARE x | MUL x by x |
+| | RELU6, RELU_N1_TO_1 x | MUL x by 1, activation fused: the kernel clips its integers |
+| | TILE of axes of size 1 | BROADCAST_TO, which TensorFlow Lite Micro has too |
+| FOR_INT16 | SQUARED_DIFFERENCE | SUB, and MUL by itself |
+| FOR_INTEGER_WEIGHTS | GATHER of rows of a matrix | EMBEDDING_LOOKUP, which takes 8 and 4 bits |
 """
 
 from collections.abc import Callable, Mapping
@@ -16,19 +18,23 @@ from ai_edge_litert import schema_py_generated as schema
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.float_file import FloatFile
 
-_MUL = schema.BuiltinOperator.MUL
-_ACTIVATIONS = schema.ActivationFunctionType
+_CODES, _OPTIONS, _TYPES = schema.BuiltinOperator, schema.BuiltinOptions, schema.TensorType
+# Changes an operator, or puts others in its place; new tensors get the layer of its result.
+Rewrite = Callable[[schema.ModelT, schema.SubGraphT, schema.OperatorT], None]
 
 
-def rewrite_for_integers(file: FloatFile) -> None:
-    """Rewrite the operators of the table above; the file is changed."""
+def rewrite_operators(file: FloatFile, rewrites: Mapping[str, Rewrite]) -> None:
+    """Rewrite the float operators that one of the tables below names; the file is changed."""
     model = file.model
-    for graph in model.subgraphs:
-        for operator in list(graph.operators):
-            rewrite = _REWRITES.get(flatbuffer.operator_name(model, operator))
-            if rewrite is not None and _is_float(graph, operator):
-                rewrite(model, graph, operator)
-                file.changed()
+    for graph, operator in list(flatbuffer.operators(model)):
+        rewrite = rewrites.get(flatbuffer.operator_name(model, operator))
+        if rewrite is None or not _is_float(graph, operator):
+            continue
+        result, before = int(operator.outputs[0]), len(graph.tensors)
+        rewrite(model, graph, operator)
+        for tensor in range(before, len(graph.tensors)):
+            file.layers.inherit(graph, tensor, result)
+        file.changed()
 
 
 def _negate(model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT) -> None:
@@ -41,7 +47,7 @@ def _square(model: schema.ModelT, graph: schema.SubGraphT, operator: schema.Oper
 
 def _clip(model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT) -> None:
     name = flatbuffer.operator_name(model, operator)
-    activation = getattr(_ACTIVATIONS, name)
+    activation = getattr(schema.ActivationFunctionType, name)
     _multiply(model, operator, [operator.inputs[0], _scalar(model, graph, operator, 1.0)])
     operator.builtinOptions.fusedActivationFunction = activation
 
@@ -51,41 +57,92 @@ def _broadcast(model: schema.ModelT, graph: schema.SubGraphT, operator: schema.O
     shapes = [[int(n) for n in graph.tensors[n].shape] for n in (source, result)]
     if any(old not in (1, new) for old, new in zip(*shapes, strict=True)):
         return
-    model.buffers.append(schema.BufferT(data=np.array(shapes[1], np.int32).view(np.uint8)))
-    int32, buffer = schema.TensorType.INT32, len(model.buffers) - 1
-    shape = flatbuffer.add_tensor(graph, result, "shape", (len(shapes[1]),), int32, buffer)
+    values = np.array(shapes[1], np.int32)
+    shape = flatbuffer.add_constant(model, graph, result, "shape", values)
     operator.inputs = [source, shape]
-    code = flatbuffer.code_index(model, schema.BuiltinOperator.BROADCAST_TO)
+    code = flatbuffer.code_index(model, _CODES.BROADCAST_TO)
     model.operatorCodes[code].version = 2  # there is no first one
     operator.opcodeIndex = code
-    operator.builtinOptionsType = schema.BuiltinOptions.BroadcastToOptions
+    operator.builtinOptionsType = _OPTIONS.BroadcastToOptions
     operator.builtinOptions = schema.BroadcastToOptionsT()
+
+
+def _subtract_and_square(
+    model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT
+) -> None:
+    result = operator.outputs[0]
+    like = graph.tensors[result]
+    difference = flatbuffer.add_tensor(graph, result, "difference", tuple(like.shape), like.type)
+    subtract = schema.OperatorT(
+        opcodeIndex=flatbuffer.code_index(model, _CODES.SUB),
+        inputs=operator.inputs,
+        outputs=[difference],
+        builtinOptionsType=_OPTIONS.SubOptions,
+        builtinOptions=schema.SubOptionsT(),
+    )
+    graph.operators.insert(graph.operators.index(operator), subtract)
+    _multiply(model, operator, [difference, difference])
+
+
+def _look_up_rows(
+    model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT
+) -> None:
+    """Flatten the tokens, look them up, and give the rows the shape that GATHER gave them."""
+    if not _takes_rows(model, graph, operator):
+        return
+    table, tokens = operator.inputs
+    (result,) = operator.outputs
+    count = int(np.prod(graph.tensors[tokens].shape))
+    flat = flatbuffer.add_tensor(graph, result, "tokens", (count,), _TYPES.INT32)
+    width = int(graph.tensors[table].shape[1])
+    rows = flatbuffer.add_tensor(graph, result, "rows", (count, width), _TYPES.FLOAT32)
+    lookup = schema.OperatorT(
+        opcodeIndex=flatbuffer.code_index(model, _CODES.EMBEDDING_LOOKUP),
+        inputs=[flat, table],
+        outputs=[rows],
+    )
+    place = graph.operators.index(operator)
+    graph.operators[place : place + 1] = [
+        flatbuffer.reshape(model, graph, tokens, flat),
+        lookup,
+        flatbuffer.reshape(model, graph, rows, result),
+    ]
+
+
+def _takes_rows(model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT) -> bool:
+    table, tokens = (graph.tensors[n] for n in operator.inputs)
+    options = operator.builtinOptions
+    along_rows = options is None or not (options.axis or options.batchDims)
+    is_matrix = flatbuffer.is_constant(model, table) and len(table.shape) == 2
+    return along_rows and is_matrix and bool(tokens.type == _TYPES.INT32)
 
 
 def _multiply(model: schema.ModelT, operator: schema.OperatorT, inputs: list[int]) -> None:
     operator.inputs = inputs
-    operator.opcodeIndex = flatbuffer.code_index(model, _MUL)
-    operator.builtinOptionsType = schema.BuiltinOptions.MulOptions
+    operator.opcodeIndex = flatbuffer.code_index(model, _CODES.MUL)
+    operator.builtinOptionsType = _OPTIONS.MulOptions
     operator.builtinOptions = schema.MulOptionsT()
 
 
 def _scalar(
     model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT, value: float
 ) -> int:
-    model.buffers.append(schema.BufferT(data=np.array([value], np.float32).view(np.uint8)))
-    like, buffer = operator.outputs[0], len(model.buffers) - 1
-    return flatbuffer.add_tensor(graph, like, "factor", (1,), schema.TensorType.FLOAT32, buffer)
+    values = np.array([value], np.float32)
+    return flatbuffer.add_constant(model, graph, operator.outputs[0], "factor", values)
 
 
 def _is_float(graph: schema.SubGraphT, operator: schema.OperatorT) -> bool:
-    return bool(graph.tensors[operator.outputs[0]].type == schema.TensorType.FLOAT32)
+    if operator.outputs is None or len(operator.outputs) == 0:
+        return False
+    return bool(graph.tensors[operator.outputs[0]].type == _TYPES.FLOAT32)
 
 
-_Rewrite = Callable[[schema.ModelT, schema.SubGraphT, schema.OperatorT], None]
-_REWRITES: Mapping[str, _Rewrite] = {
+FOR_INTEGERS: Mapping[str, Rewrite] = {
     "NEG": _negate,
     "SQUARE": _square,
     "RELU6": _clip,
     "RELU_N1_TO_1": _clip,
     "TILE": _broadcast,
 }
+FOR_INT16: Mapping[str, Rewrite] = {"SQUARED_DIFFERENCE": _subtract_and_square}
+FOR_INTEGER_WEIGHTS: Mapping[str, Rewrite] = {"GATHER": _look_up_rows}

@@ -16,11 +16,13 @@ class IntegerKernel:
         bits: the widths of activations that it takes.
         same_scale: whether it copies or compares integers, so that operands and result need one
             scale and zero point; else it rescales by itself.
+        constant_bits: of a constant operand, where it is not as wide as the activations.
         output: scale and zero point that its int8 result must have, where it has no choice.
     """
 
     bits: tuple[int, ...] = (8, 16)
     same_scale: bool = False
+    constant_bits: int | None = None
     output: tuple[float, int] | None = None
 
 
@@ -33,7 +35,7 @@ KERNELS: Mapping[str, IntegerKernel] = {
     "LOG_SOFTMAX": IntegerKernel(bits=(8,), output=(16 / 256, 127)),
     "MAXIMUM": IntegerKernel(same_scale=True),
     "MINIMUM": IntegerKernel(same_scale=True),
-    "PRELU": IntegerKernel(),
+    "PRELU": IntegerKernel(constant_bits=8),  # it reads its slopes as int8, whatever they are
     "REDUCE_MAX": IntegerKernel(same_scale=True),
     "REDUCE_MIN": IntegerKernel(same_scale=True),
     "REVERSE_V2": IntegerKernel(same_scale=True),

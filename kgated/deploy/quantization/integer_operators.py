@@ -16,7 +16,7 @@ from ai_edge_litert import schema_py_generated as schema
 from kgated.deploy.quantization.calibration import Ranges
 from kgated.deploy.quantization.integer_kernels import INTEGER, KERNELS, LOOKUP, IntegerKernel
 from kgated.deploy.tflite import flatbuffer
-from kgated.deploy.tflite.cleanup import eliminate_dead_code
+from kgated.deploy.tflite.cleanup import eliminate_dead_code, remove_unread_operators
 from kgated.deploy.tflite.layer_table import LayerTable, scopes
 
 QUANTIZE, DEQUANTIZE = "QUANTIZE", "DEQUANTIZE"
@@ -77,19 +77,8 @@ def use_integer_kernels(
         for operator in list(subgraph.operators):
             if layers.layer(subgraph, operator) not in skipped:
                 rewriter.visit(operator)
-        _drop_unread(model, subgraph)
+        remove_unread_operators(subgraph)
     eliminate_dead_code(model)
-
-
-def _drop_unread(model: schema.ModelT, subgraph: schema.SubGraphT) -> None:
-    """Take out the DEQUANTIZE operators whose result nothing reads any more."""
-    read = {int(n) for operator in subgraph.operators for n in operator.inputs}
-    read |= set(map(int, subgraph.outputs))
-    subgraph.operators = [
-        operator
-        for operator in subgraph.operators
-        if flatbuffer.operator_name(model, operator) != DEQUANTIZE or operator.outputs[0] in read
-    ]
 
 
 @dataclass
@@ -132,16 +121,16 @@ class _Rewriter:
         table = self._stored(target, "table", result.quantize(function(x), self.bits), result)
         shift = self._stored(target, "shift", np.array([-low], np.int32), None)
         shape = tuple(int(n) for n in self.graph.tensors[source].shape)
-        wide, index = (
+        cast_values, index = (
             flatbuffer.add_tensor(self.graph, target, name, shape, schema.TensorType.INT32)
             for name in ("wide", "index")
         )
         cast = schema.CastOptionsT(
             inDataType=INTEGER[self.bits], outDataType=schema.TensorType.INT32
         )
-        self._insert(operator, "CAST", [source], wide, cast)
-        self._insert(operator, "ADD", [wide, shift], index, schema.AddOptionsT())
-        for tensor in (wide, index):
+        self._insert(operator, "CAST", [source], cast_values, cast)
+        self._insert(operator, "ADD", [cast_values, shift], index, schema.AddOptionsT())
+        for tensor in (cast_values, index):
             self.layers.inherit(self.graph, tensor, target)
         operator.opcodeIndex = flatbuffer.code_index(self.model, schema.BuiltinOperator.GATHER)
         operator.inputs = [table, index]
@@ -175,7 +164,8 @@ class _Rewriter:
         if n < 0 or not self._is_float(n):
             return n
         if self._is_constant(n):
-            return self._constant(n, result if kernel.same_scale else None)
+            bits = kernel.constant_bits or self.bits
+            return self._constant(n, bits, result if kernel.same_scale else None)
         source = self._source(operator, n)
         if not kernel.same_scale or self._params(source) == result:
             return source
@@ -197,22 +187,18 @@ class _Rewriter:
         self._insert(before, "QUANTIZE", [source], target)
         return target
 
-    def _constant(self, n: int, params: _Params | None) -> int:
+    def _constant(self, n: int, bits: int, params: _Params | None) -> int:
         """A constant as integers; symmetric in its own range where no scale is asked for."""
         tensor = self.graph.tensors[n]
         values = np.frombuffer(bytes(self.model.buffers[tensor.buffer].data), np.float32)
         largest = float(np.abs(values).max(initial=1e-9))
-        params = params or _Params(largest / (2 ** (self.bits - 1) - 1), 0)
-        integers = params.quantize(values, self.bits).reshape(tensor.shape)
+        params = params or _Params(largest / (2 ** (bits - 1) - 1), 0)
+        integers = params.quantize(values, bits).reshape(tensor.shape)
         return self._stored(n, "constant", integers, params)
 
     def _stored(self, like: int, suffix: str, values: np.ndarray, params: _Params | None) -> int:
         """A constant tensor of integers."""
-        data = np.frombuffer(values.tobytes(), np.uint8)
-        self.model.buffers.append(schema.BufferT(data=data))
-        kind = schema.TensorType.INT32 if params is None else INTEGER[self.bits]
-        buffer = len(self.model.buffers) - 1
-        n = flatbuffer.add_tensor(self.graph, like, suffix, values.shape, kind, buffer)
+        n = flatbuffer.add_constant(self.model, self.graph, like, suffix, values)
         self.graph.tensors[n].quantization = None if params is None else params.stored()
         return n
 
@@ -245,10 +231,9 @@ class _Rewriter:
             operator.builtinOptions = options
         self.graph.operators.insert(self.graph.operators.index(before), operator)
 
-    def _new(self, like: int, suffix: str, params: _Params, buffer: int = 0) -> int:
+    def _new(self, like: int, suffix: str, params: _Params) -> int:
         shape = tuple(int(n) for n in self.graph.tensors[like].shape)
-        kind = INTEGER[self.bits]
-        index = flatbuffer.add_tensor(self.graph, like, suffix, shape, kind, buffer)
+        index = flatbuffer.add_tensor(self.graph, like, suffix, shape, INTEGER[self.bits])
         self.graph.tensors[index].quantization = params.stored()
         return index
 
@@ -266,7 +251,7 @@ class _Rewriter:
         return n >= 0 and bool(self.graph.tensors[n].type == FLOAT32)
 
     def _is_constant(self, n: int) -> bool:
-        return self.model.buffers[self.graph.tensors[n].buffer].data is not None
+        return flatbuffer.is_constant(self.model, self.graph.tensors[n])
 
     def _has_range(self, n: int) -> bool:
         return n in self._integers or flatbuffer.tensor_name(self.graph.tensors[n]) in self.ranges

@@ -1,22 +1,29 @@
 """A float `.tflite` file becomes a quantized one, in stages whose order is stated here."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.quantization import rewrites
-from kgated.deploy.quantization.activation_tables import Function, collapse_activations
+from kgated.deploy.quantization.activation_tables import collapse_activations
 from kgated.deploy.quantization.calibration import Ranges, calibrate
-from kgated.deploy.quantization.checks import check_constant_operands, check_is_integer
+from kgated.deploy.quantization.checks import (
+    check_constant_operands,
+    check_is_integer,
+    check_shared,
+)
 from kgated.deploy.quantization.float_io import use_float_io
-from kgated.deploy.quantization.float_rewrites import rewrite_for_integers
+from kgated.deploy.quantization.float_rewrites import (
+    FOR_INT16,
+    FOR_INTEGER_WEIGHTS,
+    FOR_INTEGERS,
+    rewrite_operators,
+)
 from kgated.deploy.quantization.integer_operators import use_integer_kernels
+from kgated.deploy.quantization.job import QuantizationState, Samples
 from kgated.deploy.quantization.loops import has_loops, quantize_loops
 from kgated.deploy.quantization.lstm.int8 import write_integer
-from kgated.deploy.quantization.lstm.ranges import LstmRanges, fused_ranges
+from kgated.deploy.quantization.lstm.ranges import fused_ranges
 from kgated.deploy.quantization.lstm.weights import (
     fused_layers,
     has_fused,
@@ -24,14 +31,19 @@ from kgated.deploy.quantization.lstm.weights import (
     write_hybrid,
 )
 from kgated.deploy.quantization.quantizer_rules import apply_rules, rules_for
-from kgated.deploy.quantization.range_rules import avoid_power_of_two_scales, clamp_rsqrt_ranges
+from kgated.deploy.quantization.range_rules import (
+    avoid_power_of_two_scales,
+    clamp_rsqrt_ranges,
+    widen_constant_ranges,
+)
+from kgated.deploy.quantization.robust_ranges import robust_ranges
+from kgated.deploy.quantization.scale_checks import check_scales
 from kgated.deploy.quantization.shared_scales import SharedScales, quantize_with_shared_scales
+from kgated.deploy.quantization.weight_checks import check_weights
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import scopes
 from kgated.errors import ConversionError, first_line
-
-Samples = Sequence[dict[str, np.ndarray]]
 
 
 def quantize(
@@ -40,6 +52,7 @@ def quantize(
     samples: Samples = (),
     shared: SharedScales = (),
     ranges: Ranges | None = None,
+    origins: Sequence[int] | None = None,
 ) -> schema.ModelT:
     """Quantize a float file.
 
@@ -50,6 +63,7 @@ def quantize(
             have them.
         shared: (input, output) of the signature that share scale and zero point, as a state's do.
         ranges: by tensor name, from quantization-aware training; None: those of the samples.
+        origins: the sequence that each sample is of; None: each of one of its own.
 
     Returns:
         The quantized file.
@@ -63,7 +77,7 @@ def quantize(
     try:
         if recipe.is_static and has_loops(file.model):
             return quantize_loops(file, recipe, samples, _run_stages)
-        return _run_stages(file, recipe, samples, shared, ranges)
+        return _run_stages(file, recipe, samples, shared, ranges, origins)
     except ConversionError:
         raise
     except Exception as error:
@@ -72,49 +86,18 @@ def quantize(
         ) from error
 
 
-@dataclass
-class _Job:
-    """A file between two stages.
-
-    Attributes:
-        file: the float file.
-        recipe, samples, shared: as `quantize` takes them.
-        ranges: by tensor name; empty before calibration.
-        from_qat: whether the ranges are those of quantization-aware training.
-        rules: the quantizer's.
-        lstm_ranges: by the name of a fused LSTM.
-        functions: by name of the result, of the regions that a lookup table computes.
-        quantized: the result; None before the quantizer has run.
-    """
-
-    file: FloatFile
-    recipe: Recipe
-    samples: Samples
-    shared: SharedScales
-    ranges: Ranges
-    from_qat: bool
-    rules: Any = None
-    lstm_ranges: dict[str, LstmRanges] = field(default_factory=dict)
-    functions: dict[str, Function] = field(default_factory=dict)
-    quantized: schema.ModelT | None = None
-
-    @property
-    def bits(self) -> int:
-        """Of an activation of a static recipe."""
-        bits = self.recipe.quantization.activation_bits
-        assert bits is not None, "the stage is for static recipes"
-        return bits
-
-
 def _run_stages(
     file: FloatFile,
     recipe: Recipe,
     samples: Samples,
     shared: SharedScales,
     ranges: Ranges | None = None,
+    origins: Sequence[int] | None = None,
 ) -> schema.ModelT:
     """All stages that the recipe has, for a file without loops."""
-    job = _Job(file, recipe, samples, shared, dict(ranges or {}), from_qat=ranges is not None)
+    job = QuantizationState(
+        file, recipe, samples, shared, dict(ranges or {}), ranges is not None, origins
+    )
     for stage in STAGES:
         if stage.applies(job):
             stage.run(job)
@@ -122,41 +105,51 @@ def _run_stages(
     return job.quantized
 
 
-def _rewrite_squared_difference(job: _Job) -> None:
-    rewrites.decompose_squared_difference(job.file)
+def _rewrite_squared_difference(job: QuantizationState) -> None:
+    rewrite_operators(job.file, FOR_INT16)
 
 
-def _rewrite_for_integers(job: _Job) -> None:
-    rewrite_for_integers(job.file)
+def _rewrite_for_integers(job: QuantizationState) -> None:
+    rewrite_operators(job.file, FOR_INTEGERS)
 
 
-def _rewrite_gather(job: _Job) -> None:
-    rewrites.use_embedding_lookup(job.file)
+def _rewrite_gather(job: QuantizationState) -> None:
+    rewrite_operators(job.file, FOR_INTEGER_WEIGHTS)
 
 
-def _set_rules(job: _Job) -> None:
+def _set_rules(job: QuantizationState) -> None:
     job.rules = rules_for(job.recipe, job.file)
 
 
-def _calibrate(job: _Job) -> None:
+def _calibrate(job: QuantizationState) -> None:
     job.ranges = calibrate(job.file.content, job.rules, job.samples)
     if not job.ranges:
         raise ConversionError(f"recipe {job.recipe.name} needs samples to take its ranges from")
 
 
-def _clamp_rsqrt(job: _Job) -> None:
+def _narrow_ranges(job: QuantizationState) -> None:
+    how = (job.recipe.calibration_method, job.recipe.percentile, job.bits)
+    job.ranges = robust_ranges(job.file.content, job.ranges, job.samples, job.origins, *how)
+
+
+def _clamp_rsqrt(job: QuantizationState) -> None:
     job.ranges = clamp_rsqrt_ranges(job.file.model, job.ranges, job.bits)
 
 
-def _avoid_powers_of_two(job: _Job) -> None:
+def _widen_constant(job: QuantizationState) -> None:
+    job.ranges = widen_constant_ranges(job.file.model, job.ranges)
+
+
+def _avoid_powers_of_two(job: QuantizationState) -> None:
     job.ranges = avoid_power_of_two_scales(job.file.model, job.ranges)
 
 
-def _collapse_activations(job: _Job) -> None:
-    job.functions = collapse_activations(job.file, job.bits, job.recipe.skip)
+def _collapse_activations(job: QuantizationState) -> None:
+    points = job.ranges if job.from_qat else ()
+    job.functions = collapse_activations(job.file, job.bits, job.recipe.skip, points)
 
 
-def _observe_lstms(job: _Job) -> None:
+def _observe_lstms(job: QuantizationState) -> None:
     """Take the ranges at each fused LSTM of the file, which the quantizer does not know."""
     job.lstm_ranges = fused_ranges(job.file, job.samples)
     layers = fused_layers(job.file) - set(scopes(job.recipe.skip))
@@ -167,8 +160,9 @@ def _observe_lstms(job: _Job) -> None:
         )
 
 
-def _quantize_static(job: _Job) -> None:
+def _quantize_static(job: QuantizationState) -> None:
     def apply(ranges: Ranges) -> schema.ModelT:
+        job.used_ranges = ranges
         model = apply_rules(job.file.content, job.rules, ranges)
         skip, layers = job.recipe.skip, job.file.layers
         use_integer_kernels(model, layers, ranges, job.bits, skip, job.functions)
@@ -180,31 +174,39 @@ def _quantize_static(job: _Job) -> None:
     job.quantized = quantize_with_shared_scales(job.file.model, job.ranges, job.shared, apply)
 
 
-def _quantize_weights(job: _Job) -> None:
+def _quantize_weights(job: QuantizationState) -> None:
     job.quantized = apply_rules(job.file.content, job.rules, None)
 
 
-def _write_lstm_weights(job: _Job) -> None:
+def _write_lstm_weights(job: QuantizationState) -> None:
     assert job.quantized is not None, "the quantizer has run"
     write = write_hybrid if job.recipe.quantization.has_integer_weights else write_half
     write(job.quantized, job.file.layers, job.recipe.skip)
 
 
-def _check(job: _Job) -> None:
+def _check(job: QuantizationState) -> None:
     assert job.quantized is not None, "the quantizer has run"
     check_constant_operands(job.quantized, job.file.layers, job.recipe)
     check_is_integer(job.quantized, job.file.layers, job.recipe)
 
 
-def _is_static(job: _Job) -> bool:
+def _check_against_float(job: QuantizationState) -> None:
+    assert job.quantized is not None, "the quantizer has run"
+    check_weights(job.file.model, job.quantized, job.file.layers)
+    if job.recipe.is_static:
+        check_scales(job.quantized, job.used_ranges)
+        check_shared(job.quantized, job.shared)
+
+
+def _is_static(job: QuantizationState) -> bool:
     return job.recipe.is_static
 
 
-def _is_dynamic(job: _Job) -> bool:
+def _is_dynamic(job: QuantizationState) -> bool:
     return not job.recipe.is_static
 
 
-def _has_int16(job: _Job) -> bool:
+def _has_int16(job: QuantizationState) -> bool:
     return job.recipe.quantization.activation_bits == 16
 
 
@@ -218,8 +220,8 @@ class Stage:
         reason: why it stands before the next one that its jobs have.
     """
 
-    run: Callable[[_Job], None]
-    applies: Callable[[_Job], bool]
+    run: Callable[[QuantizationState], None]
+    applies: Callable[[QuantizationState], bool]
     reason: str
 
 
@@ -246,9 +248,19 @@ STAGES = (
         "what corrects ranges needs them",
     ),
     Stage(
+        _narrow_ranges,
+        lambda job: job.recipe.calibration_method != "minmax" and not job.from_qat,
+        "what corrects ranges takes the narrowed ones",
+    ),
+    Stage(
         _clamp_rsqrt,
-        _is_static,
+        lambda job: job.recipe.is_static and not job.from_qat,
         "it may make a range narrower, and a power of two of its scale",
+    ),
+    Stage(
+        _widen_constant,
+        lambda job: job.recipe.is_static and not job.from_qat,
+        "it may make a power of two of a scale",
     ),
     Stage(
         _avoid_powers_of_two,
@@ -276,6 +288,7 @@ STAGES = (
         _is_dynamic,
         "the quantizer leaves fused LSTMs in float, and packs no weights that are integers already",
     ),
-    Stage(_write_lstm_weights, _is_dynamic, "it is the last one of these recipes"),
-    Stage(_check, _is_static, "it is the last one of these recipes"),
+    Stage(_write_lstm_weights, _is_dynamic, "the check compares every weight with the float file"),
+    Stage(_check, _is_static, "its errors name the layer to keep in float"),
+    Stage(_check_against_float, lambda job: True, "it is the last one"),
 )

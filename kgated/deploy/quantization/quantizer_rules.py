@@ -16,6 +16,7 @@ from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import scope_name
 from kgated.errors import ConversionError, first_line
+from kgated_worker import begin
 
 # A mask asks whether a frame is padding; rounded values would answer otherwise, and the integer
 # kernels take no scale above 1.
@@ -50,6 +51,7 @@ def apply_rules(tflite: bytes, rules: Any, ranges: Ranges | None) -> schema.Mode
     """The file that the quantizer makes by the rules, from ranges where they are static."""
     from ai_edge_quantizer import quantizer
 
+    begin("the quantizer")
     job = quantizer.Quantizer(bytearray(tflite), rules.get_quantization_recipe())
     with _quietly():
         return flatbuffer.parse(bytes(job.quantize(ranges).quantized_model))

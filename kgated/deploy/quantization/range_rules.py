@@ -1,6 +1,7 @@
 """Ranges that are corrected before the quantizer makes scales of them."""
 
 from math import log2
+from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -14,6 +15,9 @@ from kgated.deploy.tflite import flatbuffer
 NEAR_POWER = 2e-3  # of an exponent, twice what the kernels take for a power
 WIDENING = 1.004
 INT16_MAX = np.iinfo(np.int16).max
+# ADD and SUB abort where the result's scale is below 2^-20 of an operand's, and other kernels
+# refuse such a ratio.
+SMALLEST_RATIO = 2.0**-18
 
 
 def avoid_power_of_two_scales(model: schema.ModelT, ranges: Ranges) -> Ranges:
@@ -32,8 +36,44 @@ def avoid_power_of_two_scales(model: schema.ModelT, ranges: Ranges) -> Ranges:
     return changed
 
 
+def widen_constant_ranges(model: schema.ModelT, ranges: Ranges) -> Ranges:
+    """The ranges; that of a result that hardly moves takes in those of the operator's operands.
+
+    A part of the model that the samples leave at zero has an empty range, and a scale so small that
+    kernels abort on it. The values of such a tensor round to zero in the wider range.
+
+    Args:
+        model: the float file.
+        ranges: by tensor name.
+    """
+    name, widened = flatbuffer.tensor_name, dict(ranges)
+    for graph, operator in flatbuffer.operators(model):
+        operands = [graph.tensors[n] for n in operator.inputs if n >= 0]
+        known = [widened[name(x)] for x in operands if name(x) in widened]
+        for result in (graph.tensors[n] for n in operator.outputs):
+            limits = widened.get(name(result))
+            if limits is not None and known:
+                widened[name(result)] = _at_least(limits, known)
+    return widened
+
+
+def _at_least(limits: dict[str, np.ndarray], operands: list[dict[str, np.ndarray]]) -> Any:
+    """The limits, or where they are next to nothing beside the operands' the union of all."""
+    largest = max(_largest(operand) for operand in operands)
+    if largest > 0.0 and _largest(limits) >= SMALLEST_RATIO * largest:
+        return limits
+    low = min(0.0, *(float(np.min(operand["min"])) for operand in operands))
+    high = max(0.0, *(float(np.max(operand["max"])) for operand in operands))
+    high = high if high > low else 1.0
+    return {end: np.full_like(limits[end], value) for end, value in (("min", low), ("max", high))}
+
+
+def _largest(limits: dict[str, np.ndarray]) -> float:
+    return max(float(np.abs(value).max()) for value in limits.values())
+
+
 def _is_power_of_two(limits: dict[str, np.ndarray]) -> bool:
-    largest = max(float(np.abs(value).max()) for value in limits.values())
+    largest = _largest(limits)
     exponent = log2(largest / INT16_MAX) if largest > 0 else 0.5
     return abs(exponent - round(exponent)) < NEAR_POWER
 

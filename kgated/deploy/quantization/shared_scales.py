@@ -37,7 +37,7 @@ def quantize_with_shared_scales(
         union = _union(ranges[before], ranges[after])
         ranges |= {tensor: dict(union) for tensor in (before, after)}
     quantized = apply(ranges)
-    if not (unequal := _unequal(quantized, shared)):
+    if not (unequal := unequal_pairs(quantized, shared)):
         return quantized
     # A kernel such as tanh's fixes its output's scale: the input takes it over.
     _, outputs = flatbuffer.signature(quantized)
@@ -45,14 +45,14 @@ def quantize_with_shared_scales(
         limits = _representable(outputs[pair[1]])
         ranges |= {tensor: dict(limits) for tensor in names[pair]}
     quantized = apply(ranges)
-    if unequal := _unequal(quantized, shared):
+    if unequal := unequal_pairs(quantized, shared):
         raise ConversionError(
             f"input and output of {unequal} can't share a scale; name their layers in `skip`"
         )
     return quantized
 
 
-def _unequal(quantized: schema.ModelT, shared: SharedScales) -> list[tuple[str, str]]:
+def unequal_pairs(quantized: schema.ModelT, shared: SharedScales) -> list[tuple[str, str]]:
     """The pairs whose tensors differ in type or scale."""
     inputs, outputs = flatbuffer.signature(quantized)
     scale = flatbuffer.scale_and_zero_point

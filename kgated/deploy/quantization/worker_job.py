@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +18,70 @@ from kgated.deploy.quantization.shared_scales import SharedScales
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import LayerTable
+from kgated.deploy.tflite.operator_runs import SUSPECT
 from kgated.deploy.worker import run_job
+from kgated_worker import begin
 
 QUANTIZE = "kgated.deploy.quantization.worker_job:quantize_job"
 Samples = Sequence[dict[str, np.ndarray]]
 
 
-def quantized_file(
-    content: bytes,
-    layers: LayerTable,
-    recipe: Recipe,
-    samples: Samples,
-    shared: SharedScales = (),
-    ranges: Ranges | None = None,
-) -> bytes:
-    """Quantize a float file and finish it.
+@dataclass(frozen=True)
+class QuantizationJob:
+    """A float file and what to make of it.
 
-    Args:
+    Attributes:
         content: the float file, with its manifest.
         layers: which layer each operator comes from.
         recipe: a static one.
         samples: the signature's inputs by name.
         shared: (input, output) of the signature that share scale and zero point.
         ranges: by tensor name, from quantization-aware training; None: those of the samples.
+        origins: the sequence that each sample is of; None: each of one of its own.
+    """
+
+    content: bytes
+    layers: LayerTable
+    recipe: Recipe
+    samples: Samples
+    shared: SharedScales = ()
+    ranges: Ranges | None = None
+    origins: Sequence[int] | None = None
+
+    def save(self, folder: Path) -> None:
+        """Write the job into a folder, for another process."""
+        (folder / "float.tflite").write_bytes(self.content)
+        names = list(self.samples[0]) if self.samples else []
+        arrays: dict[str, Any] = {n: np.stack([s[n] for s in self.samples]) for n in names}
+        np.savez(folder / "samples.npz", **arrays)
+        options = {
+            "recipe": self.recipe.as_dict(),
+            "layers": self.layers.as_dict(),
+            "shared": [list(pair) for pair in self.shared],
+            "ranges": None if self.ranges is None else _as_lists(self.ranges),
+            "origins": None if self.origins is None else list(self.origins),
+        }
+        (folder / "job.json").write_text(json.dumps(options))
+
+    @classmethod
+    def load(cls, folder: Path) -> "QuantizationJob":
+        """Read what `save` wrote."""
+        options = json.loads((folder / "job.json").read_text())
+        with np.load(folder / "samples.npz") as arrays:
+            samples = list(_unstacked(dict(arrays)))
+        return cls(
+            (folder / "float.tflite").read_bytes(),
+            LayerTable(options["layers"]),
+            Recipe.from_dict(options["recipe"]),
+            samples,
+            [(before, after) for before, after in options["shared"]],
+            None if options["ranges"] is None else _as_arrays(options["ranges"]),
+            options["origins"],
+        )
+
+
+def quantized_file(job: QuantizationJob) -> bytes:
+    """Quantize a float file and finish it.
 
     Returns:
         The finished file, with its manifest.
@@ -47,20 +89,13 @@ def quantized_file(
     Raises:
         ConversionError: as from `quantize` and `finish`.
     """
-    file = FloatFile.from_bytes(content, layers)
+    file = FloatFile.from_bytes(job.content, job.layers)
     manifest = manifest_of(file.model)
-    quantized = quantize(file, recipe, samples, shared, ranges)
-    return finish(quantized, layers, recipe, manifest)
+    quantized = quantize(file, job.recipe, job.samples, job.shared, job.ranges, job.origins)
+    return finish(quantized, job.layers, job.recipe, manifest)
 
 
-def quantize_in_worker(
-    content: bytes,
-    layers: LayerTable,
-    recipe: Recipe,
-    samples: Samples,
-    shared: SharedScales = (),
-    ranges: Ranges | None = None,
-) -> bytes:
+def quantize_in_worker(job: QuantizationJob) -> bytes:
     """`quantized_file` in the worker process, and one run of the result there.
 
     Raises:
@@ -68,38 +103,21 @@ def quantize_in_worker(
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "float.tflite").write_bytes(content)
-        names = list(samples[0]) if samples else []
-        arrays: dict[str, Any] = {n: np.stack([s[n] for s in samples]) for n in names}
-        np.savez(folder / "samples.npz", **arrays)
-        job = {
-            "recipe": recipe.as_dict(),
-            "layers": layers.as_dict(),
-            "shared": [list(pair) for pair in shared],
-            "ranges": None if ranges is None else _as_lists(ranges),
-        }
-        (folder / "job.json").write_text(json.dumps(job))
-        what = f"the quantizer, recipe {recipe.name},"
-        run_job(QUANTIZE, folder, what, "Try another `quantize`")
+        job.save(folder)
+        what = f"the quantizer, recipe {job.recipe.name},"
+        run_job(QUANTIZE, folder, what, "Try another `quantize`", folder)
         return (folder / "quantized.tflite").read_bytes()
 
 
 def quantize_job(name: str) -> None:
     """The worker's part of `quantize_in_worker`, in the folder of that name."""
     folder = Path(name)
-    job = json.loads((folder / "job.json").read_text())
-    with np.load(folder / "samples.npz") as arrays:
-        samples = list(_unstacked(dict(arrays)))
-    recipe = Recipe.from_dict(job["recipe"])
-    quantized = quantized_file(
-        (folder / "float.tflite").read_bytes(),
-        LayerTable(job["layers"]),
-        recipe,
-        samples,
-        [(before, after) for before, after in job["shared"]],
-        None if job["ranges"] is None else _as_arrays(job["ranges"]),
-    )
-    try_once(quantized, recipe, samples[0])
+    job = QuantizationJob.load(folder)
+    (folder / SUSPECT).write_bytes(job.content)
+    quantized = quantized_file(job)
+    (folder / SUSPECT).write_bytes(quantized)
+    begin("the first run of the quantized file")
+    try_once(quantized, job.recipe, job.samples[0])
     (folder / "quantized.tflite").write_bytes(quantized)
 
 

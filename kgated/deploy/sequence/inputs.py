@@ -55,9 +55,10 @@ def inputs_of(model: keras.Model) -> tuple[list[Input], int | None]:
         shape = tuple(x.shape[2 if n in timed else 1 :])
         if not candidates or None in shape or 0 in shape or len(x.shape) < 2:
             raise ConversionError(
-                f"model `{model.name}` takes inputs of shape {x.shape}; needed is (batch, time, "
-                "features) with a fixed number of features, or (batch, time) of tokens, and beside "
-                "them vectors of a fixed size"
+                f"model `{model.name}` takes inputs of shape {x.shape} and dtype {x.dtype}; needed "
+                "is (batch, time, features) with a fixed number of features, or (batch, time) of "
+                "tokens into an Embedding, and beside them vectors of a fixed size; compute them "
+                "before the model"
             )
         name = plain_name(x.name if several else INPUT, taken)
         inputs.append(Input(name, shape, n in timed, tokens.get(n)))
@@ -72,16 +73,16 @@ def _timed_inputs(model: keras.Model, candidates: list[int]) -> tuple[list[int],
     if len(candidates) < 2 or any(None in x.shape[1:] for x in model.inputs):
         return candidates, next(iter(sizes.values()), None)
     shapes = [(1, *x.shape[1:]) for x in model.inputs]
-    alone = {n: Lengths(model, shapes, sizes[n]).with_more_frames([n]) for n in candidates}
+    by_input = {n: Lengths(model, shapes, sizes[n]).with_more_frames([n]) for n in candidates}
     # The first that can grow and that a recurrent layer reads, or that can grow, or the first.
-    first = min(candidates, key=lambda n: (alone[n].failures > 0, not alone[n].reads_time))
+    first = min(candidates, key=lambda n: (by_input[n].failures > 0, not by_input[n].reads_time))
     size, timed = sizes[first], [first]
     lengths = Lengths(model, shapes, size)
     for n in candidates:
         if n == first or sizes[n] != size:
             continue
         failures = lengths.with_more_frames([*timed, n]).failures
-        if alone[first].failures or failures <= lengths.with_more_frames(timed).failures:
+        if by_input[first].failures or failures <= lengths.with_more_frames(timed).failures:
             timed.append(n)
     return sorted(timed), size
 

@@ -117,8 +117,8 @@ def _one_loop(run: Run) -> tuple[Array, list[Array]]:
             rows, step = run.rows_and_step([tf.gather(block, i) for block in blocks])
             outputs, states = _steps(step, _rows_per_time(rows, run.batch), states)
             if run.return_sequences:
-                joined = _concatenated(outputs)[None]
-                last = dynamic_update_slice(last, joined, tf.stack([i, *places]))
+                row = _concatenated(outputs)[None]
+                last = dynamic_update_slice(last, row, tf.stack([i, *places]))
             else:
                 last = outputs[-1]
             return (i + 1, last, *states, *blocks)

@@ -33,6 +33,7 @@ def step_model(
     affine: Callable[..., Any] = steps.affine_joined,
     batch: int = 1,
     lowering: Lowering = UNROLLED,
+    sequence_error: Callable[[keras.Model], Exception | None] | None = None,
 ) -> StepModel:
     """One step of `model`, with the same weights.
 
@@ -44,6 +45,8 @@ def step_model(
             x and h need scales of their own.
         batch: how many streams run side by side.
         lowering: of recurrent layers over a sequence that is not the stream.
+        sequence_error: why the model does not convert with `mode="sequence"` either, for the error;
+            None: why it has no graph for it.
 
     Returns:
         The step model. Result j is the Keras model's result on the first (j + 1) * k frames, or its
@@ -55,10 +58,10 @@ def step_model(
     try:
         return build(model, HANDLERS, affine, batch, lowering)
     except StreamError as error:
-        raise checked(error, _sequence_error(model)) from None
+        raise checked(error, (sequence_error or _graph_error)(model)) from None
 
 
-def _sequence_error(model: keras.Model) -> ConversionError | None:
+def _graph_error(model: keras.Model) -> ConversionError | None:
     """Why the model has no graph over whole sequences; None where it has one."""
     try:
         _, length = inputs_of(model)

@@ -25,8 +25,8 @@ class ConvolutionStep(keras.layers.Layer):
     def call(self, inputs: list[Any]) -> list[Any]:
         """One block; see the class."""
         x, buffer = inputs
-        joined = ops.concatenate([buffer, x], axis=1)
-        return [self.layer(joined), joined[:, -buffer.shape[1] :]]
+        frames = ops.concatenate([buffer, x], axis=1)
+        return [self.layer(frames), frames[:, -buffer.shape[1] :]]
 
     def compute_mask(self, inputs: list[Any], _: Any = None) -> list[None]:
         """None."""

@@ -53,7 +53,7 @@ def checked(error: StreamError, sequence_error: Exception | None) -> StreamError
     if sequence_error is None:
         advice = "" if WAY_OUT in str(error) else f"; {WAY_OUT}, which takes the model"
         return StreamError(f"{error}{advice}")
-    text = str(error).replace(f"; {WAY_OUT}", "")
+    text = str(error).replace(f"; {WAY_OUT}, or ", "; ").replace(f"; {WAY_OUT}", "")
     return StreamError(f'{text}; `mode="sequence"` does not take the model: {sequence_error}')
 
 

@@ -47,6 +47,20 @@ def _new_places(items: list, used: set[int]) -> dict[int, int]:
     return {old: new for new, old in enumerate(n for n in range(len(items)) if n in used)}
 
 
+def remove_unread_operators(graph: schema.SubGraphT) -> None:
+    """Remove the operators whose results nothing reads, and what only they read.
+
+    An operator without a result, such as an assignment to a variable, stays.
+    """
+    read, operators = set(map(int, graph.outputs)), []
+    for operator in reversed(graph.operators):
+        outputs = set() if operator.outputs is None else set(map(int, operator.outputs))
+        if not outputs or read & outputs:
+            operators.append(operator)
+            read |= set(map(int, operator.inputs if operator.inputs is not None else ()))
+    graph.operators = operators[::-1]
+
+
 def deduplicate_subgraphs(model: schema.ModelT) -> None:
     """Let every WHILE of equal condition and body run the same two subgraphs.
 

@@ -54,9 +54,9 @@ def _clone(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.copy()
     if hasattr(value, "__dict__"):
-        twin = copy.copy(value)
-        vars(twin).update({name: _clone(field) for name, field in vars(value).items()})
-        return twin
+        clone = copy.copy(value)
+        vars(clone).update({name: _clone(field) for name, field in vars(value).items()})
+        return clone
     return value
 
 
@@ -163,6 +163,21 @@ def add_tensor(
     return len(subgraph.tensors) - 1
 
 
+def add_constant(
+    model: schema.ModelT, subgraph: schema.SubGraphT, like: int, suffix: str, values: np.ndarray
+) -> int:
+    """Add a constant tensor of the values' shape and dtype, named as by `add_tensor`."""
+    kind = getattr(schema.TensorType, values.dtype.name.upper())
+    return add_tensor(subgraph, like, suffix, values.shape, kind, add_buffer(model, values))
+
+
+def add_buffer(model: schema.ModelT, data: np.ndarray | bytes) -> int:
+    """Add a buffer with the bytes of an array, or bytes as they are; returns its index."""
+    content = data if isinstance(data, bytes) else data.tobytes()
+    model.buffers.append(schema.BufferT(data=np.frombuffer(content, np.uint8)))
+    return len(model.buffers) - 1
+
+
 def code_index(model: schema.ModelT, builtin: int) -> int:
     """The index of an operator's code in the file, which gets it where it has none."""
     for index, code in enumerate(model.operatorCodes):
@@ -184,9 +199,7 @@ def reshape(
 ) -> schema.OperatorT:
     """A RESHAPE from one tensor to another; the caller puts it among the operators."""
     shape = np.array(subgraph.tensors[target].shape, np.int32)
-    model.buffers.append(schema.BufferT(data=shape.view(np.uint8)))
-    int32, buffer = schema.TensorType.INT32, len(model.buffers) - 1
-    constant = add_tensor(subgraph, target, "shape", shape.shape, int32, buffer)
+    constant = add_constant(model, subgraph, target, "shape", shape)
     return schema.OperatorT(
         opcodeIndex=code_index(model, schema.BuiltinOperator.RESHAPE),
         inputs=[source, constant],

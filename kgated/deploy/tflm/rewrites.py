@@ -91,15 +91,15 @@ def _concatenate_in_tree(
 ) -> None:
     """One CONCATENATION becomes several, of no more inputs each than the kernel takes."""
     result = operator.outputs[0]
-    whole, axis = graph.tensors[result], operator.builtinOptions.axis
+    output, axis = graph.tensors[result], operator.builtinOptions.axis
     while len(operator.inputs) > MAX_CONCATENATED:
         parts = []
         for start in range(0, len(operator.inputs), MAX_CONCATENATED):
             inputs = list(operator.inputs[start : start + MAX_CONCATENATED])
-            shape = [int(n) for n in whole.shape]
+            shape = [int(n) for n in output.shape]
             shape[axis] = sum(int(graph.tensors[n].shape[axis]) for n in inputs)
-            part = flatbuffer.add_tensor(graph, result, f"part_{start}", tuple(shape), whole.type)
-            graph.tensors[part].quantization = whole.quantization
+            part = flatbuffer.add_tensor(graph, result, f"part_{start}", tuple(shape), output.type)
+            graph.tensors[part].quantization = output.quantization
             layers.inherit(graph, part, result)
             concatenation = copy.copy(operator)
             concatenation.inputs, concatenation.outputs = inputs, [part]

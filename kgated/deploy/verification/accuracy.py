@@ -1,13 +1,15 @@
 """The accuracy of a file and of its Keras model, by the task code that devices run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
-from kgated_edge import SequenceData, check, load_npz, read_manifest
+from kgated_edge import SequenceData, check, read_manifest
 from kgated_edge.errors import DataError
+from kgated_edge.evaluation.arrays import Data, as_sequences
 from kgated_edge.evaluation.metrics import Classes, Quality
 from kgated_edge.evaluation.tasks import check_fit, make_scorer
 from kgated_edge.format.manifest import Manifest
@@ -41,11 +43,17 @@ class Evaluation:
             return None
         return self.keras.accuracy - self.file.accuracy
 
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> "Evaluation":
+        """The evaluation of `dataclasses.asdict`, also after JSON."""
+        keras, file = (Quality(**document[name]) for name in ("keras", "file"))
+        return cls(keras, file, document["sequences"])
+
 
 def evaluate_both(
     model: keras.Model,
     path: str | Path,
-    data: str | Path | SequenceData,
+    data: Data,
     task: str | None = None,
 ) -> Evaluation:
     """Judge a file and its Keras model on labelled sequences, by the first output.
@@ -54,29 +62,45 @@ def evaluate_both(
         model: the Keras model that the file was made of.
         path: the file, of batch 1.
         data: sequences with `y`, or the path of an `.npz` file.
-        task: "classes", "frames", "numbers" or "text"; None: by `y`.
+        task: one of those of `kgated_edge.check`; None: by `y` and the model.
 
     Raises:
         DataError: the data do not fit the model, or have no `y`.
     """
     manifest = read_manifest(path)
     names = [frame.name for frame in manifest.frames]
-    if not isinstance(data, SequenceData):
-        data = load_npz(data, names if len(names) > 1 else (), manifest.single)
+    data = as_sequences(data, names if len(names) > 1 else (), manifest.single)
+    return evaluate_reference(_reference(model, manifest), path, data, task)
+
+
+def evaluate_reference(
+    reference: Reference, path: str | Path, data: SequenceData, task: str | None = None
+) -> Evaluation:
+    """`evaluate_both` with the Keras model as the conversion has it."""
+    manifest = read_manifest(path)
     check_fit(manifest, data)
-    keras_quality = _evaluate_keras(model, manifest, data, task)
+    keras_quality = _evaluate_keras(reference, manifest, data, task)
     result = check(path, data, task=task, warmup_steps=0)
     assert result.quality is not None, "the same data were judged above"
     return Evaluation(keras_quality, result.quality, len(data))
 
 
+def check_evaluation(manifest: Manifest, data: SequenceData, task: str | None = None) -> None:
+    """Refuse labelled sequences that a file of that manifest can't be judged by.
+
+    Raises:
+        DataError: they do not fit the model, or the labels do not fit the output.
+    """
+    check_fit(manifest, data)
+    make_scorer(manifest, data, task)
+
+
 def _evaluate_keras(
-    model: keras.Model, manifest: Manifest, data: SequenceData, task: str | None
+    reference: Reference, manifest: Manifest, data: SequenceData, task: str | None
 ) -> Quality:
     scorer, first = make_scorer(manifest, data, task), manifest.outputs[0]
     if scorer is None:
         raise DataError("there is no `y` to evaluate by: save it")
-    reference = _reference(model, manifest)
     if isinstance(scorer, Classes) and not reference.is_timed[first.name]:
         # One result for the whole sequence tells the decision; each prefix would take a call.
         scorer = make_scorer(replace(manifest, mode="sequence"), data, task)

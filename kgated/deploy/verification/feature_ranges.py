@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
+from kgated_edge.format.feature_statistics import MAX_FEATURES, FeatureStatistics
 from kgated_edge.format.tensor_spec import TensorSpec
 
 from kgated.deploy.verification.sequences import Sequences
@@ -37,8 +38,26 @@ def warn_of_small_features(sequences: Sequences, frames: Sequence[TensorSpec]) -
                 f"of {len(span)} span fewer than {MIN_STEPS} of its {INT8_STEPS + 1} steps: "
                 f"features {names}. Scale the features to similar ranges before the model, or use "
                 '`quantize="int16x8"` or "dynamic"',
-                stacklevel=4,
+                stacklevel=6,
             )
+
+
+def feature_statistics(
+    sequences: Sequences, frames: Sequence[TensorSpec]
+) -> dict[str, FeatureStatistics]:
+    """Range and distribution of each feature, for the manifest; without tokens.
+
+    Args:
+        sequences: of the calibration data.
+        frames: one frame of each input.
+    """
+    return {
+        frame.name: FeatureStatistics.of(
+            np.concatenate([s[frame.name].reshape(-1, frame.size) for s in sequences])
+        )
+        for frame in frames
+        if frame.is_real and frame.size <= MAX_FEATURES
+    }
 
 
 def check_constant_features(model: keras.Model, skip: Sequence[str]) -> None:

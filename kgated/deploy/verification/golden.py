@@ -42,11 +42,11 @@ def repeated_frames(layout: SequenceLayout, sequence: Arrays) -> tuple[Arrays, i
     frame = sum(sequence[name][0].size for name in layout.timed)
     count = min(layout.length(sequence), max(1, MAX_NUMBERS // 2 // frame))
     length = count if layout.padded else layout.size
-    whole = dict(sequence)
+    frames = dict(sequence)
     for name in layout.timed:
         x = sequence[name]
-        whole[name] = np.resize(x[:count], (length, *x.shape[1:]))
-    return whole, count
+        frames[name] = np.resize(x[:count], (length, *x.shape[1:]))
+    return frames, count
 
 
 def last_results(layout: SequenceLayout, results: Arrays) -> Arrays:

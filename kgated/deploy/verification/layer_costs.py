@@ -1,14 +1,14 @@
 """Which layer of a quantized file costs most: the error that is left when it stays in float."""
 
-import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.verification.compare import Agreement, merge_reports
 from kgated.deploy.verification.sequences import Sequences
 from kgated.deploy.verification.targets import Target
+from kgated.deploy.verification.trial import trial_file
+from kgated.errors import ConversionError
 
 MAX_SEQUENCES = 4
 
@@ -43,7 +43,7 @@ def layer_costs(
     Args:
         quantize: from a recipe to the finished file, such as `quantized_file` of one float file.
         recipe: the recipe whose loss is to be explained; its own `skip` stays.
-        layers: names of layers that can stay in float.
+        layers: names of layers to try; those that can't stay in float are left out.
         target: what the files are compared with.
         sequences: to compare on.
 
@@ -51,7 +51,7 @@ def layer_costs(
         The costs, the most costly layer first.
 
     Raises:
-        ConversionError: a quantization fails.
+        ConversionError: the quantization without another layer in float fails.
     """
     recipe = replace(recipe, target="cpu")  # files for microcontrollers have no float layers
     used = sequences[:MAX_SEQUENCES]
@@ -60,15 +60,20 @@ def layer_costs(
         content = quantize(replace(recipe, skip=(*recipe.skip, *skip)))
         return compare_bytes(content, target, used)
 
-    whole = measure(())
-    reports = {layer: measure((layer,)) for layer in layers if layer not in recipe.skip}
-    costs = [LayerCost(name, r, whole.rmse - r.rmse) for name, r in reports.items()]
+    total = measure(())
+
+    def reports() -> Iterator[tuple[str, Agreement]]:
+        for layer in layers:
+            try:
+                yield layer, measure((layer,))
+            except ConversionError:
+                continue  # it can't stay in float, and so costs nothing that `skip` would save
+
+    costs = [LayerCost(name, r, total.rmse - r.rmse) for name, r in reports()]
     return sorted(costs, key=lambda cost: -cost.rmse_saved)
 
 
 def compare_bytes(content: bytes, target: Target, sequences: Sequences) -> Agreement:
     """Run a file that is not on disk over sequences; the agreement of all outputs together."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "trial.tflite")
-        path.write_bytes(content)
+    with trial_file(content) as path:
         return merge_reports(target.compare(path, sequences).values())

@@ -6,14 +6,15 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from kgated_edge.errors import DataError, EdgeError
-from kgated_edge.evaluation.dataset import SequenceData, from_arrays, load_npz
+from kgated_edge.evaluation.arrays import Data, as_sequences
+from kgated_edge.evaluation.dataset import SequenceData
 from kgated_edge.format.tensor_spec import Array, TensorSpec
 from kgated_edge.runtime.input_writer import check_frames
 
 Arrays = dict[str, Array]
 Sequences = list[Arrays]
 """Each (T, *frame) by input name, T a multiple of the frames per step."""
-Calibration: TypeAlias = str | Path | np.ndarray | Mapping[str, np.ndarray] | SequenceData | None
+Calibration: TypeAlias = Data | None
 
 MAX_SEQUENCES = 64
 RANDOM_SEQUENCES, RANDOM_STEPS = 4, 32
@@ -50,7 +51,8 @@ def evaluation_sequences(
     for n, sequence in zip(lengths, sequences, strict=True):
         rows = {name: x[None] if name in single else x for name, x in sequence.items()}
         _check_values(frames, rows, f"`calibration`, sequence {n}")
-    return sequences
+    dtypes = {frame.name: frame.dtype for frame in frames}  # ids may be of another width
+    return [{name: x.astype(dtypes[name], copy=False) for name, x in s.items()} for s in sequences]
 
 
 def random_sequences(frames: tuple[TensorSpec, ...], size: int, seed: int = 0) -> Sequences:
@@ -106,7 +108,8 @@ def _check_frame_types(
 ) -> None:
     for frame in frames:
         x, axes = arrays[frame.name], 1 if frame.name in single else 2
-        if x.shape[axes:] != frame.shape or x.dtype != frame.dtype:
+        are_ids = frame.vocabulary is not None and x.dtype.kind in "iu"
+        if x.shape[axes:] != frame.shape or not (are_ids or x.dtype == frame.dtype):
             raise ValueError(
                 f"`calibration` must hold frames of shape {frame.shape} and dtype {frame.dtype}, "
                 f"as the model takes them. Received: x of shape {x.shape} and dtype {x.dtype}"
@@ -123,18 +126,14 @@ def _check_values(frames: tuple[TensorSpec, ...], sequence: Arrays, where: str) 
 
 def _sequence_data(calibration: Any, names: Sequence[str], single: tuple[str, ...]) -> SequenceData:
     several = names if len(names) > 1 else ()
-    if isinstance(calibration, str | Path):
-        return load_npz(calibration, several, single, targets=False)
     inputs = calibration.inputs if isinstance(calibration, SequenceData) else calibration
-    if several and not (isinstance(inputs, Mapping) and set(names) <= set(inputs)):
+    is_path = isinstance(calibration, str | Path)
+    if several and not is_path and not (isinstance(inputs, Mapping) and set(names) <= set(inputs)):
         raise ValueError(
             f"`calibration` must hold an array for each of the inputs {list(names)}. Received "
             "different ones; give the path of an .npz file, or arrays by name"
         )
-    if isinstance(calibration, SequenceData):
-        return calibration
     try:
-        arrays = calibration if isinstance(calibration, Mapping) else {"x": calibration}
-        return from_arrays(arrays, several, single, targets=False)
+        return as_sequences(calibration, several, single, targets=False)
     except DataError as error:
         raise ValueError(f"`calibration`: {error}") from None

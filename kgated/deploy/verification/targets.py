@@ -11,9 +11,10 @@ from kgated_edge import EdgeModel, SequenceModel
 from kgated_edge.format.tensor_spec import Array, TensorSpec
 from kgated_edge.runtime.batching import as_dict, unwrap_single
 
-from kgated.deploy.quantization.calibration import MAX_SAMPLES, record
+from kgated.deploy.quantization.calibration import MAX_SAMPLES, record, sample_origins
 from kgated.deploy.sequence.graph import SequenceGraph
 from kgated.deploy.verification.compare import Agreement, agreement
+from kgated.deploy.verification.full_length import full_length_sequences
 from kgated.deploy.verification.golden import last_results, repeated_frames, stream_golden
 from kgated.deploy.verification.layout import SequenceLayout
 from kgated.deploy.verification.reference import Reference
@@ -35,6 +36,10 @@ Sample = dict[str, np.ndarray]
 class Target(Protocol):
     """A Keras model together with the way to run its file."""
 
+    @property
+    def reference(self) -> Reference:
+        """The Keras model."""
+
     def sequences(self, calibration: Calibration, frames: tuple[TensorSpec, ...]) -> Sequences:
         """The sequences to compare on, of frames as the manifest describes them."""
 
@@ -47,12 +52,16 @@ class Target(Protocol):
     def samples(self, path: Path, sequences: Sequences) -> list[Sample]:
         """The inputs of a float file's signature while it runs over the sequences."""
 
+    def origins(self, sequences: Sequences) -> list[int]:
+        """The number of the sequence, or of the sequences side by side, that each sample is of."""
+
 
 @dataclass(frozen=True)
 class TargetStream:
     """A file that takes a stream step by step and carries the state."""
 
     reference: Reference
+    batch: int = 1
 
     def sequences(self, calibration: Calibration, frames: tuple[TensorSpec, ...]) -> Sequences:
         """As in `Target`: of whole steps."""
@@ -74,14 +83,24 @@ class TargetStream:
                 for name, results in outputs.items():
                     measured[name].append(results[0 if timed[name] else -1 :])
         pairs = {name: (np.concatenate(expected[name]), measured[name]) for name in timed}
-        return {name: agreement(y, np.concatenate(rows)) for name, (y, rows) in pairs.items()}
+        threshold = edge.manifest.threshold
+        return {
+            name: agreement(y, np.concatenate(rows), threshold) for name, (y, rows) in pairs.items()
+        }
 
     def samples(self, path: Path, sequences: Sequences) -> list[Sample]:
         """As in `Target`: with the states of real sequences."""
-        edge = EdgeModel(path)
+        rows = self._rows(sequences)
+        return record(EdgeModel(path), [stack_rows(sequence) for sequence in rows])
+
+    def origins(self, sequences: Sequences) -> list[int]:
+        """As in `Target`."""
+        lengths = [len(next(iter(rows[0].values()))) for rows in self._rows(sequences)]
+        return sample_origins(lengths, self.reference.frames_per_step)
+
+    def _rows(self, sequences: Sequences) -> list[Sequences]:
         groups = group_by_length(sequences)
-        rows = [rows for group in groups for rows, _ in batches(group, edge.manifest.batch)]
-        return record(edge, [stack_rows(sequence) for sequence in rows])
+        return [rows for group in groups for rows, _ in batches(group, self.batch)]
 
     def _run(self, edge: EdgeModel, group: Sequences) -> Iterator[Arrays]:
         """The results (steps, *output) of each sequence, all of one length, by output name."""
@@ -124,10 +143,10 @@ class TargetSequence:
 
     def golden(self, sequences: Sequences) -> tuple[Arrays, Arrays]:
         """As in `Target`: a few frames, repeated where the length is fixed; the last results."""
-        whole, count = repeated_frames(self.layout, sequences[0])
-        results = last_results(self.layout, self._predict([whole])[0])
+        frames, count = repeated_frames(self.layout, sequences[0])
+        results = last_results(self.layout, self._predict([frames])[0])
         single = self.layout.single
-        return {n: x[None] if n in single else x[:count] for n, x in whole.items()}, results
+        return {n: x[None] if n in single else x[:count] for n, x in frames.items()}, results
 
     def compare(self, path: Path, sequences: Sequences) -> dict[str, Agreement]:
         """As in `Target`: in rows of different lengths where there is a batch."""
@@ -138,17 +157,31 @@ class TargetSequence:
             expected += self._predict(group)
         for rows, count in batches(ordered, self.batch):
             measured += self._run(edge, rows)[:count]
-        return {name: self._agreement(name, expected, measured) for name in self.reference.outputs}
+        threshold = edge.manifest.threshold
+        return {
+            name: self._agreement(name, expected, measured, threshold)
+            for name in self.reference.outputs
+        }
 
     def samples(self, path: Path, sequences: Sequences) -> list[Sample]:
-        """As in `Target`: with the golden sequence, which the file has to compute too."""
+        """As in `Target`: with the golden sequence, and some that no step sees as padding alone."""
         golden, _ = repeated_frames(self.layout, sequences[0])
-        rows = batches([golden, *sequences[:MAX_SAMPLES]], self.batch)
+        full = full_length_sequences(self.reference.model, self.layout, sequences)
+        rows = batches([golden, *full, *sequences[:MAX_SAMPLES]], self.batch)
         return [self.layout.signature_inputs(row) for row, _ in rows]
 
-    def _agreement(self, name: str, expected: list[Arrays], measured: list[Arrays]) -> Agreement:
+    def origins(self, sequences: Sequences) -> list[int]:
+        """As in `Target`: the golden sequence begins as the first one."""
+        full = full_length_sequences(self.reference.model, self.layout, sequences)
+        extra, count = 1 + len(full), 1 + len(full) + min(len(sequences), MAX_SAMPLES)
+        return [max(0, n - extra) // self.batch for n in range(0, count, self.batch)]
+
+    def _agreement(
+        self, name: str, expected: list[Arrays], measured: list[Arrays], threshold: float
+    ) -> Agreement:
         join = np.stack if name in self.layout.single else np.concatenate
-        return agreement(*(join([y[name] for y in results]) for results in (expected, measured)))
+        reference, results = (join([y[name] for y in rows]) for rows in (expected, measured))
+        return agreement(reference, results, threshold)
 
     def _run(self, edge: SequenceModel, rows: Sequences) -> list[Arrays]:
         """The results of each row by output name."""

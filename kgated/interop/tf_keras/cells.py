@@ -32,11 +32,11 @@ class Twin:
         options: keyword arguments of the cell's constructor in `kgated`.
     """
 
-    ours: ClassVar[type[cells.base.GatedCell]]
+    kgated_class: ClassVar[type[cells.base.GatedCell]]
 
     def __init__(self, units: int, name: str | None = None, **options: Any) -> None:
         of_keras = {k: options.pop(k) for k in ("dtype", "trainable") if k in options}
-        cell: Any = self.ours(units, **options)
+        cell: Any = self.kgated_class(units, **options)
         rates = {"dropout": cell.dropout, "recurrent_dropout": cell.recurrent_dropout}
         super().__init__(units, **rates, name=name, **of_keras)  # type: ignore[call-arg]
         if self.compute_dtype != "float32":  # type: ignore[attr-defined]
@@ -51,10 +51,10 @@ class Twin:
         for weight in cell.weights:
             values = keras.ops.convert_to_numpy(weight)
             initializer = tf_keras.initializers.Constant(values)
-            made = self.add_weight(  # type: ignore[attr-defined]
+            variable = self.add_weight(  # type: ignore[attr-defined]
                 name=weight.name, shape=values.shape, initializer=initializer
             )
-            setattr(self, weight.name, made)
+            setattr(self, weight.name, variable)
         self.built = True
 
     @tf.autograph.experimental.do_not_convert  # it has no source of lambdas, and says so at length
@@ -63,21 +63,21 @@ class Twin:
         me, cell = cast(Any, self), self._hidden.cell
         listed = isinstance(states, list | tuple)
         states = list(states) if listed else [states]
-        seen = states[0]
+        h = states[0]
         for_x = me.get_dropout_mask_for_cell(inputs, training, count=1)
-        for_h = me.get_recurrent_dropout_mask_for_cell(seen, training, count=1)
+        for_h = me.get_recurrent_dropout_mask_for_cell(h, training, count=1)
         inputs = inputs if for_x is None else inputs * for_x[0]
-        seen = seen if for_h is None else seen * for_h[0]
+        h = h if for_h is None else h * for_h[0]
         mine = [(weight, getattr(self, weight.name)) for weight in cell.weights]
         with keras.StatelessScope(state_mapping=mine):
-            output, new = cell.prepare()(inputs, seen, states)
+            output, new = cell.prepare()(inputs, h, states)
         return output, new if listed else new[0]
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        theirs = tf_keras.layers.Layer.get_config(self)
+        config = tf_keras.layers.Layer.get_config(self)
         options = self._hidden.cell.get_config()
-        return {**{k: v for k, v in options.items() if k not in OF_KERAS}, **theirs}
+        return {**{k: v for k, v in options.items() if k not in OF_KERAS}, **config}
 
 
 def matrices(cell: Any) -> list[str]:
@@ -89,32 +89,32 @@ def matrices(cell: Any) -> list[str]:
 class TwinLSTMCell(Twin, tf_keras.layers.LSTMCell):
     """The twin of `kgated.LSTMCell`, with its arguments by name."""
 
-    ours = cells.LSTMCell
+    kgated_class = cells.LSTMCell
 
 
 @register
 class TwinPeepholeLSTMCell(Twin, tf_keras.layers.LSTMCell):
     """The twin of `kgated.PeepholeLSTMCell`, with its arguments by name."""
 
-    ours = cells.PeepholeLSTMCell
+    kgated_class = cells.PeepholeLSTMCell
 
 
 @register
 class TwinGRUCell(Twin, tf_keras.layers.GRUCell):
     """The twin of `kgated.GRUCell`, with its arguments by name; NOT the form of tf_keras's own."""
 
-    ours = cells.GRUCell
+    kgated_class = cells.GRUCell
 
 
 @register
 class TwinMinGRUCell(Twin, tf_keras.layers.SimpleRNNCell):
     """The twin of `kgated.MinGRUCell`, with its arguments by name."""
 
-    ours = cells.MinGRUCell
+    kgated_class = cells.MinGRUCell
 
 
 @register
 class TwinMinLSTMCell(Twin, tf_keras.layers.SimpleRNNCell):
     """The twin of `kgated.MinLSTMCell`, with its arguments by name."""
 
-    ours = cells.MinLSTMCell
+    kgated_class = cells.MinLSTMCell

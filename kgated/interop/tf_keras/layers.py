@@ -22,11 +22,11 @@ class TwinRNN(tf_keras.layers.RNN, PrunableLayer, ClusterableLayer):
         options: keyword arguments of the layer's constructor in `kgated`.
     """
 
-    ours: ClassVar[type[layers.GatedRNN]]
+    kgated_class: ClassVar[type[layers.GatedRNN]]
     cell_class: ClassVar[type[cells.Twin]]
 
     def __init__(self, units: int, **options: Any) -> None:
-        of_cell = {k: options.pop(k) for k in list(options) if k in self.ours.cell_options}
+        of_cell = {k: options.pop(k) for k in list(options) if k in self.kgated_class.cell_options}
         super().__init__(self.cell_class(units, **of_cell), **options)
 
     def get_prunable_weights(self) -> list[Any]:
@@ -39,10 +39,10 @@ class TwinRNN(tf_keras.layers.RNN, PrunableLayer, ClusterableLayer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        theirs = super().get_config()
-        del theirs["cell"]
+        config = super().get_config()
+        del config["cell"]
         of_cell = self.cell.get_config()
-        return {**{k: v for k, v in of_cell.items() if k not in OF_KERAS}, **theirs}
+        return {**{k: v for k, v in of_cell.items() if k not in OF_KERAS}, **config}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
@@ -54,35 +54,35 @@ class TwinRNN(tf_keras.layers.RNN, PrunableLayer, ClusterableLayer):
 class TwinLSTM(TwinRNN):
     """The twin of `kgated.LSTM`, with its arguments by name."""
 
-    ours, cell_class = layers.LSTM, cells.TwinLSTMCell
+    kgated_class, cell_class = layers.LSTM, cells.TwinLSTMCell
 
 
 @register
 class TwinPeepholeLSTM(TwinRNN):
     """The twin of `kgated.PeepholeLSTM`, with its arguments by name."""
 
-    ours, cell_class = layers.PeepholeLSTM, cells.TwinPeepholeLSTMCell
+    kgated_class, cell_class = layers.PeepholeLSTM, cells.TwinPeepholeLSTMCell
 
 
 @register
 class TwinGRU(TwinRNN):
     """The twin of `kgated.GRU`, with its arguments by name; not the form of tf_keras's GRU."""
 
-    ours, cell_class = layers.GRU, cells.TwinGRUCell
+    kgated_class, cell_class = layers.GRU, cells.TwinGRUCell
 
 
 @register
 class TwinMinGRU(TwinRNN):
     """The twin of `kgated.MinGRU`, with its arguments by name."""
 
-    ours, cell_class = layers.MinGRU, cells.TwinMinGRUCell
+    kgated_class, cell_class = layers.MinGRU, cells.TwinMinGRUCell
 
 
 @register
 class TwinMinLSTM(TwinRNN):
     """The twin of `kgated.MinLSTM`, with its arguments by name."""
 
-    ours, cell_class = layers.MinLSTM, cells.TwinMinLSTMCell
+    kgated_class, cell_class = layers.MinLSTM, cells.TwinMinLSTMCell
 
 
 @register
@@ -187,5 +187,5 @@ def scope() -> Any:
         ("quantization", "quantize"),
     ):
         scopes.enter_context(getattr(getattr(tfmot, tool).keras, f"{name}_scope")())
-    scopes.enter_context(tf_keras.utils.custom_object_scope({one.__name__: one for one in known}))
+    scopes.enter_context(tf_keras.utils.custom_object_scope({cls.__name__: cls for cls in known}))
     return scopes

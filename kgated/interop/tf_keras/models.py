@@ -7,17 +7,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from kgated import layers as ours
+from kgated import layers
 from kgated.interop.tf_keras import layers as twins
 from kgated.interop.tf_keras.packages import tf_keras
 from kgated.keras_graph import run_again
 
 TWINS: dict[Any, Any] = {
-    ours.LSTM: twins.TwinLSTM,
-    ours.PeepholeLSTM: twins.TwinPeepholeLSTM,
-    ours.GRU: twins.TwinGRU,
-    ours.MinGRU: twins.TwinMinGRU,
-    ours.MinLSTM: twins.TwinMinLSTM,
+    layers.LSTM: twins.TwinLSTM,
+    layers.PeepholeLSTM: twins.TwinPeepholeLSTM,
+    layers.GRU: twins.TwinGRU,
+    layers.MinGRU: twins.TwinMinGRU,
+    layers.MinLSTM: twins.TwinMinLSTM,
     keras.layers.Bidirectional: twins.TwinBidirectional,
     keras.layers.Normalization: twins.TwinNormalization,
 }
@@ -30,7 +30,7 @@ SHARED = (
     *("SimpleRNN", "Softmax", "SpatialDropout1D", "Subtract", "ZeroPadding1D"),
 )
 PAIRS = TWINS | {getattr(keras.layers, n): getattr(tf_keras.layers, n) for n in SHARED}
-BACK = {theirs: mine for mine, theirs in PAIRS.items()}
+BACK = {tf_keras_class: keras_class for keras_class, tf_keras_class in PAIRS.items()}
 # Read of a configuration by nobody: weights are copied, and names of types differ.
 LEFT_OUT = ("dtype", "quantization_config", "batch_input_shape", "implementation", "time_major")
 OF_MASKS = ("NotEqual", "Any")  # what Masking and Embedding leave in the graph of a Keras 3 model
@@ -81,30 +81,30 @@ def from_tf_keras(model: Any) -> keras.Model:
         keras.Input(batch_shape=tuple(x.shape), name=x.name, dtype=x.dtype.name)
         for x in model.inputs
     ]
-    outputs = _run_theirs(model, inputs, copier.layer)
+    outputs = _run_tf_keras(model, inputs, copier.layer)
     copier.copy_weights()
     return keras.Model(inputs, outputs, name=model.name)
 
 
-def _run_theirs(model: Any, inputs: list[Any], replace: Callable[[Any], Any]) -> Any:
+def _run_tf_keras(model: Any, inputs: list[Any], replace: Callable[[Any], Any]) -> Any:
     """Call the layers of a tf_keras model in order from symbolic inputs to the output."""
     if isinstance(model, tf_keras.Sequential):
         (x,) = inputs
         for layer in model.layers:
             x = replace(layer)(x)
         return x
-    found = {id(x): y for x, y in zip(model.inputs, inputs, strict=True)}
+    tensors = {id(x): y for x, y in zip(model.inputs, inputs, strict=True)}
 
-    def given(x: Any) -> Any:
-        return found.get(id(x), x)
+    def replaced(x: Any) -> Any:
+        return tensors.get(id(x), x)
 
     depths = sorted(model._nodes_by_depth, reverse=True)
     for node in (node for depth in depths for node in model._nodes_by_depth[depth]):
         if not node.is_input:
-            seen = keras.tree.map_structure(given, (node.call_args, node.call_kwargs))
-            new = keras.tree.flatten(replace(node.layer)(*seen[0], **seen[1]))
-            found |= dict(zip(map(id, keras.tree.flatten(node.outputs)), new, strict=True))
-    outputs = [found[id(x)] for x in model.outputs]
+            arguments = keras.tree.map_structure(replaced, (node.call_args, node.call_kwargs))
+            new = keras.tree.flatten(replace(node.layer)(*arguments[0], **arguments[1]))
+            tensors |= dict(zip(map(id, keras.tree.flatten(node.outputs)), new, strict=True))
+    outputs = [tensors[id(x)] for x in model.outputs]
     return outputs[0] if len(outputs) == 1 else outputs
 
 
@@ -186,12 +186,12 @@ def _options(layer: Any, target: Any) -> dict[str, Any]:
 
 def _parameters(layer: Any) -> dict[str, Any]:
     """Names and defaults of the constructor's arguments, those of the classes below included."""
-    found: dict[str, Any] = {"name": None, "trainable": True}
-    known = getattr(layer, "ours", layer)  # a twin has the arguments of its original
+    parameters: dict[str, Any] = {"name": None, "trainable": True}
+    known = getattr(layer, "kgated_class", layer)  # a twin has the arguments of its original
     for base in reversed(known.__mro__):
         signature = inspect.signature(vars(base).get("__init__", object))
-        found |= {name: p.default for name, p in signature.parameters.items()}
-    return found
+        parameters |= {name: p.default for name, p in signature.parameters.items()}
+    return parameters
 
 
 def _of_normalization(layer: Any) -> dict[str, Any]:

@@ -40,8 +40,8 @@ def multiplier(scale: Array) -> Multiplier:
     max_shift = ops.floor(ops.log2(MULTIPLIER_LIMIT / (3.0 * unit)))
     shift = ops.clip(max_shift, 0.0, MAX_SHIFT)
     unit = unit * ops.power(2.0, shift)
-    whole = ops.floor(unit)  # the fraction separately: 3·unit may not fit a float32
-    factor = 3.0 * whole + ops.floor(3.0 * (unit - whole))
+    integer = ops.floor(unit)  # the fraction separately: 3·unit may not fit a float32
+    factor = 3.0 * integer + ops.floor(3.0 * (unit - integer))
     return Multiplier(ops.cast(factor, "int32"), ops.cast(shift, "int32"))
 
 

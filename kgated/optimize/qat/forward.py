@@ -219,8 +219,8 @@ class RangeObserver(Observer):
     def record(self, name: str, maxima: Maxima) -> None:
         """Widen the range of a point by the maxima of -x and x."""
         before = self._maxima.get(name)
-        widened = maxima if before is None else tuple(map(ops.maximum, before, maxima))
-        self._maxima[name] = (widened[0], widened[1])
+        updated = maxima if before is None else tuple(map(ops.maximum, before, maxima))
+        self._maxima[name] = (updated[0], updated[1])
 
     def drain(self) -> dict[str, Maxima]:
         """Return what was observed since the last call, and forget it."""

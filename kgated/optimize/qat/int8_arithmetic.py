@@ -56,6 +56,13 @@ def requantize(x: Array, before: QuantParams, after: QuantParams) -> Array:
     return quantize(x, *(ops.convert_to_tensor(part, "float32") for part in parts))
 
 
+def leaky_relu(x: Array, slope: float, before: QuantParams, after: QuantParams) -> Array:
+    """`max(x, slope·x)` by two multipliers that are multiples of 1/256, before it saturates."""
+    ratio = ops.where(x >= 0, 1.0, slope) * (before.scale / after.scale)
+    nearest = ops.floor((ops.round(x / before.scale) * ops.round(256.0 * ratio) + 128.0) / 256.0)
+    return nearest * after.scale
+
+
 def add(
     a: Array,
     b: Array,

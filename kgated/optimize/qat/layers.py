@@ -7,8 +7,10 @@ import keras
 from keras import ops
 
 from kgated.framewise import FRAMEWISE
-from kgated.optimize.qat.fake_quant import Array
+from kgated.optimize.qat.fake_quant import MIN_RANGE, Array, QuantParams, fake_quantize
+from kgated.optimize.qat.forward import tensor_of
 from kgated.optimize.qat.linear import folded_linear, linear, train_folded_linear
+from kgated.optimize.qat.normalization import KINDS, check_normalization, normalize
 from kgated.optimize.qat.prepare import (
     ELEMENTWISE,
     LINEAR,
@@ -70,6 +72,15 @@ def _activation(context: Context, layer: keras.Layer, v: Value, **_: Any) -> Val
     return context.activated(layer, v, activation_of(layer))
 
 
+def _prelu(context: Context, layer: keras.layers.PReLU, v: Value, **_: Any) -> Value:
+    if any(n != 1 for n in layer.alpha.shape[:-1]):
+        raise unsupported(layer, "its slopes differ from frame to frame; give it `shared_axes=[1]`")
+    alpha = ops.convert_to_tensor(layer.alpha)
+    bound = ops.stop_gradient(ops.maximum(ops.max(ops.abs(alpha)), MIN_RANGE))
+    slopes = fake_quantize(tensor_of(alpha), QuantParams(bound / 127.0, -128.0, 127.0))
+    return context.point(layer.name, ops.where(v.x >= 0, v.x, slopes * v.x))
+
+
 def _same_params(context: Context, layer: keras.Layer, v: Value, **_: Any) -> Value:
     options = {"training": context.state.training} if isinstance(layer, ONLY_TRAINING) else {}
     y = context.call_layer(layer, v.x, **options)
@@ -100,6 +111,11 @@ def standardization(layer: keras.layers.Normalization) -> tuple[Array, Array]:
 
 
 def _embedding(context: Context, layer: keras.layers.Embedding, tokens: Array, **_: Any) -> Value:
+    if isinstance(tokens, Value):
+        reason = (
+            "it reads an input of floats; build the model with `keras.Input(..., dtype='int32')`"
+        )
+        raise unsupported(layer, reason)
     table, quantizer = ops.convert_to_tensor(layer.embeddings), context.quantizer()
     rows = ops.take(quantizer.constant(table), tokens, axis=0)
     return Value(rows, quantizer.constant_params(table))
@@ -128,31 +144,24 @@ def _elementwise(context: Context, layer: keras.Layer, values: list[Value], **_:
     return Value(y, quantizer.params(layer.name), layer.name)
 
 
-NO_KERNEL: Mapping[type, str] = {
-    keras.layers.LeakyReLU: "its LEAKY_RELU has no integer kernel in the quantizer; ReLU has",
-    keras.layers.LayerNormalization: (
-        "the rounding of its MEAN, RSQRT and SQUARED_DIFFERENCE is not modelled; "
-        "BatchNormalization after a Dense, Conv1D or DepthwiseConv1D is folded"
-    ),
-}
-
-
-def check_supported(layer: keras.Layer) -> None:
-    """Refuse a layer that no handler computes.
+def check_supported(layer: keras.Layer, scheme: str) -> None:
+    """Refuse a layer that no handler computes in the integers of a scheme.
 
     Raises:
         ValueError: names the layer.
     """
     if isinstance(layer, keras.layers.InputLayer | keras.Model):
         return
-    if reason := NO_KERNEL.get(type(layer)):
-        raise unsupported(layer, reason)
     inner = layer.layer if isinstance(layer, keras.layers.TimeDistributed) else layer
     if inner is not layer and not isinstance(inner, keras.layers.Dense):
         raise unsupported(layer, f"it wraps a {type(inner).__name__}, not a Dense")
     if handler_of(inner) is None:
         known = ", ".join(sorted({kind.__name__ for kind in HANDLERS}))
         raise unsupported(layer, f"its kind is none of {known}, TimeDistributed")
+    if isinstance(inner, KINDS):
+        check_normalization(inner, scheme)
+    if isinstance(inner, keras.layers.PReLU) and scheme != "int8":
+        raise unsupported(layer, f'`scheme="{scheme}"`; its rounding is modelled for "int8" alone')
     if getattr(layer, "data_format", None) == "channels_first":
         raise unsupported(layer, '`data_format="channels_first"`, and kernels take channels last')
 
@@ -169,6 +178,10 @@ HANDLERS: Mapping[type, Handler] = {
     keras.layers.Activation: _activation,
     keras.layers.ReLU: _activation,
     keras.layers.Softmax: _activation,
+    keras.layers.ELU: _activation,
+    keras.layers.LeakyReLU: _activation,
+    keras.layers.PReLU: _prelu,
+    **dict.fromkeys(KINDS, normalize),
     **dict.fromkeys(SAME_PARAMS, _same_params),
     keras.layers.GlobalAveragePooling1D: _average,
     keras.layers.Normalization: _standardize,

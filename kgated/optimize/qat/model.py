@@ -7,7 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from kgated.argument_checks import as_number, check_integer
 from kgated.cells import choose, register
+from kgated.described_model import PlainInfo
 from kgated.keras_graph import run_on, trace_function
 from kgated.optimize.qat.fake_quant import SCHEMES, Array, QuantParams, has_float64
 from kgated.optimize.qat.forward import (
@@ -23,6 +25,7 @@ from kgated.optimize.qat.int16_arithmetic import EXACT
 from kgated.optimize.qat.layers import check_supported, handler_of
 from kgated.optimize.qat.prepare import clone_in_float32, fused_layers, unsupported
 from kgated.optimize.qat.quantizer import Context, unwrap
+from kgated.weight_checks import check_finite_weights
 
 # Operations that compute masks in a graph of layers.
 MASK_OPERATIONS = ("NotEqual", "Any", "LogicalAnd", "OnesLike")
@@ -38,6 +41,7 @@ class QuantizeAware(keras.Model):
     Args:
         inner: the functional model in float that holds the trained weights.
         scheme, warmup, momentum, freeze_at: as for `quantize_aware`.
+        data_info: what the data set says, as in `kgated.described_model`.
 
     Attributes:
         fused: the names of layers whose operator includes the next layer.
@@ -52,9 +56,11 @@ class QuantizeAware(keras.Model):
         warmup: int = 10,
         momentum: float = 0.99,
         freeze_at: int | None = None,
+        data_info: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.data_info = PlainInfo(data_info or {})
         self.scheme, self.warmup, self.momentum, self.freeze_at = (
             scheme,
             warmup,
@@ -185,6 +191,7 @@ class QuantizeAware(keras.Model):
             "warmup": self.warmup,
             "momentum": self.momentum,
             "freeze_at": self.freeze_at,
+            "data_info": dict(self.data_info.document),
         }
 
     @classmethod
@@ -233,13 +240,22 @@ def quantize_aware(
         >>> kgated.to_tflite(qat, "model.tflite", quantize="int8")
     """
     choose("scheme", scheme, SCHEMES)
-    _check(model, warmup, momentum, freeze_at)
+    _check(model, scheme, warmup, momentum, freeze_at)
+    info = getattr(model, "data_info", None)
     return QuantizeAware(
-        clone_in_float32(model), scheme, warmup, momentum, freeze_at, name=f"{model.name}_{scheme}"
+        clone_in_float32(model),
+        scheme,
+        warmup,
+        momentum,
+        freeze_at,
+        None if info is None else info.document,
+        name=f"{model.name}_{scheme}",
     )
 
 
-def _check(model: keras.Model, warmup: int, momentum: float, freeze_at: int | None) -> None:
+def _check(
+    model: keras.Model, scheme: str, warmup: int, momentum: float, freeze_at: int | None
+) -> None:
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a `keras.Model`. Received: {model!r}")
     if isinstance(model, QuantizeAware):
@@ -257,12 +273,12 @@ def _check(model: keras.Model, warmup: int, momentum: float, freeze_at: int | No
             "`model` must be a functional or Sequential model that is built: give it an `Input`"
         )
     for layer in model.layers:
-        check_supported(layer)
-    whole = {"warmup": warmup, "freeze_at": warmup if freeze_at is None else freeze_at}
-    for name, value in whole.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"`{name}` must be an integer of at least 1. Received: {value!r}")
-    if not 0.0 <= momentum < 1.0:
+        check_supported(layer, scheme)
+    check_finite_weights(model)
+    integers = {"warmup": warmup, "freeze_at": warmup if freeze_at is None else freeze_at}
+    for name, value in integers.items():
+        check_integer(name, value, 1)
+    if not 0.0 <= as_number("momentum", momentum) < 1.0:
         raise ValueError(f"`momentum` must be from 0 to below 1. Received: {momentum!r}")
 
 

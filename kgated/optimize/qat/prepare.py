@@ -9,6 +9,7 @@ from keras import ops
 from kgated.keras_graph import consumers, count_calls, producer, run_again
 from kgated.layers import to_gated
 from kgated.optimize.clustering import SharedValues
+from kgated.optimize.qat.elementwise import function_name, is_included
 from kgated.optimize.qat.fake_quant import Array
 
 # The layers that are a matrix product or a convolution, a bias and an activation.
@@ -49,12 +50,12 @@ def _is_fused_with_next(layer: keras.Layer) -> bool:
     if not isinstance(following, keras.layers.ReLU | keras.layers.Activation):
         return False
     is_sum = isinstance(layer, keras.layers.BatchNormalization) or (is_product and linear)
-    return is_sum and activation_of(following) is keras.activations.relu
+    return is_sum and function_name(activation_of(following)) in ("relu", "relu6")
 
 
 def has_separate_activation(layer: keras.Layer) -> bool:
     """Whether the activation of a Dense or convolution layer is an operator of its own."""
-    return layer.activation not in (keras.activations.linear, keras.activations.relu)
+    return not is_included(layer.activation)
 
 
 def is_normalized(layer: keras.Layer) -> bool:
@@ -64,18 +65,14 @@ def is_normalized(layer: keras.Layer) -> bool:
 
 
 def activation_of(layer: keras.Layer) -> Any:
-    """The function of a layer that is an activation or has one."""
+    """The function of a layer that has an activation; a layer that is one, but for Softmax."""
     if isinstance(layer, keras.layers.Softmax):
         if layer.axis not in (-1, len(layer.output.shape) - 1):
             raise unsupported(layer, f"`axis={layer.axis}`, and kernels take the last axis, -1")
         return keras.activations.softmax
-    if not isinstance(layer, keras.layers.ReLU):
-        return getattr(layer, "activation", None)
-    if layer.max_value is not None or layer.negative_slope or layer.threshold:
-        raise unsupported(
-            layer, "its activation is relu with a `max_value`, `negative_slope` or `threshold`"
-        )
-    return keras.activations.relu
+    if isinstance(layer, keras.layers.ReLU) and is_included(layer):
+        return getattr(keras.activations, function_name(layer))
+    return getattr(layer, "activation", layer)
 
 
 def copy_layer(layer: keras.Layer) -> keras.Layer:

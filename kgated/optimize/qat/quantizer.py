@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from kgated.optimize.qat import int8_arithmetic
+from kgated.optimize.qat.elementwise import function_name, has_table, is_included, slope_of
 from kgated.optimize.qat.fake_quant import Array, QuantParams, fake_quantize
 from kgated.optimize.qat.forward import ForwardState, Observer, cast_params, tensor_of
 from kgated.optimize.qat.int16_arithmetic import AccumulatorScale
@@ -213,19 +215,61 @@ class Context:
             return Value(x, None, accumulator=accumulator)
         return self.point(layer.name, x, accumulator=accumulator)
 
+    def subtract(self, name: str, a: Value, b: Value) -> Value:
+        """`a - b`, rounded at a point."""
+        if not (a.point and b.point):
+            return self.point(name, a.x - b.x)
+        quantizer = self.quantizer()
+        y = quantizer.difference(name, a.x, b.x, (a.point, b.point))
+        return Value(y, quantizer.params(name), name)
+
+    def subtract_weights(self, name: str, v: Value, weights: Array) -> Value:
+        """`v - weights`, rounded at a point."""
+        assert v.params is not None, "the operand is rounded"
+        quantizer = self.quantizer()
+        y = quantizer.subtract_weights(name, v.x, v.params, weights)
+        return Value(y, quantizer.params(name), name)
+
+    def multiply(self, name: str, a: Value, b: Value) -> Value:
+        """`a∘b`, rounded at a point."""
+        if not (a.point and b.point):
+            return self.point(name, a.x * b.x)
+        quantizer = self.quantizer()
+        y = quantizer.product(name, a.x, b.x, (a.point, b.point))
+        return Value(y, quantizer.params(name), name)
+
+    def multiply_weights(self, name: str, v: Value, weights: Array) -> Value:
+        """`v∘weights`, rounded at a point."""
+        quantizer = self.quantizer()
+        y = quantizer(name, v.x * quantizer.vector(name, weights, operand=v.point or name))
+        return Value(y, quantizer.params(name), name)
+
     def activated(self, layer: keras.Layer, v: Value, function: Any) -> Value:
         """The result of a layer that ends in an activation."""
-        name = getattr(function, "__name__", "")
-        if name in ("linear", "relu"):  # integer operators include a relu
+        name = function_name(function)
+        if is_included(function):
             return self.result(layer, function(v.x), v.accumulator)
+        if name == "leaky_relu":
+            return self.leaky_relu(layer, v, slope_of(function))
         fixed = self.state.scheme.fixed_params(name)
-        if fixed is None:
-            raise unsupported(
-                layer,
-                f"its activation is {name or repr(function)}, "
-                "not linear, relu, tanh, sigmoid or softmax",
-            )
-        return self.point(layer.name, self.state.function(function, v.x, v.params), fixed)
+        if fixed is not None:
+            return self.point(layer.name, self.state.function(function, v.x, v.params), fixed)
+        if not has_table(function):
+            raise unsupported(layer, f"its activation is {name}, which has no integer counterpart")
+        single = ops.cast(v.x, "float32")  # as the table is computed
+        return self.point(layer.name, ops.cast(function(single), self.state.dtype))
+
+    def leaky_relu(self, layer: keras.Layer, v: Value, slope: float) -> Value:
+        """As the kernel of LEAKY_RELU."""
+        assert v.params is not None, "the operand is rounded"
+        y, point = ops.where(v.x >= 0, v.x, slope * v.x), self.quantizer().params(layer.name)
+        if self.state.is_exact:
+            scale = ops.where(v.x >= 0, v.params.scale, slope * v.params.scale)
+            return self.point(layer.name, y, accumulator=AccumulatorScale(scale, "elementwise"))
+        if self.state.scheme.name == "int8":
+            on_device = int8_arithmetic.leaky_relu(v.x, slope, v.params, point)
+            y = y + ops.stop_gradient(ops.where(self.state.active, on_device - y, 0.0))
+        return self.point(layer.name, y)
 
     def call_layer(self, layer: keras.Layer, x: Array, **options: Any) -> Array:
         """The result of the layer itself, which computes in float32."""

@@ -1,6 +1,7 @@
 """Recurrent layers as a device computes them in integers, in one or both directions."""
 
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 import keras
@@ -98,9 +99,8 @@ def run_recurrent(
     Returns:
         The output, and the states where the layer returns them.
     """
-    cell, dtype = layer.cell, context.state.dtype
-    states = initial_state or layer.get_initial_state(ops.shape(v.x)[0])
-    states = [ops.cast(state, dtype) for state in states]
+    cell, states = layer.cell, initial_state or layer.get_initial_state(ops.shape(v.x)[0])
+    states = [ops.cast(state, context.state.dtype) for state in states]
     x, drop_state = _with_dropout(cell, v.x, states, context.state.training)
     state_point, prefix = cell.state_points[0], f"{name}/"
     ranges = _LoopRanges(context.observer, prefix)
@@ -113,12 +113,11 @@ def run_recurrent(
     )
     rows, step = cell.over_rows(x, hook)
     ranges.leave_prologue()
-    widths = [row.shape[-1] for row in rows]
-    cuts = [sum(widths[:n]) for n in range(1, len(widths))]
+    cuts = list(accumulate(row.shape[-1] for row in rows))[:-1]
 
     def loop_step(row: Array, states: list[Array]) -> tuple[Array, list[Array]]:
-        parts = ops.split(row, cuts, axis=-1) if cuts else [row]
-        return step(parts, drop_state(states[0]), states)
+        blocks = ops.split(row, cuts, axis=-1) if cuts else [row]
+        return step(blocks, drop_state(states[0]), states)
 
     last, outputs, states = run_loop(
         layer,

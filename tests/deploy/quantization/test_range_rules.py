@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 from handmade_files import Tensor, file, run
 
-from kgated.deploy.quantization.range_rules import avoid_power_of_two_scales, clamp_rsqrt_ranges
+from kgated.deploy.quantization.range_rules import (
+    avoid_power_of_two_scales,
+    clamp_rsqrt_ranges,
+    widen_constant_ranges,
+)
 from kgated.deploy.tflite import flatbuffer
 
 SHAPE = (1, 64)
@@ -75,3 +79,22 @@ def test_an_inverse_reaches_no_farther_than_that_of_the_smallest_variance(bits, 
     assert clamped["layer/variance"] == ranges["layer/variance"]
     ranges["layer/inverse"] = limits(0.5, 3.0)  # what all frames give stays
     assert with_clamped_rsqrt(content, ranges, bits)["layer/inverse"]["max"] == 3.0
+
+
+def sum_of(scale):
+    """A file that adds int8 tensors of scale 1/128, its result of the scale given."""
+    operand = Tensor(SHAPE, "int8", 1 / 128)
+    tensors = {"a": operand, "b": operand, "layer/y": Tensor(SHAPE, "int8", scale)}
+    return file(tensors, [("ADD", ["a", "b"], ["layer/y"])], ["a", "b"], ["layer/y"])
+
+
+def test_a_result_that_never_moved_takes_the_range_of_its_operands(rng):
+    model = flatbuffer.parse(sum_of(1 / 64))
+    ranges = {"a": limits(-1, 0.5), "b": limits(-0.5, 1), "layer/y": limits(0, 1e-9)}
+    widened = widen_constant_ranges(model, ranges)
+    assert widened["layer/y"] == limits(-1, 1)
+    assert (widened["a"], widened["b"]) == (ranges["a"], ranges["b"])
+    moving = ranges | {"layer/y": limits(-1e-3, 0)}
+    assert widen_constant_ranges(model, moving)["layer/y"] == moving["layer/y"]
+    nothing = {name: limits(0, 0) for name in ranges}
+    assert widen_constant_ranges(model, nothing)["layer/y"] == limits(0, 1)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from kgated_edge import SequenceModel
+from micro_runtime import check_in_micro
 from model_builders import sequential
 from registry import randomized
 from tflite_files import left_in_float, operator_names
@@ -51,6 +52,7 @@ def test_microcontrollers_run_a_whole_sequence(x, rng, tmp_path):
     model = randomized(sequential(*layers), rng)
     options = {"mode": "sequence", "length": TIME, "calibration": x, "lowering": "fused"}
     kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", target="mcu", **options)
+    check_in_micro(tmp_path / "m.tflite")
     header = (tmp_path / "m.h").read_text()
     assert "resolver.AddUnidirectionalSequenceLSTM()" in header
     assert f"k_in_frames = {{0, -1, {TIME * FEATURES}, " in header

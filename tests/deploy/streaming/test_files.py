@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from kgated_edge import EdgeModel
 from stream_models import (
     FEATURES,
@@ -47,6 +48,24 @@ def test_files_equal_keras_with_state_outside_and_inside(build, rng, tmp_path):
     assert outside.manifest.frames_per_step == inside.manifest.frames_per_step == size
     assert outside.manifest.states
     assert not inside.manifest.states
+
+
+@pytest.mark.parametrize("quantize", ["none", "dynamic"])
+def test_an_interpreter_that_names_no_signature_runs_the_step(quantize, rng, tmp_path):
+    model = sequential(kgated.LSTM(4, return_sequences=True), kgated.GRU(3))
+    made = kgated.to_tflite(model, tmp_path / "m.tflite", state="internal", quantize=quantize)
+    frames = rng.normal(size=(4, FEATURES)).astype(np.float32)
+    plain = Interpreter(str(made.path))
+    plain.allocate_tensors()
+    assert list(plain.get_signature_list()) == ["step", "reset"]
+    (taken,), (result,) = plain.get_input_details(), plain.get_output_details()
+    results = []
+    for frame in frames:
+        plain.set_tensor(taken["index"], frame[None])
+        plain.invoke()
+        results.append(plain.get_tensor(result["index"])[0])
+    np.testing.assert_array_equal(results, EdgeModel(made.path).run(frames))
+    assert not np.allclose(results[0], EdgeModel(made.path).run(frames[-1:]))
 
 
 def test_a_model_without_states_keeps_none_inside(rng, tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.quantization.rewrites import decompose_squared_difference
+from kgated.deploy.quantization.float_rewrites import FOR_INT16, rewrite_operators
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.cleanup import strip
 from kgated.deploy.tflite.float_file import FloatFile
@@ -44,7 +44,7 @@ def test_names_tell_the_layer_or_else_what_feeds_the_operator(model):
 
 def test_a_pass_that_adds_an_operator_adds_it_to_the_table(model):
     file = FloatFile(model, LayerTable.from_names(model))
-    decompose_squared_difference(file)
+    rewrite_operators(file, FOR_INT16)
     names = [flatbuffer.operator_name(model, o) for _, o in flatbuffer.operators(model)]
     assert names == ["TANH", "SUB", "MUL", "TANH"]
     assert layers_of(model, file.layers) == ["a", "a", "a", "b"]

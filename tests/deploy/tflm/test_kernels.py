@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from ai_edge_litert import schema_py_generated as schema
+from handmade_files import Tensor, file
 
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflm.kernels import TYPES
@@ -11,43 +11,23 @@ TYPE_NAMES = ("float32", "int8", "int16", "int32", "bool")
 SAME_TYPE = "ABS MINIMUM MAXIMUM ADD MUL SUB RELU LOGISTIC TANH RSQRT SQRT LOGICAL_NOT FLOOR NEG"
 COMPARISONS = "EQUAL NOT_EQUAL LESS LESS_EQUAL GREATER GREATER_EQUAL"
 BINARY = {"MINIMUM", "MAXIMUM", "ADD", "MUL", "SUB", *COMPARISONS.split()}
-OPTIONS = {"ADD": "Add", "MUL": "Mul", "SUB": "Sub", "CONCATENATION": "Concatenation"}
 SCALES = {"LOGISTIC": {"int8": (1 / 256, -128)}, "TANH": {"int8": (1 / 128, 0)}}
 
 
 def one_operator(name, kind):
     """A file of one operator on tensors (1, 4) of one type."""
-    model = schema.ModelT(version=3, buffers=[schema.BufferT()], operatorCodes=[])
-    graph = schema.SubGraphT(tensors=[], name=b"main")
     first = ["bool", kind, kind] if name == "SELECT_V2" else [kind]
     inputs = first * 2 if name in {*BINARY, "CONCATENATION"} else first
     result = "bool" if name in COMPARISONS.split() else kind
-    for index, dtype in enumerate([*inputs, result]):
-        is_output = index == len(inputs)
-        scale, zero = SCALES.get(name, {}).get(dtype, (2**-15, 0)) if is_output else (2**-15, 0)
-        shape = [1, 8] if is_output and name == "CONCATENATION" else [1, 4]
-        quantized = dtype in ("int8", "int16")
-        parameters = schema.QuantizationParametersT(
-            scale=np.float32([scale]), zeroPoint=np.int64([zero])
-        )
-        tensor = schema.TensorT(
-            name=f"t{index}".encode(),
-            shape=np.int32(shape),
-            type=getattr(schema.TensorType, dtype.upper()),
-            buffer=0,
-            quantization=parameters if quantized else None,
-        )
-        graph.tensors.append(tensor)
-    graph.inputs, graph.outputs = list(range(len(inputs))), [len(inputs)]
-    operator = schema.OperatorT(inputs=graph.inputs, outputs=graph.outputs)
-    operator.opcodeIndex = flatbuffer.code_index(model, getattr(schema.BuiltinOperator, name))
-    if name in OPTIONS:
-        operator.builtinOptionsType = getattr(schema.BuiltinOptions, f"{OPTIONS[name]}Options")
-        operator.builtinOptions = getattr(schema, f"{OPTIONS[name]}OptionsT")()
-    if name == "CONCATENATION":
-        operator.builtinOptions.axis = 1
-    graph.operators, model.subgraphs = [operator], [graph]
-    return flatbuffer.pack(model)
+    tensors = {f"x{n}": tensor((1, 4), dtype) for n, dtype in enumerate(inputs)}
+    names, scale = list(tensors), SCALES.get(name, {}).get(result, (2**-15, 0))
+    tensors["y"] = tensor((1, 8) if name == "CONCATENATION" else (1, 4), result, *scale)
+    return file(tensors, [(name, names, ["y"])], names, ["y"])
+
+
+def tensor(shape, dtype, scale=2**-15, zero_point=0):
+    """A tensor of a dtype, quantized where that is int8 or int16."""
+    return Tensor(shape, dtype, *((scale, zero_point) if dtype in ("int8", "int16") else ()))
 
 
 def runs(content):

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from kgated_edge import open_model
+from micro_runtime import check_in_micro
 
 import kgated
 
@@ -79,6 +80,7 @@ def test_the_self_test_sees_a_wrong_result(layers, options, tmp_path, rng):
     options = {"calibration": x, "quantize": "int8", "target": "mcu", **options}
     kgated.to_tflite(model, tmp_path / "m.tflite", **options)
     manifest = open_model(tmp_path / "m.tflite").manifest
+    check_in_micro(tmp_path / "m.tflite")
     header = (tmp_path / "m.h").read_text()
     assert ("struct State" in header) == bool(manifest.states)
     command = program(tmp_path, manifest)
@@ -91,6 +93,7 @@ def test_the_header_has_labels_and_the_sample_period(tmp_path, rng):
     model = keras.Sequential([keras.Input((None, 5)), kgated.GRU(3)])
     options = {"labels": ['a"b', "ü?", "c"], "sample_period_s": 0.01, "calibration": x}
     kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", target="mcu", **options)
+    check_in_micro(tmp_path / "m.tflite")
     main = tmp_path / "main.cc"
     main.write_text(
         '#include "m.h"\n#include <cstdio>\n'

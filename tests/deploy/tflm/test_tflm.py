@@ -2,12 +2,13 @@
 
 import shutil
 import subprocess
-from importlib.util import find_spec
 
 import keras
 import numpy as np
 import pytest
+from benchmarks.micro import litert
 from kgated_edge import EdgeModel, open_model
+from micro_runtime import check_in_micro
 
 import kgated
 from kgated.deploy import Recipe
@@ -25,7 +26,8 @@ def convert(path, *layers, quantize="int8", **options):
     rng = np.random.default_rng(5)
     model = keras.Sequential([keras.Input((None, FEATURES)), *layers])
     x = rng.normal(size=(8, 20, FEATURES)).astype(np.float32)
-    return kgated.to_tflite(model, path, quantize=quantize, target="mcu", calibration=x, **options)
+    kgated.to_tflite(model, path, quantize=quantize, target="mcu", calibration=x, **options)
+    check_in_micro(path)
 
 
 @pytest.fixture(scope="module")
@@ -147,50 +149,32 @@ def test_blocks_share_memory_where_they_do_not_meet():
     assert plan([]) == 0
 
 
-def places(tflite, manifest):
-    """Where the frame and the states go in, and the output and the states come out."""
-    model = flatbuffer.parse(tflite)
-    signature, states = flatbuffer.main_signature(model), [one.name for one in manifest.states]
-    graph = model.subgraphs[signature.subgraphIndex]
-    into = {one.name.decode(): one.tensorIndex for one in signature.inputs}
-    out = {one.name.decode(): one.tensorIndex for one in signature.outputs}
-    return (
-        [list(graph.inputs).index(into[name]) for name in [manifest.frame.name, *states]],
-        [list(graph.outputs).index(out[name]) for name in [manifest.output.name, *states]],
-    )
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("quantize", ["int8", "int16x8"])
-def test_the_runtime_itself_agrees(folder, tmp_path, quantize):
+def test_the_runtime_takes_the_arena_and_agrees(folder, tmp_path, quantize):
     """The file in TensorFlow Lite Micro's own interpreter: same integers, arena not exceeded."""
-    reason = "tflite-micro is not installed: the files were NOT run in TensorFlow Lite Micro"
-    runtime = pytest.importorskip("tflite_micro.python.tflite_micro.runtime", reason=reason)
+    pytest.importorskip("tflite_micro", reason="tflite-micro is not installed: arena NOT checked")
     path = folder / "my-model.tflite"
     if quantize != "int8":
         path = tmp_path / "m.tflite"
         convert(path, kgated.LSTM(UNITS), keras.layers.Dense(3), quantize=quantize)
-    edge, content = EdgeModel(path), path.read_bytes()
-    arena = arena_bytes(content)
-    micro = runtime.Interpreter.from_bytes(content, arena_size=arena)
+    arena = arena_bytes(path.read_bytes())
+    check_in_micro(path, arena=arena)
     with pytest.raises(RuntimeError, match="allocate"):
-        runtime.Interpreter.from_bytes(content, arena_size=3 * arena // 4)
-    manifest = edge.manifest
-    tensors = [manifest.frame, *manifest.states]
-    values = [np.full((1, *one.shape), one.zero_point, one.dtype) for one in tensors]
-    rng = np.random.default_rng(2)
-    into, out = places(content, manifest)
-    for frame in rng.normal(size=(10, FEATURES)).astype(np.float32):
-        limits = np.iinfo(manifest.frame.dtype)
-        whole = np.rint(frame / manifest.frame.scale + manifest.frame.zero_point)
-        values[0] = np.clip(whole, limits.min, limits.max)[None].astype(manifest.frame.dtype)
-        for place, value in zip(into, values, strict=True):
-            micro.set_input(value, place)
-        micro.invoke()
-        found = [micro.get_output(place) for place in out]
-        values[1:] = found[1:]
-        output = manifest.output.scale * (found[0][0].astype(float) - manifest.output.zero_point)
-        np.testing.assert_allclose(output, edge.step(frame), atol=4 * manifest.output.scale)
+        check_in_micro(path, arena=3 * arena // 4)
+
+
+def test_the_check_sees_another_model(folder, tmp_path, monkeypatch):
+    pytest.importorskip("tflite_micro", reason="tflite-micro is not installed: nothing was run")
+    parsed = flatbuffer.parse((folder / "my-model.tflite").read_bytes())
+    constants = [t for t in parsed.subgraphs[0].tensors if flatbuffer.is_constant(parsed, t)]
+    matrix = next(t for t in constants if flatbuffer.type_name(t) == "int8" and len(t.shape) == 2)
+    weights = parsed.buffers[matrix.buffer]
+    weights.data = -np.asarray(weights.data).view(np.int8)
+    changed = flatbuffer.pack(parsed)
+    monkeypatch.setattr("benchmarks.micro.micro", lambda content, arena: litert(changed))
+    with pytest.raises(AssertionError, match="steps apart"):
+        check_in_micro(folder / "my-model.tflite")
 
 
 @pytest.mark.parametrize("quantize", ["int8", "int16x8"])
@@ -227,35 +211,7 @@ def test_masks_and_long_results_take_operators_that_the_runtime_has(tmp_path):
     found, expected = open_model(path).run(x[0]), np.asarray(model(x[:1]))[0]
     assert np.abs(found - expected).max() < 0.1
     np.testing.assert_array_equal(found[7:11], np.tile(found[6], (4, 1)))
-    if not find_spec("tflite_micro"):
-        return
-    from tflite_micro.python.tflite_micro import runtime
-
-    content = path.read_bytes()
-    micro = runtime.Interpreter.from_bytes(content, arena_size=arena_bytes(content))
-    frame, result = open_model(path).manifest.frames[0], open_model(path).manifest.outputs[0]
-    whole = np.clip(np.rint(x[:1] / frame.scale + frame.zero_point), -128, 127)
-    micro.set_input(whole.astype(np.int8), 0)
-    micro.invoke()
-    output = result.scale * (micro.get_output(0)[0].astype(float) - result.zero_point)
-    np.testing.assert_allclose(output, found, atol=2 * result.scale)
-
-
-def check_tokens_in_the_runtime(path, tokens):
-    from tflite_micro.python.tflite_micro import runtime
-
-    edge, content = EdgeModel(path), path.read_bytes()
-    micro = runtime.Interpreter.from_bytes(content, arena_size=arena_bytes(content))
-    (state,), output = edge.manifest.states, edge.manifest.output
-    into, out = places(content, edge.manifest)
-    h = np.full((1, *state.shape), state.zero_point, np.int8)
-    for token in tokens:
-        micro.set_input(np.array([token], np.int32), into[0])
-        micro.set_input(h, into[1])
-        micro.invoke()
-        result, h = (micro.get_output(place) for place in out)
-        values = output.scale * (result[0].astype(float) - output.zero_point)
-        np.testing.assert_allclose(values, edge.step(token), atol=4 * output.scale)
+    check_in_micro(path, x[:1])
 
 
 def test_tokens_are_looked_up_by_operators_that_the_runtime_has(tmp_path):
@@ -265,8 +221,7 @@ def test_tokens_are_looked_up_by_operators_that_the_runtime_has(tmp_path):
     options = {"target": "mcu", "calibration": tokens}
     kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", **options)
     assert "const std::int32_t* in_frame" in (tmp_path / "m.h").read_text()
-    if find_spec("tflite_micro"):
-        check_tokens_in_the_runtime(tmp_path / "m.tflite", tokens[0])
+    check_in_micro(tmp_path / "m.tflite")
     with pytest.raises(ConversionError, match="GATHER in int16"):
         kgated.to_tflite(model, tmp_path / "n.tflite", quantize="int16x8", **options)
 

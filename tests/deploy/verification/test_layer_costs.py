@@ -8,7 +8,7 @@ from kgated.deploy import Recipe
 from kgated.deploy.lowering.converter import lower
 from kgated.deploy.manifest_writer import embed
 from kgated.deploy.metadata import ConversionOptions, build_manifest, frames_of
-from kgated.deploy.quantization.worker_job import quantized_file
+from kgated.deploy.quantization.worker_job import QuantizationJob, quantized_file
 from kgated.deploy.streaming import step_model
 from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.deploy.verification.layer_costs import layer_costs
@@ -40,7 +40,7 @@ def test_the_layer_with_outliers_costs_most(tmp_path, rng):
     path.write_bytes(content)
     samples = target.samples(path, sequences)
     costs = layer_costs(
-        lambda recipe: quantized_file(content, table, recipe, samples),
+        lambda recipe: quantized_file(QuantizationJob(content, table, recipe, samples)),
         recipe,
         ["plain", "outliers", "last"],
         target,

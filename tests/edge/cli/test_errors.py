@@ -40,7 +40,7 @@ def test_bad_data(error, speech, text, npz, tmp_path):
         ({"x": x.astype(complex)}, "must be float32 or int32, got complex128"),
         ({"x": x[..., :2]}, "frames of shape (2,) float32 do not fit the model"),
         ({"x": x[..., 0].astype(np.int32)}, "frames of shape () int32 do not fit the model"),
-        ({"x": x, "y": np.zeros(2)}, "`y` must have one of the shapes [(2, 4, 2)]"),
+        ({"x": x, "y": np.zeros(2)}, "`y` must have one of the shapes [(2, 2), (2, 4, 2)]"),
         ({"x": x, "y": np.zeros(3, int)}, "`y` must be (N,) labels"),
         ({"x": x, "y": np.array([0, 7])}, "got 7 for sequence 1"),
     ]
@@ -61,7 +61,7 @@ def test_bad_data(error, speech, text, npz, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "the following arguments are required: {check,selftest,realtime,live}"),
+        ((), "the following arguments are required: {check,selftest,realtime,live,"),
         (("explain",), "invalid choice: 'explain'"),
         (("check",), "the following arguments are required: MODEL.tflite, --data"),
         (("check", "m", "--data"), "argument --data: expected one argument"),

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from kgated_edge.cli import main
+from kgated_edge.cli import main, signals
 from kgated_edge.cli.text import confusion_lines
 
 
@@ -150,13 +150,13 @@ def test_standard_output_that_is_closed(speech):
 
 def test_a_signal_that_follows_at_once_takes_nothing_away(monkeypatch):
     before = [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)]
-    with main._ended_by_signals():
+    with signals.ended_by_signals():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGINT)
         now = time.monotonic()
-        monkeypatch.setattr(main, "monotonic", lambda: now + 2)
+        monkeypatch.setattr(signals, "monotonic", lambda: now + 2)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)] == before

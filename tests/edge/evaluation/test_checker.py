@@ -174,7 +174,10 @@ def test_selftest_sees_a_perturbed_golden_output(speech, edit):
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        (np.zeros(COUNT), r"one of the shapes \[\(24, 9, 2\)\] .* or class numbers as integers"),
+        (
+            np.zeros(COUNT),
+            r"one of the shapes \[\(24, 2\), \(24, 9, 2\)\] .* or class numbers as integers",
+        ),
         (np.zeros((COUNT, MOST - 1), int), r"got shape \(24, 8\)"),
         (np.full((COUNT, MOST), 2), r"got 2 for sequence 0, frame 0"),
         (np.zeros(COUNT, bool), "got shape \\(24,\\) of bool"),

@@ -77,7 +77,7 @@ def test_an_npy_file_holds_x(tmp_path, x):
 
 
 def test_every_wrong_type_is_named_at_once(path):
-    np.savez(path, a=np.array(["a"]), b=np.zeros((2, 3, 4), bool), y=np.array(["u", "v"]))
+    np.savez(path, a=np.array(["a"]), b=np.zeros((2, 3, 4), bool), y=np.zeros(2, complex))
     with pytest.raises(DataError) as caught:
         load_npz(path, ["a", "b"])
     for part in ("`a` must be", "got <U1", "`b` must be", "got bool", "`y` must hold numbers"):
@@ -87,7 +87,7 @@ def test_every_wrong_type_is_named_at_once(path):
 
 
 def test_targets_are_not_looked_at_where_nobody_wants_them(path, x):
-    for y in (np.array(["a"] * 5), np.zeros(3), np.array([None] * 5)):
+    for y in (np.zeros(5, complex), np.zeros(3), np.array([None] * 5)):
         np.savez(path, x=x, y=y)
         assert load_npz(path, targets=False).y is None
         assert check_npz(path, targets=False).y is None
@@ -220,8 +220,8 @@ def test_names_the_frame_that_is_not_finite(path, x, bad):
     [
         (np.zeros(4, int), "(N, T, ...) targets with N, T = (5, 7), got shape (4,)"),
         (np.zeros(()), "got shape ()"),
-        (np.zeros((5, 6)), "got shape (5, 6)"),
-        (np.array(["a"] * 5), "`y` must hold numbers, got <U1: save class numbers"),
+        (np.zeros((5, 0)), "got shape (5, 0)"),
+        (np.zeros(5, complex), "`y` must hold numbers or texts, got complex128"),
     ],
 )
 def test_bad_y(path, x, y, message):

@@ -20,9 +20,11 @@ def limits(tmp_path):
 
 def test_every_limit_is_kept_and_missed():
     found = {"accuracy": 0.9, "r2": 0.5, "mae": 2.0, "rmse": 3.0, "bits_per_character": 1.5}
+    found |= {"mae_of_range": 0.2, "rmse_of_range": 0.3}
+    found |= {"f1_micro": 0.8, "f1_macro": 0.7, "subset_accuracy": 0.6}
     found |= {"settled_frames_p90": 12, "latency_us_p99": 8.0, "model_bytes": 1000}
     for name, value in found.items():
-        lower = name in ("accuracy", "r2")
+        lower = name in ("accuracy", "r2", "f1_micro", "f1_macro", "subset_accuracy")
         limit = ("min_" if lower else "max_") + name
         assert Limits(**{limit: value}).failures(found, {}) == ()
         (failure,) = Limits(**{limit: value + (0.01 if lower else -0.01)}).failures(found, {})

@@ -113,7 +113,7 @@ def test_numbers_of_a_model(speech, oracle, rng):
     y = exact + 0.25
     y[np.arange(6) >= lengths[:, None]] = np.nan  # padding counts for nothing
     found = check(speech, SequenceData(x, lengths, y)).quality
-    assert found.task == "numbers"
+    assert found.task == "regression"
     assert found.mae == pytest.approx(0.25, abs=1e-5)
     assert found.rmse == pytest.approx(0.25, abs=1e-5)
 
@@ -121,11 +121,15 @@ def test_numbers_of_a_model(speech, oracle, rng):
 @pytest.mark.parametrize(
     ("task", "y", "message"),
     [
-        ("numbers", np.zeros((2, 4)), r"one of the shapes \[\(2, 4, 2\)\] to score 2 outputs"),
+        (
+            "numbers",
+            np.zeros((2, 4)),
+            r"one of the shapes \[\(2, 2\), \(2, 4, 2\)\] to score 2 outputs",
+        ),
         ("numbers", np.full((2, 4, 2), np.inf), "must be finite in real frames"),
         ("classes", np.zeros((2, 4), int), r"`y` must be \(2,\) integers"),
         ("frames", np.zeros(2, int), r"`y` must be \(2, 4\) integers"),
-        ("classes", None, "no `y` for task 'classes'"),
+        ("classes", None, "no `y` for task 'classification'"),
         ("text", None, "models of one token per step"),
     ],
 )

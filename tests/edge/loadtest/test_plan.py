@@ -14,8 +14,8 @@ def test_the_period_is_the_models_unless_given(speech, text, fixture_file):
     blocks = replace(manifest, frames_per_step=3)
     assert Plan(seconds=1).schedule(manifest) == Schedule(100, 10 * MS, 10 * MS)
     assert Plan(seconds=1).schedule(blocks) == Schedule(33, 30 * MS, 30 * MS)
-    given = Plan(period_ms=4, deadline_ms=3, seconds=1)
-    assert given.schedule(read_manifest(text)) == Schedule(250, 4 * MS, 3 * MS)
+    arguments = Plan(period_ms=4, deadline_ms=3, seconds=1)
+    assert arguments.schedule(read_manifest(text)) == Schedule(250, 4 * MS, 3 * MS)
     assert Plan(seconds=1e-6).schedule(manifest).count == 1
     with pytest.raises(EdgeError, match="no sample period: give `period_ms`"):
         Plan().schedule(read_manifest(text))

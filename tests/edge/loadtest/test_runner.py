@@ -62,10 +62,10 @@ def test_every_stream_gets_every_frame_in_order(speech, rng):
     run = step_all(models, list(frames))
     for n in range(12):
         run(n)
-    alone = model.clone()
-    alone.run(np.concatenate([frames, frames, frames[:2]]))
-    for one in models:
-        assert all(np.array_equal(one.state[name], a) for name, a in alone.state.items())
+    separate = model.clone()
+    separate.run(np.concatenate([frames, frames, frames[:2]]))
+    for stream in models:
+        assert all(np.array_equal(stream.state[name], a) for name, a in separate.state.items())
 
 
 def test_auto_runs_as_many_streams_as_meet_their_deadlines(speech, npz, fake_clock):

@@ -10,12 +10,12 @@ def test_a_board_is_named_by_its_device_tree(tmp_path):
     (tmp_path / "proc/device-tree").mkdir(parents=True)
     (tmp_path / "proc/device-tree/model").write_bytes(b"Raspberry Pi 5 Model B Rev 1.0\0")
     (tmp_path / "proc/cpuinfo").write_text("processor\t: 0\nmodel name\t: Cortex-A76\n")
-    found = this_device(tmp_path)
-    assert (found.name, found.processor) == ("Raspberry Pi 5 Model B Rev 1.0", "Cortex-A76")
+    actual = this_device(tmp_path)
+    assert (actual.name, actual.processor) == ("Raspberry Pi 5 Model B Rev 1.0", "Cortex-A76")
 
 
 def test_without_one_by_its_host(tmp_path):
-    found = this_device(tmp_path)
-    assert (found.name, found.processor) == (platform.node() or "unnamed", None)
-    assert found.machine == platform.machine()
-    assert 1 <= found.cpus <= (os.cpu_count() or 1)
+    actual = this_device(tmp_path)
+    assert (actual.name, actual.processor) == (platform.node() or "unnamed", None)
+    assert actual.machine == platform.machine()
+    assert 1 <= actual.cpus <= (os.cpu_count() or 1)

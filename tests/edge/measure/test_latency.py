@@ -58,17 +58,17 @@ def test_times_each_step_alone():
 def test_spread():
     times = np.arange(1, 10_001) * 1000
     np.random.default_rng(0).shuffle(times)
-    found = latency.spread(times)
-    assert (found.p50_us, found.p90_us, found.p99_us) == (5000.0, 9000.0, 9900.0)
-    assert (found.p99_9_us, found.max_us, found.mean_us) == (9990.0, 10_000.0, 5000.5)
-    assert found.std_us == np.sqrt((10_000**2 - 1) / 12)
-    assert sum(found.histogram.counts) == 10_000
+    spread = latency.spread(times)
+    assert (spread.p50_us, spread.p90_us, spread.p99_us) == (5000.0, 9000.0, 9900.0)
+    assert (spread.p99_9_us, spread.max_us, spread.mean_us) == (9990.0, 10_000.0, 5000.5)
+    assert spread.std_us == np.sqrt((10_000**2 - 1) / 12)
+    assert sum(spread.histogram.counts) == 10_000
 
 
 def test_timeline_covers_every_step_in_order():
     times = np.arange(1, 1203) * 1000
-    found = latency.timeline(times)
-    assert found.steps_per_slice == 3
-    assert found.max_us == (*range(3, 1201, 3), 1202)
-    assert found.p50_us == (*range(2, 1201, 3), 1201)
+    actual = latency.timeline(times)
+    assert actual.steps_per_slice == 3
+    assert actual.max_us == (*range(3, 1201, 3), 1202)
+    assert actual.p50_us == (*range(2, 1201, 3), 1201)
     assert latency.timeline(np.array([1500])) == latency.Timeline(1, (1.5,), (1.5,))

@@ -35,10 +35,10 @@ def test_held_frames_are_the_last_good_one(fixture_file, name, frames, bad):
     expected = EdgeModel(fixture_file(name)).run(filled)
     frames[2, 0] = frames[5, 2] = frames[6, 1] = bad
     model = hold(fixture_file(name))
-    found = [model.step(frame) for frame in frames[:4]]
+    outputs = [model.step(frame) for frame in frames[:4]]
     assert model.held_frames == 1
-    found += list(model.run(frames[4:]))
-    assert np.array_equal(found, expected)
+    outputs += list(model.run(frames[4:]))
+    assert np.array_equal(outputs, expected)
     assert model.held_frames == 3
 
 
@@ -71,8 +71,8 @@ def test_in_a_block_each_frame_is_held_on_its_own(fixture_file, rng):
     expected = EdgeModel(path).run({"sound": filled, "word": word})
     sound[[1, 4]] = np.nan
     model = hold(path)
-    found = model.run({"sound": sound, "word": word})
-    assert all(np.array_equal(found[name], one) for name, one in expected.items())
+    outputs = model.run({"sound": sound, "word": word})
+    assert all(np.array_equal(outputs[name], item) for name, item in expected.items())
     assert model.held_frames == 2
 
 
@@ -85,10 +85,10 @@ def test_a_step_refused_for_another_input_is_not_remembered(fixture_file, rng):
             model.step({"sound": refused, "word": word + 9})
     assert model.held_frames == 0
     sound[2, 0] = np.nan
-    found = model.step({"sound": sound[2], "word": word})
+    outputs = model.step({"sound": sound[2], "word": word})
     other.step({"sound": sound[0], "word": word})
     expected = other.step({"sound": np.stack([sound[0, 1], sound[2, 1]]), "word": word})
-    assert all(np.array_equal(found[name], one) for name, one in expected.items())
+    assert all(np.array_equal(outputs[name], item) for name, item in expected.items())
     assert model.held_frames == 1
 
 
@@ -114,11 +114,11 @@ def test_other_faults_are_refused_as_ever(speech, text, frames):
 def test_clones_keep_the_policy_and_count_for_themselves(speech, frames):
     model = hold(speech)
     model.step(frames[0])
-    twin = model.clone()
+    clone = model.clone()
     with pytest.raises(FrameError, match="finite"):
-        twin.step(np.full(3, np.nan, np.float32))
+        clone.step(np.full(3, np.nan, np.float32))
     model.step(np.full(3, np.nan, np.float32))
-    assert (model.held_frames, twin.held_frames) == (1, 0)
+    assert (model.held_frames, clone.held_frames) == (1, 0)
 
 
 def test_a_policy_nobody_knows(speech):

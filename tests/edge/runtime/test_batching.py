@@ -48,18 +48,18 @@ def equations(path, frames):
     kernel = w["convolution_kernel"]
     padded = np.concatenate([np.zeros((2, 5)), x])
     h = c = np.zeros(4)
-    each, whole, seen = [], [], []
+    each, full, actual = [], [], []
     for t in range(0, len(x) - 1, 2):
         window = np.einsum("kf,kfc->c", padded[t : t + 3], kernel) + w["convolution_bias"]
         z = window @ w["lstm_kernel"] + h @ w["lstm_recurrent_kernel"] + w["lstm_bias"]
         i, f, g, o = np.split(z, 4)
         c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
         h = sigmoid(o) * np.tanh(c)
-        seen.append(h)
+        actual.append(h)
         logits = np.exp(h @ w["each_kernel"] + w["each_bias"])
         each.append(logits / logits.sum())
-        whole.append(np.mean(seen, 0) @ w["whole_kernel"] + w["whole_bias"])
-    return {"each": np.array(each), "whole": np.array(whole)}
+        full.append(np.mean(actual, 0) @ w["whole_kernel"] + w["whole_bias"])
+    return {"each": np.array(each), "whole": np.array(full)}
 
 
 def sigmoid(x):
@@ -67,37 +67,37 @@ def sigmoid(x):
 
 
 def test_runs_compute_the_equations(blocks, frames):
-    found, expected = EdgeModel(blocks).run(frames), equations(blocks, frames)
+    outputs, expected = EdgeModel(blocks).run(frames), equations(blocks, frames)
     for name in ("each", "whole"):
-        assert found[name].shape == expected[name].shape == (FRAMES // 2, len(expected[name][0]))
-        assert np.abs(found[name] - expected[name]).max() <= TOLERANCE
+        assert outputs[name].shape == expected[name].shape == (FRAMES // 2, len(expected[name][0]))
+        assert np.abs(outputs[name] - expected[name]).max() <= TOLERANCE
 
 
 def test_the_tolerance_sees_frames_that_are_not_kept(blocks, frames):
     model = EdgeModel(blocks)
     for name in ("convolution_frames", "lstm_c"):
-        found = []
+        actual = []
         model.reset()
         for t in range(0, FRAMES - 1, 2):
             model.state = model.state | {name: np.zeros_like(model.state[name])}
-            found.append(model.step({key: x[t : t + 2] for key, x in frames.items()})["each"])
-        assert np.abs(found - equations(blocks, frames)["each"]).max() > 100 * TOLERANCE
+            actual.append(model.step({key: x[t : t + 2] for key, x in frames.items()})["each"])
+        assert np.abs(actual - equations(blocks, frames)["each"]).max() > 100 * TOLERANCE
 
 
 def test_run_is_steps(blocks, frames):
-    whole, model = EdgeModel(blocks).run(frames), EdgeModel(blocks)
+    full, model = EdgeModel(blocks).run(frames), EdgeModel(blocks)
     for n in range(FRAMES // 2):
         result = model.step({name: x[2 * n : 2 * n + 2] for name, x in frames.items()})
-        assert all(np.array_equal(result[name], whole[name][n]) for name in whole)
+        assert all(np.array_equal(result[name], full[name][n]) for name in full)
 
 
 def test_results_are_copies(blocks, frames):
     model = EdgeModel(blocks)
     block = {name: x[:2] for name, x in frames.items()}
     first = model.step(block)
-    kept = {name: value.copy() for name, value in first.items()}
+    copies = {name: value.copy() for name, value in first.items()}
     model.run(frames)
-    assert all(np.array_equal(first[name], kept[name]) for name in kept)
+    assert all(np.array_equal(first[name], copies[name]) for name in copies)
 
 
 def test_the_manifest_tells_the_block(blocks):
@@ -129,8 +129,8 @@ def test_a_bad_block_leaves_the_state(blocks, frames, change, message):
     change(bad)
     with pytest.raises(FrameError, match=message):
         model.step(bad)
-    found, expected = model.run(frames), clean.run(frames)
-    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+    outputs, expected = model.run(frames), clean.run(frames)
+    assert all(np.array_equal(outputs[name], expected[name]) for name in expected)
 
 
 def test_run_refuses_before_it_starts(blocks, frames):
@@ -159,12 +159,12 @@ def test_a_block_of_tokens_alone():
 @pytest.fixture
 def data(blocks, rng):
     """Ten sequences with a label per frame, right at the last frame of each block."""
-    count, most = 10, 9
+    count, maximum = 10, 9
     inputs = {
-        "sound": rng.normal(0, 2, size=(count, most, 3)).astype(np.float32),
-        "word": rng.integers(5, size=(count, most)).astype(np.int32),
+        "sound": rng.normal(0, 2, size=(count, maximum, 3)).astype(np.float32),
+        "word": rng.integers(5, size=(count, maximum)).astype(np.int32),
     }
-    lengths, y = rng.integers(2, most + 1, size=count), np.full((count, most), -1)
+    lengths, y = rng.integers(2, maximum + 1, size=count), np.full((count, maximum), -1)
     for n, length in enumerate(lengths):
         each = equations(blocks, {name: x[n, :length] for name, x in inputs.items()})["each"]
         decisions = each.argmax(-1)
@@ -179,8 +179,8 @@ def test_a_label_per_frame_is_scored_at_the_end_of_its_block(blocks, data):
     assert result.steps == (data.lengths // 2).sum()
     wrong = data.y.copy()
     wrong[0, 1] = 1 - wrong[0, 1]
-    found = check(blocks, SequenceData(data.x, data.lengths, wrong, data.inputs)).accuracy
-    assert found == pytest.approx(1 - 1 / result.steps)
+    report = check(blocks, SequenceData(data.x, data.lengths, wrong, data.inputs)).accuracy
+    assert report == pytest.approx(1 - 1 / result.steps)
 
 
 def test_a_label_per_sequence_is_scored_at_the_last_step(blocks, data):

@@ -58,11 +58,11 @@ def test_the_zero_point_of_a_state_is_not_zero_here(fixture_file):
 
 def test_state_goes_from_one_model_to_another(path, frames):
     first, second = EdgeModel(path), EdgeModel(path)
-    whole = first.run(frames)
+    full = first.run(frames)
     second.run(frames[:20])
     third = EdgeModel(path)
     third.state = second.state
-    np.testing.assert_array_equal(third.run(frames[20:]), whole[20:])
+    np.testing.assert_array_equal(third.run(frames[20:]), full[20:])
     with pytest.raises(StateError, match="dtype"):
         third.state = {name: value.astype(np.float32) for name, value in second.state.items()}
 
@@ -83,9 +83,9 @@ def test_integers_of_the_model_are_taken_as_they_are(path, frames):
 def test_frames_out_of_range_are_set_to_the_nearest(path):
     model = EdgeModel(path)
     spec = model.manifest.frame
-    most = (np.iinfo(spec.dtype).max - spec.zero_point) * spec.scale
+    maximum = (np.iinfo(spec.dtype).max - spec.zero_point) * spec.scale
     results = []
-    for value in (most, 2 * most, 3e38):
+    for value in (maximum, 2 * maximum, 3e38):
         model.reset()
         results.append(model.step(np.full(3, value, np.float32)))
     assert np.ptp(results, axis=0).max() == 0.0

@@ -20,16 +20,16 @@ def frames(rng):
 def test_each_session_is_a_model_of_its_own(fixture_file, name, frames):
     pool = SessionPool(fixture_file(name))
     sessions = [pool.open() for _ in range(5)]
-    rounds = np.array([pool.step(sessions, one) for one in frames])
-    alone = [EdgeModel(fixture_file(name)).run(frames[:, n]) for n in range(5)]
+    rounds = np.array([pool.step(sessions, sequence) for sequence in frames])
+    separate = [EdgeModel(fixture_file(name)).run(frames[:, n]) for n in range(5)]
     assert rounds.dtype == np.float32
-    assert np.array_equal(rounds, np.stack(alone, 1))
+    assert np.array_equal(rounds, np.stack(separate, 1))
 
 
 def test_the_equations_hold_in_a_pool(speech, oracle, frames):
     pool = SessionPool(speech)
     sessions = [pool.open() for _ in range(5)]
-    last = [pool.step(sessions, one) for one in frames][-1]
+    last = [pool.step(sessions, sequence) for sequence in frames][-1]
     expected = [oracle(speech, frames[:, n])[-1] for n in range(5)]
     assert np.abs(last - expected).max() <= 1e-6
     assert np.abs(last - expected[::-1]).max() > 1e-2
@@ -39,20 +39,20 @@ def test_the_equations_hold_in_a_pool(speech, oracle, frames):
 def test_single_steps_and_rounds_mix(fixture_file, name, frames):
     pool, model = SessionPool(fixture_file(name)), EdgeModel(fixture_file(name))
     a, b = pool.open(), pool.open()
-    found = []
+    actual = []
     for frame in frames:
-        found.append(a.step(frame[0]))
+        actual.append(a.step(frame[0]))
         b.step(frame[1])
-        found.append(pool.step([b, a], frame[2:4])[1])
+        actual.append(pool.step([b, a], frame[2:4])[1])
     used = frames[:, [0, 3]].reshape(-1, 3)
-    assert np.array_equal(found, model.run(used))
+    assert np.array_equal(actual, model.run(used))
 
 
 def test_a_session_named_twice_takes_two_steps(speech, frames):
     pool = SessionPool(speech)
     session = pool.open()
-    found = pool.step([session, session], frames[0, :2])
-    assert np.array_equal(found, EdgeModel(speech).run(frames[0, :2]))
+    outputs = pool.step([session, session], frames[0, :2])
+    assert np.array_equal(outputs, EdgeModel(speech).run(frames[0, :2]))
 
 
 def test_tokens(text, oracle, rng):
@@ -68,12 +68,12 @@ def test_blocks_of_several_inputs_to_several_outputs(fixture_file, rng):
     pool, model = SessionPool(path), EdgeModel(path)
     sound = rng.normal(size=(3, 2, 3)).astype(np.float32)
     word = rng.integers(5, size=(3, 2)).astype(np.int32)
-    found = pool.step([pool.open() for _ in range(3)], {"sound": sound, "word": word})
+    outputs = pool.step([pool.open() for _ in range(3)], {"sound": sound, "word": word})
     for n in range(3):
         model.reset()
-        one = model.step({"sound": sound[n], "word": word[n]})
-        assert set(found) == set(one)
-        assert all(np.array_equal(found[name][n], one[name]) for name in one)
+        item = model.step({"sound": sound[n], "word": word[n]})
+        assert set(outputs) == set(item)
+        assert all(np.array_equal(outputs[name][n], item[name]) for name in item)
 
 
 @pytest.mark.parametrize("name", [*NAMES, "blocks"])
@@ -89,8 +89,8 @@ def test_states_go_between_sessions_models_and_files(fixture_file, name, tmp_pat
     second.load_state(tmp_path / "state")
     expected = as_dict(pool.manifest.outputs, model.step(frames[0]))
     for session in (first, second):
-        found = as_dict(pool.manifest.outputs, session.step(frames[0]))
-        assert all(np.array_equal(found[name], one) for name, one in expected.items())
+        outputs = as_dict(pool.manifest.outputs, session.step(frames[0]))
+        assert all(np.array_equal(outputs[name], item) for name, item in expected.items())
         assert all(np.array_equal(session.state[k], v) for k, v in model.state.items())
     first.reset()
     fresh = EdgeModel(fixture_file(name)).state

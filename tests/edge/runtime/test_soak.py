@@ -17,10 +17,10 @@ def test_a_change_and_growth_are_seen(speech):
     drift = iter(np.linspace(0, 1e-7, 11))
     marks = run(steps, lambda: {"outputs": golden()["output"] + next(drift)}, 100)
     assert failures(marks) == ["golden outputs changed"]
-    kept = []
+    held = []
 
     def leak(count):
-        kept.append(np.ones(2**18))
+        held.append(np.ones(2**18))
 
     assert "memory grew from" in failures(run(leak, pool_soak(speech)[1], 100))[0]
 

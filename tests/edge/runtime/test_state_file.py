@@ -18,8 +18,8 @@ def frames(rng):
 def test_a_clone_has_a_state_of_its_own(speech, oracle, frames):
     model = EdgeModel(speech)
     first = model.run(frames[:10])
-    twin = model.clone()
-    mixed = [(model.step(a), twin.step(b)) for a, b in zip(frames[10:], frames[:10], strict=True)]
+    clone = model.clone()
+    mixed = [(model.step(a), clone.step(b)) for a, b in zip(frames[10:], frames[:10], strict=True)]
     assert np.array_equal(first, np.array([b for _, b in mixed]))
     rest = np.array([a for a, _ in mixed])
     assert np.abs(rest - oracle(speech, frames)[10:]).max() <= 1e-6
@@ -31,17 +31,17 @@ def test_a_clone_outlives_the_model_and_its_file(speech, tmp_path, frames):
     model = EdgeModel(path)
     path.unlink()
     expected = model.run(frames)
-    twin = model.clone()
+    clone = model.clone()
     del model
-    assert np.array_equal(twin.run(frames), expected)
+    assert np.array_equal(clone.run(frames), expected)
 
 
 def test_clones_share_the_loaded_bytes(speech):
     model = EdgeModel(speech, num_threads=2)
-    twin = model.clone().clone()
-    assert twin._binding.content is model._binding.content
-    assert twin._binding.num_threads == 2
-    assert twin._binding.interpreter is not model._binding.interpreter
+    clone = model.clone().clone()
+    assert clone._binding.content is model._binding.content
+    assert clone._binding.num_threads == 2
+    assert clone._binding.interpreter is not model._binding.interpreter
 
 
 @pytest.mark.skipif(resident_mib() is None, reason="the system hides the memory of a process")
@@ -58,8 +58,8 @@ def test_clones_hold_a_large_file_once(speech, tmp_path, sign):
 def test_a_clone_of_a_file_with_internal_state(fixture_file, frames):
     model = EdgeModel(fixture_file("inside"))
     expected = model.run(frames)
-    twin = model.clone()
-    assert np.array_equal(twin.run(frames), expected)
+    clone = model.clone()
+    assert np.array_equal(clone.run(frames), expected)
 
 
 @pytest.mark.parametrize("name", ["speech", "int8", "int16x8"])
@@ -188,15 +188,15 @@ def test_two_threads_in_one_model_get_an_error(text, call):
     result = model.step(token)
     assert len(token.caught) == 1
     assert "another thread uses this model" in token.caught[0]
-    alone = EdgeModel(text)
-    assert np.array_equal(result, alone.step(3))
-    assert np.array_equal(model.step(2), alone.step(2)), "the refused call left a trace"
+    separate = EdgeModel(text)
+    assert np.array_equal(result, separate.step(3))
+    assert np.array_equal(model.step(2), separate.step(2)), "the refused call left a trace"
 
 
 def test_a_clone_is_free_for_the_other_thread(text):
     model = EdgeModel(text)
-    twin = model.clone()
-    token = Meeting(lambda: twin.step(1))
+    clone = model.clone()
+    token = Meeting(lambda: clone.step(1))
     model.step(token)
     assert token.caught == []
 

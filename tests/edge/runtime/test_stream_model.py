@@ -63,13 +63,13 @@ def test_a_token_may_be_any_integer(text):
 
 def test_run_is_steps_and_halves_are_the_whole(speech, frames):
     model = EdgeModel(speech)
-    whole = model.run(frames)
+    full = model.run(frames)
     model.reset()
     halves = np.concatenate([model.run(frames[:17]), model.run(frames[17:])])
     model.reset()
     steps = np.array([model.step(frame) for frame in frames])
-    assert np.array_equal(whole, halves)
-    assert np.array_equal(whole, steps)
+    assert np.array_equal(full, halves)
+    assert np.array_equal(full, steps)
 
 
 def test_run_of_no_frames(speech):
@@ -107,18 +107,18 @@ def test_agrees_with_the_signature_runner(speech, frames):
     state = {"lstm_h": np.zeros((1, 4), np.float32), "lstm_c": np.zeros((1, 4), np.float32)}
     model = EdgeModel(speech)
     for frame in frames:
-        found = runner(frame=frame[None], **state)
-        state = {name: found[name] for name in state}
-        assert np.array_equal(model.step(frame), found["output"][0])
+        actual = runner(frame=frame[None], **state)
+        state = {name: actual[name] for name in state}
+        assert np.array_equal(model.step(frame), actual["output"][0])
         assert all(np.array_equal(model.state[name], state[name][0]) for name in state)
 
 
 def test_results_and_states_are_copies(speech, frames):
     model = EdgeModel(speech)
     first, state = model.step(frames[0]), model.state
-    kept, kept_state = first.copy(), {name: value.copy() for name, value in state.items()}
+    copies, kept_state = first.copy(), {name: value.copy() for name, value in state.items()}
     model.run(frames)
-    assert np.array_equal(first, kept)
+    assert np.array_equal(first, copies)
     assert all(np.array_equal(state[name], kept_state[name]) for name in state)
     first[:] = state["lstm_h"][:2] = 5.0
     assert not any((value == 5.0).any() for value in model.state.values())

@@ -45,13 +45,13 @@ def test_damage_is_damage_and_can_be_made_again(speech):
 
 
 def test_an_edit_of_a_number_that_no_float_holds():
-    found = []
+    actual = []
     for seed in range(50):
         document = {"a": 10**400}
         _edit_field(document, random.Random(seed))
-        found.append(document.get("a"))
-    assert 2 * 10**400 in found
-    assert 0 in found
+        actual.append(document.get("a"))
+    assert 2 * 10**400 in actual
+    assert 0 in actual
 
 
 WORKER = """

@@ -242,13 +242,13 @@ def test_loops_that_cannot_end():
 
 
 def test_an_lstm_needs_its_tensors():
-    whole = tuple(range(24))
+    full = tuple(range(24))
     check_operator = structure._check_operator
     for missing, is_good in (
         *((set(), True), ({1, 5, 12}, True), ({9, 10, 11}, True), ({16, 17, 20, 21}, True)),
         *(({12}, False), ({1, 5}, False), ({13}, False), ({18}, False), ({0}, False)),
     ):
-        inputs = tuple(-1 if one in missing else one for one in whole)
+        inputs = tuple(-1 if one in missing else one for one in full)
         operator = Operator(Op.UNIDIRECTIONAL_SEQUENCE_LSTM, inputs, (30,), 0, 0)
         if is_good:
             check_operator(Loop(), operator, 0)

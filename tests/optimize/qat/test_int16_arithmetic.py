@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from one_operator import run
+from handmade_files import run_operator
 
 from kgated.optimize.qat import int16_arithmetic
 from kgated.optimize.qat.activation_tables import lookup
@@ -36,7 +36,7 @@ def test_a_curve_is_the_kernels_at_every_integer(operator, function):
     exact = {"sigmoid": lambda x: 1 / (1 + np.exp(-x)), "tanh": np.tanh}[function]
     unlike = 0
     for scale in single(1e-5, 1.234e-4, 2.5e-4, 7e-4, 2e-3, 2**-15):
-        expected = run(operator, [EVERY], [scale], EVERY.shape, 2.0**-15)
+        expected = run_operator(operator, [EVERY], [scale], EVERY.shape, 2.0**-15)
         x = keras.ops.convert_to_tensor((EVERY * scale).astype(np.float32))
         found = np.asarray(lookup(function, x, scale)) * 2**15
         assert np.array_equal(found, expected)
@@ -55,11 +55,13 @@ def test_products_with_weights_are_rounded_as_by_the_kernel(kernel, rng):
         k, arrays, scales = k + b, [x, W, b], [of_x, of_w, of_x * of_w]
     if kernel == "convolution":  # of a row of products
         arrays = [x[None, :, None], W[:, None, None], b]
-        options = {"kind": "Conv2D", "strideW": 1, "strideH": 1}
-        expected = run("CONV_2D", arrays, scales, (1, 64, 1, 64), scale, **options)[0, :, 0]
+        options = {"strideW": 1, "strideH": 1}
+        expected = run_operator("CONV_2D", arrays, scales, (1, 64, 1, 64), scale, **options)[
+            0, :, 0
+        ]
     else:
-        kind = {"kind": "FullyConnected"}
-        expected = run("FULLY_CONNECTED", arrays, scales, (64, 64), scale, **kind)
+        kind = {"weightsFormat": 0}
+        expected = run_operator("FULLY_CONNECTED", arrays, scales, (64, 64), scale, **kind)
     size = of_x * of_w
 
     def rounded(kernel):
@@ -78,7 +80,7 @@ def test_products_with_weights_are_rounded_as_by_the_kernel(kernel, rng):
 def test_values_meet_one_by_one_as_in_the_kernel(operator, rng):
     one, other, scale = single(3.05e-5, 1.1e-4, 1.4e-4)
     a, b = integers(rng, 1, N), integers(rng, 1, N)
-    expected = run(operator, [a, b], [one, other], (1, N), scale, kind=operator.title())
+    expected = run_operator(operator, [a, b], [one, other], (1, N), scale)
     a, b = (keras.ops.convert_to_tensor(q * s) for q, s in ((a, one), (b, other)))
     if operator == "MUL":
         found = int16_arithmetic.requantize(

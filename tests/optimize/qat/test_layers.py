@@ -21,7 +21,31 @@ STREAMS = {
         layers.BatchNormalization(),
         layers.ReLU(),
     ],
+    "LeakyReLU": lambda: [layers.Dense(6), layers.LeakyReLU(0.3)],
+    "a table of 65,536": lambda: [layers.Dense(6, "gelu")],
 }
+INT8_STREAMS = {
+    "activations": lambda: [
+        layers.Dense(6, "gelu"),
+        layers.ReLU(1.5, threshold=0.1),
+        layers.Dense(6, "relu6"),
+        layers.Dense(6),
+        layers.ELU(0.7),
+        layers.Activation("silu"),
+    ],
+    "PReLU": lambda: [layers.PReLU("glorot_uniform", shared_axes=[1])],
+    "LayerNormalization": lambda: [
+        layers.Dense(6),
+        layers.LayerNormalization(),
+        kgated.GRU(4, return_sequences=True),
+    ],
+    "LayerNormalization, no weights": lambda: [
+        layers.LayerNormalization(center=False, scale=False, epsilon=1e-5)
+    ],
+    "RMSNormalization": lambda: [layers.RMSNormalization(), layers.Dense(6)],
+}
+CASES = [(name, scheme) for name in STREAMS for scheme in ("int8", "int16x8")]
+CASES += [(name, "int8") for name in INT8_STREAMS]
 
 
 @pytest.fixture
@@ -39,10 +63,9 @@ def trained(model, x, scheme, rng):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="files are made by TensorFlow")
-@pytest.mark.parametrize("scheme", ["int8", "int16x8"])
-@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize(("name", "scheme"), CASES)
 def test_a_stream_computes_the_numbers_of_the_model(name, scheme, x, rng, tmp_path):
-    stack = [keras.Input((None, FEATURES)), *STREAMS[name](), layers.Dense(3)]
+    stack = [keras.Input((None, FEATURES)), *{**STREAMS, **INT8_STREAMS}[name](), layers.Dense(3)]
     qat = trained(keras.Sequential(stack), x, scheme, rng)
     path = tmp_path / "m.tflite"
     kgated.to_tflite(qat, path, quantize=scheme)

@@ -110,8 +110,8 @@ def _without_loops(
     written = {int(n) for o in graph.operators for n in o.outputs}
     read = {int(n) for o in graph.operators for n in o.inputs} | set(map(int, graph.outputs))
     taken = sorted({n for loop in loops for n in loop.inputs} & written)
-    given = sorted({n for loop in loops for n in loop.outputs} & read)
-    to_loops, from_loops = {n: f"to_{n}" for n in taken}, {n: f"from_{n}" for n in given}
+    loop_outputs = sorted({n for loop in loops for n in loop.outputs} & read)
+    to_loops, from_loops = {n: f"to_{n}" for n in taken}, {n: f"from_{n}" for n in loop_outputs}
     signature.inputs += [_entry(name, n) for n, name in from_loops.items()]
     signature.outputs += [_entry(name, n) for n, name in to_loops.items()]
     return _single_graph(file, model, graph, signature), to_loops, from_loops

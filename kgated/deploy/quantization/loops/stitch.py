@@ -105,9 +105,7 @@ class _Stitching:
         if operand.type != tensor.type:
             data = _quantize_constant(data, operand)
         index = self._add_like(operand, "start")
-        buffers = self.target.model.buffers
-        buffers.append(schema.BufferT(data=np.frombuffer(bytes(data), np.uint8)))
-        self.graph.tensors[index].buffer = len(buffers) - 1
+        self.graph.tensors[index].buffer = flatbuffer.add_buffer(self.target.model, bytes(data))
         return index
 
     def _add_like(self, operand: schema.TensorT, suffix: str) -> int:

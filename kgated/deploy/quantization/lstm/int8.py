@@ -21,7 +21,7 @@ from kgated.deploy.quantization.lstm.weights import (
     Graph,
     quantization,
 )
-from kgated.deploy.tflite.cleanup import eliminate_dead_code
+from kgated.deploy.tflite.cleanup import eliminate_dead_code, remove_unread_operators
 from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.deploy.tflite.lstm_operator import C_STATE, H_STATE, SLOTS
 from kgated.errors import ConversionError
@@ -56,7 +56,7 @@ def write_integer(
         for operator in graph.fused(skip):
             _refuse_normalized(graph, operator)
             _Integer(graph, operator, ranges[graph.name(operator)]).write()
-        _remove_unread(graph)
+        remove_unread_operators(subgraph)
     eliminate_dead_code(model)
 
 
@@ -151,17 +151,6 @@ class _Integer:
         tensor.shapeSignature = old.shapeSignature
         tensor.quantization = quantization(scale, zero_point)
         return self.graph.add(tensor)
-
-
-def _remove_unread(graph: Graph) -> None:
-    """Remove the DEQUANTIZE operators whose result no operator reads."""
-    operators = graph.graph.operators
-    read = {int(n) for operator in operators for n in operator.inputs} | set(graph.graph.outputs)
-    graph.graph.operators = [
-        operator
-        for operator in operators
-        if graph.code(operator) != OPS.DEQUANTIZE or int(operator.outputs[0]) in read
-    ]
 
 
 def _refuse_normalized(graph: Graph, operator: schema.OperatorT) -> None:

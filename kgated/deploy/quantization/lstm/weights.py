@@ -6,7 +6,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from kgated.deploy.tflite.cleanup import eliminate_dead_code
-from kgated.deploy.tflite.flatbuffer import has_operator, operator_code, tensor_name
+from kgated.deploy.tflite.flatbuffer import add_buffer, has_operator, operator_code, tensor_name
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import LayerTable, scopes
 from kgated.deploy.tflite.lstm_operator import C_STATE, LSTM_CODE, SLOTS
@@ -73,16 +73,15 @@ class Graph:
     def add(self, tensor: schema.TensorT, data: bytes | None = None) -> int:
         """Append a tensor, a constant where there is data; returns its index."""
         if data is not None:
-            tensor.buffer = len(self.model.buffers)
-            self.model.buffers.append(schema.BufferT(data))
+            tensor.buffer = add_buffer(self.model, data)
         self.tensors.append(tensor)
         return len(self.tensors) - 1
 
     def constant(self, like: int, kind: int, scale: float) -> int:
         """The float constant `like` as integers of `scale`, zero point 0; returns its index."""
         limit = np.iinfo(DTYPES[kind])
-        whole = np.rint(self.values(like).astype(np.float64) / scale)
-        data = np.clip(whole, -limit.max, limit.max).astype(DTYPES[kind]).tobytes()
+        integers = np.rint(self.values(like).astype(np.float64) / scale)
+        data = np.clip(integers, -limit.max, limit.max).astype(DTYPES[kind]).tobytes()
         old = self.tensors[like]
         tensor = schema.TensorT(
             name=old.name, shape=old.shape, type=kind, quantization=quantization(scale)

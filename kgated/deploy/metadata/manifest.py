@@ -1,103 +1,30 @@
-"""The options of a conversion, and the manifest that is built from them."""
+"""The manifest of a file, built from the model and the options of its conversion."""
 
 import hashlib
 import importlib.metadata
 import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from operator import methodcaller
-from pathlib import Path
+import logging
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
-from kgated_edge.evaluation.limits import METRICS
-from kgated_edge.format.manifest import SIGNATURES, Golden, Manifest, ModelInfo, TensorSpec
+from kgated_edge.format.manifest import (
+    DEFAULT_THRESHOLD,
+    SIGNATURES,
+    Golden,
+    Manifest,
+    ModelInfo,
+    TensorSpec,
+)
 
+from kgated.deploy.metadata.options import ConversionOptions
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.graph import SequenceGraph
+from kgated.deploy.sequence.outputs import check_output, first_axis
 from kgated.deploy.streaming import StepModel
-from kgated.deploy.verification.sequences import Arrays, Calibration
+from kgated.deploy.verification.sequences import Arrays
 from kgated.errors import ConversionError
-
-
-@dataclass(frozen=True)
-class ConversionOptions:
-    """What a conversion takes beside the model and the path; the fields are those of `to_tflite`.
-
-    Raises:
-        ValueError: labels, a period or figures that no model has.
-    """
-
-    recipe: Recipe
-    calibration: Calibration = None
-    labels: Sequence[str] | None = None
-    sample_period_s: float | None = None
-    length: int | None = None
-    max_length: int | None = None
-    figures: Mapping[str, float] | None = None
-
-    def __post_init__(self) -> None:
-        if not all(isinstance(x, str) and len(x.splitlines()) == 1 for x in self.labels or ()):
-            raise ValueError(f"`labels` must be names of one line each. Received: {self.labels!r}")
-        if self.sample_period_s is not None and not 0.0 < self.sample_period_s < float("inf"):
-            raise ValueError(
-                f"`sample_period_s` must be above 0. Received: {self.sample_period_s!r}"
-            )
-        for name, value in (self.figures or {}).items():
-            known = name in METRICS and isinstance(value, int | float)
-            if not known or not math.isfinite(value):
-                raise ValueError(
-                    f"`figures` must be finite numbers for some of {list(METRICS)}. Received: "
-                    f"{name}={value!r}"
-                )
-
-    def check_labels(self, output: TensorSpec) -> None:
-        """Refuse labels that do not fit the first output.
-
-        Raises:
-            ValueError: with how many they must be.
-        """
-        if self.labels is not None and len(self.labels) != output.shape[-1]:
-            raise ValueError(
-                f"`labels` must name the {output.shape[-1]} outputs. "
-                f"Received {len(self.labels)} names"
-            )
-
-    def save(self, folder: Path) -> None:
-        """Write the options as data: JSON, and the calibration as an `.npz` file beside it."""
-        document = {name: getattr(self, name) for name in _PLAIN_FIELDS}
-        document |= {"recipe": self.recipe.as_dict(), "labels": self.labels and list(self.labels)}
-        if self.calibration is not None:
-            document["calibration"] = str(save_calibration(self.calibration, folder))
-        text = json.dumps(document, default=methodcaller("item"))  # NumPy's numbers
-        (folder / "options.json").write_text(text, encoding="utf-8")
-
-    @classmethod
-    def load(cls, folder: Path) -> "ConversionOptions":
-        """Read what `save` wrote."""
-        document = json.loads((folder / "options.json").read_text(encoding="utf-8"))
-        return cls(**{**document, "recipe": Recipe.from_dict(document["recipe"])})
-
-
-_PLAIN_FIELDS = ("sample_period_s", "length", "max_length", "figures")
-
-
-def save_calibration(calibration: Any, folder: Path) -> Path:
-    """The file of a calibration data set, written into the folder unless it is one already."""
-    if isinstance(calibration, str | Path):
-        return Path(calibration).resolve()
-    path = folder / "calibration.npz"
-    if isinstance(calibration, np.ndarray):
-        np.savez(path, x=calibration)
-    elif isinstance(calibration, Mapping):
-        np.savez(path, **calibration)
-    else:
-        arrays = calibration.inputs or {"x": calibration.x}
-        np.savez(path, lengths=calibration.lengths, **arrays)
-    return path
-
 
 TOOLS = ("kgated", "keras", "tensorflow", "ai-edge-quantizer", "ai-edge-litert")
 
@@ -119,6 +46,11 @@ def build_manifest(
         options: of the conversion.
     """
     largest = max(float(np.abs(array).max()) for array in golden[1].values())
+    if not np.isfinite(largest):
+        raise ConversionError(
+            f"the outputs of model `{model.name}` itself are NaN or inf on the sequences compared; "
+            "scale its inputs as in training, or give `calibration` that is like them"
+        )
     external = recipe.state == "external"
     return Manifest(
         mode=recipe.mode,
@@ -131,7 +63,11 @@ def build_manifest(
         states=results_of(graph, graph.states) if external else (),
         labels=None if options.labels is None else tuple(options.labels),
         sample_period_s=options.sample_period_s,
-        figures=dict(options.figures or {}),
+        feature_names=None if options.feature_names is None else tuple(options.feature_names),
+        front_end=options.front_end,
+        figures={name: float(value) for name, value in (options.figures or {}).items()},
+        threshold=DEFAULT_THRESHOLD if options.threshold is None else float(options.threshold),
+        vocabularies=options.vocabularies,
         model=model_info(model),
         tools={name: importlib.metadata.version(name) for name in TOOLS},
         golden=Golden(*golden, recipe.limit(largest)),
@@ -160,14 +96,10 @@ def results_of(graph: StepModel | SequenceGraph, names: Sequence[str]) -> tuple[
         ConversionError: one is no float array of a known size.
     """
     tensors = {name: graph.model.output[name] for name in names}
-    timed = set(names) - set(graph.single) if isinstance(graph, SequenceGraph) else set()
-    first = {name: 2 if name in timed else 1 for name in names}
+    is_sequence = isinstance(graph, SequenceGraph)
+    first = {name: first_axis(name, graph.single, is_sequence) for name in names}
     for name, x in tensors.items():
-        if None in x.shape or 0 in x.shape or len(x.shape) == first[name] or x.dtype != "float32":
-            raise ConversionError(
-                f"output `{name}` has shape {x.shape} and dtype {x.dtype}; needed are float32 "
-                "numbers on an axis of their own, as many as are known beforehand"
-            )
+        check_output(name, x, first[name])
     return tuple(TensorSpec(name, x.shape[first[name] :], x.dtype) for name, x in tensors.items())
 
 
@@ -177,6 +109,22 @@ def model_info(model: keras.Model) -> ModelInfo:
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
     return ModelInfo(model.name, digest.hexdigest(), model.count_params())
+
+
+def notes_on_default_mode(model: keras.Model) -> tuple[str, ...]:
+    """What to know where no mode was given and a window may have been meant; it is logged, too."""
+    shape = model.inputs[0].shape
+    frames = shape[1] if len(shape) > 1 else None
+    if frames is None:
+        return ()
+    note = (
+        f"the `Input` of model `{model.name}` has a fixed length of {frames} frames, and the file "
+        "takes a stream, one frame per call, since `mode` was not given; for a model trained on "
+        f'windows of {frames} frames, to answer once for each, give `mode="sequence"`; else give '
+        '`mode="stream"`'
+    )
+    logging.getLogger("kgated").warning(note)
+    return (note,)
 
 
 def check_recipe(recipe: Recipe, step: StepModel | SequenceGraph, has_ranges: bool) -> None:

@@ -1,77 +1,12 @@
-"""Data sets of sequences: the `.npz` contract's writing half, and one of real speech."""
+"""Sequences as arrays: padding, selection, splitting by class."""
 
-import io
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
-from kgated_edge.evaluation.dataset import SequenceData, load_npz
+from kgated_edge.evaluation.dataset import SequenceData
+from kgated_edge.evaluation.file_array import FileArray
 
-from kgated.atomic_write import replace_file
-from kgated.optional_imports import from_demo
-
-__all__ = [
-    "DataSet",
-    "SequenceData",
-    "class_count",
-    "is_real",
-    "japanese_vowels",
-    "load_npz",
-    "pad",
-    "real_frames",
-    "save_npz",
-    "split",
-    "take",
-    "zero_padded",
-]
-
-SPEAKERS = 9
-# Windows of 25.6 ms, one every 6.4 ms (the data set's own description in the UCI archive).
-SAMPLE_PERIOD_S = 0.0064
-
-
-@dataclass(frozen=True, eq=False)
-class DataSet:
-    """Sequences to train on and sequences to judge by.
-
-    Attributes:
-        name: what it is called.
-        train: the sequences to learn from.
-        test: sequences that nothing may be chosen by.
-        labels: the name of each class.
-        sample_period_s: seconds from one frame to the next.
-    """
-
-    name: str
-    train: SequenceData
-    test: SequenceData
-    labels: tuple[str, ...]
-    sample_period_s: float
-
-
-def japanese_vowels() -> DataSet:
-    """JapaneseVowels: nine men say the vowels /ae/; who was it? (Kudo, Toyama & Shimbo 1999).
-
-    270 utterances to train on and 370 to test, of 7 to 29 frames with 12 cepstrum coefficients
-    each, y in 0..8. Read from the copy that comes with the package sktime, without a network.
-
-    Raises:
-        ImportError: sktime is not installed.
-    """
-    load = from_demo("sktime.datasets").load_japanese_vowels
-    train, test = (
-        _from_tables(*load(split=part, return_type="df-list")) for part in ("TRAIN", "TEST")
-    )
-    labels = tuple(f"speaker {n + 1}" for n in range(SPEAKERS))
-    return DataSet("JapaneseVowels", train, test, labels, SAMPLE_PERIOD_S)
-
-
-def _from_tables(tables: list[Any], y: npt.NDArray[Any]) -> SequenceData:
-    """Tables of (frames, features) and labels "1".."9" as the contract has them."""
-    sequences = [table.to_numpy(dtype=np.float32) for table in tables]
-    return pad(sequences, y.astype(np.int64) - 1)
+from kgated.data.splitting import assign_groups
 
 
 def pad(sequences: list[np.ndarray], y: np.ndarray | None = None) -> SequenceData:
@@ -90,6 +25,8 @@ def is_real(lengths: np.ndarray, steps: int) -> np.ndarray:
 
 def real_frames(data: SequenceData) -> np.ndarray:
     """Every frame that is not padding, (frames, F)."""
+    if isinstance(data.x, FileArray):
+        return np.concatenate([data.sequence(n) for n in range(len(data))])
     return data.x[is_real(data.lengths, data.x.shape[1])]
 
 
@@ -101,15 +38,20 @@ def zero_padded(data: SequenceData) -> np.ndarray:
 
 def take(data: SequenceData, index: np.ndarray) -> SequenceData:
     """The sequences of `index` (n,), in its order."""
-    return SequenceData(
-        data.x[index], data.lengths[index], None if data.y is None else data.y[index]
+    groups = None if data.groups is None else data.groups[index]
+    return replace(
+        data,
+        x=data.x.rows(index) if isinstance(data.x, FileArray) else data.x[index],
+        lengths=data.lengths[index],
+        y=None if data.y is None else data.y[index],
+        groups=groups,
     )
 
 
 def split(
     data: SequenceData, fraction: float, *, seed: int = 0
 ) -> tuple[SequenceData, SequenceData]:
-    """Set a part of each class aside, at random.
+    """Set a part of each class aside, at random; no group of the data stands on both sides.
 
     Args:
         data: sequences with labels y (N,).
@@ -127,14 +69,24 @@ def split(
         raise ValueError("`data` must have one label per sequence in `y` to be split by class")
     if not 0.0 < fraction < 1.0:
         raise ValueError(f"`fraction` must be above 0 and below 1. Received: {fraction}")
+    if data.groups is not None and len(np.unique(data.groups)) < len(data):
+        parts = assign_groups(data.groups.tolist(), data.y, {"aside": fraction}, seed)
+        aside = parts == "aside"
+    else:
+        aside = _aside(data.y, fraction, seed)
+    return take(data, np.flatnonzero(~aside)), take(data, np.flatnonzero(aside))
+
+
+def _aside(y: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Which sequences (N,) are set aside."""
     rng = np.random.default_rng(seed)
-    aside = np.zeros(len(data), bool)
-    for label in np.unique(data.y):
-        members = rng.permutation(np.flatnonzero(data.y == label))
+    aside = np.zeros(len(y), bool)
+    for label in np.unique(y):
+        members = rng.permutation(np.flatnonzero(y == label))
         if len(members) < 2:
             raise ValueError(f"class {label} has one sequence alone; splitting takes two or more")
         aside[members[: np.clip(round(fraction * len(members)), 1, len(members) - 1)]] = True
-    return take(data, np.flatnonzero(~aside)), take(data, np.flatnonzero(aside))
+    return aside
 
 
 def class_count(y: np.ndarray | None, where: object) -> int:
@@ -149,6 +101,11 @@ def class_count(y: np.ndarray | None, where: object) -> int:
     """
     if y is None:
         raise ValueError(f"{where}: there are no labels `y` to learn: save one per sequence")
+    if y.ndim == 2 and y.dtype.kind in "iu":
+        raise ValueError(
+            f"{where}: `y` must be one integer per sequence, and has a label per frame: make one "
+            "per window by `kgated data csv --window 2.0 --window-label majority`"
+        )
     if y.ndim != 1 or y.dtype.kind not in "iu":
         raise ValueError(
             f"{where}: `y` must be one integer per sequence, the number of its class. Received: "
@@ -163,17 +120,3 @@ def class_count(y: np.ndarray | None, where: object) -> int:
             "return_inverse=True)`, where `names` tells which class was which"
         )
     return len(labels)
-
-
-def save_npz(path: str | Path, data: SequenceData) -> None:
-    """Write sequences as `load_npz` and `kgated-edge check` read them, whole or not at all.
-
-    Raises:
-        OSError: the file can't be written; what stood at `path` is untouched.
-    """
-    arrays = {"x": data.x, "lengths": data.lengths.astype(np.int32)}
-    if data.y is not None:
-        arrays["y"] = data.y
-    content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **arrays)
-    replace_file(path, content.getvalue())

@@ -1,0 +1,1 @@
+"""From scores per step to events: smoothing, hysteresis, duration, refractory time, priority."""

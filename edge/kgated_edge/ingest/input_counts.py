@@ -1,0 +1,71 @@
+"""Replaces or drops bad frames of an input, and counts what was wrong with it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kgated_edge.errors import EdgeError
+from kgated_edge.format.tensor_spec import Array, TensorSpec
+from kgated_edge.runtime.input_writer import bad_frames
+
+REFUSE, HOLD, SKIP = "refuse", "hold", "skip"
+POLICIES = (REFUSE, HOLD, SKIP)
+"""What happens to a bad line, and to a frame with NaN or inf."""
+
+
+@dataclass
+class InputCounts:
+    """What was read so far.
+
+    Attributes:
+        bad_lines: lines of CSV that were no frame.
+        joined_lines: frames whose line had been cut in two.
+        held_frames: bad frames that were replaced by the last good one.
+        skipped_frames: bad frames that were dropped.
+        time_s: time of the last frame, from the time column; None without one.
+    """
+
+    bad_lines: int = 0
+    joined_lines: int = 0
+    held_frames: int = 0
+    skipped_frames: int = 0
+    time_s: float | None = None
+
+
+def good_frames(
+    frames: Iterator[Array | None], spec: TensorSpec, policy: str, counts: InputCounts
+) -> Iterator[Array]:
+    """Yields only frames that the model accepts.
+
+    Args:
+        frames: with None for a line that is no frame.
+        spec: one frame.
+        policy: "hold": the last good frame replaces a bad one; one before the first good frame is
+            dropped. "skip": a bad frame is dropped. "refuse": all frames are passed on, for the
+            model to refuse.
+        counts: of held and skipped frames.
+
+    Raises:
+        EdgeError: another policy.
+    """
+    if policy not in POLICIES:
+        raise EdgeError(f"`on_bad_frame` must be one of {list(POLICIES)}, got {policy!r}")
+    return _passed(frames) if policy == REFUSE else _replaced(frames, spec.real, policy, counts)
+
+
+def _passed(frames: Iterator[Array | None]) -> Iterator[Array]:
+    return (frame for frame in frames if frame is not None)
+
+
+def _replaced(
+    frames: Iterator[Array | None], spec: TensorSpec, policy: str, counts: InputCounts
+) -> Iterator[Array]:
+    last: Array | None = None
+    for frame in frames:
+        if frame is not None and not bad_frames(spec, frame).any():
+            last = frame
+            yield frame
+        elif policy == HOLD and last is not None:
+            counts.held_frames += 1
+            yield last
+        else:
+            counts.skipped_frames += 1

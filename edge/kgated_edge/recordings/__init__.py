@@ -1,0 +1,1 @@
+"""Long recordings with time-stamped events: labels, files, runs, checks."""

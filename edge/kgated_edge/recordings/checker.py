@@ -1,0 +1,163 @@
+"""Holds a model file to limits on its events: misses, false accepts per hour, delay."""
+
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kgated_edge.errors import DataError, EdgeError
+from kgated_edge.evaluation.event_matching import COLLAR_S
+from kgated_edge.evaluation.event_metrics import EventMetrics, EventScorer
+from kgated_edge.evaluation.limits import Limits, override_limits, read_limits
+from kgated_edge.events.detector import Event, EventDetector
+from kgated_edge.events.stream import detector_of
+from kgated_edge.format.event_settings import EventSettings
+from kgated_edge.format.reader import read_manifest
+from kgated_edge.measure import latency
+from kgated_edge.measure.monitor import peak_memory_mib
+from kgated_edge.recordings.labels import check_labels
+from kgated_edge.recordings.reader import Recording, labelled_recordings
+from kgated_edge.recordings.runner import scores_of
+from kgated_edge.runtime.stream_model import EdgeModel
+
+_METRICS = ("false_accepts_per_hour", "miss_rate", "delay_ms_p95")
+
+
+@dataclass(frozen=True)
+class EventCheckResult:
+    """Measurements of a run over labelled recordings.
+
+    Attributes:
+        recordings: recordings run.
+        steps: steps run.
+        model_bytes: size of the `.tflite` file.
+        settings: how scores became events.
+        collar_s: tolerance of the matching.
+        events: misses, false accepts per hour, delay.
+        latency_us_p50, ..._p90, ..._p99, ..._max, ..._mean: time of one step of the model.
+        deadline_ms, deadline_misses, max_misses: as in `CheckResult`.
+        peak_memory_mib: peak resident memory of the process, None where unknown.
+        limits: the limits on events, by name.
+        passed: whether all limits were met.
+        failures: a sentence per limit missed.
+    """
+
+    recordings: int
+    steps: int
+    model_bytes: int
+    settings: EventSettings
+    collar_s: float
+    events: EventMetrics
+    latency_us_p50: float
+    latency_us_p90: float
+    latency_us_p99: float
+    latency_us_max: float
+    latency_us_mean: float
+    deadline_ms: float | None
+    deadline_misses: int | None
+    max_misses: int
+    peak_memory_mib: float | None
+    limits: Mapping[str, float]
+    passed: bool
+    failures: tuple[str, ...]
+
+
+def check_events(
+    path: str | Path,
+    recordings: str | Path,
+    labels: str | Path,
+    *,
+    limits: str | Path | Limits | None = None,
+    settings: EventSettings | None = None,
+    collar_s: float = COLLAR_S,
+    sample_period_s: float | None = None,
+    num_threads: int = 1,
+    options: Mapping[str, Any] | None = None,
+    **overrides: Any,
+) -> EventCheckResult:
+    """Runs a model over labelled recordings and measures its events.
+
+    Args:
+        path: a `.tflite` file made by `kgated convert`.
+        recordings: a folder of recordings (.wav, .csv, .npy, .npz), or one.
+        labels: their events, as in `read_labels`.
+        limits: a TOML file of limits, or `Limits`.
+        settings: by default those of the manifest.
+        collar_s: tolerance of the matching in seconds, see `match_events`.
+        sample_period_s: by default that of the manifest.
+        num_threads: threads of the interpreter.
+        options: arguments of `live_blocks`, such as `columns`.
+        overrides: fields of `Limits` that override `limits` where they are not None.
+
+    Raises:
+        ManifestError: the file cannot be run.
+        DataError: recordings or labels that cannot be read or do not fit.
+        EdgeError: a limit on a metric that this run does not have, or that is out of range.
+    """
+    if not isinstance(limits, Limits):
+        limits = Limits() if limits is None else read_limits(limits)
+    limits = override_limits(limits, **overrides)
+    _check_limits(limits)
+    labelled = labelled_recordings(recordings, labels)
+    detector = detector_of(read_manifest(path), settings, sample_period_s)
+    scorer, model, step_times = EventScorer(collar_s), EdgeModel(path, num_threads), array("q")
+    for recording in labelled:
+        _run(model, recording, detector, scorer, options or {}, step_times)
+    times = np.frombuffer(step_times, np.int64)
+    metrics, model_bytes = scorer.metrics(), Path(path).stat().st_size
+    if metrics.reference == 0 and limits.max_miss_rate is not None:
+        raise DataError(f"{labels}: there is no event to miss: label some, or drop the limit")
+    values = latency.metrics(times) | {"model_bytes": model_bytes} | vars(metrics)
+    deadline_ms = limits.deadline_ms
+    late = None if deadline_ms is None else int((times > deadline_ms * 1e6).sum())
+    failures = limits.failures(values, {}) + limits.missed_deadlines(late, len(times))
+    return EventCheckResult(
+        recordings=len(labelled),
+        steps=len(times),
+        model_bytes=model_bytes,
+        settings=detector.settings,
+        collar_s=collar_s,
+        events=metrics,
+        **latency.metrics(times),
+        deadline_ms=deadline_ms,
+        deadline_misses=late,
+        max_misses=limits.max_misses or 0,
+        peak_memory_mib=peak_memory_mib(),
+        limits={n: x for n, x in vars(limits).items() if n in EVENT_LIMITS and x is not None},
+        passed=not failures,
+        failures=failures,
+    )
+
+
+EVENT_LIMITS = ("max_false_accepts_per_hour", "max_miss_rate", "max_delay_ms")
+
+
+def _check_limits(limits: Limits) -> None:
+    for name in sorted(limits.limited_metrics() - set(_METRICS)):
+        raise EdgeError(
+            f"a limit is on {name}, a run over events has {list(_METRICS)}: drop the limit"
+        )
+    if limits.max_misses is not None and limits.deadline_ms is None:
+        raise EdgeError("`max_misses` needs a deadline: give `deadline_ms` too")
+
+
+def _run(
+    model: EdgeModel,
+    recording: Recording,
+    detector: EventDetector,
+    scorer: EventScorer,
+    options: Mapping[str, Any],
+    times: "array[int]",
+) -> None:
+    """Runs one recording, with a detector after its reset."""
+    detected: list[Event] = []
+    for scores in scores_of(model, recording.path, detector.settings.score, options, times):
+        detected += detector.step(scores)
+    seconds = detector.steps * detector.step_s
+    detected += detector.finish()
+    check_labels(recording.events, recording.name, seconds, detector.labels)
+    reference = [e for e in recording.events if detector.settings.threshold(e.label) is not None]
+    scorer.add(reference, detected, seconds)

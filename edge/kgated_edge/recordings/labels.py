@@ -1,0 +1,144 @@
+"""Reads labelled events: a CSV table for many recordings, or Audacity's label track for one."""
+
+import csv
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from kgated_edge.errors import DataError
+from kgated_edge.evaluation.event_matching import ReferenceEvent
+
+COLUMNS = ("file", "start", "end", "label")
+_TOLERANCE_S = 0.5  # an event at the very end may be labelled to end a little later
+Labels = Mapping[str, Sequence[ReferenceEvent]]
+"""The events by the file of their recording, in the order of their starts; "" is the only one."""
+
+
+def read_labels(path: str | Path) -> Labels:
+    """Reads a file of labels.
+
+    Args:
+        path: a CSV file with the columns file, start, end, label, times in seconds, with or without
+            a header; or `.txt`, as Audacity exports it: start, end and label, separated by tabs,
+            of the only recording.
+
+    Raises:
+        DataError: the file cannot be read; a line that breaks these rules, an event that ends
+            before it starts, two events of one label that overlap.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: labels cannot be read ({reason}): check the path") from None
+    try:
+        is_track = Path(path).suffix.lower() == ".txt"
+        return _by_file(_track_rows(text) if is_track else _table_rows(text))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def check_labels(
+    events: Sequence[ReferenceEvent], name: str, seconds: float, known: Iterable[str]
+) -> None:
+    """Checks the labels of one recording.
+
+    Args:
+        events: its labelled events.
+        name: of the recording, for the message.
+        seconds: its length.
+        known: the labels of the model.
+
+    Raises:
+        DataError: a label that the model does not have, an event beyond the recording.
+    """
+    labels = list(known)
+    for event in events:
+        if event.label not in labels:
+            raise DataError(
+                f"{name}: the label {event.label!r} is not one of the model's {labels}: rename it"
+            )
+        if event.start_s >= seconds or event.end_s > seconds + _TOLERANCE_S:
+            raise DataError(
+                f"{name}: the event {event.label!r} at {event.start_s:g}..{event.end_s:g} s lies "
+                f"beyond the recording of {seconds:.3f} s: correct the labels"
+            )
+
+
+def _table_rows(text: str) -> Iterable[tuple[int, str, ReferenceEvent]]:
+    lines = text.splitlines()
+    header = [field.strip().lower() for field in next(csv.reader(lines), [])]
+    has_header = "label" in header
+    places = _places(header) if has_header else tuple(range(len(COLUMNS)))
+    for number, fields in enumerate(csv.reader(lines), 1):
+        if (has_header and number == 1) or not any(field.strip() for field in fields):
+            continue
+        if len(fields) <= max(places):
+            raise DataError(
+                f"line {number} must hold {', '.join(COLUMNS)}, got {len(fields)} fields: "
+                "separate them by commas, with decimal points"
+            )
+        file, start, end, label = (fields[place].strip() for place in places)
+        yield number, file, _event(number, label, start, end)
+
+
+def _places(header: list[str]) -> tuple[int, ...]:
+    for name in COLUMNS:
+        if header.count(name) != 1:
+            raise DataError(
+                f"the header must name each of {', '.join(COLUMNS)} once, got {', '.join(header)}"
+            )
+    return tuple(header.index(name) for name in COLUMNS)
+
+
+def _track_rows(text: str) -> Iterable[tuple[int, str, ReferenceEvent]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        fields = line.split("\t")
+        # A line that starts with a backslash holds frequencies of the label before.
+        if not line.strip() or line.startswith("\\"):
+            continue
+        if len(fields) != 3:
+            raise DataError(
+                f"line {number} must hold start, end and label, separated by tabs, "
+                f"got {line[:60]!r}: export the label track again"
+            )
+        yield number, "", _event(number, fields[2].strip(), fields[0], fields[1])
+
+
+def _event(number: int, label: str, start: str, end: str) -> ReferenceEvent:
+    try:
+        event = ReferenceEvent(label, float(start), float(end))
+    except ValueError:
+        raise DataError(
+            f"line {number}: start and end must be seconds, got {start!r} and {end!r}: "
+            "write them with decimal points"
+        ) from None
+    if not 0 <= event.start_s <= event.end_s < math.inf or not label:
+        raise DataError(
+            f"line {number}: an event must have a label and end after it starts, from 0, got "
+            f"{label!r} at {start}..{end}: correct it"
+        )
+    return event
+
+
+def _by_file(rows: Iterable[tuple[int, str, ReferenceEvent]]) -> Labels:
+    by_file: dict[str, list[ReferenceEvent]] = {}
+    for _, file, event in rows:
+        by_file.setdefault(file, []).append(event)
+    for file, events in by_file.items():
+        events.sort(key=lambda event: event.start_s)
+        _check_overlaps(file, events)
+    return by_file
+
+
+def _check_overlaps(file: str, events: Sequence[ReferenceEvent]) -> None:
+    ends: dict[str, ReferenceEvent] = {}
+    for event in events:
+        before = ends.get(event.label)
+        if before is not None and event.start_s < before.end_s:
+            raise DataError(
+                f"{file or 'the recording'}: two events {event.label!r} overlap, "
+                f"{before.start_s:g}..{before.end_s:g} s and {event.start_s:g}..{event.end_s:g} s: "
+                "join them"
+            )
+        ends[event.label] = event

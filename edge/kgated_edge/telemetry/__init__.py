@@ -1,0 +1,1 @@
+"""Watches a model in the field: its input, its state, its results."""

@@ -1,0 +1,48 @@
+"""Data sets of sequences: from folders of recordings, padded, split, written, and one of speech."""
+
+from kgated_edge.evaluation.dataset import SequenceData, load_npz
+from kgated_edge.evaluation.dataset_info import DataInfo
+
+from kgated.data.augment import SensorAugmentation, SoundAugmentation
+from kgated.data.build import BuildOptions, Part
+from kgated.data.csv_folder import CsvOptions
+from kgated.data.dataset_writer import save_npz
+from kgated.data.from_folder import FrontEndOptions, LabelOptions, csv_to_npz, wav_to_npz
+from kgated.data.sequences import (
+    class_count,
+    is_real,
+    pad,
+    real_frames,
+    split,
+    take,
+    zero_padded,
+)
+from kgated.data.speech import DataSet, japanese_vowels
+from kgated.data.splitting import assign_groups, parse_split
+
+__all__ = [
+    "BuildOptions",
+    "CsvOptions",
+    "DataInfo",
+    "DataSet",
+    "FrontEndOptions",
+    "LabelOptions",
+    "Part",
+    "SensorAugmentation",
+    "SequenceData",
+    "SoundAugmentation",
+    "assign_groups",
+    "class_count",
+    "csv_to_npz",
+    "is_real",
+    "japanese_vowels",
+    "load_npz",
+    "pad",
+    "parse_split",
+    "real_frames",
+    "save_npz",
+    "split",
+    "take",
+    "wav_to_npz",
+    "zero_padded",
+]

@@ -1,0 +1,204 @@
+"""A CSV file as cells: delimiter, header and decimal sign are given, or found."""
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+DELIMITERS = (";", "\t", "|", ",")
+NAMED = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "space": " ", "pipe": "|"}
+_PROBE = 50  # lines that the delimiter is found by
+_DECIMAL_COMMA = re.compile(r"^[+-]?\d*,\d+([eE][+-]?\d+)?$")
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The cells of a file.
+
+    Attributes:
+        path: the file.
+        names: of the columns; "column 1" and so on where there is no header.
+        rows: the cells, one list per line of data, all of the same length.
+        lines: the line of the file that each row stands in, from 1.
+        has_header: whether the names come from the file.
+    """
+
+    path: Path
+    names: list[str]
+    rows: list[list[str]]
+    lines: list[int]
+    has_header: bool
+
+    def index(self, column: str) -> int:
+        """The place of a column, by its name or by its number, from 1.
+
+        Raises:
+            ValueError: there is no such column.
+        """
+        if column in self.names:
+            return self.names.index(column)
+        if column.isdecimal() and 1 <= int(column) <= len(self.names):
+            return int(column) - 1
+        raise ValueError(
+            f"{self.path}: there is no column {column!r}; the columns are {', '.join(self.names)}"
+        )
+
+    def texts(self, place: int) -> list[str]:
+        """The cells of a column."""
+        return [row[place].strip() for row in self.rows]
+
+    def numbers(self, place: int) -> np.ndarray:
+        """The numbers of a column, (rows,) float64.
+
+        Raises:
+            ValueError: a cell that is no finite number, with its line and column.
+        """
+        values = np.empty(len(self.rows))
+        for n, row in enumerate(self.rows):
+            values[n] = number = to_number(row[place])
+            if not np.isfinite(number):
+                raise ValueError(self._bad_cell(n, place))
+        return values
+
+    def _bad_cell(self, n: int, place: int) -> str:
+        cell = self.rows[n][place].strip()
+        what = "an empty cell" if not cell else f"{cell[:40]!r}, which is no finite number"
+        return (
+            f"{self.path}: line {self.lines[n]}, column {self.names[place]!r} holds {what}: mend "
+            "the line, or choose the columns by --columns and the label column by --label-column"
+        )
+
+
+def to_number(cell: str) -> float:
+    """The number in a cell, with a decimal point or comma; NaN where there is none."""
+    text = cell.strip()
+    if _DECIMAL_COMMA.match(text):
+        text = text.replace(",", ".")
+    try:
+        return float(text) if "_" not in text else np.nan
+    except ValueError:
+        return np.nan
+
+
+def read_table(path: Path, delimiter: str | None = None, header: bool | None = None) -> Table:
+    """Read a CSV file.
+
+    Empty lines and lines that begin with # are left out.
+
+    Args:
+        path: the file, UTF-8.
+        delimiter: one character, or "tab", "space", ...; None: found.
+        header: whether the first line holds names; None: found.
+
+    Raises:
+        ValueError: an empty file, one that is no text, lines of different numbers of cells, a name
+            that stands there twice; one sentence with file and line.
+        OSError: it can't be read.
+    """
+    lines = _lines(path)
+    if not lines:
+        raise ValueError(f"{path}: the file is empty: record it again, or leave it out")
+    texts = [text for _, text in lines]
+    cells = _cells(path, texts, NAMED.get(delimiter, delimiter) if delimiter else None)
+    numbers = [number for number, _ in lines]
+    _drop_trailing(cells)
+    if header is None:
+        header = _is_header(cells)
+    _check_width(path, cells, numbers, header)
+    if not header:
+        names = [f"column {n + 1}" for n in range(len(cells[0]))]
+        return Table(path, names, cells, numbers, False)
+    if len(cells) == 1:
+        raise ValueError(f"{path}: there is a header and no line of data: record it again")
+    return Table(path, _names(path, cells[0]), cells[1:], numbers[1:], True)
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """The lines with their numbers, from 1."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: this is not a text in UTF-8: save it as CSV in UTF-8") from None
+    if "\0" in text:
+        raise ValueError(f"{path}: this is not a text: save it as CSV in UTF-8")
+    numbered = enumerate(text.splitlines(), 1)
+    return [(n, line) for n, line in numbered if line.strip() and not line.startswith("#")]
+
+
+def _cells(path: Path, texts: list[str], delimiter: str | None) -> list[list[str]]:
+    delimiter = delimiter or find_delimiter(texts)
+    if delimiter == " ":
+        return [text.split() for text in texts]
+    if len(delimiter) != 1:
+        raise ValueError(f"`delimiter` must be one character or {list(NAMED)}. Got {delimiter!r}")
+    try:
+        return list(csv.reader(texts, delimiter=delimiter, skipinitialspace=True))
+    except csv.Error as error:
+        raise ValueError(f"{path}: this is not a CSV file ({error}): save it again") from None
+
+
+def find_delimiter(lines: Sequence[str]) -> str:
+    """The delimiter that cuts most lines into the same number of cells, more than one."""
+    best, score = ",", 0
+    for delimiter in (*DELIMITERS, " "):
+        counts = [_count(line, delimiter) for line in lines[:_PROBE]]
+        several = [count for count in counts if count > 1]
+        agreeing = max((several.count(count) for count in set(several)), default=0)
+        if agreeing > score and (delimiter != " " or agreeing == len(counts)):
+            best, score = delimiter, agreeing
+    return best
+
+
+def _count(line: str, delimiter: str) -> int:
+    if delimiter == " ":
+        return len(line.split())
+    return len(next(csv.reader([line], delimiter=delimiter, skipinitialspace=True)))
+
+
+def _drop_trailing(cells: list[list[str]]) -> None:
+    """Drop the empty cell after a delimiter at the end of each line."""
+    first, *data = cells
+    if not data or not all(len(row) > 1 and not row[-1].strip() for row in data):
+        return
+    for row in data:
+        row.pop()
+    if not first[-1].strip():
+        first.pop()
+
+
+def _is_header(cells: list[list[str]]) -> bool:
+    """Whether the first line has text where the next has numbers, or has text alone."""
+    first = [np.isfinite(to_number(cell)) for cell in cells[0]]
+    if not any(first):
+        return True
+    second = [np.isfinite(to_number(cell)) for cell in cells[1]] if len(cells) > 1 else first
+    return any(
+        b and not a and cells[0][n].strip()
+        for n, (a, b) in enumerate(zip(first, second, strict=False))
+    )
+
+
+def _check_width(path: Path, cells: list[list[str]], lines: list[int], header: bool) -> None:
+    width = len(cells[0])
+    for row, line in zip(cells, lines, strict=True):
+        if len(row) == width:
+            continue
+        hint = "mend the line"
+        if header and len(row) == 2 * width:
+            hint = "with decimal commas, save the file with semicolons between the cells"
+        raise ValueError(
+            f"{path}: line {line} has {len(row)} cells, line {lines[0]} has {width}: {hint}"
+        )
+
+
+def _names(path: Path, cells: list[str]) -> list[str]:
+    names = [cell.strip() or f"column {n + 1}" for n, cell in enumerate(cells)]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(
+                f"{path}: the header has the name {name!r} twice: rename one of the columns"
+            )
+    return names

@@ -1,0 +1,113 @@
+"""Splits that keep all windows of a recording, or of a person, on one side."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+TRAIN = "train"
+
+
+def parse_split(text: str) -> dict[str, float]:
+    """The fractions of `--split test=0.2,valid=0.1`; the rest is "train".
+
+    Raises:
+        ValueError: another form, a fraction outside of 0..1, or nothing left to train on.
+    """
+    try:
+        pairs = [item.split("=") for item in text.split(",")]
+        fractions = {name.strip(): float(value) for name, value in pairs}
+    except ValueError:
+        fractions = {}
+    names = all(re.fullmatch(r"\w[\w-]*", name) and name != TRAIN for name in fractions)
+    if not fractions or not names or len(fractions) < len(text.split(",")):
+        raise ValueError(
+            f"--split must be such as test=0.2,valid=0.1; the rest is for training. Got {text!r}"
+        )
+    if not all(0 < value < 1 for value in fractions.values()) or sum(fractions.values()) >= 1:
+        raise ValueError(
+            f"--split must have fractions above 0 that sum to less than 1. Received: {text!r}"
+        )
+    return fractions
+
+
+def assign_groups(
+    groups: Sequence[str],
+    labels: Sequence[str] | np.ndarray,
+    fractions: Mapping[str, float],
+    seed: int = 0,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """The part that each item goes to, such that no group is in two parts.
+
+    Groups are dealt out, in an order drawn from the seed, to the part that lacks most of the
+    classes of the group, so that each part has about its fraction of each class.
+
+    Args:
+        groups: (N,) the group of each item.
+        labels: (N,) the class of each item.
+        fractions: of each part beside "train".
+        seed: of the order.
+        weights: (N,) how much each item counts; None: 1.
+
+    Returns:
+        (N,) the name of the part of each item.
+
+    Raises:
+        ValueError: a part without a group, or a class that nothing is left of for training.
+    """
+    names, group_of = np.unique(np.asarray(groups), return_inverse=True)
+    classes, class_of = np.unique(np.asarray(labels), return_inverse=True)
+    counts = np.zeros((len(names), len(classes)))
+    np.add.at(counts, (group_of, class_of), 1.0 if weights is None else weights)
+    parts = [TRAIN, *fractions]
+    targets = _targets(counts, [1 - sum(fractions.values()), *fractions.values()])
+    assigned = _deal(counts, targets, seed)
+    _check_parts(names, classes, counts, assigned, parts)
+    return np.array(parts)[assigned][group_of]
+
+
+def _targets(counts: np.ndarray, shares: list[float]) -> np.ndarray:
+    """How much of each class each part is to have, (parts, classes)."""
+    targets = np.outer(shares, counts.sum(axis=0))
+    for k, column in enumerate(counts.T):
+        sizes = column[column > 0]
+        if len(sizes) >= len(shares):  # each part can have a group of this class
+            targets[1:, k] = np.maximum(targets[1:, k], sizes.min())
+            targets[0, k] = max(sizes.min(), column.sum() - targets[1:, k].sum())
+    return targets
+
+
+def _deal(counts: np.ndarray, targets: np.ndarray, seed: int) -> np.ndarray:
+    order = np.random.default_rng(seed).permutation(len(counts))
+    order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
+    dealt = np.zeros_like(targets)
+    assigned = np.zeros(len(counts), np.int64)
+    scale = 1 / np.maximum(counts.sum(axis=0), 1e-12)
+    for n in order:
+        before = ((dealt - targets) ** 2 * scale).sum(axis=1)
+        after = ((dealt + counts[n] - targets) ** 2 * scale).sum(axis=1)
+        assigned[n] = part = int(np.argmin(after - before))
+        dealt[part] += counts[n]
+    return assigned
+
+
+def _check_parts(
+    names: np.ndarray,
+    classes: np.ndarray,
+    counts: np.ndarray,
+    assigned: np.ndarray,
+    parts: list[str],
+) -> None:
+    empty = [part for k, part in enumerate(parts) if not (assigned == k).any()]
+    if empty:
+        raise ValueError(
+            f"--split: {len(names)} groups are too few for {len(parts)} parts, nothing is left for "
+            f"{empty[0]!r}: record more, or choose another --group"
+        )
+    lacking = classes[counts[assigned == 0].sum(axis=0) == 0]
+    if len(lacking):
+        raise ValueError(
+            f"--split: nothing is left of class {str(lacking[0])!r} to train on: all of it belongs "
+            "to a group of the test data: record more of it, or choose another --group"
+        )

@@ -1,0 +1,77 @@
+"""Calibration sequences without padding, where the given ones leave some steps to padding alone.
+
+A text of 12 tokens in a model for 40 leaves 28 steps masked. If no calibration sequence is longer,
+nothing of those steps moves: their ranges would be empty, and a longer text would saturate.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from kgated.deploy.verification.layout import SequenceLayout
+from kgated.deploy.verification.sequences import Arrays, Sequences
+from kgated.keras_graph import mask_of, replay
+
+MAX_SEQUENCES = 16
+
+
+def full_length_sequences(
+    model: keras.Model, layout: SequenceLayout, sequences: Sequences
+) -> Sequences:
+    """The real frames of some sequences, repeated up to the file's length.
+
+    Args:
+        model: the Keras model, whose masks say which frames are padding.
+        layout: of the file.
+        sequences: those given for calibration.
+
+    Returns:
+        At most `MAX_SEQUENCES` sequences; none where each step has a real frame in some sequence.
+    """
+    real = _real_frames(model, layout, sequences)
+    if real.any(axis=0).all():
+        return []
+    longest = np.argsort(-real.sum(axis=1), kind="stable")[:MAX_SEQUENCES]
+    return [_repeated(layout, sequences[n], real[n]) for n in longest if real[n].any()]
+
+
+def _real_frames(model: keras.Model, layout: SequenceLayout, sequences: Sequences) -> np.ndarray:
+    """(N, T) boolean: which frames are no padding, by the lengths and by the model's masks."""
+    lengths = np.array([layout.length(sequence) for sequence in sequences])
+    real = np.arange(layout.size) < lengths[:, None]
+    inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in model.inputs]
+    masks = _masks(model, inputs)
+    if not masks:
+        return real
+    padded = [layout.pad(sequence, layout.size) for sequence in sequences]
+    tensors = [keras.ops.convert_to_tensor(np.stack([x[n] for x in padded])) for n in layout.inputs]
+    for mask in keras.tree.flatten(keras.Model(inputs, masks)(tensors)):
+        array = keras.ops.convert_to_numpy(mask)
+        if array.shape == real.shape:
+            real &= array.astype(bool)
+    return real
+
+
+def _masks(model: keras.Model, inputs: list[Any]) -> list[Any]:
+    """The symbolic masks (B, T) in the graph of layers, each once."""
+    masks: dict[int, Any] = {}
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        results = layer(*args, **kwargs)
+        for mask in map(mask_of, keras.tree.flatten(results)):
+            if mask is not None and len(mask.shape) == 2:
+                masks[id(mask)] = mask
+        return results
+
+    replay(model, inputs if len(inputs) > 1 else inputs[0], call)
+    return list(masks.values())
+
+
+def _repeated(layout: SequenceLayout, sequence: Arrays, real: np.ndarray) -> Arrays:
+    """A sequence of the file's length out of the real frames of one."""
+    whole = dict(sequence)
+    for name in layout.timed:
+        frames = sequence[name][real[: len(sequence[name])]]
+        whole[name] = np.resize(frames, (layout.size, *frames.shape[1:]))
+    return whole

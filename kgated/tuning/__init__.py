@@ -1,0 +1,16 @@
+"""Chooses what a model's results mean in use: events, alarms, intervals; from recordings."""
+
+from kgated.tuning.alarms import Alarms, tune_alarms
+from kgated.tuning.conformal import conformal_intervals
+from kgated.tuning.manifest_section import with_section, write_section
+from kgated.tuning.run import Tuned, tune
+
+__all__ = [
+    "Alarms",
+    "Tuned",
+    "conformal_intervals",
+    "tune",
+    "tune_alarms",
+    "with_section",
+    "write_section",
+]

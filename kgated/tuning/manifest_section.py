@@ -1,0 +1,74 @@
+"""Changes a section of the manifest in a `.tflite` file, and no other byte of the model.
+
+A manifest that fits takes the place of the old one. A longer one is appended to the file: the
+metadata entry then refers to the new place, and blanks remain at the old one.
+"""
+
+import json
+from pathlib import Path
+
+from kgated_edge.format.reader import parse_manifest, read_model
+from kgated_edge.format.tflite_file import (
+    MANIFEST_NAME,
+    NO_DIGEST,
+    digest_span,
+    file_digest,
+    metadata_place,
+    metadata_span,
+)
+
+from kgated.atomic_write import check_writable, replace_file
+
+_ALIGNMENT = 16  # of the bytes of a buffer in a TFLite file
+_SPARE = 512  # so that the next change fits
+
+
+def write_section(path: str | Path, name: str, section: object) -> None:
+    """Writes a section of the manifest of a file; whole or not at all.
+
+    Args:
+        path: a `.tflite` file made by `kgated convert`.
+        name: of the section.
+        section: what JSON can hold; None removes it.
+
+    Raises:
+        ManifestError: the file cannot be read, or the section breaks a rule of its format.
+        OSError: it cannot be written.
+    """
+    content, _ = read_model(path)
+    replace_file(check_writable(path), with_section(content, name, section))
+
+
+def with_section(content: bytes, name: str, section: object) -> bytes:
+    """The file with a section of its manifest changed; arguments as in `write_section`."""
+    span, place = metadata_span(content, MANIFEST_NAME), metadata_place(content, MANIFEST_NAME)
+    assert span is not None, "a file with a manifest"
+    assert place is not None, "a file with a manifest"
+    start, end = span
+    document = json.loads(content[start:end])
+    document.pop(name, None)
+    if section is not None:
+        document[name] = section
+    document["file_sha256"] = NO_DIGEST
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    parse_manifest(text)
+    if len(text) <= end - start:
+        return _signed(content[:start] + text.ljust(end - start) + content[end:], start, end)
+    return _appended(content, (start, end), place, text.ljust(len(text) + _SPARE))
+
+
+def _appended(content: bytes, span: tuple[int, int], place: int, text: bytes) -> bytes:
+    start, end = span
+    # A manifest at the end of the file is replaced, any other left behind as blanks.
+    is_last = not content[end:].strip(b"\0")
+    kept = content[: start - 4] if is_last else content[:start] + b" " * (end - start)
+    kept += b"" if is_last else content[end:]
+    begin = -(-(len(kept) + 4) // _ALIGNMENT) * _ALIGNMENT
+    file = bytearray(kept.ljust(begin - 4, b"\0") + len(text).to_bytes(4, "little") + text)
+    file[place : place + 4] = (begin - 4 - place).to_bytes(4, "little")
+    return _signed(bytes(file), begin, begin + len(text))
+
+
+def _signed(content: bytes, start: int, end: int) -> bytes:
+    first, last = digest_span(content, start, end)
+    return content[:first] + file_digest(content, first, last).encode() + content[last:]

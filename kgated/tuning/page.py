@@ -1,0 +1,159 @@
+"""The page on a search: trade-off of misses against false accepts per hour, delay, thresholds."""
+
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+
+from kgated_edge import EventMetrics
+
+from kgated.optional_imports import from_extra
+from kgated.tuning.run import Tuned
+from kgated.tuning.search import Curve
+
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+
+
+def render(tuned: Tuned, title: str = "Operating point") -> str:
+    """The page as text: one HTML file that needs no network.
+
+    Raises:
+        ImportError: plotly or jinja2, of the extra `report`, is missing.
+    """
+    jinja2 = from_extra("jinja2", "report")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    template = files("kgated.tuning").joinpath("templates", "page.html").read_text("utf-8")
+    markup = jinja2.utils.markupsafe.Markup
+    return environment.from_string(template).render(
+        title=title,
+        summary=_summary(tuned),
+        rows=_rows(tuned.before, tuned.after),
+        confidence=f"{100 * tuned.after.confidence:g}%",
+        classes=_classes(tuned),
+        tradeoff=markup(_html(_tradeoff(tuned), "tradeoff")),
+        delay=markup(_html(_delays(tuned), "delay")),
+        plotly=markup(from_extra("plotly.offline", "report").get_plotlyjs()),
+    )
+
+
+def _summary(tuned: Tuned) -> str:
+    settings, after = tuned.settings, tuned.after
+    return (
+        f"{tuned.recordings} recordings, {after.hours:.3g} hours, {after.reference} labelled "
+        f"events; at most {tuned.max_false_accepts_per_hour:g} false accepts per hour. Chosen: "
+        f"{settings.smoothing} over {settings.smoothing_s:g} s, at least "
+        f"{settings.min_duration_s:g} s, pause {settings.refractory_s:g} s."
+    )
+
+
+def _rows(before: EventMetrics, after: EventMetrics) -> list[tuple[str, str, str]]:
+    texts: dict[str, Callable[[EventMetrics], str]] = {
+        "missed": lambda m: f"{m.misses} of {m.reference}",
+        "miss rate": lambda m: _share(m.miss_rate, m.miss_rate_interval),
+        "false accepts": lambda m: str(m.false_accepts),
+        "false accepts per hour": lambda m: _share(
+            m.false_accepts_per_hour, m.false_accepts_per_hour_interval
+        ),
+        "delay, median, ms": lambda m: _number(m.delay_ms_p50),
+        "delay, 95%, ms": lambda m: _number(m.delay_ms_p95),
+    }
+    return [(name, text(before), text(after)) for name, text in texts.items()]
+
+
+def _share(value: float | None, interval: Any) -> str:
+    return f"{_number(value)} ({_number(interval.low)} to {_number(interval.high)})"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"
+
+
+def _classes(tuned: Tuned) -> list[tuple[str, ...]]:
+    rows = []
+    for name, threshold in tuned.settings.classes.items():
+        counts = tuned.after.by_class.get(name)
+        numbers = (
+            (0, 0, 0)
+            if counts is None
+            else (
+                counts.reference,
+                counts.misses,
+                counts.false_accepts,
+            )
+        )
+        rows.append((name, f"{threshold.on:.4g}", f"{threshold.off:.4g}", *map(str, numbers)))
+    return rows
+
+
+def _tradeoff(tuned: Tuned) -> Any:
+    figure = _figure("false accepts per hour", "missed, %")
+    for n, curve in enumerate(tuned.curves):
+        missed = [100 * choice[0] / tuned.after.reference for choice in curve.choices]
+        _add(figure, tuned, n, curve, missed)
+    rate, miss_rate = tuned.after.false_accepts_per_hour, tuned.after.miss_rate or 0.0
+    figure.add_scatter(
+        x=[max(rate, _half_a_count(tuned))],
+        y=[100 * miss_rate],
+        mode="markers",
+        marker={"size": 14, "symbol": "circle-open", "color": "#b00020", "line": {"width": 3}},
+        name="chosen",
+    )
+    return figure
+
+
+def _delays(tuned: Tuned) -> Any:
+    figure, reference = _figure("false accepts per hour", "mean delay, ms"), tuned.after.reference
+    for n, curve in enumerate(tuned.curves):
+        hits = [reference - choice[0] for choice in curve.choices]
+        mean = [
+            1e3 * choice[1] / count if count else None
+            for choice, count in zip(curve.choices, hits, strict=True)
+        ]
+        _add(figure, tuned, n, curve, mean)
+    return figure
+
+
+def _add(figure: Any, tuned: Tuned, n: int, curve: Curve, y: list[Any]) -> None:
+    smallest = _half_a_count(tuned)
+    figure.add_scatter(
+        x=[max(count / tuned.after.hours, smallest) for count in range(len(y))],
+        y=y,
+        mode="lines",
+        line={"shape": "hv", "color": _COLOURS[n % len(_COLOURS)], "dash": _dash(curve)},
+        name=f"{curve.smoothing} {curve.smoothing_s:g} s",
+    )
+
+
+def _half_a_count(tuned: Tuned) -> float:
+    """Where a logarithmic axis shows zero."""
+    return 0.5 / tuned.after.hours
+
+
+def _dash(curve: Curve) -> str:
+    return "solid" if curve.smoothing == "mean" else "dot"
+
+
+def _figure(x: str, y: str) -> Any:
+    figure = from_extra("plotly.graph_objects", "report").Figure()
+    axis = {"gridcolor": "#e5e5e5", "linecolor": "#999", "zeroline": False, "automargin": True}
+    figure.update_layout(
+        template="none",
+        xaxis=axis | {"title": {"text": x}, "type": "log"},
+        yaxis=axis | {"title": {"text": y}, "rangemode": "tozero"},
+        margin={"l": 8, "r": 8, "t": 24, "b": 8},
+        font={"family": "system-ui, sans-serif", "size": 13, "color": "#222"},
+    )
+    return figure
+
+
+def _html(figure: Any, name: str) -> str:
+    return str(
+        figure.to_html(
+            full_html=False,
+            include_plotlyjs=False,
+            div_id=name,
+            default_height="420px",
+            config={"responsive": True, "displaylogo": False},
+        )
+    )

@@ -1,0 +1,215 @@
+"""From labelled recordings to the settings in a model file."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from kgated_edge import EdgeModel, EventDetector, EventMetrics, EventScorer, EventSettings
+from kgated_edge.errors import DataError, EdgeError
+from kgated_edge.evaluation.event_matching import COLLAR_S
+from kgated_edge.events.scores import default_settings, score_labels, step_seconds
+from kgated_edge.format.event_settings import ClassThreshold
+from kgated_edge.format.manifest import Manifest
+from kgated_edge.format.reader import read_manifest
+from kgated_edge.recordings.labels import check_labels
+from kgated_edge.recordings.reader import labelled_recordings
+from kgated_edge.recordings.runner import stored_scores
+
+from kgated.tuning.operating_points import StoredRecording, off_of, points_of, smoothed
+from kgated.tuning.search import Choice, Curve, best_choices
+
+SMOOTHING_S = (0.0, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
+_MIN_CURVE, _MAX_CURVE = 50, 2000  # false accepts that the curve reaches
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The result of a search.
+
+    Attributes:
+        settings: the chosen ones.
+        labels: of the model's scores.
+        step_s: seconds per step.
+        before: the raw decisions: the largest score of each step, without smoothing or threshold.
+        after: the chosen settings, by `EventDetector`.
+        curves: the trade-off of each way of smoothing.
+        max_false_accepts_per_hour: the limit of the search.
+        recordings: how many there were.
+    """
+
+    settings: EventSettings
+    labels: tuple[str, ...]
+    step_s: float
+    before: EventMetrics
+    after: EventMetrics
+    curves: tuple[Curve, ...]
+    max_false_accepts_per_hour: float
+    recordings: int
+
+
+def tune(
+    path: str | Path,
+    recordings: str | Path,
+    labels: str | Path,
+    *,
+    max_false_accepts_per_hour: float = 1.0,
+    smoothing_s: Sequence[float] = SMOOTHING_S,
+    smoothings: Sequence[str] = ("mean", "exponential"),
+    score: str | None = None,
+    collar_s: float = COLLAR_S,
+    sample_period_s: float | None = None,
+    options: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Tuned:
+    """Searches the settings with the fewest misses at a limited rate of false accepts.
+
+    The model runs once over the recordings, through the code of the device. Each way of smoothing
+    and each threshold of each class is then computed from the stored scores. Classes without a
+    labelled event are the background.
+
+    Args:
+        path: a `.tflite` file made by `kgated convert`; it is not changed.
+        recordings: a folder of recordings, or one.
+        labels: their events, see `kgated_edge.recordings.labels.read_labels`.
+        max_false_accepts_per_hour: over all classes.
+        smoothing_s: times to try, in seconds.
+        smoothings: of "mean" and "exponential", those to try.
+        score: as in `EventSettings`; by default that of the manifest.
+        collar_s: tolerance of the matching in seconds.
+        sample_period_s: by default that of the manifest.
+        options: arguments of `kgated_edge.live_blocks`.
+        settings: other fields of `EventSettings`, such as `refractory_s`.
+
+    Returns:
+        the settings with their metrics; `write_section` puts them into the file.
+
+    Raises:
+        EdgeError: recordings, labels or settings that do not fit the model; no labelled event.
+    """
+    if not 0 <= max_false_accepts_per_hour < math.inf:
+        raise EdgeError(
+            "`max_false_accepts_per_hour` must be a finite number from 0, got "
+            f"{max_false_accepts_per_hour!r}"
+        )
+    manifest = read_manifest(path)
+    base = _base_settings(manifest, score, settings)
+    names, step_s = score_labels(manifest, base.score), step_seconds(manifest, sample_period_s)
+    stored = store(path, recordings, labels, base.score, names, step_s, options or {})
+    classes = [name for name in names if any(e.label == name for r in stored for e in r.events)]
+    if not classes:
+        raise DataError(f"{labels}: there is no labelled event to tune on: label some")
+    hours = sum(len(r.scores) for r in stored) * step_s / 3600
+    budget = min(_MAX_CURVE, math.floor(max_false_accepts_per_hour * hours))
+    background = tuple(name for name in names if name not in classes)
+    base = replace(base, background=background, classes={})
+    ways = [replace(base, smoothing=s, smoothing_s=x) for x in smoothing_s for s in smoothings]
+    # Both are the same without smoothing.
+    ways = [way for way in ways if way.smoothing_s > 0 or way.smoothing == smoothings[0]]
+    curves = [
+        _curve(stored, way, names, classes, step_s, collar_s, max(budget, _MIN_CURVE))
+        for way in ways
+    ]
+    best = min(range(len(ways)), key=lambda n: curves[n].choices[budget][:2])
+    chosen = chosen_settings(ways[best], classes, curves[best].choices[budget])
+    return Tuned(
+        chosen,
+        names,
+        step_s,
+        _raw_decisions(stored, names, background, step_s, collar_s),
+        evaluate(stored, names, chosen, step_s, collar_s),
+        tuple(curves),
+        max_false_accepts_per_hour,
+        len(stored),
+    )
+
+
+def store(
+    path: str | Path,
+    recordings: str | Path,
+    labels: str | Path | None,
+    score: str,
+    names: Sequence[str],
+    step_s: float,
+    options: Mapping[str, Any],
+) -> list[StoredRecording]:
+    """Runs the model over all recordings; their labels are checked."""
+    listed, model, stored = labelled_recordings(recordings, labels), EdgeModel(path), []
+    for recording in listed:
+        scores = stored_scores(model, recording.path, score, options)
+        check_labels(recording.events, recording.name, len(scores) * step_s, names)
+        stored.append(StoredRecording(recording.name, scores, recording.events))
+    return stored
+
+
+def evaluate(
+    stored: Sequence[StoredRecording],
+    names: Sequence[str],
+    settings: EventSettings,
+    step_s: float,
+    collar_s: float,
+) -> EventMetrics:
+    """The metrics of settings on stored scores, by the device's detector."""
+    detector, scorer = EventDetector(names, step_s, settings), EventScorer(collar_s)
+    for recording in stored:
+        events = [event for row in recording.scores for event in detector.step(row)]
+        events += detector.finish()
+        reference = [e for e in recording.events if settings.threshold(e.label) is not None]
+        scorer.add(reference, events, len(recording.scores) * step_s)
+    return scorer.metrics()
+
+
+def chosen_settings(way: EventSettings, classes: Sequence[str], choice: Choice) -> EventSettings:
+    """The settings of one choice of thresholds."""
+    levels = dict(zip(classes, choice[2], strict=True))
+    thresholds = {name: ClassThreshold(on, off_of(on)) for name, on in levels.items()}
+    return replace(way, classes=thresholds)
+
+
+def _base_settings(
+    manifest: Manifest, score: str | None, settings: Mapping[str, Any]
+) -> EventSettings:
+    base = EventSettings(score=score) if score else default_settings(manifest)
+    return replace(base, **settings)
+
+
+def _curve(
+    stored: Sequence[StoredRecording],
+    way: EventSettings,
+    names: Sequence[str],
+    classes: Sequence[str],
+    step_s: float,
+    collar_s: float,
+    max_false_accepts: int,
+) -> Curve:
+    values = [smoothed(recording.scores, way, step_s) for recording in stored]
+    points = []
+    for label in classes:
+        columns = [array[:, names.index(label)] for array in values]
+        points.append(points_of(stored, columns, label, way, step_s, collar_s, max_false_accepts))
+    return Curve(way.smoothing, way.smoothing_s, best_choices(points, max_false_accepts))
+
+
+def _raw_decisions(
+    stored: Sequence[StoredRecording],
+    names: Sequence[str],
+    background: Sequence[str],
+    step_s: float,
+    collar_s: float,
+) -> EventMetrics:
+    """The metrics where each change of the largest score is an event; for one score, above 0.5."""
+    settings = EventSettings(
+        smoothing_s=0.0,
+        refractory_s=0.0,
+        background=tuple(background),
+        default=ClassThreshold(0.5, 0.5),
+    )
+    if len(names) == 1:
+        return evaluate(stored, names, settings, step_s, collar_s)
+    decided = [
+        replace(r, scores=np.eye(len(names), dtype=np.float32)[r.scores.argmax(axis=1)])
+        for r in stored
+    ]
+    return evaluate(decided, names, settings, step_s, collar_s)

@@ -1,0 +1,172 @@
+"""Arguments and options of the commands, with their help."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ModelFile = Annotated[Path, typer.Argument(help="A saved Keras model (.keras, .h5).")]
+LayersFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--import", help="A Python file with layers of your own, imported before the model."
+    ),
+]
+
+TFLiteFile = Annotated[Path, typer.Argument(help="The .tflite file to write.")]
+Mode = Annotated[
+    str | None,
+    typer.Option(
+        help="stream: one frame per call, state in and out. sequence: a whole one per call. "
+        "Else stream."
+    ),
+]
+Quantize = Annotated[
+    str,
+    typer.Option(
+        help="none: float32. float16: weights in half the size. dynamic: int8 weights, float "
+        "state. dynamic4: 4-bit weights. int8: integers throughout, in, out and state too. "
+        "int16x8: the same with int16 activations."
+    ),
+]
+Skip = Annotated[
+    list[str] | None, typer.Option(help="A layer to keep in float; may be given again.")
+]
+State = Annotated[
+    str, typer.Option(help="external: inputs and outputs. internal: inside the file.")
+]
+Target = Annotated[
+    str, typer.Option(help="cpu: any device that runs it. mcu: TensorFlow Lite Micro, in C++.")
+]
+Lowering = Annotated[
+    str,
+    typer.Option(
+        help="Of a sequence's steps. unrolled: each in the graph. while: a loop. auto: the "
+        "faster one. fused: one builtin operator for each LSTM."
+    ),
+]
+Length = Annotated[
+    int | None, typer.Option(help="Frames of a sequence; else as the model's Input says.")
+]
+MaxLength = Annotated[
+    int | None, typer.Option(help="In place of --length: sequences of up to so many frames.")
+]
+Batch = Annotated[int, typer.Option(help="Sequences, or streams, that a call takes side by side.")]
+Calibration = Annotated[
+    Path | None,
+    typer.Option(
+        help="Sequences (.npz) to check the file on, else noise. int8 and int16x8 take their "
+        "ranges from them and do not go without."
+    ),
+]
+CalibrationMethod = Annotated[
+    str,
+    typer.Option(
+        help="Of the ranges. minmax: the extremes. percentile: without the sequences that "
+        "reach farthest. mse: the smallest rounding error. The last two bear outliers."
+    ),
+]
+Percentile = Annotated[float, typer.Option(help="For --calibration-method percentile.")]
+EvaluationSequences = Annotated[
+    Path | None,
+    typer.Option(
+        help="Sequences (.npz) to report on, other ones than for --calibration; with `y` the "
+        "accuracy, or error, of the model and of the file."
+    ),
+]
+Tolerance = Annotated[
+    float | None,
+    typer.Option(
+        help="The largest RMSE allowed, relative to the spread of the output, such as 0.1; "
+        "a file above it is not written."
+    ),
+]
+VocabularyFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="The tokens of the input's ids: a text file of one a line, or .json. Not needed "
+        "for a model that begins with TextVectorization or a lookup layer."
+    ),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(help="Of a single output: from here on it is the second label; else 0.5."),
+]
+Labels = Annotated[
+    str | None, typer.Option(help="Class names, separated by commas, or a file of one a line.")
+]
+SamplePeriod = Annotated[
+    float | None, typer.Option(help="Milliseconds from one frame to the next.")
+]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option(help="accuracy=0.98: how good the float model is; may be given again."),
+]
+RecipeFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="What `kgated optimize` wrote: mode, quantization, skipped layers, state, target, "
+        "lowering and batch, in place of those options."
+    ),
+]
+ConversionReport = Annotated[
+    Path | None, typer.Option("--json", help="Write size and agreement with Keras here.")
+]
+
+EvaluationData = Annotated[
+    Path, typer.Option(help="Sequences with class labels (.npz) to judge by.")
+]
+RangesData = Annotated[
+    Path | None, typer.Option(help="Sequences to take ranges from; else those of --data.")
+]
+IntegerQuantize = Annotated[
+    str, typer.Option(help="int8, int16x8, dynamic, dynamic4 or float16, as in `convert`.")
+]
+AccuracyLimit = Annotated[
+    float, typer.Option(help="Points of accuracy that may be lost, in percent of the data.")
+]
+QatModel = Annotated[
+    Path | None, typer.Option(help="The model after `kgated.quantize_aware`, to compare with.")
+]
+SearchMode = Annotated[str, typer.Option(help="stream or sequence, as in `convert`.")]
+AsInConvert = Annotated[int | None, typer.Option(help="As in `convert`.")]
+RecipeOutput = Annotated[
+    Path, typer.Option("--output", "-o", help="Recipe for `convert --recipe`.")
+]
+
+TrainingData = Annotated[Path, typer.Argument(help="Sequences with labels (.npz).")]
+KerasFile = Annotated[Path, typer.Argument(help="The .keras file to write.")]
+ValidationData = Annotated[
+    Path | None, typer.Option(help="Sequences to choose the weights by. Else a fifth of DATA.")
+]
+Cell = Annotated[str, typer.Option(help="LSTM, PeepholeLSTM, GRU, MinGRU or MinLSTM.")]
+Units = Annotated[int, typer.Option(min=1, help="Width of each recurrent layer.")]
+Layers = Annotated[int, typer.Option(min=1, help="Recurrent layers.")]
+Dropout = Annotated[float, typer.Option(help="After each recurrent layer.")]
+Epochs = Annotated[int, typer.Option(min=1, help="At most so many.")]
+Patience = Annotated[
+    int, typer.Option(min=1, help="Stop after so many epochs without a lower validation loss.")
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Sequences per step.")]
+LearningRate = Annotated[float, typer.Option(help="Adam's at the start.")]
+ClipNorm = Annotated[
+    float, typer.Option(help="Scale each step's gradient down to this norm at most.")
+]
+Precision = Annotated[
+    str, typer.Option(help="float32, mixed_bfloat16 or mixed_float16 (with a scaled loss).")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of the split, the weights, the order.")]
+RunFolder = Annotated[
+    Path | None,
+    typer.Option(help="For log.csv, best.keras and a backup: the same call resumes a kill."),
+]
+TensorBoard = Annotated[
+    bool, typer.Option("--tensorboard", help="Logs for TensorBoard in FOLDER/tensorboard.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+Augmentation = Annotated[
+    str | None,
+    typer.Option(
+        help="Disturb frames in training: jitter=0.05 (of a deviation), scaling=0.1, drop=0.02."
+    ),
+]

@@ -1,0 +1,141 @@
+"""How many int8 conversions are refused, and what the others cost in accuracy.
+
+Each cell is trained on three kinds of recordings, a few epochs; each model is converted to int8,
+also with logits of thirty times the width in place of its probabilities. A conversion counts as
+wrongly refused where the float model was right to be converted: no file, and nothing broken.
+"""
+
+import itertools
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+from benchmarks.tables import Row, markdown, table
+from benchmarks.tasks import Classification, Length, Lengths, tasks
+from rich.console import Console
+from train_language_model import use_one_thread
+
+from kgated.atomic_write import check_writable, replace_file
+from kgated.data import DataSet
+from kgated.deploy import Recipe
+from kgated.deploy.convert import convert
+from kgated.deploy.metadata import ConversionOptions
+from kgated.errors import ConversionError
+from kgated.layers import CELLS
+
+NAMES = ("JapaneseVowels", "PLAID", "BasicMotions")
+WIDE = 30.0
+MAX_LOST = 3.0  # points
+
+
+def wide_logits(model: keras.Model) -> keras.Model:
+    """The model without its softmax, its logits `WIDE` times as large."""
+    last: Any = model.layers[-1]
+    logits = keras.layers.Dense(last.units, name="logits")
+    wide = keras.Model(model.inputs[0], logits(last.input))
+    logits.set_weights([WIDE * w for w in last.get_weights()])
+    return wide
+
+
+def measure(model: keras.Model, data: DataSet, folder: Path) -> Row:
+    """The conversion to int8, over the test set; the reason where it is refused."""
+    recipe = Recipe(quantize="int8")
+    options = ConversionOptions(recipe, data.train, evaluation=data.test, explain_cost=False)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of small features
+            conversion = convert(model, folder / "m.tflite", options)
+    except ConversionError as error:
+        return {"refused": str(error)}
+    evaluation = conversion.evaluation
+    assert evaluation is not None, "the test set has labels"
+    return {
+        "refused": None,
+        "keras": 100.0 * float(evaluation.keras.accuracy or 0.0),
+        "lost": 100.0 * float(evaluation.accuracy_lost or 0.0),
+        "relative_rmse": conversion.agreement.relative_rmse,
+    }
+
+
+def rows(seeds: int, epochs: int, cells: list[str], names: list[str]) -> Iterator[Row]:
+    """A row of each task, cell and seed."""
+    known = tasks(quick=True)
+    for seed, name, cell in itertools.product(range(seeds), names, cells):
+        task = known[name]
+        assert isinstance(task, Classification)
+        task.lengths = Lengths(*[Length(epochs, 0.01)] * 4)
+        model = task.build(cell, seed)
+        task.train(model, task.lengths.first, seed, [])
+        kinds = {name: model}
+        if name == NAMES[0]:
+            kinds["wide logits"] = wide_logits(model)
+        for kind, one in kinds.items():
+            with tempfile.TemporaryDirectory() as folder:
+                row = measure(one, task.data, Path(folder))
+            yield {"task": kind, "cell": cell, "seed": seed, **row}
+
+
+def summary(measured: list[Row]) -> list[Row]:
+    """A line for each task and cell."""
+    lines = []
+    for task, cell in dict.fromkeys((row["task"], row["cell"]) for row in measured):
+        group = [row for row in measured if (row["task"], row["cell"]) == (task, cell)]
+        files = [row for row in group if row["refused"] is None]
+        lost = sorted(row["lost"] for row in files)
+        line: dict[str, Any] = {"task": task, "cell": cell, "conversions": len(group)}
+        line |= {"refused": len(group) - len(files)}
+        line |= {"float, %": sum(row["keras"] for row in files) / max(1, len(files))}
+        line |= {"most lost, points": lost[-1] if lost else None}
+        line |= {"within 3 points": sum(points <= MAX_LOST for points in lost)}
+        line |= {"RMSE / spread": max((row["relative_rmse"] for row in files), default=None)}
+        lines.append(line)
+    return lines
+
+
+def main(
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each, from seed 0 on.")] = 3,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 12,
+    cell: Annotated[
+        list[str] | None, typer.Option(help="A cell to run; may be given again. Else all.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A data set to run; may be given again. Else all.")
+    ] = None,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="A table for a page.")] = False,
+    out: Annotated[Path | None, typer.Option("--json", help="Write the rows here.")] = None,
+) -> None:
+    """Train, convert to int8, and print how many conversions were refused."""
+    if out is not None:
+        check_writable(out)
+    for given, known in ((cell or [], CELLS), (only or [], NAMES)):
+        if unknown := sorted(set(given) - set(known)):
+            raise typer.BadParameter(f"must be of {list(known)}. Received: {unknown}")
+    use_one_thread()
+    measured = []
+    for row in rows(seeds, epochs, cell or list(CELLS), only or list(NAMES)):
+        measured.append(row)
+        print(row, flush=True)
+        if out is not None:
+            replace_file(out, json.dumps(measured, indent=1).encode())
+    lines = summary(measured)
+    title = "Conversions to int8"
+    if as_markdown:
+        print(markdown(lines, title))
+    else:
+        Console(width=160).print(table(lines, title))
+    refused = [row for row in measured if row["refused"] is not None]
+    print(f"{len(refused)} of {len(measured)} conversions refused")
+    raise typer.Exit(1 if refused else 0)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,60 @@
+"""Splits by group: no group on two sides, each class by its share where that is possible."""
+
+import numpy as np
+import pytest
+
+from kgated.data import SequenceData, assign_groups, parse_split, split
+
+
+def test_no_group_stands_on_two_sides_and_classes_keep_their_shares(rng):
+    persons = np.repeat(np.arange(20), 12)
+    labels = np.tile(np.repeat(np.arange(3), 4), 20)
+    parts = assign_groups(persons.astype(str), labels, {"test": 0.2, "valid": 0.1}, seed=3)
+    for person in range(20):
+        assert len(set(parts[persons == person])) == 1
+    for label in range(3):
+        shares = [np.mean(parts[labels == label] == part) for part in ("train", "test", "valid")]
+        assert shares == pytest.approx([0.7, 0.2, 0.1])
+
+
+def test_each_part_has_a_rare_class_where_it_has_a_group_for_each():
+    groups = [str(n) for n in range(23)]
+    labels = ["common"] * 20 + ["rare"] * 3
+    parts = assign_groups(groups, labels, {"test": 0.2, "valid": 0.1})
+    assert sorted(parts[20:]) == ["test", "train", "valid"]
+
+
+def test_the_seed_decides_and_repeats():
+    groups, labels = [str(n) for n in range(40)], ["a", "b"] * 20
+    again = [assign_groups(groups, labels, {"test": 0.25}, seed).tolist() for seed in (1, 1, 2)]
+    assert again[0] == again[1] != again[2]
+
+
+def test_a_class_of_which_nothing_is_left_for_training_is_refused():
+    with pytest.raises(ValueError, match="nothing is left of class 'b' to train on"):
+        assign_groups(["p", "q", "r"], ["a", "a", "b"], {"test": 0.9})
+
+
+@pytest.mark.parametrize(
+    "text", ["", "test", "test=x", "test=0", "test=1", "a=0.5,b=0.5", "train=0.5", "a=0.1,a=0.2"]
+)
+def test_parse_split_refuses_what_is_no_split(text):
+    with pytest.raises(ValueError, match="--split must"):
+        parse_split(text)
+
+
+def test_parse_split_reads_fractions():
+    assert parse_split("test=0.2, valid=0.1") == {"test": 0.2, "valid": 0.1}
+
+
+def test_the_validation_part_of_training_holds_no_group_of_training(rng):
+    groups = np.repeat([f"r{n}" for n in range(8)], 5)
+    data = SequenceData(
+        rng.normal(size=(40, 3, 2)).astype(np.float32),
+        np.full(40, 3),
+        np.repeat([0, 1] * 4, 5),
+        groups=groups,
+    )
+    kept, aside = split(data, 0.25)
+    assert not set(kept.groups) & set(aside.groups)
+    assert (len(kept), len(aside)) == (30, 10)

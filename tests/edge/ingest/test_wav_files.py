@@ -1,0 +1,104 @@
+"""WAV files of every kind become the same mono int16; damaged ones are refused in one sentence."""
+
+import struct
+import wave
+
+import numpy as np
+import pytest
+from kgated_edge import DataError
+from kgated_edge.ingest.wav_files import read_wav
+
+
+def riff(content, code, bits, channels=1, rate=16000, size=None):
+    """A WAV file with a chunk of another program before the samples."""
+    width = channels * bits // 8
+    layout = struct.pack("<HHIIHH", code, channels, rate, rate * width, width, bits)
+    size = len(content) if size is None else size
+    chunks = b"fmt " + struct.pack("<I", 16) + layout + b"LIST" + struct.pack("<I", 3) + b"abc\0"
+    chunks += b"data" + struct.pack("<I", size) + content
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
+
+
+def packed(samples, kind):
+    """int16 samples in another encoding that holds them exactly."""
+    wide = samples.astype(np.int64)
+    if kind == 24:
+        return b"".join(int(value << 8).to_bytes(3, "little", signed=True) for value in wide)
+    if kind == 32:
+        return (wide << 16).astype("<i4").tobytes()
+    if kind == "float":
+        return (samples / 32768).astype("<f4").tobytes()
+    return samples.astype("<i2").tobytes()
+
+
+@pytest.fixture
+def samples(rng):
+    return rng.integers(-32768, 32768, 500).astype(np.int16)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "bits"), [(16, 1, 16), (24, 1, 24), (32, 1, 32), ("float", 3, 32)]
+)
+def test_wider_encodings_hold_the_same_samples(samples, tmp_path, kind, code, bits):
+    path = tmp_path / "a.wav"
+    path.write_bytes(riff(packed(samples, kind), code, bits))
+    rate, read = read_wav(path)
+    assert rate == 16000
+    assert read.dtype == np.int16
+    assert (read == samples).all()
+
+
+def test_8_bits_are_unsigned(tmp_path):
+    (tmp_path / "a.wav").write_bytes(riff(bytes([0, 128, 255]), 1, 8))
+    assert read_wav(tmp_path / "a.wav")[1].tolist() == [-32768, 0, 127 * 256]
+
+
+def test_channels_are_averaged(samples, tmp_path):
+    other = np.roll(samples, 7)
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setparams((2, 2, 8000, 0, "NONE", ""))
+        file.writeframes(np.stack([samples, other], axis=1).astype("<i2").tobytes())
+    rate, read = read_wav(tmp_path / "a.wav")
+    assert rate == 8000
+    assert (read == np.rint((samples.astype(float) + other) / 2)).all()
+
+
+def test_a_size_that_was_not_known_yet_means_up_to_the_end(samples, tmp_path):
+    (tmp_path / "a.wav").write_bytes(riff(packed(samples, 16), 1, 16, size=0xFFFFFFFF))
+    assert (read_wav(tmp_path / "a.wav")[1] == samples).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file is empty"),
+        (b"a,b\n1,2\n" * 9, "this is not a WAV file"),
+        (riff(b"\0" * 1000, 1, 16)[:700], "cut short: 322 of 500 samples are there"),
+        (riff(b"\0" * 1000, 1, 16)[:30], "cut short in its header"),
+        (riff(b"\0" * 8, 6, 8), "encoding 6 with 8 bits"),
+        (riff(b"\0" * 8, 1, 16, channels=0), "0 channels"),
+        (riff(struct.pack("<f", float("nan")), 3, 32), "NaN or inf"),
+    ],
+)
+def test_a_damaged_file_is_refused_in_one_sentence(tmp_path, content, message):
+    path = tmp_path / "bad.wav"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        read_wav(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_damage_never_ends_in_anything_but_a_data_error(samples, tmp_path, rng):
+    path, whole = tmp_path / "bad.wav", bytearray(riff(packed(samples, 16), 1, 16))
+    for _ in range(300):
+        damaged = whole.copy()
+        for place in rng.integers(0, 60, 3):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(bytes(damaged[: rng.integers(1, len(damaged))]))
+        try:
+            rate, read = read_wav(path)
+        except DataError:
+            continue
+        assert read.dtype == np.int16
+        assert rate > 0

@@ -1,0 +1,228 @@
+"""`kgated tune`: the exact search over stored scores, the file that it changes, the page."""
+
+import itertools
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from kgated_edge import (
+    ClassThreshold,
+    EdgeError,
+    EdgeModel,
+    EventDetector,
+    EventSettings,
+    ReferenceEvent,
+    check_events,
+    match_events,
+    read_manifest,
+)
+from kgated_edge.events.smoothing import make_smoother
+from typer.testing import CliRunner
+
+from kgated.tuning import tune, with_section, write_section
+from kgated.tuning.operating_points import (
+    StoredRecording,
+    detections,
+    off_of,
+    points_of,
+    smoothed,
+)
+from kgated.tuning.search import best_choices
+from kgated_cli.app import app
+
+STEP_S = 0.25
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(5)
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A copy of the model with the labels yes and no, of frames (3,), every 10 ms."""
+    source = Path(__file__).parents[1] / "edge" / "fixtures" / "speech.tflite"
+    path = tmp_path / "speech.tflite"
+    path.write_bytes(source.read_bytes())
+    return path
+
+
+@pytest.fixture
+def recordings(tmp_path, model, rng):
+    """A folder of two recordings, and labels where the model's own slow average is high."""
+    folder, labels = tmp_path / "recordings", ["file,start,end,label"]
+    folder.mkdir()
+    for name in ("a.npy", "b.npy"):
+        walk = np.cumsum(rng.normal(0, 0.25, (3000, 3)), axis=0)
+        frames = (4 * np.sin(walk) + rng.normal(0, 2, (3000, 3))).astype(np.float32)
+        np.save(folder / name, frames)
+        settings = EventSettings(smoothing_s=0.2, refractory_s=0.3, background=("no",))
+        settings = replace(settings, default=ClassThreshold(0.5, 0.45))
+        detector = EventDetector(("yes", "no"), 0.01, settings)
+        for row in EdgeModel(model).run(frames):
+            for event in detector.step(row):
+                labels.append(f"{name},{event.start_s},{event.end_s},yes")
+    path = tmp_path / "labels.csv"
+    path.write_text("\n".join(labels))
+    assert len(labels) > 8
+    return folder, path
+
+
+@pytest.mark.parametrize("smoothing", ["mean", "exponential"])
+@pytest.mark.parametrize("seconds", [0.0, 0.25, 1.6])
+def test_stored_scores_are_smoothed_to_the_bits_of_the_device(rng, smoothing, seconds):
+    scores = rng.random((400, 3)).astype(np.float32)
+    settings = EventSettings(smoothing=smoothing, smoothing_s=seconds)
+    device = make_smoother(settings, 3, STEP_S)
+    expected = [device.push(row) / device.scale for row in scores]
+    assert np.array_equal(smoothed(scores, settings, STEP_S), expected)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_events_of_a_class_are_those_of_the_detector(seed):
+    rng = np.random.default_rng(seed)
+    scores = (0.5 + 0.5 * np.sin(np.cumsum(rng.normal(0, 0.5, (500, 1)), axis=0))).astype("f")
+    on = float(rng.choice([0.5, 0.8]))
+    settings = EventSettings(
+        smoothing_s=0.5,
+        min_duration_s=float(rng.choice([0, 1.0])),
+        refractory_s=float(rng.choice([0, 0.5, 2.0])),
+        default=ClassThreshold(on, off_of(on)),
+    )
+    detector = EventDetector(["a"], STEP_S, settings)
+    expected = [event for row in scores for event in detector.step(row)] + [*detector.finish()]
+    values = smoothed(scores, settings, STEP_S)[:, 0]
+    events = list(detections(values, on, settings, STEP_S, "a"))
+    assert len(expected) > 5
+    assert [(e.start_s, e.end_s, e.detected_s) for e in events] == [
+        (e.start_s, e.end_s, e.detected_s) for e in expected
+    ]
+
+
+def test_the_search_finds_the_best_of_all_combinations(rng):
+    scores = rng.random((600, 2)).astype(np.float32) ** 2
+    events = []
+    for label, k in (("a", 0), ("b", 1)):
+        for start in range(20, 580, 60):
+            scores[start : start + 12, k] += rng.uniform(0, 0.6)
+            events.append(ReferenceEvent(label, start * STEP_S, (start + 12) * STEP_S))
+    stored = [StoredRecording("x", scores, events)]
+    settings = EventSettings(smoothing_s=1.0)
+    values = smoothed(scores, settings, STEP_S)
+    points = [
+        points_of(stored, [values[:, k]], label, settings, STEP_S, 0.5, 30)
+        for k, label in enumerate("ab")
+    ]
+    for point in points[0][::7]:
+        detected = list(detections(values[:, 0], point.on, settings, STEP_S, "a"))
+        matching = match_events([e for e in events if e.label == "a"], detected)
+        counts = len(matching.false_accepts), len(matching.misses)
+        assert counts == (point.false_accepts, point.misses)
+    choices = best_choices(points, 30)
+    for budget in (0, 1, 3, 10, 30):
+        expected = min(
+            a.misses + b.misses
+            for a, b in itertools.product(*points)
+            if a.false_accepts + b.false_accepts <= budget
+        )
+        assert choices[budget][0] == expected
+    assert choices[0][0] > choices[30][0]
+
+
+def test_tuning_meets_its_limit_and_beats_raw_decisions(model, recordings):
+    before = model.read_bytes()
+    tuned = tune(model, *recordings, max_false_accepts_per_hour=60.0, refractory_s=0.3)
+    assert model.read_bytes() == before
+    assert tuned.settings.background == ("no",)
+    assert tuned.after.false_accepts_per_hour <= 60.0
+    assert tuned.after.misses <= tuned.before.misses
+    assert tuned.after.false_accepts * 20 <= tuned.before.false_accepts
+    assert tuned.after.hours == pytest.approx(60 / 3600)
+
+
+def test_the_command_writes_settings_that_the_device_uses(model, recordings, tmp_path):
+    page = tmp_path / "page.html"
+    arguments = ["tune", model, *recordings, "--max-false-accepts-per-hour", 60, "--page", page]
+    result = CliRunner().invoke(app, [*map(str, arguments), "--refractory-s", "0.3"])
+    assert result.exit_code == 0, result.output
+    assert "chosen settings, on the same recordings" in result.stdout
+    manifest = read_manifest(model)
+    assert list(manifest.events.classes) == ["yes"]
+    assert manifest.events.refractory_s == 0.3
+    limits = {"max_false_accepts_per_hour": 60.0, "max_miss_rate": 0.5}
+    checked = check_events(model, *recordings, **limits)
+    assert checked.passed, checked.failures
+    text = page.read_text()
+    assert "false accepts per hour" in text
+    assert 'id="tradeoff"' in text
+    assert f"{checked.events.misses} of {checked.events.reference}" in text
+
+
+def test_a_changed_section_changes_no_other_byte(model):
+    """Short sections take the place of the old manifest, long ones are appended."""
+    original = model.read_bytes()
+    frames = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    expected = EdgeModel(model).run(frames)
+    start = original.index(b'{"format_version"')
+    end = original.index(b"}", original.index(b'"file_sha256"')) + 1
+    settings = EventSettings(background=("no",)).to_plain()
+    appended_at = []
+    for section in (settings, {**settings, "smoothing_s": 1.5}, None, settings):
+        write_section(model, "events", section)
+        content, manifest = model.read_bytes(), read_manifest(model)
+        assert (manifest.events is None) == (section is None)
+        assert manifest.labels == ("yes", "no")
+        assert np.array_equal(EdgeModel(model).run(frames), expected)
+        differs = [
+            n for n in range(len(original)) if not start <= n < end and content[n] != original[n]
+        ]
+        assert len(differs) <= 4  # the offset of the manifest
+        assert not differs or max(differs) - min(differs) < 4
+        appended_at.append(content.index(b'{"format_version"'))
+    assert len(set(appended_at)) == 1  # the second change fits where the first one is
+    # A section that never fits moves to the new end of the file.
+    names = {f"class{n}": ClassThreshold() for n in range(100)}
+    longer = with_section(model.read_bytes(), "events", EventSettings(classes=names).to_plain())
+    assert len(longer) < len(original) + 4 * 100 * 60
+    model.write_bytes(longer)
+    assert len(read_manifest(model).events.classes) == 100
+
+
+def test_a_bad_section_is_refused_and_sections_of_later_versions_stay(model):
+    content = model.read_bytes()
+    with pytest.raises(EdgeError, match=r"`events.classes` is missing"):
+        write_section(model, "events", {})
+    assert model.read_bytes() == content
+    write_section(model, "later", {"a": 1})
+    write_section(model, "events", EventSettings().to_plain())
+    assert b'"later":{"a":1}' in model.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "give LABELS, or --false-alarms-per-day"),
+        (("labels.csv", "--false-alarms-per-day", "1"), "one of two"),
+        (("--false-alarms-per-day", "1", "--page", "x.html"), "--page is for labelled"),
+        (("--false-alarms-per-day", "1"), "needs an output of the shape of the only input"),
+    ],
+)
+def test_arguments_that_do_not_fit(model, recordings, arguments, message):
+    result = CliRunner().invoke(app, ["tune", str(model), str(recordings[0]), *arguments])
+    assert isinstance(result.exception, ValueError)
+    assert message in str(result.exception)
+
+
+def test_labels_without_an_event_are_refused(model, recordings):
+    recordings[1].write_text("file,start,end,label\n")
+    with pytest.raises(EdgeError, match="there is no labelled event to tune on"):
+        tune(model, *recordings)
+    with pytest.raises(EdgeError, match="must be a finite number from 0, got -1"):
+        tune(model, *recordings, max_false_accepts_per_hour=-1)
+
+
+def test_the_settings_are_json(model, recordings):
+    tuned = tune(model, *recordings, smoothing_s=(0.2,), smoothings=("mean",))
+    assert json.loads(json.dumps(tuned.settings.to_plain()))["smoothing_s"] == 0.2
