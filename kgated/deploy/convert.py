@@ -184,7 +184,7 @@ def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conve
     if recipe.target == "mcu":
         tflm.check_source_paths(path)
     start_worker()
-    model, cut = cut_text(model)
+    model, cut = (model, {}) if isinstance(model, QuantizeAware) else cut_text(model)
     qat = QatExport.of(model, recipe) if isinstance(model, QuantizeAware) else None
     layers = model if qat is None else qat.layers
     check_finite_weights(layers)
