@@ -173,8 +173,9 @@ def to_tflite(
         vocabulary=as_vocabulary(vocabulary),
         threshold=threshold,
     )
+    float_model = model.inner if isinstance(model, QuantizeAware) else model
     conversion = convert(model, as_path("path", path), options)
-    return replace(conversion, notes=notes_on_default_mode(model) if mode is None else ())
+    return replace(conversion, notes=notes_on_default_mode(float_model) if mode is None else ())
 
 
 @no_mask_warnings()

@@ -25,6 +25,7 @@ from kgated.deploy.sequence.outputs import check_output, first_axis
 from kgated.deploy.streaming import StepModel
 from kgated.deploy.verification.sequences import Arrays
 from kgated.errors import ConversionError
+from kgated.inference_copies import has_graph
 
 TOOLS = ("kgated", "keras", "tensorflow", "ai-edge-quantizer", "ai-edge-litert")
 
@@ -113,7 +114,7 @@ def model_info(model: keras.Model) -> ModelInfo:
 
 def notes_on_default_mode(model: keras.Model) -> tuple[str, ...]:
     """What to know where no mode was given and a window may have been meant; it is logged, too."""
-    shape = model.inputs[0].shape
+    shape = model.inputs[0].shape if has_graph(model) else ()
     frames = shape[1] if len(shape) > 1 else None
     if frames is None:
         return ()
