@@ -114,10 +114,10 @@ def model_info(model: keras.Model) -> ModelInfo:
 
 def notes_on_default_mode(model: keras.Model) -> tuple[str, ...]:
     """What to know where no mode was given and a window may have been meant; it is logged, too."""
-    shape = model.inputs[0].shape if has_graph(model) else ()
-    frames = shape[1] if len(shape) > 1 else None
-    if frames is None:
+    shape = model.inputs[0].shape if has_graph(model) else None
+    if shape is None or len(shape) < 2 or shape[1] is None:
         return ()
+    frames = shape[1]
     note = (
         f"the `Input` of model `{model.name}` has a fixed length of {frames} frames, and the file "
         "takes a stream, one frame per call, since `mode` was not given; for a model trained on "
