@@ -5,8 +5,17 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Self, TypeAlias
 
 import keras
+from keras import ops
 
-from kgated.cells import GRUCell, LSTMCell, PeepholeLSTMCell, register
+from kgated.cells import (
+    GRUCell,
+    LSTMCell,
+    MinGRUCell,
+    MinimalCell,
+    MinLSTMCell,
+    PeepholeLSTMCell,
+    register,
+)
 from kgated.cells.base import LoopStep
 from kgated.steps import Array
 
@@ -48,6 +57,25 @@ def run_loop(
     return keras.layers.RNN.inner_loop(_WithStep(layer, step), x, states, mask)
 
 
+def run_all_steps(
+    layer: keras.layers.RNN, x: Array, states: Any, mask: Any, training: bool
+) -> tuple[Array, Array, list[Array]]:
+    """Run a layer of a minimal cell on x (B, T, F) without a loop over time; as `run_loop`."""
+    if mask is not None:
+        mask = ops.reshape(mask, ops.shape(x)[:2])
+    if layer.go_backwards:
+        x, mask = ops.flip(x, 1), None if mask is None else ops.flip(mask, 1)
+    h = layer.cell.all_steps(x, states[0], mask, training)
+    last, outputs = h[:, -1], h
+    if mask is not None:
+        # As in Keras, the output is zero before the first frame that is not masked.
+        computed = (
+            mask if layer.zero_output_for_mask else ops.cumsum(ops.cast(mask, "int32"), 1) > 0
+        )
+        outputs = ops.where(ops.expand_dims(computed, -1), h, ops.zeros_like(h))
+    return outputs[:, -1], outputs, [last]
+
+
 class GatedRNN(keras.layers.RNN):
     """The shared base: builds the cell from those arguments that belong to the cell.
 
@@ -78,6 +106,8 @@ class GatedRNN(keras.layers.RNN):
         self, sequences: Array, initial_state: Any, mask: Any, training: bool = False
     ) -> tuple[Array, Array, list[Array]]:
         """Run Keras's loop over time; the step's weights are sliced once, before the loop."""
+        if isinstance(self.cell, MinimalCell):
+            return run_all_steps(self, sequences, initial_state, mask, training)
         x, step = self.cell.over_time(sequences, training)
         return run_loop(self, step, x, initial_state, mask)
 
@@ -274,9 +304,87 @@ class GRU(GatedRNN):
         super().__init__(**_arguments(locals()))
 
 
+@register
+class MinGRU(GatedRNN):
+    """Minimal GRU layer, trained on all time steps at once: (B, T, F) to (B, U) or (B, T, U).
+
+    The arguments of `keras.layers.GRU` that do not concern the recurrent kernel, in the same order,
+    with a linear candidate by default. The equations are in `kgated.MinGRUCell`.
+
+    Example:
+        >>> import keras, kgated
+        >>> kgated.MinGRU(16)(keras.random.normal((2, 10, 4))).shape
+        TensorShape([2, 16])
+    """
+
+    cell_class = MinGRUCell
+
+    def __init__(
+        self,
+        units: int,
+        activation: Activation = "linear",
+        use_bias: bool = True,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
+        dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**_arguments(locals()))
+
+
+@register
+class MinLSTM(GatedRNN):
+    """Minimal LSTM layer, trained on all time steps at once: (B, T, F) to (B, U) or (B, T, U).
+
+    The arguments of `keras.layers.GRU` that do not concern the recurrent kernel, in the same order,
+    with a linear candidate by default. The equations are in `kgated.MinLSTMCell`.
+
+    Example:
+        >>> import keras, kgated
+        >>> kgated.MinLSTM(16)(keras.random.normal((2, 10, 4))).shape
+        TensorShape([2, 16])
+    """
+
+    cell_class = MinLSTMCell
+
+    def __init__(
+        self,
+        units: int,
+        activation: Activation = "linear",
+        use_bias: bool = True,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        activity_regularizer: Regularizer = None,
+        kernel_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
+        dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**_arguments(locals()))
+
+
 # The layers by name, as arguments and commands spell them.
 CELLS: dict[str, Callable[..., GatedRNN]] = {
-    layer.__name__: layer for layer in (LSTM, PeepholeLSTM, GRU)
+    layer.__name__: layer for layer in (LSTM, PeepholeLSTM, GRU, MinGRU, MinLSTM)
 }
 FROM_KERAS: dict[type, type[GatedRNN]] = {keras.layers.LSTM: LSTM, keras.layers.GRU: GRU}
 

@@ -139,7 +139,7 @@ KerasFile = Annotated[Path, typer.Argument(help="The .keras file to write.")]
 ValidationData = Annotated[
     Path | None, typer.Option(help="Sequences to choose the weights by. Else a fifth of DATA.")
 ]
-Cell = Annotated[str, typer.Option(help="LSTM, PeepholeLSTM or GRU.")]
+Cell = Annotated[str, typer.Option(help="LSTM, PeepholeLSTM, GRU, MinGRU or MinLSTM.")]
 Units = Annotated[int, typer.Option(min=1, help="Width of each recurrent layer.")]
 Layers = Annotated[int, typer.Option(min=1, help="Recurrent layers.")]
 Dropout = Annotated[float, typer.Option(help="After each recurrent layer.")]
