@@ -168,7 +168,7 @@ def to_tflite(
     conversion = convert(model, as_path("path", path), options)
     return replace(
         conversion,
-        notes=notes_on_default_mode(getattr(model, "inner", model)) if mode is None else (),
+        notes=notes_on_default_mode(model) if mode is None else (),
     )
 
 
