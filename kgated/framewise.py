@@ -135,8 +135,8 @@ def einsum_keeps_frames(layer: keras.layers.EinsumDense, rank: int) -> bool:
     if frames.startswith("..."):
         return result.startswith("...") and rank - len(frames[3:]) >= 2
     outer = frames[:2]
-    alone = "." not in outer and result.startswith(outer) and not set(outer) & set(kernel)
-    return alone and not set(outer) & set(layer.bias_axes or "")
+    keeps_axes = "." not in outer and result.startswith(outer) and not set(outer) & set(kernel)
+    return keeps_axes and not set(outer) & set(layer.bias_axes or "")
 
 
 def index_keeps_frames(key: Any, rank: int) -> bool:
@@ -151,8 +151,8 @@ def index_keeps_frames(key: Any, rank: int) -> bool:
         place = keys.index(Ellipsis)
         count = rank - sum(part is not None for part in keys) + 1
         keys[place : place + 1] = [slice(None)] * count
-    whole = [isinstance(part, slice) and part == slice(None) for part in keys[:2]]
-    return all(whole) and len(whole) == 2
+    are_full = [isinstance(part, slice) and part == slice(None) for part in keys[:2]]
+    return all(are_full) and len(are_full) == 2
 
 
 def operation_keeps_frames(operation: Any, *args: Any) -> bool:

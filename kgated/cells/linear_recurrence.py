@@ -26,13 +26,13 @@ def linear_recurrence(decay: Array, x: Array) -> Array:
         (B, T, U), computed in float32 at least.
     """
     dtype = keras.backend.standardize_dtype(x.dtype)
-    wide = keras.backend.result_type(dtype, "float32")
+    precision = keras.backend.result_type(dtype, "float32")
     scan = _associative_scan
     if keras.backend.backend() == "tensorflow":
         scan = _doubling_scan
     elif _on_jax_cpu():
         scan = _loop
-    return ops.cast(scan(ops.cast(decay, wide), ops.cast(x, wide)), dtype)
+    return ops.cast(scan(ops.cast(decay, precision), ops.cast(x, precision)), dtype)
 
 
 def _on_jax_cpu() -> bool:
