@@ -198,10 +198,7 @@ def gru_reset_after_step(
 
 
 def min_gru_step(z: Array, g: Array, h: Array, hook: QuantizationHook = EXACT) -> Array:
-    """MinGRU (Feng et al. 2024): gate and candidate depend on x alone; returns h' (B, U).
-
-    z (B, U) is the pre-activation `x·Wz + bz`, g (B, U) the candidate, the value at the point "g".
-    """
+    """MinGRU (Feng et al. 2024) from z's pre-activation and the candidate g, (B, U) each."""
     return toward_candidate(hook.function("z", ops.sigmoid, z, of="a_z"), h, g, hook, "z")
 
 
@@ -212,10 +209,7 @@ def min_gru_coefficients(z: Array, g: Array) -> tuple[Array, Array]:
 
 
 def min_lstm_step(f: Array, i: Array, g: Array, h: Array, hook: QuantizationHook = EXACT) -> Array:
-    """MinLSTM (Feng et al. 2024): gates normalized to the sum 1; returns h' (B, U).
-
-    f, i (B, U) are the pre-activations of the gates, g (B, U) the candidate.
-    """
+    """MinLSTM (Feng et al. 2024) from the pre-activations f, i and the candidate g, (B, U) each."""
     return toward_state(normalized_forget_gate(f, i, hook), h, g, hook, "f")
 
 
