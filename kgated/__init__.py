@@ -3,10 +3,10 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from kgated.cells import GRUCell, LSTMCell, PeepholeLSTMCell
+from kgated.cells import GRUCell, LSTMCell, MinGRUCell, MinLSTMCell, PeepholeLSTMCell
 from kgated.described_model import DescribedSequential as _DescribedSequential  # noqa: F401 - registers it
 from kgated.errors import ConversionError
-from kgated.layers import GRU, LSTM, PeepholeLSTM
+from kgated.layers import GRU, LSTM, MinGRU, MinLSTM, PeepholeLSTM
 from kgated.optimize import cluster, prune, quantize_aware, sparsity
 
 if TYPE_CHECKING:
@@ -20,6 +20,10 @@ __all__ = [
     "ConversionError",
     "GRUCell",
     "LSTMCell",
+    "MinGRU",
+    "MinGRUCell",
+    "MinLSTM",
+    "MinLSTMCell",
     "PeepholeLSTM",
     "PeepholeLSTMCell",
     "audio",

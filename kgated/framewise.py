@@ -18,8 +18,8 @@ class Framewise:
             `keras.ops`.
         streams: whether a stream calls it on a block of frames. Operations that compute masks are
             False: streaming handles masks of any operation.
-        isolates_padding: whether padded frames leave all later results for real frames unchanged.
-            False where a padded frame may give NaN or infinity: masked steps multiply by 0.
+        finite: whether finite inputs give finite results. Where it is False, zeros replace the
+            results of padded frames: masked steps multiply by 0, and NaN stays NaN.
         keeps_grid: whether each result at inference is an input or 0, and so keeps the
             quantization parameters (scale, zero point) of the input.
         merges: whether it takes a list of sequences.
@@ -27,7 +27,7 @@ class Framewise:
 
     kind: type | str
     streams: bool = True
-    isolates_padding: bool = True
+    finite: bool = True
     keeps_grid: bool = False
     merges: bool = False
 
@@ -44,6 +44,7 @@ FRAMEWISE = (
     Framewise(keras.layers.BatchNormalization),
     Framewise(keras.layers.Dense),
     Framewise(keras.layers.Dropout, keeps_grid=True),
+    Framewise(keras.layers.EinsumDense),
     Framewise(keras.layers.ELU),
     Framewise(keras.layers.Embedding),
     Framewise(keras.layers.GaussianDropout, keeps_grid=True),
@@ -60,8 +61,7 @@ FRAMEWISE = (
     Framewise(keras.layers.Softmax),
     Framewise(keras.layers.SpatialDropout1D, keeps_grid=True),
     Framewise(keras.layers.TimeDistributed),
-    # LiteRT's RSQRT of 0 is NaN, which Keras's `minimum` is meant to limit.
-    Framewise(keras.layers.UnitNormalization, isolates_padding=False),
+    Framewise(keras.layers.UnitNormalization),
     Framewise(keras.layers.Add, merges=True),
     Framewise(keras.layers.Average, merges=True),
     Framewise(keras.layers.Concatenate, merges=True),
@@ -72,9 +72,9 @@ FRAMEWISE = (
     # What `x + y` or `keras.ops.tanh(x)` leave in the graph of a functional model.
     Framewise("Absolute"),
     Framewise("Add"),
-    Framewise("Divide", isolates_padding=False),  # 0 / 0
+    Framewise("Divide", finite=False),  # 0 / 0
     Framewise("Elu"),
-    Framewise("Exp", isolates_padding=False),  # overflows
+    Framewise("Exp", finite=False),  # overflows
     Framewise("Gelu"),
     Framewise("HardSigmoid"),
     Framewise("HardSilu"),
@@ -89,11 +89,11 @@ FRAMEWISE = (
     Framewise("Silu"),
     Framewise("Softplus"),
     Framewise("Softsign"),
-    Framewise("Sqrt", isolates_padding=False),  # below 0
+    Framewise("Sqrt", finite=False),  # below 0
     Framewise("Square"),
     Framewise("Subtract"),
     Framewise("Tanh"),
-    Framewise("TrueDivide", isolates_padding=False),  # 0 / 0
+    Framewise("TrueDivide", finite=False),  # 0 / 0
     # What Keras puts into the graph to compute a mask.
     Framewise("Any", streams=False),
     Framewise("NotEqual", streams=False),
@@ -123,6 +123,54 @@ def over_time(layer: Any, rank: int) -> bool:
     return any(axis % rank < 2 for axis in axes_of(layer))
 
 
+def einsum_keeps_frames(layer: keras.layers.EinsumDense, rank: int) -> bool:
+    """Whether an EinsumDense computes each frame of (B, T, ...) alone, with the same weights.
+
+    Args:
+        layer: built.
+        rank: number of axes of its input, batch and time included.
+    """
+    operands, result = layer.equation.replace(" ", "").split("->")
+    frames, kernel = operands.split(",")
+    if frames.startswith("..."):
+        return result.startswith("...") and rank - len(frames[3:]) >= 2
+    outer = frames[:2]
+    keeps_axes = "." not in outer and result.startswith(outer) and not set(outer) & set(kernel)
+    return keeps_axes and not set(outer) & set(layer.bias_axes or "")
+
+
+def index_keeps_frames(key: Any, rank: int) -> bool:
+    """Whether `x[key]` of a tensor (B, T, ...) takes the same part of each frame.
+
+    Args:
+        key: an index, or several.
+        rank: number of axes of x, batch and time included.
+    """
+    keys = list(key) if isinstance(key, tuple | list) else [key]
+    if Ellipsis in keys:
+        place = keys.index(Ellipsis)
+        count = rank - sum(part is not None for part in keys) + 1
+        keys[place : place + 1] = [slice(None)] * count
+    are_full = [isinstance(part, slice) and part == slice(None) for part in keys[:2]]
+    return all(are_full) and len(are_full) == 2
+
+
+def operation_keeps_frames(operation: Any, *args: Any) -> bool:
+    """Whether an index, or a product with a constant matrix, acts on each frame alone.
+
+    Args:
+        operation: of `keras.ops`, or a layer.
+        *args: of its call, the first one (B, T, ...).
+    """
+    name = type(operation).__name__
+    if isinstance(operation, keras.Layer) or name not in ("GetItem", "Matmul"):
+        return False
+    rank = len(args[0].shape)
+    if name == "GetItem":
+        return index_keeps_frames(args[1], rank)
+    return rank > 2 and not isinstance(args[1], keras.KerasTensor) and len(args[1].shape) == 2
+
+
 def has_weights_per_frame(layer: Any) -> bool:
     """Whether the layer is a PReLU whose weights have a time axis."""
     return isinstance(layer, keras.layers.PReLU) and 1 not in (layer.shared_axes or ())
@@ -135,7 +183,17 @@ def isolates_padding(layer: Any, rank: int) -> bool:
         layer: a layer, or an operation of `keras.ops`.
         rank: number of axes of its input (B, T, ...), batch and time included.
     """
-    row = row_of(layer)
-    if row is None or not row.isolates_padding:
+    if row_of(layer) is None:
+        return False
+    if isinstance(layer, keras.layers.EinsumDense) and not einsum_keeps_frames(layer, rank):
         return False
     return not over_time(layer, rank) and not has_weights_per_frame(layer)
+
+
+def is_finite(layer: Any) -> bool:
+    """Whether a layer, or an operation of `keras.ops`, gives finite results of finite inputs."""
+    row, activation = row_of(layer), getattr(layer, "activation", None)
+    if row is not None and not row.finite:
+        return False
+    by_keras = getattr(activation, "__module__", "keras").split(".")[0] == "keras"
+    return by_keras and activation is not keras.activations.exponential

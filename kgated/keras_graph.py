@@ -12,6 +12,7 @@ from keras.src.backend import compute_output_spec
 
 from kgated.errors import ConversionError, naming_layer
 from kgated.inference_copies import UniqueNames, has_graph
+from kgated.keras_patches import exact_shapes
 
 OUTPUT = "output"
 
@@ -144,7 +145,7 @@ def replay(model: keras.Model, inputs: Any, call: Callable[..., Any] | None = No
         return run_again(inner, tensors, named, visit)
 
     check_graph(model)
-    with no_mask_warnings():
+    with no_mask_warnings(), exact_shapes():
         return run(model, inputs)
 
 

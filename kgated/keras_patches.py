@@ -1,10 +1,13 @@
 """Corrections of what Keras computes on a backend."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
+
+FLOAT32_TINY = 1.2e-38  # the smallest normal number
 
 
 @contextlib.contextmanager
@@ -31,3 +34,172 @@ def exact_addition() -> Iterator[None]:
         yield
     finally:
         backend.numpy.add = keras_add
+
+
+@contextlib.contextmanager
+def builtin_operators() -> Iterator[None]:
+    """On TensorFlow, compute by builtin operators of `.tflite` files what Keras has others for.
+
+    Vectors are scaled to length 1 without the reciprocal of 0, for which LiteRT's RSQRT has no
+    number; windows over three axes are taken over two and one; a short-time Fourier transform is a
+    convolution.
+    """
+    from keras.src.backend.tensorflow import math as tensorflow_math
+    from keras.src.backend.tensorflow import nn as tensorflow_nn
+    from keras.src.ops import nn
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_replaced(nn, "_normalize", _finite_normalize))
+        stack.enter_context(_replaced(tensorflow_math, "stft", _convolutional_stft))
+        for name in ("max_pool", "average_pool"):
+            stack.enter_context(_replaced(tensorflow_nn, name, _pool_by_axes))
+        for name in ("adaptive_max_pool", "adaptive_average_pool"):
+            stack.enter_context(_replaced(tensorflow_nn, name, _adaptive_pool_by_axes))
+        yield
+
+
+@contextlib.contextmanager
+def exact_shapes() -> Iterator[None]:
+    """Let layers whose symbolic results have another shape than their real ones be traced.
+
+    Those are EinsumDense, which knows no length of time, and layers with the activation `glu`,
+    which gives half of the features.
+    """
+    with contextlib.ExitStack() as stack:
+        for kind in (keras.layers.Activation, keras.layers.Dense, keras.layers.EinsumDense):
+            stack.enter_context(_replaced(kind, "compute_output_spec", _traced_spec))
+        yield
+
+
+def _traced_spec(keras_spec: Callable[..., Any]) -> Callable[..., Any]:
+    from keras.src.backend import compute_output_spec
+
+    def spec(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        halves = getattr(layer, "activation", None) is keras.activations.glu
+        if halves or isinstance(layer, keras.layers.EinsumDense):
+            return compute_output_spec(layer.call, *args, **kwargs)
+        return keras_spec(layer, *args, **kwargs)
+
+    return spec
+
+
+@contextlib.contextmanager
+def _replaced(owner: Any, name: str, replace: Callable[[Any], Any]) -> Iterator[None]:
+    """With `replace(function)` in place of a function of a module or class."""
+    original, is_own = getattr(owner, name), name in vars(owner)
+    setattr(owner, name, replace(original))
+    try:
+        yield
+    finally:
+        if is_own:
+            setattr(owner, name, original)
+        else:
+            delattr(owner, name)
+
+
+def _finite_normalize(keras_normalize: Callable[..., Any]) -> Callable[..., Any]:
+    """Keras limits 1/√s; the same limit holds for the sum of squares s before."""
+
+    def normalize(x: Any, axis: Any = -1, order: int = 2, epsilon: float | None = None) -> Any:
+        smallest = (keras.config.epsilon() if epsilon is None else epsilon) ** 2
+        if order != 2 or len(x.shape) == 0 or smallest < FLOAT32_TINY:
+            return keras_normalize(x, axis=axis, order=order, epsilon=epsilon)
+        squares = keras.ops.sum(keras.ops.square(x), axis=axis, keepdims=True)
+        return x * keras.ops.rsqrt(keras.ops.maximum(squares, smallest))
+
+    return normalize
+
+
+def _pool_by_axes(keras_pool: Callable[..., Any]) -> Callable[..., Any]:
+    """Windows over (T, H, W) are windows over (H, W), and of those over T."""
+
+    def pool(
+        inputs: Any,
+        pool_size: Any,
+        strides: Any = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+    ) -> Any:
+        if not _is_volume(inputs, data_format):
+            return keras_pool(inputs, pool_size, strides, padding, data_format)
+        depth, *image = _triple(pool_size)
+        step, *steps = _triple(pool_size if strides is None else strides)
+        return _by_axes(
+            inputs,
+            lambda x: keras_pool(x, image, steps, padding, data_format),
+            lambda x: keras_pool(x, (depth, 1), (step, 1), padding, data_format),
+        )
+
+    return pool
+
+
+def _adaptive_pool_by_axes(keras_pool: Callable[..., Any]) -> Callable[..., Any]:
+    def pool(inputs: Any, output_size: Any, data_format: str | None = None) -> Any:
+        if not _is_volume(inputs, data_format):
+            return keras_pool(inputs, output_size, data_format)
+        depth, *image = _triple(output_size)
+        return _by_axes(
+            inputs,
+            lambda x: keras_pool(x, tuple(image), data_format),
+            lambda x: keras_pool(x, (depth, x.shape[2]), data_format),
+        )
+
+    return pool
+
+
+def _is_volume(x: Any, data_format: str | None) -> bool:
+    """Whether a tensor is (T, H, W, C) for each row of a batch, of a fixed shape."""
+    order = keras.config.image_data_format() if data_format is None else data_format
+    return len(x.shape) == 5 and order == "channels_last" and None not in x.shape
+
+
+def _triple(sizes: Any) -> tuple[int, ...]:
+    return (sizes,) * 3 if isinstance(sizes, int) else tuple(sizes)
+
+
+def _by_axes(inputs: Any, over_image: Callable[..., Any], over_time: Callable[..., Any]) -> Any:
+    """A function of (B·T, H, W, C), and of its results a function of (B, T, H·W, C)."""
+    batch, frames, *image, channels = inputs.shape
+    x = over_image(keras.ops.reshape(inputs, (batch * frames, *image, channels)))
+    _, height, width, _ = x.shape
+    x = over_time(keras.ops.reshape(x, (batch, frames, height * width, channels)))
+    return keras.ops.reshape(x, (batch, x.shape[1], height, width, channels))
+
+
+def _convolutional_stft(keras_stft: Callable[..., Any]) -> Callable[..., Any]:
+    def stft(
+        x: Any,
+        sequence_length: int,
+        sequence_stride: int,
+        fft_length: int,
+        window: Any = "hann",
+        center: bool = True,
+    ) -> Any:
+        import tensorflow as tf
+
+        if None in x.shape or x.dtype != tf.float32:
+            return keras_stft(x, sequence_length, sequence_stride, fft_length, window, center)
+        if center:
+            half = fft_length // 2
+            x = tf.pad(x, [[0, 0]] * (len(x.shape) - 1) + [[half, half]], mode="reflect")
+        kernel = _fourier_kernel(sequence_length, fft_length, window)
+        rows = tf.reshape(x, (-1, x.shape[-1], 1))
+        y = tf.nn.conv1d(rows, kernel, sequence_stride, "VALID")
+        y = tf.reshape(y, (*x.shape[:-1], y.shape[1], y.shape[2]))
+        return tf.split(y, 2, axis=-1)
+
+    return stft
+
+
+def _fourier_kernel(length: int, fft_length: int, window: Any) -> np.ndarray:
+    """(fft_length, 1, 2 * (fft_length // 2 + 1)): cosines and negative sines, in a window."""
+    angle = 2 * np.pi * np.arange(length) / length
+    shapes = {"hann": 0.5 - 0.5 * np.cos(angle), "hamming": 0.54 - 0.46 * np.cos(angle)}
+    weights = shapes[window] if isinstance(window, str) else window
+    weights = np.ones(length) if weights is None else np.asarray(weights, np.float64)
+    left = (fft_length - length) // 2
+    weights = np.pad(weights, (left, fft_length - length - left))
+    turns = np.outer(np.arange(fft_length), np.arange(fft_length // 2 + 1)) % fft_length
+    phases = 2 * np.pi * turns / fft_length
+    waves = np.concatenate([np.cos(phases), -np.sin(phases)], axis=1)
+    return (weights[:, None] * waves)[:, None].astype(np.float32)

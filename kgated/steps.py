@@ -197,6 +197,36 @@ def gru_reset_after_step(
     return mix(z, h, g, hook, "z")
 
 
+def min_gru_step(z: Array, g: Array, h: Array, hook: QuantizationHook = EXACT) -> Array:
+    """MinGRU (Feng et al. 2024) from z's pre-activation and the candidate g, (B, U) each."""
+    return toward_candidate(hook.function("z", ops.sigmoid, z, of="a_z"), h, g, hook, "z")
+
+
+def min_gru_coefficients(z: Array, g: Array) -> tuple[Array, Array]:
+    """The factor of h and the summand of the same step, `h' = (1-z)∘h + z∘g`."""
+    z = ops.sigmoid(z)
+    return 1.0 - z, z * g
+
+
+def min_lstm_step(f: Array, i: Array, g: Array, h: Array, hook: QuantizationHook = EXACT) -> Array:
+    """MinLSTM (Feng et al. 2024) from the pre-activations f, i and the candidate g, (B, U) each."""
+    return toward_state(normalized_forget_gate(f, i, hook), h, g, hook, "f")
+
+
+def min_lstm_coefficients(f: Array, i: Array, g: Array) -> tuple[Array, Array]:
+    """The factor of h and the summand of the same step, `h' = f/(f+i)∘h + i/(f+i)∘g`."""
+    f = normalized_forget_gate(f, i)
+    return f, (1.0 - f) * g
+
+
+def normalized_forget_gate(f: Array, i: Array, hook: QuantizationHook = EXACT) -> Array:
+    """`σ(f)/(σ(f) + σ(i))`, as `σ(log σ(f) - log σ(i))`, which does not divide by small numbers."""
+    log_f = hook.function("log_f", ops.log_sigmoid, f, of="a_f")
+    log_i = hook.function("log_i", ops.log_sigmoid, i, of="a_i")
+    a = hook.difference("a", log_f, log_i, of=("log_f", "log_i"))
+    return hook.function("f", ops.sigmoid, a, of="a")
+
+
 class Columns(NamedTuple):
     """A block of columns of a GRU's fused weights: W (F, N), R (U, N), b (N,) or None."""
 

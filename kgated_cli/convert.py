@@ -44,33 +44,37 @@ def convert(
     report: options.ConversionReport = None,
 ) -> None:
     """Convert a Keras model into one .tflite file of builtin ops, checked against the model."""
-    fields: dict[str, Any] = {"quantize": quantize, "skip": skip or [], "state": state}
-    fields |= {"target": target, "lowering": lowering, "batch": batch}
+    fields: dict[str, Any] = {"mode": mode or "stream", "quantize": quantize, "skip": skip or []}
+    fields |= {"state": state, "target": target, "lowering": lowering, "batch": batch}
     fields |= {"calibration_method": calibration_method, "percentile": percentile}
-    chosen = _chosen(recipe, {"mode": mode or "stream", **fields})
-    checks.check_lengths(chosen["mode"], length, max_length)
-    facts: dict[str, Any] = {"length": length, "max_length": max_length}
-    facts |= _metadata(labels, figure, sample_period_ms)
-    facts |= {"vocabulary": checks.vocabulary_of(vocabulary)}
-    facts |= {"threshold": checks.threshold_of(threshold)}
-    checks.check_number("--tolerance", tolerance, 0.0)
-    _check_files(model, layers_file)
+    chosen = _chosen(recipe, fields)
+    facts = _limits(chosen["mode"], length, max_length, tolerance)
+    facts |= _metadata(labels, figure, sample_period_ms, vocabulary, threshold)
     inputs = [model, calibration, evaluation, recipe, layers_file, vocabulary]
-    checks.check_outputs([output, report], inputs)
-    checks.check_calibration(model, chosen["quantize"], calibration, vocabulary is not None)
-    if evaluation is not None:
-        checks.check_evaluation(evaluation)
-    facts |= {"calibration": calibration, "evaluation": evaluation, "tolerance": tolerance}
+    _check_files(model, layers_file, [output, report], inputs)
+    facts |= _data(model, chosen["quantize"], calibration, evaluation, vocabulary)
     loaded, conversion = _load_and_convert(model, layers_file, output, chosen, facts)
-    if report is not None:
-        _write_report(report, conversion)
+    _write_report(report, conversion)
     _show(output, conversion, chosen)
     if mode is None and recipe is None:
         _note_fixed_length(loaded)
 
 
+def _limits(
+    mode: str, length: int | None, max_length: int | None, tolerance: float | None
+) -> dict[str, Any]:
+    """The lengths and the tolerance of a conversion, checked."""
+    checks.check_lengths(mode, length, max_length)
+    checks.check_number("--tolerance", tolerance, 0.0)
+    return {"length": length, "max_length": max_length, "tolerance": tolerance}
+
+
 def _metadata(
-    labels: str | None, metrics: list[str] | None, sample_period_ms: float | None
+    labels: str | None,
+    metrics: list[str] | None,
+    sample_period_ms: float | None,
+    vocabulary: Path | None,
+    threshold: float | None,
 ) -> dict[str, Any]:
     """The options of a conversion that go into the manifest, checked."""
     checks.check_number("--sample-period-ms", sample_period_ms, 0.0)
@@ -78,13 +82,35 @@ def _metadata(
         "labels": checks.labels_of(labels),
         "figures": checks.figures_of(metrics or []),
         "sample_period_s": None if sample_period_ms is None else sample_period_ms / 1000.0,
+        "vocabulary": checks.vocabulary_of(vocabulary),
+        "threshold": checks.threshold_of(threshold),
     }
 
 
-def _check_files(model: Path, layers_file: Path | None) -> None:
+def _check_files(
+    model: Path,
+    layers_file: Path | None,
+    outputs: list[Path | None],
+    inputs: list[Path | None],
+) -> None:
     check_model_file(model)
     if layers_file is not None:
         check_layers_file(layers_file)
+    checks.check_outputs(outputs, inputs)
+
+
+def _data(
+    model: Path,
+    quantize: str,
+    calibration: Path | None,
+    evaluation: Path | None,
+    vocabulary: Path | None,
+) -> dict[str, Any]:
+    """The data sets of a conversion, checked."""
+    checks.check_calibration(model, quantize, calibration, vocabulary is not None)
+    if evaluation is not None:
+        checks.check_evaluation(evaluation)
+    return {"calibration": calibration, "evaluation": evaluation}
 
 
 def _load_and_convert(
@@ -124,7 +150,9 @@ def _note_fixed_length(model: Any) -> None:
         )
 
 
-def _write_report(path: Path, conversion: Any) -> None:
+def _write_report(path: Path | None, conversion: Any) -> None:
+    if path is None:
+        return
     from kgated.atomic_write import replace_file
 
     facts: dict[str, Any] = {

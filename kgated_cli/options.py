@@ -139,7 +139,7 @@ KerasFile = Annotated[Path, typer.Argument(help="The .keras file to write.")]
 ValidationData = Annotated[
     Path | None, typer.Option(help="Sequences to choose the weights by. Else a fifth of DATA.")
 ]
-Cell = Annotated[str, typer.Option(help="LSTM, PeepholeLSTM or GRU.")]
+Cell = Annotated[str, typer.Option(help="LSTM, PeepholeLSTM, GRU, MinGRU or MinLSTM.")]
 Units = Annotated[int, typer.Option(min=1, help="Width of each recurrent layer.")]
 Layers = Annotated[int, typer.Option(min=1, help="Recurrent layers.")]
 Dropout = Annotated[float, typer.Option(help="After each recurrent layer.")]
@@ -170,3 +170,40 @@ Augmentation = Annotated[
         help="Disturb frames in training: jitter=0.05 (of a deviation), scaling=0.1, drop=0.02."
     ),
 ]
+
+EventModelFile = Annotated[Path, typer.Argument(help="A .tflite file of `kgated convert`.")]
+Recordings = Annotated[
+    Path, typer.Argument(help="A folder of long recordings (.wav, .csv, .npy, .npz), or one.")
+]
+EventLabels = Annotated[
+    Path | None,
+    typer.Argument(
+        help="Their events: a CSV file with file, start, end, label, or an Audacity label "
+        "track (.txt) of the only recording. Not with --false-alarms-per-day."
+    ),
+]
+MaxFalseAccepts = Annotated[float, typer.Option(help="Of all classes together.")]
+FalseAlarms = Annotated[
+    float | None,
+    typer.Option(help="Of an anomaly detector: recordings are normal, without labels."),
+]
+Score = Annotated[
+    str | None,
+    typer.Option(
+        help="output: the scores of classes. reconstruction, prediction: the error of an "
+        "output that repeats the frame, or predicts the next."
+    ),
+]
+SmoothingTimes = Annotated[
+    list[float] | None, typer.Option(help="A time to try, in seconds; may be given again.")
+]
+MinDuration = Annotated[float, typer.Option(help="Shortest event in seconds.")]
+RefractoryTime = Annotated[float, typer.Option(help="Pause after an event of a class, in seconds.")]
+Collar = Annotated[float, typer.Option(help="Tolerance of the labels in seconds.")]
+FramePeriod = Annotated[
+    float | None, typer.Option(help="Milliseconds between two frames; else the model's.")
+]
+TradeOffPage = Annotated[
+    Path | None, typer.Option(help="Write the trade-off as an .html page here.")
+]
+DryRun = Annotated[bool, typer.Option(help="Leave the file as it is.")]

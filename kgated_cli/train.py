@@ -9,7 +9,7 @@ from kgated_cli import checks, options
 from kgated_cli.app import app
 from kgated_cli.light import import_light
 
-CELLS = ("LSTM", "PeepholeLSTM", "GRU")
+CELLS = ("LSTM", "PeepholeLSTM", "GRU", "MinGRU", "MinLSTM")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 

@@ -30,6 +30,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from train_language_model import use_one_thread
 
 from kgated.atomic_write import check_writable, replace_file
+from kgated.compare.demo import DEMO_CELLS
 from kgated.layers import CELLS
 
 Job = tuple[str, str, int]  # task, cell, seed
@@ -158,7 +159,7 @@ def main(
     chosen = only or list(Part)
     task_names = [p.value for p in chosen if p is not Part.LATENCY]
     names = task_names or [p.value for p in Part if p is not Part.LATENCY]
-    jobs = [(t, c, s) for s in range(seeds) for t in names for c in cell or CELLS]
+    jobs = [(t, c, s) for s in range(seeds) for t in names for c in cell or DEMO_CELLS]
     rows = (
         run(jobs, folder, quick, processes, recipes) if task_names else earlier_rows(jobs, folder)
     )

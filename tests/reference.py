@@ -78,6 +78,21 @@ def gru_step(x, state, w, keep, reset_after, update_gate, activation, recurrent_
     return ((1.0 - share) * old + share * candidate,)
 
 
+def min_gru_step(x, state, w, keep, activation):
+    W = by_gate(w["kernel"], "zh")
+    b = by_gate(w.get("bias", np.zeros(w["kernel"].shape[-1])), "zh")
+    z = sigmoid(x @ W["z"] + b["z"])
+    return ((1.0 - z) * state[0] + z * ACTIVATIONS[activation](x @ W["h"] + b["h"]),)
+
+
+def min_lstm_step(x, state, w, keep, activation):
+    W = by_gate(w["kernel"], "fih")
+    b = by_gate(w.get("bias", np.zeros(w["kernel"].shape[-1])), "fih")
+    f, i = sigmoid(x @ W["f"] + b["f"]), sigmoid(x @ W["i"] + b["i"])
+    candidate = ACTIVATIONS[activation](x @ W["h"] + b["h"])
+    return (f / (f + i) * state[0] + i / (f + i) * candidate,)
+
+
 def scan(step, x, state, mask=None, zero_output_for_mask=False):
     """Run `step` over x (B, T, F), row by row: outputs (B, T, P) and the final states, (B, .) each.
 
@@ -151,6 +166,19 @@ def gru(
     keep = np.ones_like(state[0]) if recurrent_mask is None else recurrent_mask
     step = partial(_row, gru_step, w, keep, options)
     return scan(step, np.float64(x), state, **masking)
+
+
+def minimal(step, gates, x, weights, state=None, activation="linear", **masking):
+    """Outputs (B, T, U) and final [h] of a minimal cell, whose gates see the frame alone."""
+    w = exact(weights)
+    if state is None:
+        state = [np.zeros((len(x), w["kernel"].shape[-1] // (gates + 1)))]
+    keep = np.ones_like(state[0])
+    return scan(partial(_row, step, w, keep, (activation,)), np.float64(x), state, **masking)
+
+
+min_gru = partial(minimal, min_gru_step, 1)
+min_lstm = partial(minimal, min_lstm_step, 2)
 
 
 def gradient(loss, arrays, names, delta=1e-6):

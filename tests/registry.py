@@ -13,6 +13,7 @@ import numpy as np
 import reference
 
 import kgated
+from kgated.cells import MinimalCell
 
 BATCH, TIME, FEATURES, UNITS = 2, 4, 3, 4
 # What the oracle can't see from the weights.
@@ -23,6 +24,15 @@ ORACLE_OPTIONS = {
     "update_gate",
     "activation",
     "recurrent_activation",
+}
+
+
+ORACLES = {
+    kgated.LSTM: reference.lstm,
+    kgated.PeepholeLSTM: reference.lstm,
+    kgated.GRU: reference.gru,
+    kgated.MinGRU: reference.min_gru,
+    kgated.MinLSTM: reference.min_lstm,
 }
 
 
@@ -45,6 +55,11 @@ class Row:
         layer.build((batch, None, features))
         return layer if rng is None else randomized(layer, rng)
 
+    @property
+    def recurrent(self):
+        """Whether the cell has weights that multiply the state."""
+        return not issubclass(self.layer.cell_class, MinimalCell)
+
     def cell(self, units=UNITS, **more):
         """The layer's cell alone."""
         return self.layer.cell_class(units, **{**self.options, **more})
@@ -52,8 +67,7 @@ class Row:
     def oracle(self, x, weights, **more):
         """Outputs over time and final states as the float64 oracle computes them."""
         options = {k: v for k, v in self.options.items() if k in ORACLE_OPTIONS}
-        run = reference.gru if self.layer is kgated.GRU else reference.lstm
-        return run(x, weights, **{**options, **more})
+        return ORACLES[self.layer](x, weights, **{**options, **more})
 
 
 def randomized(layer, rng):
@@ -102,6 +116,10 @@ EVERY_ROW = (
     Row(kgated.GRU, {"reset_after": True}),
     Row(kgated.GRU, {"reset_after": True, "use_bias": False}),
     Row(kgated.GRU, {"reset_after": True, "update_gate": "state"}),
+    Row(kgated.MinGRU),
+    Row(kgated.MinGRU, {"use_bias": False, "activation": "tanh"}),
+    Row(kgated.MinLSTM),
+    Row(kgated.MinLSTM, {"use_bias": False, "activation": "tanh"}),
 )
 
 WANTED = os.environ.get("KGATED_TEST_ROWS", "").split() or [str(row) for row in EVERY_ROW]

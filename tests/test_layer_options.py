@@ -9,6 +9,8 @@ import reference
 from keras import ops
 from registry import BATCH, FEATURES, ROWS, TIME, UNITS, inputs, values, weights_of
 
+import kgated
+
 # Every argument that RNN layers share, off its default.
 OFF_DEFAULT = {
     "activation": "relu",
@@ -51,6 +53,8 @@ OFF_DEFAULT = {
 X_SHAPE = (BATCH, TIME, FEATURES)
 OF_EVERY_LAYER = {"name", "trainable", "dtype", "zero_output_for_mask"}
 CLASSES = tuple(dict.fromkeys(row.layer for row in ROWS))
+
+LSTMS = (kgated.LSTM, kgated.PeepholeLSTM)
 
 
 @pytest.fixture(params=ROWS, ids=str)
@@ -143,7 +147,8 @@ def test_file_brings_back_every_option(layer_class, rng, tmp_path):
 
 
 def test_cell_comes_back_from_its_config(row):
-    cell = row.cell(dropout=0.5, recurrent_dropout=0.25, seed=3)
+    options = {"recurrent_dropout": 0.25} if row.recurrent else {}
+    cell = row.cell(dropout=0.5, seed=3, **options)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(cell))
     assert type(again) is type(cell)
     assert again.get_config() == cell.get_config()
@@ -172,9 +177,17 @@ def test_float64_equals_the_float64_oracle(row, x, rng):
     close(layer(x.astype(np.float64)), outputs, 1e-13)
 
 
+def check_refuses(row, option, value):
+    with pytest.raises(TypeError, match=f"`{option}`.*no recurrent kernel"):
+        row.build(**{option: value})
+
+
 @pytest.mark.parametrize("kind", ["dropout", "recurrent_dropout"])
 def test_dropout_acts_in_training_alone_and_follows_its_seed(row, rng, kind):
     x = inputs(rng)
+    if kind == "recurrent_dropout" and not row.recurrent:
+        check_refuses(row, kind, 0.5)
+        return
     layer = row.build(rng, **{kind: 0.5}, seed=1)
     same_seed = row.build(**{kind: 0.5}, seed=1)
     same_seed.set_weights(layer.get_weights())
@@ -202,6 +215,9 @@ def test_dropout_holds_one_mask_over_time(row, rng):
 
 
 def test_recurrent_dropout_holds_one_mask_over_time(row, rng):
+    if not row.recurrent:
+        check_refuses(row, "recurrent_dropout", 0.5)
+        return
     layer = row.build(rng, recurrent_dropout=0.5, seed=2, return_sequences=True)
     x = inputs(rng)
     keep = masks(layer.cell.output_size)
@@ -213,6 +229,9 @@ def test_recurrent_dropout_holds_one_mask_over_time(row, rng):
 
 def test_penalties_are_the_regularizers_of_the_weights(row, x, rng):
     factors = {"kernel": 0.1, "recurrent": 0.01, "bias": 0.001}
+    if not row.recurrent:
+        check_refuses(row, "recurrent_regularizer", "l2")
+        del factors["recurrent"]
     penalties = {f"{k}_regularizer": keras.regularizers.L1(v) for k, v in factors.items()}
     layer = row.build(rng, **penalties, activity_regularizer=keras.regularizers.L1(2.0))
     output = values(layer(x))
@@ -227,7 +246,8 @@ def test_penalties_are_the_regularizers_of_the_weights(row, x, rng):
 
 
 def test_constraints_hold_after_training(row, x, rng):
-    names = ["kernel_constraint", "recurrent_constraint", "bias_constraint"]
+    names = ["kernel_constraint", "bias_constraint"]
+    names += ["recurrent_constraint"] if row.recurrent else []
     layer = row.build(rng, **dict.fromkeys(names, "non_neg"), return_sequences=True)
     weight = rng.normal(size=(BATCH, TIME, layer.cell.output_size)).astype(np.float32)
     trained_gradient(layer, x, weight)
@@ -238,7 +258,7 @@ def test_constraints_hold_after_training(row, x, rng):
 
 def test_initial_weights_are_the_initializers(row):
     weights = weights_of(row.build(bias_initializer=keras.initializers.Constant(0.5)))
-    options = {"use_bias": True, "unit_forget_bias": "LSTM" in row.layer.__name__, **row.options}
+    options = {"use_bias": True, "unit_forget_bias": issubclass(row.layer, LSTMS), **row.options}
     width = weights["kernel"].shape[-1]
     assert ("bias" in weights) == options["use_bias"]
     if options["use_bias"]:
@@ -247,8 +267,9 @@ def test_initial_weights_are_the_initializers(row):
         if options["unit_forget_bias"]:
             bias[forget : forget + UNITS] = 1.0
         np.testing.assert_array_equal(weights["bias"], bias)
-    rows = weights["recurrent_kernel"]
-    np.testing.assert_allclose(rows @ rows.T, np.eye(len(rows)), atol=1e-5)
+    if row.recurrent:
+        rows = weights["recurrent_kernel"]
+        np.testing.assert_allclose(rows @ rows.T, np.eye(len(rows)), atol=1e-5)
     assert np.abs(weights["kernel"]).max() <= np.sqrt(6.0 / (FEATURES + width))
     np.testing.assert_array_equal(weights.get("peephole_kernel", 0.0), 0.0)
     np.testing.assert_array_equal(weights.get("layer_norm_gain", 1.0), 1.0)

@@ -19,6 +19,8 @@ from kgated.interop.tf_keras import (
     RecurrentQuantizeConfig,
     TwinGRU,
     TwinLSTM,
+    TwinMinGRU,
+    TwinMinLSTM,
     TwinPeepholeLSTM,
     from_tf_keras,
     scope,
@@ -28,7 +30,13 @@ from kgated.interop.tf_keras import (
 )
 from kgated.models import sequence_classifier
 
-TWINS = {kgated.LSTM: TwinLSTM, kgated.PeepholeLSTM: TwinPeepholeLSTM, kgated.GRU: TwinGRU}
+TWINS = {
+    kgated.LSTM: TwinLSTM,
+    kgated.PeepholeLSTM: TwinPeepholeLSTM,
+    kgated.GRU: TwinGRU,
+    kgated.MinGRU: TwinMinGRU,
+    kgated.MinLSTM: TwinMinLSTM,
+}
 X = np.random.default_rng(0).normal(size=(4, 6, 5)).astype(np.float32)
 Y = np.random.default_rng(1).normal(size=(4, 6, 3)).astype(np.float32)
 

@@ -7,7 +7,6 @@ import keras
 from keras import ops
 
 from kgated import steps
-from kgated.cells import GRUCell, LSTMCell
 from kgated.cells.base import GatedCell
 from kgated.keras_graph import takes_training
 from kgated.steps import Array, Function
@@ -47,7 +46,7 @@ def step_once(
     Returns:
         The output and the new states, flat.
     """
-    if isinstance(cell, LSTMCell | GRUCell):
+    if isinstance(cell, GatedCell):
         return cell.step(x, states, affine=affine)
     nested = states if structure is None else keras.tree.pack_sequence_as(structure, states)
     options = {"training": False} if takes_training(cell) else {}
@@ -66,7 +65,7 @@ def rows_and_step(cell: Any, frames: Array, structure: Any = None) -> tuple[list
     Returns:
         Arrays (T·B, ...) with a row per frame, and the step on the B rows of one time.
     """
-    if isinstance(cell, LSTMCell | GRUCell):
+    if isinstance(cell, GatedCell):
         rows, step_on_rows = cell.over_rows(frames)
         return rows, lambda rows, states: step_on_rows(rows, states[0], states)
     return [frames], lambda rows, states: step_once(cell, rows[0], states, structure)

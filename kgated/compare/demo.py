@@ -28,6 +28,7 @@ from kgated.models import sequence_classifier
 from kgated.optional_imports import require_demo
 from kgated.training import Plan, fit
 
+DEMO_CELLS = ("LSTM", "PeepholeLSTM", "GRU")
 QUANTIZATIONS = ("none", "dynamic")
 PACKAGES = ("kgated", "kgated-edge", "keras", "tensorflow", "ai-edge-litert", "numpy")
 VALIDATION = 0.2
@@ -60,7 +61,7 @@ def demo(
     out_dir: str | Path,
     *,
     seed: int = 0,
-    cells: Sequence[str] = tuple(CELLS),
+    cells: Sequence[str] = DEMO_CELLS,
     plan: Plan | None = None,
     data: DataSet | None = None,
     console: Console | None = None,

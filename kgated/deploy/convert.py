@@ -28,6 +28,7 @@ from kgated.deploy.other_backend import convert_on_tensorflow, convert_saved
 from kgated.deploy.quantization.finish import finish
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.graph import SequenceGraph
+from kgated.deploy.sequence.preprocessing import check_decibels
 from kgated.deploy.streaming import StepModel
 from kgated.deploy.text.cut import cut_text
 from kgated.deploy.text.vocabularies import Given, as_vocabulary
@@ -160,22 +161,15 @@ def to_tflite(
     recipe = Recipe(chosen, quantize, state, skipped, target, lowering, batch, *ranges)
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a Keras model. Received: {model!r}")
-    options = ConversionOptions.of(
-        recipe,
-        calibration=calibration,
-        labels=labels,
-        sample_period_s=sample_period_s,
-        length=length,
-        max_length=max_length,
-        figures=figures,
-        evaluation=evaluation,
-        tolerance=tolerance,
-        vocabulary=as_vocabulary(vocabulary),
-        threshold=threshold,
-    )
-    float_model = model.inner if isinstance(model, QuantizeAware) else model
+    facts: dict[str, Any] = {"labels": labels, "figures": figures, "threshold": threshold}
+    facts |= {"sample_period_s": sample_period_s, "vocabulary": as_vocabulary(vocabulary)}
+    facts |= {"calibration": calibration, "evaluation": evaluation, "tolerance": tolerance}
+    options = ConversionOptions.of(recipe, length=length, max_length=max_length, **facts)
     conversion = convert(model, as_path("path", path), options)
-    return replace(conversion, notes=notes_on_default_mode(float_model) if mode is None else ())
+    return replace(
+        conversion,
+        notes=notes_on_default_mode(model) if mode is None else (),
+    )
 
 
 @no_mask_warnings()
@@ -241,6 +235,8 @@ def _sequences(
     frames, outputs = frames_of(graph), results_of(graph, graph.outputs)
     options.check_labels(outputs[0])
     sequences, recipe = target.sequences(options.calibration, frames), options.recipe
+    if recipe.quantization.has_integer_weights:
+        check_decibels(layers, recipe.quantization.activation_bits, recipe.skip)
     if recipe.is_static:
         check_constant_features(layers, recipe.skip)
     if recipe.quantization.activation_bits == 8 and options.calibration is not None:

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kgated.cells import GRUCell, LSTMCell
+from kgated.cells import GRUCell, LSTMCell, MinimalCell
 from kgated.keras_graph import flatten_layers
 from kgated.quantization_hook import QuantizationHook
 from kgated.steps import Array, Function, Gates
@@ -33,7 +33,7 @@ def copy_cell(cell: Any) -> Any:
     """A copy of the cell with copies of its weights; Keras's LSTM and GRU cells become kgated's.
 
     Raises:
-        TypeError: a cell that is not an LSTM, GRU or SimpleRNN cell of Keras or kgated.
+        TypeError: a cell that is not an LSTM, GRU, minimal or SimpleRNN cell of Keras or kgated.
     """
     # Options for building and training alone are left out: Keras may not be able to restore them.
     needless = ("activation", "initializer", "regularizer", "constraint")
@@ -43,9 +43,10 @@ def copy_cell(cell: Any) -> Any:
         cell_class = LSTMCell
     elif cell_class is keras.layers.GRUCell:
         cell_class, config = GRUCell, {**config, "update_gate": "state"}
-    elif not isinstance(cell, LSTMCell | GRUCell | keras.layers.SimpleRNNCell):
+    elif not isinstance(cell, LSTMCell | GRUCell | MinimalCell | keras.layers.SimpleRNNCell):
         raise TypeError(
-            f"`model` must have LSTM, PeepholeLSTM, GRU or SimpleRNN cells only. Received: {cell!r}"
+            "`model` must have LSTM, PeepholeLSTM, GRU, MinGRU, MinLSTM or SimpleRNN cells only. "
+            f"Received: {cell!r}"
         )
     copy = cell_class.from_config(config)
     copy.build((None, cell.kernel.shape[0]))
@@ -66,6 +67,20 @@ def split_columns(columns: Array, widths: dict[str, int]) -> dict[str, Array]:
     }
 
 
+class _Recorder(QuantizationHook):
+    """Records the values of a minimal cell by the names of its equations."""
+
+    def __init__(self, values: dict[str, Array]) -> None:
+        self._values = values
+
+    def __call__(self, name: str, value: Array) -> Array:
+        """The value itself."""
+        self._values[name] = value
+        if name == "f":  # the gates are normalized to the sum 1
+            self._values["i"] = 1.0 - value
+        return value
+
+
 class RecordingCell:
     """The cell with all its gates and states concatenated as its output.
 
@@ -83,6 +98,9 @@ class RecordingCell:
         elif isinstance(self.cell, GRUCell):
             gates = "zrg"
             self._record_gru()
+        elif isinstance(self.cell, MinimalCell):
+            gates = f"{self.cell.gates}g"
+            self.cell.hook = _Recorder(self._values)
         self.widths = dict.fromkeys(gates, self.cell.units) | state_widths(self.cell)
 
     def _recorded(self, name: str, function: Function) -> Function:

@@ -15,7 +15,8 @@ def gate_activations(model: Any, x: Any) -> Traces:
     """Every gate and state over time, by layer and by name.
 
     Names are those of the equations: `i`, `f`, `g`, `o`, `h`, `c` of an LSTM (a coupled one has
-    its i too), `z`, `r`, `g`, `h` of a GRU, `h` of a SimpleRNN; g is the candidate.
+    its i too), `z`, `r`, `g`, `h` of a GRU, `z`, `g`, `h` of a MinGRU, `f`, `i`
+    (normalized), `g`, `h` of a MinLSTM, `h` of a SimpleRNN; g is the candidate.
 
     Args:
         model: a model that contains recurrent layers of kgated or Keras, or one such layer.

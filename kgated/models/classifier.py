@@ -45,7 +45,7 @@ def train_classifier(
             occurs.
         output: the `.keras` file, written whole when the training has ended.
         validation: sequences to choose the weights by. None: a fifth of each class of `data`.
-        cell: "LSTM", "PeepholeLSTM" or "GRU".
+        cell: "LSTM", "PeepholeLSTM", "GRU", "MinGRU" or "MinLSTM".
         units: the width of each recurrent layer.
         layers: how many recurrent layers.
         dropout: after each recurrent layer.

@@ -52,10 +52,10 @@ class MappedBatches(keras.utils.PyDataset):
             x = resampled(x, real, lengths, x.shape[1])
         y = self.targets[rows]
         if mix := self.disturbance.mix:
-            other = rng.permutation(len(rows))
-            share = rng.beta(mix, mix, len(rows)).astype(np.float32)
-            x += share[:, None, None] * (x[other] - x)
-            y = y + share[:, None] * (y[other] - y)
+            partners = rng.permutation(len(rows))
+            weights = rng.beta(mix, mix, len(rows)).astype(np.float32)
+            x += weights[:, None, None] * (x[partners] - x)
+            y = y + weights[:, None] * (y[partners] - y)
         if self.disturbance.noise:
             scale = (self.disturbance.noise * self.deviation).astype(np.float32)
             x += scale * rng.standard_normal(x.shape, np.float32)

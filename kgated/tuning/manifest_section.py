@@ -61,10 +61,10 @@ def _appended(content: bytes, span: tuple[int, int], place: int, text: bytes) ->
     start, end = span
     # A manifest at the end of the file is replaced, any other left behind as blanks.
     is_last = not content[end:].strip(b"\0")
-    kept = content[: start - 4] if is_last else content[:start] + b" " * (end - start)
-    kept += b"" if is_last else content[end:]
-    begin = -(-(len(kept) + 4) // _ALIGNMENT) * _ALIGNMENT
-    file = bytearray(kept.ljust(begin - 4, b"\0") + len(text).to_bytes(4, "little") + text)
+    rest = content[: start - 4] if is_last else content[:start] + b" " * (end - start)
+    rest += b"" if is_last else content[end:]
+    begin = -(-(len(rest) + 4) // _ALIGNMENT) * _ALIGNMENT
+    file = bytearray(rest.ljust(begin - 4, b"\0") + len(text).to_bytes(4, "little") + text)
     file[place : place + 4] = (begin - 4 - place).to_bytes(4, "little")
     return _signed(bytes(file), begin, begin + len(text))
 

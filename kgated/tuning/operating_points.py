@@ -77,10 +77,10 @@ def _exponential(column: Values, weight: float) -> Values:
 
 def thresholds_of(values: Sequence[Values]) -> Values:
     """Candidates for `on`, falling, from the values of a class in all recordings."""
-    joined = np.concatenate(values)
-    tail = np.geomspace(1 - _LOWEST_QUANTILE, 1 / max(len(joined), 10), _THRESHOLDS)
-    low, high = np.quantile(joined, _LOWEST_QUANTILE), joined.max()
-    levels = [*np.quantile(joined, 1 - tail), *np.linspace(low, high, _THRESHOLDS)]
+    scores = np.concatenate(values)
+    tail = np.geomspace(1 - _LOWEST_QUANTILE, 1 / max(len(scores), 10), _THRESHOLDS)
+    low, high = np.quantile(scores, _LOWEST_QUANTILE), scores.max()
+    levels = [*np.quantile(scores, 1 - tail), *np.linspace(low, high, _THRESHOLDS)]
     short = {float(f"{level:.5g}") for level in levels}
     return np.array(sorted(short, reverse=True))
 

@@ -50,9 +50,9 @@ def _summary(tuned: Tuned) -> str:
 def _rows(before: EventMetrics, after: EventMetrics) -> list[tuple[str, str, str]]:
     texts: dict[str, Callable[[EventMetrics], str]] = {
         "missed": lambda m: f"{m.misses} of {m.reference}",
-        "miss rate": lambda m: _share(m.miss_rate, m.miss_rate_interval),
+        "miss rate": lambda m: _with_interval(m.miss_rate, m.miss_rate_interval),
         "false accepts": lambda m: str(m.false_accepts),
-        "false accepts per hour": lambda m: _share(
+        "false accepts per hour": lambda m: _with_interval(
             m.false_accepts_per_hour, m.false_accepts_per_hour_interval
         ),
         "delay, median, ms": lambda m: _number(m.delay_ms_p50),
@@ -61,7 +61,7 @@ def _rows(before: EventMetrics, after: EventMetrics) -> list[tuple[str, str, str
     return [(name, text(before), text(after)) for name, text in texts.items()]
 
 
-def _share(value: float | None, interval: Any) -> str:
+def _with_interval(value: float | None, interval: Any) -> str:
     return f"{_number(value)} ({_number(interval.low)} to {_number(interval.high)})"
 
 

@@ -89,25 +89,16 @@ def tune(
     Raises:
         EdgeError: recordings, labels or settings that do not fit the model; no labelled event.
     """
-    if not 0 <= max_false_accepts_per_hour < math.inf:
-        raise EdgeError(
-            "`max_false_accepts_per_hour` must be a finite number from 0, got "
-            f"{max_false_accepts_per_hour!r}"
-        )
+    _check_rate(max_false_accepts_per_hour)
     manifest = read_manifest(path)
     base = _base_settings(manifest, score, settings)
     names, step_s = score_labels(manifest, base.score), step_seconds(manifest, sample_period_s)
     stored = store(path, recordings, labels, base.score, names, step_s, options or {})
-    classes = [name for name in names if any(e.label == name for r in stored for e in r.events)]
-    if not classes:
-        raise DataError(f"{labels}: there is no labelled event to tune on: label some")
-    hours = sum(len(r.scores) for r in stored) * step_s / 3600
-    budget = min(_MAX_CURVE, math.floor(max_false_accepts_per_hour * hours))
+    classes = _labelled_classes(names, stored, labels)
+    budget = _false_accept_budget(stored, step_s, max_false_accepts_per_hour)
     background = tuple(name for name in names if name not in classes)
     base = replace(base, background=background, classes={})
-    ways = [replace(base, smoothing=s, smoothing_s=x) for x in smoothing_s for s in smoothings]
-    # Both are the same without smoothing.
-    ways = [way for way in ways if way.smoothing_s > 0 or way.smoothing == smoothings[0]]
+    ways = _ways_to_smooth(base, smoothing_s, smoothings)
     curves = [
         _curve(stored, way, names, classes, step_s, collar_s, max(budget, _MIN_CURVE))
         for way in ways
@@ -166,6 +157,40 @@ def chosen_settings(way: EventSettings, classes: Sequence[str], choice: Choice) 
     levels = dict(zip(classes, choice[2], strict=True))
     thresholds = {name: ClassThreshold(on, off_of(on)) for name, on in levels.items()}
     return replace(way, classes=thresholds)
+
+
+def _check_rate(max_false_accepts_per_hour: float) -> None:
+    if not 0 <= max_false_accepts_per_hour < math.inf:
+        raise EdgeError(
+            "`max_false_accepts_per_hour` must be a finite number from 0, got "
+            f"{max_false_accepts_per_hour!r}"
+        )
+
+
+def _labelled_classes(
+    names: Sequence[str], stored: Sequence[StoredRecording], labels: str | Path
+) -> list[str]:
+    labelled = {event.label for recording in stored for event in recording.events}
+    classes = [name for name in names if name in labelled]
+    if not classes:
+        raise DataError(f"{labels}: there is no labelled event to tune on: label some")
+    return classes
+
+
+def _false_accept_budget(
+    stored: Sequence[StoredRecording], step_s: float, max_false_accepts_per_hour: float
+) -> int:
+    """The false accepts that the limit allows in all recordings together."""
+    hours = sum(len(recording.scores) for recording in stored) * step_s / 3600
+    return min(_MAX_CURVE, math.floor(max_false_accepts_per_hour * hours))
+
+
+def _ways_to_smooth(
+    base: EventSettings, smoothing_s: Sequence[float], smoothings: Sequence[str]
+) -> list[EventSettings]:
+    ways = [replace(base, smoothing=s, smoothing_s=x) for x in smoothing_s for s in smoothings]
+    # Both are the same without smoothing.
+    return [way for way in ways if way.smoothing_s > 0 or way.smoothing == smoothings[0]]
 
 
 def _base_settings(

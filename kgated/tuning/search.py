@@ -42,7 +42,7 @@ def best_choices(points: Sequence[Sequence[Point]], max_false_accepts: int) -> t
     for candidates in map(plateaus, points):
         best = [
             min(
-                _joined(best[allowed - point.false_accepts], point)
+                _with_point(best[allowed - point.false_accepts], point)
                 for point in candidates
                 if point.false_accepts <= allowed
             )
@@ -64,6 +64,6 @@ def plateaus(points: Sequence[Point]) -> list[Point]:
     return middles
 
 
-def _joined(choice: Choice, point: Point) -> Choice:
+def _with_point(choice: Choice, point: Point) -> Choice:
     misses, delay_s, levels = choice
     return misses + point.misses, delay_s + point.delay_s, (*levels, point.on)

@@ -131,8 +131,9 @@ def test_a_missing_package_is_said_before_the_training(tmp_path, monkeypatch):
 
 
 def test_the_cells_are_ours():
-    gated = [kgated.LSTM, kgated.PeepholeLSTM, kgated.GRU]
+    gated = [kgated.LSTM, kgated.PeepholeLSTM, kgated.GRU, kgated.MinGRU, kgated.MinLSTM]
     assert {cell.__name__: cell for cell in gated} == CELLS
+    assert set(demo.DEMO_CELLS) < set(CELLS)
 
 
 def test_the_baseline_learns_the_classes_and_no_more(data, monkeypatch):

@@ -61,7 +61,7 @@ def test_every_path_of_the_page_exists():
 CELL_PARTS = {
     "kgated/steps.py": "minimal_gated_step",
     "kgated/cells/base.py": "MinimalGatedCell",
-    "kgated/layers.py": "MinimalGatedUnit",
+    "kgated/layers/recurrent.py": "MinimalGatedUnit",
     "tests/reference.py": "minimal_gated_reference",
 }
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from kgated_edge.errors import DataError
 from kgated_edge.evaluation.dataset import SequenceData, from_arrays, load_npz
+from kgated_edge.evaluation.dataset_info import info_arrays
+from kgated_edge.evaluation.file_array import FileArray
 from kgated_edge.format.tensor_spec import Array
 
 Data: TypeAlias = str | Path | SequenceData | Mapping[str, Any] | Sequence[Any] | Array
@@ -37,7 +39,7 @@ def as_sequences(
     """
     if isinstance(data, str | Path):
         return load_npz(data, names, single, targets=targets)
-    arrays = dict(arrays_by_name(data))
+    arrays = {**arrays_by_name(data), **description_arrays(data)}
     inputs, lengths = tuple(names) or ("x",), arrays.get("lengths")
     for name in inputs:
         if name in arrays and name not in single:
@@ -83,6 +85,14 @@ def arrays_by_name(data: Any) -> Mapping[str, Any]:
     return data if isinstance(data, Mapping) else {"x": data}
 
 
+def description_arrays(data: Any) -> dict[str, Array]:
+    """What `SequenceData` says about its sequences, as arrays of an `.npz` file; else nothing."""
+    if not isinstance(data, SequenceData):
+        return {}
+    arrays = info_arrays(data.info)
+    return arrays if data.groups is None else {**arrays, "groups": data.groups}
+
+
 def _as_array(values: Any, name: str) -> tuple[Array, npt.NDArray[np.int64] | None]:
     """One array of all sequences, and their lengths where these are known from a list."""
     is_objects = isinstance(values, np.ndarray) and values.dtype == object and values.ndim == 1
@@ -111,8 +121,8 @@ def _as_array(values: Any, name: str) -> tuple[Array, npt.NDArray[np.int64] | No
 
 def _numbers(values: Any, where: str) -> Array:
     """An array of a caller's values, as it is where it is one; no check of its numbers."""
-    if isinstance(values, np.ndarray):
-        return values
+    if isinstance(values, np.ndarray | FileArray):
+        return cast(Array, values)  # np.asarray would read the whole file
     is_array = isinstance(values, list | tuple) or hasattr(values, "__array__")
     if not is_array:
         raise DataError(

@@ -56,10 +56,10 @@ def wilson_interval(count: int, total: int, confidence: float = CONFIDENCE) -> I
     """
     if total == 0:
         return Interval(0.0, 1.0)
-    z, share = _Z[confidence], count / total
+    z, fraction = _Z[confidence], count / total
     scale = 1 + z * z / total
-    middle = (share + z * z / (2 * total)) / scale
-    half = z / scale * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    middle = (fraction + z * z / (2 * total)) / scale
+    half = z / scale * math.sqrt(fraction * (1 - fraction) / total + z * z / (4 * total * total))
     # Exact at the ends, where rounding would leave 1e-17.
     low = 0.0 if count == 0 else middle - half
     return Interval(low, 1.0 if count == total else middle + half)

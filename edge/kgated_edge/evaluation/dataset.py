@@ -249,8 +249,8 @@ def _check_finite(name: str, x: Array, lengths: npt.NDArray[np.int64]) -> None:
         bad = next(((n, frames[0]) for n, frames in places if len(frames)), None)
     else:
         real = np.arange(x.shape[1]) < lengths[:, None]
-        found = np.argwhere(real & ~np.isfinite(x).reshape(*x.shape[:2], -1).all(axis=-1))
-        bad = tuple(found[0]) if len(found) else None
+        bad_places = np.argwhere(real & ~np.isfinite(x).reshape(*x.shape[:2], -1).all(axis=-1))
+        bad = tuple(bad_places[0]) if len(bad_places) else None
     if bad is not None:
         raise DataError(
             f"`{name}` holds NaN or inf in sequence {bad[0]}, frame {bad[1]}: "

@@ -54,8 +54,8 @@ class Targets:
     @property
     def shapes_per_sequence(self) -> list[Shape]:
         """Of numbers for each sequence."""
-        whole, size, shape = self.real.shape[:1], self.output.size, self.output.shape
-        shapes = [(*whole, size), (*whole, *shape), *([whole] if size == 1 else [])]
+        count, size, shape = self.real.shape[:1], self.output.size, self.output.shape
+        shapes = [(*count, size), (*count, *shape), *([count] if size == 1 else [])]
         return list(dict.fromkeys(shapes))
 
     @property
@@ -179,8 +179,9 @@ def labels_of(targets: Targets, task: str | None) -> Labels:
 
 
 def _labels_in_right_shape(targets: Targets, task: str | None) -> Array:
-    whole, frames = targets.shapes_of_labels
-    allowed = {None: [whole, frames], "classification": [whole]}.get(task, [frames])
+    per_sequence, per_frame = targets.shapes_of_labels
+    by_task = {None: [per_sequence, per_frame], "classification": [per_sequence]}
+    allowed = by_task.get(task, [per_frame])
     y = targets.y
     if y.shape in allowed and y.dtype.kind in "iu":
         return y

@@ -73,13 +73,13 @@ def choose_task(manifest: Manifest, data: SequenceData, targets: Targets) -> str
 def _fitting(manifest: Manifest, targets: Targets) -> list[str]:
     """The tasks that can score `y`; where none can, the one whose message says the most."""
     y, classes = targets.y, targets.classes
-    whole, frames = targets.shapes_of_labels
+    per_sequence, per_frame = targets.shapes_of_labels
     is_integer, tasks = y.dtype.kind in "iu", []
     if classes == 1:
         return _fitting_single_output(manifest, targets)
-    if is_integer and y.shape == whole:
+    if is_integer and y.shape == per_sequence:
         tasks.append(CLASSIFICATION)
-    if is_integer and y.shape == frames and (not targets.is_single or not targets.fits_numbers):
+    if is_integer and y.shape == per_frame and (not targets.is_single or not targets.fits_numbers):
         tasks += [FRAMES, *([NEXT_TOKEN] if _predicts_tokens(manifest) else [])]
     if targets.are_class_probabilities:
         tasks.append(FRAMES if targets.is_per_frame else CLASSIFICATION)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kgated_edge.errors import DataError, FrameError
-from kgated_edge.evaluation.arrays import Data, arrays_by_name, as_sequences
+from kgated_edge.evaluation.arrays import Data, arrays_by_name, as_sequences, description_arrays
 from kgated_edge.evaluation.dataset import SequenceData
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.tensor_spec import Array
@@ -67,7 +67,8 @@ def encode_data(
         if isinstance(data, SequenceData) and (data.inputs is None) == (len(names) > 1):
             return data  # of other inputs than the model's, which the caller refuses
         return as_sequences(data, several, single, targets=targets)
-    return as_sequences(_with_ids(arrays, names, vocabularies), several, single, targets=targets)
+    arrays = _with_ids(arrays, names, vocabularies) | description_arrays(data)
+    return as_sequences(arrays, several, single, targets=targets)
 
 
 def _as_texts(value: Any) -> Any:

@@ -63,7 +63,7 @@ class FeatureStatistics:
             raise items.wrong("low", f"{size} numbers, one per feature, and so must be `high`")
         if any(a > b for row in edges for a, b in pairwise(row)):
             raise items.wrong("edges", "of numbers that do not fall")
-        if any(not 0 <= share <= 1 for row in shares for share in row):
+        if any(not 0 <= fraction <= 1 for row in shares for fraction in row):
             raise items.wrong("shares", "of numbers in 0..1")
         return cls(low, high, edges, shares)
 

@@ -70,13 +70,13 @@ class FrontEndSpec:
         plain = {name: _as_list(value) for name, value in vars(self).items()}
         return plain | {"pcen": None if self.pcen is None else dict(self.pcen)}
 
-    def differences(self, other: "FrontEndSpec") -> list[str]:
+    def differences(self, spec: "FrontEndSpec") -> list[str]:
         """How another front end differs, a phrase for each field."""
-        ours, theirs = self.to_plain(), other.to_plain()
+        expected, actual = self.to_plain(), spec.to_plain()
         return [
-            f"`{name}` is {_short(theirs[name])} instead of {_short(value)}"
-            for name, value in ours.items()
-            if theirs[name] != value
+            f"`{name}` is {_short(actual[name])} instead of {_short(value)}"
+            for name, value in expected.items()
+            if actual[name] != value
         ]
 
 

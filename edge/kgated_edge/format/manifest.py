@@ -195,7 +195,11 @@ class Manifest:
 
     def to_json(self) -> str:
         """The manifest as compact JSON."""
-        document: dict[str, object] = {
+        document = self._required_entries() | self._optional_entries()
+        return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+    def _required_entries(self) -> dict[str, object]:
+        return {
             "format_version": FORMAT_VERSION,
             "mode": self.mode,
             "signature": self.signature,
@@ -216,6 +220,10 @@ class Manifest:
             "golden": self.golden.to_plain(),
             "file_sha256": self.file_sha256,
         }
+
+    def _optional_entries(self) -> dict[str, object]:
+        """The entries that a manifest has only where they say something."""
+        document: dict[str, object] = {}
         if self.figures:
             document["figures"] = dict(self.figures)
         if self.events is not None:
@@ -234,7 +242,7 @@ class Manifest:
         if self.vocabularies:
             plain = {name: words.to_plain() for name, words in self.vocabularies.items()}
             document["vocabularies"] = plain
-        return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return document
 
 
 def _only(what: str, specs: tuple[TensorSpec, ...]) -> TensorSpec:

@@ -82,7 +82,7 @@ def csv_frames(
     else:
         return
     rest = lines if is_header else chain([first], lines)
-    parsed = _strict(rest, read, spec) if policy == REFUSE else _joining(rest, read, counts)
+    parsed = _strict(rest, read, spec) if policy == REFUSE else _join_parts(rest, read, counts)
     for fields in parsed:
         if fields.time_s is not None:
             counts.time_s = fields.time_s
@@ -126,7 +126,7 @@ def _strict(
         yield line
 
 
-def _joining(
+def _join_parts(
     lines: Iterable[tuple[int, bytes]], read: Callable[[bytes], _Line], counts: InputCounts
 ) -> Iterator[_Line]:
     """All lines; two parts in a row that make a frame together are one."""
@@ -134,11 +134,11 @@ def _joining(
     for _, text in lines:
         line = read(text)
         if part is not None:
-            joined = read(part.text.rstrip(b"\r\n") + text) if line.is_part else None
-            if joined is not None and joined.frame is not None and not joined.is_part:
+            frame_line = read(part.text.rstrip(b"\r\n") + text) if line.is_part else None
+            if frame_line is not None and frame_line.frame is not None and not frame_line.is_part:
                 counts.joined_lines += 1
                 part = None
-                yield joined
+                yield frame_line
                 continue
             yield part
         part = line if line.is_part else None
@@ -156,7 +156,8 @@ def _layout(line: bytes, spec: TensorSpec, columns: CsvColumns) -> tuple[_Layout
         text = ""
     delimiter = next((d for d in ";\t," if d in text), None)
     fields = _fields(text, delimiter)
-    is_header = bool(fields) and not any(map(_is_number, fields)) and len(fields) >= _least(spec)
+    has_names = bool(fields) and not any(map(_is_number, fields))
+    is_header = has_names and len(fields) >= _min_fields(spec)
     is_header &= any(c.isalpha() for c in text)
     if columns.need_header and not is_header:
         raise DataError(f"a header must name the columns, the first line is {text[:60]!r}: add one")
@@ -184,7 +185,7 @@ def _layout(line: bytes, spec: TensorSpec, columns: CsvColumns) -> tuple[_Layout
     return _Layout(delimiter, width, tuple(places), time), is_header
 
 
-def _least(spec: TensorSpec) -> int:
+def _min_fields(spec: TensorSpec) -> int:
     """The fields that a header has at least; one word alone may be a damaged line."""
     return min(2, spec.size)
 

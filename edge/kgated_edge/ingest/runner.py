@@ -130,18 +130,14 @@ def live(
     """
     times, manifest, ended, error = StreamingHistogram(), model.manifest, END_OF_INPUT, None
     steps = late_steps = 0
-    deadline_ns = math.inf if deadline_ms is None else deadline_ms * 1e6
     counts, is_classifier = counts or InputCounts(), _is_classifier(manifest, task)
     try:
         for block in blocks:
-            start = perf_counter_ns()
-            result = model.step(block)
-            duration = perf_counter_ns() - start
-            times.add(duration)
+            result, is_late = _timed_step(model, block, times, deadline_ms)
             steps += 1
-            late_steps += duration > deadline_ns
+            late_steps += is_late
             if watch is not None and result is not None:
-                watch(block, result, duration > deadline_ns)
+                watch(block, result, is_late)
             if result is not None and steps % every == 0:
                 write(_line(manifest, steps, result, is_classifier, counts.time_s))
     except KeyboardInterrupt:
@@ -161,6 +157,20 @@ def live(
         error=error,
         **times.metrics(),
     )
+
+
+def _timed_step(
+    model: EdgeModel | WindowedModel,
+    block: Any,
+    times: StreamingHistogram,
+    deadline_ms: float | None,
+) -> tuple[Any, bool]:
+    """The result of a step, and whether it was late; its time is added to `times`."""
+    start = perf_counter_ns()
+    result = model.step(block)
+    duration = perf_counter_ns() - start
+    times.add(duration)
+    return result, deadline_ms is not None and duration > deadline_ms * 1e6
 
 
 def live_blocks(

@@ -125,8 +125,8 @@ def _decode(header: WavFormat, content: bytes) -> npt.NDArray[np.float64]:
         samples = (np.frombuffer(content, np.uint8).astype(np.float64) - 128) / 2**7
     elif header.bits == 24:
         parts = np.frombuffer(content, np.uint8).reshape(-1, 3).astype(np.int32)
-        joined = parts[:, 0] << 8 | parts[:, 1] << 16 | parts[:, 2] << 24
-        samples = joined.astype(np.float64) / 2**31
+        samples_24 = parts[:, 0] << 8 | parts[:, 1] << 16 | parts[:, 2] << 24
+        samples = samples_24.astype(np.float64) / 2**31
     else:
         samples = np.frombuffer(content, f"<i{header.bits // 8}") / 2.0 ** (header.bits - 1)
     return np.asarray(samples).reshape(-1, header.channels)

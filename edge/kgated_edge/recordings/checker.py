@@ -1,12 +1,13 @@
 """Holds a model file to limits on its events: misses, false accepts per hour, delay."""
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from kgated_edge.errors import DataError, EdgeError
 from kgated_edge.evaluation.event_matching import COLLAR_S
@@ -97,19 +98,13 @@ def check_events(
         DataError: recordings or labels that cannot be read or do not fit.
         EdgeError: a limit on a metric that this run does not have, or that is out of range.
     """
-    if not isinstance(limits, Limits):
-        limits = Limits() if limits is None else read_limits(limits)
-    limits = override_limits(limits, **overrides)
-    _check_limits(limits)
+    limits = _limits_of(limits, overrides)
     labelled = labelled_recordings(recordings, labels)
     detector = detector_of(read_manifest(path), settings, sample_period_s)
-    scorer, model, step_times = EventScorer(collar_s), EdgeModel(path, num_threads), array("q")
-    for recording in labelled:
-        _run(model, recording, detector, scorer, options or {}, step_times)
-    times = np.frombuffer(step_times, np.int64)
+    scorer, model = EventScorer(collar_s), EdgeModel(path, num_threads)
+    times = _run_all(model, labelled, detector, scorer, options or {})
     metrics, model_bytes = scorer.metrics(), Path(path).stat().st_size
-    if metrics.reference == 0 and limits.max_miss_rate is not None:
-        raise DataError(f"{labels}: there is no event to miss: label some, or drop the limit")
+    _check_has_events(metrics, limits, labels)
     values = latency.metrics(times) | {"model_bytes": model_bytes} | vars(metrics)
     deadline_ms = limits.deadline_ms
     late = None if deadline_ms is None else int((times > deadline_ms * 1e6).sum())
@@ -135,6 +130,20 @@ def check_events(
 EVENT_LIMITS = ("max_false_accepts_per_hour", "max_miss_rate", "max_delay_ms")
 
 
+def _limits_of(limits: str | Path | Limits | None, overrides: Mapping[str, Any]) -> Limits:
+    """The limits of the file and those that override them, checked."""
+    if not isinstance(limits, Limits):
+        limits = Limits() if limits is None else read_limits(limits)
+    limits = override_limits(limits, **overrides)
+    _check_limits(limits)
+    return limits
+
+
+def _check_has_events(metrics: EventMetrics, limits: Limits, labels: str | Path) -> None:
+    if metrics.reference == 0 and limits.max_miss_rate is not None:
+        raise DataError(f"{labels}: there is no event to miss: label some, or drop the limit")
+
+
 def _check_limits(limits: Limits) -> None:
     for name in sorted(limits.limited_metrics() - set(_METRICS)):
         raise EdgeError(
@@ -142,6 +151,20 @@ def _check_limits(limits: Limits) -> None:
         )
     if limits.max_misses is not None and limits.deadline_ms is None:
         raise EdgeError("`max_misses` needs a deadline: give `deadline_ms` too")
+
+
+def _run_all(
+    model: EdgeModel,
+    recordings: Sequence[Recording],
+    detector: EventDetector,
+    scorer: EventScorer,
+    options: Mapping[str, Any],
+) -> npt.NDArray[np.int64]:
+    """The nanoseconds of each step over all recordings; their events go to the scorer."""
+    times = array("q")
+    for recording in recordings:
+        _run(model, recording, detector, scorer, options, times)
+    return np.frombuffer(times, np.int64)
 
 
 def _run(

@@ -68,10 +68,10 @@ def labelled_recordings(path: str | Path, labels: str | Path | None) -> list[Rec
                 "write a table with the columns file, start, end, label"
             )
         by_file = {names[0]: by_file[""]}
-    return _joined(paths, names, by_file, labels)
+    return _with_labels(paths, names, by_file, labels)
 
 
-def _joined(
+def _with_labels(
     paths: Sequence[Path], names: Sequence[str], by_file: Labels, labels: str | Path | None
 ) -> list[Recording]:
     for file in by_file:

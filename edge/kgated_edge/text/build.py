@@ -13,11 +13,11 @@ UNKNOWN = "[UNK]"
 _NAMES = ("tokens", "standardize", "split", "unknown", "padding", "length")
 
 
-def build_vocabulary(given: Any) -> Vocabulary:
+def build_vocabulary(source: Any) -> Vocabulary:
     """The vocabulary of some tokens.
 
     Args:
-        given: tokens in the order of their ids, or a dict of `tokens` and more attributes of
+        source: tokens in the order of their ids, or a dict of `tokens` and more attributes of
             `Vocabulary`. Where those are absent: "" as the first token is the padding, "[UNK]" is
             the unknown token, and texts are split into characters if every other token is one,
             else at whitespace.
@@ -25,9 +25,9 @@ def build_vocabulary(given: Any) -> Vocabulary:
     Raises:
         DataError: no tokens, some that repeat or are no text, an unknown attribute.
     """
-    facts = dict(given) if isinstance(given, Mapping) else {"tokens": given}
-    if isinstance(given, str) or "tokens" not in facts or not set(facts) <= set(_NAMES):
-        got = repr(given) if isinstance(given, str) else sorted(map(str, facts))
+    facts = dict(source) if isinstance(source, Mapping) else {"tokens": source}
+    if isinstance(source, str) or "tokens" not in facts or not set(facts) <= set(_NAMES):
+        got = repr(source) if isinstance(source, str) else sorted(map(str, facts))
         raise DataError(f"a vocabulary must be tokens, or a dict of {list(_NAMES)}, got {got}")
     tokens = [_plain(token) for token in facts["tokens"]]
     facts = {**_facts_of(tokens), **facts, "tokens": tokens}
@@ -52,14 +52,15 @@ def read_vocabulary(path: str | Path) -> Vocabulary:
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
-        given = json.loads(text) if path.suffix == ".json" else text.removesuffix("\n").split("\n")
+        is_json = path.suffix == ".json"
+        document = json.loads(text) if is_json else text.removesuffix("\n").split("\n")
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or f"no UTF-8 text or JSON: {error}"
         raise DataError(f"{path}: {reason}: give a file of one token a line") from None
-    if not isinstance(given, list | dict):
+    if not isinstance(document, list | dict):
         raise DataError(f"{path}: it must hold an array of tokens: save a list")
     try:
-        return build_vocabulary(given)
+        return build_vocabulary(document)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
 

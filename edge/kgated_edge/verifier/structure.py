@@ -56,6 +56,7 @@ _FIRST_OPTIONAL: dict[int, int] = {
     Op.DEPTHWISE_CONV_2D: 2,
     Op.FULLY_CONNECTED: 2,
     Op.CONV_3D: 2,
+    Op.CONV_3D_TRANSPOSE: 3,
     Op.TRANSPOSE_CONV: 3,
     _LSTM: 1,
 }

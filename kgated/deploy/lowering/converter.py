@@ -21,7 +21,7 @@ from kgated.deploy.tflite.lstm_operator import write_fused
 from kgated.deploy.worker import convert_in_worker
 from kgated.errors import ConversionError, first_line
 from kgated.keras_graph import run_on
-from kgated.keras_patches import exact_addition
+from kgated.keras_patches import builtin_operators, exact_addition
 
 RESET = "reset"
 
@@ -163,6 +163,6 @@ def call_in_scopes(
         with tf.name_scope(scope_name(names.get(operation.name, operation.name)) + "/"):
             return operation(*args, **kwargs)
 
-    with exact_addition():
+    with exact_addition(), builtin_operators():
         outputs = run_on(model, keras.tree.flatten(inputs), call)
     return dict(keras.tree.pack_sequence_as(model.output, keras.tree.flatten(outputs)))

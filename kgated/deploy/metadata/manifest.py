@@ -26,6 +26,7 @@ from kgated.deploy.streaming import StepModel
 from kgated.deploy.verification.sequences import Arrays
 from kgated.errors import ConversionError
 from kgated.inference_copies import has_graph
+from kgated.optimize import QuantizeAware
 
 TOOLS = ("kgated", "keras", "tensorflow", "ai-edge-quantizer", "ai-edge-litert")
 
@@ -114,6 +115,7 @@ def model_info(model: keras.Model) -> ModelInfo:
 
 def notes_on_default_mode(model: keras.Model) -> tuple[str, ...]:
     """What to know where no mode was given and a window may have been meant; it is logged, too."""
+    model = model.inner if isinstance(model, QuantizeAware) else model
     shape = model.inputs[0].shape if has_graph(model) else None
     if shape is None or len(shape) < 2 or shape[1] is None:
         return ()

@@ -109,13 +109,13 @@ class ConversionOptions:
         Raises:
             ValueError: a sample period that differs from that of the front end.
         """
-        given = DataInfo(
+        options = DataInfo(
             None if self.labels is None else tuple(self.labels),
             None if self.feature_names is None else tuple(self.feature_names),
             self.sample_period_s,
             self.front_end,
         )
-        info = describe(given, model, self.calibration, frames, output)
+        info = describe(options, model, self.calibration, frames, output)
         return replace(
             self,
             labels=info.class_names,

@@ -20,6 +20,7 @@ from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.cleanup import remove_unread_operators
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import scopes
+from kgated.deploy.tflm.kernels import TYPES
 
 # An operator that the quantizer leaves in float: it only has to carry the place of a region.
 PLACEHOLDER = "ELU"
@@ -38,7 +39,11 @@ Function = Callable[[np.ndarray], np.ndarray]
 
 
 def collapse_activations(
-    file: FloatFile, bits: int, skip: Collection[str] = (), points: Collection[str] = ()
+    file: FloatFile,
+    bits: int,
+    skip: Collection[str] = (),
+    points: Collection[str] = (),
+    on_mcu: bool = False,
 ) -> dict[str, Function]:
     """Put a placeholder for each region that integers compute by a table; the file is changed.
 
@@ -48,13 +53,14 @@ def collapse_activations(
         skip: layers that stay in float.
         points: names of tensors that training rounded. A region ends at each of them, and several
             operators between two of them are one table, since training rounded nothing there.
+        on_mcu: whether the kernels are those of TensorFlow Lite Micro.
 
     Returns:
         The function of each region by the name of its result.
     """
     functions = dict[str, Function]()
     for graph in file.model.subgraphs:
-        regions = list(_regions(file, graph, bits, scopes(skip), points))
+        regions = list(_regions(file, graph, bits, scopes(skip), points, on_mcu))
         for region in regions:
             functions[flatbuffer.tensor_name(graph.tensors[region.result])] = region.function()
         for region in regions:
@@ -113,6 +119,7 @@ def _regions(
     bits: int,
     skipped: Collection[str],
     points: Collection[str],
+    on_mcu: bool,
 ) -> Iterator[_Region]:
     model, roots = file.model, _roots(file.model, graph, points)
     makers = {
@@ -122,7 +129,8 @@ def _regions(
         operators = _between(model, graph, makers, roots[result], result)
         if any(file.layers.layer(graph, o) in skipped for o in operators):
             continue
-        if _needs_table(model, graph, operators, bits, bool(points)):
+        lacks_kernel = on_mcu and bits == 8 and not _on_mcu(model, operators)
+        if lacks_kernel or _needs_table(model, graph, operators, bits, bool(points)):
             yield _Region(model, graph, tuple(operators), roots[result], result)
 
 
@@ -204,7 +212,15 @@ def _needs_table(
     )
 
 
+def _on_mcu(model: schema.ModelT, operators: list[schema.OperatorT]) -> bool:
+    """Whether TensorFlow Lite Micro has an int8 kernel for each operator."""
+    names = [flatbuffer.operator_name(model, operator) for operator in operators]
+    return all("int8" in TYPES.get(name, ()) for name in names)
+
+
 def _has_kernel(name: str, bits: int) -> bool:
+    if bits == 16 and name == "HARD_SWISH":
+        return False  # the quantizer knows it in int8 alone
     return _by_quantizer(name) or (name in KERNELS and bits in KERNELS[name].bits)
 
 

@@ -10,6 +10,9 @@ from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.errors import ConversionError
 
+# They ask where a number lies, which rounded numbers would answer otherwise; no float comes out.
+_COMPARISONS = ("BUCKETIZE", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL")
+
 
 def check_is_integer(model: schema.ModelT, layers: LayerTable, recipe: Recipe) -> None:
     """Refuse float operators of layers that `skip` does not name.
@@ -20,7 +23,7 @@ def check_is_integer(model: schema.ModelT, layers: LayerTable, recipe: Recipe) -
     in_float = {
         f"{name} (layer `{layer}`)"
         for name, layer in float_operators(model, layers, recipe.skip)
-        if name not in FLOAT_OPERATORS
+        if name not in (*FLOAT_OPERATORS, *_COMPARISONS)
     }
     if in_float:
         raise ConversionError(

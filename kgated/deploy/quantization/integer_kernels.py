@@ -30,6 +30,7 @@ KERNELS: Mapping[str, IntegerKernel] = {
     "ABS": IntegerKernel(),
     "ELU": IntegerKernel(bits=(8,)),
     "EXP": IntegerKernel(),
+    "L2_NORMALIZATION": IntegerKernel(bits=(8,), output=(1 / 128, 0)),
     "LEAKY_RELU": IntegerKernel(),
     "LOG": IntegerKernel(),
     "LOG_SOFTMAX": IntegerKernel(bits=(8,), output=(16 / 256, 127)),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ai_edge_litert import schema_py_generated as schema
 
 from kgated.deploy.quantization.activation_tables import collapse_activations
+from kgated.deploy.quantization.attention_masks import limit_masks
 from kgated.deploy.quantization.bias_scales import fit_weight_scales
 from kgated.deploy.quantization.calibration import Ranges, calibrate
 from kgated.deploy.quantization.checks import (
@@ -13,6 +14,7 @@ from kgated.deploy.quantization.checks import (
     check_is_integer,
     check_shared,
 )
+from kgated.deploy.quantization.decompositions import decompose_for_int16, decompose_one_hot
 from kgated.deploy.quantization.float_io import use_float_io
 from kgated.deploy.quantization.float_rewrites import (
     FOR_INT16,
@@ -106,12 +108,14 @@ def _run_stages(
     return job.quantized
 
 
-def _rewrite_squared_difference(job: QuantizationState) -> None:
+def _rewrite_for_int16(job: QuantizationState) -> None:
     rewrite_operators(job.file, FOR_INT16)
+    decompose_for_int16(job.file)
 
 
 def _rewrite_for_integers(job: QuantizationState) -> None:
     rewrite_operators(job.file, FOR_INTEGERS)
+    decompose_one_hot(job.file)
 
 
 def _rewrite_gather(job: QuantizationState) -> None:
@@ -133,7 +137,8 @@ def _narrow_ranges(job: QuantizationState) -> None:
     job.ranges = robust_ranges(job.file.content, job.ranges, job.samples, job.origins, *how)
 
 
-def _clamp_rsqrt(job: QuantizationState) -> None:
+def _limit_ranges(job: QuantizationState) -> None:
+    job.ranges = limit_masks(job.file, job.ranges, job.bits)
     job.ranges = clamp_rsqrt_ranges(job.file.model, job.ranges, job.bits)
 
 
@@ -146,8 +151,8 @@ def _avoid_powers_of_two(job: QuantizationState) -> None:
 
 
 def _collapse_activations(job: QuantizationState) -> None:
-    points = job.ranges if job.from_qat else ()
-    job.functions = collapse_activations(job.file, job.bits, job.recipe.skip, points)
+    points, on_mcu = job.ranges if job.from_qat else (), job.recipe.target == "mcu"
+    job.functions = collapse_activations(job.file, job.bits, job.recipe.skip, points, on_mcu)
 
 
 def _observe_lstms(job: QuantizationState) -> None:
@@ -171,6 +176,7 @@ def _quantize_static(job: QuantizationState) -> None:
         if job.lstm_ranges:
             write_integer(model, layers, job.lstm_ranges, skip)
         use_float_io(model)
+        check_is_integer(model, layers, job.recipe)  # a state in float can't share a scale
         return model
 
     job.quantized = quantize_with_shared_scales(job.file.model, job.ranges, job.shared, apply)
@@ -229,7 +235,7 @@ class Stage:
 
 STAGES = (
     Stage(
-        _rewrite_squared_difference,
+        _rewrite_for_int16,
         _has_int16,
         "the rules and the ranges are of the operators that will be in the file",
     ),
@@ -255,7 +261,7 @@ STAGES = (
         "what corrects ranges takes the narrowed ones",
     ),
     Stage(
-        _clamp_rsqrt,
+        _limit_ranges,
         lambda job: job.recipe.is_static and not job.from_qat,
         "it may make a range narrower, and a power of two of its scale",
     ),

@@ -46,15 +46,15 @@ def widen_constant_ranges(model: schema.ModelT, ranges: Ranges) -> Ranges:
         model: the float file.
         ranges: by tensor name.
     """
-    name, widened = flatbuffer.tensor_name, dict(ranges)
+    name, result_ranges = flatbuffer.tensor_name, dict(ranges)
     for graph, operator in flatbuffer.operators(model):
         operands = [graph.tensors[n] for n in operator.inputs if n >= 0]
-        known = [widened[name(x)] for x in operands if name(x) in widened]
+        known = [result_ranges[name(x)] for x in operands if name(x) in result_ranges]
         for result in (graph.tensors[n] for n in operator.outputs):
-            limits = widened.get(name(result))
+            limits = result_ranges.get(name(result))
             if limits is not None and known:
-                widened[name(result)] = _at_least(limits, known)
-    return widened
+                result_ranges[name(result)] = _at_least(limits, known)
+    return result_ranges
 
 
 def _at_least(limits: dict[str, np.ndarray], operands: list[dict[str, np.ndarray]]) -> Any:

@@ -88,7 +88,7 @@ def _check_cover(
         kind, scale, _ = group
         needed = max(-low, high) / 32767 if kind == schema.TensorType.INT16 else (high - low) / 255
         if group not in fixed and needed * 255 > _MIN_WIDTH and scale > _WIDER * needed:
-            names = [name for name, other, _ in _calibrated(graph, ranges) if other == group]
+            names = [name for name, key, _ in _calibrated(graph, ranges) if key == group]
             raise _wrong(names[0], f"{scale / needed:.3g} times what its values need")
 
 

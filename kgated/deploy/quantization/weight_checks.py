@@ -61,10 +61,10 @@ def check_weights(source: schema.ModelT, quantized: schema.ModelT, layers: Layer
     """
     remaining = _operators(quantized, layers)
     for operator in _operators(source, layers):
-        twin = next((o for o in remaining if o.kind == operator.kind), None)
-        if twin is None:
+        quantized_operator = next((o for o in remaining if o.kind == operator.kind), None)
+        if quantized_operator is None:
             raise _broken(operator, "is not in the file, or lost its constants")
-        _compare(operator, twin)
+        _compare(operator, quantized_operator)
 
 
 def _operators(model: schema.ModelT, layers: LayerTable) -> Iterator[_Operator]:
@@ -82,16 +82,16 @@ def _operators(model: schema.ModelT, layers: LayerTable) -> Iterator[_Operator]:
                 yield _Operator(kind, layers.layer(graph, operator), graph, operator, known)
 
 
-def _compare(source: _Operator, twin: _Operator) -> None:
-    if [n >= 0 for n in source.inputs] != [n >= 0 for n in twin.inputs]:
+def _compare(source: _Operator, quantized: _Operator) -> None:
+    if [n >= 0 for n in source.inputs] != [n >= 0 for n in quantized.inputs]:
         raise _broken(source, "has other operands than in the float file: a bias is missing")
-    if source.constants.keys() != twin.constants.keys():
+    if source.constants.keys() != quantized.constants.keys():
         raise _broken(source, "has other constants than in the float file")
     for slot, constant in source.constants.items():
-        _check_values(source, slot, constant.values, twin.constants[slot])
+        _check_values(source, slot, constant.values, quantized.constants[slot])
         if source.kind in _WEIGHTED and slot in _weight_slots(source):
-            _check_scale(source, twin, slot)
-    _check_bias_scale(source, twin)
+            _check_scale(source, quantized, slot)
+    _check_bias_scale(source, quantized)
 
 
 def _weight_slots(operator: _Operator) -> set[int]:
@@ -116,39 +116,45 @@ def _check_values(operator: _Operator, slot: int, expected: np.ndarray, constant
         )
 
 
-def _check_scale(source: _Operator, twin: _Operator, slot: int) -> None:
+def _check_scale(source: _Operator, quantized: _Operator, slot: int) -> None:
     """Refuse a scale that is coarser than the weights, or the bias beside them, need."""
-    expected, constant = source.constants[slot].values, twin.constants[slot]
+    expected, constant = source.constants[slot].values, quantized.constants[slot]
     if constant.scale is None:
         return
     axes = tuple(k for k, n in enumerate(constant.step.shape) if n == 1)
     largest = np.abs(expected).max(axis=axes, keepdims=True, initial=0.0)
-    finest = np.maximum(largest / (2 ** (constant.bits - 1) - 1), _scale_for_bias(source, twin))
+    finest = np.maximum(
+        largest / (2 ** (constant.bits - 1) - 1), _scale_for_bias(source, quantized)
+    )
     if (constant.step > _COARSER * finest + _MIN_SCALE).any():
         ratio = float((constant.step / np.maximum(finest, _MIN_SCALE)).max())
         raise _broken(source, f"has weights of a scale {ratio:.3g} times what they need")
 
 
-def _scale_for_bias(source: _Operator, twin: _Operator) -> np.ndarray:
+def _scale_for_bias(source: _Operator, quantized: _Operator) -> np.ndarray:
     """The finest scale of the weights that the integers of a bias allow, 0 where there is none."""
     if source.kind not in BIASED or not {WEIGHTS, BIAS} <= source.constants.keys():
         return np.zeros(())
-    x = flatbuffer.scale_and_zero_point(twin.graph.tensors[twin.operator.inputs[0]])
-    if x is None or twin.constants[BIAS].scale is None:
+    x = flatbuffer.scale_and_zero_point(quantized.graph.tensors[quantized.operator.inputs[0]])
+    if x is None or quantized.constants[BIAS].scale is None:
         return np.zeros(())
-    needed, step = needed_scale(source.constants[BIAS].values, x[0]), twin.constants[WEIGHTS].step
+    needed, step = (
+        needed_scale(source.constants[BIAS].values, x[0]),
+        quantized.constants[WEIGHTS].step,
+    )
     return needed.reshape(step.shape) if step.size > 1 else needed.max()
 
 
-def _check_bias_scale(source: _Operator, twin: _Operator) -> None:
+def _check_bias_scale(source: _Operator, quantized: _Operator) -> None:
     """Refuse an integer bias that is not in the scale of the sums that it is added to."""
-    bias, weights = twin.constants.get(BIAS), twin.constants.get(WEIGHTS)
+    bias, weights = quantized.constants.get(BIAS), quantized.constants.get(WEIGHTS)
     if source.kind not in BIASED or bias is None or weights is None or bias.scale is None:
         return
-    given = flatbuffer.scale_and_zero_point(twin.graph.tensors[twin.operator.inputs[0]])
-    if given is None or weights.scale is None:
+    operand = quantized.graph.tensors[quantized.operator.inputs[0]]
+    scaling = flatbuffer.scale_and_zero_point(operand)
+    if scaling is None or weights.scale is None:
         raise _broken(source, "has an integer bias beside floats")
-    expected = given[0] * weights.scale
+    expected = scaling[0] * weights.scale
     if bias.scale.shape != expected.shape or not np.allclose(bias.scale, expected, 1e-3, 0.0):
         raise _broken(source, "has a bias whose scale is not input scale times weight scale")
 

@@ -8,12 +8,12 @@ from keras import ops
 from kgated_edge.format.manifest import LENGTHS
 
 from kgated.deploy.sequence.inputs import Input, inputs_of, length_of
-from kgated.deploy.sequence.padding import POOLING, PaddedTime
+from kgated.deploy.sequence.padding import POOLING, PaddedTime, unsupported
 from kgated.deploy.sequence.rnn import Lowering
 from kgated.deploy.sequence.static_layer import StaticCalls, needs_static_call
 from kgated.deploy.sequence.time_axis import Lengths
 from kgated.errors import naming_layer
-from kgated.framewise import row_of
+from kgated.framewise import operation_keeps_frames, row_of
 from kgated.keras_graph import LayerCalls, has_own, output_names, plain_name, replay
 
 
@@ -76,9 +76,7 @@ class _SequenceCalls(LayerCalls):
         """A layer of the user's own, where sequences are padded."""
         if self._time is None or not self._time.timed(args, kwargs):
             return False
-        row = row_of(layer)
-        has_row = row is not None and row.kind is type(layer)
-        return isinstance(layer, keras.Layer) and has_own("call", layer) and not has_row
+        return _is_own(layer)
 
     def _call(self, layer: Any, args: Any, kwargs: Any) -> Any:
         if not needs_static_call(layer):
@@ -88,12 +86,25 @@ class _SequenceCalls(LayerCalls):
     def _padded(self, time: PaddedTime, layer: Any, args: Any, kwargs: Any) -> Any:
         if isinstance(layer, keras.layers.RNN | keras.layers.Bidirectional):
             return self._call(layer, args, {**kwargs, "mask": time.combined(kwargs.get("mask"))})
+        if isinstance(layer, keras.layers.SpectralNormalization):
+            return self._padded(time, layer.layer, args, kwargs)
+        if operation_keeps_frames(layer, *args):
+            return self._call(layer, args, kwargs)
+        if _is_own(layer):
+            raise unsupported(layer)  # what it computes is not what its base class computes
         if isinstance(layer, POOLING):
             return time.pool(layer, args[0], kwargs.get("mask"))
         inputs = args, {name: value for name, value in kwargs.items() if name != "mask"}
         tensors = [x for x in keras.tree.flatten(inputs) if isinstance(x, keras.KerasTensor)]
         time.check(layer, tensors)
-        return self._call(layer, args, kwargs)
+        return time.without_infinities(layer, self._call(layer, args, kwargs))
+
+
+def _is_own(layer: Any) -> bool:
+    """Whether a layer's `call` is the user's, and no row is about its class."""
+    row = row_of(layer)
+    has_row = row is not None and row.kind is type(layer)
+    return isinstance(layer, keras.Layer) and has_own("call", layer) and not has_row
 
 
 def sequence_model(

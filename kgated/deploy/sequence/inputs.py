@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from kgated_edge.format.manifest import LENGTHS
 
+from kgated.deploy.sequence.preprocessing import check_preprocessing
 from kgated.deploy.sequence.time_axis import Lengths
 from kgated.errors import ConversionError
 from kgated.keras_graph import check_graph, plain_name, replay
@@ -46,6 +47,7 @@ def inputs_of(model: keras.Model) -> tuple[list[Input], int | None]:
         ConversionError: no input is a sequence, or one has an axis without a size.
     """
     check_graph(model)
+    check_preprocessing(model)
     tokens, taken = _vocabularies(model), {LENGTHS.name}
     several = len(model.inputs) > 1
     candidates = [n for n, x in enumerate(model.inputs) if len(x.shape) > 2 or n in tokens]
@@ -110,7 +112,7 @@ def length_of(model: keras.Model, length: int | None, max_length: int | None) ->
 
 
 def _vocabularies(model: keras.Model) -> dict[int, int]:
-    """By the place of an input (B, N) that an Embedding reads, the Embedding's number of tokens."""
+    """By the place of an input (B, N) of tokens, the number of tokens that its readers know."""
     inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in model.inputs]
     places = {id(x): n for n, x in enumerate(inputs) if len(x.shape) == 2}
     vocabularies: dict[int, int] = {}
@@ -118,10 +120,18 @@ def _vocabularies(model: keras.Model) -> dict[int, int]:
         return vocabularies
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(layer, keras.layers.Embedding) and id(args[0]) in places:
+        size = _token_count(layer)
+        if size is not None and id(args[0]) in places:
             place = places[id(args[0])]
-            vocabularies[place] = min(layer.input_dim, vocabularies.get(place, layer.input_dim))
+            vocabularies[place] = min(size, vocabularies.get(place, size))
         return layer(*args, **kwargs)
 
     replay(model, inputs if len(inputs) > 1 else inputs[0], call)
     return vocabularies
+
+
+def _token_count(layer: Any) -> int | None:
+    """How many tokens a layer knows; None for one that reads none."""
+    if isinstance(layer, keras.layers.Embedding):
+        return int(layer.input_dim)
+    return int(layer.num_tokens) if isinstance(layer, keras.layers.CategoryEncoding) else None

@@ -6,7 +6,8 @@ import keras
 from keras import ops
 
 from kgated.errors import ConversionError
-from kgated.framewise import isolates_padding
+from kgated.framewise import is_finite, isolates_padding
+from kgated.keras_graph import flatten_layers
 
 POOLING = (keras.layers.GlobalAveragePooling1D, keras.layers.GlobalMaxPooling1D)
 
@@ -54,12 +55,23 @@ class PaddedTime:
     def pool(self, layer: Any, x: Any, mask: Any) -> Any:
         """Call a layer of `POOLING` on the real frames of x (B, T, F)."""
         if layer.data_format != "channels_last":
-            raise _unsupported(layer)
+            raise unsupported(layer)
         if isinstance(layer, keras.layers.GlobalAveragePooling1D):
             return layer(x, mask=self.combined(mask))
         # The smallest value is never above that of a real frame, and has the same range.
         smallest = ops.min(x, axis=1, keepdims=True)
         return layer(ops.where(ops.expand_dims(self.real, -1), x, smallest))
+
+    def without_infinities(self, layer: Any, results: Any) -> Any:
+        """The results (B, T, ...) of a layer, with zeros at padded frames that may be infinite."""
+        parts = flatten_layers(layer) if isinstance(layer, keras.Layer) else [layer]
+        if all(map(is_finite, parts)):
+            return results
+        return keras.tree.map_structure(self._zero_at_padding, results)
+
+    def _zero_at_padding(self, x: Any) -> Any:
+        real = ops.reshape(self.real, (*self.real.shape, *(1,) * (len(x.shape) - 2)))
+        return ops.where(real, x, ops.zeros_like(x))
 
     def check(self, layer: Any, tensors: list[Any]) -> None:
         """Refuse a layer whose results for real frames may depend on padded ones.
@@ -76,12 +88,13 @@ class PaddedTime:
             # Broadcasting adds axes to operands of lower rank, and so moves their second axis.
             aligned = len(x.shape) == rank
             if not aligned or not (self.has_time(x) or x.shape[1] == 1):
-                raise _unsupported(layer)
+                raise unsupported(layer)
         if not isolates_padding(layer, rank):
-            raise _unsupported(layer)
+            raise unsupported(layer)
 
 
-def _unsupported(layer: Any) -> ConversionError:
+def unsupported(layer: Any) -> ConversionError:
+    """The error for a layer whose results may depend on padded frames."""
     return ConversionError(
         f"layer `{layer.name}` ({type(layer).__name__}) may see padding beside the real frames; "
         "convert with `length`, for sequences of one length, in place of `max_length`"

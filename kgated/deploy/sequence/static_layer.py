@@ -148,6 +148,8 @@ class StaticLayer(keras.layers.Layer):
             if has_own("call", part):
                 return {"inner_loop": _inner_loop(part, self._loop_of(part))}
             return {"call": _rnn_call(part, self._loop_of(part))}
+        if has_own("call", part):
+            return {}  # it calls the layers inside of it, and those are replaced
         if isinstance(part, keras.layers.Bidirectional):
             pair = self._loop_of(part.forward_layer), self._loop_of(part.backward_layer)
             return {"call": _bidirectional_call(part, *pair)}

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kgated.deploy.sequence.preprocessing import check_preprocessing
 from kgated.deploy.sequence.rnn import Lowering
 from kgated.deploy.streaming.context import NO_FRAMES, Handlers, LargerBlockError, StreamContext
 from kgated.errors import ConversionError, naming_layer
@@ -59,6 +60,7 @@ def build(
 ) -> StepModel:
     """One step of `model`, with as few frames per step as its strides allow."""
     check_graph(model)
+    check_preprocessing(model)
     size = 1
     while True:
         try:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kgated.cells import GRUCell, LSTMCell
+from kgated.cells.base import GatedCell
 from kgated.cells.stepwise import initial_states, step_once
 from kgated.deploy.streaming.context import Handler, Handlers, StreamContext
 from kgated.deploy.streaming.unsupported import WHOLE, unsupported
@@ -15,7 +15,7 @@ from kgated.keras_graph import has_own, mask_of
 from kgated.layers import to_gated
 
 # Cells whose output is their first state.
-PLAIN_CELLS = (LSTMCell, GRUCell, keras.layers.SimpleRNNCell)
+PLAIN_CELLS = (GatedCell, keras.layers.SimpleRNNCell)
 
 
 class RecurrentStep(keras.layers.Layer):
@@ -156,7 +156,7 @@ def _output_shape(layer: keras.layers.RNN, x: Any) -> tuple[int, ...]:
 
 def _state_names(layer: keras.layers.RNN, states: Any) -> list[str]:
     count = len(_flat(states))
-    if isinstance(layer.cell, LSTMCell | GRUCell):
+    if isinstance(layer.cell, GatedCell):
         return [f"{layer.name}_{letter}" for letter in "hc"[:count]]
     return [f"{layer.name}_state{k}" for k in range(count)]
 

@@ -7,10 +7,12 @@ from kgated.framewise import axes_of, over_time
 
 WAY_OUT = 'convert with `mode="sequence"`'
 WHOLE = f"it needs the whole sequence; {WAY_OUT}"
+EACH = "take each frame alone with `TimeDistributed`"
+BEFORE = "compute spectra before the model"
 HINTS: dict[str, str] = {
     "Bidirectional": f"{WHOLE}, or train it forwards only",
     "MultiHeadAttention": WHOLE,
-    "GroupQueryAttention": WHOLE,
+    "GroupedQueryAttention": WHOLE,
     "Attention": WHOLE,
     "AdditiveAttention": WHOLE,
     "GroupNormalization": f"it averages over time: {WHOLE}, or use LayerNormalization",
@@ -21,6 +23,22 @@ HINTS: dict[str, str] = {
     "Cropping1D": "it removes frames at the ends; cut the sequences before the model",
     "Permute": WHOLE,
     "GetItem": f"an index may pick out frames: {WHOLE}, or use `return_sequences=False`",
+    "BaseConv": f"its windows reach over time: {WHOLE}, or {EACH}",
+    "BaseDepthwiseConv": f"its windows reach over time: {WHOLE}, or {EACH}",
+    "BaseSeparableConv": f"its windows reach over time: {WHOLE}, or {EACH}",
+    "BaseConvTranspose": f"it makes more frames than it reads: {WHOLE}, or {EACH}",
+    "BasePooling": f"its windows reach over time: {WHOLE}, or {EACH}",
+    "BaseGlobalPooling": f"it reads all frames: {WHOLE}, or {EACH}",
+    "BaseAdaptiveAveragePooling": f"its windows depend on the length: {WHOLE}",
+    "BaseAdaptiveMaxPooling": f"its windows depend on the length: {WHOLE}",
+    "Dot": f"it compares each frame with all frames: {WHOLE}",
+    "STFTSpectrogram": f"its windows reach over time: {WHOLE}, or {BEFORE}",
+    "MelSpectrogram": f"its windows reach over time: {WHOLE}, or {BEFORE}",
+    **{
+        kind: f"it changes the number of frames: {WHOLE}, or {EACH}"
+        for size in "23"
+        for kind in (f"Cropping{size}D", f"UpSampling{size}D", f"ZeroPadding{size}D")
+    },
     "Lambda": "what its function does over time is unknown; use layers and `keras.ops`",
 }
 DEFAULT = (

@@ -110,8 +110,8 @@ def _flat(model: keras.Model) -> keras.Model:
 
 def _lookup_of(graph: keras.Model, x: Any) -> Any:
     """The lookup layer that alone reads an input; None where the input is no text."""
-    ours = {id(layer) for layer in graph.layers}
-    readers = [layer for layer in consumers(producer(x)) if id(layer) in ours]
+    layer_ids = {id(layer) for layer in graph.layers}
+    readers = [layer for layer in consumers(producer(x)) if id(layer) in layer_ids]
     lookups = [layer for layer in readers if isinstance(layer, (Text, *LOOKUPS))]
     if lookups and len(readers) == 1:
         return lookups[0]

@@ -20,23 +20,23 @@ Given: TypeAlias = (
 )
 
 
-def as_vocabulary(given: Given) -> Vocabulary | None:
+def as_vocabulary(source: Given) -> Vocabulary | None:
     """The vocabulary that a caller gives.
 
     Args:
-        given: a `Vocabulary`, a lookup layer, or what `kgated_edge.text.build_vocabulary` takes;
+        source: a `Vocabulary`, a lookup layer, or what `kgated_edge.text.build_vocabulary` takes;
             None: none.
 
     Raises:
         ValueError: no tokens, some that repeat or are no text, an unknown attribute.
         ConversionError: as from `vocabulary_of`.
     """
-    if given is None or isinstance(given, Vocabulary):
-        return given
-    if isinstance(given, keras.layers.Layer):
-        return vocabulary_of(given)
+    if source is None or isinstance(source, Vocabulary):
+        return source
+    if isinstance(source, keras.layers.Layer):
+        return vocabulary_of(source)
     try:
-        return build_vocabulary(given)
+        return build_vocabulary(source)
     except DataError as error:
         raise ValueError(f"`vocabulary`: {error}") from None
 
@@ -65,7 +65,7 @@ def encoded(
 def by_input(
     frames: Sequence[TensorSpec],
     cut: Mapping[int, Vocabulary],
-    given: Vocabulary | None,
+    vocabulary_option: Vocabulary | None,
     length: int | None,
 ) -> dict[str, Vocabulary]:
     """The vocabularies by the name of an input.
@@ -73,21 +73,21 @@ def by_input(
     Args:
         frames: one frame of each input, in the model's order.
         cut: by place those of the layers that were cut off.
-        given: the caller's, for the only input of tokens.
+        vocabulary_option: the caller's, for the only input of tokens.
         length: of the file's sequences, where it is fixed: texts are padded to it.
 
     Raises:
         ValueError: a vocabulary for a model without such an input, or of more tokens than ids.
     """
     vocabularies = {frames[n].name: vocabulary for n, vocabulary in cut.items()}
-    if given is not None:
+    if vocabulary_option is not None:
         tokens = [frame.name for frame in frames if frame.vocabulary is not None]
         if len(tokens) != 1:
             raise ValueError(
                 "`vocabulary` is for models with one input of tokens, which an Embedding reads. "
                 f"This one has {len(tokens)}: {tokens}"
             )
-        vocabularies[tokens[0]] = given
+        vocabularies[tokens[0]] = vocabulary_option
     for frame in frames:
         vocabulary = vocabularies.get(frame.name)
         if vocabulary is None:

@@ -104,7 +104,7 @@ def _file_of(
     single = schema.OperatorT(**vars(operator))
     single.inputs = np.array([place[int(n)] for n in operator.inputs], np.int32)
     single.outputs = np.array([place[int(n)] for n in operator.outputs], np.int32)
-    alone = schema.SubGraphT(
+    subgraph = schema.SubGraphT(
         tensors=[graph.tensors[n] for n in used],
         inputs=np.array([place[n] for n in inputs], np.int32),
         outputs=np.array([place[n] for n in outputs], np.int32),
@@ -114,7 +114,7 @@ def _file_of(
         schema.ModelT(
             version=model.version,
             operatorCodes=model.operatorCodes,
-            subgraphs=[alone, *model.subgraphs[1:]],
+            subgraphs=[subgraph, *model.subgraphs[1:]],
             buffers=model.buffers,
         )
     )

@@ -44,7 +44,10 @@ VAR_HANDLE WHILE
 """
 OPERATORS = frozenset((*TYPES, *_ANY_TYPE.split()))
 # The input that has the data, where it is not the first one.
-_DATA_INPUT = {"EMBEDDING_LOOKUP": 1, "FILL": 1, "SELECT_V2": 1, "SPLIT": 1}
+_DATA_INPUT = {
+    **{"EMBEDDING_LOOKUP": 1, "FILL": 1, "SELECT_V2": 1, "SPLIT": 1},
+    "TRANSPOSE_CONV": 2,
+}
 # The outputs of these have types of their own.
 _OUTPUT_TYPES = {
     "CAST": ("float32", "int8", "int16", "int32"),

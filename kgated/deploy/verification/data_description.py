@@ -13,7 +13,7 @@ from kgated.models.sequence import data_info
 
 
 def describe(
-    given: DataInfo,
+    options: DataInfo,
     model: keras.Model,
     calibration: Calibration,
     frames: tuple[TensorSpec, ...],
@@ -24,7 +24,7 @@ def describe(
     Of the calibration data only entries are taken that fit the shapes of the model.
 
     Args:
-        given: the options of the conversion.
+        options: the options of the conversion.
         model: to be converted.
         calibration: the calibration data.
         frames: one frame of each input.
@@ -34,8 +34,8 @@ def describe(
         ValueError: a sample period that differs from that of the front end.
     """
     own, data = data_info(model), _fitting(calibration_info(calibration), frames, output)
-    front_end = given.front_end or own.front_end or data.front_end
-    period = given.sample_period_s or own.sample_period_s or data.sample_period_s
+    front_end = options.front_end or own.front_end or data.front_end
+    period = options.sample_period_s or own.sample_period_s or data.sample_period_s
     if front_end is not None:
         period = period or front_end.period_s
         if abs(period - front_end.period_s) > 1e-3 * front_end.period_s:
@@ -45,8 +45,8 @@ def describe(
             )
         period = front_end.period_s
     return DataInfo(
-        _first(given.class_names, own.class_names, data.class_names),
-        _first(given.feature_names, own.feature_names, data.feature_names),
+        _first(options.class_names, own.class_names, data.class_names),
+        _first(options.feature_names, own.feature_names, data.feature_names),
         period,
         front_end,
     )

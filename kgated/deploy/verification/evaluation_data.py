@@ -60,8 +60,8 @@ def named_arrays(evaluation: Any) -> dict[str, Any]:
         evaluation, *more_list = evaluation
         more = tuple(more_list)
     inputs = dict(evaluation) if isinstance(evaluation, Mapping) else {"x": evaluation}
-    given = dict(zip(("y", "lengths"), map(np.asarray, more), strict=False))
-    return {**inputs, **given}
+    targets = dict(zip(("y", "lengths"), map(np.asarray, more), strict=False))
+    return {**inputs, **targets}
 
 
 @dataclass(frozen=True)

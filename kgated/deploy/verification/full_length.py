@@ -70,8 +70,8 @@ def _masks(model: keras.Model, inputs: list[Any]) -> list[Any]:
 
 def _repeated(layout: SequenceLayout, sequence: Arrays, real: np.ndarray) -> Arrays:
     """A sequence of the file's length out of the real frames of one."""
-    whole = dict(sequence)
+    filled = dict(sequence)
     for name in layout.timed:
         frames = sequence[name][real[: len(sequence[name])]]
-        whole[name] = np.resize(frames, (layout.size, *frames.shape[1:]))
-    return whole
+        filled[name] = np.resize(frames, (layout.size, *frames.shape[1:]))
+    return filled

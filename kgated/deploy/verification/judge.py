@@ -113,8 +113,8 @@ def _reasons(judgement: Judgement) -> list[str]:
     report, evaluation = compare.merge_reports(judgement.outputs.values()), judgement.evaluation
     reasons = []
     if report.relative_rmse is not None and report.relative_rmse > MAX_RELATIVE_RMSE:
-        share = 100 * report.relative_rmse
-        reasons.append(f"the RMSE is {share:.3g}% of the spread of the output")
+        percent = 100 * report.relative_rmse
+        reasons.append(f"the RMSE is {percent:.3g}% of the spread of the output")
     if report.top1_agreement < MIN_AGREEMENT:
         reasons.append(f"{100 * report.top1_agreement:.1f}% of the decisions are Keras's")
     lost = None if evaluation is None else evaluation.accuracy_lost

@@ -8,7 +8,7 @@ import numpy as np
 
 from kgated.deploy.streaming import StepModel
 from kgated.deploy.verification.sequences import Arrays, Sequences
-from kgated.keras_graph import any_length
+from kgated.keras_graph import any_length, flatten_layers
 from kgated.keras_patches import exact_addition
 
 
@@ -40,8 +40,17 @@ class Reference:
         """`has_time` by output name."""
         return dict(zip(self.outputs, self.has_time, strict=True))
 
+    @property
+    def _mixes_batch(self) -> bool:
+        """Whether a result depends on the other sequences of a batch, as decibels below a peak."""
+        parts = flatten_layers(self.model)
+        return any(isinstance(part, keras.layers.MelSpectrogram) for part in parts)
+
     def predict(self, sequences: Sequences) -> Arrays:
         """Each output (N, ...) of N sequences of one length."""
+        if len(sequences) > 1 and self._mixes_batch:
+            rows = [self.predict([sequence]) for sequence in sequences]
+            return {name: np.concatenate([row[name] for row in rows]) for name in self.outputs}
         batch = [np.stack([sequence[name] for sequence in sequences]) for name in self.frames]
         tensors = [keras.ops.convert_to_tensor(x) for x in batch]
         with exact_addition():

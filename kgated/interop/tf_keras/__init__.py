@@ -5,12 +5,20 @@ weights in the same order, and implements what tfmot asks of a layer that it pru
 quantizes. Importing this needs `pip install "kgated[tfmot]"`, and leaves the environment as it was.
 """
 
-from kgated.interop.tf_keras.cells import TwinGRUCell, TwinLSTMCell, TwinPeepholeLSTMCell
+from kgated.interop.tf_keras.cells import (
+    TwinGRUCell,
+    TwinLSTMCell,
+    TwinMinGRUCell,
+    TwinMinLSTMCell,
+    TwinPeepholeLSTMCell,
+)
 from kgated.interop.tf_keras.layers import (
     RecurrentQuantizeConfig,
     TwinBidirectional,
     TwinGRU,
     TwinLSTM,
+    TwinMinGRU,
+    TwinMinLSTM,
     TwinPeepholeLSTM,
     scope,
 )
@@ -24,6 +32,10 @@ __all__ = [
     "TwinGRUCell",
     "TwinLSTM",
     "TwinLSTMCell",
+    "TwinMinGRU",
+    "TwinMinGRUCell",
+    "TwinMinLSTM",
+    "TwinMinLSTMCell",
     "TwinPeepholeLSTM",
     "TwinPeepholeLSTMCell",
     "from_tf_keras",

@@ -104,3 +104,17 @@ class TwinGRUCell(Twin, tf_keras.layers.GRUCell):
     """The twin of `kgated.GRUCell`, with its arguments by name; NOT the form of tf_keras's own."""
 
     kgated_class = cells.GRUCell
+
+
+@register
+class TwinMinGRUCell(Twin, tf_keras.layers.SimpleRNNCell):
+    """The twin of `kgated.MinGRUCell`, with its arguments by name."""
+
+    kgated_class = cells.MinGRUCell
+
+
+@register
+class TwinMinLSTMCell(Twin, tf_keras.layers.SimpleRNNCell):
+    """The twin of `kgated.MinLSTMCell`, with its arguments by name."""
+
+    kgated_class = cells.MinLSTMCell

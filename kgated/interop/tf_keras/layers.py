@@ -72,6 +72,20 @@ class TwinGRU(TwinRNN):
 
 
 @register
+class TwinMinGRU(TwinRNN):
+    """The twin of `kgated.MinGRU`, with its arguments by name."""
+
+    kgated_class, cell_class = layers.MinGRU, cells.TwinMinGRUCell
+
+
+@register
+class TwinMinLSTM(TwinRNN):
+    """The twin of `kgated.MinLSTM`, with its arguments by name."""
+
+    kgated_class, cell_class = layers.MinLSTM, cells.TwinMinLSTMCell
+
+
+@register
 class TwinBidirectional(tf_keras.layers.Bidirectional, PrunableLayer, ClusterableLayer):
     """tf_keras's Bidirectional over a twin, for tfmot."""
 
@@ -163,7 +177,8 @@ def scope() -> Any:
     """
     from tensorflow_model_optimization.python.core.clustering.keras import cluster_wrapper
 
-    known = [TwinLSTM, TwinPeepholeLSTM, TwinGRU, TwinBidirectional, TwinNormalization]
+    known: list[Any] = [TwinLSTM, TwinPeepholeLSTM, TwinGRU, TwinMinGRU, TwinMinLSTM]
+    known += [TwinBidirectional, TwinNormalization]
     known += [RecurrentQuantizeConfig, cluster_wrapper.ClusterWeightsRNN]
     scopes = contextlib.ExitStack()
     for tool, name in (

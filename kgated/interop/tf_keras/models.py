@@ -16,6 +16,8 @@ TWINS: dict[Any, Any] = {
     layers.LSTM: twins.TwinLSTM,
     layers.PeepholeLSTM: twins.TwinPeepholeLSTM,
     layers.GRU: twins.TwinGRU,
+    layers.MinGRU: twins.TwinMinGRU,
+    layers.MinLSTM: twins.TwinMinLSTM,
     keras.layers.Bidirectional: twins.TwinBidirectional,
     keras.layers.Normalization: twins.TwinNormalization,
 }

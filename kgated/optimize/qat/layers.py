@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from kgated.framewise import FRAMEWISE
+from kgated.keras_graph import has_own
 from kgated.optimize.qat.fake_quant import MIN_RANGE, Array, QuantParams, fake_quantize
 from kgated.optimize.qat.forward import tensor_of
 from kgated.optimize.qat.linear import folded_linear, linear, train_folded_linear
@@ -167,7 +168,12 @@ def check_supported(layer: keras.Layer, scheme: str) -> None:
 
 
 def handler_of(layer: Any) -> "Handler | None":
-    """The handler of a layer, also of a subclass of a kind in the table."""
+    """The handler of a layer, also of a subclass of a kind in the table.
+
+    None for a subclass with a `call` of its own, which computes something else.
+    """
+    if isinstance(layer, keras.Layer) and has_own("call", layer):
+        return None
     return next((HANDLERS[kind] for kind in type(layer).__mro__ if kind in HANDLERS), None)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kgated.cells import LSTMCell
+from kgated.cells import LSTMCell, MinimalCell
 from kgated.layers import GatedRNN, run_loop
 from kgated.optimize.qat.fake_quant import Array, QuantParams, Scheme
 from kgated.optimize.qat.forward import RangeObserver
@@ -64,14 +64,15 @@ def _check(layer: keras.layers.RNN) -> None:
     """Refuse a recurrent layer that has no integer counterpart."""
     cell = layer.cell
     reasons = {
-        "its cell is not kgated's or Keras's LSTM or GRU": not isinstance(layer, GatedRNN),
+        "its cell is not kgated's, or Keras's LSTM or GRU": not isinstance(layer, GatedRNN),
         "`stateful=True`": layer.stateful,
         "`layer_norm=True`": getattr(cell, "layer_norm", False),
     }
     for name in ("activation", "recurrent_activation"):
         function = getattr(getattr(cell, name, keras.activations.tanh), "__name__", "a callable")
         reason = f"its `{name}` is {function}, not tanh, sigmoid or relu"
-        reasons[reason] = function not in ("tanh", "sigmoid", "relu")
+        linear_candidate = function == "linear" and isinstance(cell, MinimalCell)
+        reasons[reason] = function not in ("tanh", "sigmoid", "relu") and not linear_candidate
     for reason, holds in reasons.items():
         if holds:
             raise unsupported(layer, reason)
@@ -135,7 +136,8 @@ def run_recurrent(
 def _fixed_params(cell: Any, scheme: Scheme) -> dict[str, QuantParams]:
     """The parameters that kernels fix, by point."""
     fixed: dict[str, QuantParams] = {}
-    functions = (SIGMOID_POINTS, cell.recurrent_activation), (TANH_POINTS, cell.activation)
+    sigmoid = getattr(cell, "recurrent_activation", keras.activations.sigmoid)
+    functions = (SIGMOID_POINTS, sigmoid), (TANH_POINTS, cell.activation)
     for names, function in functions:
         params = scheme.fixed_params(getattr(function, "__name__", ""))
         fixed |= dict.fromkeys(names, params) if params else {}

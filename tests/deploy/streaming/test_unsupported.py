@@ -139,8 +139,12 @@ REFUSED = {
         lambda: sequential(layers.Lambda(lambda x: x[:, ::-1], name="guilty")),
         "over time is unknown",
     ),
-    "a layer of an unknown class": (
+    "a product over frames": (
         lambda: sequential(layers.EinsumDense("btf,tg->bgf", (3, FEATURES), name="guilty")),
+        'its `equation="btf,tg->bgf"` may combine frames',
+    ),
+    "a layer of an unknown class": (
+        lambda: sequential(layers.Resizing(2, 2, name="guilty"), shape=(6, 4, 1)),
         "streaming takes recurrent layers, causal convolution",
     ),
     "weights per frame": (

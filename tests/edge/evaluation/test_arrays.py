@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from kgated_edge import DataError, SequenceData, check, load_npz
 from kgated_edge.evaluation.arrays import as_sequences, plain_arrays
+from kgated_edge.evaluation.dataset_info import DataInfo
+from kgated_edge.evaluation.file_array import FileArray
 
 N, T, F = 3, 5, 4
 LENGTHS = (5, 2, 3)
@@ -46,6 +48,19 @@ def test_forms(form, x, tmp_path):
     path = tmp_path / "data.npz"
     np.savez(path, **plain_arrays(FORMS[form](x)))
     np.testing.assert_array_equal(load_npz(path).x, data.x)
+
+
+def test_sequence_data_keeps_its_description_and_its_file(x, tmp_path):
+    np.save(tmp_path / "x.npy", x.astype(np.float32))
+    info = DataInfo(("off", "on"), tuple("abcd"), 0.01)
+    groups = np.array(["p1", "p1", "p2"])
+    mapped = FileArray(tmp_path / "x.npy")
+    data = as_sequences(
+        SequenceData(mapped, np.full(N, T), np.arange(N) % 2, None, (), info, groups)
+    )
+    assert data.info == info
+    assert data.groups.tolist() == groups.tolist()
+    assert isinstance(data.x, FileArray)
 
 
 @pytest.mark.parametrize("wrap", [list, objects])

@@ -1,120 +1,18 @@
-"""The layers: `keras.layers.RNN` over a kgated cell, with the arguments of Keras's own layers."""
+"""The layers with the arguments of Keras's own layers."""
 
-import inspect
-from collections.abc import Callable
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar
 
 import keras
 
 from kgated.cells import GRUCell, LSTMCell, PeepholeLSTMCell, register
-from kgated.cells.base import LoopStep
-from kgated.steps import Array
-
-Activation: TypeAlias = str | Callable[..., Any] | None
-Initializer: TypeAlias = str | keras.initializers.Initializer
-Regularizer: TypeAlias = str | keras.regularizers.Regularizer | None
-Constraint: TypeAlias = str | keras.constraints.Constraint | None
-
-
-def _arguments(names: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a constructor, from its `locals()`."""
-    named = {k: v for k, v in names.items() if k not in ("self", "__class__", "kwargs")}
-    return {**named, **names["kwargs"]}
-
-
-def _cell_property(name: str) -> property:
-    return property(lambda self: getattr(self.cell, name))
-
-
-class _WithStep:
-    """A view of a layer in which a plain function replaces the cell, for the loop over time."""
-
-    def __init__(self, layer: keras.layers.RNN, step: LoopStep) -> None:
-        self._layer = layer
-        self.cell = step
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._layer, name)
-
-
-def run_loop(
-    layer: keras.layers.RNN, step: LoopStep, x: Array, states: Any, mask: Any
-) -> tuple[Array, Array, list[Array]]:
-    """Run Keras's loop over time with the options of `layer` and another step, on x (B, T, ...).
-
-    Returns:
-        The last output, all outputs where the layer returns sequences, the last states.
-    """
-    return keras.layers.RNN.inner_loop(_WithStep(layer, step), x, states, mask)
-
-
-class GatedRNN(keras.layers.RNN):
-    """The shared base: builds the cell from those arguments that belong to the cell.
-
-    Every argument of the cell can be read from the layer too, such as `layer.units`.
-    """
-
-    cell_class: ClassVar[type[keras.layers.Layer]]
-    cell_options: ClassVar[frozenset[str]]
-    keras_class: ClassVar[type[keras.layers.RNN]] = keras.layers.LSTM
-    keras_convention: ClassVar[dict[str, Any]] = {}
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        names: set[str] = set()
-        for base in cls.cell_class.__mro__[: cls.cell_class.__mro__.index(keras.layers.Layer)]:
-            names.update(inspect.signature(vars(base).get("__init__", object)).parameters)
-        cls.cell_options = frozenset(names - {"self", "args", "kwargs"})
-        for name in cls.cell_options:
-            setattr(cls, name, _cell_property(name))
-
-    def __init__(self, **options: Any) -> None:
-        cell_options = {k: options.pop(k) for k in list(options) if k in self.cell_options}
-        shared = {k: options[k] for k in ("dtype", "trainable") if k in options}
-        super().__init__(self.cell_class(**cell_options, **shared), **options)
-        self.input_spec = keras.InputSpec(ndim=3)
-
-    def inner_loop(
-        self, sequences: Array, initial_state: Any, mask: Any, training: bool = False
-    ) -> tuple[Array, Array, list[Array]]:
-        """Run Keras's loop over time; the step's weights are sliced once, before the loop."""
-        x, step = self.cell.over_time(sequences, training)
-        return run_loop(self, step, x, initial_state, mask)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, those of the cell among them."""
-        config = super().get_config()
-        del config["cell"]
-        cell_config = self.cell.get_config()
-        return {**config, **{k: v for k, v in cell_config.items() if k in self.cell_options}}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Build the layer from `get_config()`."""
-        return cls(**config)
-
-    @classmethod
-    def from_keras(cls, layer: keras.layers.RNN) -> Self:
-        """Convert Keras's layer to this class: its options, its convention, a copy of its weights.
-
-        Weights that Keras's layer does not have, such as peepholes, have their initial values.
-
-        Raises:
-            TypeError: `layer` is not Keras's own layer of this kind.
-        """
-        if type(layer) is not cls.keras_class:
-            raise TypeError(
-                f"`layer` must be a keras.layers.{cls.keras_class.__name__} itself, since a "
-                f"subclass may compute something else. Received: {layer!r}"
-            )
-        gated = cls(**{**layer.get_config(), **cls.keras_convention})
-        if layer.built:
-            batch = layer.states[0].shape[0] if layer.stateful else None
-            gated.build((batch, None, layer.cell.kernel.shape[0]))
-            by_name = {w.name: w for w in gated.cell.weights}
-            for weight in layer.cell.weights:
-                by_name[weight.name].assign(weight)
-        return gated
+from kgated.layers.base import (
+    Activation,
+    Constraint,
+    GatedRNN,
+    Initializer,
+    Regularizer,
+    arguments_of,
+)
 
 
 @register
@@ -166,7 +64,7 @@ class LSTM(GatedRNN):
         layer_norm: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**_arguments(locals()))
+        super().__init__(**arguments_of(locals()))
 
 
 @register
@@ -219,7 +117,7 @@ class PeepholeLSTM(GatedRNN):
         peephole_constraint: Constraint = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**_arguments(locals()))
+        super().__init__(**arguments_of(locals()))
 
 
 @register
@@ -271,16 +169,4 @@ class GRU(GatedRNN):
         update_gate: str = "candidate",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**_arguments(locals()))
-
-
-# The layers by name, as arguments and commands spell them.
-CELLS: dict[str, Callable[..., GatedRNN]] = {
-    layer.__name__: layer for layer in (LSTM, PeepholeLSTM, GRU)
-}
-FROM_KERAS: dict[type, type[GatedRNN]] = {keras.layers.LSTM: LSTM, keras.layers.GRU: GRU}
-
-
-def to_gated(layer: keras.layers.RNN) -> keras.layers.RNN:
-    """Convert a `keras.layers.LSTM` or `GRU` to kgated's layer; return any other as it is."""
-    return FROM_KERAS[type(layer)].from_keras(layer) if type(layer) in FROM_KERAS else layer
+        super().__init__(**arguments_of(locals()))

@@ -1,0 +1,145 @@
+"""One cell of the table: a model converted by one recipe, and its file compared with Keras."""
+
+import tempfile
+import traceback
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from kgated_edge import EdgeModel, SequenceModel
+
+import kgated
+from benchmarks.coverage import activations, layers
+from benchmarks.coverage.rows import FRAMES, Row, build, data_for
+from kgated.errors import ConversionError
+
+ROWS = {row.name: row for row in (*layers.ROWS, *activations.ROWS)}
+MODES = ("stream", "sequence")
+# By recipe the error allowed, relative to max(1, largest output); its mean square is a fifth.
+LIMITS = {"none": 1e-4, "dynamic": 0.1, "int8": 0.3, "int16x8": 0.1, "mcu int8": 0.3}
+COMPARED = 2  # sequences
+WAYS_OUT = (
+    *("convert with", "convert ", "build ", "use ", "take ", "compute ", "keep ", "leave "),
+    *("train ", "cut ", "give ", "write ", "make ", "calibrate ", "Replace "),
+)
+
+
+def outcome(name: str, mode: str, recipe: str) -> dict[str, Any]:
+    """What comes of a row's model.
+
+    Returns:
+        `outcome`: "right", "refused" or the name of what else came of it; `reason`: of a refusal;
+        `error`: the largest, relative to max(1, largest output); `rmse_of_spread`.
+    """
+    row = ROWS[name]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _converted(row, mode, recipe)
+    except Exception as error:
+        return _refused(build(row), error)
+
+
+def _converted(row: Row, mode: str, recipe: str) -> dict[str, Any]:
+    model = build(row)
+    data = data_for(model)
+    target, _, quantize = recipe.rpartition(" ")
+    length = {"length": data.shape[1]} if mode == "sequence" else {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.tflite")
+        kgated.to_tflite(
+            model,
+            path,
+            mode=mode,
+            quantize=quantize,
+            target=target or "cpu",
+            calibration=data,
+            **length,
+        )
+        run = _streamed if mode == "stream" else _whole
+        pairs = list(run(path, model, data[:COMPARED]))
+    return judged(pairs, LIMITS[recipe], _largest(model, data))
+
+
+def _largest(model: keras.Model, data: np.ndarray) -> float:
+    return max(float(np.abs(_keras(model, x)).max()) for x in data)
+
+
+def judged(
+    pairs: list[tuple[np.ndarray, np.ndarray]], limit: float, scale: float
+) -> dict[str, Any]:
+    """The outcome by the results of a file, each with what Keras says.
+
+    Args:
+        pairs: (result, expected).
+        limit: of the error, relative to max(1, scale).
+        scale: how large outputs are.
+    """
+    parts = zip(*pairs, strict=True)
+    results, expected = (np.concatenate([np.ravel(x) for x in part]) for part in parts)
+    error, scale = results - expected, max(1.0, scale)
+    rmse = float(np.sqrt(np.mean(error**2)))
+    largest = float(np.abs(error).max()) / scale
+    right = largest <= limit and rmse / scale <= limit / (1 if limit < 1e-3 else 5)
+    return {
+        "outcome": "right" if right else "wrong numbers",
+        "error": largest,
+        "rmse_of_spread": rmse / max(float(expected.std()), 1e-9),
+    }
+
+
+def _whole(path: Path, model: keras.Model, data: np.ndarray) -> Iterator[tuple[Any, Any]]:
+    file = SequenceModel(path)
+    for x in data:
+        yield _pair(file.run(x), _keras(model, x))
+
+
+def _streamed(path: Path, model: keras.Model, data: np.ndarray) -> Iterator[tuple[Any, Any]]:
+    """Each step's result, and the last that Keras says of the frames up to then."""
+    file = EdgeModel(path)
+    size, is_free = file.manifest.frames_per_step, model.inputs[0].shape[1] is None
+    for x in data:
+        file.reset()
+        whole = None if is_free else _keras(model, x)
+        for end in range(size, len(x) + 1, size):
+            result = file.step(x[end - size : end] if size > 1 else x[end - 1])
+            if whole is None:
+                expected = _keras(model, x[:end])
+                yield _pair(result, expected[-1] if expected.ndim > np.ndim(result) else expected)
+            elif whole.ndim > np.ndim(result):
+                yield _pair(result, whole[end // size - 1])
+            elif end == len(x):
+                yield _pair(result, whole)
+
+
+def _pair(result: Any, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    result = np.asarray(result)
+    if result.shape != expected.shape:
+        raise AssertionError(f"shape {result.shape} in place of {expected.shape}")
+    if np.isnan(expected).any():
+        raise AssertionError("Keras's own result is NaN; choose other data")
+    return np.where(np.isnan(result), np.inf, result), expected
+
+
+def _keras(model: keras.Model, x: np.ndarray) -> np.ndarray:
+    results = np.asarray(keras.ops.convert_to_numpy(model(x[None], training=False)))
+    first: np.ndarray = results[0]
+    return first
+
+
+def _refused(model: keras.Model, error: Exception) -> dict[str, Any]:
+    """Whether an error is a refusal by kgated that names a layer, and says what to do."""
+    text = str(error)
+    place = traceback.extract_tb(error.__traceback__)[-1].filename
+    by_kgated = isinstance(error, ConversionError | ValueError) and "/kgated/" in place
+    named = any(f"`{layer.name}`" in text for layer in [model, *model._flatten_layers()])
+    if by_kgated and named and any(way in text for way in WAYS_OUT):
+        return {"outcome": "refused", "reason": text}
+    kind = "message without layer or way out" if by_kgated else f"raw {type(error).__name__}"
+    return {"outcome": kind, "reason": text[:2000], "place": place}
+
+
+assert FRAMES % 2 == 0, "pooling of two frames needs whole blocks"

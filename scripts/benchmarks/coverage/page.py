@@ -1,0 +1,132 @@
+"""The page of the coverage table: counts, cells, reasons of refusals, errors of integers."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks.coverage.excluded import LAYERS
+
+RECIPES = ("none", "dynamic", "int8", "int16x8", "mcu int8")
+COLUMNS = [(mode, recipe) for mode in ("stream", "sequence") for recipe in RECIPES]
+RIGHT, REFUSED = "right", "refused"
+Cells = dict[tuple[str, str, str], dict[str, Any]]  # by (row, mode, recipe)
+
+
+def page(cells: Cells, layers: list[str], activations: list[str], command: str, day: str) -> str:
+    """The whole page as markdown."""
+    notes: dict[str, int] = {}
+    parts = [
+        "# Coverage",
+        "",
+        INTRODUCTION.format(command=command, day=day),
+        "## Counts",
+        "",
+        *_counts(cells),
+        "",
+        "## Layers",
+        "",
+        *_table(cells, layers, notes),
+        "",
+        "## Activations",
+        "",
+        *_table(cells, activations, notes),
+        "",
+        "## Reasons of the refusals",
+        "",
+        *(f"{number}. {reason}" for reason, number in notes.items()),
+        "",
+        "## Errors of the integer recipes",
+        "",
+        ERRORS,
+        "",
+        *_errors(cells, [*layers, *activations]),
+        "",
+        "## Layers without a row",
+        "",
+        *_excluded(),
+        "",
+    ]
+    return "\n".join(parts)
+
+
+INTRODUCTION = """\
+Every layer of `keras.layers` that can stand in a model of sequences and every activation of
+`keras.activations`, converted in both modes by five recipes. Terms: [glossary](glossary.md).
+
+- **yes**: the file's results agree with Keras's.
+- **a number**: a `ConversionError` or `ValueError` refuses the model, names the layer and says what
+  to do. The number is that of the reason [below](#reasons-of-the-refusals).
+- **NO**: anything else, such as wrong numbers.
+- **-**: not measured yet.
+
+`{command}`
+wrote this page on {day}. It converts each model, runs the file, and compares the results with
+Keras's own. The models are tiny and have random weights: 4 features, 6 frames, the layer between
+two Dense layers. `mcu` is `target="mcu"`.
+"""
+ERRORS = """\
+Root mean square of the error of the file's results, in percent of the standard deviation of Keras's
+results; the larger one of both modes. The weights are random, the calibration has 8 sequences."""
+
+
+def _counts(cells: Cells) -> list[str]:
+    lines = ["| mode | recipe | right | refused | anything else |", "|---|---|---|---|---|"]
+    for mode, recipe in COLUMNS:
+        outcomes = [x["outcome"] for (_, m, r), x in cells.items() if (m, r) == (mode, recipe)]
+        right, refused = outcomes.count(RIGHT), outcomes.count(REFUSED)
+        rest = len(outcomes) - right - refused
+        lines.append(f"| {mode} | {recipe} | {right} | {refused} | {rest} |")
+    return lines
+
+
+def _table(cells: Cells, rows: list[str], notes: dict[str, int]) -> list[str]:
+    heads = [f"{mode} {recipe}" for mode, recipe in COLUMNS]
+    lines = [f"| | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    for row in rows:
+        marks = [_mark(cells.get((row, *column)), notes) for column in COLUMNS]
+        lines.append(f"| {row} | {' | '.join(marks)} |")
+    return lines
+
+
+def _mark(cell: dict[str, Any] | None, notes: dict[str, int]) -> str:
+    if cell is None:
+        return "-"
+    if cell["outcome"] == RIGHT:
+        return "yes"
+    if cell["outcome"] != REFUSED:
+        return f"NO: {cell['outcome']}"
+    return str(notes.setdefault(general(cell["reason"]), len(notes) + 1))
+
+
+def general(reason: str) -> str:
+    """A refusal's text without what only its row has: names and classes of layers, numbers."""
+    text = re.sub(r"\(layer `\w+`\)", "", reason)
+    text = re.sub(r"layer `[^`]*`(?: \(\w+\))?", "the layer", text)
+    text = re.sub(r"(?:stream|sequence)-(\w+)", r"\1", text)
+    text = re.sub(r"\d+\.\d+(?:e-?\d+)?", "...", text)
+    return re.sub(r"\s+", " ", text).replace("|", "\\|").strip()
+
+
+def _errors(cells: Cells, rows: list[str]) -> Iterator[str]:
+    yield "| | int8 | int16x8 |"
+    yield "|---|---|---|"
+    for row in rows:
+        shown = [_error(cells, row, recipe) for recipe in ("int8", "int16x8")]
+        if any(shown):
+            yield f"| {row} | {' | '.join(x or '-' for x in shown)} |"
+
+
+def _error(cells: Cells, row: str, recipe: str) -> str:
+    errors = [
+        x["rmse_of_spread"]
+        for (name, _, r), x in cells.items()
+        if (name, r) == (row, recipe) and x["outcome"] == RIGHT
+    ]
+    return f"{100 * max(errors):.2f}" if errors else ""
+
+
+def _excluded() -> Iterator[str]:
+    for reason in Counter(LAYERS.values()):
+        names = ", ".join(f"`{name}`" for name, text in LAYERS.items() if text == reason)
+        yield f"- {names}: {reason}."
