@@ -16,6 +16,8 @@ _COPIES = {
     *("SELECT_V2", "SLICE", "SPLIT", "SPLIT_V", "SQUEEZE", "STRIDED_SLICE", "TILE", "TRANSPOSE"),
     "UNPACK",
 }
+# Operators that take one of their operands, and the first of those.
+_FIRST_SELECTED = {"SELECT": 1, "SELECT_V2": 1, "MAXIMUM": 0, "MINIMUM": 0}
 # Their kernels fix the scale of the result.
 _FIXED = {"LOGISTIC", "TANH", "SOFTMAX", "LOG_SOFTMAX", "L2_NORMALIZATION"}
 _LIMITS = {schema.TensorType.INT8: (-128, 127), schema.TensorType.INT16: (-32767, 32767)}
@@ -63,15 +65,15 @@ def _free(model: schema.ModelT, graph: schema.SubGraphT) -> set[_Group]:
 
 
 def _selected(model: schema.ModelT, graph: schema.SubGraphT) -> set[str]:
-    """The operands of SELECT, which may saturate where the other operand is taken.
+    """The operands of which one is taken; they have the result's scale, and the rest may saturate.
 
-    At a masked step a cell computes values from padding. They are wider than the result of SELECT,
-    whose scale they have.
+    At a masked step a cell computes values from padding. They are wider than the result of SELECT.
     """
     names = set[str]()
     for operator in graph.operators:
-        if flatbuffer.operator_name(model, operator) in ("SELECT", "SELECT_V2"):
-            names |= {flatbuffer.tensor_name(graph.tensors[n]) for n in operator.inputs[1:]}
+        first = _FIRST_SELECTED.get(flatbuffer.operator_name(model, operator))
+        if first is not None:
+            names |= {flatbuffer.tensor_name(graph.tensors[n]) for n in operator.inputs[first:]}
     return names
 
 

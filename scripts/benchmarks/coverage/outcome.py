@@ -56,7 +56,7 @@ def _converted(row: Row, mode: str, recipe: str) -> dict[str, Any]:
             mode=mode,
             quantize=quantize,
             target=target or "cpu",
-            calibration=data,
+            calibration=_ids(model, data),
             **length,
         )
         run = _streamed if mode == "stream" else _whole
@@ -94,7 +94,7 @@ def judged(
 def _whole(path: Path, model: keras.Model, data: np.ndarray) -> Iterator[tuple[Any, Any]]:
     file = SequenceModel(path)
     for x in data:
-        yield _pair(file.run(x), _keras(model, x))
+        yield _pair(file.run(_ids(model, x)), _keras(model, x))
 
 
 def _streamed(path: Path, model: keras.Model, data: np.ndarray) -> Iterator[tuple[Any, Any]]:
@@ -104,8 +104,9 @@ def _streamed(path: Path, model: keras.Model, data: np.ndarray) -> Iterator[tupl
     for x in data:
         file.reset()
         whole = None if is_free else _keras(model, x)
+        fed = _ids(model, x)
         for end in range(size, len(x) + 1, size):
-            result = file.step(x[end - size : end] if size > 1 else x[end - 1])
+            result = file.step(fed[end - size : end] if size > 1 else fed[end - 1])
             if whole is None:
                 expected = _keras(model, x[:end])
                 yield _pair(result, expected[-1] if expected.ndim > np.ndim(result) else expected)
@@ -113,6 +114,13 @@ def _streamed(path: Path, model: keras.Model, data: np.ndarray) -> Iterator[tupl
                 yield _pair(result, whole[end // size - 1])
             elif end == len(x):
                 yield _pair(result, whole)
+
+
+def _ids(model: keras.Model, x: np.ndarray) -> np.ndarray:
+    """What the file takes: ids where kgated cuts the lookup at the start of a model off."""
+    lookups = (part for part in model.layers if isinstance(part, keras.layers.IntegerLookup))
+    layer = next(lookups, None)
+    return x if layer is None else np.asarray(layer(x), np.int32)
 
 
 def _pair(result: Any, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -22,6 +22,7 @@ def heads(x):
         "prelu": L.PReLU(shared_axes=[1])(y),
         "one_hot": L.Dense(2)(L.Discretization([-0.5, 0.5], output_mode="one_hot")(y[:, :, :1])),
         "attention": attention(y, y, use_causal_mask=True),
+        "maximum": L.Maximum()([y, L.Dense(F)(y)]),
         "largest": L.GlobalMaxPooling1D()(y),
     }
 
