@@ -29,9 +29,16 @@ def frame_classifier(
     frame.
 
     Args:
-        recurrent, units, layers, dropout, seed, dtype, name, info: as in `sequence_classifier`.
+        recurrent: as in `sequence_classifier`.
         frames: (n, F) real frames to take mean and variance from.
         classes: how many there are.
+        units: the width of each recurrent layer.
+        layers: how many recurrent layers.
+        dropout: the share of a recurrent layer's outputs dropped in training.
+        seed: of weights and dropout.
+        dtype: Keras's policy of the recurrent layers; None: Keras's default.
+        name: the model's name.
+        info: names of classes and features, sample period and front end.
 
     Returns:
         The model, built, not compiled.

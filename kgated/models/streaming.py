@@ -36,7 +36,10 @@ def train_streaming(
         data: recordings with labels per frame y (N, T) in 0..classes-1, each of which occurs.
         output: the `.keras` file, written whole when the training has ended.
         validation: recordings to choose the weights by. None: a fifth of those of `data`.
-        cell, units, layers, dropout: as in `train_classifier`.
+        cell: "LSTM", "PeepholeLSTM" or "GRU".
+        units: the width of each recurrent layer.
+        layers: how many recurrent layers.
+        dropout: after each recurrent layer.
         steps: frames of a chunk; see `fit_streaming`.
         plan: the rest.
         quiet: show no progress.

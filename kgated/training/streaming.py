@@ -13,7 +13,7 @@ from kgated.training.callbacks import StopOnDivergence
 from kgated.training.distribution import clip_after_sum
 from kgated.training.fitting import Plan, check_precision, compile_for_labels
 from kgated.training.progress import ProgressBar
-from kgated.training.recordings import X, NextEpoch, Recordings, carry_state
+from kgated.training.recordings import NextEpoch, Recordings, X, carry_state
 
 Array = np.ndarray
 STEPS = 100
