@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 from kgated_edge import EventMetrics
+from kgated_edge.evaluation.dataset import SequenceData, load_npz
 from kgated_edge.evaluation.event_matching import COLLAR_S
 from kgated_edge.events.scores import score_labels, step_seconds
 from kgated_edge.format.event_settings import EventSettings
@@ -24,6 +26,7 @@ from kgated.tuning import evaluate, raw_decisions, store, tune, write_section
 from kgated.tuning.page import metric_texts, render
 
 TRAIN, TUNING, TESTING = "train", "tuning", "testing"
+_SEQUENCES, _FRAMES = 20, 200
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ def run_event_demo(
     import keras
 
     trained = keras.saving.load_model(folder / f"{task.name}.keras", compile=False)
-    to_tflite(trained, model, calibration=folder / "train.npz")
+    to_tflite(trained, model, calibration=beginnings(folder / "train.npz"))
     with console.status("tuning and testing, by the device runner"):
         tuned = tune(
             model,
@@ -143,6 +146,14 @@ def run_event_demo(
     show(result, console)
     console.print(f"{folder / 'report.html'}, after {result.seconds:.0f} s", soft_wrap=True)
     return result
+
+
+def beginnings(path: Path) -> SequenceData:
+    """The beginnings of some recordings; the check of a conversion need not hear all of them."""
+    data = load_npz(path)
+    lengths = np.minimum(data.lengths[:_SEQUENCES], _FRAMES)
+    x = np.asarray(data.x[:_SEQUENCES, :_FRAMES], np.float32)
+    return SequenceData(x, lengths, info=data.info)
 
 
 def measured(

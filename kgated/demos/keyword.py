@@ -21,11 +21,11 @@ from kgated.demos.streams import Labelled, Stream, write_streams, write_wav
 from kgated.training import Plan
 
 # How many streams of how many seconds, and the share of keywords among what is said.
-_STREAMS = {TRAIN: (40, 30.0, 0.4), TUNING: (4, 300.0, 0.15), TESTING: (6, 300.0, 0.15)}
+_STREAMS = {TRAIN: (60, 30.0, 0.3), TUNING: (4, 300.0, 0.15), TESTING: (6, 300.0, 0.15)}
 _TAIL_S = 0.1
 NOTE = (
     "Synthetic speech by espeak-ng, not recordings of people. Two keywords among other words, with "
-    "babble noise of five voices at a signal-to-noise ratio of 5 to 20 dB. The voices of the "
+    "babble noise of five voices at a signal-to-noise ratio of 8 to 20 dB. The voices of the "
     "training, of the tuning and of the test differ, and so do half of the other words."
 )
 TASK = EventTask(
@@ -33,9 +33,9 @@ TASK = EventTask(
     title="Keywords: from recordings to events (synthetic speech)",
     note=NOTE,
     units=48,
-    plan=Plan(epochs=25, patience=25, learning_rate=5e-3),
+    plan=Plan(epochs=18, patience=18, learning_rate=8e-3),
     steps=100,
-    max_false_accepts_per_hour=6.0,
+    max_false_accepts_per_hour=20.0,
     smoothing_s=(0.0, 0.1, 0.2, 0.3),
     refractory_s=0.5,
 )

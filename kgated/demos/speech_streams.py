@@ -17,15 +17,19 @@ _VARIANTS = {
     "testing": "m7 f5 Mario Denis steph rob travis shelby paul pablo",
 }
 _COMMON = (
-    "commuter compute competitor sunset sunny machine morning window water people because number "
+    "commuter competitor sunset sunny morning window water people because number "
     "another pictures together yesterday kitchen something open moonshine"
 )
 _WORDS = {
     "train": "committee company composer summer sunday shining garden paper letter music answer "
-    "mountain river seven eleven please nothing market doctor winter",
-    "tuning": "conclude polluter combine someone sandwich fashion butter lesson police basket "
+    "mountain river seven eleven please nothing market doctor winter computing pewter tutor future "
+    "complete common company neuter shutter sunlight sunburn shiny china design sunroof machine "
+    "outside believe minister number remind fortune guitar banana umbrella elephant battery "
+    "telephone carpet engine window island language general hospital beautiful important "
+    "interesting somebody Sunday combine son shine come pew other under thunder shoulder",
+    "tuning": "conclude polluter recline someone sandwich fashion butter lesson police basket "
     "holiday chicken pepper quarter",
-    "testing": "computed intruder confused suntan sometime ocean teacher finger travel remember "
+    "testing": "commander intruder confused suntan sometime ocean teacher finger travel remember "
     "pocket hundred student nature",
 }
 _SENTENCES = (
@@ -38,7 +42,8 @@ _SENTENCES = (
 )
 _BABBLE_VOICES = 5
 _BABBLE_POOL = 8  # of the voices of a part
-_SNR_DB = (5.0, 20.0)
+_SNR_DB = (8.0, 20.0)
+_SENTENCE_SHARE = 0.1
 _GAIN_DB = 6.0
 _PAUSE_S = (0.2, 1.5)
 _LEVEL = 0.05  # effective value of a word
@@ -101,7 +106,8 @@ def _words(
     while True:
         yield np.zeros(int(rng.uniform(*_PAUSE_S) * RATE)), None
         is_keyword = rng.random() < share
-        word = str(rng.choice(KEYWORDS if is_keyword else words))
+        others = _SENTENCES if rng.random() < _SENTENCE_SHARE else words
+        word = str(rng.choice(KEYWORDS if is_keyword else others))
         samples = speak(word, voices[rng.integers(len(voices))])
         gain = 10 ** (rng.uniform(-_GAIN_DB, _GAIN_DB) / 20)
         yield samples * (gain * _LEVEL / effective(samples)), word if is_keyword else None
