@@ -5,6 +5,7 @@ Needs the folder of `kgated demo --task motion`.
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -20,10 +21,12 @@ from kgated.training import Plan
 WINDOW, HOP = 20, 5  # frames of 0.1 s
 
 
-def labelled(folder: Path, part: str, output: Path, **options: str) -> SequenceData:
+def labelled(
+    folder: Path, part: str, output: Path, options: BuildOptions | None = None
+) -> SequenceData:
     """The streams of a part as a data set."""
     table = LabelOptions(table=folder / f"{part}.csv")
-    csv_to_npz(folder / part, output, CsvOptions(), table, BuildOptions(**options))
+    csv_to_npz(folder / part, output, CsvOptions(), table, options)
     return load_npz(output)
 
 
@@ -39,15 +42,16 @@ def windowed(model: EdgeModel, x: np.ndarray) -> np.ndarray:
 def endless(model: EdgeModel, x: np.ndarray) -> np.ndarray:
     """Decisions (T,) with one state from the first frame to the last."""
     model.reset()
-    return np.asarray(model.run(x)).argmax(-1)
+    decisions: np.ndarray = np.asarray(model.run(x)).argmax(-1)
+    return decisions
 
 
 def main(folder: Path, streams: int) -> None:
     """Train on windows, and print the accuracy of each way."""
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
-        options = {"window": f"{WINDOW}f", "hop": f"{HOP}f", "window_label": "last"}
-        data = labelled(folder, "train", work / "windows.npz", **options)
+        options = BuildOptions(window=f"{WINDOW}f", hop=f"{HOP}f", window_label="last")
+        data = labelled(folder, "train", work / "windows.npz", options)
         plan = Plan(epochs=8)
         train_classifier(
             work / "windows.npz", work / "w.keras", cell="GRU", units=24, plan=plan, quiet=True
@@ -56,7 +60,7 @@ def main(folder: Path, streams: int) -> None:
         to_tflite(trained, work / "w.tflite", calibration=data.x[:20])
         on_windows, streaming = EdgeModel(work / "w.tflite"), EdgeModel(folder / "motion.tflite")
         test = labelled(folder, "testing", work / "test.npz")
-    ways = {
+    ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "windows, endless": lambda x: endless(on_windows, x),
         f"windows, --window {WINDOW / 10:g} --hop {HOP / 10:g}": lambda x: windowed(on_windows, x),
         "--streaming, endless": lambda x: endless(streaming, x),
