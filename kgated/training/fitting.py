@@ -117,7 +117,7 @@ def fit(
         DivergenceError: the loss became NaN or infinite; the message names the epoch.
     """
     plan = plan or Plan()
-    _check_precision(model, plan.precision)
+    check_precision(model, plan.precision)
     features, classes = model.input_shape[-1], model.output_shape[-1]
     targets = targets_of("train", train, features, classes)
     held_out = targets_of("validation", validation, features, classes)
@@ -223,7 +223,8 @@ class _Keeper:
         history.history = {name: [row[name] for row in rows] for name in names}
 
 
-def _check_precision(model: keras.Model, precision: str) -> None:
+def check_precision(model: keras.Model, precision: str) -> None:
+    """Refuse a plan of another precision than the model's; `ValueError`."""
     precisions = {layer.dtype_policy.name for layer in model.layers} - {"float32"}
     if precisions != {precision} - {"float32"}:
         raise ValueError(
