@@ -19,6 +19,7 @@ from kgated.training import DivergenceError, Plan, fit
 LEARNING_RATES, DROPOUTS = (5e-4, 2e-2), (0.0, 0.5)
 FIRST = {"learning_rate": 3e-3, "dropout": 0.3}
 SEARCH_PART = 0.5  # of a candidate's time; the seeds share the rest
+MIN_PART = 0.3  # of a trial's time that has to be left for another one
 CHOSEN = "search_trial"
 CURVES = ("loss", "val_loss", "val_accuracy")
 
@@ -177,7 +178,7 @@ class CandidateStudy:
         self.queue.enqueue(study, [FIRST])
         while True:
             spent = self._spent(study)
-            ended = bool(self._complete(study)) and spent >= limit
+            ended = bool(self._complete(study)) and limit - spent < self._min_seconds()
             trial = None if ended else self.queue.take(study, self.budget.trials)
             if trial is not None:
                 self._search_trial(trial, max(limit - spent, 0.0))
@@ -186,6 +187,11 @@ class CandidateStudy:
 
     def _search_seconds(self) -> float:
         return self.budget.seconds * (SEARCH_PART if self.budget.seeds > 1 else 1.0)
+
+    def _min_seconds(self) -> float:
+        """The time below which another trial is not begun: a part of a complete one's."""
+        times = [trial.user_attrs["seconds"] for trial in self._complete(self.search_study)]
+        return MIN_PART * sum(times) / len(times)
 
     def _search_trial(self, trial: Any, seconds: float) -> None:
         rate = trial.suggest_float("learning_rate", *LEARNING_RATES, log=True)
