@@ -62,7 +62,7 @@ def _search(x: np.ndarray, y: np.ndarray | None, seed: int) -> Any:
     scale = from_demo("sklearn.preprocessing").StandardScaler()
     chain = from_demo("sklearn.pipeline").make_pipeline
     model = chain(scale, linear.LogisticRegression(max_iter=2000))
-    count = min(FOLDS, int(np.unique(y, return_counts=True)[1].min()))
+    count = min(FOLDS, int(np.unique(np.asarray(y), return_counts=True)[1].min()))
     folds = selection.StratifiedKFold(count, shuffle=True, random_state=seed)
     grid = {"logisticregression__C": STRENGTHS}
     return selection.GridSearchCV(model, grid, cv=folds).fit(x, y)

@@ -221,12 +221,23 @@ def publish(results: Comparison, folder: Path) -> None:
     replace_file(folder / "compare.html", render(results).encode())
 
 
+def failures(results: Comparison) -> list[tuple[str, str, str]]:
+    """Each file that could not be made or failed its check: candidate, recipe, reason."""
+    return [
+        (candidate.name, device.quantize, device.failure)
+        for candidate in results.candidates
+        for device in candidate.devices
+        if device.failure is not None
+    ]
+
+
 def show(results: Comparison, folder: Path, console: Console) -> None:
     """Print the tables and the recommendation."""
     console.print(terminal_table(training_rows(results)))
     console.print(terminal_table(device_rows(results)))
     baseline = results.baseline
     lines = [
+        *(f"{name}, {quantize}: {reason}" for name, quantize, reason in failures(results)),
         f"linear baseline: {100 * baseline.test_accuracy:.1f}%, {baseline.description}",
         "",
         *results.recommendation,

@@ -121,7 +121,7 @@ def _grouped(data: SequenceData, pattern: str | None, where: object) -> Sequence
 
 
 def _check_counts(data: SequenceData, names: tuple[str, ...], minimum: int, where: object) -> None:
-    counts = np.bincount(data.y, minlength=len(names))
+    counts = np.bincount(np.asarray(data.y), minlength=len(names))
     if counts.min() < minimum:
         rarest = int(counts.argmin())
         raise ValueError(
@@ -166,7 +166,7 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = []
     for part, data in (("validation", validation), ("test", test)):
-        missing = [name for k, name in enumerate(names) if k not in data.y]
+        missing = [name for k, name in enumerate(names) if k not in np.asarray(data.y)]
         if missing:
             notes.append(f"The {part} data have no sequence of class {', '.join(missing)}.")
     constant = np.flatnonzero(np.ptp(real_frames(train), axis=0) == 0)

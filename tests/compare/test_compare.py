@@ -1,6 +1,7 @@
 """`kgated compare` on small made-up data: the report, a kill in the middle, data that can't be."""
 
 import csv
+import io
 import json
 from dataclasses import replace
 
@@ -230,20 +231,26 @@ def test_labels_that_are_texts_and_groups_are_taken(rng, tmp_path):
 
 
 @pytest.mark.slow
-def test_constant_features_and_lengths_of_one_run_to_the_end(rng, tmp_path, monkeypatch):
+def test_lengths_of_one_run_to_the_end_and_constant_features_are_reported(
+    rng, tmp_path, monkeypatch
+):
     monkeypatch.setattr(baseline, "FRAMES", (2,))
     data = sequences(rng, 30, frames=(1, 2))
     data.x[..., 1] = 7.0
     path = saved(tmp_path / "short.npz", data)
     options = replace(OPTIONS, trials=1, quantizations=("dynamic", "int8"), seeds=2)
     models = candidates(["gru"], [4], bidirectional=True)
-    console = Console(quiet=True)
+    console = Console(file=io.StringIO(), width=120)
     results = run.compare_candidates(path, tmp_path / "out", models, options, console=console)
     assert "feature 1 (from 0)" in results.notes[0]
     for candidate in results.candidates:
         assert candidate.gradient_steps == 0
         assert len(candidate.runs) == 2
-        assert all(device.accuracy is not None for device in candidate.devices)
+        dynamic, int8 = candidate.devices
+        assert dynamic.accuracy is not None
+        assert "constant" in int8.failure
+    printed = console.file.getvalue()
+    assert "gru-4-bi, int8: layer `scale` divides features [1]" in printed
 
 
 def test_the_bootstrap_tells_a_difference_from_noise(rng):
