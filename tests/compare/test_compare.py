@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 from kgated.compare import baseline, run, study
 from kgated.compare.candidates import Candidate, build, candidates, cell_layers, parameter_count
 from kgated.compare.measure import steps_above
-from kgated.compare.significance import compare_pairs, mcnemar
 from kgated.compare.splits import load_parts
 from kgated.compare.storage import TrialQueue
 from kgated.compare.study_charts import pareto_front
@@ -231,9 +230,7 @@ def test_labels_that_are_texts_and_groups_are_taken(rng, tmp_path):
 
 
 @pytest.mark.slow
-def test_lengths_of_one_run_to_the_end_and_constant_features_are_reported(
-    rng, tmp_path, monkeypatch
-):
+def test_lengths_of_one_run_and_constant_features_are_reported(rng, tmp_path, monkeypatch):
     monkeypatch.setattr(baseline, "FRAMES", (2,))
     data = sequences(rng, 30, frames=(1, 2))
     data.x[..., 1] = 7.0
@@ -251,31 +248,6 @@ def test_lengths_of_one_run_to_the_end_and_constant_features_are_reported(
         assert "constant" in int8.failure
     printed = console.file.getvalue()
     assert "gru-4-bi, int8: layer `scale` divides features [1]" in printed
-
-
-def test_the_bootstrap_tells_a_difference_from_noise(rng):
-    best = np.ones((2, 200), bool)
-    worse = rng.random((2, 200)) < 0.8
-    pair = compare_pairs(best, worse)
-    assert pair.difference == pytest.approx(1 - worse.mean())
-    assert 0.1 < pair.low < pair.difference < pair.high < 0.35
-    assert not pair.is_noise
-    a, b = rng.random((2, 3, 200)) < 0.8
-    assert compare_pairs(a, b).is_noise
-    # Ten people of 20 sequences each: fewer independent draws, a wider interval.
-    person = np.repeat(np.arange(10), 20)
-    clustered = (person % 5 > 0)[None]
-    single, together = (compare_pairs(best[:1], clustered, groups) for groups in (None, person))
-    assert together.high - together.low > 2 * (single.high - single.low)
-
-
-def test_mcnemar_is_the_exact_test():
-    from scipy.stats import binomtest
-
-    for first, second in ((0, 0), (3, 9), (9, 3), (5, 5), (0, 6)):
-        count = first + second
-        expected = binomtest(first, count).pvalue if count else 1.0
-        assert mcnemar(first, second) == pytest.approx(expected)
 
 
 def test_the_reach_of_the_gradient_ends_at_the_first_step_below():
