@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,7 @@ def fit(
     console: Console | None = None,
     folder: str | Path | None = None,
     tensorboard: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.callbacks.History:
     """Train a classifier of sequences and leave it with its best weights.
 
@@ -105,6 +107,7 @@ def fit(
         folder: where to write a log, the best model and a backup. After a kill the training resumes
             from the backup, with the same result as without the kill; see `start_or_resume`.
         tensorboard: logs for TensorBoard in `folder` too.
+        callbacks: more of Keras's callbacks, called after those of the training.
 
     Returns:
         Keras's history: loss, accuracy, val_loss and val_accuracy of each epoch, including the
@@ -135,7 +138,7 @@ def fit(
             epochs=plan.epochs,
             initial_epoch=keeper.initial_epoch,
             **_validation(validation, held_out, plan),
-            callbacks=[*keeper.callbacks, *shown],
+            callbacks=[*keeper.callbacks, *shown, *callbacks],
             verbose=0,
         )
     keeper.finish(history)
