@@ -171,6 +171,15 @@ Augmentation = Annotated[
     ),
 ]
 
+StreamingTraining = Annotated[
+    bool,
+    typer.Option(
+        "--streaming", help="For labels per frame: train with carried state, answer each frame."
+    ),
+]
+ChunkSteps = Annotated[
+    int, typer.Option(min=1, help="With --streaming: frames that the gradient reaches back.")
+]
 EventModelFile = Annotated[Path, typer.Argument(help="A .tflite file of `kgated convert`.")]
 Recordings = Annotated[
     Path, typer.Argument(help="A folder of long recordings (.wav, .csv, .npy, .npz), or one.")

@@ -33,15 +33,8 @@ def train(
     folder: options.RunFolder = None,
     tensorboard: options.TensorBoard = False,
     augment: options.Augmentation = None,
-    streaming: Annotated[
-        bool,
-        typer.Option(
-            "--streaming", help="For labels per frame: train with carried state, answer each frame."
-        ),
-    ] = False,
-    steps: Annotated[
-        int, typer.Option(min=1, help="With --streaming: frames that the gradient reaches back.")
-    ] = 100,
+    streaming: options.StreamingTraining = False,
+    steps: options.ChunkSteps = 100,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a classifier of sequences on an .npz data set; write the best model."""
@@ -51,9 +44,7 @@ def train(
     plan |= {"precision": precision, "seed": seed}
     if augment is not None:
         plan["augmentation"] = vars(import_light("kgated.data").SensorAugmentation.parse(augment))
-    _check_options(cell, precision, learning_rate, clip_norm)
-    if not 0.0 <= dropout < 1.0:
-        raise ValueError(f"--dropout must be 0 or above, and below 1. Received: {dropout:g}")
+    _check_options(cell, precision, learning_rate, clip_norm, dropout)
     if streaming:
         if folder is not None or tensorboard:
             raise ValueError("--folder and --tensorboard do not work with --streaming: leave them")
@@ -66,11 +57,15 @@ def train(
     _train(data, output, plan, {"validation": validation, **model, **progress})
 
 
-def _check_options(cell: str, precision: str, learning_rate: float, clip_norm: float) -> None:
+def _check_options(
+    cell: str, precision: str, learning_rate: float, clip_norm: float, dropout: float
+) -> None:
     checks.check_choice("cell", cell, CELLS)
     checks.check_choice("precision", precision, PRECISIONS)
     checks.check_number("--learning-rate", learning_rate, 0.0)
     checks.check_number("--clip-norm", clip_norm, 0.0)
+    if not 0.0 <= dropout < 1.0:
+        raise ValueError(f"--dropout must be 0 or above, and below 1. Received: {dropout:g}")
 
 
 def _train(

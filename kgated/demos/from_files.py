@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from kgated_edge import EventMetrics
@@ -112,21 +113,7 @@ def run_event_demo(
     with console.status("writing recordings"):
         write_recordings(folder)
         make_data(folder)
-    history = train_streaming(
-        folder / "train.npz",
-        folder / f"{task.name}.keras",
-        cell="GRU",
-        units=task.units,
-        steps=task.steps,
-        plan=task.plan,
-        quiet=True,
-    )
-    accuracy = max(history.history["val_accuracy"])
-    console.print(f"trained: {100 * accuracy:.1f}% of the validation frames", soft_wrap=True)
-    import keras
-
-    trained = keras.saving.load_model(folder / f"{task.name}.keras", compile=False)
-    to_tflite(trained, model, calibration=beginnings(folder / "train.npz"))
+    _train_and_convert(task, folder, model, console)
     with console.status("tuning and testing, by the device runner"):
         tuned = tune(
             model,
@@ -146,6 +133,19 @@ def run_event_demo(
     show(result, console)
     console.print(f"{folder / 'report.html'}, after {result.seconds:.0f} s", soft_wrap=True)
     return result
+
+
+def _train_and_convert(task: EventTask, folder: Path, model: Path, console: Console) -> None:
+    """Train on train.npz of a folder, and write the model as `.keras` and as `.tflite`."""
+    import keras
+
+    saved = folder / f"{task.name}.keras"
+    options: dict[str, Any] = {"units": task.units, "steps": task.steps, "plan": task.plan}
+    history = train_streaming(folder / "train.npz", saved, cell="GRU", quiet=True, **options)
+    accuracy = max(history.history["val_accuracy"])
+    console.print(f"trained: {100 * accuracy:.1f}% of the validation frames", soft_wrap=True)
+    trained = keras.saving.load_model(saved, compile=False)
+    to_tflite(trained, model, calibration=beginnings(folder / "train.npz"))
 
 
 def beginnings(path: Path) -> SequenceData:

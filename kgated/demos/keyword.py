@@ -20,7 +20,7 @@ from kgated.demos.speech_streams import speech_stream
 from kgated.demos.streams import Labelled, Stream, write_streams, write_wav
 from kgated.training import Plan
 
-# How many streams of how many seconds, and the share of keywords among what is said.
+# How many streams of how many seconds, and the fraction of keywords among what is said.
 _STREAMS = {TRAIN: (60, 30.0, 0.3), TUNING: (4, 300.0, 0.15), TESTING: (6, 300.0, 0.15)}
 _TAIL_S = 0.1
 NOTE = (
@@ -76,9 +76,9 @@ def keyword_demo(
 
 def write_speech(folder: Path, seed: int, scale: float = 1.0) -> None:
     """Writes the streams of all parts as WAV files, and their tables of events."""
-    for n, (part, (count, seconds, share)) in enumerate(_STREAMS.items()):
+    for n, (part, (count, seconds, fraction)) in enumerate(_STREAMS.items()):
         rng = np.random.default_rng((seed, n))
-        streams = [speech_stream(part, seconds * scale, share, rng) for _ in range(count)]
+        streams = [speech_stream(part, seconds * scale, fraction, rng) for _ in range(count)]
         if part == TRAIN:
             streams = [_with_late_labels(stream) for stream in streams]
         write_streams(folder / part, streams, write_wav)

@@ -22,7 +22,7 @@ from kgated.demos.from_files import (
     EventTask,
     run_event_demo,
 )
-from kgated.demos.streams import Array, Stream, joined, write_csv, write_streams
+from kgated.demos.streams import Array, Stream, join_pieces, write_csv, write_streams
 from kgated.optional_imports import from_demo
 from kgated.training import Plan
 
@@ -110,18 +110,18 @@ def make_data(folder: Path) -> None:
 def parts() -> dict[str, dict[str, list[Array]]]:
     """The recordings (100, 6) float32 of each part and class; no recording is in two parts."""
     load = from_demo("sktime.datasets").load_basic_motions
-    given: dict[str, dict[str, list[Array]]] = {}
+    recordings_by_part: dict[str, dict[str, list[Array]]] = {}
     for part in ("TRAIN", "TEST"):
         x, y = load(split=part, return_type="numpy3D")
-        given[part] = {
+        recordings_by_part[part] = {
             str(label): [series.T.astype(np.float32) for series in x[y == label]]
             for label in np.unique(y)
         }
-    train = given["TRAIN"]
+    train = recordings_by_part["TRAIN"]
     return {
         TRAIN: {label: items[:-_TUNING_OF_EACH] for label, items in train.items()},
         TUNING: {label: items[-_TUNING_OF_EACH:] for label, items in train.items()},
-        TESTING: given["TEST"],
+        TESTING: recordings_by_part["TEST"],
     }
 
 
@@ -129,7 +129,7 @@ def stream_of(
     recordings: dict[str, list[Array]], seconds: float, rng: np.random.Generator
 ) -> Stream:
     """Sections of recordings in random order, with pauses of the background between them."""
-    return joined(_pieces(recordings, rng), seconds, RATE)
+    return join_pieces(_pieces(recordings, rng), seconds, RATE)
 
 
 def _pieces(

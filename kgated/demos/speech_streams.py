@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from kgated.demos.espeak import RATE, Voice, speak
-from kgated.demos.streams import Array, Stream, joined
+from kgated.demos.streams import Array, Stream, join_pieces
 
 KEYWORDS = ("computer", "sunshine")
 _ACCENTS = ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-029")
@@ -63,20 +63,20 @@ def voices_of(part: str) -> list[Voice]:
     ]
 
 
-def speech_stream(part: str, seconds: float, share: float, rng: np.random.Generator) -> Stream:
+def speech_stream(part: str, seconds: float, fraction: float, rng: np.random.Generator) -> Stream:
     """Words with pauses between them, and babble of other voices.
 
     Args:
         part: "train", "tuning" or "testing".
         seconds: length.
-        share: of keywords among the words.
+        fraction: of keywords among the words.
         rng: of the draws.
 
     Returns:
         samples (n,) in -1..1 at `RATE`, with the keywords as events.
     """
     voices = voices_of(part)
-    clean = joined(_words(part, voices, share, rng), seconds, RATE)
+    clean = join_pieces(_words(part, voices, fraction, rng), seconds, RATE)
     snr_db = rng.uniform(*_SNR_DB)
     noise = babble(voices, len(clean.samples), rng) * (_LEVEL * 10 ** (-snr_db / 20))
     return Stream((clean.samples + noise).astype(np.float32), clean.events, RATE)
@@ -100,12 +100,12 @@ def effective(samples: Array) -> float:
 
 
 def _words(
-    part: str, voices: list[Voice], share: float, rng: np.random.Generator
+    part: str, voices: list[Voice], fraction: float, rng: np.random.Generator
 ) -> Iterator[tuple[Array, str | None]]:
     words = (_COMMON + " " + _WORDS[part]).split()
     while True:
         yield np.zeros(int(rng.uniform(*_PAUSE_S) * RATE)), None
-        is_keyword = rng.random() < share
+        is_keyword = rng.random() < fraction
         others = _SENTENCES if rng.random() < _SENTENCE_SHARE else words
         word = str(rng.choice(KEYWORDS if is_keyword else others))
         samples = speak(word, voices[rng.integers(len(voices))])

@@ -35,7 +35,7 @@ class Stream:
     rate: float
 
 
-def joined(pieces: Iterator[tuple[Array, str | None]], seconds: float, rate: float) -> Stream:
+def join_pieces(pieces: Iterator[tuple[Array, str | None]], seconds: float, rate: float) -> Stream:
     """Pieces one after another until there are `seconds` of them.
 
     Args:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from kgated_edge.evaluation.dataset import load_npz
+from kgated_edge.evaluation.dataset import SequenceData, load_npz
 
 from kgated.atomic_write import check_writable
 from kgated.cells import choose
@@ -59,12 +59,7 @@ def train_streaming(
     train = load_npz(data)
     classes = frame_class_count(train, data)
     check_class_names(train, classes, data)
-    if validation is None:
-        if len(train) < 2:
-            raise ValueError(f"{data}: there is one recording alone: give --validation, too")
-        train, held_out = split_recordings(train, VALIDATION, seed=plan.seed)
-    else:
-        held_out = match_validation(train, load_npz(validation), validation)
+    train, held_out = _with_validation(train, data, validation, plan.seed)
     model = frame_classifier(
         choose("cell", cell, CELLS),
         frames=np.asarray(real_frames(train), np.float32),
@@ -83,3 +78,14 @@ def train_streaming(
         raise KeyboardInterrupt("the training was stopped; nothing was written") from None
     save_model(model, output)
     return history
+
+
+def _with_validation(
+    train: SequenceData, data: str | Path, validation: str | Path | None, seed: int
+) -> tuple[SequenceData, SequenceData]:
+    """The recordings to learn from, and those to choose the weights by."""
+    if validation is not None:
+        return train, match_validation(train, load_npz(validation), validation)
+    if len(train) < 2:
+        raise ValueError(f"{data}: there is one recording alone: give --validation, too")
+    return split_recordings(train, VALIDATION, seed=seed)

@@ -85,12 +85,12 @@ def fit_streaming(
     classes = model.output_shape[-1]
     chunks = _chunks("train", train, rows, steps, classes, plan)
     held_out = _chunks("validation", validation, rows, steps, classes)
-    twin = carry_state(model, rows)
+    stateful = carry_state(model, rows)
     rate = keras.optimizers.schedules.CosineDecay(plan.learning_rate, plan.epochs * len(chunks))
     optimizer = clip_after_sum(keras.optimizers.Adam(rate, global_clipnorm=plan.clip_norm))
     if plan.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    twin.compile(optimizer, "sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
+    stateful.compile(optimizer, "sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
     stopping = keras.callbacks.EarlyStopping(
         "val_loss", patience=plan.patience, restore_best_weights=True
     )
@@ -98,10 +98,10 @@ def fit_streaming(
     with contextlib.ExitStack() as screen:
         if not quiet:
             callbacks.append(screen.enter_context(ProgressBar(model.name, plan.epochs, console)))
-        history = twin.fit(
+        history = stateful.fit(
             chunks, validation_data=held_out, epochs=plan.epochs, callbacks=callbacks, verbose=0
         )
-    model.optimizer = twin.optimizer
+    model.optimizer = stateful.optimizer
     compile_for_labels(model)
     return history
 

@@ -52,10 +52,10 @@ def fit_weight_scales(source: schema.ModelT, quantized: schema.ModelT) -> None:
     pairs = list(_products(source)), list(_products(quantized))
     if len(pairs[0]) != len(pairs[1]):
         return  # a bias is missing, which `check_weights` refuses
-    for product, twin in zip(*pairs, strict=True):
-        weights, bias = twin.tensors[WEIGHTS], twin.tensors[BIAS]
-        if twin.input_scale and weights.type == schema.TensorType.INT8 and bias.type in _INTEGERS:
-            users.setdefault(id(weights), []).append((product, twin.tensors))
+    for product, source in zip(*pairs, strict=True):
+        weights, bias = source.tensors[WEIGHTS], source.tensors[BIAS]
+        if source.input_scale and weights.type == schema.TensorType.INT8 and bias.type in _INTEGERS:
+            users.setdefault(id(weights), []).append((product, source.tensors))
     for products in users.values():
         _fit(quantized, products)
 

@@ -62,8 +62,7 @@ def quantize(
     Args:
         file: with one signature; its operators may be rewritten on the way.
         recipe: what to make of it.
-        samples: for a static recipe the signature's inputs by name, as real data and real states
-            have them.
+        samples: for a static recipe the signature's inputs by name, with real data and states.
         shared: (input, output) of the signature that share scale and zero point, as a state's do.
         ranges: by tensor name, from quantization-aware training; None: those of the samples.
         origins: the sequence that each sample is of; None: each of one of its own.
@@ -98,9 +97,8 @@ def _run_stages(
     origins: Sequence[int] | None = None,
 ) -> schema.ModelT:
     """All stages that the recipe has, for a file without loops."""
-    job = QuantizationState(
-        file, recipe, samples, shared, dict(ranges or {}), ranges is not None, origins
-    )
+    known, from_qat = dict(ranges or {}), ranges is not None
+    job = QuantizationState(file, recipe, samples, shared, known, from_qat, origins)
     for stage in STAGES:
         if stage.applies(job):
             stage.run(job)
