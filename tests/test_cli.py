@@ -70,12 +70,18 @@ def test_convert_writes_file_and_report(saved, tmp_path):
 
 
 @pytest.mark.slow
+def assert_only_warns_of_cost(text):
+    """The model is random, so its quantization may cost decisions."""
+    assert all(x.startswith("kgated: warning: quantization costs") for x in text.splitlines())
+
+
 def test_a_static_file_and_what_inspect_says_of_it(saved, rng, tmp_path):
     output, report = tmp_path / "m.tflite", tmp_path / "r.json"
     np.savez(tmp_path / "x.npz", x=rng.normal(size=(4, 9, 3)).astype(np.float32))
     arguments = ("--quantize", "int8", "--skip", "dense", "--calibration", tmp_path / "x.npz")
     done = run("convert", saved, output, *arguments)
-    assert (done.returncode, done.stderr) == (0, ""), done
+    assert done.returncode == 0, done
+    assert_only_warns_of_cost(done.stderr)
     assert "RMSE" in done.stdout
     result = run("inspect", output, "--json", report)
     assert (result.returncode, result.stderr) == (0, ""), result
@@ -90,7 +96,8 @@ def test_sources_for_a_microcontroller(saved, rng, tmp_path):
     np.savez(tmp_path / "x.npz", x=rng.normal(size=(4, 9, 3)).astype(np.float32))
     arguments = ("--quantize", "int8", "--target", "mcu", "--calibration", tmp_path / "x.npz")
     done = run("convert", saved, tmp_path / "m.tflite", *arguments)
-    assert (done.returncode, done.stderr) == (0, ""), done
+    assert done.returncode == 0, done
+    assert_only_warns_of_cost(done.stderr)
     assert str(tmp_path / "m.h") in done.stdout
     assert "KiB at most" in done.stdout
     assert "namespace kgated_m" in (tmp_path / "m.cc").read_text()

@@ -222,8 +222,10 @@ def test_the_matrix_has_every_case_once():
     jobs = [job for model in stock.MATRIX for job in matrix.jobs_of(model)]
     assert len(set(map(str, jobs))) == 42
     names = set(map(str, matrix.variants(matrix.VARIANTS)))
-    assert len(names) == len(registry.EVERY_ROW) * 2 * 3
-    rows = [(row.layer.__name__, dict(row.options)) for row in registry.EVERY_ROW]
+    # The matrix is that of the cells that other runtimes have, too.
+    compared = [row for row in registry.EVERY_ROW if row.recurrent]
+    assert len(names) == len(compared) * 2 * 3
+    rows = [(row.layer.__name__, dict(row.options)) for row in compared]
     assert rows == [(kind, item) for kind, actual in matrix.VARIANTS.items() for item in actual]
 
 
