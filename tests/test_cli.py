@@ -69,12 +69,12 @@ def test_convert_writes_file_and_report(saved, tmp_path):
     assert b'"state":"internal"' in output.read_bytes()
 
 
-@pytest.mark.slow
 def assert_only_warns_of_cost(text):
     """The model is random, so its quantization may cost decisions."""
     assert all(x.startswith("kgated: warning: quantization costs") for x in text.splitlines())
 
 
+@pytest.mark.slow
 def test_a_static_file_and_what_inspect_says_of_it(saved, rng, tmp_path):
     output, report = tmp_path / "m.tflite", tmp_path / "r.json"
     np.savez(tmp_path / "x.npz", x=rng.normal(size=(4, 9, 3)).astype(np.float32))
