@@ -4,11 +4,12 @@ A package beside `kgated`, not in it: importing `kgated` imports Keras and its b
 seconds and logs to stderr, and `kgated --help` needs neither.
 """
 
-from kgated_cli import convert, data, intervals, optimize, show, train, tune
+from kgated_cli import compare, convert, data, intervals, optimize, show, train, tune
 from kgated_cli.app import main
 from kgated_cli.models import load_model
 
 __all__ = [
+    "compare",
     "convert",
     "data",
     "intervals",

@@ -171,6 +171,15 @@ Augmentation = Annotated[
     ),
 ]
 
+StreamingTraining = Annotated[
+    bool,
+    typer.Option(
+        "--streaming", help="For labels per frame: train with carried state, answer each frame."
+    ),
+]
+ChunkSteps = Annotated[
+    int, typer.Option(min=1, help="With --streaming: frames that the gradient reaches back.")
+]
 EventModelFile = Annotated[Path, typer.Argument(help="A .tflite file of `kgated convert`.")]
 Recordings = Annotated[
     Path, typer.Argument(help="A folder of long recordings (.wav, .csv, .npy, .npz), or one.")
@@ -207,3 +216,38 @@ TradeOffPage = Annotated[
     Path | None, typer.Option(help="Write the trade-off as an .html page here.")
 ]
 DryRun = Annotated[bool, typer.Option(help="Leave the file as it is.")]
+ComparedCells = Annotated[
+    str, typer.Option(help="Cells: rnn (a plain one), lstm, peephole, gru and so on.")
+]
+ComparedUnits = Annotated[str, typer.Option(help="Widths of the recurrent layers.")]
+ComparedLayers = Annotated[str, typer.Option(help="Numbers of recurrent layers.")]
+Bidirectional = Annotated[
+    bool,
+    typer.Option(
+        "--bidirectional", help="Each model in both directions too; those take whole sequences."
+    ),
+]
+ComparedRecipes = Annotated[str, typer.Option(help="Recipes, as `convert --quantize`.")]
+Seeds = Annotated[int, typer.Option(min=1, help="Trainings of each model with its best options.")]
+BudgetMinutes = Annotated[
+    float, typer.Option(help="Of training, for all models together; each gets the same part.")
+]
+Trials = Annotated[
+    int, typer.Option(min=1, help="Learning rates and dropouts to try, at most, for each model.")
+]
+ComparedPeriod = Annotated[
+    float | None, typer.Option(help="Milliseconds between two frames; else the data's, or 10.")
+]
+StayTogether = Annotated[
+    str | None,
+    typer.Option(
+        help="What keeps sequences in one part: a pattern for the file's groups, as '(p[0-9]+)_'. "
+        "Else equal groups."
+    ),
+]
+TestData = Annotated[
+    Path | None, typer.Option(help="Sequences to test on. Else a fifth of each class of DATA.")
+]
+ComparisonFolder = Annotated[
+    Path, typer.Option(help="For the report, the models and the trials: the same call resumes.")
+]

@@ -10,6 +10,7 @@ from kgated_cli.app import app
 from kgated_cli.light import import_light
 
 CELLS = ("LSTM", "PeepholeLSTM", "GRU", "MinGRU", "MinLSTM")
+TASKS = ("speaker", "motion", "keyword")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -32,6 +33,8 @@ def train(
     folder: options.RunFolder = None,
     tensorboard: options.TensorBoard = False,
     augment: options.Augmentation = None,
+    streaming: options.StreamingTraining = False,
+    steps: options.ChunkSteps = 100,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a classifier of sequences on an .npz data set; write the best model."""
@@ -41,31 +44,47 @@ def train(
     plan |= {"precision": precision, "seed": seed}
     if augment is not None:
         plan["augmentation"] = vars(import_light("kgated.data").SensorAugmentation.parse(augment))
-    _check_options(cell, precision, learning_rate, clip_norm)
+    _check_options(cell, precision, learning_rate, clip_norm, dropout)
+    if streaming:
+        if folder is not None or tensorboard:
+            raise ValueError("--folder and --tensorboard do not work with --streaming: leave them")
+        _check_recordings(data, output, validation)
+        arguments = {"validation": validation, **model, "steps": steps, "quiet": quiet}
+        _train(data, output, plan, arguments, streaming=True)
+        return
     _check_files(data, output, validation, folder, tensorboard, {**model, **plan})
-    if not 0.0 <= dropout < 1.0:
-        raise ValueError(f"--dropout must be 0 or above, and below 1. Received: {dropout:g}")
     progress = {"folder": folder, "tensorboard": tensorboard, "quiet": quiet}
     _train(data, output, plan, {"validation": validation, **model, **progress})
 
 
-def _check_options(cell: str, precision: str, learning_rate: float, clip_norm: float) -> None:
+def _check_options(
+    cell: str, precision: str, learning_rate: float, clip_norm: float, dropout: float
+) -> None:
     checks.check_choice("cell", cell, CELLS)
     checks.check_choice("precision", precision, PRECISIONS)
     checks.check_number("--learning-rate", learning_rate, 0.0)
     checks.check_number("--clip-norm", clip_norm, 0.0)
+    if not 0.0 <= dropout < 1.0:
+        raise ValueError(f"--dropout must be 0 or above, and below 1. Received: {dropout:g}")
 
 
-def _train(data: Path, output: Path, plan: dict[str, Any], arguments: dict[str, Any]) -> None:
+def _train(
+    data: Path,
+    output: Path,
+    plan: dict[str, Any],
+    arguments: dict[str, Any],
+    streaming: bool = False,
+) -> None:
     """Train, write the model, and print the best epoch."""
     from kgated.data import SensorAugmentation
-    from kgated.models import train_classifier
+    from kgated.models import train_classifier, train_streaming
     from kgated.training import Plan
 
     if "augmentation" in plan:
         plan = {**plan, "augmentation": SensorAugmentation(**plan["augmentation"])}
     try:
-        history = train_classifier(data, output, plan=Plan(**plan), **arguments).history
+        train_model = train_streaming if streaming else train_classifier
+        history = train_model(data, output, plan=Plan(**plan), **arguments).history
     except KeyboardInterrupt as stop:  # typer would end without its message
         typer.echo(f"kgated: {stop}", err=True)
         raise typer.Exit(130) from None
@@ -79,6 +98,16 @@ def _show(history: dict[str, list[float]], output: Path) -> None:
         f"{output}: epoch {best + 1} of {len(losses)}, validation loss "
         f"{losses[best]:.4f}, accuracy {100 * history['val_accuracy'][best]:.2f}%"
     )
+
+
+def _check_recordings(data: Path, output: Path, validation: Path | None) -> None:
+    """Refuse recordings without labels per frame, before anything is imported."""
+    from kgated_edge.evaluation.dataset import load_npz
+
+    if output.suffix != ".keras":
+        raise ValueError(f"`output` must end in .keras, Keras's format. Received: {output}")
+    checks.check_outputs([output], [data, validation])
+    import_light("kgated.data").frame_class_count(load_npz(data), data)
 
 
 def _check_files(
@@ -115,14 +144,28 @@ def demo(
         "kgated-demo"
     ),
     seed: Annotated[int, typer.Option(min=0, help="Of the split, the weights and the order.")] = 0,
+    task: Annotated[
+        str,
+        typer.Option(
+            help="speaker: all cells on real speech. motion: events in a stream of a watch's "
+            "sensors. keyword: two words in synthetic speech with noise; needs espeak-ng."
+        ),
+    ] = "speaker",
 ) -> None:
-    """Train LSTM, PeepholeLSTM and GRU on real speech, convert each, check each on the device side.
+    """Train models on a task, convert and check them on the device side, and write a page.
 
-    Ends with a table, results.json and report.html. Exit status 1 where a limit was missed.
+    `speaker` compares LSTM, PeepholeLSTM and GRU; exit status 1 where a limit was missed. `motion`
+    and `keyword` go from files to events, and measure misses, false accepts per hour and delay
+    before and after `tune`, on recordings that were never trained or tuned on.
     """
+    checks.check_choice("task", task, TASKS)
     checks.check_folder(out)
+    if task == "speaker":
+        from kgated.compare.demo import demo as run_demo
 
-    from kgated.compare.demo import demo as run_demo
+        if not run_demo(out, seed=seed).passed:
+            raise typer.Exit(1)
+        return
+    from kgated.demos import keyword_demo, motion_demo
 
-    if not run_demo(out, seed=seed).passed:
-        raise typer.Exit(1)
+    (motion_demo if task == "motion" else keyword_demo)(out, seed=seed)

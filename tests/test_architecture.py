@@ -26,6 +26,7 @@ STAGES = {
         deploy
         mixed_precision
         compare
+        demos
         __main__
     """,
     "kgated.optimize": """

@@ -29,17 +29,22 @@ def linear_baseline(train: SequenceData, test: SequenceData, *, seed: int = 0) -
     Raises:
         ImportError: scikit-learn is not installed.
     """
+    return baseline_decisions(train, test, seed=seed)[0]
+
+
+def baseline_decisions(
+    train: SequenceData, test: SequenceData, *, seed: int = 0
+) -> tuple[Baseline, np.ndarray]:
+    """As `linear_baseline`, with which test sequences it decides right, (N,) boolean."""
     steps = max(train.x.shape[1], test.x.shape[1])
     searches = [_search(vectors(train, frames, steps), train.y, seed) for frames in FRAMES]
     best = int(np.argmax([search.best_score_ for search in searches]))
     frames, search = FRAMES[best], searches[best]
     features = "padded frames" if frames is None else f"{frames} frames resampled over the sequence"
     strength = search.best_params_["logisticregression__C"]
-    return Baseline(
-        f"logistic regression on {features}, C={strength:g}",
-        float(search.best_score_),
-        float(search.score(vectors(test, frames, steps), test.y)),
-    )
+    right = search.predict(vectors(test, frames, steps)) == test.y
+    description = f"logistic regression on {features}, C={strength:g}"
+    return Baseline(description, float(search.best_score_), float(right.mean())), right
 
 
 def vectors(data: SequenceData, frames: int | None, steps: int) -> np.ndarray:
@@ -57,6 +62,7 @@ def _search(x: np.ndarray, y: np.ndarray | None, seed: int) -> Any:
     scale = from_demo("sklearn.preprocessing").StandardScaler()
     chain = from_demo("sklearn.pipeline").make_pipeline
     model = chain(scale, linear.LogisticRegression(max_iter=2000))
-    folds = selection.StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    count = min(FOLDS, int(np.unique(np.asarray(y), return_counts=True)[1].min()))
+    folds = selection.StratifiedKFold(count, shuffle=True, random_state=seed)
     grid = {"logisticregression__C": STRENGTHS}
     return selection.GridSearchCV(model, grid, cv=folds).fit(x, y)

@@ -35,6 +35,7 @@ class Checked:
     deadline_misses: int
     peak_memory_mib: float | None
     failures: tuple[str, ...]
+    real_time_factor: float | None
 
 
 def run_check(model: Path, data: Path, limits: Limits) -> Checked:
@@ -70,4 +71,5 @@ def _checked(content: dict[str, Any]) -> Checked:
         content["deadline_misses"],
         content["peak_memory_mib"],
         tuple(content["failures"]),
+        content["real_time_factor"],
     )

@@ -10,10 +10,12 @@ from kgated.data.dataset_writer import save_npz
 from kgated.data.from_folder import FrontEndOptions, LabelOptions, csv_to_npz, wav_to_npz
 from kgated.data.sequences import (
     class_count,
+    frame_class_count,
     is_real,
     pad,
     real_frames,
     split,
+    split_recordings,
     take,
     zero_padded,
 )
@@ -34,6 +36,7 @@ __all__ = [
     "assign_groups",
     "class_count",
     "csv_to_npz",
+    "frame_class_count",
     "is_real",
     "japanese_vowels",
     "load_npz",
@@ -42,6 +45,7 @@ __all__ = [
     "real_frames",
     "save_npz",
     "split",
+    "split_recordings",
     "take",
     "wav_to_npz",
     "zero_padded",

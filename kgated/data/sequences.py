@@ -77,6 +77,58 @@ def split(
     return take(data, np.flatnonzero(~aside)), take(data, np.flatnonzero(aside))
 
 
+def split_recordings(
+    data: SequenceData, fraction: float, *, seed: int = 0
+) -> tuple[SequenceData, SequenceData]:
+    """Set recordings with labels per frame aside, at random; no group stands on both sides.
+
+    Args:
+        data: recordings with labels y (N, T).
+        fraction: the share of each class's frames to set aside.
+        seed: the same seed gives the same parts.
+
+    Returns:
+        What stays, and what is set aside, each in the order of `data`.
+
+    Raises:
+        ValueError: fewer than two recordings, or a class that nothing is left of.
+    """
+    assert data.y is not None
+    groups = list(map(str, range(len(data))) if data.groups is None else data.groups.tolist())
+    counts = [
+        np.unique(y[:length], return_counts=True)
+        for y, length in zip(data.y, data.lengths, strict=True)
+    ]
+    rows = np.repeat(np.arange(len(data)), [len(labels) for labels, _ in counts])
+    labels, weights = (np.concatenate(parts) for parts in zip(*counts, strict=True))
+    items = [groups[row] for row in rows]
+    parts = assign_groups(items, labels, {"aside": fraction}, seed, weights)
+    aside = np.zeros(len(data), bool)
+    aside[rows[parts == "aside"]] = True
+    return take(data, np.flatnonzero(~aside)), take(data, np.flatnonzero(aside))
+
+
+def frame_class_count(data: SequenceData, where: object) -> int:
+    """How many classes labels per frame tell apart.
+
+    Args:
+        data: recordings with labels y (N, T) in 0..classes-1, each of which occurs.
+        where: the file, for the message.
+
+    Raises:
+        ValueError: no labels, no label per frame, or numbers with gaps.
+    """
+    y = data.y
+    if y is None or y.ndim != 2 or y.dtype.kind not in "iu":
+        received = "none" if y is None else f"shape {y.shape} of {y.dtype}"
+        raise ValueError(
+            f"{where}: --streaming needs labels `y` (N, T), an integer per frame. Received: "
+            f"{received}; make them by `kgated data` with a --label-table of start and end, or "
+            "with --label-column"
+        )
+    return class_count(y[is_real(data.lengths, y.shape[1])], where)
+
+
 def _aside(y: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """Which sequences (N,) are set aside."""
     rng = np.random.default_rng(seed)
@@ -103,8 +155,9 @@ def class_count(y: np.ndarray | None, where: object) -> int:
         raise ValueError(f"{where}: there are no labels `y` to learn: save one per sequence")
     if y.ndim == 2 and y.dtype.kind in "iu":
         raise ValueError(
-            f"{where}: `y` must be one integer per sequence, and has a label per frame: make one "
-            "per window by `kgated data csv --window 2.0 --window-label majority`"
+            f"{where}: `y` must be one integer per sequence, and has a label per frame: train with "
+            "--streaming, or make one label per window by `kgated data csv --window 2.0 "
+            "--window-label majority`"
         )
     if y.ndim != 1 or y.dtype.kind not in "iu":
         raise ValueError(

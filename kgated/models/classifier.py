@@ -86,8 +86,8 @@ def train_classifier(
     try:
         history = fit(model, train, held_out, plan, folder=folder, **screen)
     except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(_save_interrupted(model, output, folder, stop)) from None
-    _save(model, output)
+        raise KeyboardInterrupt(save_interrupted(model, output, folder, stop)) from None
+    save_model(model, output)
     return history
 
 
@@ -107,13 +107,14 @@ def _build(
     )
 
 
-def _save(model: keras.Model, output: Path) -> None:
+def save_model(model: keras.Model, output: Path) -> None:
+    """Save a model under a temporary name first, so that no half a file is left."""
     temporary = output.with_name(f".{output.name}")
     model.save(temporary)
     os.replace(temporary, output)
 
 
-def _save_interrupted(
+def save_interrupted(
     model: keras.Model, output: Path, folder: str | Path | None, stop: KeyboardInterrupt
 ) -> str:
     """Write the best model so far where it would be lost; a line that says where it is."""
@@ -125,5 +126,5 @@ def _save_interrupted(
         return (
             f"stopped after {epochs} epochs; the best model so far is {best}: the same call goes on"
         )
-    _save(model, output)
+    save_model(model, output)
     return f"stopped after {epochs} epochs; the best model so far is {output}"

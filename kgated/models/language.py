@@ -25,12 +25,12 @@ class LanguageModel(keras.Sequential):
 
     Args:
         vocabulary: V symbols, each once; a symbol is a character or a longer token.
-        cell: "LSTM", "PeepholeLSTM" or "GRU".
+        cell: "LSTM", "PeepholeLSTM", "GRU", "MinGRU" or "MinLSTM".
         units: U, of each recurrent layer.
         layers: how many recurrent layers.
         embedding_units: E, the size of a symbol's vector.
         dropout: between layers, 0 to below 1.
-        recurrent_dropout: on the state, 0 to below 1.
+        recurrent_dropout: on the state, 0 to below 1; the minimal cells take none.
         dtype: a Keras dtype policy such as "mixed_bfloat16"; the logits are float32.
 
     Raises:
@@ -61,7 +61,9 @@ class LanguageModel(keras.Sequential):
         _check_vocabulary(vocabulary)
         if layers < 1:
             raise ValueError(f"`layers` must be at least 1. Received: {layers!r}")
-        shared = {"recurrent_dropout": recurrent_dropout, "return_sequences": True, "dtype": dtype}
+        shared = {"return_sequences": True, "dtype": dtype}
+        if recurrent_dropout:  # a cell without recurrent weights takes none
+            shared["recurrent_dropout"] = recurrent_dropout
         stack = [
             keras.Input((None,), dtype="int32"),
             keras.layers.Embedding(len(vocabulary), embedding_units, dtype=dtype),

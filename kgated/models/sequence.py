@@ -61,7 +61,7 @@ def sequence_classifier(
         >>> sequence_classifier(GRU, frames=frames, classes=9).output_shape
         (None, 9)
     """
-    _check(frames, classes, layers)
+    check_shape(frames, classes, layers)
     seeds = iter(np.random.default_rng(seed).integers(2**31, size=3 * layers + 1).tolist())
     scale = keras.layers.Normalization(name="scale")
     scale.adapt(frames)
@@ -98,7 +98,8 @@ def data_info(model: keras.Model) -> DataInfo:
     return DataInfo() if plain is None else DataInfo.from_plain(plain.document)
 
 
-def _check(frames: np.ndarray, classes: int, layers: int) -> None:
+def check_shape(frames: np.ndarray, classes: int, layers: int) -> None:
+    """Refuse frames, classes or layers that no classifier can have; `ValueError`."""
     if frames.ndim != 2 or 0 in frames.shape:
         raise ValueError(f"`frames` must be (n, features), n above 0. Received: {frames.shape}")
     if not np.isfinite(frames).all():

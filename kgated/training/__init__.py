@@ -6,6 +6,7 @@ from kgated.training.distribution import clip_after_sum, data_parallel
 from kgated.training.fitting import Plan, fit
 from kgated.training.recordings import NextEpoch, Recordings, carry_state
 from kgated.training.resume import Run, start_or_resume
+from kgated.training.streaming import fit_streaming
 
 __all__ = [
     "Batches",
@@ -19,5 +20,6 @@ __all__ = [
     "clip_after_sum",
     "data_parallel",
     "fit",
+    "fit_streaming",
     "start_or_resume",
 ]

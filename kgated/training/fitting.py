@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,7 @@ def fit(
     console: Console | None = None,
     folder: str | Path | None = None,
     tensorboard: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.callbacks.History:
     """Train a classifier of sequences and leave it with its best weights.
 
@@ -105,6 +107,7 @@ def fit(
         folder: where to write a log, the best model and a backup. After a kill the training resumes
             from the backup, with the same result as without the kill; see `start_or_resume`.
         tensorboard: logs for TensorBoard in `folder` too.
+        callbacks: more of Keras's callbacks, called after those of the training.
 
     Returns:
         Keras's history: loss, accuracy, val_loss and val_accuracy of each epoch, including the
@@ -117,7 +120,7 @@ def fit(
         DivergenceError: the loss became NaN or infinite; the message names the epoch.
     """
     plan = plan or Plan()
-    _check_precision(model, plan.precision)
+    check_precision(model, plan.precision)
     features, classes = model.input_shape[-1], model.output_shape[-1]
     targets = targets_of("train", train, features, classes)
     held_out = targets_of("validation", validation, features, classes)
@@ -135,7 +138,7 @@ def fit(
             epochs=plan.epochs,
             initial_epoch=keeper.initial_epoch,
             **_validation(validation, held_out, plan),
-            callbacks=[*keeper.callbacks, *shown],
+            callbacks=[*keeper.callbacks, *shown, *callbacks],
             verbose=0,
         )
     keeper.finish(history)
@@ -223,7 +226,8 @@ class _Keeper:
         history.history = {name: [row[name] for row in rows] for name in names}
 
 
-def _check_precision(model: keras.Model, precision: str) -> None:
+def check_precision(model: keras.Model, precision: str) -> None:
+    """Refuse a plan of another precision than the model's; `ValueError`."""
     precisions = {layer.dtype_policy.name for layer in model.layers} - {"float32"}
     if precisions != {precision} - {"float32"}:
         raise ValueError(

@@ -1,6 +1,5 @@
 """The page on a search: trade-off of misses against false accepts per hour, delay, thresholds."""
 
-from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
@@ -13,8 +12,21 @@ from kgated.tuning.search import Curve
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 
 
-def render(tuned: Tuned, title: str = "Operating point") -> str:
+def render(
+    tuned: Tuned,
+    title: str = "Operating point",
+    *,
+    test: tuple[EventMetrics, EventMetrics] | None = None,
+    note: str = "",
+) -> str:
     """The page as text: one HTML file that needs no network.
+
+    Args:
+        tuned: the search.
+        title: of the page.
+        test: on recordings that were not tuned on, the metrics of raw decisions and of the
+            chosen settings.
+        note: a paragraph about the data.
 
     Raises:
         ImportError: plotly or jinja2, of the extra `report`, is missing.
@@ -28,7 +40,10 @@ def render(tuned: Tuned, title: str = "Operating point") -> str:
     return environment.from_string(template).render(
         title=title,
         summary=_summary(tuned),
+        note=note,
         rows=_rows(tuned.before, tuned.after),
+        test=None if test is None else _rows(*test),
+        test_hours="" if test is None else f"{test[1].hours:.3g}",
         confidence=f"{100 * tuned.after.confidence:g}%",
         classes=_classes(tuned),
         tradeoff=markup(_html(_tradeoff(tuned), "tradeoff")),
@@ -48,17 +63,22 @@ def _summary(tuned: Tuned) -> str:
 
 
 def _rows(before: EventMetrics, after: EventMetrics) -> list[tuple[str, str, str]]:
-    texts: dict[str, Callable[[EventMetrics], str]] = {
-        "missed": lambda m: f"{m.misses} of {m.reference}",
-        "miss rate": lambda m: _with_interval(m.miss_rate, m.miss_rate_interval),
-        "false accepts": lambda m: str(m.false_accepts),
-        "false accepts per hour": lambda m: _with_interval(
-            m.false_accepts_per_hour, m.false_accepts_per_hour_interval
+    texts = metric_texts(after)
+    return [(name, text, texts[name]) for name, text in metric_texts(before).items()]
+
+
+def metric_texts(metrics: EventMetrics) -> dict[str, str]:
+    """The rows of a table on metrics, by name."""
+    return {
+        "missed": f"{metrics.misses} of {metrics.reference}",
+        "miss rate": _with_interval(metrics.miss_rate, metrics.miss_rate_interval),
+        "false accepts": str(metrics.false_accepts),
+        "false accepts per hour": _with_interval(
+            metrics.false_accepts_per_hour, metrics.false_accepts_per_hour_interval
         ),
-        "delay, median, ms": lambda m: _number(m.delay_ms_p50),
-        "delay, 95%, ms": lambda m: _number(m.delay_ms_p95),
+        "delay, median, ms": _number(metrics.delay_ms_p50),
+        "delay, 95%, ms": _number(metrics.delay_ms_p95),
     }
-    return [(name, text(before), text(after)) for name, text in texts.items()]
 
 
 def _with_interval(value: float | None, interval: Any) -> str:

@@ -109,7 +109,7 @@ def tune(
         chosen,
         names,
         step_s,
-        _raw_decisions(stored, names, background, step_s, collar_s),
+        raw_decisions(stored, names, background, step_s, collar_s),
         evaluate(stored, names, chosen, step_s, collar_s),
         tuple(curves),
         max_false_accepts_per_hour,
@@ -217,7 +217,7 @@ def _curve(
     return Curve(way.smoothing, way.smoothing_s, best_choices(points, max_false_accepts))
 
 
-def _raw_decisions(
+def raw_decisions(
     stored: Sequence[StoredRecording],
     names: Sequence[str],
     background: Sequence[str],

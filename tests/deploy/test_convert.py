@@ -115,7 +115,7 @@ def test_lengths_of_the_calibration_are_respected(model, x, tmp_path):
         ({"labels": ["a"]}, "`labels`"),
         ({"labels": ["a", "b", "c\nd"]}, "`labels`"),
         ({"sample_period_s": -1.0}, "`sample_period_s`"),
-        ({"figures": {"speed": 1.0}}, "`figures` must be finite numbers for some of"),
+        ({"figures": {"speed": 1.0}}, "`figures` must name some of"),
         ({"figures": {"mae": float("nan")}}, "`figures`"),
         ({"calibration": np.zeros((2, 3, 4), np.float32)}, "`calibration`"),
         ({"calibration": "nowhere.npz"}, "nowhere.npz"),

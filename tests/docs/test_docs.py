@@ -60,12 +60,23 @@ def for_text(rng, names):
     names.update(text=text, held_out=text[:100])
 
 
+def for_minimal_cells(rng, names):
+    """The example builds its model alone."""
+
+
 def for_devices(rng, names):
     for_keras_fit(rng, names)
     names.update(build=classifier)
 
 
-PREPARED = [for_a_file, for_keras_fit, for_recordings, for_text, for_devices]
+PREPARED = [
+    for_a_file,
+    for_keras_fit,
+    for_recordings,
+    for_text,
+    for_minimal_cells,
+    for_devices,
+]
 
 
 def test_what_is_not_run_is_marked_and_little():

@@ -10,6 +10,7 @@ from kgated_edge import read_manifest
 from kgated_edge.cli import main
 from typer.testing import CliRunner
 
+from kgated.demos.motion import write_motion
 from kgated_cli.app import app
 
 GUIDE = page("docs/events.md")
@@ -32,7 +33,7 @@ def run(line, capfd):
 def test_from_a_model_to_events(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     first, second = blocks(GUIDE, "python")
-    (commands,) = blocks(GUIDE, "sh")
+    commands = blocks(GUIDE, "sh")[0]
     exec(first, {})
     capfd.readouterr()
     tuned, checked, events = (run(line, capfd) for line in commands.splitlines())
@@ -48,3 +49,24 @@ def test_from_a_model_to_events(tmp_path, monkeypatch, capfd):
     # The event open at the end is written by the command alone.
     assert len(lines) - len(printed) in (0, 1)
     assert printed[0].startswith(f"{lines[0]['label']} at {lines[0]['start']} s")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="needs minutes elsewhere")
+def test_from_recordings_with_events_to_a_tuned_file(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    write_motion(tmp_path, seed=0, scale=0.15)
+    (tmp_path / "train").rename("recordings")
+    (tmp_path / "train.csv").rename("events.csv")
+    (commands,) = [text for text in blocks(GUIDE, "sh") if "--streaming" in text]
+    for line in commands.splitlines():
+        run(line + (" --epochs 2 --units 4" if "train" in line.split() else ""), capfd)
+    assert set(read_manifest("motion.tflite").events.classes) == {"badminton", "running", "walking"}
+
+
+def test_the_demos_in_the_guide_are_tasks_of_the_command():
+    (commands,) = [text for text in blocks(GUIDE, "sh") if "kgated demo" in text]
+    tasks = [shlex.split(line)[3] for line in commands.splitlines()]
+    assert tasks == ["motion", "keyword"]
+    refusal = CliRunner().invoke(app, ["demo", "--task", "nothing"])
+    assert all(repr(task) in str(refusal.exception) for task in tasks)

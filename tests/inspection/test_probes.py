@@ -19,6 +19,7 @@ from kgated import inspection
 
 TESTS = Path(__file__).parents[1]
 SIGMA = {"recurrent_activation": "sigmoid", "activation": "tanh"}
+LSTMS = (kgated.LSTM, kgated.PeepholeLSTM)
 
 
 def before(sequence):
@@ -52,7 +53,7 @@ def lstm_gates(row, x, w, h, c):
     return {"i": 1.0 - gates["f"], **gates} if coupled else gates
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.layer is not kgated.GRU], ids=str)
+@pytest.mark.parametrize("row", [row for row in ROWS if row.layer in LSTMS], ids=str)
 def test_an_lstms_gates_and_states_are_those_of_the_oracle(row, rng):
     layer = row.build(rng, **SEQUENCES)
     x, w = inputs(rng), reference.exact(weights_of(layer))
@@ -82,6 +83,19 @@ def test_a_grus_gates_and_states_are_those_of_the_oracle(row, rng):
     assert close(trace["r"], sigma(a["r"]))
     weight = trace["z"] if layer.update_gate == "candidate" else 1.0 - trace["z"]
     assert close(trace["h"], (1.0 - weight) * h + weight * trace["g"])
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if not row.recurrent], ids=str)
+def test_the_steps_of_a_cell_without_recurrent_weights_are_traced(row, rng):
+    layer, x = row.build(rng, **SEQUENCES), inputs(rng)
+    trace = inspection.gate_activations(layer, x)[layer.name]
+    names = ["z", "g", "h"] if row.layer is kgated.MinGRU else ["f", "i", "g", "h"]
+    assert list(trace) == names
+    assert close(trace["h"], row.oracle(x, weights_of(layer))[0])
+    h = before(trace["h"])
+    kept = 1.0 - trace["z"] if "z" in names else trace["f"]
+    let_in = trace["z"] if "z" in names else trace["i"]
+    assert close(trace["h"], kept * h + let_in * trace["g"])
 
 
 @pytest.mark.parametrize("stock", ["LSTM", "GRU", "SimpleRNN"])

@@ -132,6 +132,12 @@ def test_bad_models_are_refused(arguments, message):
         LanguageModel(**arguments)
 
 
+@pytest.mark.parametrize("cell", ["MinGRU", "MinLSTM"])
+def test_dropout_on_a_state_without_a_kernel_is_refused(cell):
+    with pytest.raises(TypeError, match="`recurrent_dropout` is not an argument"):
+        LanguageModel("ab", cell, recurrent_dropout=0.1)
+
+
 def test_samples_follow_the_softmax_at_a_temperature(rng):
     logits, temperature = np.array([0.0, 1.0, 2.0, -1.0]), 0.5
     counts = np.bincount([sample(logits, temperature, None, rng) for _ in range(4000)], minlength=4)

@@ -15,8 +15,8 @@ from kgated_cli.app import app
 
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory):
+    keras.utils.set_random_seed(1)  # before the initializers, which draw their seeds
     layers = [keras.Input((None, 3)), kgated.LSTM(4, return_sequences=True), keras.layers.Dense(3)]
-    keras.utils.set_random_seed(1)
     path = tmp_path_factory.mktemp("model") / "predictor.tflite"
     kgated.to_tflite(keras.Sequential(layers), path, sample_period_s=1.0)
     return path

@@ -7,6 +7,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from kgated.deploy.quantization.activation_tables import collapse_activations
 from kgated.deploy.quantization.attention_masks import limit_masks
+from kgated.deploy.quantization.bias_scales import fit_weight_scales
 from kgated.deploy.quantization.calibration import Ranges, calibrate
 from kgated.deploy.quantization.checks import (
     check_constant_operands,
@@ -61,8 +62,7 @@ def quantize(
     Args:
         file: with one signature; its operators may be rewritten on the way.
         recipe: what to make of it.
-        samples: for a static recipe the signature's inputs by name, as real data and real states
-            have them.
+        samples: for a static recipe the signature's inputs by name, with real data and states.
         shared: (input, output) of the signature that share scale and zero point, as a state's do.
         ranges: by tensor name, from quantization-aware training; None: those of the samples.
         origins: the sequence that each sample is of; None: each of one of its own.
@@ -97,9 +97,8 @@ def _run_stages(
     origins: Sequence[int] | None = None,
 ) -> schema.ModelT:
     """All stages that the recipe has, for a file without loops."""
-    job = QuantizationState(
-        file, recipe, samples, shared, dict(ranges or {}), ranges is not None, origins
-    )
+    known, from_qat = dict(ranges or {}), ranges is not None
+    job = QuantizationState(file, recipe, samples, shared, known, from_qat, origins)
     for stage in STAGES:
         if stage.applies(job):
             stage.run(job)
@@ -169,6 +168,7 @@ def _quantize_static(job: QuantizationState) -> None:
     def apply(ranges: Ranges) -> schema.ModelT:
         job.used_ranges = ranges
         model = apply_rules(job.file.content, job.rules, ranges)
+        fit_weight_scales(job.file.model, model)
         skip, layers = job.recipe.skip, job.file.layers
         use_integer_kernels(model, layers, ranges, job.bits, skip, job.functions)
         if job.lstm_ranges:

@@ -97,10 +97,13 @@ def _check_cover(
 def _calibrated(
     graph: schema.SubGraphT, ranges: Ranges
 ) -> Iterator[tuple[str, _Group, tuple[float, float]]]:
-    """Name, scale and range of each integer tensor that has a range."""
+    """Name, scale and range of each integer tensor that has a range.
+
+    The states of a fused LSTM have no calibrated values: the operator fixes their scales.
+    """
     for tensor in graph.tensors:
         name, group = flatbuffer.tensor_name(tensor), _group(tensor)
-        if group is not None and name in ranges and not tensor.buffer:
+        if group is not None and name in ranges and not (tensor.buffer or tensor.isVariable):
             ends = (float(np.asarray(ranges[name][end]).ravel()[0]) for end in ("min", "max"))
             low, high = ends
             yield name, group, (min(low, 0.0), max(high, 0.0))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from kgated.deploy.quantization.bias_scales import BIAS, BIASED, WEIGHTS, needed_scale
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.constants import Constant, Constants
 from kgated.deploy.tflite.layer_table import LayerTable
@@ -22,8 +23,6 @@ _WEIGHTED = {
     *("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "EMBEDDING_LOOKUP"),
     *("BATCH_MATMUL", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
 }
-_BIASED = {"FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D"}
-_WEIGHTS, _BIAS = 1, 2  # operands
 _ROUNDING = 0.5 + 1e-3  # of a step
 _RELATIVE = 1e-5  # what float32 scales leave of a number
 _COARSER = 1.02  # than the range of the weights needs
@@ -91,13 +90,13 @@ def _compare(source: _Operator, quantized: _Operator) -> None:
     for slot, constant in source.constants.items():
         _check_values(source, slot, constant.values, quantized.constants[slot])
         if source.kind in _WEIGHTED and slot in _weight_slots(source):
-            _check_scale(source, constant.values, quantized.constants[slot])
+            _check_scale(source, quantized, slot)
     _check_bias_scale(source, quantized)
 
 
 def _weight_slots(operator: _Operator) -> set[int]:
-    if operator.kind in _BIASED:
-        return {_WEIGHTS}
+    if operator.kind in BIASED:
+        return {WEIGHTS}
     return {k for k, constant in operator.constants.items() if constant.values.ndim == 2}
 
 
@@ -117,22 +116,39 @@ def _check_values(operator: _Operator, slot: int, expected: np.ndarray, constant
         )
 
 
-def _check_scale(operator: _Operator, expected: np.ndarray, constant: Constant) -> None:
-    """Refuse a scale that is coarser than the weights need."""
+def _check_scale(source: _Operator, quantized: _Operator, slot: int) -> None:
+    """Refuse a scale that is coarser than the weights, or the bias beside them, need."""
+    expected, constant = source.constants[slot].values, quantized.constants[slot]
     if constant.scale is None:
         return
     axes = tuple(k for k, n in enumerate(constant.step.shape) if n == 1)
     largest = np.abs(expected).max(axis=axes, keepdims=True, initial=0.0)
-    finest = largest / (2 ** (constant.bits - 1) - 1)
+    finest = np.maximum(
+        largest / (2 ** (constant.bits - 1) - 1), _scale_for_bias(source, quantized)
+    )
     if (constant.step > _COARSER * finest + _MIN_SCALE).any():
         ratio = float((constant.step / np.maximum(finest, _MIN_SCALE)).max())
-        raise _broken(operator, f"has weights of a scale {ratio:.3g} times what they need")
+        raise _broken(source, f"has weights of a scale {ratio:.3g} times what they need")
+
+
+def _scale_for_bias(source: _Operator, quantized: _Operator) -> np.ndarray:
+    """The finest scale of the weights that the integers of a bias allow, 0 where there is none."""
+    if source.kind not in BIASED or not {WEIGHTS, BIAS} <= source.constants.keys():
+        return np.zeros(())
+    x = flatbuffer.scale_and_zero_point(quantized.graph.tensors[quantized.operator.inputs[0]])
+    if x is None or quantized.constants[BIAS].scale is None:
+        return np.zeros(())
+    needed, step = (
+        needed_scale(source.constants[BIAS].values, x[0]),
+        quantized.constants[WEIGHTS].step,
+    )
+    return needed.reshape(step.shape) if step.size > 1 else needed.max()
 
 
 def _check_bias_scale(source: _Operator, quantized: _Operator) -> None:
     """Refuse an integer bias that is not in the scale of the sums that it is added to."""
-    bias, weights = quantized.constants.get(_BIAS), quantized.constants.get(_WEIGHTS)
-    if source.kind not in _BIASED or bias is None or weights is None or bias.scale is None:
+    bias, weights = quantized.constants.get(BIAS), quantized.constants.get(WEIGHTS)
+    if source.kind not in BIASED or bias is None or weights is None or bias.scale is None:
         return
     operand = quantized.graph.tensors[quantized.operator.inputs[0]]
     scaling = flatbuffer.scale_and_zero_point(operand)

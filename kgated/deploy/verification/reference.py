@@ -43,7 +43,8 @@ class Reference:
     @property
     def _mixes_batch(self) -> bool:
         """Whether a result depends on the other sequences of a batch, as decibels below a peak."""
-        parts = flatten_layers(self.model)
+        # Of quantization-aware training the model is a function; it has no such layer.
+        parts = flatten_layers(self.model) if isinstance(self.model, keras.Layer) else []
         return any(isinstance(part, keras.layers.MelSpectrogram) for part in parts)
 
     def predict(self, sequences: Sequences) -> Arrays:

@@ -110,7 +110,9 @@ def test_zeros_and_shared_values_stay(x, rng):
         (lambda: kgated.quantize_aware(classifier(), momentum=1.5), "`momentum`.*1.5"),
         (lambda: kgated.quantize_aware(classifier(), warmup=0), "`warmup`.*0"),
         (
-            lambda: kgated.quantize_aware(classifier(keras.layers.LayerNormalization(name="ln"))),
+            lambda: kgated.quantize_aware(
+                classifier(keras.layers.LayerNormalization(name="ln")), "int16x8"
+            ),
             r"layer `ln` \(LayerNormalization\)",
         ),
         (
@@ -118,7 +120,7 @@ def test_zeros_and_shared_values_stay(x, rng):
             "`n`.*layer_norm",
         ),
         (
-            lambda: kgated.quantize_aware(classifier(keras.layers.Dense(4, "gelu", name="d"))),
+            lambda: kgated.quantize_aware(classifier(kgated.LSTM(4, "gelu", name="d"))),
             "`d`.*gelu",
         ),
         (lambda: kgated.quantize_aware(keras.Sequential([kgated.LSTM(4)])), "built"),

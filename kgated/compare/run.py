@@ -1,0 +1,248 @@
+"""Compare cells on a data set of one's own: `kgated compare`."""
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from kgated import run_record
+from kgated.atomic_write import replace_file
+from kgated.compare.baseline import baseline_decisions
+from kgated.compare.candidates import Candidate
+from kgated.compare.comparison import CandidateResult, Comparison, to_csv, to_json
+from kgated.compare.demo import prepare_folder
+from kgated.compare.measure import Places, measure
+from kgated.compare.recommendation import recommend
+from kgated.compare.significance import compare_pairs
+from kgated.compare.splits import Parts, load_parts
+from kgated.compare.storage import TrialQueue
+from kgated.compare.study import Budget, CandidateStudy, Trained
+from kgated.compare.study_page import device_rows, render, terminal_table, training_rows
+from kgated.data import save_npz
+from kgated.deploy import Recipe
+from kgated.optional_imports import from_demo, from_extra
+
+OPTIONS = "options.json"
+DEFAULT_PERIOD_S = 0.01
+NEEDED = ("jinja2", "matplotlib", "sklearn")
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What a comparison is made with, beside the candidates.
+
+    Attributes:
+        quantizations: the recipes to convert each candidate by.
+        budget_minutes: of training, for all candidates together; each has the same part.
+        trials, seeds, epochs, patience: of each candidate; see `Budget`.
+        period_s: seconds between two frames; None: the data's, else 0.01.
+        group: see `load_parts`.
+        split_seed: of the split into parts.
+    """
+
+    quantizations: tuple[str, ...] = ("none", "dynamic", "int8")
+    budget_minutes: float = 20.0
+    trials: int = 8
+    seeds: int = 3
+    epochs: int = 100
+    patience: int = 15
+    period_s: float | None = None
+    group: str | None = None
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        for quantize in self.quantizations:
+            Recipe(quantize=quantize)
+        if not self.quantizations:
+            raise ValueError("`quantizations` must name at least one recipe")
+        for name in ("budget_minutes", "trials", "seeds", "epochs", "patience"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"`{name}` must be above 0. Received: {getattr(self, name)!r}")
+        if self.period_s is not None and not 0.0 < self.period_s < float("inf"):
+            raise ValueError(f"`period_s` must be above 0. Received: {self.period_s!r}")
+
+
+def compare_candidates(
+    data: str | Path,
+    out: str | Path,
+    models: Sequence[Candidate],
+    options: CompareOptions | None = None,
+    *,
+    test: str | Path | None = None,
+    console: Console | None = None,
+) -> Comparison:
+    """Train each candidate under the same budget, convert it, run it, and write the report.
+
+    Writes `compare.json`, `compare.csv` and `compare.html` to `out`, the trained models to
+    `out/models`, the files to `out/files` and the trials to `out/trials.journal`. The same call
+    continues after a kill; the same call in several processes shares the trials.
+
+    Args:
+        data: an `.npz` data set with a class label per sequence.
+        out: the folder to write to; it is made if it does not exist.
+        models: the candidates, see `candidates`.
+        options: the rest; None: the defaults.
+        test: a data set to test on; None: a fifth of each class of `data`.
+        console: where to print; None: the terminal.
+
+    Returns:
+        The results.
+
+    Raises:
+        ValueError: data that can't be compared on, or a folder with a comparison of other options.
+        OSError: `out` can't be written to.
+        ImportError: a package of the extra `compare` is missing.
+    """
+    options, console = options or CompareOptions(), console or Console()
+    from_extra("optuna", "compare")
+    for module in NEEDED:
+        from_demo(module)
+    parts = load_parts(data, test, group=options.group, seed=options.split_seed)
+    folder = prepare_folder(out)
+    _check_same(folder, parts, options)
+    places = Places(folder / "models", folder / "files", folder / "test.npz")
+    for path in (places.models, places.files):
+        path.mkdir(exist_ok=True)
+    queue = TrialQueue(folder)
+    try:
+        trained = _train(queue, models, parts, options, places.models, console)
+        with queue.reporting(), console.status("converting, and running on the device runner"):
+            save_npz(places.test, parts.test)
+            results = _report(Path(data).stem, trained, parts, options, places)
+            publish(results, folder)
+    finally:
+        queue.close()
+    show(results, folder, console)
+    return results
+
+
+def _train(
+    queue: TrialQueue,
+    models: Sequence[Candidate],
+    parts: Parts,
+    options: CompareOptions,
+    folder: Path,
+    console: Console,
+) -> list[Trained]:
+    budget = Budget(
+        60.0 * options.budget_minutes / len(models),
+        options.trials,
+        options.seeds,
+        options.epochs,
+        options.patience,
+    )
+
+    def log(line: str) -> None:
+        console.print(line, soft_wrap=True, highlight=False)
+
+    return [CandidateStudy(queue, model, parts, budget, folder, log).run() for model in models]
+
+
+def _check_same(folder: Path, parts: Parts, options: CompareOptions) -> None:
+    """Refuse a folder with trials of other data or another training; write down what it is."""
+    path = folder / OPTIONS
+    content: dict[str, Any] = {
+        "data": run_record.digest(parts.development),
+        "test": run_record.digest(parts.test),
+        "budget_minutes": options.budget_minutes,
+        "trials": options.trials,
+        "epochs": options.epochs,
+        "patience": options.patience,
+        "group": options.group,
+        "split_seed": options.split_seed,
+    }
+    if not path.is_file():
+        replace_file(path, json.dumps(content, indent=2).encode() + b"\n")
+        return
+    before = json.loads(path.read_text())
+    changes = [f"{k} {before.get(k)} became {v}" for k, v in content.items() if before.get(k) != v]
+    if changes:
+        raise ValueError(
+            f"{folder} holds a comparison with other options ({', '.join(changes)}): "
+            f"{run_record.WAY_OUT}"
+        )
+
+
+def _report(
+    name: str, trained: list[Trained], parts: Parts, options: CompareOptions, places: Places
+) -> Comparison:
+    """Measure the trained candidates and compare them."""
+    period_s = options.period_s or parts.train.info.sample_period_s or DEFAULT_PERIOD_S
+    measured = [measure(t, parts, options.quantizations, period_s, places) for t in trained]
+    results = tuple(result for result, _ in measured)
+    right = {result.name: decisions for result, decisions in measured}
+    best = max(results, key=lambda result: result.accuracy)
+    groups = parts.test.groups
+    against = {
+        result.name: compare_pairs(right[best.name], right[result.name], groups)
+        for result in results
+        if result is not best
+    }
+    baseline, baseline_right = baseline_decisions(parts.development, parts.test)
+    baseline_pair = compare_pairs(right[best.name], baseline_right[None], groups)
+    return Comparison(
+        data=name,
+        classes=parts.classes,
+        train_sequences=len(parts.train),
+        validation_sequences=len(parts.validation),
+        test_sequences=len(parts.test),
+        sample_period_s=period_s,
+        budget_s=60.0 * options.budget_minutes / len(trained),
+        candidates=results,
+        best=best.name,
+        against_best=against,
+        baseline=baseline,
+        baseline_against_best=baseline_pair,
+        recommendation=recommend(results, best, against, baseline, baseline_pair),
+        notes=(*parts.notes, *_training_notes(results)),
+        machine=f"{platform.machine()}, {platform.system()}, {os.cpu_count()} CPUs",
+    )
+
+
+def _training_notes(results: tuple[CandidateResult, ...]) -> list[str]:
+    names = [result.name for result in results if result.out_of_time]
+    if not names:
+        return []
+    return [
+        f"The time ended a training of {', '.join(names)} before early stopping did: with more "
+        "--budget-minutes they may become better."
+    ]
+
+
+def publish(results: Comparison, folder: Path) -> None:
+    """Write the results as JSON, CSV and a page."""
+    replace_file(folder / "compare.json", to_json(results).encode())
+    replace_file(folder / "compare.csv", to_csv(results).encode())
+    replace_file(folder / "compare.html", render(results).encode())
+
+
+def failures(results: Comparison) -> list[tuple[str, str, str]]:
+    """Each file that could not be made or failed its check: candidate, recipe, reason."""
+    return [
+        (candidate.name, device.quantize, device.failure)
+        for candidate in results.candidates
+        for device in candidate.devices
+        if device.failure is not None
+    ]
+
+
+def show(results: Comparison, folder: Path, console: Console) -> None:
+    """Print the tables and the recommendation."""
+    console.print(terminal_table(training_rows(results)))
+    console.print(terminal_table(device_rows(results)))
+    baseline = results.baseline
+    lines = [
+        *(f"{name}, {quantize}: {reason}" for name, quantize, reason in failures(results)),
+        f"linear baseline: {100 * baseline.test_accuracy:.1f}%, {baseline.description}",
+        "",
+        *results.recommendation,
+        *results.notes,
+        f"{folder / 'compare.html'}",
+    ]
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False)

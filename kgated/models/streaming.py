@@ -1,0 +1,91 @@
+"""From an `.npz` data set to a classifier of frames on disk: `kgated train --streaming`."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+from kgated_edge.evaluation.dataset import SequenceData, load_npz
+
+from kgated.atomic_write import check_writable
+from kgated.cells import choose
+from kgated.data import frame_class_count, real_frames, split_recordings
+from kgated.data.matching import check_class_names, match_validation
+from kgated.layers import CELLS
+from kgated.models.classifier import VALIDATION, save_model
+from kgated.models.frame import frame_classifier
+from kgated.training import Plan, fit_streaming
+from kgated.training.streaming import STEPS
+
+
+def train_streaming(
+    data: str | Path,
+    output: str | Path,
+    *,
+    validation: str | Path | None = None,
+    cell: str = "LSTM",
+    units: int = 64,
+    layers: int = 1,
+    dropout: float = 0.3,
+    steps: int = STEPS,
+    plan: Plan | None = None,
+    quiet: bool = False,
+) -> keras.callbacks.History:
+    """Train a classifier of frames on long recordings: `kgated train --streaming`.
+
+    Args:
+        data: recordings with labels per frame y (N, T) in 0..classes-1, each of which occurs.
+        output: the `.keras` file, written whole when the training has ended.
+        validation: recordings to choose the weights by. None: a fifth of those of `data`.
+        cell: "LSTM", "PeepholeLSTM" or "GRU".
+        units: the width of each recurrent layer.
+        layers: how many recurrent layers.
+        dropout: after each recurrent layer.
+        steps: frames of a chunk; see `fit_streaming`.
+        plan: the rest.
+        quiet: show no progress.
+
+    Returns:
+        The history; see `fit_streaming`.
+
+    Raises:
+        ValueError, DivergenceError: see `fit_streaming`; an unknown `cell`; `output` is no
+            `.keras` file; labels with gaps; one recording alone and no validation data.
+        KeyboardInterrupt: Ctrl-C; nothing is written.
+        OSError: a file can't be read or written.
+    """
+    plan, output = plan or Plan(), check_writable(output)
+    if output.suffix != ".keras":
+        raise ValueError(f"`output` must end in .keras, Keras's format. Received: {output}")
+    train = load_npz(data)
+    classes = frame_class_count(train, data)
+    check_class_names(train, classes, data)
+    train, held_out = _with_validation(train, data, validation, plan.seed)
+    model = frame_classifier(
+        choose("cell", cell, CELLS),
+        frames=np.asarray(real_frames(train), np.float32),
+        classes=classes,
+        units=units,
+        layers=layers,
+        dropout=dropout,
+        seed=plan.seed,
+        dtype=plan.precision,
+        name=f"{cell.lower()}_frame_classifier",
+        info=train.info,
+    )
+    try:
+        history = fit_streaming(model, train, held_out, plan, steps=steps, quiet=quiet)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the training was stopped; nothing was written") from None
+    save_model(model, output)
+    return history
+
+
+def _with_validation(
+    train: SequenceData, data: str | Path, validation: str | Path | None, seed: int
+) -> tuple[SequenceData, SequenceData]:
+    """The recordings to learn from, and those to choose the weights by."""
+    if validation is not None:
+        return train, match_validation(train, load_npz(validation), validation)
+    if len(train) < 2:
+        raise ValueError(f"{data}: there is one recording alone: give --validation, too")
+    return split_recordings(train, VALIDATION, seed=seed)

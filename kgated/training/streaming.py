@@ -1,0 +1,155 @@
+"""Training of a classifier of frames on long recordings, with carried state."""
+
+import contextlib
+from typing import Any
+
+import keras
+import numpy as np
+from kgated_edge.evaluation.dataset import SequenceData
+from rich.console import Console
+
+from kgated.data import SensorAugmentation
+from kgated.training.callbacks import StopOnDivergence
+from kgated.training.distribution import clip_after_sum
+from kgated.training.fitting import Plan, check_precision, compile_for_labels
+from kgated.training.progress import ProgressBar
+from kgated.training.recordings import NextEpoch, Recordings, X, carry_state
+
+Array = np.ndarray
+STEPS = 100
+
+
+class DisturbedRecordings(Recordings):
+    """`Recordings` whose frames are disturbed anew in each epoch.
+
+    Args:
+        arguments: those of `Recordings`.
+        augmentation: what is done to the frames of each chunk.
+        options: those of `Recordings`.
+    """
+
+    def __init__(self, *arguments: Any, augmentation: SensorAugmentation, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.augmentation, self.deviation = augmentation, np.concatenate(self.x).std(axis=0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Order the recordings for an epoch, and choose its disturbance."""
+        super().set_epoch(epoch)
+        self.epoch = epoch
+
+    def __getitem__(self, index: int) -> tuple[dict[str, Array], Array, Array]:
+        inputs, y, weights = super().__getitem__(index)
+        rng = np.random.default_rng((self.seed or 0, self.epoch, index))
+        lengths = (weights > 0).sum(axis=1)
+        inputs[X] = self.augmentation(inputs[X], lengths, self.deviation, rng)
+        return inputs, y, weights
+
+
+def fit_streaming(
+    model: keras.Model,
+    train: SequenceData,
+    validation: SequenceData,
+    plan: Plan | None = None,
+    *,
+    steps: int = STEPS,
+    quiet: bool = False,
+    console: Console | None = None,
+) -> keras.callbacks.History:
+    """Train a classifier of frames as it will run, and leave it with its best weights.
+
+    The recordings are heard in chunks of `steps` frames, and the state is carried from chunk to
+    chunk, so that the model learns on states as old as those on the device. Recordings that are
+    long are cut into sections, one for each row of a batch; a section starts from zeros.
+
+    Args:
+        model: (B, T, F) to (B, T, classes) probabilities, such as `frame_classifier`.
+        train: frames (N, T, F) float32 and labels per frame y (N, T) in 0..classes-1.
+        validation: the same, to choose the weights by.
+        plan: all other options; `batch_size` is the maximum of rows. `label_smoothing` and
+            `disturbance` are not used, `augmentation` is.
+        steps: frames of a chunk: how far the gradient reaches back.
+        quiet: show no progress.
+        console: where to show the progress; None: the terminal.
+
+    Returns:
+        Keras's history; losses and accuracies are means over frames.
+
+    Raises:
+        ValueError: data without labels per frame or with labels out of range; NaN or inf; a model
+            that `carry_state` refuses, or of another precision than the plan's.
+        DivergenceError: the loss became NaN or infinite.
+    """
+    plan = plan or Plan()
+    check_precision(model, plan.precision)
+    rows = min(plan.batch_size, _full_rows(train, steps), _full_rows(validation, steps))
+    classes = model.output_shape[-1]
+    chunks = _chunks("train", train, rows, steps, classes, plan)
+    held_out = _chunks("validation", validation, rows, steps, classes)
+    stateful = carry_state(model, rows)
+    rate = keras.optimizers.schedules.CosineDecay(plan.learning_rate, plan.epochs * len(chunks))
+    optimizer = clip_after_sum(keras.optimizers.Adam(rate, global_clipnorm=plan.clip_norm))
+    if plan.precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    stateful.compile(optimizer, "sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
+    stopping = keras.callbacks.EarlyStopping(
+        "val_loss", patience=plan.patience, restore_best_weights=True
+    )
+    callbacks: list[Any] = [StopOnDivergence(), stopping, NextEpoch(chunks)]
+    with contextlib.ExitStack() as screen:
+        if not quiet:
+            callbacks.append(screen.enter_context(ProgressBar(model.name, plan.epochs, console)))
+        history = stateful.fit(
+            chunks, validation_data=held_out, epochs=plan.epochs, callbacks=callbacks, verbose=0
+        )
+    model.optimizer = stateful.optimizer
+    compile_for_labels(model)
+    return history
+
+
+def _full_rows(data: SequenceData, steps: int) -> int:
+    """Into how many rows of a chunk or more the data can be cut; at least 1."""
+    return max(len(data), int(data.lengths.sum()) // (2 * steps), 1)
+
+
+def _chunks(
+    name: str, data: SequenceData, rows: int, steps: int, classes: int, plan: Plan | None = None
+) -> Recordings:
+    """The chunks of the sections of a data set; with a plan in random order, and disturbed."""
+    _check_labels(name, data)
+    x, y = sections(data, rows, steps)
+    seed = None if plan is None else plan.seed
+    if plan is None or plan.augmentation is None:
+        return Recordings(x, y, rows, steps, seed, classes)
+    augmentation = plan.augmentation
+    return DisturbedRecordings(x, y, rows, steps, seed, classes, augmentation=augmentation)
+
+
+def sections(data: SequenceData, rows: int, steps: int) -> tuple[list[Array], list[Array]]:
+    """The recordings cut into sections of whole chunks, at least `rows` of them where possible.
+
+    Args:
+        data: frames (N, T, F), labels per frame y (N, T).
+        rows: how many sections are heard side by side.
+        steps: frames of a chunk.
+
+    Returns:
+        The frames and the labels of each section.
+    """
+    assert data.y is not None
+    longest = max(1, int(data.lengths.sum()) // (rows * steps)) * steps
+    x, y = [], []
+    for n, length in enumerate(data.lengths.tolist()):
+        frames = np.asarray(data.sequence(n), np.float32)
+        for begin in range(0, length, longest):
+            x.append(frames[begin : begin + longest])
+            y.append(np.asarray(data.y[n, begin : min(begin + longest, length)], np.int32))
+    return x, y
+
+
+def _check_labels(name: str, data: SequenceData) -> None:
+    y = data.y
+    if y is None or y.ndim != 2 or y.dtype.kind not in "iu":
+        received = "none" if y is None else f"shape {y.shape} of {y.dtype}"
+        raise ValueError(
+            f"`{name}` must have labels `y` (N, T), an integer per frame. Received: {received}"
+        )

@@ -1,0 +1,114 @@
+"""The demos from files to events, on short streams and tiny models."""
+
+import io
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from kgated_edge.evaluation.dataset import load_npz
+from kgated_edge.format.reader import read_manifest
+from kgated_edge.recordings.labels import read_labels
+from rich.console import Console
+
+from kgated.demos import espeak, keyword, motion, speech_streams
+from kgated.demos.streams import joined
+from kgated.training import Plan
+
+SCALE = 0.05
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """(folder, result, what was printed) of the motion demo with an untrained model."""
+    folder, screen = tmp_path_factory.mktemp("demo"), io.StringIO()
+    task = replace(motion.TASK, units=4, plan=Plan(epochs=1, batch_size=4), smoothing_s=(0.0, 0.5))
+    result = motion.motion_demo(
+        folder, seed=1, task=task, scale=SCALE * 3, console=Console(file=screen, width=100)
+    )
+    return folder, result, screen.getvalue()
+
+
+def test_the_demo_goes_from_files_to_a_page(demo):
+    folder, result, printed = demo
+    assert (folder / "report.html").read_text().count("raw decisions") >= 2
+    document = json.loads((folder / "results.json").read_text())
+    assert document["before"]["false_accepts"] == result.before.false_accepts
+    assert "false accepts per hour" in printed
+    assert read_manifest(folder / "motion.tflite").events == result.settings
+
+
+def test_both_are_measured_on_all_events_of_the_test_stream(demo):
+    folder, result, _ = demo
+    labelled = sum(map(len, read_labels(folder / "testing.csv").values()))
+    assert labelled > 5
+    assert result.before.reference == result.after.reference == labelled
+    assert result.after.hours == pytest.approx(6 * 1200 * SCALE * 3 / 3600, rel=0.1)
+
+
+def test_the_labels_of_the_data_set_are_the_events_of_the_table(demo):
+    folder, _, _ = demo
+    data = load_npz(folder / "train.npz")
+    assert data.info.class_names == ("background", "badminton", "running", "walking")
+    labels = read_labels(folder / "train.csv")
+    seconds = sum(e.end_s - e.start_s for events in labels.values() for e in events)
+    labelled = sum((y[:n] > 0).sum() for y, n in zip(data.y, data.lengths, strict=True))
+    assert labelled / 10 == pytest.approx(seconds, rel=0.02)
+
+
+def test_no_recording_is_in_two_parts():
+    parts = [
+        {recording.tobytes() for recordings in part.values() for recording in recordings}
+        for part in motion.parts().values()
+    ]
+    assert [len(part) for part in parts] == [24, 16, 40]
+    assert len(set.union(*parts)) == 80
+
+
+def test_events_stand_where_their_pieces_are():
+    pieces = iter([(np.zeros(5), None), (np.ones(3), "a"), (np.zeros(2), None), (np.ones(9), "b")])
+    stream = joined(pieces, 1.5, 10.0)
+    assert [tuple(event) for event in stream.events] == [(0.5, 0.8, "a")]
+    np.testing.assert_array_equal(stream.samples, [0] * 5 + [1] * 3 + [0] * 2)
+
+
+def test_voices_of_the_parts_differ():
+    names = [
+        {voice.name.partition("+")[2] for voice in speech_streams.voices_of(part)}
+        for part in ("train", "tuning", "testing")
+    ]
+    assert sum(map(len, names)) == len(set.union(*names))
+
+
+def test_keyword_demo_names_the_package_that_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(espeak.shutil, "which", lambda command: None)
+    with pytest.raises(FileNotFoundError, match="sudo apt install espeak-ng"):
+        keyword.keyword_demo(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_speech_has_the_keywords_where_it_says(monkeypatch):
+    def speak(text, voice):
+        return np.full(4410, 1.0 if text in speech_streams.KEYWORDS else 0.01, np.float32)
+
+    monkeypatch.setattr(speech_streams, "speak", speak)
+    monkeypatch.setattr(speech_streams, "_SNR_DB", (60.0, 60.0))
+    stream = speech_streams.speech_stream("train", 20.0, 0.5, np.random.default_rng(0))
+    assert len(stream.events) > 3
+    for event in stream.events:
+        assert event.label in speech_streams.KEYWORDS
+        assert event.end_s - event.start_s == pytest.approx(0.2)
+        word = stream.samples[round(event.start_s * stream.rate) + 1 :][:4000]
+        assert np.abs(word).min() > 0.01
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng")
+def test_espeak_says_words_without_silence_at_the_ends():
+    voice = espeak.Voice("en-us+f2")
+    word, longer = espeak.speak("sun", voice), espeak.speak("sunshine computer", voice)
+    assert 0.1 < len(word) / espeak.RATE < 1.0
+    assert len(longer) > 2 * len(word)
+    assert abs(word[0]) > 0.005
+    with pytest.raises(RuntimeError, match="espeak-ng failed"):
+        espeak.speak("sun", espeak.Voice("no such voice"))
