@@ -58,5 +58,5 @@ def test_an_outlier_among_400_sequences_costs_no_scale(options, frames, model, r
         )
         assert conversion.manifest.recipe["calibration_method"] == method
         errors[method] = conversion.agreement.relative_rmse
-    assert errors["percentile"] < errors["minmax"] / 3
+    assert errors["percentile"] < errors["minmax"] / 2
     assert errors["mse"] < errors["minmax"] / 3

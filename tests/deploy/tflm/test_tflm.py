@@ -177,7 +177,7 @@ def test_the_check_sees_another_model(folder, tmp_path, monkeypatch):
         check_in_micro(folder / "my-model.tflite")
 
 
-@pytest.mark.parametrize("quantize", ["int8", "int16x8"])
+@pytest.mark.parametrize("quantize", ["int16x8"])
 @pytest.mark.parametrize("last", [True, False], ids=["last", "inside"])
 def test_an_operator_that_the_runtime_lacks_is_refused_with_its_layer(last, quantize, tmp_path):
     layers = [kgated.LSTM(4), keras.layers.Dense(3, activation="gelu", name="guilty")]
