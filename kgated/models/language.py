@@ -61,19 +61,17 @@ class LanguageModel(keras.Sequential):
         _check_vocabulary(vocabulary)
         if layers < 1:
             raise ValueError(f"`layers` must be at least 1. Received: {layers!r}")
-        shared = {"return_sequences": True, "dtype": dtype}
-        if recurrent_dropout:  # a cell without recurrent weights takes none
-            shared["recurrent_dropout"] = recurrent_dropout
+        # A cell without recurrent weights takes none.
+        dropped = {"recurrent_dropout": recurrent_dropout} if recurrent_dropout else {}
+        shared = {"return_sequences": True, "dtype": dtype, **dropped}
         stack = [
             keras.Input((None,), dtype="int32"),
             keras.layers.Embedding(len(vocabulary), embedding_units, dtype=dtype),
         ]
         for _ in range(layers):
             stack += [keras.layers.Dropout(dropout, dtype=dtype), recurrent(units, **shared)]
-        stack += [
-            keras.layers.Dropout(dropout, dtype=dtype),
-            keras.layers.Dense(len(vocabulary), dtype="float32", name="logits"),
-        ]
+        logits = keras.layers.Dense(len(vocabulary), dtype="float32", name="logits")
+        stack += [keras.layers.Dropout(dropout, dtype=dtype), logits]
         super().__init__(stack, name=name, **kwargs)
         self.vocabulary = tuple(vocabulary)
         self._index = {symbol: token for token, symbol in enumerate(self.vocabulary)}
