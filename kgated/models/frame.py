@@ -4,9 +4,8 @@ import keras
 import numpy as np
 from kgated_edge.evaluation.dataset_info import DataInfo
 
-from kgated.described_model import DescribedSequential
 from kgated.layers import LSTM
-from kgated.models.sequence import Recurrent, check_shape
+from kgated.models.sequence import Recurrent, classifier_stack, described
 
 
 def frame_classifier(
@@ -51,27 +50,7 @@ def frame_classifier(
         >>> frame_classifier(GRU, frames=frames, classes=3).output_shape
         (None, None, 3)
     """
-    check_shape(frames, classes, layers)
-    seeds = iter(np.random.default_rng(seed).integers(2**31, size=3 * layers + 1).tolist())
-    scale = keras.layers.Normalization(name="scale")
-    scale.adapt(frames)
-    stack: list[keras.Layer] = [keras.Input((None, frames.shape[1])), scale]
-    for n in range(layers):
-        stack += [
-            recurrent(
-                units,
-                return_sequences=True,
-                kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
-                recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
-                dtype=dtype,
-                name=f"recurrent_{n + 1}",
-            ),
-            keras.layers.Dropout(dropout, seed=next(seeds), name=f"dropout_{n + 1}"),
-        ]
-    glorot = keras.initializers.GlorotUniform(next(seeds))
-    stack.append(
-        keras.layers.Dense(classes, activation="softmax", kernel_initializer=glorot, name="classes")
+    stack = classifier_stack(
+        recurrent, frames, classes, units, layers, dropout, seed, dtype, each=True
     )
-    if info is None or not (plain := info.to_plain()):
-        return keras.Sequential(stack, name=name)
-    return DescribedSequential(stack, name=name, data_info=plain)
+    return described([keras.Input((None, frames.shape[1])), *stack], name, info)

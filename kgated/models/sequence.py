@@ -61,17 +61,40 @@ def sequence_classifier(
         >>> sequence_classifier(GRU, frames=frames, classes=9).output_shape
         (None, 9)
     """
+    stack = classifier_stack(
+        recurrent, frames, classes, units, layers, dropout, seed, dtype, each=False
+    )
+    front = [keras.Input((None, frames.shape[1])), keras.layers.Masking(name="padding")]
+    return described([*front, *stack], name, info)
+
+
+def classifier_stack(
+    recurrent: Recurrent,
+    frames: np.ndarray,
+    classes: int,
+    units: int,
+    layers: int,
+    dropout: float,
+    seed: int,
+    dtype: str | None,
+    *,
+    each: bool,
+) -> list[keras.Layer]:
+    """Normalization, recurrent layers with Dropout, and Dense with softmax, all seeded.
+
+    The arguments are those of `sequence_classifier`. With `each` every frame is classified, else
+    the last one alone.
+    """
     check_shape(frames, classes, layers)
     seeds = iter(np.random.default_rng(seed).integers(2**31, size=3 * layers + 1).tolist())
     scale = keras.layers.Normalization(name="scale")
     scale.adapt(frames)
-    front = [keras.Input((None, frames.shape[1])), keras.layers.Masking(name="padding"), scale]
-    middle = []
+    stack: list[keras.Layer] = [scale]
     for n in range(layers):
-        middle += [
+        stack += [
             recurrent(
                 units,
-                return_sequences=n < layers - 1,
+                return_sequences=each or n < layers - 1,
                 kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
                 recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
                 dtype=dtype,
@@ -83,9 +106,16 @@ def sequence_classifier(
     head = keras.layers.Dense(
         classes, activation="softmax", kernel_initializer=glorot, name="classes"
     )
+    return [*stack, head]
+
+
+def described(
+    stack: list[keras.Layer], name: str | None, info: DataInfo | None
+) -> keras.Sequential:
+    """The model of some layers, which keeps what is known of its data."""
     if info is None or not (plain := info.to_plain()):
-        return keras.Sequential([*front, *middle, head], name=name)
-    return DescribedSequential([*front, *middle, head], name=name, data_info=plain)
+        return keras.Sequential(stack, name=name)
+    return DescribedSequential(stack, name=name, data_info=plain)
 
 
 def data_info(model: keras.Model) -> DataInfo:

@@ -96,7 +96,7 @@ class Batches(keras.utils.PyDataset):
         self.batches = self._draw()
 
     def _draw(self) -> list[tuple[Array, Array]]:
-        lengths = self._lengths()
+        lengths = stretched(self.data.lengths, self.data.x.shape[1], self.disturbance, self.rng)
         x, y = self._mixed(lengths)
         x += self.scale * self.rng.standard_normal(x.shape, np.float32)
         x *= is_real(lengths, x.shape[1])[..., None]
@@ -105,12 +105,6 @@ class Batches(keras.utils.PyDataset):
         order = self.rng.permutation(len(x))
         cuts = range(self.batch_size, len(x), self.batch_size)
         return [(x[rows], y[rows]) for rows in np.split(order, list(cuts))]
-
-    def _lengths(self) -> Array:
-        spread = self.disturbance.stretch
-        factor = np.exp(self.rng.uniform(-spread, spread, len(self.data)))
-        wanted = np.rint(self.data.lengths * factor).astype(np.int64)
-        return np.clip(wanted, 1, self.data.x.shape[1])
 
     def _mixed(self, lengths: Array) -> tuple[Array, Array]:
         x = self._resampled(np.arange(len(self.data)), lengths)
@@ -126,6 +120,15 @@ class Batches(keras.utils.PyDataset):
     def _resampled(self, rows: Array, wanted: Array) -> Array:
         x, lengths = self.data.x[rows], self.data.lengths[rows]
         return resampled(x, lengths, wanted, x.shape[1])
+
+
+def stretched(
+    lengths: Array, max_frames: int, disturbance: Disturbance, rng: np.random.Generator
+) -> Array:
+    """Draw the number of frames (N,) of each sequence after resampling, 1 to `max_frames`."""
+    spread = disturbance.stretch
+    factor = np.exp(rng.uniform(-spread, spread, len(lengths)))
+    return np.clip(np.rint(lengths * factor).astype(np.int64), 1, max_frames)
 
 
 def resampled(x: Array, lengths: Array, wanted: Array, steps: int | None = None) -> Array:

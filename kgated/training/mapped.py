@@ -6,7 +6,7 @@ from kgated_edge.evaluation.dataset import SequenceData
 from kgated_edge.evaluation.file_array import FileArray
 
 from kgated.data import SensorAugmentation, is_real
-from kgated.training.batches import Array, Disturbance, resampled
+from kgated.training.batches import Array, Disturbance, resampled, stretched
 
 QUEUE = 2  # batches that Keras reads ahead
 
@@ -46,8 +46,8 @@ class MappedBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[Array, Array]:
         rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
         rng = np.random.default_rng((self.seed, self.epoch, index))
-        lengths = self._lengths(rows, rng)
         x, real = self.data.x[rows], self.data.lengths[rows]
+        lengths = stretched(real, x.shape[1], self.disturbance, rng)
         if (lengths != real).any():
             x = resampled(x, real, lengths, x.shape[1])
         y = self.targets[rows]
@@ -71,12 +71,6 @@ class MappedBatches(keras.utils.PyDataset):
 
     def _shuffle(self) -> None:
         self.order = np.random.default_rng((self.seed, self.epoch)).permutation(len(self.data))
-
-    def _lengths(self, rows: Array, rng: np.random.Generator) -> Array:
-        spread = self.disturbance.stretch
-        factor = np.exp(rng.uniform(-spread, spread, len(rows)))
-        wanted = np.rint(self.data.lengths[rows] * factor).astype(np.int64)
-        return np.clip(wanted, 1, self.data.x.shape[1])
 
 
 class MappedSequences(keras.utils.PyDataset):

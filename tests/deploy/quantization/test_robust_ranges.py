@@ -39,9 +39,15 @@ def model():
     return keras.Sequential([keras.Input((None, 4)), kgated.GRU(6), last])
 
 
-@pytest.mark.parametrize(("options", "frames"), [({}, 1), ({"mode": "sequence", "length": 6}, 6)])
+@pytest.mark.parametrize(
+    ("options", "frames", "better"),
+    # Each unrolled step has ranges of its own, for which one sequence in 400 counts more.
+    [({}, 1, 3), ({"mode": "sequence", "length": 6}, 6, 2)],
+)
 @pytest.mark.filterwarnings("ignore:in int8, all features:UserWarning")
-def test_an_outlier_among_400_sequences_costs_no_scale(options, frames, model, rng, tmp_path):
+def test_an_outlier_among_400_sequences_costs_no_scale(
+    options, frames, better, model, rng, tmp_path
+):
     x = rng.normal(size=(400, 6, 4)).astype(np.float32)
     outlier = x.copy()
     outlier[0, :frames, 1] = 100.0
@@ -58,5 +64,5 @@ def test_an_outlier_among_400_sequences_costs_no_scale(options, frames, model, r
         )
         assert conversion.manifest.recipe["calibration_method"] == method
         errors[method] = conversion.agreement.relative_rmse
-    assert errors["percentile"] < errors["minmax"] / 2
+    assert errors["percentile"] < errors["minmax"] / better
     assert errors["mse"] < errors["minmax"] / 3
