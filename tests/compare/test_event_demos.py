@@ -13,7 +13,7 @@ from kgated_edge.recordings.labels import read_labels
 from rich.console import Console
 
 from kgated.demos import espeak, keyword, motion, speech_streams
-from kgated.demos.streams import joined
+from kgated.demos.streams import join_pieces
 from kgated.training import Plan
 
 SCALE = 0.05
@@ -68,7 +68,7 @@ def test_no_recording_is_in_two_parts():
 
 def test_events_stand_where_their_pieces_are():
     pieces = iter([(np.zeros(5), None), (np.ones(3), "a"), (np.zeros(2), None), (np.ones(9), "b")])
-    stream = joined(pieces, 1.5, 10.0)
+    stream = join_pieces(pieces, 1.5, 10.0)
     assert [tuple(event) for event in stream.events] == [(0.5, 0.8, "a")]
     np.testing.assert_array_equal(stream.samples, [0] * 5 + [1] * 3 + [0] * 2)
 
