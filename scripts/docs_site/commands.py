@@ -3,10 +3,11 @@
 import argparse
 from collections.abc import Iterator
 
-import kgated_cli  # noqa: F401 - adds the commands to the app
 import typer
-from kgated_cli.app import app
 from kgated_edge.cli import main as edge
+
+import kgated_cli  # noqa: F401 - adds the commands to the app
+from kgated_cli.app import app
 
 HEAD = "| argument or option | meaning |\n|---|---|"
 

@@ -43,7 +43,10 @@ class Diagram:
             *(_arrowhead(name, colors[name]) for name in ("ink", "extra")),
             *(_wire(corners, "ink", colors, "") for corners in self.wires),
             *(_wire(corners, "extra", colors, " stroke-dasharray='6 4'") for corners in self.extra),
-            *(f"<circle cx='{x}' cy='{y}' r='{DOT}' fill='{colors['ink']}'/>" for x, y in self.dots),
+            *(
+                f"<circle cx='{x}' cy='{y}' r='{DOT}' fill='{colors['ink']}'/>"
+                for x, y in self.dots
+            ),
             *(_gate(gate, colors) for gate in self.gates),
             *(_operator(operator, colors) for operator in self.operators),
             *(_text(text, place, colors["ink"], 17, "italic") for text, place in self.labels),

@@ -12,5 +12,7 @@ class ProjectDocstrings(griffe.Extension):
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Rewrite the docstring of a loaded object."""
         if obj.docstring:
-            text = re.sub(r"^( *)Example:$", r"\1Examples:", obj.docstring.value, flags=re.MULTILINE)
+            text = re.sub(
+                r"^( *)Example:$", r"\1Examples:", obj.docstring.value, flags=re.MULTILINE
+            )
             obj.docstring.value = re.sub(r"::$", ":", text, flags=re.MULTILINE)
