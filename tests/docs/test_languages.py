@@ -109,6 +109,6 @@ def test_the_description_for_machines_has_names_shapes_states_and_labels(
 def test_both_examples_take_names_from_the_file_and_no_place():
     for name in ("stream.cc", "Stream.kt"):
         text = (EXAMPLES / name).read_text()
-        assert len(text.splitlines()) < 200
+        assert len(text.splitlines()) < 220
         assert '"step"' in text
         assert not re.search(r"lstm|gru|\w+_h\b|serving_default", text)
