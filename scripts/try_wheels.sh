@@ -4,12 +4,17 @@
 # A Python that is not here, and one that a dependency has no wheel for, is skipped and says so.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-version="$1" wheels="$(cd "$2" && pwd)" python="python$1"
+version="$1" wheels="$(cd "$2" && pwd)"
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 
-if ! "$python" -c '' 2>/dev/null; then
-  echo "**** no $python: the wheels were NOT tried with Python $version ****"
+# On the path, or of pyenv.
+python=""
+for candidate in "python$version" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$version".*/bin/python; do
+  if "$candidate" -c '' 2>/dev/null; then python="$candidate" && break; fi
+done
+if [ -z "$python" ]; then
+  echo "**** no Python $version: the wheels were NOT tried with it ****"
   exit 0
 fi
 
