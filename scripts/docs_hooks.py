@@ -18,7 +18,7 @@ OUTSIDE = {
     "SECURITY.md": "security.md",
     "CODE_OF_CONDUCT.md": "code-of-conduct.md",
 }
-TUTORIALS = "tutorials/"
+TUTORIALS = "tutorials"
 LINK = re.compile(r"(\]\()([^)\s#]+\.md)((?:#[^)\s]*)?\))")
 
 
@@ -42,7 +42,8 @@ def on_files(files: Any, config: Any) -> Any:
     for package in reference.PACKAGES:
         add(f"reference/{reference.file_name(package)}", reference.page(package))
     for file in list(files):
-        if file.src_uri.startswith(TUTORIALS) and file.src_uri.endswith(".md"):
+        path = Path(file.src_uri)
+        if str(path.parent) == TUTORIALS and path.suffix == ".md" and path.stem != "index":
             notebook = jupytext.read(Path(file.abs_src_path))
             add(file.src_uri.replace(".md", ".ipynb"), jupytext.writes(notebook, fmt="ipynb"))
     return files
@@ -51,7 +52,7 @@ def on_files(files: Any, config: Any) -> Any:
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Point links to files outside of docs/ at their pages; offer a tutorial's notebook."""
     path = page.file.src_uri
-    if path.startswith(TUTORIALS) and "jupytext" in page.meta:
+    if path.startswith(f"{TUTORIALS}/") and "jupytext" in page.meta:
         name = posixpath.basename(path).replace(".md", ".ipynb")
         markdown = markdown.replace("\n", f"\n\n[Download this page as a notebook]({name})\n", 1)
     return moved(markdown, f"docs/{path}", path) if path not in OUTSIDE.values() else markdown
