@@ -35,15 +35,15 @@ def on_files(files: Any, config: Any) -> Any:
     def add(path: str, content: str) -> None:
         files.append(File.generated(config, path, content=content))
 
-    for outside, path in OUTSIDE.items():
-        add(path, moved((ROOT / outside).read_text(), outside, path))
+    for outside, place in OUTSIDE.items():
+        add(place, moved((ROOT / outside).read_text(), outside, place))
     add("reference/commands.md", commands.workstation_page())
     add("reference/edge-commands.md", commands.edge_page())
     for package in reference.PACKAGES:
         add(f"reference/{reference.file_name(package)}", reference.page(package))
     for file in list(files):
-        path = Path(file.src_uri)
-        if str(path.parent) == TUTORIALS and path.suffix == ".md" and path.stem != "index":
+        source = Path(file.src_uri)
+        if str(source.parent) == TUTORIALS and source.suffix == ".md" and source.stem != "index":
             notebook = jupytext.read(Path(file.abs_src_path))
             add(file.src_uri.replace(".md", ".ipynb"), jupytext.writes(notebook, fmt="ipynb"))
     return files

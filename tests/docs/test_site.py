@@ -68,7 +68,7 @@ def test_a_dead_link_fails_the_build(tmp_path):
         {"validation": yaml.safe_load(_section("validation"))["validation"]}
     )
     (tmp_path / "mkdocs.yml").write_text(f"site_name: x\nstrict: true\n{validation}")
-    command = [sys.executable, "-m", "mkdocs", "build", "-q"]
+    command = [sys.executable, "-m", "mkdocs", "build"]
     build = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert build.returncode != 0
     assert "missing.md" in build.stderr
