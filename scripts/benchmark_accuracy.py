@@ -123,10 +123,24 @@ def show(rows: list[Row], as_markdown: bool) -> None:
     print(f"{missed} limits missed in {len(rows)} rows")
 
 
+def data_sets(parts: list[Part] | None) -> list[str]:
+    """The data sets among the parts to run; None stands for all parts."""
+    return [part.value for part in parts or Part if part is not Part.LATENCY]
+
+
+def jobs_of(names: list[str], cells: Sequence[str], seeds: int) -> list[Job]:
+    """Every data set with every cell, seed by seed."""
+    return [(name, cell, seed) for seed in range(seeds) for name in names for cell in cells]
+
+
+def check_names(option: str, names: list[str] | None, known: Iterable[str]) -> None:
+    """Raise an error where an option has a name that is not known."""
+    if unknown := sorted(set(names or ()) - set(known)):
+        raise typer.BadParameter(f"`{option}` must be of {list(known)}. Received: {unknown}")
+
+
 def main(
-    folder: Annotated[
-        Path, typer.Option(help="Where models, files and finished rows are kept.")
-    ] = Path("runs/accuracy"),
+    folder: Annotated[Path, typer.Option(help="Models, files and rows.")] = Path("runs/accuracy"),
     only: Annotated[
         list[Part] | None, typer.Option(help="A part to run; may be given again. Else all.")
     ] = None,
@@ -137,9 +151,7 @@ def main(
         list[str] | None, typer.Option(help="A recipe's row; may be given again. Else all.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each, from seed 0 on.")] = 3,
-    quick: Annotated[bool, typer.Option("--quick", help="Learn little, to see that it runs.")] = (
-        False
-    ),
+    quick: Annotated[bool, typer.Option("--quick", help="Train little, to test the run.")] = False,
     processes: Annotated[int, typer.Option(min=1, help="Trainings at a time.")] = 2,
     rounds: Annotated[int, typer.Option(min=3, help="Turns of each file in `latency`.")] = 40,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="A table for a page.")] = False,
@@ -148,23 +160,19 @@ def main(
     """Train, convert, judge, and print the table; `--only latency` times the files there are."""
     if out is not None:
         check_writable(out)
-    if unknown := sorted(set(cell or ()) - set(CELLS)):
-        raise typer.BadParameter(f"`--cell` must be of {list(CELLS)}. Received: {unknown}")
-    if unknown := sorted(set(recipe or ()) - set(VARIANTS)):
-        raise typer.BadParameter(f"`--recipe` must be of {list(VARIANTS)}. Received: {unknown}")
-    # The rows tell the loss against float.
+    check_names("--cell", cell, CELLS)
+    check_names("--recipe", recipe, VARIANTS)
+    # Each row has the loss against float, so float is always measured.
     recipes = [name for name in VARIANTS if not recipe or name in {FLOAT, *recipe}]
     folder = folder / "quick" if quick else folder
     folder.mkdir(parents=True, exist_ok=True)
-    chosen = only or list(Part)
-    task_names = [p.value for p in chosen if p is not Part.LATENCY]
-    names = task_names or [p.value for p in Part if p is not Part.LATENCY]
-    jobs = [(t, c, s) for s in range(seeds) for t in names for c in cell or DEMO_CELLS]
-    rows = (
-        run(jobs, folder, quick, processes, recipes) if task_names else earlier_rows(jobs, folder)
-    )
+    jobs = jobs_of(data_sets(only) or data_sets(None), cell or DEMO_CELLS, seeds)
+    if data_sets(only):
+        rows = run(jobs, folder, quick, processes, recipes)
+    else:
+        rows = earlier_rows(jobs, folder)
     latency = earlier_latencies(folder)
-    if Part.LATENCY in chosen:
+    if not only or Part.LATENCY in only:
         latency |= latencies(folder, jobs, quick, rounds)
         save_latencies(folder, latency)
     summary = summarized(rows, latency)

@@ -41,9 +41,9 @@ def wide_logits(model: keras.Model) -> keras.Model:
     """The model without its softmax, its logits `WIDE` times as large."""
     last: Any = model.layers[-1]
     logits = keras.layers.Dense(last.units, name="logits")
-    wide = keras.Model(model.inputs[0], logits(last.input))
+    scaled = keras.Model(model.inputs[0], logits(last.input))
     logits.set_weights([WIDE * w for w in last.get_weights()])
-    return wide
+    return scaled
 
 
 def measure(model: keras.Model, data: DataSet, folder: Path) -> Row:
@@ -78,9 +78,9 @@ def rows(seeds: int, epochs: int, cells: list[str], names: list[str]) -> Iterato
         kinds = {name: model}
         if name == NAMES[0]:
             kinds["wide logits"] = wide_logits(model)
-        for kind, one in kinds.items():
+        for kind, network in kinds.items():
             with tempfile.TemporaryDirectory() as folder:
-                row = measure(one, task.data, Path(folder))
+                row = measure(network, task.data, Path(folder))
             yield {"task": kind, "cell": cell, "seed": seed, **row}
 
 
@@ -116,8 +116,8 @@ def main(
     """Train, convert to int8, and print how many conversions were refused."""
     if out is not None:
         check_writable(out)
-    for given, known in ((cell or [], CELLS), (only or [], NAMES)):
-        if unknown := sorted(set(given) - set(known)):
+    for chosen, known in ((cell or [], CELLS), (only or [], NAMES)):
+        if unknown := sorted(set(chosen) - set(known)):
             raise typer.BadParameter(f"must be of {list(known)}. Received: {unknown}")
     use_one_thread()
     measured = []

@@ -179,7 +179,7 @@ def measure(pair: Pair, shape: Shape, policy: str, device: str, repeats: int) ->
         candidates["torch"] = [torch_runs(kind, shape, policy)]
     medians = medians_ms(candidates, repeats)
     for work in ("forward", "train"):
-        ours, reference = medians["ours"][work], medians["keras"][work]
+        gated, reference = medians["ours"][work], medians["keras"][work]
         torch_ms = medians["torch"][work] if "torch" in medians else None
         yield Row(
             keras.backend.backend(),
@@ -188,10 +188,10 @@ def measure(pair: Pair, shape: Shape, policy: str, device: str, repeats: int) ->
             work,
             *shape,
             policy,
-            ours,
+            gated,
             reference,
             torch_ms,
-            ours / reference,
+            gated / reference,
             pair.target,
         )
 

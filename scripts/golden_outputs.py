@@ -35,11 +35,11 @@ def compared(gated: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> 
     """A Markdown table: the largest difference and what it is of the output's own range."""
     rows = [f"| output | values | largest difference {platform.machine()} | of its range |"]
     rows.append("|---|---|---|---|")
-    for name, ours_ in gated.items():
-        other = reference[name]
-        apart, extent = np.abs(ours_ - other).max(), np.ptp(other)
+    for name, actual in gated.items():
+        expected = reference[name]
+        apart, extent = np.abs(actual - expected).max(), np.ptp(expected)
         relative = f"{apart / extent:.2e}" if extent else "-"
-        rows.append(f"| {name} | {other.size} | {apart:.2e} | {relative} |")
+        rows.append(f"| {name} | {expected.size} | {apart:.2e} | {relative} |")
     return "\n".join(rows)
 
 
@@ -61,8 +61,8 @@ def main() -> int:
         print(f"golden_outputs.py: error: {error}", file=sys.stderr)
         return 2
     shapes = {name: rows.shape for name, rows in reference.items()}
-    if other := [name for name, rows in outputs.items() if shapes.get(name) != rows.shape]:
-        print(f"{options.against} lacks {other} in this shape: save it anew", file=sys.stderr)
+    if mismatched := [name for name, rows in outputs.items() if shapes.get(name) != rows.shape]:
+        print(f"{options.against} lacks {mismatched} in this shape: save it anew", file=sys.stderr)
         return 2
     print(compared(outputs, reference))
     return 0

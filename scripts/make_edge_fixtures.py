@@ -44,18 +44,18 @@ def blocks() -> tuple[keras.Model, dict[str, np.ndarray]]:
     """Two inputs, (3,) and tokens 0..4, two outputs, two frames per step by a stride of two."""
     sound, word = keras.Input((None, 3), name="sound"), keras.Input((None,), name="word")
     embedded = keras.layers.Embedding(5, 2, name="embedding")(word)
-    joined = keras.layers.Concatenate()([sound, embedded])
+    features = keras.layers.Concatenate()([sound, embedded])
     convolution = keras.layers.Conv1D(4, 3, strides=2, padding="causal", name="convolution")
-    hidden = kgated.LSTM(4, return_sequences=True, name="lstm")(convolution(joined))
+    hidden = kgated.LSTM(4, return_sequences=True, name="lstm")(convolution(features))
     each = keras.layers.Dense(2, activation="softmax", name="each")(hidden)
     average = keras.layers.GlobalAveragePooling1D()(hidden)
-    whole = keras.layers.Dense(3, name="whole")(average)
+    sequence_result = keras.layers.Dense(3, name="whole")(average)
     rng = np.random.default_rng(5)
     frames = {
         "sound": rng.normal(size=(FRAMES, 3)).astype(np.float32),
         "word": rng.integers(5, size=FRAMES).astype(np.int32),
     }
-    return keras.Model([sound, word], [each, whole], name="blocks"), frames
+    return keras.Model([sound, word], [each, sequence_result], name="blocks"), frames
 
 
 def spread(model: keras.Model, seed: int) -> None:

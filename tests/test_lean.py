@@ -27,9 +27,9 @@ def brought_along(root="kgated"):
             continue
         actual.add(name)
         for text in metadata.requires(name) or ():
-            one = Requirement(text)
-            if one.marker is None or one.marker.evaluate({"extra": ""}):
-                waiting.append(one.name)
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                waiting.append(requirement.name)
     return actual
 
 

@@ -23,7 +23,7 @@ def summarized(rows: Sequence[Row], latency_us: Mapping[Key, float]) -> list[Row
         if "score" in row:
             key = (row["task"], row["cell"], row["recipe"])
             by_key.setdefault(key, {})[row["seed"]] = row
-    found = []
+    summary = []
     for key in by_key:
         task, cell, recipe = key
         dense = by_key.get((task, cell, VARIANTS[recipe].dense), {})
@@ -31,10 +31,10 @@ def summarized(rows: Sequence[Row], latency_us: Mapping[Key, float]) -> list[Row
         seeds = sorted(set(base) & set(own) & set(dense))
         if seeds:
             parts = ([part[seed] for seed in seeds] for part in (own, base, dense))
-            found.append({**_figures(key, *parts), "step_us": latency_us.get(key)})
-    for row in found:
-        row["missed"] = _missed(row, found)
-    return found
+            summary.append({**_figures(key, *parts), "step_us": latency_us.get(key)})
+    for row in summary:
+        row["missed"] = _missed(row, summary)
+    return summary
 
 
 def _figures(
@@ -69,20 +69,20 @@ def _figures(
 
 def _missed(row: Row, rows: Sequence[Row]) -> list[str]:
     """A sentence per limit that a row misses."""
-    found, recipe = [], row["recipe"]
+    missed, recipe = [], row["recipe"]
     limit, gzip_limit = VARIANTS[recipe].loss_limit, GZIP_LIMITS.get(recipe)
     # A sum of seeds' shares is not exact: a loss at the limit is within it.
     if limit is not None and row["loss_points"] > limit + 1e-6:
-        found.append(f"loses {row['loss_points']:.2f} points, limit {limit}")
+        missed.append(f"loses {row['loss_points']:.2f} points, limit {limit}")
     if gzip_limit is not None and row["of_dense_gzip"] > gzip_limit:
-        found.append(f"gzip {row['of_dense_gzip']:.3f} of dense, limit {gzip_limit}")
-    for other in rows:
-        alike = (other["task"], other["cell"]) == (row["task"], row["cell"])
-        if alike and other["recipe"] == BETTER_THAN.get(recipe):
-            behind = row["loss_points"] - other["loss_points"]
+        missed.append(f"gzip {row['of_dense_gzip']:.3f} of dense, limit {gzip_limit}")
+    for baseline in rows:
+        alike = (baseline["task"], baseline["cell"]) == (row["task"], row["cell"])
+        if alike and baseline["recipe"] == BETTER_THAN.get(recipe):
+            behind = row["loss_points"] - baseline["loss_points"]
             if behind > 1e-6:
-                found.append(f"{behind:.2f} points behind {other['recipe']}")
-    return found
+                missed.append(f"{behind:.2f} points behind {baseline['recipe']}")
+    return missed
 
 
 def lines(rows: Sequence[Row]) -> list[Row]:
@@ -109,9 +109,9 @@ def overview(rows: Sequence[Row]) -> list[Row]:
 
     Bold is what misses a limit; a minus is a gain.
     """
-    found: dict[tuple[str, str], Row] = {}
+    by_cell: dict[tuple[str, str], Row] = {}
     for row in rows:
-        line = found.setdefault((row["task"], row["cell"]), {"data": row["task"]})
+        line = by_cell.setdefault((row["task"], row["cell"]), {"data": row["task"]})
         line["cell"] = row["cell"]
         if row["recipe"] == FLOAT:
             line[FLOAT] = _score(row)
@@ -119,7 +119,7 @@ def overview(rows: Sequence[Row]) -> list[Row]:
             points = f"{row['loss_points']:+.2f}"
             line[row["recipe"]] = f"**{points}**" if row["missed"] else points
     columns = ["data", "cell", *VARIANTS]
-    return [{name: line.get(name) for name in columns} for line in found.values()]
+    return [{name: line.get(name) for name in columns} for line in by_cell.values()]
 
 
 def _score(row: Row) -> str:

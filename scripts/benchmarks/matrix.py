@@ -76,7 +76,7 @@ def variants(kinds: Iterable[str]) -> list[Job]:
     ]
 
 
-def ours(job: Job) -> Result:
+def kgated_result(job: Job) -> Result:
     """Convert by kgated, run the file by itself, compare with Keras.
 
     Returns:
@@ -143,4 +143,4 @@ def _run(jobs: list[Job]) -> list[Result]:
 
 
 if __name__ == "__main__":
-    serve(lambda job: ours(Job(**job)))
+    serve(lambda job: kgated_result(Job(**job)))

@@ -62,11 +62,11 @@ def torch_kind(layer: Any) -> Any:
         return layer
     units, sequences = layer.units, layer.return_sequences
     if isinstance(layer, kgated.GRU):
-        twin: Any = kgated.GRU(units, return_sequences=sequences, reset_after=True)
+        counterpart: Any = kgated.GRU(units, return_sequences=sequences, reset_after=True)
     else:
-        twin = kgated.LSTM(units, return_sequences=sequences)
-    twin.build((None, None, layer.cell.kernel.shape[0]))
-    return twin
+        counterpart = kgated.LSTM(units, return_sequences=sequences)
+    counterpart.build((None, None, layer.cell.kernel.shape[0]))
+    return counterpart
 
 
 def torch_module(layer: Any) -> Any:

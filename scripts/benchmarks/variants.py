@@ -128,9 +128,9 @@ def further(task: Task, how: Training, model: keras.Model, seed: int) -> keras.M
 
 def measure(task: Task, cell: str, seed: int, name: str, folder: Path) -> Row:
     """A row: from the folder, or trained, converted and judged now, and left there."""
-    kept = file_of(folder, name, "json")
-    if kept.is_file():
-        row: Row = json.loads(kept.read_text())
+    row_file = file_of(folder, name, "json")
+    if row_file.is_file():
+        row: Row = json.loads(row_file.read_text())
         return row
     variant, path = VARIANTS[name], file_of(folder, name, "tflite")
     row = {"task": task.name, "cell": cell, "seed": seed, "recipe": name}
@@ -139,7 +139,7 @@ def measure(task: Task, cell: str, seed: int, name: str, folder: Path) -> Row:
         row |= _converted(task, model, variant, path)
     except (ConversionError, ValueError) as error:
         return {**row, "error": str(error)}  # not kept: the next run tries again
-    replace_file(kept, json.dumps(row).encode())
+    replace_file(row_file, json.dumps(row).encode())
     return row
 
 

@@ -20,9 +20,9 @@ def with_other_fields(content: bytes, rng: random.Random) -> bytes:
     while times > 0 or copy == content:
         # Each kind of field as often as another, however many there are of it.
         places, width = kinds[rng.randrange(len(kinds))]
-        at, other = rng.choice(places), rng.choice(places)
+        at, target = rng.choice(places), rng.choice(places)
         values = [
-            content[other : other + width],
+            content[target : target + width],
             rng.randbytes(width),
             rng.choice(_WHOLE).to_bytes(16, "little", signed=True)[:width],
             struct.pack("<d" if width == 8 else "<f", rng.choice(_FLOATS))[:width],
@@ -38,11 +38,11 @@ def with_other_fields(content: bytes, rng: random.Random) -> bytes:
 @cache
 def _places(content: bytes) -> list[tuple[list[int], int]]:
     """Where the fields stand, those of a kind together, and how many bytes they have."""
-    found: dict[str, list[int]] = {}
+    by_kind: dict[str, list[int]] = {}
     widths = {"tensor 1": 1, "tensor 5": 1, "operator 3": 1, "code 0": 1, "zeros": 8, "options": 1}
     for kind, at in _fields(content):
-        found.setdefault(kind, []).append(at)
-    return [(places, widths.get(kind, 4)) for kind, places in sorted(found.items())]
+        by_kind.setdefault(kind, []).append(at)
+    return [(places, widths.get(kind, 4)) for kind, places in sorted(by_kind.items())]
 
 
 def _fields(content: bytes) -> Iterator[tuple[str, int]]:

@@ -107,8 +107,8 @@ def test_models(name, options, message, tmp_path):
 @pytest.mark.parametrize("name", ["Lambda", "custom"])
 def test_what_can_be_run_can_be_a_whole_sequence(name, rng, tmp_path):
     model, frames = ODD[name](), rng.normal(size=(2, T, F)).astype(np.float32)
-    made = kgated.to_tflite(model, tmp_path / "m.tflite", calibration=frames, **WHOLE)
-    assert made.agreement.max_abs_error < 1e-5
+    conversion = kgated.to_tflite(model, tmp_path / "m.tflite", calibration=frames, **WHOLE)
+    assert conversion.agreement.max_abs_error < 1e-5
 
 
 @pytest.mark.parametrize(

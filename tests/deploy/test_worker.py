@@ -43,9 +43,9 @@ def say(place):
 def worker(tmp_path, monkeypatch):
     (tmp_path / "jobs_of_a_test.py").write_text(JOBS)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    made = Worker("json")
-    yield made
-    made.stop()
+    client = Worker("json")
+    yield client
+    client.stop()
 
 
 def pid(worker, folder):

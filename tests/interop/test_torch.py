@@ -69,8 +69,8 @@ def test_round_trips_through_numpy_keep_the_bits(kind, options, rng):
     again = from_torch(arrays)
     for a, b in zip(first, again, strict=True):
         assert [type(v) for v in (a, b)] == [type(a)] * 2
-        for item, other in zip(a.get_weights(), b.get_weights(), strict=True):
-            np.testing.assert_array_equal(item, other)
+        for item, returned in zip(a.get_weights(), b.get_weights(), strict=True):
+            np.testing.assert_array_equal(item, returned)
     fresh = loaded(module(kind, options, seed=1), arrays)
     x = inputs(rng, time=6)
     assert np.abs(run(fresh, x) - chain(first, x)).max() < 1e-6

@@ -107,11 +107,11 @@ STATE_DICTS = {
 def test_a_state_dict_gives_the_layer_of_its_module(kind):
     for module, options in STATE_DICTS[kind]:
         expected, layers = (from_torch(trained(module)), from_torch(module.state_dict(), **options))
-        for item, other in zip(expected, layers, strict=True):
-            assert item.get_config().keys() == other.get_config().keys()
+        for item, loaded in zip(expected, layers, strict=True):
+            assert item.get_config().keys() == loaded.get_config().keys()
             for option in ("strides", "epsilon", "padding", "use_bias"):
-                assert getattr(item, option, None) == getattr(other, option, None)
-            for a, b in zip(item.get_weights(), other.get_weights(), strict=True):
+                assert getattr(item, option, None) == getattr(loaded, option, None)
+            for a, b in zip(item.get_weights(), loaded.get_weights(), strict=True):
                 np.testing.assert_array_equal(a, b)
 
 

@@ -30,8 +30,8 @@ def test_polynomial_decay_is_the_published_one():
     schedule = PolynomialDecay(0.0, 0.8, begin_step=10, end_step=18, frequency=2)
     results = {t - 10: schedule(t) for t in range(5, 25) if schedule(t)[0]}
     assert list(results) == list(PUBLISHED)
-    for t, (_, share) in results.items():
-        assert share == pytest.approx(PUBLISHED[t], abs=1e-12)
+    for t, (_, sparsity) in results.items():
+        assert sparsity == pytest.approx(PUBLISHED[t], abs=1e-12)
     assert schedule(100) == (False, 0.8)
 
 
@@ -41,11 +41,11 @@ def test_constant_sparsity_has_turns_and_an_end():
     assert ConstantSparsity(0.5, 3, frequency=4)(4003) == (True, 0.5)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.75, 0.999])
-def test_the_largest_stay(rng, share):
+@pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.75, 0.999])
+def test_the_largest_stay(rng, sparsity):
     weight = rng.normal(size=(6, 9))
-    mask = masks.largest(np.abs(weight), share)
-    assert mask.sum() == max(1, round(54 * (1 - share)))
+    mask = masks.largest(np.abs(weight), sparsity)
+    assert mask.sum() == max(1, round(54 * (1 - sparsity)))
     remaining, gone = np.abs(weight[mask]), np.abs(weight[~mask])
     assert gone.size == 0 or remaining.min() > gone.max()
 
@@ -215,9 +215,9 @@ def test_what_cannot_be_pruned_is_refused(rng):
 
 
 def test_a_training_that_would_lose_the_zeros_is_refused(rng):
-    model, other = compiled(kgated.GRU(8)), compiled(kgated.GRU(8))
+    model, different = compiled(kgated.GRU(8)), compiled(kgated.GRU(8))
     with pytest.raises(ValueError, match="the model that is fitted"):
-        fit_noise(other, rng, kgated.prune(model, NOW))
+        fit_noise(different, rng, kgated.prune(model, NOW))
     model.compile("adam", "mse", steps_per_execution=3)
     with pytest.raises(ValueError, match="`steps_per_execution` must be 1"):
         fit_noise(model, rng, kgated.prune(model, NOW))

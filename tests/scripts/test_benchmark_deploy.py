@@ -232,11 +232,11 @@ def test_the_matrix_has_every_case_once():
 @pytest.mark.slow
 def test_a_file_that_disagrees_is_no_success(monkeypatch):
     none, dynamic, _ = matrix.jobs_of("GRU", package="kgated", options={"reset_after": True})[:3]
-    error, why = matrix.ours(none)
+    error, why = matrix.kgated_result(none)
     assert (error < 1e-5, why) == (True, "")
     strict = replace(matrix.QUANTIZATIONS["dynamic"], limit=1e-9)
     monkeypatch.setitem(matrix.QUANTIZATIONS, "dynamic", strict)
-    assert "above 1e-09" in matrix.ours(dynamic)[1]
+    assert "above 1e-09" in matrix.kgated_result(dynamic)[1]
     row = matrix.row("some", [none, none, dynamic], [(1e-7, ""), (2e-7, ""), (None, "why")], 2)
     assert (row["conversions"], row["kgated_agrees"], row["met"]) == (3, 2, False)
     assert row["worst_error_none"] == "2.0e-07"

@@ -59,7 +59,7 @@ def _converted(row: Row, mode: str, recipe: str) -> dict[str, Any]:
             calibration=_ids(model, data),
             **length,
         )
-        run = _streamed if mode == "stream" else _whole
+        run = _streamed if mode == "stream" else _sequences
         pairs = list(run(path, model, data[:COMPARED]))
     return judged(pairs, LIMITS[recipe], _largest(model, data))
 
@@ -91,7 +91,7 @@ def judged(
     }
 
 
-def _whole(path: Path, model: keras.Model, data: np.ndarray) -> Iterator[tuple[Any, Any]]:
+def _sequences(path: Path, model: keras.Model, data: np.ndarray) -> Iterator[tuple[Any, Any]]:
     file = SequenceModel(path)
     for x in data:
         yield _pair(file.run(_ids(model, x)), _keras(model, x))
@@ -103,17 +103,17 @@ def _streamed(path: Path, model: keras.Model, data: np.ndarray) -> Iterator[tupl
     size, is_free = file.manifest.frames_per_step, model.inputs[0].shape[1] is None
     for x in data:
         file.reset()
-        whole = None if is_free else _keras(model, x)
+        reference = None if is_free else _keras(model, x)
         fed = _ids(model, x)
         for end in range(size, len(x) + 1, size):
             result = file.step(fed[end - size : end] if size > 1 else fed[end - 1])
-            if whole is None:
+            if reference is None:
                 expected = _keras(model, x[:end])
                 yield _pair(result, expected[-1] if expected.ndim > np.ndim(result) else expected)
-            elif whole.ndim > np.ndim(result):
-                yield _pair(result, whole[end // size - 1])
+            elif reference.ndim > np.ndim(result):
+                yield _pair(result, reference[end // size - 1])
             elif end == len(x):
-                yield _pair(result, whole)
+                yield _pair(result, reference)
 
 
 def _ids(model: keras.Model, x: np.ndarray) -> np.ndarray:

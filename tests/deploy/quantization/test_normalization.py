@@ -15,5 +15,5 @@ def test_silence_leaves_the_other_frames_their_digits(layer, quantize, rng, tmp_
     model = keras.Sequential([keras.Input((None, 6)), layer(8, layer_norm=True)])
     x = rng.normal(size=(8, 12, 6)).astype(np.float32)
     x[:, :6] = 0.0
-    made = kgated.to_tflite(model, tmp_path / "m.tflite", quantize=quantize, calibration=x)
-    assert made.agreement.max_abs_error < QUANTIZATIONS[quantize].limit / 3
+    conversion = kgated.to_tflite(model, tmp_path / "m.tflite", quantize=quantize, calibration=x)
+    assert conversion.agreement.max_abs_error < QUANTIZATIONS[quantize].limit / 3

@@ -68,9 +68,9 @@ def test_a_label_that_never_is(results):
 def test_regression(rng, lengths, results, shape):
     y = rng.normal(5.0, 3.0, size=shape)
     last = np.stack([result[-1] for result in results])
-    whole = len(shape) == 2
-    targets, predicted = (y, last) if whole else (real(y, lengths), np.concatenate(results))
-    quality = score(Numbers(y, None if whole else 1), results)
+    is_single = len(shape) == 2
+    targets, predicted = (y, last) if is_single else (real(y, lengths), np.concatenate(results))
+    quality = score(Numbers(y, None if is_single else 1), results)
     mae = metrics.mean_absolute_error(targets, predicted, multioutput="raw_values")
     rmse = metrics.root_mean_squared_error(targets, predicted, multioutput="raw_values")
     ranges = targets.max(0) - targets.min(0)

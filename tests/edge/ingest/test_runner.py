@@ -132,9 +132,9 @@ def test_numbers_are_no_decision(live, speech, text, fixture_file):
     assert _is_classifier(replace(numbers, figures={"accuracy": 0.9}), None)
     with pytest.raises(EdgeError, match=r"`task` must be one of .* got 'text'"):
         _is_classifier(numbers, "text")
-    alone = replace(numbers, outputs=(replace(first, shape=(1,)),))
+    scalar_output = replace(numbers, outputs=(replace(first, shape=(1,)),))
     with pytest.raises(EdgeError, match=r"the first output has the shape \(1,\)"):
-        _is_classifier(alone, "classes")
+        _is_classifier(scalar_output, "classes")
 
 
 def test_bad_frames_held(live, speech):
@@ -232,8 +232,8 @@ def test_rows_are_refused(speech):
 
 def test_blocks_of_frames(fixture_file, speech, frames):
     manifest = replace(read_manifest(speech), frames_per_step=4)
-    found = list(live_blocks(manifest, io.BytesIO(frames.tobytes()), "float32", None))
-    assert np.array_equal(found, frames[:8].reshape(2, 4, 3))
+    blocks = list(live_blocks(manifest, io.BytesIO(frames.tobytes()), "float32", None))
+    assert np.array_equal(blocks, frames[:8].reshape(2, 4, 3))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -283,10 +283,10 @@ def test_times_without_end_in_a_fixed_memory(rng):
     tally, times = StreamingHistogram(), rng.lognormal(np.log(5000), 1.0, 4000).astype(int)
     for ns in [*times.tolist(), 1, 10**12]:
         tally.add(ns)
-    found, us = tally.metrics(), np.sort([*times, 1, 10**12]) / 1e3
-    for name, share in (("p50", 0.5), ("p99", 0.99)):
-        exact = us[int(share * len(us))]
-        assert exact * 0.99 <= found[f"compute_us_{name}"] <= exact * 1.13
-    assert found["compute_us_max"] == 1e9
-    assert found["compute_us_mean"] == pytest.approx(us.mean())
+    metrics, us = tally.metrics(), np.sort([*times, 1, 10**12]) / 1e3
+    for name, quantile in (("p50", 0.5), ("p99", 0.99)):
+        exact = us[int(quantile * len(us))]
+        assert exact * 0.99 <= metrics[f"compute_us_{name}"] <= exact * 1.13
+    assert metrics["compute_us_max"] == 1e9
+    assert metrics["compute_us_mean"] == pytest.approx(us.mean())
     assert set(StreamingHistogram().metrics().values()) == {None}

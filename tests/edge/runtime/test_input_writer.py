@@ -45,9 +45,9 @@ def test_writes_a_frame(spec, target, frame):
     ids=["strided", "reversed", "fortran", "unpickled", "unaligned", "broadcast"],
 )
 def test_memory_layouts_are_read_right(spec, target, frame, variant):
-    other = variant(frame)
-    frame_writer(spec, target)(other)
-    assert target.tolist() == other.tolist()
+    rearranged = variant(frame)
+    frame_writer(spec, target)(rearranged)
+    assert target.tolist() == rearranged.tolist()
 
 
 def test_read_only_frames_and_buffers(spec, target, frame):
@@ -79,7 +79,7 @@ def test_takes_the_largest_numbers(spec, target, frame):
 
 
 @pytest.mark.parametrize(
-    ("change", "way_out"),
+    ("change", "hint"),
     [
         (lambda a: a[None], r"drop the batch axis: frame\[0\]"),
         (lambda a: a[..., :-1], "one frame of the shape"),
@@ -97,8 +97,8 @@ def test_takes_the_largest_numbers(spec, target, frame):
         (lambda a: np.float32(1.0), "got a float32"),
     ],
 )
-def test_refuses_other_shapes_and_dtypes(spec, target, frame, change, way_out):
-    with pytest.raises(FrameError, match=way_out) as caught:
+def test_refuses_other_shapes_and_dtypes(spec, target, frame, change, hint):
+    with pytest.raises(FrameError, match=hint) as caught:
         frame_writer(spec, target)(change(frame))
     message = str(caught.value)
     assert message.startswith("a frame must be an array of shape (")
