@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 pytestmark = pytest.mark.slow  # each test starts TensorFlow again
 
 
-def brought_along(root="kgated"):
+def requirements_of(root="kgated"):
     """The distributions that one and its requirements need, without extras."""
     actual, waiting = set(), [root]
     while waiting:
@@ -35,7 +35,7 @@ def brought_along(root="kgated"):
 
 def hidden_modules():
     """Top-level modules that are installed here, and would not be there."""
-    there = brought_along()
+    there = requirements_of()
     owners = metadata.packages_distributions().items()
     return {m for m, of in owners if not {canonicalize_name(name) for name in of} & there}
 

@@ -63,7 +63,7 @@ LIMITS = {"none": 1e-5, "float16": 2e-3, "dynamic": 0.05, "dynamic4": 0.3, "int8
 
 
 @pytest.mark.parametrize(("build", "options", "quantize"), ROWS)
-def test_three_at_once(build, options, quantize, x, rng, tmp_path):
+def test_a_batch_of_three_equals_three_single_runs(build, options, quantize, x, rng, tmp_path):
     model, arguments = randomize(build(), rng), {**options, "quantize": quantize, "calibration": x}
     unbatched = open_model(kgated.to_tflite(model, tmp_path / "1.tflite", **arguments).path)
     conversion = kgated.to_tflite(model, tmp_path / "3.tflite", batch=B, **arguments)

@@ -51,7 +51,7 @@ def test_says_what_is_in_a_file_of_ours(path, model):
     assert description.manifest.recipe["quantize"] == "int8"
 
 
-def test_prints_it(path):
+def test_the_text_names_states_types_and_operators(path):
     text = text_of(path)
     for word in ("step", "cell_h", "state in", "int8", "1 x 16", "3 LOGISTIC", "KiB", "sensor"):
         assert word in text

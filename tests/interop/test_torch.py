@@ -152,7 +152,7 @@ def test_the_dtype_stays(dtype):
     )
 
 
-def test_bfloat16_widens():
+def test_bfloat16_weights_become_float32():
     reference = module("GRU", {}).to(torch.bfloat16).state_dict()
     (layer,) = from_torch(reference)
     back = to_torch(layer)["weight_ih_l0"]

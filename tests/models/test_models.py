@@ -57,7 +57,7 @@ def test_a_seed_gives_the_same_dropout(data):
     assert (outputs[0] == outputs[1]).all()
 
 
-def test_it_streams(data, tmp_path):
+def test_a_classifier_streams_as_in_keras(data, tmp_path):
     model = build(data, kgated.GRU, layers=2)
     kgated.to_tflite(model, tmp_path / "m.tflite", calibration=data)
     from kgated_edge import EdgeModel

@@ -42,7 +42,7 @@ def test_constant_sparsity_has_turns_and_an_end():
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.75, 0.999])
-def test_the_largest_stay(rng, sparsity):
+def test_the_largest_weights_remain(rng, sparsity):
     weight = rng.normal(size=(6, 9))
     mask = masks.largest(np.abs(weight), sparsity)
     assert mask.sum() == max(1, round(54 * (1 - sparsity)))
@@ -50,12 +50,12 @@ def test_the_largest_stay(rng, sparsity):
     assert gone.size == 0 or remaining.min() > gone.max()
 
 
-def test_of_equal_weights_no_more_stay_than_asked():
+def test_equal_weights_do_not_exceed_the_number_that_remains():
     assert masks.largest(np.ones((4, 4)), 0.75).sum() == 4
 
 
 @pytest.mark.parametrize("shape", [(8, 12), (7, 11), (3, 7, 11)])
-def test_blocks_go_whole_by_their_mean(rng, shape):
+def test_blocks_with_the_smallest_mean_are_pruned_together(rng, shape):
     weight = rng.normal(size=shape)
     mask = masks.largest_blocks(weight, 0.5, (4, 3))
     means = {True: [], False: []}
@@ -69,7 +69,7 @@ def test_blocks_go_whole_by_their_mean(rng, shape):
 
 
 @pytest.mark.parametrize("shape", [(8, 5), (7, 5), (3, 6, 5)])
-def test_two_of_four_inputs_go(rng, shape):
+def test_two_of_four_inputs_are_pruned(rng, shape):
     weight = rng.normal(size=shape)
     mask = masks.two_in_four(weight)
     for tap, column in itertools.product(np.ndindex(shape[:-2]), range(shape[-1])):

@@ -106,7 +106,7 @@ def browser():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
-def test_lives_in_a_browser(results, tmp_path, width):
+def test_the_page_works_in_a_browser(results, tmp_path, width):
     (tmp_path / "page.html").write_text(render(read_runs(results), "A <title>"))
     path, playwright = browser()
     with playwright as driver, driver.chromium.launch(executable_path=path, args=QUIET) as chromium:
@@ -184,7 +184,7 @@ def test_equal_results_have_names_of_their_own(results, tmp_path):
     assert len({run.name for run in read_runs(paths)}) == 3
 
 
-def test_command(results, tmp_path, capfd):
+def test_the_command_writes_the_page(results, tmp_path, capfd):
     page = tmp_path / "page.html"
     with pytest.raises(SystemExit) as stop:
         kgated(["report", *map(str, results), "-o", str(page), "--title", "Three"])

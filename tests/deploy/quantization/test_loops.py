@@ -33,7 +33,7 @@ def tensors(model):
 
 @pytest.mark.parametrize("quantize", ["int8", "int16x8"])
 @pytest.mark.parametrize("name", MODELS)
-def test_loops_in_integers_agree_with_keras(name, quantize, x, rng, tmp_path):
+def test_integer_loops_agree_with_keras(name, quantize, x, rng, tmp_path):
     model, path = randomized(sequential(*MODELS[name]()), rng), tmp_path / "m.tflite"
     options = {"mode": "sequence", "lowering": "while", "quantize": quantize}
     kgated.to_tflite(model, path, length=T, calibration=x, **options)
@@ -63,7 +63,7 @@ def test_long_sequences_take_a_loop_whose_error_does_not_grow(rng, tmp_path):
     assert conversion.file_bytes < 60_000
 
 
-def test_padding_changes_nothing_in_a_loop_of_integers(x, rng, tmp_path):
+def test_padding_changes_nothing_in_an_integer_loop(x, rng, tmp_path):
     model, path = randomized(sequential(kgated.LSTM(6), L.Dense(3)), rng), tmp_path / "m.tflite"
     options = {"mode": "sequence", "lowering": "while", "quantize": "int8"}
     kgated.to_tflite(model, path, max_length=T, calibration=x, **options)
@@ -91,7 +91,7 @@ def test_a_skipped_layer_stays_in_float_beside_loops(skipped, x, rng, tmp_path):
     assert types.count("float32") > (1 if skipped == "head" else 20)
 
 
-def test_a_turn_hands_on_what_the_next_one_takes(x, rng, tmp_path):
+def test_a_loop_body_returns_states_with_the_quantization_that_it_takes(x, rng, tmp_path):
     model, path = randomized(sequential(*MODELS["two layers"]()), rng), tmp_path / "m.tflite"
     options = {"mode": "sequence", "lowering": "while", "quantize": "int8"}
     kgated.to_tflite(model, path, length=T, calibration=x, **options)

@@ -120,7 +120,7 @@ def test_static_files_are_integers_throughout(layer, name, source_of):
 
 
 @pytest.mark.parametrize("name", ["int8", "int16x8"])
-def test_a_state_comes_back_with_the_scale_that_it_left_with(name, source_of):
+def test_a_state_has_the_same_scale_as_input_and_as_output(name, source_of):
     source, samples, shared = source_of(kgated.LSTM)
 
     def scales(content):
@@ -176,7 +176,7 @@ def test_a_sequences_ranges_are_not_those_near_zero_states(source_of):
     assert error_of(wrong, samples, source) > 3 * error_of(real, samples, source)
 
 
-def test_frames_of_a_large_range_leave_the_state_its_digits(rng, x, tmp_path):
+def test_separate_products_keep_the_state_precise_beside_large_frames(rng, x, tmp_path):
     model = spread(classifier(kgated.LSTM), rng)
     kernel = model.get_layer("cell").cell.kernel
     kernel.assign(kernel / 100)
@@ -190,7 +190,7 @@ def test_frames_of_a_large_range_leave_the_state_its_digits(rng, x, tmp_path):
 
 @pytest.mark.parametrize(("name", "per_weight"), [("dynamic", 1.05), ("dynamic4", 0.55)])
 @pytest.mark.parametrize("layer", CELLS, ids=lambda cell: cell.__name__)
-def test_sizes(layer, name, per_weight, rng, tmp_path):
+def test_files_have_the_bytes_of_their_weights(layer, name, per_weight, rng, tmp_path):
     model = keras.models.clone_model(spread(classifier(layer, units=96, features=40), rng))
     # Without calibration: the manifest would hold the statistics of 40 features.
     conversion = kgated.to_tflite(model, tmp_path / "m.tflite", quantize=name)

@@ -214,7 +214,7 @@ def two_lstms(rng):
 
 
 @pytest.mark.filterwarnings("ignore:.*experimental_preserve_all_tensors:UserWarning")
-def test_the_quantizer_takes_fused_layers_along(rng):
+def test_the_quantizer_also_quantizes_fused_layers(rng):
     tflite, samples = two_lstms(rng)
     integer_file = quantized(tflite, Recipe(quantize="int8"), samples)
     assert left_in_float(integer_file) == []

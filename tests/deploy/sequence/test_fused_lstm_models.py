@@ -26,7 +26,7 @@ LIMITS = {"none": 1e-5, "float16": 1e-3, "dynamic": 0.05, "int8": 0.1}
 
 
 @pytest.mark.parametrize("how", LIMITS)
-def test_whole_models_convert(how, x, rng, tmp_path):
+def test_models_with_fused_layers_convert(how, x, rng, tmp_path):
     model = randomized(sequential(*heard_both_ways()), rng)
     path, options = tmp_path / "m.tflite", {"mode": "sequence", "length": TIME, "calibration": x}
     kgated.to_tflite(model, path, quantize=how, lowering="fused", **options)

@@ -89,7 +89,7 @@ MODELS = dict(convertible())
 
 @pytest.mark.parametrize("lowering", ["unrolled", "while"])
 @pytest.mark.parametrize("name", MODELS)
-def test_models(name, lowering, x, rng, tmp_path):
+def test_models_equal_keras_in_either_lowering(name, lowering, x, rng, tmp_path):
     model, path = spread(MODELS[name], rng), tmp_path / "m.tflite"
     kgated.to_tflite(model, path, mode="sequence", length=T, lowering=lowering)
     expected = np.asarray(model(x, training=False))
@@ -215,7 +215,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("options", "message"), REFUSED)
-def test_what_does_not_go_together(options, message, x, tmp_path):
+def test_options_that_contradict_each_other_are_refused(options, message, x, tmp_path):
     path = tmp_path / "m.tflite"
     with pytest.raises(ValueError, match=message):
         kgated.to_tflite(

@@ -70,7 +70,7 @@ def test_equals_keras(options, limit, data, rng, tmp_path):
     assert np.abs(np.asarray(moved) - expected["whole"]).max() > limit / 2
 
 
-def test_what_an_input_is():
+def test_inputs_are_classified_as_timed_or_constant():
     shapes = {"lengths": (None, 5), "memory": (3, 5), "words": (None, 2), "who": (4,)}
     inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
     flat = L.TimeDistributed(L.Flatten())(L.Embedding(7, 3)(inputs["words"]))

@@ -82,7 +82,7 @@ def test_zero_output_for_mask(frames, rng):
     np.testing.assert_allclose(streamed, expected, atol=1e-6)
 
 
-def test_tokens(rng):
+def test_a_token_model_streams(rng):
     model = keras.Sequential(
         [keras.Input((None,)), keras.layers.Embedding(11, 4, mask_zero=True), kgated.GRU(5)]
     )

@@ -106,7 +106,7 @@ def test_a_step_over_one_frame_copies_nothing(tmp_path):
     assert not names & {"RESHAPE", "STRIDED_SLICE", "PACK", "UNPACK", "TRANSPOSE"}
 
 
-def test_a_count_without_end_is_refused_in_integers(rng, tmp_path):
+def test_an_unbounded_frame_count_is_refused_in_integers(rng, tmp_path):
     model = sequential(layers.Dense(2), layers.GlobalAveragePooling1D(name="guilty"))
     x = rng.normal(size=(4, 8, FEATURES)).astype(np.float32)
     with pytest.raises(ConversionError, match=r"`guilty` counts the frames.*`skip=\['guilty'\]`"):
@@ -114,7 +114,7 @@ def test_a_count_without_end_is_refused_in_integers(rng, tmp_path):
 
 
 @pytest.mark.parametrize("pooling", [layers.GlobalAveragePooling1D, layers.GlobalMaxPooling1D])
-def test_a_running_figure_stays_in_float_among_integers(rng, tmp_path, pooling):
+def test_a_skipped_running_pooling_stays_in_float(rng, tmp_path, pooling):
     model = sequential(layers.Dense(2), pooling(name="figure"), layers.Dense(2))
     x = rng.normal(1.0, size=(4, 400, FEATURES)).astype(np.float32)
     options = {"quantize": "int8", "skip": ["figure"], "calibration": x}

@@ -56,7 +56,7 @@ def test_a_constant_feature_is_not_named(like):
     warn_of_small_features(sequences, [TensorSpec("frame", (3,), "float32")])
 
 
-def test_integers_of_16_bits_resolve_them(like, tmp_path):
+def test_16_bit_integers_resolve_small_features(like, tmp_path):
     unlike = like * np.array([SMALL, 1.0, SMALL], np.float32)
     with pytest.warns(UserWarning, match="span fewer"):
         coarse = largest_error(unlike, tmp_path / "int8.tflite", "int8")

@@ -26,7 +26,7 @@ def relabelled(data, y):
     return SequenceData(data.x, data.lengths, y)
 
 
-def test_counts(speech, data):
+def test_the_report_counts_sequences_steps_and_bytes(speech, data):
     result = check(speech, data)
     assert result.sequences == COUNT
     assert result.steps == data.lengths.sum()

@@ -37,7 +37,7 @@ def sound(rng):
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_the_oracle_agrees(sound, setting):
+def test_features_equal_the_oracle(sound, setting):
     frames, expected = LogMel(**setting)(sound), oracle(sound, **setting)
     assert frames.shape == expected.shape
     assert frames.dtype == np.float32
@@ -118,7 +118,7 @@ def test_the_loudest_sound_stays_below_what_float64_holds(window):
     assert front_end(square).max() < np.log(4)
 
 
-def test_the_bits_are_these():
+def test_the_features_have_the_recorded_digest():
     """Made once on x86-64; another machine that gives others breaks the promise."""
     sound = (np.arange(4000) * 7919 % 20011 - 10005).astype(np.int16)
     digest = hashlib.sha256(LogMel()(sound).astype("<f4").tobytes()).hexdigest()

@@ -69,7 +69,7 @@ def test_csv_frames_and_files(live, speech, frames, tmp_path):
         assert np.array_equal(outputs(lines), expected)
 
 
-def test_tokens(live, text):
+def test_live_reads_tokens(live, text):
     expected = EdgeModel(text).run(np.array([1, 4, 0], np.int32))
     _, lines, _ = live(b"1\n4\n0\n", text, "--format", "csv")
     assert np.array_equal(outputs(lines), expected)
@@ -159,7 +159,7 @@ def wav(samples, rate=16000, channels=1):
     return file.getvalue()
 
 
-def test_sound(live, speech, rng, tmp_path):
+def test_live_reads_audio(live, speech, rng, tmp_path):
     samples, path = sound_of(rng), tmp_path / "a.wav"
     path.write_bytes(wav(samples))
     setting = {"mels": 3, "low_hz": 0.0}
@@ -222,7 +222,7 @@ def test_a_closed_standard_stream(speech, closed, message):
     assert done.stderr.count(b"\n") == 1
 
 
-def test_rows_are_refused(speech):
+def test_live_refuses_a_batch(speech):
     manifest = replace(read_manifest(speech), batch=2)
     with pytest.raises(EdgeError, match="a batch of 2: run it from Python"):
         live_blocks(manifest, io.BytesIO(), "float32", None)
@@ -279,7 +279,7 @@ def test_results_come_at_once(speech, frames):
     assert process.returncode == 0
 
 
-def test_times_without_end_in_a_fixed_memory(rng):
+def test_a_histogram_of_any_number_of_times_has_a_fixed_size(rng):
     tally, times = StreamingHistogram(), rng.lognormal(np.log(5000), 1.0, 4000).astype(int)
     for ns in [*times.tolist(), 1, 10**12]:
         tally.add(ns)

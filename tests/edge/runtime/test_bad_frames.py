@@ -13,7 +13,7 @@ def hold(path):
 
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("name", ["speech", "int8"])
-def test_refused_unless_asked_for_and_the_state_stays(fixture_file, name, frames, bad):
+def test_bad_frames_are_refused_by_default_and_leave_the_state(fixture_file, name, frames, bad):
     model = EdgeModel(fixture_file(name))
     model.run(frames)
     before = model.state
@@ -51,7 +51,7 @@ def test_a_held_frame_is_a_copy(speech, frames):
     assert np.array_equal(model.step(buffer), reference.step(frames[0]))
 
 
-def test_nothing_to_hold_at_the_start_of_a_sequence(speech, frames):
+def test_a_bad_first_frame_is_refused(speech, frames):
     model, bad = hold(speech), np.full(3, np.nan, np.float32)
     for _ in range(2):
         before = model.state

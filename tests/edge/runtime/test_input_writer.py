@@ -71,7 +71,7 @@ def test_refuses_what_is_not_finite_anywhere(spec, target, frame, bad):
     write(frame)
 
 
-def test_takes_the_largest_numbers(spec, target, frame):
+def test_the_largest_numbers_are_accepted(spec, target, frame):
     limit = np.finfo(np.float32).max
     frame.flat[0], frame.flat[-1] = limit, -limit
     frame_writer(spec, target)(frame)
@@ -105,7 +105,7 @@ def test_refuses_other_shapes_and_dtypes(spec, target, frame, change, hint):
     assert "\n" not in message
 
 
-def test_names_expected_and_received():
+def test_the_error_names_the_expected_and_the_received_shape():
     write = frame_writer(TensorSpec("frame", (3,)), np.zeros(3, np.float32))
     with pytest.raises(FrameError) as caught:
         write(np.zeros((2, 4)))

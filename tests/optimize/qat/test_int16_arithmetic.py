@@ -32,7 +32,7 @@ def int16_params(scale):
 
 
 @pytest.mark.parametrize(("operator", "function"), [("LOGISTIC", "sigmoid"), ("TANH", "tanh")])
-def test_a_curve_is_the_kernels_at_every_integer(operator, function):
+def test_an_activation_equals_the_kernel_at_every_integer(operator, function):
     exact = {"sigmoid": lambda x: 1 / (1 + np.exp(-x)), "tanh": np.tanh}[function]
     unlike = 0
     for scale in single(1e-5, 1.234e-4, 2.5e-4, 7e-4, 2e-3, 2**-15):
@@ -77,7 +77,7 @@ def test_products_with_weights_are_rounded_as_by_the_kernel(kernel, rng):
 
 
 @pytest.mark.parametrize("operator", ["MUL", "ADD", "SUB"])
-def test_values_meet_one_by_one_as_in_the_kernel(operator, rng):
+def test_elementwise_operators_equal_the_kernels(operator, rng):
     scale_a, scale_b, scale = single(3.05e-5, 1.1e-4, 1.4e-4)
     a, b = integers(rng, 1, N), integers(rng, 1, N)
     expected = run_operator(operator, [a, b], [scale_a, scale_b], (1, N), scale)

@@ -53,7 +53,7 @@ def test_zero_is_exact_with_all_parameters(scheme):
         assert float(ops.max(params.qmax)) >= 0 >= float(ops.min(params.qmin))
 
 
-def test_it_trains_is_saved_and_goes_on(x, rng, tmp_path):
+def test_training_continues_after_saving_and_loading(x, rng, tmp_path):
     y = rng.integers(3, size=len(x))
     qat = kgated.quantize_aware(classifier(), warmup=2, freeze_at=6)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
