@@ -30,10 +30,10 @@ DEFAULTS: dict[str, Parameters] = {
 
 
 def from_onnx_names(attributes: Mapping[str, Any], default: list[str]) -> list[str]:
-    """Keras's names for a node's `activations`, or for `default` where it has none.
+    """The Keras names of a node's `activations`, or of `default` where the node has none.
 
     Raises:
-        ValueError: a function, or its alpha and beta, that no activation of Keras computes.
+        ValueError: Keras has no activation that computes the function with its alpha and beta.
     """
     alphas, betas = (iter(attributes.get(f"activation_{k}", [])) for k in ("alpha", "beta"))
     return [_keras_name(name, alphas, betas) for name in attributes.get("activations", default)]
@@ -61,10 +61,10 @@ def _same(a: float | None, b: float | None) -> bool:
 
 
 def to_onnx_names(names: list[str]) -> dict[str, list[Any]]:
-    """The attributes `activations`, `activation_alpha` and `activation_beta` for Keras's names.
+    """The attributes `activations`, `activation_alpha` and `activation_beta` of Keras's names.
 
     Raises:
-        ValueError: a function that ONNX doesn't have.
+        ValueError: ONNX doesn't have the function.
     """
     if unknown := [name for name in names if name not in KNOWN]:
         raise ValueError(f"ONNX has no activation {unknown[0]!r}, only {list(KNOWN)}")

@@ -1,4 +1,4 @@
-"""Where PyTorch's tensors come from: a module, a state dict, or a file of one."""
+"""Read PyTorch's tensors from a module, a state dict, or a file with a state dict."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +14,12 @@ def is_module(source: Any) -> bool:
 
 
 def tensors_of(source: Any) -> Mapping[str, Any]:
-    """The state dict of a module, of a file, or the one given.
+    """The state dict of a module or a file; a state dict is returned unchanged.
 
     Raises:
-        TypeError: none of these.
-        ValueError: a file that holds no state dict; one line that says the way out.
-        ImportError: a file, and PyTorch is not installed.
+        TypeError: `source` has another type.
+        ValueError: the file holds no state dict; the message says in one line what to do.
+        ImportError: `source` is a path, and PyTorch is not installed.
     """
     if isinstance(source, Mapping):
         _check_tensors(source)
@@ -35,7 +35,7 @@ def tensors_of(source: Any) -> Mapping[str, Any]:
 
 
 def _check_tensors(state_dict: Mapping[Any, Any]) -> None:
-    """Refuse a dict that is no state dict; a buffer of a module may be None."""
+    """Raise an error for a dict that is not a state dict; a buffer of a module may be None."""
     for name, tensor in state_dict.items():
         if not isinstance(name, str):
             raise TypeError(f"`source` must have names of tensors as keys. Received: {name!r}")
@@ -72,7 +72,7 @@ def _load(path: Path) -> Any:
         ) from error
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of damaged bytes PyTorch raises a dozen kinds
+    except Exception as error:  # PyTorch raises a dozen kinds of errors for damaged bytes
         raise ValueError(
             f"{path}: this is damaged, or holds more than tensors, such as a whole pickled module, "
             "and code out of a file is not run: where its class is at hand, load it and write the "
