@@ -126,8 +126,6 @@ def _clusters(
     nonzero = flat[~zero]
     nonzero_clusters = n - bool(zero.any())
     shared, nonzero_members = k_means(nonzero, INITS[init](nonzero, nonzero_clusters, rng))
-    members = np.full(
-        flat.size, nonzero_clusters
-    )  # the index of the cluster of zeros, after the others
+    members = np.full(flat.size, nonzero_clusters)  # the cluster of zeros is the last
     members[~zero] = nonzero_members
     return np.append(shared, 0.0), members.reshape(weight.shape)

@@ -48,10 +48,10 @@ def start_or_resume(
 ) -> Run:
     """Prepare a training that survives a kill: the same call resumes it after the last epoch.
 
-    `folder` contains `log.csv` with a row per epoch, `best.keras`, the best model so far, and, until
-    the training ends, a backup: one file with weights, optimizer, random state and epoch. The
-    resumed training equals the uninterrupted one if the order of the data is fixed or drawn from
-    the epoch's number (`Recordings`, `NextEpoch`).
+    `folder` contains `log.csv` with a row per epoch, `best.keras`, the best model so far,
+    and, until the training ends, a backup: one file with weights, optimizer, random state and
+    epoch. The resumed training equals the uninterrupted one if the order of the data is
+    fixed or drawn from the epoch's number (`Recordings`, `NextEpoch`).
 
     Args:
         model: compiled and built, with the same options as before the kill.
