@@ -1,8 +1,8 @@
-"""What each recipe costs in accuracy, and what it saves: three kinds of recordings, and text.
+"""Accuracy, size and step time of each recipe on three data sets of recordings and on text.
 
-Each cell is trained on each data set, then pruned, clustered, and trained with fake quantization;
-each of these becomes a file, which is judged over the test set by the runner of the device. What is
-done stays in the folder: the same command goes on after an interruption, and repeats nothing.
+Each cell is trained on each data set, then pruned, clustered, and trained with fake quantization.
+Each result is converted to a file, which the device runner evaluates on the test set. Results stay
+in the folder, so that the same command continues after an interruption.
 """
 
 import itertools
@@ -54,7 +54,7 @@ def place(folder: Path, job: Job) -> Path:
 
 
 def work(job: Job, folder: Path, quick: bool, recipes: Sequence[str]) -> list[Row]:
-    """The rows of a data set, a cell and a seed, in a process of its own."""
+    """The rows of a data set, a cell and a seed; runs in its own process."""
     use_one_thread()
     task, own = tasks(quick)[job[0]], place(folder, job)
     own.mkdir(parents=True, exist_ok=True)
@@ -103,13 +103,13 @@ def latencies(folder: Path, jobs: Iterable[Job], quick: bool, rounds: int) -> di
 
 
 def stepper(path: Path, frames: Sequence[Any]) -> Callable[[], Any]:
-    """A function that takes one step, each time with the next frame."""
+    """A function that runs one step, each time with the next frame."""
     step, again = EdgeModel(path).step, itertools.cycle(frames)
     return lambda: step(next(again))
 
 
 def show(rows: list[Row], as_markdown: bool) -> None:
-    """The tables, and how many limits were missed."""
+    """Print the tables and the number of missed limits."""
     titles = {
         "Points lost against float, by the runner of the device": overview(rows),
         "Accuracy on the device side, size and step of each recipe": lines(rows),
@@ -157,7 +157,7 @@ def main(
     as_markdown: Annotated[bool, typer.Option("--markdown", help="A table for a page.")] = False,
     out: Annotated[Path | None, typer.Option("--json", help="Write the rows here.")] = None,
 ) -> None:
-    """Train, convert, judge, and print the table; `--only latency` times the files there are."""
+    """Train, convert, evaluate, and print the table; `--only latency` times existing files."""
     if out is not None:
         check_writable(out)
     check_names("--cell", cell, CELLS)
@@ -182,7 +182,7 @@ def main(
 
 
 def earlier_latencies(folder: Path) -> dict[Key, float]:
-    """The latencies that earlier runs have measured."""
+    """The latencies measured by earlier runs."""
     path = folder / LATENCY_FILE
     rows = json.loads(path.read_text()) if path.is_file() else []
     return {tuple(key): us for key, us in rows}
@@ -196,7 +196,7 @@ def save_latencies(folder: Path, latency: dict[Key, float]) -> None:
 
 
 def earlier_rows(jobs: list[Job], folder: Path) -> list[Row]:
-    """The rows that earlier runs have left."""
+    """The rows measured by earlier runs."""
     paths = [file_of(place(folder, job), name, "json") for job in jobs for name in VARIANTS]
     return [json.loads(path.read_text()) for path in paths if path.is_file()]
 

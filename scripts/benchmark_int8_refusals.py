@@ -1,8 +1,8 @@
-"""How many int8 conversions are refused, and what the others cost in accuracy.
+"""How many int8 conversions are refused, and how much accuracy the others lose.
 
-Each cell is trained on three kinds of recordings, a few epochs; each model is converted to int8,
-also with logits of thirty times the width in place of its probabilities. A conversion counts as
-wrongly refused where the float model was right to be converted: no file, and nothing broken.
+Each cell is trained for a few epochs on three data sets. Each model is converted to int8; the first
+one also with logits, thirty times as large, instead of probabilities. A refusal of a model that
+works in float is wrong.
 """
 
 import itertools
@@ -47,7 +47,7 @@ def wide_logits(model: keras.Model) -> keras.Model:
 
 
 def measure(model: keras.Model, data: DataSet, folder: Path) -> Row:
-    """The conversion to int8, over the test set; the reason where it is refused."""
+    """Convert to int8 and evaluate on the test set, or give the reason of the refusal."""
     recipe = Recipe(quantize="int8")
     options = ConversionOptions(recipe, data.train, evaluation=data.test, explain_cost=False)
     try:

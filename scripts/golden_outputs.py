@@ -1,9 +1,9 @@
-"""How far two kinds of device are from each other on the golden frames of the same files.
+"""Compare the outputs of two devices for the golden frames of the same files.
 
     python scripts/golden_outputs.py tests/edge/fixtures/*.tflite --save x86-64.npz     # on one
     python scripts/golden_outputs.py tests/edge/fixtures/*.tflite --against x86-64.npz  # on another
 
-Needs kgated-edge alone, so that it runs on the device itself.
+It needs only kgated-edge, so that it runs on the device.
 """
 
 import argparse
@@ -18,13 +18,13 @@ from kgated_edge.runtime.open import open_model
 
 
 def answers(path: Path) -> dict[str, np.ndarray]:
-    """What this device answers, by file and output."""
+    """The outputs of this device, by file and output."""
     outputs = open_model(path).golden_outputs()
     return {f"{path.stem}/{name}": np.asarray(rows) for name, rows in outputs.items()}
 
 
 def saved(path: Path) -> dict[str, np.ndarray]:
-    """What `--save` wrote."""
+    """Load a file that `--save` wrote."""
     try:
         return dict(np.load(path))
     except (OSError, ValueError, BadZipFile) as error:
@@ -32,7 +32,7 @@ def saved(path: Path) -> dict[str, np.ndarray]:
 
 
 def compared(gated: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> str:
-    """A Markdown table: the largest difference and what it is of the output's own range."""
+    """A Markdown table of the largest differences, also relative to the range of the output."""
     rows = [f"| output | values | largest difference {platform.machine()} | of its range |"]
     rows.append("|---|---|---|---|")
     for name, actual in gated.items():

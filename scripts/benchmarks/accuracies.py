@@ -1,4 +1,4 @@
-"""Seeds together: mean and spread, what a recipe loses, and which limits are met."""
+"""Statistics over seeds: mean and spread, loss of each recipe, and missed limits."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,9 +14,9 @@ Key = tuple[str, str, str]  # task, cell, recipe
 
 
 def summarized(rows: Sequence[Row], latency_us: Mapping[Key, float]) -> list[Row]:
-    """One row per task, cell and recipe, of the seeds that both it and float have.
+    """One row per task, cell and recipe, over the seeds that both the recipe and float have.
 
-    A point is a percent of the test set; of bits per character, a hundredth of the float model's.
+    A point is a percent of the test set, or a hundredth of the float model's bits per character.
     """
     by_key: dict[Key, dict[int, Row]] = {}
     for row in rows:
@@ -68,10 +68,10 @@ def _figures(
 
 
 def _missed(row: Row, rows: Sequence[Row]) -> list[str]:
-    """A sentence per limit that a row misses."""
+    """A sentence for each limit that a row misses."""
     missed, recipe = [], row["recipe"]
     limit, gzip_limit = VARIANTS[recipe].loss_limit, GZIP_LIMITS.get(recipe)
-    # A sum of seeds' shares is not exact: a loss at the limit is within it.
+    # The mean over seeds has rounding errors; a loss at the limit must not miss it.
     if limit is not None and row["loss_points"] > limit + 1e-6:
         missed.append(f"loses {row['loss_points']:.2f} points, limit {limit}")
     if gzip_limit is not None and row["of_dense_gzip"] > gzip_limit:
@@ -107,7 +107,7 @@ def lines(rows: Sequence[Row]) -> list[Row]:
 def overview(rows: Sequence[Row]) -> list[Row]:
     """A line per task and cell: the float score, and the points that each recipe loses.
 
-    Bold is what misses a limit; a minus is a gain.
+    Values that miss a limit are bold; negative values are gains.
     """
     by_cell: dict[tuple[str, str], Row] = {}
     for row in rows:
