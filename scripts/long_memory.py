@@ -1,9 +1,9 @@
 """Memory of the cells over hundreds of steps: the adding problem, and its vanishing gradient.
 
 A sequence has a random number at each step. Two numbers are marked, one in each half, and the
-target is their sum (Hochreiter & Schmidhuber 1997). Predicting the mean has a mean squared
-error of 1/6. All cells are trained on the same batches in the same order. The norm of the loss's gradient with
-respect to the hidden state of each step is measured before and after training.
+target is their sum (Hochreiter & Schmidhuber 1997). Predicting the mean has a mean squared error of
+1/6. All cells are trained on the same batches in the same order. The norm of the loss's gradient
+with respect to the hidden state of each step is measured before and after training.
 
 By default, the forget gate of an LSTM starts at σ(1) = 0.73, which forgets within ten steps. "tuned
 to T" starts with time constants of 1 to T steps, by the biases of Tallec & Ollivier (2018):
