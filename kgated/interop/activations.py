@@ -18,7 +18,7 @@ KNOWN: dict[str, tuple[str, Parameters]] = {
     "elu": ("Elu", (1.0, None)),
     "linear": ("Affine", (1.0, 0.0)),
 }
-"""Keras's name to ONNX's name with the alpha and beta that make them the same function."""
+"""Keras's name to ONNX's name with the alpha and beta that compute the same function."""
 
 DEFAULTS: dict[str, Parameters] = {
     "HardSigmoid": (0.2, 0.5),
@@ -26,7 +26,7 @@ DEFAULTS: dict[str, Parameters] = {
     "Elu": (1.0, None),
     "Affine": (1.0, 0.0),
 }
-"""What ONNX takes for alpha and beta where a node doesn't say."""
+"""ONNX's defaults of alpha and beta."""
 
 
 def from_onnx_names(attributes: Mapping[str, Any], default: list[str]) -> list[str]:

@@ -16,7 +16,7 @@ Array = np.ndarray
 Weights = dict[str, Array]
 
 SYMMETRIC = ("sigmoid", "hard_sigmoid")
-"""The activations with `1 - σ(a) = σ(-a)`, which makes a gate and its complement exchangeable."""
+"""The activations with `1 - σ(a) = σ(-a)`, by which a gate and its complement can be exchanged."""
 
 
 def array(value: Any) -> Array:
@@ -103,7 +103,7 @@ def to_gated(layer: Any) -> Any:
     if not isinstance(layer, LSTM | PeepholeLSTM | GRU):
         raise TypeError(
             "`layer` must be an LSTM, PeepholeLSTM or GRU of kgated or Keras, or a Bidirectional "
-            f"of one; of a model give its layers one by one. Received: {layer!r}"
+            f"of one; convert the layers of a model one by one. Received: {layer!r}"
         )
     return layer
 

@@ -17,8 +17,8 @@ from kgated.interop.keras2_graph import Config
 from kgated.interop.keras2_weights import STEEPNESS, assign, read_weights, scale_hard_sigmoids
 
 _DAMAGED = (
-    "the configuration in the file is none of a whole model of Keras; copy it again, or save the "
-    "model once more by `model.save()`"
+    "the configuration in the file is not that of a whole Keras model; copy the file again, "
+    "or save the model again by `model.save()`"
 )
 
 
@@ -79,8 +79,8 @@ def load_h5(path: str | Path, custom_objects: Mapping[str, Any] | None = None) -
             return _from_file(file, known)
     except OSError as error:
         raise ValueError(
-            f"{path}: this is no HDF5 file, or a part of one ({first_line(error)}): copy it again, "
-            "or save the model once more by `model.save()`"
+            f"{path}: this is no HDF5 file, or an incomplete one ({first_line(error)}): copy it "
+            "again, or save the model again by `model.save()`"
         ) from error
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: {_DAMAGED} ({error})") from error
@@ -96,7 +96,7 @@ def _from_file(file: Any, custom_objects: dict[str, Any]) -> keras.Model:
     if "model_config" not in file.attrs or "model_weights" not in file:
         raise ValueError(
             "the file holds weights and no model, as `save_weights()` writes it: build the model "
-            "in Keras 3 and load them by `model.load_weights(path)`"
+            "in Keras 3 and load the weights by `model.load_weights(path)`"
         )
     weights = file["model_weights"]
     version = _text(file.attrs.get("keras_version", weights.attrs.get("keras_version", "2")))
@@ -126,12 +126,12 @@ def _build(entry: Config, version: str, custom_objects: dict[str, Any]) -> keras
     """The model without its weights."""
     if version.startswith(("0", "1")):
         raise ValueError(
-            f"the file is of Keras {version}: load it in Keras 2 and save it there once more"
+            f"the file is of Keras {version}: load it in Keras 2 and save it there again"
         )
     if entry["class_name"] not in MODELS:
         raise ValueError(
-            f"the model is of a class of its own, {entry['class_name']}, and a file of Keras 2 "
-            f"holds no code: {WAY_OUT}"
+            f"the model is of the custom class {entry['class_name']}, and a file of Keras 2 "
+            f"contains no code: {WAY_OUT}"
         )
     translator = Translator(not version.startswith("3"), custom_objects)
     translated = translator.model(entry)

@@ -20,13 +20,13 @@ RENAMED = {
     "Convolution1D": "Conv1D",
     "Convolution2D": "Conv2D",
 }
-"""Layers that Keras 3 has by another name."""
+"""Layers that have another name in Keras 3."""
 
 CUDNN: dict[str, Config] = {
     "CuDNNLSTM": {"activation": "tanh", "recurrent_activation": "sigmoid"},
     "CuDNNGRU": {"activation": "tanh", "recurrent_activation": "sigmoid", "reset_after": True},
 }
-"""What a CuDNN layer computes, and its configuration does not say."""
+"""The options of a CuDNN layer that its configuration does not contain."""
 
 NO_EFFECT = {
     *("implementation", "input_length", "batch_input_shape", "input_dtype", "input_spec"),
@@ -46,7 +46,7 @@ NEUTRAL: tuple[Any, ...] = (None, False, [], {}, "")
 INSIDE = ("layer", "backward_layer", "cell")
 OPERATIONS = {"TensorFlowOpLayer", "TFOpLambda", "SlicingOpLambda", "ClassMethod"}
 WAY_OUT = (
-    "build the model again in Keras 3 with the same layer names and load the weights alone by "
+    "build the model again in Keras 3 with the same layer names and load only the weights by "
     "`model.load_weights(path)`"
 )
 
@@ -139,7 +139,7 @@ class Translator:
             )
         if kind == "Lambda":
             raise ValueError(
-                f"{where} holds Python code, and code out of a file is not run: write it as a "
+                f"{where} contains Python code, and kgated runs no code from a file: write it as a "
                 f"subclass of `keras.layers.Layer`; {WAY_OUT}"
             )
         if not self._is_known(entry) and not hasattr(keras.layers, RENAMED.get(kind, kind)):

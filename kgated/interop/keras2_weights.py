@@ -49,7 +49,7 @@ def assign(model: keras.Model, weights: dict[str, Named]) -> None:
     if missing := sorted(layers.keys() ^ saved):
         raise ValueError(
             f"the weights in the file and the layers of the model differ in {missing}: the file is "
-            "damaged, or of another model"
+            "damaged, or belongs to another model"
         )
     values: dict[int, tuple[Any, str, Array]] = {}
     for name, layer in layers.items():

@@ -49,7 +49,7 @@ def to_onnx(
     state = [] if initial_state is None else [gates.array(value) for value in initial_state]
     names = STATES[: 1 if op == "GRU" else 2]
     if state and state_inputs:
-        raise ValueError("`initial_state` can't be given where `state_inputs=True`")
+        raise ValueError("`initial_state` must be None with `state_inputs=True`")
     tensors |= _initial_state(state, names, len(pair), pair[0].units)
     return _model(op, tensors, _attributes(pair), names if state_inputs else ())
 

@@ -87,7 +87,7 @@ def from_torch(
     if options or kind:
         unknown = ", ".join([*options, *(["kind"] if kind else [])])
         raise ValueError(
-            f"`source` is an nn.LSTM or nn.GRU, read from its tensors alone: leave out {unknown}"
+            f"`source` is an nn.LSTM or nn.GRU, which takes no options: leave out {unknown}"
         )
     return _recurrent(tensors, depth, return_sequences, update_gate)
 
@@ -107,7 +107,7 @@ def _module_of(source: Any, prefix: str) -> Any:
         return module
     names = [name for name, _ in module.named_children()]
     raise ValueError(
-        f"an nn.{type(module).__name__} is not one layer: give one of those in it, by `prefix`, "
+        f"an nn.{type(module).__name__} is not one layer: select one of its layers by `prefix`, "
         f"one of {[f'{prefix}{name}.' for name in names]}"
     )
 

@@ -56,7 +56,7 @@ def kind_of(tensors: Mapping[str, Any]) -> str | None:
     axes = len(tensors["weight"].shape) if "weight" in tensors else 0
     if axes == 2 and "bias" not in tensors:
         raise ValueError(
-            "a `weight` of two axes without a `bias` is of an nn.Linear or of an nn.Embedding: "
+            "a `weight` of two axes without a `bias` fits an nn.Linear and an nn.Embedding: "
             "give `kind='Linear'` or `kind='Embedding'`"
         )
     return {1: "LayerNorm", 2: "Linear", 3: "Conv1d"}.get(axes)

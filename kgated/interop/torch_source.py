@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 CHECKPOINT = ("state_dict", "model_state_dict", "model", "net")
-"""Names under which training programs put the state dict into a larger dict."""
+"""Keys of the state dict in the files of common training programs."""
 
 
 def is_module(source: Any) -> bool:
@@ -49,7 +49,9 @@ def _check_tensors(state_dict: Mapping[Any, Any]) -> None:
 
 def _from_file(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; give what `torch.save(model.state_dict())` wrote")
+        raise ValueError(
+            f"{path}: no such file; pass a file that `torch.save(model.state_dict())` wrote"
+        )
     content = _load(path)
     if isinstance(content, Mapping):
         inner = [content[name] for name in CHECKPOINT if isinstance(content.get(name), Mapping)]
@@ -57,8 +59,8 @@ def _from_file(path: Path) -> Mapping[str, Any]:
         if tensors and all(hasattr(value, "shape") for value in tensors.values()):
             return tensors
         raise ValueError(
-            f"{path}: this dict holds {sorted(map(str, tensors))[:8]} and not tensors by name: "
-            "load it by `torch.load(path, weights_only=True)` and give the state dict in it"
+            f"{path}: this dict holds {sorted(map(str, tensors))[:8]} and no tensors: "
+            "load it by `torch.load(path, weights_only=True)` and pass the state dict in it"
         )
     raise ValueError(f"{path}: this holds a {type(content).__name__}, and no dict of tensors")
 
@@ -75,7 +77,7 @@ def _load(path: Path) -> Any:
     except Exception as error:  # PyTorch raises a dozen kinds of errors for damaged bytes
         raise ValueError(
             f"{path}: this is damaged, or holds more than tensors, such as a whole pickled module, "
-            "and code out of a file is not run: where its class is at hand, load it and write the "
-            "weights alone by `torch.save(model.state_dict(), 'weights.pt')`; of TorchScript give "
+            "and kgated runs no code from a file: load it in PyTorch and save only the weights by "
+            "`torch.save(model.state_dict(), 'weights.pt')`; for TorchScript pass "
             "`torch.jit.load(path).state_dict()`"
         ) from error

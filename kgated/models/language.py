@@ -162,7 +162,7 @@ class LanguageModel(keras.Sequential):
     ) -> None:
         if not len(prompt):
             raise ValueError(
-                "`prompt` must hold a symbol or more. Received none: start with one that begins "
+                "`prompt` must have at least one symbol. Received none: start with one that begins "
                 "a text"
             )
         if max_len < 0:
@@ -271,7 +271,7 @@ def cross_entropy_bits(logits: np.ndarray, tokens: np.ndarray) -> np.ndarray:
 
 def _check_vocabulary(vocabulary: Sequence[str]) -> None:
     if not len(vocabulary):
-        raise ValueError("`vocabulary` must hold a symbol or more. Received none")
+        raise ValueError("`vocabulary` must have at least one symbol. Received none")
     if len(set(vocabulary)) != len(vocabulary):
         twice = next(s for s in vocabulary if list(vocabulary).count(s) > 1)
-        raise ValueError(f"`vocabulary` must hold each symbol once. Received {twice!r} again")
+        raise ValueError(f"`vocabulary` must have each symbol once. Received {twice!r} twice")

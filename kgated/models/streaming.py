@@ -87,5 +87,5 @@ def _with_validation(
     if validation is not None:
         return train, match_validation(train, load_npz(validation), validation)
     if len(train) < 2:
-        raise ValueError(f"{data}: there is one recording alone: give --validation, too")
+        raise ValueError(f"{data}: there is only one recording: add --validation")
     return split_recordings(train, VALIDATION, seed=seed)

@@ -68,8 +68,8 @@ def cluster(
     for weight in weights:
         if not isinstance(weight.constraint, SharedValues | None):
             raise ValueError(
-                f"`model` has a constraint on weight `{weight.path}`, and clusters are another: "
-                "build the layer without it, or leave the layer out by `layers`"
+                f"`model` has a constraint on weight `{weight.path}`, and clustering sets one: "
+                "build the layer without it, or exclude the layer by `layers`"
             )
     check_finite_weights(model)
     rng = np.random.default_rng(seed)

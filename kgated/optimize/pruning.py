@@ -74,7 +74,9 @@ def prune(
     _check_shape(schedule, block, pattern)
     weights = [w for listed in matrices(model, layers).values() for w in listed]
     if clustered := [w.path for w in weights if isinstance(w.constraint, SharedValues)]:
-        raise ValueError(f"`model` must be pruned before it is clustered. Clustered: {clustered}")
+        raise ValueError(
+            f"`model` must be pruned before it is clustered. These weights are clustered: {clustered}"
+        )
     check_finite_weights(model)
     return Pruning(weights, schedule, (block[0], block[1]), pattern)
 
@@ -104,7 +106,9 @@ class Pruning(keras.callbacks.Callback):
             )
         model_weights = {id(w) for w in self.model.weights}
         if not all(id(w) in model_weights for w in self.weights):
-            raise ValueError("`model` of `kgated.prune` must be the model that is fitted: it isn't")
+            raise ValueError(
+                "`model` of `kgated.prune` must be the model that is fitted. Received another model"
+            )
         self.step = int(self.model.optimizer.iterations)
         if not self._masks:
             values = [values_of(w) for w in self.weights]

@@ -73,7 +73,7 @@ class Plan:
                 raise ValueError(f"`{name}` must be above 0. Received: {getattr(self, name)!r}")
         if not 0.0 <= number("label_smoothing", self.label_smoothing) < 1.0:
             raise ValueError(
-                f"`label_smoothing` must be in 0..1, 1 left out. Received: {self.label_smoothing!r}"
+                f"`label_smoothing` must be from 0 to below 1. Received: {self.label_smoothing!r}"
             )
         if not isinstance(self.disturbance, Disturbance):
             raise TypeError(f"`disturbance` must be a Disturbance. Received: {self.disturbance!r}")
@@ -181,7 +181,7 @@ class _Keeper:
         self.callbacks: list[keras.callbacks.Callback]
         if folder is None:
             if tensorboard:
-                raise ValueError("`tensorboard` needs a `folder` for its logs: name one")
+                raise ValueError("`tensorboard` needs a `folder` for its logs: set one")
             self.stopping = keras.callbacks.EarlyStopping(
                 "val_loss", patience=plan.patience, restore_best_weights=True
             )

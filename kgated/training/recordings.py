@@ -183,8 +183,8 @@ class Carrying(keras.Model):
         """
         if shuffle:
             raise ValueError(
-                "`shuffle` must be False: a chunk goes on where the one before ended. For another "
-                "order of whole recordings in each epoch give `Recordings` a `seed`"
+                "`shuffle` must be False: each chunk continues the previous one. For another "
+                "order of whole recordings in each epoch set the `seed` of `Recordings`"
             )
         return super().fit(*args, shuffle=False, **kwargs)
 
@@ -245,20 +245,20 @@ def _check_carries(model: keras.Model) -> None:
         backward = isinstance(layer, keras.layers.Bidirectional)
         if backward or getattr(layer, "go_backwards", False):
             raise ValueError(
-                f"`model` must go forward in time to carry its state. Received layer "
-                f"`{layer.name}`, which needs the whole recording: take a forward layer"
+                f"`model` must run forward in time to carry its state. Received layer "
+                f"`{layer.name}`, which needs the whole recording: use a forward layer"
             )
         if getattr(layer, "stateful", False):
             raise ValueError(
-                f"`model` must have no state of its own. Received layer `{layer.name}` with "
-                "`stateful=True`: build it without, `carry_state` adds it"
+                f"`model` must have no stateful layers. Received layer `{layer.name}` with "
+                "`stateful=True`: build it without, because `carry_state` adds the state"
             )
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         if tf.distribute.has_strategy() and tf.distribute.get_strategy().num_replicas_in_sync > 1:
             raise ValueError(
-                "carried state does not split over `tf.distribute`'s replicas; train on one "
+                "carried state cannot be split over `tf.distribute`'s replicas; train on one "
                 "device, or on several with the JAX backend"
             )
 

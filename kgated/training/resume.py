@@ -152,7 +152,7 @@ def _restore(model: keras.Model, folder: Path) -> int:
         values = [file[name] for name in file.files]
     if [v.shape for v in values] != [tuple(v.shape) for v in variables]:
         raise ValueError(
-            f"{backups[-1]}: this backup is of another model: name a fresh folder, or build the "
+            f"{backups[-1]}: this backup is of another model: use a new folder, or build the "
             "model with the options of that training"
         )
     for variable, value in zip(variables, values, strict=True):

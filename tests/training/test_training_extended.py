@@ -222,7 +222,7 @@ def test_the_backup_of_another_model_is_refused(tmp_path, data):
     model = compiled(classifier())
     np.savez(tmp_path / "backup-000002.npz", *model.get_weights())
     different = keras.Sequential([keras.Input((None, FEATURES)), kgated.LSTM(9)])
-    with pytest.raises(ValueError, match="is of another model: name a fresh folder"):
+    with pytest.raises(ValueError, match="is of another model: use a new folder"):
         start_or_resume(compiled(different), tmp_path)
 
 

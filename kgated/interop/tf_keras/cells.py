@@ -40,7 +40,7 @@ class Twin:
         rates = {"dropout": cell.dropout, "recurrent_dropout": cell.recurrent_dropout}
         super().__init__(units, **rates, name=name, **of_keras)  # type: ignore[call-arg]
         if self.compute_dtype != "float32":  # type: ignore[attr-defined]
-            raise ValueError("`dtype` must be float32: the twins have no mixed precision")
+            raise ValueError("`dtype` must be float32: twins have no mixed precision")
         self._hidden = _Hidden(cell)
         self.state_size, self.output_size = cell.state_size, cell.output_size
 

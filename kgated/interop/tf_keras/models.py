@@ -151,8 +151,8 @@ class _Copier:
         if target is None:
             raise TypeError(
                 f"layer `{layer.name}` ({type(layer).__name__}) has no counterpart in the other "
-                "Keras: leave it out; tfmot's wrappers come off by `strip_pruning` and "
-                "`strip_clustering`"
+                "Keras: remove it; `strip_pruning` and `strip_clustering` remove tfmot's "
+                "wrappers"
             )
         if layer.compute_dtype != "float32" and not isinstance(layer, keras.layers.Embedding):
             raise ValueError(

@@ -16,7 +16,7 @@ SWITCH = "TF_USE_LEGACY_KERAS"
 def _imported() -> tuple[Any, Any]:
     if keras.backend.backend() != "tensorflow":
         raise ImportError(
-            "kgated.interop.tf_keras computes with TensorFlow, and Keras's backend is "
+            "kgated.interop.tf_keras needs TensorFlow, and Keras's backend is "
             f"{keras.backend.backend()!r}: set KERAS_BACKEND=tensorflow"
         )
     import tensorflow as tf
