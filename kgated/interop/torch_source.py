@@ -50,7 +50,7 @@ def _check_tensors(state_dict: Mapping[Any, Any]) -> None:
 def _from_file(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise ValueError(
-            f"{path}: no such file; pass a file that `torch.save(model.state_dict())` wrote"
+            f"{path}: no such file; pass a file of `torch.save(model.state_dict(), path)`"
         )
     content = _load(path)
     if isinstance(content, Mapping):

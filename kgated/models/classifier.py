@@ -124,6 +124,7 @@ def save_interrupted(
         return "stopped before an epoch had ended; nothing was written"
     if folder is not None:
         best = Path(folder) / "best.keras"
-        return f"stopped after {epochs} epochs; the best model so far is {best}: the same call continues"
+        return f"stopped after {epochs} epochs; the best model so far is {best}: "
+            "the same call continues"
     save_model(model, output)
     return f"stopped after {epochs} epochs; the best model so far is {output}"
