@@ -124,7 +124,9 @@ def save_interrupted(
         return "stopped before an epoch had ended; nothing was written"
     if folder is not None:
         best = Path(folder) / "best.keras"
-        return f"stopped after {epochs} epochs; the best model so far is {best}: "
+        return (
+            f"stopped after {epochs} epochs; the best model so far is {best}: "
             "the same call continues"
+        )
     save_model(model, output)
     return f"stopped after {epochs} epochs; the best model so far is {output}"

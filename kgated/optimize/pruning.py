@@ -75,7 +75,7 @@ def prune(
     weights = [w for listed in matrices(model, layers).values() for w in listed]
     if clustered := [w.path for w in weights if isinstance(w.constraint, SharedValues)]:
         raise ValueError(
-            f"`model` must be pruned before it is clustered. These weights are clustered: {clustered}"
+            f"`model` must be pruned before it is clustered. Clustered weights: {clustered}"
         )
     check_finite_weights(model)
     return Pruning(weights, schedule, (block[0], block[1]), pattern)
