@@ -55,7 +55,7 @@ def test_a_session_named_twice_takes_two_steps(speech, frames):
     assert np.array_equal(outputs, EdgeModel(speech).run(frames[0, :2]))
 
 
-def test_tokens(text, oracle, rng):
+def test_a_pool_of_tokens_equals_the_equations(text, oracle, rng):
     pool, tokens = SessionPool(text), rng.integers(5, size=(4, 6)).astype(np.int32)
     sessions = [pool.open() for _ in range(6)]
     last = [pool.step(sessions, row) for row in tokens][-1]
