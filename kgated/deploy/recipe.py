@@ -13,6 +13,7 @@ MODES = ("stream", "sequence")
 STATES = ("external", "internal")
 TARGETS = ("cpu", "mcu")
 LOWERINGS = ("auto", "unrolled", "while", "fused")
+SESSION_STEP = 8  # from one batch size of a file with sessions to the next
 CALIBRATION_METHODS = ("minmax", "percentile", "mse")
 
 
@@ -91,6 +92,8 @@ class Recipe:
             "percentile": the extremes without those of outliers; "mse": the range of the smallest
             rounding error.
         percentile: of the extremes of the sequences, for "percentile".
+        sessions: for how many sessions at once a stream's file has signatures, beside that for one;
+            1: for no more than one.
 
     Raises:
         ValueError: an unknown name, no such number, or two choices that exclude each other.
@@ -105,12 +108,15 @@ class Recipe:
     batch: int = 1
     calibration_method: str = "minmax"
     percentile: float = 99.99
+    sessions: int = 1
 
     def __post_init__(self) -> None:
         for name, options in _OPTIONS.items():
             check_choice(name, getattr(self, name), options)
-        if type(self.batch) is not int or self.batch < 1:
-            raise ValueError(f"`batch` must be an integer of at least 1. Received: {self.batch!r}")
+        for name in ("batch", "sessions"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise ValueError(f"`{name}` must be an integer of at least 1. Received: {value!r}")
         if not isinstance(self.percentile, int | float) or not 50.0 < self.percentile <= 100.0:
             raise ValueError(
                 f"`percentile` must be above 50 and at most 100. Received: {self.percentile!r}"
@@ -123,6 +129,12 @@ class Recipe:
     def name(self) -> str:
         """The same string in file names and reports, such as "stream-dynamic"."""
         return f"{self.mode}-{self.quantize}"
+
+    @property
+    def session_sizes(self) -> tuple[int, ...]:
+        """The batch sizes of a stream's further signatures, such as (8, 64) for 64 sessions."""
+        sizes = [SESSION_STEP**n for n in range(1, 10) if SESSION_STEP**n < self.sessions]
+        return (*sizes, self.sessions) if self.sessions > 1 else ()
 
     @property
     def quantization(self) -> Quantization:
@@ -191,6 +203,21 @@ _RULES = (
         lambda recipe: recipe.target == "mcu" and recipe.batch > 1,
         "`target='mcu'` makes C++ sources for one sequence at a time; leave `batch` at 1. "
         "Received: {recipe.batch}",
+    ),
+    _Rule(
+        lambda recipe: recipe.sessions > 1 and (recipe.mode, recipe.batch) != ("stream", 1),
+        "`sessions` is for `mode='stream'` with a `batch` of 1: its sessions take their steps in "
+        "any order, and a batch steps all at once; leave one out. Received: {recipe.sessions}",
+    ),
+    _Rule(
+        lambda recipe: recipe.sessions > 1 and recipe.state == "internal",
+        "`sessions` needs `state='external'`: each session has its own. "
+        "Received: {recipe.sessions}",
+    ),
+    _Rule(
+        lambda recipe: recipe.sessions > 1 and recipe.target == "mcu",
+        "`target='mcu'` makes C++ sources for one stream at a time; leave `sessions` out. "
+        "Received: {recipe.sessions}",
     ),
     _Rule(
         lambda recipe: bool(recipe.skip) and recipe.quantization.is_float,

@@ -6,7 +6,7 @@ It is stored as compact JSON in the file's metadata table, so any TFLite tool st
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
@@ -27,11 +27,17 @@ __all__ = [
     "Manifest",
     "ModelInfo",
     "TensorSpec",
+    "batched_signature",
 ]
 
 FORMAT_VERSION = 1
 SIGNATURES = {"stream": "step", "sequence": "serve"}
 """The signature to run, by mode."""
+def batched_signature(batch: int) -> str:
+    """The signature of a stream's step for so many sessions at once, such as "step_64"."""
+    return SIGNATURES["stream"] if batch == 1 else f"{SIGNATURES['stream']}_{batch}"
+
+
 DEFAULT_THRESHOLD = 0.5
 LENGTHS = TensorSpec("lengths", (), "int32")
 
@@ -87,6 +93,8 @@ class Manifest:
         front_end: how audio becomes frames, or None where frames do not come from audio.
         threshold: for a first output of one number: from which value on the decision is 1.
         vocabularies: by input the tokens that its ids stand for; may be empty.
+        sessions: of a stream: for how many sessions at once the file has a signature each, such as
+            "step_64", beside that for one; ascending; may be empty.
     """
 
     mode: str
@@ -115,6 +123,7 @@ class Manifest:
     front_end: FrontEndSpec | None = None
     threshold: float = DEFAULT_THRESHOLD
     vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict, repr=False)
+    sessions: tuple[int, ...] = ()
 
     @property
     def frame(self) -> TensorSpec:
@@ -164,6 +173,11 @@ class Manifest:
         """The vocabulary of the only input that has one, or None."""
         vocabularies = list(self.vocabularies.values())
         return vocabularies[0] if len(vocabularies) == 1 else None
+
+    def for_sessions(self, batch: int) -> "Manifest":
+        """The manifest of the signature for so many sessions at once, as of a file by itself."""
+        signature = batched_signature(batch)
+        return replace(self, batch=batch, signature=signature, sessions=())
 
     def decide(self, results: Array) -> Array:
         """The decision of each result of the first output.
@@ -242,6 +256,8 @@ class Manifest:
         if self.vocabularies:
             plain = {name: words.to_plain() for name, words in self.vocabularies.items()}
             document["vocabularies"] = plain
+        if self.sessions:
+            document["sessions"] = list(self.sessions)
         return document
 
 
