@@ -8,6 +8,7 @@ import numpy as np
 from kgated_edge.errors import DataError, EdgeError
 from kgated_edge.evaluation.arrays import Data
 from kgated_edge.evaluation.dataset import SequenceData
+from kgated_edge.evaluation.golden import replay_golden
 from kgated_edge.evaluation.info_check import check_info, with_labels_of
 from kgated_edge.evaluation.limits import Limits, override_limits, read_limits
 from kgated_edge.evaluation.metrics import Quality, Scorer
@@ -34,7 +35,7 @@ def selftest(path: str | Path, num_threads: int = 1) -> SelftestResult:
     Raises:
         ManifestError: the file cannot be run.
     """
-    return _replay(open_model(path, num_threads))
+    return replay_golden(open_model(path, num_threads), path)
 
 
 def check(
@@ -91,7 +92,7 @@ def check(
     sequences, scorer = checked_inputs(manifest, data, task)
     _check_metrics(manifest, scorer, limits)
     model = open_model(path, num_threads)
-    golden = _replay(model)
+    golden = replay_golden(model, path)
     _warm_up(model, sequences, warmup_steps)
     times = run_sequences(model, sequences, scorer)
     quality = None if scorer is None else scorer.quality()
@@ -191,17 +192,6 @@ def _check_metrics(manifest: Manifest, scorer: Scorer | None, limits: Limits) ->
             f"a limit compares {name} with the float model, whose manifest holds "
             f"{sorted(manifest.figures)}: convert with --figure {name}=VALUE, or drop it"
         )
-
-
-def _replay(model: EdgeModel | SequenceModel) -> SelftestResult:
-    golden, outputs = model.manifest.golden, model.golden_outputs()
-    differences = [outputs[n].astype(np.float64) - array for n, array in golden.outputs.items()]
-    # np.max propagates NaN, which then fails.
-    error = float(np.max([np.abs(difference).max() for difference in differences]))
-    passed = bool(error <= golden.tolerance)
-    failure = f"golden outputs differ by {error:.3g}, the tolerance is {golden.tolerance:.3g}"
-    count = len(next(iter(golden.frames.values())))
-    return SelftestResult(count, error, golden.tolerance, passed, () if passed else (failure,))
 
 
 def _warm_up(model: EdgeModel | SequenceModel, data: SequenceData, steps: int) -> None:

@@ -33,6 +33,8 @@ __all__ = [
 FORMAT_VERSION = 1
 SIGNATURES = {"stream": "step", "sequence": "serve"}
 """The signature to run, by mode."""
+
+
 def batched_signature(batch: int) -> str:
     """The signature of a stream's step for so many sessions at once, such as "step_64"."""
     return SIGNATURES["stream"] if batch == 1 else f"{SIGNATURES['stream']}_{batch}"

@@ -181,7 +181,7 @@ def _check_consistency(items: Fields, manifest: Manifest) -> None:
         raise items.wrong("states", 'empty with "state": "internal"')
     has_steps = (manifest.mode, manifest.state, manifest.batch) == ("stream", "external", 1)
     if manifest.sessions and not has_steps:
-        raise items.wrong("sessions", 'empty but for a stream with external state and a batch of 1')
+        raise items.wrong("sessions", "empty but for a stream with external state and a batch of 1")
     first = manifest.outputs[0]
     names = None if manifest.labels is None or manifest.is_binary else len(manifest.labels)
     if names not in (None, first.shape[-1]):

@@ -24,17 +24,29 @@ def _rowwise(graph: BatchedGraph, operator: schema.OperatorT) -> None:
 def _elementwise(graph: BatchedGraph, operator: schema.OperatorT) -> None:
     """Operands broadcast against each other; the first axis must not move."""
     streams = [graph.shape(int(n)) for n in operator.inputs if int(n) in graph.streams]
-    if len({(len(shape), shape[0]) for shape in streams}) > 1:
-        raise BatchError("broadcasts the first axis")
-    rank, first = len(streams[0]), streams[0][0]
+    rank = max(map(len, streams))
+    first = next(shape[0] for shape in streams if len(shape) == rank)
     for place, n in enumerate(map(int, operator.inputs)):
-        shape = graph.shape(n)
-        if n in graph.streams or len(shape) < rank:
-            continue
-        if len(shape) > rank or shape[0] not in (1, first):
-            raise BatchError("broadcasts the first axis")
-        if first > 1 and shape[0] == first:
-            graph.repeat(operator, place)
+        _fit_operand(graph, operator, place, rank, first, n in graph.streams)
+
+
+def _fit_operand(
+    graph: BatchedGraph,
+    operator: schema.OperatorT,
+    place: int,
+    rank: int,
+    first: int,
+    is_stream: bool,
+) -> None:
+    """Let an operand broadcast against others of `rank` axes, the first of size `first`."""
+    shape = graph.shape(int(operator.inputs[place]))
+    if is_stream and len(shape) < rank and shape[0] == 1:
+        # The axes that broadcasting puts in front come after that of the streams now.
+        graph.reshape_input(operator, place, (1,) * (rank - len(shape) + 1) + shape[1:])
+    elif len(shape) > rank or (is_stream and (len(shape), shape[0]) != (rank, first)):
+        raise BatchError("broadcasts the first axis")
+    elif not is_stream and len(shape) == rank and shape[0] != 1:
+        graph.repeat(operator, place)
 
 
 def _joining(graph: BatchedGraph, operator: schema.OperatorT) -> None:

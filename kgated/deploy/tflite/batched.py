@@ -72,5 +72,3 @@ def _check_outputs(batched: BatchedGraph) -> None:
             "`sessions` can't take streams together: an output does not depend on the frames; "
             "convert without `sessions`"
         )
-
-

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.tflite.flatbuffer import add_buffer, is_constant
+from kgated.deploy.tflite.flatbuffer import add_buffer, is_constant, reshape
 
 _INDEX_TYPES = {schema.TensorType.INT32: np.int32, schema.TensorType.INT64: np.int64}
 _NOT_CONSTANT = "takes a shape or a place that is computed"
@@ -81,6 +81,17 @@ class BatchedGraph:
         content = bytes(self.model.buffers[tensor.buffer].data) * self.batch
         tensor.buffer, tensor.shape = add_buffer(self.model, content), self._wide(shape)
         self._use(operator, place, tensor)
+
+    def reshape_input(self, operator: schema.OperatorT, place: int, shape: tuple[int, ...]) -> None:
+        """Put a RESHAPE before an operator; `shape` is that for one stream."""
+        source = int(operator.inputs[place])
+        tensor = copy.copy(self.graph.tensors[source])
+        tensor.shape = self._wide(shape)
+        self._use(operator, place, tensor)
+        target = len(self.graph.tensors) - 1
+        self.streams.add(target)
+        before = self.graph.operators.index(operator)
+        self.graph.operators.insert(before, reshape(self.model, self.graph, source, target))
 
     def _wide(self, shape: tuple[int, ...]) -> np.ndarray:
         return np.array([shape[0] * self.batch, *shape[1:]], np.int32)
