@@ -14,6 +14,7 @@ STATES = ("external", "internal")
 TARGETS = ("cpu", "mcu")
 LOWERINGS = ("auto", "unrolled", "while", "fused")
 SESSION_STEP = 8  # from one batch size of a file with sessions to the next
+RESULTS = ("auto", "each", "last")
 CALIBRATION_METHODS = ("minmax", "percentile", "mse")
 
 
@@ -94,6 +95,9 @@ class Recipe:
         percentile: of the extremes of the sequences, for "percentile".
         sessions: for how many sessions at once a stream's file has signatures, beside that for one;
             1: for no more than one.
+        block: frames k that a stream's step takes; 1: as few as the strides of the model allow.
+        results: of a block: "each": a result for every frame, or every stride of frames; "last":
+            the last of them; "auto": "each" where the model has a result per frame.
 
     Raises:
         ValueError: an unknown name, no such number, or two choices that exclude each other.
@@ -109,11 +113,13 @@ class Recipe:
     calibration_method: str = "minmax"
     percentile: float = 99.99
     sessions: int = 1
+    block: int = 1
+    results: str = "auto"
 
     def __post_init__(self) -> None:
         for name, options in _OPTIONS.items():
             check_choice(name, getattr(self, name), options)
-        for name in ("batch", "sessions"):
+        for name in ("batch", "sessions", "block"):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise ValueError(f"`{name}` must be an integer of at least 1. Received: {value!r}")
@@ -192,6 +198,7 @@ _OPTIONS = {
     "target": TARGETS,
     "lowering": LOWERINGS,
     "calibration_method": CALIBRATION_METHODS,
+    "results": RESULTS,
 }
 _RULES = (
     _Rule(
@@ -218,6 +225,16 @@ _RULES = (
         lambda recipe: recipe.sessions > 1 and recipe.target == "mcu",
         "`target='mcu'` makes C++ sources for one stream at a time; leave `sessions` out. "
         "Received: {recipe.sessions}",
+    ),
+    _Rule(
+        lambda recipe: recipe.block > 1 and recipe.mode != "stream",
+        "`block` is for `mode='stream'`: a sequence takes all of its frames in one call; leave it "
+        "out. Received: {recipe.block}",
+    ),
+    _Rule(
+        lambda recipe: recipe.results != "auto" and recipe.block == 1,
+        "`results` is of the frames of a `block`, and this is 1; give a `block`, or leave it out. "
+        "Received: {recipe.results!r}",
     ),
     _Rule(
         lambda recipe: bool(recipe.skip) and recipe.quantization.is_float,

@@ -199,6 +199,13 @@ def _warm_up(model: EdgeModel | SequenceModel, data: SequenceData, steps: int) -
         model.step(block)
 
 
+def _real_results(manifest: Manifest, data: SequenceData, n: int, count: int) -> int:
+    """How many results of sequence n are of real frames, and not of those that fill a step."""
+    if manifest.mode == "sequence" or manifest.results_per_step == 1:
+        return count
+    return min(count, int(data.lengths[n]) // manifest.frames_per_result)
+
+
 def run_sequences(
     model: EdgeModel | SequenceModel, data: SequenceData, scorer: Scorer | None
 ) -> latency.Nanoseconds:
@@ -211,5 +218,6 @@ def run_sequences(
         results = latency.time_steps(model.step, blocks, times[-1])
         if scorer is not None:
             arrays = [as_dict(model.manifest.outputs, result)[first.name] for result in results]
-            scorer.add(n, np.concatenate([array.reshape(-1, first.size) for array in arrays]))
+            rows = np.concatenate([array.reshape(-1, first.size) for array in arrays])
+            scorer.add(n, rows[: _real_results(model.manifest, data, n, len(rows))])
     return np.concatenate(times)

@@ -95,6 +95,8 @@ class Manifest:
         front_end: how audio becomes frames, or None where frames do not come from audio.
         threshold: for a first output of one number: from which value on the decision is 1.
         vocabularies: by input the tokens that its ids stand for; may be empty.
+        results_per_step: of a stream: results r per call, one for every k / r frames; the output
+            tensors are (1, r, *output.shape), and (1, *output.shape) where r is 1.
         sessions: of a stream: for how many sessions at once the file has a signature each, such as
             "step_64", beside that for one; ascending; may be empty.
     """
@@ -125,6 +127,7 @@ class Manifest:
     front_end: FrontEndSpec | None = None
     threshold: float = DEFAULT_THRESHOLD
     vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict, repr=False)
+    results_per_step: int = 1
     sessions: tuple[int, ...] = ()
 
     @property
@@ -203,7 +206,14 @@ class Manifest:
         each = self.each_frame or spec in self.frames
         return self.mode == "sequence" and each and spec.name not in self.single
 
+    @property
+    def frames_per_result(self) -> int:
+        """Of a stream: how many frames there are for each result."""
+        return self.frames_per_step // self.results_per_step
+
     def _in_time(self, spec: TensorSpec) -> TensorSpec:
+        if self.mode == "stream" and spec in self.outputs:
+            return spec.block(self.results_per_step)
         return spec.rows(self.frames_per_step) if self.is_timed(spec) else spec
 
     def _in_batch(self, specs: Iterable[TensorSpec]) -> tuple[TensorSpec, ...]:
@@ -258,6 +268,8 @@ class Manifest:
         if self.vocabularies:
             plain = {name: words.to_plain() for name, words in self.vocabularies.items()}
             document["vocabularies"] = plain
+        if self.results_per_step > 1:
+            document["results_per_step"] = self.results_per_step
         if self.sessions:
             document["sessions"] = list(self.sessions)
         return document

@@ -1,9 +1,12 @@
 """The golden frames of a file through its signatures for many sessions."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from kgated_edge.format.tensor_spec import Array
 from kgated_edge.runtime.batching import as_dict, split_steps, unwrap_single
+from kgated_edge.runtime.results import in_order
 from kgated_edge.runtime.session_pool import SessionPool
 
 
@@ -25,8 +28,9 @@ def pool_golden_outputs(pool: SessionPool, count: int) -> dict[str, Array]:
         blocks = as_dict(manifest.frames, block)
         rows = {name: np.stack([np.asarray(block)] * count) for name, block in blocks.items()}
         results.append(as_dict(manifest.outputs, pool.step(sessions, unwrap_single(rows))))
-    expected = manifest.golden.outputs.items()
-    return {
-        name: np.stack([result[name] for result in results[-len(array) :]], axis=1)
-        for name, array in expected
+    whole, total = replace(manifest, batch=count), len(results) * manifest.results_per_step
+    outputs = {
+        o.name: in_order(whole, np.stack([result[o.name] for result in results]), total)
+        for o in manifest.outputs
     }
+    return {name: outputs[name][:, -len(y) :] for name, y in manifest.golden.outputs.items()}

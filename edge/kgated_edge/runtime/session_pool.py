@@ -71,13 +71,13 @@ class SessionPool:
             )
         self._binding, self._states = binding, SessionStates(manifest.states)
         self._single, self._inputs = SingleRunner(binding), manifest.blocks
-        self._outputs = [(o.name, o.shape, np.dtype(o.dtype)) for o in manifest.outputs]
+        self._outputs = [(o.name, o.shape, np.dtype(o.dtype)) for o in manifest.answers]
         batches = [binding.for_sessions(size) for size in manifest.sessions]
         self._batches = {b.manifest.batch: BatchRunner(b, self._states) for b in batches}
         self._plan: tuple[list[int], list[Group]] = ([], [])
         write = step_writer(manifest.blocks, binding.inputs)
         invoke = binding.interpreter.invoke
-        read = results_reader(manifest.outputs, binding.outputs)
+        read = results_reader(manifest.answers, binding.outputs)
         # Empty while a thread uses the pool, as in EdgeModel.
         self._idle: list[StepResources] = [(write, invoke, read)]
 
@@ -129,7 +129,7 @@ class SessionPool:
             raise cannot_run(error) from None
         finally:
             self._idle.append(resources)
-        specs = self._manifest.outputs
+        specs = self._manifest.answers
         return unwrap_single({spec.name: _real(spec, results[spec.name]) for spec in specs})
 
     def _numbers(self, sessions: "Sequence[Session]") -> list[int]:
@@ -162,10 +162,7 @@ class SessionPool:
         if group.size > 1:
             return self._batches[group.size].run(group, frames, results)
         places = group.positions
-        if isinstance(places, slice):
-            chosen = sessions[places]
-        else:
-            chosen = [sessions[n] for n in places]
+        chosen = sessions[places] if isinstance(places, slice) else [sessions[n] for n in places]
         copies = [session._state_copies() for session in chosen]
         self._single.run(copies, places, frames, results)
 

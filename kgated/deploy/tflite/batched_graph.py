@@ -76,7 +76,7 @@ class BatchedGraph:
         """Give an operator its constant once for each stream; `BatchError` where it is computed."""
         index = int(operator.inputs[place])
         tensor, shape = copy.copy(self.graph.tensors[index]), self.shape(index)
-        if not self.is_stored(index) or not shape or np.prod(shape) % 2 and _is_packed(tensor):
+        if not self.is_stored(index) or not shape or (np.prod(shape) % 2 and _is_packed(tensor)):
             raise BatchError("joins values of a stream with computed ones")
         content = bytes(self.model.buffers[tensor.buffer].data) * self.batch
         tensor.buffer, tensor.shape = add_buffer(self.model, content), self._wide(shape)
