@@ -39,9 +39,9 @@ class EdgeModel(Stateful, TextMethods):
 
     A model with `manifest.frames_per_step` = k > 1 (its layers stride over time, or it was
     converted with `block=k`) takes blocks (k, *frame), and returns `manifest.results_per_step` = r
-    results per block: (r, *output), or (*output) for r = 1. A model with several inputs takes a dict of arrays
-    by name, one with several outputs returns a dict. A file with `manifest.batch` = B > 1 runs B
-    streams in parallel: B is then the first axis of frames, results and states.
+    results per block: (r, *output), or (*output) for r = 1. A model with several inputs takes a
+    dict of arrays by name, one with several outputs returns a dict. A file with `manifest.batch` =
+    B > 1 runs B streams in parallel: B is then the first axis of frames, results and states.
 
     A model may be used by one thread at a time. A call during another thread's call raises
     `EdgeError`.
