@@ -59,6 +59,13 @@ Sessions = Annotated[
         "for a SessionPool."
     ),
 ]
+Block = Annotated[
+    int, typer.Option(help="Of a stream: frames a step takes; each costs less, and waits for all.")
+]
+Results = Annotated[
+    str,
+    typer.Option(help="Of a block. each: a result for every frame. last: the last one. Else auto."),
+]
 Calibration = Annotated[
     Path | None,
     typer.Option(
