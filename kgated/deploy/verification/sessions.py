@@ -68,11 +68,11 @@ def _blocks(pool: SessionPool, sequences: Sequences, size: int) -> list[Arrays]:
 def _largest_difference(pool: SessionPool, steps: list[Arrays]) -> float:
     """Over all steps, relative to max(1, |output|)."""
     count = len(next(iter(steps[0].values())))
-    together, alone = ([pool.open() for _ in range(count)] for _ in range(2))
+    together, separate = ([pool.open() for _ in range(count)] for _ in range(2))
     errors = []
     for frames in steps:
         results = as_dict(pool.manifest.outputs, pool.step(together, unwrap_single(frames)))
-        for n, session in enumerate(alone):
+        for n, session in enumerate(separate):
             block = {name: rows[n] for name, rows in frames.items()}
             expected = as_dict(pool.manifest.outputs, session.step(unwrap_single(block)))
             for name, y in expected.items():
