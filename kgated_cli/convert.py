@@ -54,12 +54,10 @@ def convert(
     chosen = _chosen(recipe, fields)
     facts = _limits(chosen["mode"], length, max_length, tolerance)
     facts |= _metadata(labels, figure, sample_period_ms, vocabulary, threshold)
-    data = [calibration, evaluation, recipe, vocabulary]
-    _check_files(model, layers_file, [output, report], [model, layers_file, *data])
+    inputs = [model, layers_file, calibration, evaluation, recipe, vocabulary]
+    _check_files(model, layers_file, [output, report], inputs)
     facts |= _data(model, chosen["quantize"], calibration, evaluation, vocabulary)
-    loaded = _convert_and_report((model, output, report), layers_file, chosen, facts)
-    if mode is None and recipe is None:
-        _note_fixed_length(loaded)
+    _convert_and_report((model, output, report), layers_file, chosen, facts, bool(mode or recipe))
 
 
 def _limits(
@@ -120,13 +118,15 @@ def _convert_and_report(
     layers_file: Path | None,
     chosen: dict[str, Any],
     facts: dict[str, Any],
-) -> Any:
-    """Convert and say how it went; returns the model. `paths`: model, output, report."""
+    has_mode: bool,
+) -> None:
+    """Convert and say how it went; `paths`: model, output, report."""
     model, output, report = paths
     loaded, conversion = _load_and_convert(model, layers_file, output, chosen, facts)
     _write_report(report, conversion)
     _show(output, conversion, chosen)
-    return loaded
+    if not has_mode:
+        _note_fixed_length(loaded)
 
 
 def _load_and_convert(

@@ -133,7 +133,7 @@ def _result(
     sizes: dict[str, int],
 ) -> CheckResult:
     """The result of a run, with the limits that it failed."""
-    deadline_ms, period, times = limits.deadline_ms, manifest.sample_period_s, run.times
+    deadline_ms, times = limits.deadline_ms, run.times
     misses = None if deadline_ms is None else int((times > deadline_ms * 1e6).sum())
     metrics = latency.metrics(times) | {"model_bytes": sizes["model_bytes"]}
     metrics |= {} if quality is None else vars(quality)
@@ -157,11 +157,10 @@ def _result(
         deadline_ms=deadline_ms,
         deadline_misses=misses,
         max_misses=limits.max_misses or 0,
-        sample_period_s=period,
+        sample_period_s=manifest.sample_period_s,
         real_time_factor=_real_time_factor(manifest, sequences, run.times_per_session),
         peak_memory_mib=peak_memory_mib(),
-        pool_sessions=run.sessions,
-        us_per_session=run.us_per_session,
+        **run.metrics(),
         passed=not failures,
         failures=failures,
     )

@@ -37,10 +37,10 @@ class PooledRun:
         """The run of a single model."""
         return cls(times, times, None)
 
-    @property
-    def us_per_session(self) -> float | None:
-        """The mean of `times_per_session`; None for steps of a single model."""
-        return None if self.sessions is None else float(self.times_per_session.mean()) / 1e3
+    def metrics(self) -> dict[str, Any]:
+        """The entries of a `CheckResult`; None for steps of a single model."""
+        each = None if self.sessions is None else float(self.times_per_session.mean()) / 1e3
+        return {"pool_sessions": self.sessions, "us_per_session": each}
 
 
 def run_in_pool(

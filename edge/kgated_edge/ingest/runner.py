@@ -140,8 +140,7 @@ def live(
             if watch is not None and result is not None:
                 watch(frames, result, is_late)
             if result is not None and steps % every == 0:
-                for line in _lines(manifest, steps, result, is_classifier, counts.time_s)[:count]:
-                    write(line)
+                _write_lines(write, (manifest, steps, result, is_classifier, counts.time_s), count)
     except KeyboardInterrupt:
         ended = INTERRUPTED
     except BrokenPipeError:
@@ -236,6 +235,14 @@ def _is_classifier(manifest: Manifest, task: str | None) -> bool:
         return task != "regression"
     golden = manifest.golden.outputs[first.name]
     return "accuracy" in manifest.figures or (golden.shape[-1] > 1 and are_probabilities(golden))
+
+
+def _write_lines(
+    write: Callable[[dict[str, Any]], None], arguments: tuple[Any, ...], count: int
+) -> None:
+    """Writes the first lines of a step; `arguments`: those of `_lines`."""
+    for line in _lines(*arguments)[:count]:
+        write(line)
 
 
 def _lines(

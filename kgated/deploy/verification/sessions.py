@@ -32,11 +32,11 @@ def check_sessions(path: Path, recipe: Recipe, sequences: Sequences) -> None:
     except EdgeError as error:
         raise ConversionError(f"`sessions` makes no file that runs: {error}") from None
     for size in recipe.session_sizes:
-        error = _largest_difference(pool, _blocks(pool, sequences, size))
-        if not error <= _limit(recipe):
+        difference = _largest_difference(pool, _blocks(pool, sequences, size))
+        if not difference <= _limit(recipe):
             raise ConversionError(
                 f"`sessions` can't take streams together: results of {size} sessions differ from "
-                f"those of each alone by {error:.2g}; convert without `sessions`"
+                f"those of each alone by {difference:.2g}; convert without `sessions`"
             )
 
 
