@@ -44,6 +44,7 @@ STAGES = {
         model
     """,
     "kgated.deploy": """
+        recipe_rules
         recipe tflite
         worker sequence tflm manifest_writer inspect
         streaming
