@@ -1,19 +1,17 @@
 """The training of a candidate: a search for the learning rate and the dropout, then the seeds."""
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from kgated.compare.candidates import Candidate, build
+from kgated.compare.fitting import Watch, fit_model, saved
 from kgated.compare.splits import Parts
 from kgated.compare.storage import TrialQueue
 from kgated.data import real_frames
-from kgated.training import DivergenceError, Plan, fit
+from kgated.training import DivergenceError, Plan
 
 # The range of the search, and its first trial: the defaults of `kgated train`.
 LEARNING_RATES, DROPOUTS = (5e-4, 2e-2), (0.0, 0.5)
@@ -51,13 +49,13 @@ class Run:
     Attributes:
         seed: of the weights and the order of the data.
         learning_rate, dropout: the hyperparameters.
-        val_loss, val_accuracy: of the best epoch, whose weights are saved.
+        val_loss: of the best epoch, whose weights are saved.
         best_epoch: that epoch, from 1.
         epochs: number of epochs in all.
         seconds_to_best: from the start to the end of the best epoch.
         seconds: duration of the training.
         out_of_time: whether the time ended the training, and not early stopping.
-        curves: a value per epoch of loss, val_loss and val_accuracy.
+        curves: a value per epoch of loss, val_loss, and val_accuracy where there are classes.
         file_name: of the saved model, in the folder of models.
     """
 
@@ -65,7 +63,6 @@ class Run:
     learning_rate: float
     dropout: float
     val_loss: float
-    val_accuracy: float
     best_epoch: int
     epochs: int
     seconds_to_best: float
@@ -91,33 +88,6 @@ class Trained:
     trials: int
     pruned: int
     seconds: float
-
-
-class Watch(keras.callbacks.Callback):
-    """Ends a training when its time is over, or when its trial is hopeless.
-
-    Args:
-        seconds: how long the training may take; its first epoch always ends.
-        trial: Optuna's trial, to report the validation loss to; None: no pruning.
-        pruned: the exception to raise for a hopeless trial.
-    """
-
-    def __init__(self, seconds: float, trial: Any = None, pruned: type[Exception] = Exception):
-        super().__init__()
-        self.seconds, self.trial, self.pruned = seconds, trial, pruned
-        self.times: list[float] = []
-        self.out_of_time = False
-        self.start = time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Take the time, report the loss."""
-        self.times.append(time.perf_counter() - self.start)
-        if self.trial is not None:
-            self.trial.report(float((logs or {})["val_loss"]), epoch)
-            if self.trial.should_prune():
-                raise self.pruned
-        if self.times[-1] > self.seconds and not self.model.stop_training:
-            self.out_of_time = self.model.stop_training = True
 
 
 class CandidateStudy:
@@ -197,18 +167,25 @@ class CandidateStudy:
         rate = trial.suggest_float("learning_rate", *LEARNING_RATES, log=True)
         dropout = trial.suggest_float("dropout", *DROPOUTS)
         watch = Watch(seconds, trial, self.queue.optuna.TrialPruned)
-        start, states = time.perf_counter(), self.queue.optuna.trial.TrialState
         name = f"{self.candidate.name}: trial {trial.number + 1}"
+        self._run_trial(self.search_study, trial, watch, (0, rate, dropout), name)
+
+    def _run_trial(
+        self, study: Any, trial: Any, watch: Watch, values: tuple[int, float, float], name: str
+    ) -> None:
+        """Train with a seed, a learning rate and a dropout, and store how it ended."""
+        start, states = time.perf_counter(), self.queue.optuna.trial.TrialState
+        kind = "search" if study is self.search_study else "seeds"
         try:
-            run = self._train(0, rate, dropout, watch, f"search-{trial.number}")
+            run = self._train(*values, watch, f"{kind}-{trial.number}")
         except (self.queue.optuna.TrialPruned, DivergenceError) as error:
             reason = "diverged" if isinstance(error, DivergenceError) else "pruned"
             trial.set_user_attr("seconds", time.perf_counter() - start)
             trial.set_user_attr("reason", reason)
-            self.search_study.tell(trial, state=states.PRUNED)
+            study.tell(trial, state=states.PRUNED)
             self.log(f"{name} {reason}, {watch.times[-1] if watch.times else 0:.0f} s")
             return
-        self._tell(self.search_study, trial, run, name)
+        self._tell(study, trial, run, name)
 
     def _train_seeds(self) -> None:
         spent = self._spent(self.search_study)
@@ -222,22 +199,24 @@ class CandidateStudy:
             seed = trial.suggest_int("seed", 0, 10**6)
             rate = trial.suggest_float("learning_rate", *LEARNING_RATES, log=True)
             dropout = trial.suggest_float("dropout", *DROPOUTS)
-            run = self._train(seed, rate, dropout, Watch(seconds), f"seed-{seed}")
-            self._tell(self.seed_study, trial, run, f"{self.candidate.name}: seed {seed}")
+            name = f"{self.candidate.name}: seed {seed}"
+            self._run_trial(self.seed_study, trial, Watch(seconds), (seed, rate, dropout), name)
 
     def _train(self, seed: int, rate: float, dropout: float, watch: Watch, name: str) -> Run:
         parts, budget = self.parts, self.budget
-        frames, info = real_frames(parts.train), parts.train.info
-        options: dict[str, Any] = {"dropout": dropout, "seed": seed, "info": info}
-        model = build(self.candidate, frames=frames, classes=parts.classes, **options)
+        model = build(
+            self.candidate,
+            parts.task,
+            frames=real_frames(parts.train),
+            outputs=parts.outputs,
+            dropout=dropout,
+            seed=seed,
+            info=parts.train.info,
+        )
         plan = Plan(budget.epochs, budget.patience, learning_rate=rate, seed=seed)
-        history = fit(
-            model, parts.train, parts.validation, plan, quiet=True, callbacks=[watch]
-        ).history
+        history = fit_model(model, parts, plan, [watch])
         file_name = f"{self.candidate.name}.{name}.keras"
-        temporary = self.folder / f".{file_name}"
-        model.save(temporary)
-        os.replace(temporary, self.folder / file_name)
+        self.queue.backend.save_file(self.folder / file_name, saved(model))
         losses = history["val_loss"]
         best = min(range(len(losses)), key=losses.__getitem__)
         return Run(
@@ -245,13 +224,14 @@ class CandidateStudy:
             learning_rate=rate,
             dropout=dropout,
             val_loss=float(losses[best]),
-            val_accuracy=float(history["val_accuracy"][best]),
             best_epoch=best + 1,
             epochs=len(losses),
             seconds_to_best=watch.times[best],
             seconds=watch.times[-1],
             out_of_time=watch.out_of_time,
-            curves={key: [float(value) for value in history[key]] for key in CURVES},
+            curves={
+                key: [float(value) for value in history[key]] for key in CURVES if key in history
+            },
             file_name=file_name,
         )
 
