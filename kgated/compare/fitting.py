@@ -13,6 +13,7 @@ from kgated.compare.splits import Parts
 from kgated.compare.tasks import CLASSIFICATION, Task
 from kgated.data import zero_padded
 from kgated.training import Plan, fit
+from kgated.training.batches import Disturbance
 from kgated.training.callbacks import StopOnDivergence
 from kgated.training.distribution import clip_after_sum
 
@@ -125,6 +126,12 @@ def fit_model(
     if task.is_regression:
         _give_real_numbers(model, mean, deviation)
     return dict(history.history)
+
+
+def disturbance(strength: float) -> Disturbance:
+    """The augmentation of `kgated train`, weaker by a factor of 0 to 1."""
+    whole = Disturbance()
+    return Disturbance(strength * whole.stretch, strength * whole.noise, strength * whole.mix)
 
 
 def _arrays(task: Task, data: SequenceData) -> Batch:

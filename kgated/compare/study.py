@@ -1,4 +1,4 @@
-"""The training of a candidate: a search for the learning rate and the dropout, then the seeds."""
+"""The training of a candidate: a search for its hyperparameters, then the seeds."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kgated.compare.candidates import Candidate, build
-from kgated.compare.fitting import Watch, fit_model, saved
+from kgated.compare.fitting import Watch, disturbance, fit_model, saved
 from kgated.compare.splits import Parts
 from kgated.compare.storage import TrialQueue
 from kgated.data import real_frames
@@ -16,12 +16,17 @@ from kgated.training import DivergenceError, Plan
 # The range of the search, and its first trial: the defaults of `kgated train`.
 LEARNING_RATES, DROPOUTS = (5e-4, 2e-2), (0.0, 0.5)
 FIRST = {"learning_rate": 3e-3, "dropout": 0.3}
+# The strengths of the augmentation, a factor of all of it, that are tried first.
+AUGMENTATIONS, FIRST_AUGMENTATIONS = (0.0, 1.0), (1.0, 0.1)
 SEARCH_PART = 0.5  # of a candidate's time; the seeds share the rest
+TRIAL_PART = 0.5  # of the search's time that a trial may take, so that there are two or more
 MIN_PART = 0.3  # of a trial's time that has to be left for another one
-CHOSEN = "search_trial"
+CHOSEN, AUGMENTATION = "search_trial", "augmentation"
 CURVES = ("loss", "val_loss", "val_accuracy")
 
 Log = Callable[[str], None]
+Values = dict[str, float]
+"""Hyperparameters by name."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Run:
     Attributes:
         seed: of the weights and the order of the data.
         learning_rate, dropout: the hyperparameters.
+        augmentation: strength of the augmentation, 1: as in `kgated train`; 0: none.
         val_loss: of the best epoch, whose weights are saved.
         best_epoch: that epoch, from 1.
         epochs: number of epochs in all.
@@ -62,6 +68,7 @@ class Run:
     seed: int
     learning_rate: float
     dropout: float
+    augmentation: float
     val_loss: float
     best_epoch: int
     epochs: int
@@ -145,15 +152,30 @@ class CandidateStudy:
 
     def _search(self) -> None:
         study, limit = self.search_study, self._search_seconds()
-        self.queue.enqueue(study, [FIRST])
+        self.queue.enqueue(study, self._first_trials())
         while True:
             spent = self._spent(study)
             ended = bool(self._complete(study)) and limit - spent < self._min_seconds()
             trial = None if ended else self.queue.take(study, self.budget.trials)
             if trial is not None:
-                self._search_trial(trial, max(limit - spent, 0.0))
+                part = limit * (TRIAL_PART if self.budget.trials > 1 else 1.0)
+                self._search_trial(trial, max(min(limit - spent, part), 0.0))
             elif not self.queue.wait(study):
                 return
+
+    def _first_trials(self) -> list[Values]:
+        if not self.parts.task.augments:
+            return [FIRST]
+        return [{**FIRST, AUGMENTATION: strength} for strength in FIRST_AUGMENTATIONS]
+
+    def _suggest(self, trial: Any) -> Values:
+        values = {
+            "learning_rate": trial.suggest_float("learning_rate", *LEARNING_RATES, log=True),
+            "dropout": trial.suggest_float("dropout", *DROPOUTS),
+        }
+        if self.parts.task.augments:
+            values[AUGMENTATION] = trial.suggest_float(AUGMENTATION, *AUGMENTATIONS)
+        return values
 
     def _search_seconds(self) -> float:
         return self.budget.seconds * (SEARCH_PART if self.budget.seeds > 1 else 1.0)
@@ -164,20 +186,19 @@ class CandidateStudy:
         return MIN_PART * sum(times) / len(times)
 
     def _search_trial(self, trial: Any, seconds: float) -> None:
-        rate = trial.suggest_float("learning_rate", *LEARNING_RATES, log=True)
-        dropout = trial.suggest_float("dropout", *DROPOUTS)
+        values = self._suggest(trial)
         watch = Watch(seconds, trial, self.queue.optuna.TrialPruned)
         name = f"{self.candidate.name}: trial {trial.number + 1}"
-        self._run_trial(self.search_study, trial, watch, (0, rate, dropout), name)
+        self._run_trial(self.search_study, trial, watch, (0, values), name)
 
     def _run_trial(
-        self, study: Any, trial: Any, watch: Watch, values: tuple[int, float, float], name: str
+        self, study: Any, trial: Any, watch: Watch, options: tuple[int, Values], name: str
     ) -> None:
-        """Train with a seed, a learning rate and a dropout, and store how it ended."""
+        """Train with a seed and hyperparameters, and store how it ended."""
         start, states = time.perf_counter(), self.queue.optuna.trial.TrialState
         kind = "search" if study is self.search_study else "seeds"
         try:
-            run = self._train(*values, watch, f"{kind}-{trial.number}")
+            run = self._train(*options, watch, f"{kind}-{trial.number}")
         except (self.queue.optuna.TrialPruned, DivergenceError) as error:
             reason = "diverged" if isinstance(error, DivergenceError) else "pruned"
             trial.set_user_attr("seconds", time.perf_counter() - start)
@@ -197,23 +218,28 @@ class CandidateStudy:
                     return
                 continue
             seed = trial.suggest_int("seed", 0, 10**6)
-            rate = trial.suggest_float("learning_rate", *LEARNING_RATES, log=True)
-            dropout = trial.suggest_float("dropout", *DROPOUTS)
+            values = self._suggest(trial)
             name = f"{self.candidate.name}: seed {seed}"
-            self._run_trial(self.seed_study, trial, Watch(seconds), (seed, rate, dropout), name)
+            self._run_trial(self.seed_study, trial, Watch(seconds), (seed, values), name)
 
-    def _train(self, seed: int, rate: float, dropout: float, watch: Watch, name: str) -> Run:
+    def _train(self, seed: int, values: Values, watch: Watch, name: str) -> Run:
         parts, budget = self.parts, self.budget
         model = build(
             self.candidate,
             parts.task,
             frames=real_frames(parts.train),
             outputs=parts.outputs,
-            dropout=dropout,
+            dropout=values["dropout"],
             seed=seed,
             info=parts.train.info,
         )
-        plan = Plan(budget.epochs, budget.patience, learning_rate=rate, seed=seed)
+        plan = Plan(
+            budget.epochs,
+            budget.patience,
+            learning_rate=values["learning_rate"],
+            disturbance=disturbance(values.get(AUGMENTATION, 0.0)),
+            seed=seed,
+        )
         history = fit_model(model, parts, plan, [watch])
         file_name = f"{self.candidate.name}.{name}.keras"
         self.queue.backend.save_file(self.folder / file_name, saved(model))
@@ -221,8 +247,9 @@ class CandidateStudy:
         best = min(range(len(losses)), key=losses.__getitem__)
         return Run(
             seed=seed,
-            learning_rate=rate,
-            dropout=dropout,
+            learning_rate=values["learning_rate"],
+            dropout=values["dropout"],
+            augmentation=values.get(AUGMENTATION, 0.0),
             val_loss=float(losses[best]),
             best_epoch=best + 1,
             epochs=len(losses),

@@ -35,6 +35,7 @@ class Task:
         score: how outputs are scored.
         metric: of the scores.
         baselines: the predictions of simple models, see `Reference`.
+        augments: whether the training data are augmented.
         has_classes: whether an output is a class.
         takes_tokens: whether a frame is a token, else a vector of features.
     """
@@ -47,6 +48,7 @@ class Task:
     score: Score
     metric: Metric
     baselines: Baselines
+    augments: bool = False
     has_classes: bool = False
     takes_tokens: bool = False
 
@@ -71,6 +73,7 @@ CLASSIFICATION = Task(
     score=scores.decided_right,
     metric=ACCURACY,
     baselines=baselines.of_classes,
+    augments=True,
     has_classes=True,
 )
 FRAMES = Task(

@@ -55,11 +55,11 @@ def resumed(data, tmp_path_factory):
     folder, trainings = tmp_path_factory.mktemp("compare"), []
     train = study.CandidateStudy._train
 
-    def counted(self, seed, rate, dropout, watch, name):
-        trainings.append((self.candidate.name, rate, dropout))
+    def counted(self, seed, values, watch, name):
+        trainings.append((self.candidate.name, *values.values()))
         if len(trainings) == 2:
             raise KilledError
-        return train(self, seed, rate, dropout, watch, name)
+        return train(self, seed, values, watch, name)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study.CandidateStudy, "_train", counted)
