@@ -86,9 +86,9 @@ def text() -> tuple[SequenceData, None]:
 
 
 CELLS = ("--cells", "rnn,lstm,gru", "--units", "32", "--trials", "1")
-PLAID = ("--cells", "lstm,gru", "--units", "48", "--trials", "2", "--seeds", "1", "--epochs", "45")
+PLAID = ("--cells", "lstm,gru", "--units", "64", "--trials", "1", "--seeds", "1", "--epochs", "60")
 STUDIES = {
-    "plaid": Study(of_data_set(plaid), (*PLAID, "--budget-minutes", "11")),
+    "plaid": Study(of_data_set(plaid), (*PLAID, "--patience", "25", "--budget-minutes", "12")),
     "adding": Study(adding, (*CELLS, "--seeds", "1", "--budget-minutes", "9", "--patience", "40")),
     "copy": Study(copying, (*CELLS, "--seeds", "1", "--budget-minutes", "7", "--patience", "30")),
     "text": Study(text, (*CELLS, "--seeds", "1", "--budget-minutes", "6")),
