@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kgated_edge.evaluation.limits import METRICS
+
 from kgated.compare.results import Latency
 
 
@@ -18,28 +20,44 @@ class Limits:
     Attributes:
         deadline_ms: maximum time of a step.
         max_misses: maximum number of steps that take longer.
-        min_accuracy: minimum accuracy, 0..1.
+        min_accuracy: minimum accuracy, 0..1; None: no limit.
     """
 
     deadline_ms: float
     max_misses: int
-    min_accuracy: float
+    min_accuracy: float | None = None
 
 
 @dataclass(frozen=True)
 class Checked:
-    """The results of `kgated-edge check`; see `kgated_edge.CheckResult`."""
+    """The results of `kgated-edge check`; see `kgated_edge.CheckResult`.
 
-    accuracy: float
+    Attributes:
+        metrics: the metrics of the task, by name.
+        latency, deadline_misses, peak_memory_mib, failures, real_time_factor: as in `CheckResult`.
+    """
+
+    metrics: dict[str, float]
     latency: Latency
     deadline_misses: int
     peak_memory_mib: float | None
     failures: tuple[str, ...]
     real_time_factor: float | None
 
+    @property
+    def accuracy(self) -> float:
+        """The fraction of correct decisions."""
+        return self.metrics["accuracy"]
 
-def run_check(model: Path, data: Path, limits: Limits) -> Checked:
+
+def run_check(model: Path, data: Path, limits: Limits, task: str | None = None) -> Checked:
     """Run a file over a data set in a process of the runner alone, without Keras and its threads.
+
+    Args:
+        model: the `.tflite` file.
+        data: the `.npz` file.
+        limits: of the run.
+        task: by which the outputs are scored; None: the runner chooses.
 
     Raises:
         RuntimeError: the runner failed; with the runner's message.
@@ -48,7 +66,9 @@ def run_check(model: Path, data: Path, limits: Limits) -> Checked:
         report = Path(folder, "check.json")
         command = [sys.executable, "-m", "kgated_edge", "check", model, "--data", data]
         command += ["--deadline-ms", limits.deadline_ms, "--max-misses", limits.max_misses]
-        command += ["--min-accuracy", limits.min_accuracy, "--json", report]
+        if limits.min_accuracy is not None:
+            command += ["--min-accuracy", limits.min_accuracy]
+        command += ["--json", report, *([] if task is None else ["--task", task])]
         run = subprocess.run([str(part) for part in command], capture_output=True, text=True)
         if run.returncode not in (0, 1):
             lines = run.stderr.strip().splitlines() or [f"exit status {run.returncode}"]
@@ -57,7 +77,7 @@ def run_check(model: Path, data: Path, limits: Limits) -> Checked:
 
 
 def _checked(content: dict[str, Any]) -> Checked:
-    histogram = content["latency_histogram"]
+    quality, histogram = content["quality"] or {}, content["latency_histogram"]
     latency = Latency(
         content["latency_us_p50"],
         content["latency_us_p99"],
@@ -66,7 +86,7 @@ def _checked(content: dict[str, Any]) -> Checked:
         tuple(histogram["counts"]),
     )
     return Checked(
-        content["accuracy"],
+        {name: quality[name] for name in METRICS if quality.get(name) is not None},
         latency,
         content["deadline_misses"],
         content["peak_memory_mib"],
