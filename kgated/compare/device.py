@@ -25,6 +25,12 @@ class Limits:
     max_misses: int
     min_accuracy: float
 
+    def arguments(self) -> list[str]:
+        """The options of `kgated-edge check`."""
+        deadline, misses = f"{self.deadline_ms!r}", str(self.max_misses)
+        options = ["--deadline-ms", deadline, "--max-misses", misses]
+        return [*options, "--min-accuracy", f"{self.min_accuracy!r}"]
+
 
 @dataclass(frozen=True)
 class Checked:
@@ -46,17 +52,17 @@ def run_check(model: Path, data: Path, limits: Limits) -> Checked:
     """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "check.json")
-        command = [sys.executable, "-m", "kgated_edge", "check", model, "--data", data]
-        command += ["--deadline-ms", limits.deadline_ms, "--max-misses", limits.max_misses]
-        command += ["--min-accuracy", limits.min_accuracy, "--json", report]
-        run = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+        command = [sys.executable, "-m", "kgated_edge", "check", str(model), "--data", str(data)]
+        command += [*limits.arguments(), "--json", str(report)]
+        run = subprocess.run(command, capture_output=True, text=True)
         if run.returncode not in (0, 1):
             lines = run.stderr.strip().splitlines() or [f"exit status {run.returncode}"]
             raise RuntimeError(f"{model}: the check did not run: {lines[-1]}")
-        return _checked(json.loads(report.read_text()))
+        return read_report(json.loads(report.read_text()))
 
 
-def _checked(content: dict[str, Any]) -> Checked:
+def read_report(content: dict[str, Any]) -> Checked:
+    """The results in what `kgated-edge check --json` wrote."""
     histogram = content["latency_histogram"]
     latency = Latency(
         content["latency_us_p50"],

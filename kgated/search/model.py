@@ -1,0 +1,140 @@
+"""From a design to a Keras model: a mean of k frames, low-rank kernels, recurrent layers."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from inspect import signature
+from typing import Any
+
+import keras
+import numpy as np
+from kgated_edge.evaluation.dataset import SequenceData
+from kgated_edge.evaluation.dataset_info import DataInfo
+
+from kgated.cells import MinGRUCell, MinLSTMCell
+from kgated.compare.candidates import cell_layers
+from kgated.data import zero_padded
+from kgated.models.sequence import check_shape, described
+from kgated.optimize import masks
+from kgated.optimize.weights import matrices, values_of
+from kgated.search.space import Design
+
+WITHOUT_RECURRENT_KERNEL = (MinGRUCell, MinLSTMCell)
+FRONT = "mean_of_frames"
+
+
+def build(
+    design: Design,
+    *,
+    frames: np.ndarray,
+    classes: int,
+    dropout: float = 0.0,
+    seed: int = 0,
+    info: DataInfo | None = None,
+) -> keras.Sequential:
+    """The untrained classifier of a design, for frames that are means of `stride` frames already.
+
+    With a rank of d, a Dense layer without bias and activation before each recurrent layer reduces
+    its n inputs to n / d: together with the kernel it is a kernel of that rank. Where the cell has a
+    projection, it reduces the state to units / d, which makes the recurrent kernel one of that rank.
+
+    Args:
+        design: the model.
+        frames: (n, F) frames after the mean, to take the scale of the features from.
+        classes: number of classes.
+        dropout: after each recurrent layer.
+        seed: of the weights and the dropout.
+        info: description of the data, saved with the model.
+
+    Raises:
+        ValueError: see `sequence_classifier`.
+    """
+    check_shape(frames, classes, design.layers)
+    seeds = iter(np.random.default_rng(seed).integers(2**31, size=4 * design.layers + 1).tolist())
+    scale = keras.layers.Normalization(name="scale")
+    scale.adapt(frames)
+    stack = [keras.Input((None, frames.shape[1])), keras.layers.Masking(name="padding"), scale]
+    size = frames.shape[1]
+    for n in range(design.layers):
+        stack += _low_rank(design, size, f"rank_{n + 1}", seeds)
+        stack.append(_recurrent(design, n, seeds))
+        stack.append(keras.layers.Dropout(dropout, seed=next(seeds), name=f"dropout_{n + 1}"))
+        size = output_size(design)
+    glorot = keras.initializers.GlorotUniform(next(seeds))
+    stack.append(
+        keras.layers.Dense(
+            classes, activation="softmax", kernel_initializer=glorot, name="classes"
+        )
+    )
+    return described(stack, design.model_name, info)
+
+
+def with_front(model: keras.Sequential, design: Design, info: DataInfo | None) -> keras.Sequential:
+    """The model that takes the frames themselves: the mean of each k of them is its first layer."""
+    if design.stride == 1:
+        return model
+    front = keras.layers.AveragePooling1D(design.stride, name=FRONT)
+    return described(
+        [keras.Input((None, model.input_shape[-1])), front, *model.layers], model.name, info
+    )
+
+
+def averaged(data: SequenceData, stride: int) -> SequenceData:
+    """The means of each `stride` frames; frames at the end that are too few for one are left out.
+
+    Args:
+        data: sequences of `stride` frames or more.
+        stride: k.
+
+    Returns:
+        The sequences with lengths // k frames.
+    """
+    if stride == 1:
+        return data
+    x = zero_padded(data)
+    steps = x.shape[1] // stride
+    means = x[:, : steps * stride].reshape(len(x), steps, stride, -1).mean(axis=2)
+    short = replace(data, x=means.astype(np.float32), lengths=data.lengths // stride)
+    return replace(short, x=zero_padded(short))
+
+
+def zero_smallest_weights(model: keras.Model, sparsity: float) -> None:
+    """Zero this fraction of each weight matrix, as a pruned model has it."""
+    for group in matrices(model).values():
+        for weight in group:
+            values = values_of(weight)
+            weight.assign(values * masks.largest(np.abs(values), sparsity))
+
+
+def output_size(design: Design) -> int:
+    """The size of a recurrent layer's output, which a projection reduces."""
+    if not _has_projection(design):
+        return design.units
+    return max(1, design.units // design.rank)
+
+
+def _low_rank(design: Design, size: int, name: str, seeds: Iterator[int]) -> list[keras.Layer]:
+    seed = next(seeds)
+    if design.rank == 1 or size // design.rank < 1:
+        return []
+    initializer = keras.initializers.GlorotUniform(seed)
+    units = size // design.rank
+    return [
+        keras.layers.Dense(units, use_bias=False, kernel_initializer=initializer, name=name)
+    ]
+
+
+def _recurrent(design: Design, n: int, seeds: Iterator[int]) -> keras.Layer:
+    layer = cell_layers()[design.cell]
+    kernel = keras.initializers.GlorotUniform(next(seeds))
+    options: dict[str, Any] = {"kernel_initializer": kernel, "name": f"recurrent_{n + 1}"}
+    recurrent_seed = next(seeds)
+    if getattr(layer, "cell_class", None) not in WITHOUT_RECURRENT_KERNEL:
+        options["recurrent_initializer"] = keras.initializers.Orthogonal(seed=recurrent_seed)
+    if _has_projection(design):
+        options["projection_units"] = output_size(design)
+    return layer(design.units, return_sequences=n < design.layers - 1, **options)
+
+
+def _has_projection(design: Design) -> bool:
+    layer: Callable[..., Any] = cell_layers()[design.cell]
+    return design.rank > 1 and "projection_units" in signature(layer).parameters

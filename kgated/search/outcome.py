@@ -1,0 +1,88 @@
+"""What is known of a trial that ended."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from kgated.search.files import Budget, FileCost
+from kgated.search.space import Design
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trained design and its file.
+
+    Attributes:
+        number: of the trial.
+        design: the model and the recipe.
+        learning_rate, dropout: of the training.
+        parameters: number of trained weights.
+        val_loss: of the Keras model's best epoch.
+        epochs: number of epochs.
+        accuracy: of the file on the validation data, run on the device.
+        cost: of the file.
+        seconds: duration of the trial.
+    """
+
+    number: int
+    design: Design
+    learning_rate: float
+    dropout: float
+    parameters: int
+    val_loss: float
+    epochs: int
+    accuracy: float
+    cost: FileCost
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        """The design's name and the trial's number: names of files."""
+        return f"{self.design.name}-{self.number}"
+
+    @property
+    def keras_name(self) -> str:
+        """Of the trained model, in the folder `models`."""
+        return f"{self.name}.keras"
+
+    @property
+    def file_name(self) -> str:
+        """Of the file, in the folder `files`."""
+        return f"{self.name}.tflite"
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> "Outcome":
+        """The outcome of `dataclasses.asdict`."""
+        design, cost = Design(**content["design"]), FileCost(**content["cost"])
+        return cls(**{**content, "design": design, "cost": cost})
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A design that was not trained, or whose training was stopped.
+
+    Attributes:
+        name: the design's.
+        reason: in words.
+        was_trained: whether its training began.
+    """
+
+    name: str
+    reason: str
+    was_trained: bool
+
+
+def dominates(first: Outcome, second: Outcome, budget: Budget) -> bool:
+    """Whether an outcome is in nothing worse than another one, and better in something."""
+    pairs = list(zip(_objectives(first, budget), _objectives(second, budget), strict=True))
+    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+
+
+def front(outcomes: list[Outcome], budget: Budget) -> list[Outcome]:
+    """The Pareto front of accuracy, size and time, by size."""
+    best = [o for o in outcomes if not any(dominates(p, o, budget) for p in outcomes)]
+    return sorted(best, key=lambda outcome: _objectives(outcome, budget)[1:])
+
+
+def _objectives(outcome: Outcome, budget: Budget) -> tuple[float, float, float]:
+    """To be minimized."""
+    return -outcome.accuracy, outcome.cost.size(budget), outcome.cost.step_us_p50

@@ -1,0 +1,235 @@
+"""The trials of a search: design, limits, training, file, measurement."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kgated.compare.candidates import parameter_count
+from kgated.compare.study import Log
+from kgated.data import real_frames
+from kgated.errors import ConversionError
+from kgated.optimize import ConstantSparsity, prune
+from kgated.search.files import Budget, FileCost, Workshop
+from kgated.search.model import averaged, build
+from kgated.search.outcome import Outcome, Rejected
+from kgated.search.space import Design, SearchSpace
+from kgated.search.teacher import Teacher
+from kgated.search.trials import (
+    COST,
+    CURVE,
+    EXCESS,
+    MIN_EPOCHS,
+    REASON,
+    SECONDS,
+    SearchQueue,
+    is_hopeless,
+)
+from kgated.training import DivergenceError, Plan, fit
+
+OUTCOME, NAME = "outcome", "name"
+# After pruning the model is trained again, shorter and with smaller steps.
+FINE_TUNING = 0.4
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is tried.
+
+    Attributes:
+        trials: maximum number of trained designs.
+        seconds: of all trials, in all processes together; a trial that has begun ends.
+        epochs, patience: of each training; see `Plan`.
+    """
+
+    trials: int = 40
+    seconds: float = 1800.0
+    epochs: int = 100
+    patience: int = 20
+
+
+class HopelessError(Exception):
+    """A training that is worse than those of cheaper models."""
+
+
+class Watch(keras.callbacks.Callback):
+    """Records the validation loss of each epoch, and stops a hopeless or too long training.
+
+    Args:
+        is_hopeless: called with the losses so far.
+        seconds: how long the training may take; its first epoch always ends.
+    """
+
+    def __init__(self, is_hopeless: Callable[[list[float]], bool], seconds: float) -> None:
+        super().__init__()
+        self.is_hopeless, self.seconds = is_hopeless, seconds
+        self.start = time.perf_counter()
+        self.curve: list[float] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Take the loss."""
+        self.curve.append(float((logs or {})["val_loss"]))
+        if len(self.curve) >= MIN_EPOCHS and self.is_hopeless(self.curve):
+            raise HopelessError
+        if time.perf_counter() - self.start > self.seconds:
+            self.model.stop_training = True
+
+
+class SearchStudy:
+    """Runs the trials of a search; continues where killed processes stopped.
+
+    Args:
+        queue: the trials.
+        space: what is searched.
+        workshop: makes and measures files.
+        budget: the limits of the device.
+        effort: how much is tried.
+        folder: for the trained models; it exists.
+        teacher: to learn from beside the labels, or None.
+        log: takes a line for each trial that ends.
+        progress: called with the outcomes after each trial.
+    """
+
+    def __init__(
+        self,
+        queue: SearchQueue,
+        space: SearchSpace,
+        workshop: Workshop,
+        budget: Budget,
+        effort: Effort,
+        folder: Path,
+        teacher: Teacher | None,
+        log: Log,
+        progress: Callable[[list[Outcome]], None],
+    ) -> None:
+        self.queue, self.space, self.workshop = queue, space, workshop
+        self.budget, self.effort, self.folder = budget, effort, folder
+        self.teacher, self.log, self.progress = teacher, log, progress
+        self.study = queue.search()
+        self.states = queue.optuna.trial.TrialState
+
+    def run(self) -> list[Outcome]:
+        """Run trials until the number or the time is used up, in all processes; the outcomes."""
+        self.queue.enqueue(self.study, self.space.first_trials()[: self.effort.trials])
+        self.progress(self.outcomes())
+        while True:
+            left = self.effort.seconds - self._spent()
+            is_over = left <= 0.0 and bool(self.outcomes())
+            trial = None if is_over else self.queue.next(self.study, self.effort.trials)
+            if trial is not None:
+                self._trial(trial, max(left, 0.0))
+                self.progress(self.outcomes())
+            elif not self.queue.wait(self.study):
+                return self.outcomes()
+
+    def outcomes(self) -> list[Outcome]:
+        """Of all trials that were trained to the end, in all processes."""
+        trials = self.study.get_trials(deepcopy=False, states=(self.states.COMPLETE,))
+        return [Outcome.from_dict(trial.user_attrs[OUTCOME]) for trial in trials]
+
+    def rejected(self) -> list[Rejected]:
+        """The designs that were not trained, or not to the end."""
+        trials = self.study.get_trials(deepcopy=False, states=(self.states.PRUNED,))
+        return [
+            Rejected(t.user_attrs[NAME], t.user_attrs[REASON], CURVE in t.user_attrs)
+            for t in trials
+        ]
+
+    def _spent(self) -> float:
+        trials = self.study.get_trials(deepcopy=False)
+        return float(sum(trial.user_attrs.get(SECONDS, 0.0) for trial in trials))
+
+    def _trial(self, trial: Any, seconds: float) -> None:
+        start = time.perf_counter()
+        design, rate, dropout = self.space.draw(trial)
+        trial.set_user_attr(NAME, design.name)
+        try:
+            cost = self.workshop.probe(design)
+            trial.set_user_attr(EXCESS, cost.excess(self.budget))
+            if not cost.fits(self.budget):
+                self._reject(trial, design, start, cost.misses(self.budget))
+                return
+            trial.set_user_attr(COST, (cost.size(self.budget), cost.step_us_p50))
+            outcome = self._outcome(trial, design, rate, dropout, cost, seconds)
+        except HopelessError:
+            self._reject(trial, design, start, "worse than cheaper models at the same epoch")
+        except DivergenceError as error:
+            self._reject(trial, design, start, str(error))
+        except (ConversionError, RuntimeError) as error:
+            self._reject(trial, design, start, str(error))
+        else:
+            self._complete(trial, outcome, time.perf_counter() - start)
+
+    def _reject(self, trial: Any, design: Design, start: float, reason: str) -> None:
+        trial.set_user_attr(REASON, reason)
+        trial.set_user_attr(SECONDS, time.perf_counter() - start)
+        self.study.tell(trial, state=self.states.PRUNED)
+        was_trained = "stopped" if CURVE in trial.user_attrs else "not trained"
+        self.log(f"trial {trial.number + 1}, {design.name}: {was_trained}: {reason}")
+
+    def _complete(self, trial: Any, outcome: Outcome, seconds: float) -> None:
+        outcome = replace(outcome, seconds=seconds)
+        trial.set_user_attr(SECONDS, seconds)
+        trial.set_user_attr(OUTCOME, asdict(outcome))
+        trial.set_user_attr(EXCESS, outcome.cost.excess(self.budget))
+        size = outcome.cost.size(self.budget)
+        self.study.tell(trial, (outcome.accuracy, size, outcome.cost.step_us_p50))
+        self.log(
+            f"trial {trial.number + 1}, {outcome.design.name}: {100 * outcome.accuracy:.1f}%, "
+            f"{size / 1024:.1f} KiB, {outcome.cost.step_us_p50:.1f} µs, {outcome.epochs} epochs, "
+            f"{seconds:.0f} s"
+        )
+
+    def _outcome(
+        self,
+        trial: Any,
+        design: Design,
+        rate: float,
+        dropout: float,
+        cost: FileCost,
+        seconds: float,
+    ) -> Outcome:
+        trials = self.study.get_trials(deepcopy=False, states=(self.states.COMPLETE,))
+        costs = (cost.size(self.budget), cost.step_us_p50)
+        watch = Watch(lambda curve: is_hopeless(curve, costs, trials), seconds)
+        try:
+            model = self._train(design, rate, dropout, watch, trial.number)
+        finally:
+            if watch.curve:
+                trial.set_user_attr(CURVE, watch.curve)
+        loss = min(watch.curve)
+        count, epochs = parameter_count(model), len(watch.curve)
+        outcome = Outcome(
+            trial.number, design, rate, dropout, count, loss, epochs, 0.0, cost, 0.0
+        )
+        file = self.folder.parent / "files" / outcome.file_name
+        complete = self.workshop.convert(model, design, file, self.workshop.parts.train)
+        temporary = self.folder / f".{outcome.keras_name}"
+        complete.save(temporary)
+        os.replace(temporary, self.folder / outcome.keras_name)
+        cost, accuracy = self.workshop.measure(file, "validation")
+        return replace(outcome, cost=cost, accuracy=accuracy)
+
+    def _train(
+        self, design: Design, rate: float, dropout: float, watch: Watch, seed: int
+    ) -> keras.Sequential:
+        """The trained model of a design, on means of frames."""
+        parts = self.workshop.parts
+        train, validation = (averaged(d, design.stride) for d in (parts.train, parts.validation))
+        shape = {"frames": real_frames(train), "classes": parts.classes}
+        model = build(design, **shape, dropout=dropout, seed=seed, info=parts.train.info)
+        plan = Plan(self.effort.epochs, self.effort.patience, learning_rate=rate, seed=seed)
+        soft = None if self.teacher is None else self.teacher.soft_targets
+        fit(model, train, validation, plan, quiet=True, callbacks=[watch], soft_targets=soft)
+        if design.sparsity:
+            schedule = ConstantSparsity(design.sparsity, 0)
+            epochs = max(1, round(FINE_TUNING * self.effort.epochs))
+            plan = replace(plan, epochs=epochs, learning_rate=FINE_TUNING * rate)
+            watch.curve.clear()  # of the model as it will be
+            pruning = [prune(model, schedule), watch]
+            fit(model, train, validation, plan, quiet=True, callbacks=pruning, soft_targets=soft)
+        return model
