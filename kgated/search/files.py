@@ -19,7 +19,7 @@ from kgated.deploy import to_tflite
 from kgated.errors import ConversionError
 from kgated.search.device import Device
 from kgated.search.model import averaged, build, with_front, zero_smallest_weights
-from kgated.search.space import Design
+from kgated.search.space import Design, SearchSpace
 
 PROBE_SEQUENCES = 8
 NO_LIMIT = 10**9
@@ -79,7 +79,9 @@ class FileCost:
         if size > 0.0:
             reasons.append(f"{self.size(budget) / 1024:.1f} KiB, allowed are {budget.max_kib:g}")
         if time > 0.0:
-            reasons.append(f"{self.step_us_p99:.0f} µs per step, allowed are {budget.deadline_us:g}")
+            reasons.append(
+                f"{self.step_us_p99:.0f} µs per step, allowed are {budget.deadline_us:g}"
+            )
         return "; ".join(reasons)
 
 
@@ -168,6 +170,27 @@ class Workshop:
         with self.turn:
             checked = self.device.check(path, self.folder / f"{data}.npz", limits)
         return cost_of(path, checked), checked.accuracy
+
+
+def check_reachable(workshop: Workshop, space: SearchSpace, budget: Budget) -> None:
+    """Refuse limits that the narrowest model of no cell and recipe meets.
+
+    Raises:
+        ValueError: one line with the nearest of them.
+    """
+    misses: dict[float, str] = {}
+    for design in space.smallest():
+        try:
+            cost = workshop.probe(design)
+        except (ConversionError, RuntimeError) as error:
+            misses[float("inf")] = f"{design.name}: {error}"
+            continue
+        if cost.fits(budget):
+            return
+        misses[max(cost.excess(budget))] = f"{design.name}: {cost.misses(budget)}"
+    raise ValueError(
+        f"no design meets the limits; of the narrowest models the nearest is {misses[min(misses)]}"
+    )
 
 
 def cost_of(path: Path, checked: Checked) -> FileCost:

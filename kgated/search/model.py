@@ -34,8 +34,8 @@ def build(
     """The untrained classifier of a design, for frames that are means of `stride` frames already.
 
     With a rank of d, a Dense layer without bias and activation before each recurrent layer reduces
-    its n inputs to n / d: together with the kernel it is a kernel of that rank. Where the cell has a
-    projection, it reduces the state to units / d, which makes the recurrent kernel one of that rank.
+    its n inputs to n / d: a kernel as the product of two. Where the cell has a projection, that
+    reduces the state to units / d, and so the rank of the recurrent kernel.
 
     Args:
         design: the model.
@@ -61,9 +61,7 @@ def build(
         size = output_size(design)
     glorot = keras.initializers.GlorotUniform(next(seeds))
     stack.append(
-        keras.layers.Dense(
-            classes, activation="softmax", kernel_initializer=glorot, name="classes"
-        )
+        keras.layers.Dense(classes, activation="softmax", kernel_initializer=glorot, name="classes")
     )
     return described(stack, design.model_name, info)
 
@@ -118,9 +116,7 @@ def _low_rank(design: Design, size: int, name: str, seeds: Iterator[int]) -> lis
         return []
     initializer = keras.initializers.GlorotUniform(seed)
     units = size // design.rank
-    return [
-        keras.layers.Dense(units, use_bias=False, kernel_initializer=initializer, name=name)
-    ]
+    return [keras.layers.Dense(units, use_bias=False, kernel_initializer=initializer, name=name)]
 
 
 def _recurrent(design: Design, n: int, seeds: Iterator[int]) -> keras.Layer:

@@ -203,9 +203,7 @@ class SearchStudy:
                 trial.set_user_attr(CURVE, watch.curve)
         loss = min(watch.curve)
         count, epochs = parameter_count(model), len(watch.curve)
-        outcome = Outcome(
-            trial.number, design, rate, dropout, count, loss, epochs, 0.0, cost, 0.0
-        )
+        outcome = Outcome(trial.number, design, rate, dropout, count, loss, epochs, 0.0, cost, 0.0)
         file = self.folder.parent / "files" / outcome.file_name
         complete = self.workshop.convert(model, design, file, self.workshop.parts.train)
         temporary = self.folder / f".{outcome.keras_name}"

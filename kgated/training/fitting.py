@@ -241,9 +241,7 @@ def check_precision(model: keras.Model, precision: str) -> None:
         )
 
 
-def _compile(
-    model: keras.Model, plan: Plan, steps: int, soft_targets: SoftTargets | None
-) -> None:
+def _compile(model: keras.Model, plan: Plan, steps: int, soft_targets: SoftTargets | None) -> None:
     rate = keras.optimizers.schedules.CosineDecay(plan.learning_rate, steps)
     optimizer = clip_after_sum(keras.optimizers.Adam(rate, global_clipnorm=plan.clip_norm))
     if plan.precision == "mixed_float16":

@@ -1,0 +1,72 @@
+"""The report of a search: tables for the terminal, and one HTML file."""
+
+from importlib.resources import files
+
+from kgated.compare.study_charts import Point, front_chart
+from kgated.optional_imports import from_demo
+from kgated.search.outcome import Outcome
+from kgated.search.results import SearchResults
+
+TableRow = dict[str, str]
+
+
+def table_rows(outcomes: tuple[Outcome, ...], results: SearchResults) -> list[TableRow]:
+    """A row of text per outcome; the chosen one is marked."""
+    return [_row(outcome, results) for outcome in outcomes]
+
+
+def render(results: SearchResults) -> str:
+    """The page as text.
+
+    Raises:
+        ImportError: jinja2 or matplotlib is missing.
+    """
+    jinja2 = from_demo("jinja2")
+    template = files("kgated.search").joinpath("templates", "search.html").read_text("utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    markup = jinja2.utils.markupsafe.Markup
+    baseline = results.baseline.test_accuracy
+    by_size = sorted(results.outcomes, key=lambda o: o.cost.size(results.budget))
+    sizes, times = size_points(results), time_points(results)
+    return environment.from_string(template).render(
+        results=results,
+        front=table_rows(results.front, results),
+        trained=table_rows(tuple(by_size), results),
+        baseline=f"{100 * baseline:.1f}",
+        size_chart=markup(front_chart(sizes, baseline, "file size, KiB", "accuracy and size")),
+        time_chart=markup(front_chart(times, baseline, "step time, µs", "accuracy and step time")),
+    )
+
+
+def size_points(results: SearchResults) -> list[Point]:
+    """Size in KiB against the validation accuracy of each file."""
+    budget = results.budget
+    return [
+        (o.cost.size(budget) / 1024, o.accuracy, o.design.cell, o.design.quantize)
+        for o in results.outcomes
+    ]
+
+
+def time_points(results: SearchResults) -> list[Point]:
+    """Median time of a step in µs against the validation accuracy of each file."""
+    return [
+        (o.cost.step_us_p50, o.accuracy, o.design.cell, o.design.quantize) for o in results.outcomes
+    ]
+
+
+def _row(outcome: Outcome, results: SearchResults) -> TableRow:
+    test, cost = results.test_accuracies.get(outcome.name), outcome.cost
+    mark = "* " if outcome == results.chosen else ""
+    return {
+        "file": f"{mark}{outcome.name}",
+        "parameters": f"{outcome.parameters:,}",
+        "KiB": f"{cost.file_bytes / 1024:.1f}",
+        "gzip KiB": f"{cost.compressed_bytes / 1024:.1f}",
+        "p50 µs": f"{cost.step_us_p50:.1f}",
+        "p99 µs": f"{cost.step_us_p99:.1f}",
+        "validation %": f"{100 * outcome.accuracy:.1f}",
+        "test %": "-" if test is None else f"{100 * test:.1f}",
+        "fits": "yes" if cost.fits(results.budget) else "NO",
+    }

@@ -1,0 +1,110 @@
+"""The results of a search as data, JSON and CSV."""
+
+import csv
+import io
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from kgated.compare.results import Baseline
+from kgated.search.files import Budget, FileCost
+from kgated.search.outcome import Outcome, Rejected
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The teacher's own file, for comparison.
+
+    Attributes:
+        name: of its model.
+        quantize: the recipe of the file.
+        cost: of the file.
+        validation_accuracy, test_accuracy: of the file on the device.
+    """
+
+    name: str
+    quantize: str
+    cost: FileCost
+    validation_accuracy: float
+    test_accuracy: float
+
+
+@dataclass(frozen=True)
+class SearchResults:
+    """What a search found.
+
+    Attributes:
+        data: the data set's name.
+        classes, train_sequences, validation_sequences, test_sequences: its sizes.
+        sample_period_s: seconds between two frames.
+        device: where the files were measured.
+        budget: the limits.
+        min_accuracy: the lowest accuracy on the validation data that was allowed.
+        reached: whether the chosen file has it.
+        chosen: the outcome whose file is taken.
+        front: the Pareto front of validation accuracy, size and time, by size.
+        test_accuracies: by name of an outcome: of the chosen file and those of the front.
+        outcomes: of all trained designs.
+        rejected: the designs that were not trained, or not to the end.
+        reference: the teacher's file, or None.
+        baseline: a linear classifier on the same data.
+        sentences: what was chosen, why, and what the nearest rejected candidates were.
+        notes: what is unusual in the data.
+        machine: processor and system of this machine.
+    """
+
+    data: str
+    classes: int
+    train_sequences: int
+    validation_sequences: int
+    test_sequences: int
+    sample_period_s: float
+    device: str
+    budget: Budget
+    min_accuracy: float
+    reached: bool
+    chosen: Outcome
+    front: tuple[Outcome, ...]
+    test_accuracies: dict[str, float]
+    outcomes: tuple[Outcome, ...]
+    rejected: tuple[Rejected, ...]
+    reference: Reference | None
+    baseline: Baseline
+    sentences: tuple[str, ...]
+    notes: tuple[str, ...]
+    machine: str
+
+
+def to_json(results: SearchResults) -> str:
+    """The results as indented JSON text; `chosen` and `front` are names of outcomes."""
+    content: dict[str, Any] = asdict(results)
+    content["chosen"] = results.chosen.name
+    content["front"] = [outcome.name for outcome in results.front]
+    content["outcomes"] = [row_of(outcome, results) for outcome in results.outcomes]
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def to_csv(results: SearchResults) -> str:
+    """A row per trained design, units in the names of the columns."""
+    text = io.StringIO(newline="")
+    rows = [row_of(outcome, results) for outcome in results.outcomes]
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def row_of(outcome: Outcome, results: SearchResults) -> dict[str, Any]:
+    """An outcome as flat data."""
+    plain = {k: v for k, v in asdict(outcome).items() if k not in ("design", "cost", "accuracy")}
+    return {
+        "name": outcome.name,
+        **asdict(outcome.design),
+        **plain,
+        **asdict(outcome.cost),
+        "validation_accuracy": outcome.accuracy,
+        "test_accuracy": results.test_accuracies.get(outcome.name),
+        "fits": outcome.cost.fits(results.budget),
+        "on_front": outcome in results.front,
+        "chosen": outcome == results.chosen,
+    }
