@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kgated.search.files import Budget, FileCost
-from kgated.search.space import Design
+from kgated.search.space import Design, Training
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Outcome:
     Attributes:
         number: of the trial.
         design: the model and the recipe.
-        learning_rate, dropout: of the training.
+        training: its options.
         parameters: number of trained weights.
         val_loss: of the Keras model's best epoch.
         epochs: number of epochs.
@@ -25,8 +25,7 @@ class Outcome:
 
     number: int
     design: Design
-    learning_rate: float
-    dropout: float
+    training: Training
     parameters: int
     val_loss: float
     epochs: int
@@ -53,7 +52,8 @@ class Outcome:
     def from_dict(cls, content: dict[str, Any]) -> "Outcome":
         """The outcome of `dataclasses.asdict`."""
         design, cost = Design(**content["design"]), FileCost(**content["cost"])
-        return cls(**{**content, "design": design, "cost": cost})
+        training = Training(**content["training"])
+        return cls(**{**content, "design": design, "training": training, "cost": cost})
 
 
 @dataclass(frozen=True)

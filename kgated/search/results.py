@@ -96,10 +96,12 @@ def to_csv(results: SearchResults) -> str:
 
 def row_of(outcome: Outcome, results: SearchResults) -> dict[str, Any]:
     """An outcome as flat data."""
-    plain = {k: v for k, v in asdict(outcome).items() if k not in ("design", "cost", "accuracy")}
+    nested = ("design", "training", "cost", "accuracy")
+    plain = {key: value for key, value in asdict(outcome).items() if key not in nested}
     return {
         "name": outcome.name,
         **asdict(outcome.design),
+        **asdict(outcome.training),
         **plain,
         **asdict(outcome.cost),
         "validation_accuracy": outcome.accuracy,

@@ -9,7 +9,6 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from kgated.compare import study as training
 from kgated.compare.demo import prepare_folder
 from kgated.compare.run import DEFAULT_PERIOD_S, NEEDED
 from kgated.compare.splits import Parts, load_parts
@@ -22,10 +21,8 @@ from kgated.search.outcome import Outcome
 from kgated.search.report import publish, report, show
 from kgated.search.results import SearchResults
 from kgated.search.study import SearchStudy
-from kgated.search.teacher import AUTO, CHOSEN, Teacher, load_teacher, train_teacher
+from kgated.search.teacher import AUTO, Teacher, TeacherStudy, load_teacher
 from kgated.search.trials import SearchQueue
-
-TEACHER_PART = 0.25  # of the time
 
 
 def search_models(
@@ -136,12 +133,8 @@ def _auto_teacher(
     log: Callable[[str], None],
 ) -> Teacher:
     effort = options.effort
-    seconds = TEACHER_PART * effort.seconds
-    budget = training.Budget(seconds, epochs=effort.epochs, patience=effort.patience)
-    model = train_teacher(queue, parts, budget, folder / "models", log)
-    name = queue.choose_once(queue.search(), CHOSEN, model.name)
-    log(f"teacher: {name}")
-    return _soft(model, parts, options)
+    study = TeacherStudy(queue, parts, effort.epochs, effort.patience, folder / "models", log)
+    return _soft(study.run(), parts, options)
 
 
 @contextmanager

@@ -8,8 +8,11 @@ from typing import Any
 from kgated.compare.candidates import LONG_NAMES, cell_layers
 from kgated.compare.study import DROPOUTS, LEARNING_RATES
 from kgated.deploy import Recipe
+from kgated.training import Disturbance, Plan
 
-FIRST_TRAINING = {"learning_rate": 5e-3, "dropout": 0.1}
+DISTURBANCES = (0.0, 1.0)
+
+FIRST_TRAINING = {"learning_rate": 5e-3, "dropout": 0.1, "disturbance": 0.5}
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,28 @@ class Design:
     def name(self) -> str:
         """The model's name with the recipe, such as "gru-16-dynamic"."""
         return f"{self.model_name}-{self.quantize}"
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a design is trained.
+
+    Attributes:
+        learning_rate: Adam's at the start.
+        dropout: after each recurrent layer.
+        disturbance: the augmentation, as a multiple of that of `Plan`; small models need less.
+    """
+
+    learning_rate: float
+    dropout: float
+    disturbance: float
+
+    def plan(self, epochs: int, patience: int, seed: int) -> Plan:
+        """The options of `fit`."""
+        scaled = {k: self.disturbance * v for k, v in vars(Disturbance()).items()}
+        disturbance = Disturbance(**scaled)
+        rate = self.learning_rate
+        return Plan(epochs, patience, learning_rate=rate, disturbance=disturbance, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -88,8 +113,8 @@ class SearchSpace:
         for quantize in self.quantizations:
             Recipe(quantize=quantize)
 
-    def draw(self, trial: Any) -> tuple[Design, float, float]:
-        """The design, the learning rate and the dropout that a trial of Optuna chooses."""
+    def draw(self, trial: Any) -> tuple[Design, Training]:
+        """The design and its training that a trial of Optuna chooses."""
         design = Design(
             cell=trial.suggest_categorical("cell", self.cells),
             units=_in_order(trial, "units", self.units),
@@ -99,8 +124,12 @@ class SearchSpace:
             sparsity=trial.suggest_categorical("sparsity", self.sparsities),
             quantize=trial.suggest_categorical("quantize", self.quantizations),
         )
-        rate = trial.suggest_float("learning_rate", *LEARNING_RATES, log=True)
-        return design, rate, trial.suggest_float("dropout", *DROPOUTS)
+        training = Training(
+            trial.suggest_float("learning_rate", *LEARNING_RATES, log=True),
+            trial.suggest_float("dropout", *DROPOUTS),
+            trial.suggest_float("disturbance", *DISTURBANCES),
+        )
+        return design, training
 
     def first_trials(self) -> list[dict[str, Any]]:
         """Parameters of the first trials: a plain model of middle width of each cell."""

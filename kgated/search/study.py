@@ -17,7 +17,7 @@ from kgated.optimize import ConstantSparsity, prune
 from kgated.search.files import Budget, FileCost, Workshop
 from kgated.search.model import averaged, build
 from kgated.search.outcome import Outcome, Rejected
-from kgated.search.space import Design, SearchSpace
+from kgated.search.space import Design, SearchSpace, Training
 from kgated.search.teacher import Teacher
 from kgated.search.trials import (
     COST,
@@ -29,7 +29,7 @@ from kgated.search.trials import (
     SearchQueue,
     is_hopeless,
 )
-from kgated.training import DivergenceError, Plan, fit
+from kgated.training import DivergenceError, fit
 
 OUTCOME, NAME = "outcome", "name"
 # After pruning the model is trained again, shorter and with smaller steps.
@@ -145,7 +145,7 @@ class SearchStudy:
 
     def _trial(self, trial: Any, seconds: float) -> None:
         start = time.perf_counter()
-        design, rate, dropout = self.space.draw(trial)
+        design, training = self.space.draw(trial)
         trial.set_user_attr(NAME, design.name)
         try:
             cost = self.workshop.probe(design)
@@ -154,7 +154,7 @@ class SearchStudy:
                 self._reject(trial, design, start, cost.misses(self.budget))
                 return
             trial.set_user_attr(COST, (cost.size(self.budget), cost.step_us_p50))
-            outcome = self._outcome(trial, design, rate, dropout, cost, seconds)
+            outcome = self._outcome(trial, design, training, cost, seconds)
         except HopelessError:
             self._reject(trial, design, start, "worse than cheaper models at the same epoch")
         except DivergenceError as error:
@@ -188,8 +188,7 @@ class SearchStudy:
         self,
         trial: Any,
         design: Design,
-        rate: float,
-        dropout: float,
+        training: Training,
         cost: FileCost,
         seconds: float,
     ) -> Outcome:
@@ -197,13 +196,13 @@ class SearchStudy:
         costs = (cost.size(self.budget), cost.step_us_p50)
         watch = Watch(lambda curve: is_hopeless(curve, costs, trials), seconds)
         try:
-            model = self._train(design, rate, dropout, watch, trial.number)
+            model = self._train(design, training, watch, trial.number)
         finally:
             if watch.curve:
                 trial.set_user_attr(CURVE, watch.curve)
         loss = min(watch.curve)
         count, epochs = parameter_count(model), len(watch.curve)
-        outcome = Outcome(trial.number, design, rate, dropout, count, loss, epochs, 0.0, cost, 0.0)
+        outcome = Outcome(trial.number, design, training, count, loss, epochs, 0.0, cost, 0.0)
         file = self.folder.parent / "files" / outcome.file_name
         complete = self.workshop.convert(model, design, file, self.workshop.parts.train)
         temporary = self.folder / f".{outcome.keras_name}"
@@ -213,20 +212,21 @@ class SearchStudy:
         return replace(outcome, cost=cost, accuracy=accuracy)
 
     def _train(
-        self, design: Design, rate: float, dropout: float, watch: Watch, seed: int
+        self, design: Design, training: Training, watch: Watch, seed: int
     ) -> keras.Sequential:
         """The trained model of a design, on means of frames."""
         parts = self.workshop.parts
         train, validation = (averaged(d, design.stride) for d in (parts.train, parts.validation))
         shape = {"frames": real_frames(train), "classes": parts.classes}
-        model = build(design, **shape, dropout=dropout, seed=seed, info=parts.train.info)
-        plan = Plan(self.effort.epochs, self.effort.patience, learning_rate=rate, seed=seed)
+        model = build(design, **shape, dropout=training.dropout, seed=seed, info=parts.train.info)
+        plan = training.plan(self.effort.epochs, self.effort.patience, seed)
         soft = None if self.teacher is None else self.teacher.soft_targets
         fit(model, train, validation, plan, quiet=True, callbacks=[watch], soft_targets=soft)
         if design.sparsity:
             schedule = ConstantSparsity(design.sparsity, 0)
             epochs = max(1, round(FINE_TUNING * self.effort.epochs))
-            plan = replace(plan, epochs=epochs, learning_rate=FINE_TUNING * rate)
+            rate = FINE_TUNING * plan.learning_rate
+            plan = replace(plan, epochs=epochs, learning_rate=rate)
             watch.curve.clear()  # of the model as it will be
             pruning = [prune(model, schedule), watch]
             fit(model, train, validation, plan, quiet=True, callbacks=pruning, soft_targets=soft)

@@ -1,22 +1,27 @@
 """The teacher of a search: a big model whose outputs the small ones learn from."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
-from kgated.compare.candidates import Candidate, cell_layers
 from kgated.compare.splits import Parts
 from kgated.compare.storage import TrialQueue
-from kgated.compare.study import Budget, CandidateStudy, Log
-from kgated.data import zero_padded
-from kgated.training import SoftTargets
+from kgated.compare.study import Log
+from kgated.data import real_frames, zero_padded
+from kgated.search.model import build
+from kgated.search.space import SearchSpace
+from kgated.training import SoftTargets, fit
 
 AUTO = "auto"
 CELLS = ("gru", "lstm")
-UNITS, TRIALS = 64, 2
-CHOSEN = "teacher"
+UNITS = 64
+DISTURBANCES = (0.1, 1.0)
+TRAINING = {"learning_rate": 5e-3, "dropout": 0.3}
+STUDY, CHOSEN = "teacher", "chosen"
 PREDICT_BATCH = 256
 
 
@@ -72,27 +77,58 @@ def load_teacher(path: Path) -> keras.Model:
         raise ValueError(f"--teacher {path}: can't be read as a Keras model: {reason}") from error
 
 
-def train_teacher(
-    queue: TrialQueue, parts: Parts, budget: Budget, folder: Path, log: Log
-) -> keras.Model:
-    """Train big models of several cells, and take the one of the lowest validation loss.
+class TeacherStudy:
+    """Trains big models of several cells, and takes the one of the lowest validation loss.
+
+    A killed process's training is repeated; several processes share the trainings.
 
     Args:
-        queue: the trials; a killed training is continued.
+        queue: the trials.
         parts: the data.
-        budget: of all of them together.
-        folder: for the models.
+        epochs, patience: of each training.
+        folder: for the models; it exists.
         log: takes a line for each training.
     """
-    share_s = budget.seconds / len(CELLS)
-    each = Budget(share_s, TRIALS, 1, budget.epochs, budget.patience)
-    assert set(CELLS) <= set(cell_layers())
-    runs = [
-        CandidateStudy(queue, Candidate(cell, UNITS), parts, each, folder, log).run().runs[0]
-        for cell in CELLS
-    ]
-    best = runs[int(np.argmin([run.val_loss for run in runs]))]
-    return keras.saving.load_model(folder / best.file_name, compile=False)
+
+    def __init__(
+        self, queue: TrialQueue, parts: Parts, epochs: int, patience: int, folder: Path, log: Log
+    ) -> None:
+        self.queue, self.parts, self.folder, self.log = queue, parts, folder, log
+        self.epochs, self.patience = epochs, patience
+        self.study = queue.study(STUDY)
+
+    def run(self) -> keras.Model:
+        """Train what is missing, and load the best."""
+        rows = [{"cell": c, **TRAINING, "disturbance": d} for c in CELLS for d in DISTURBANCES]
+        self.queue.enqueue(self.study, rows)
+        while True:
+            trial = self.queue.take(self.study, 0)
+            if trial is not None:
+                self._train(trial)
+            elif not self.queue.wait(self.study):
+                break
+        name = self.queue.choose_once(self.study, CHOSEN, self._file(self.study.best_trial.number))
+        return keras.saving.load_model(self.folder / name, compile=False)
+
+    def _train(self, trial: Any) -> None:
+        space = SearchSpace(CELLS, (UNITS,), (1,), (1,), (1,), (0.0,), ("none",))
+        design, training = space.draw(trial)
+        parts, seed = self.parts, trial.number
+        shape = {"frames": real_frames(parts.train), "classes": parts.classes}
+        model = build(design, **shape, dropout=training.dropout, seed=seed, info=parts.train.info)
+        plan = training.plan(self.epochs, self.patience, seed)
+        history = fit(model, parts.train, parts.validation, plan, quiet=True).history
+        path = self.folder / self._file(trial.number)
+        temporary = path.with_name(f".{path.name}")
+        model.save(temporary)
+        os.replace(temporary, path)
+        loss = min(history["val_loss"])
+        self.study.tell(trial, loss)
+        self.log(f"teacher {trial.number + 1}, {design.model_name}: validation loss {loss:.4f}")
+
+    @staticmethod
+    def _file(number: int) -> str:
+        return f"teacher-{number}.keras"
 
 
 def _is_distribution(outputs: np.ndarray) -> bool:
