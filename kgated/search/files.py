@@ -123,9 +123,7 @@ class Workshop:
         path = self.folder / "probes" / f"{design.name}.json"
         if path.is_file():
             return FileCost(**json.loads(path.read_text()))
-        train = averaged(self.parts.train, design.stride)
-        options = {"frames": real_frames(train), "classes": self.parts.classes}
-        model = build(design, info=self.parts.train.info, **options)
+        model = self.untrained(design)
         if design.sparsity:
             zero_smallest_weights(model, design.sparsity)
         file = path.with_name(f"{design.name}.{self.worker}.tflite")
@@ -134,6 +132,18 @@ class Workshop:
         file.unlink(missing_ok=True)
         replace_file(path, json.dumps(asdict(cost)).encode() + b"\n")
         return cost
+
+    def untrained(self, design: Design, dropout: float = 0.0, seed: int = 0) -> keras.Sequential:
+        """The model of a design before its training, for means of frames."""
+        train = averaged(self.parts.train, design.stride)
+        return build(
+            design,
+            frames=real_frames(train),
+            classes=self.parts.classes,
+            dropout=dropout,
+            seed=seed,
+            info=self.parts.train.info,
+        )
 
     def convert(
         self, model: keras.Sequential, design: Design, path: Path, calibration: SequenceData

@@ -134,8 +134,8 @@ class SearchSpace:
     def first_trials(self) -> list[dict[str, Any]]:
         """Parameters of the first trials: a plain model of middle width of each cell."""
         quantize = "dynamic" if "dynamic" in self.quantizations else self.quantizations[0]
-        plain = {"layers_index": 0, "stride_index": 0, "rank_index": 0} | FIRST_TRAINING
-        plain |= {"sparsity": self.sparsities[0], "quantize": quantize}
+        plain: dict[str, Any] = {"layers_index": 0, "stride_index": 0, "rank_index": 0}
+        plain |= FIRST_TRAINING | {"sparsity": self.sparsities[0], "quantize": quantize}
         middle = len(self.units) // 2
         return [{"cell": cell, "units_index": middle, **plain} for cell in self.cells]
 

@@ -11,19 +11,19 @@ import keras
 
 from kgated.compare.candidates import parameter_count
 from kgated.compare.study import Log
-from kgated.data import real_frames
+from kgated.deploy.recipe import QUANTIZATIONS
 from kgated.errors import ConversionError
 from kgated.optimize import ConstantSparsity, prune
-from kgated.search.files import Budget, FileCost, Workshop
-from kgated.search.model import averaged, build
+from kgated.search.files import Budget, Workshop
+from kgated.search.model import averaged
 from kgated.search.outcome import Outcome, Rejected
 from kgated.search.space import Design, SearchSpace, Training
 from kgated.search.teacher import Teacher
 from kgated.search.trials import (
-    COST,
     CURVE,
     EXCESS,
     MIN_EPOCHS,
+    PARAMETERS,
     REASON,
     SECONDS,
     SearchQueue,
@@ -34,6 +34,8 @@ from kgated.training import DivergenceError, fit
 OUTCOME, NAME = "outcome", "name"
 # After pruning the model is trained again, shorter and with smaller steps.
 FINE_TUNING = 0.4
+# Of a file without its weights: 6 to 12 KiB in the files measured.
+MAX_OVERHEAD_BYTES = 24 * 1024
 
 
 @dataclass(frozen=True)
@@ -148,21 +150,36 @@ class SearchStudy:
         design, training = self.space.draw(trial)
         trial.set_user_attr(NAME, design.name)
         try:
-            cost = self.workshop.probe(design)
-            trial.set_user_attr(EXCESS, cost.excess(self.budget))
-            if not cost.fits(self.budget):
-                self._reject(trial, design, start, cost.misses(self.budget))
-                return
-            trial.set_user_attr(COST, (cost.size(self.budget), cost.step_us_p50))
-            outcome = self._outcome(trial, design, training, cost, seconds)
+            model = self.workshop.untrained(design, training.dropout, seed=trial.number)
+            trial.set_user_attr(PARAMETERS, parameter_count(model))
+            if not self._surely_fits(design, parameter_count(model)):
+                cost = self.workshop.probe(design)
+                trial.set_user_attr(EXCESS, cost.excess(self.budget))
+                if not cost.fits(self.budget):
+                    self._reject(trial, design, start, cost.misses(self.budget))
+                    return
+            outcome = self._outcome(trial, model, design, training, seconds)
         except HopelessError:
-            self._reject(trial, design, start, "worse than cheaper models at the same epoch")
-        except DivergenceError as error:
-            self._reject(trial, design, start, str(error))
-        except (ConversionError, RuntimeError) as error:
+            self._reject(trial, design, start, "worse than smaller models at the same epoch")
+        except (ConversionError, DivergenceError, RuntimeError) as error:
             self._reject(trial, design, start, str(error))
         else:
             self._complete(trial, outcome, time.perf_counter() - start)
+
+    def _surely_fits(self, design: Design, parameters: int) -> bool:
+        """Whether size and time are so far below the limits that no untrained file is needed."""
+        bits = QUANTIZATIONS[design.quantize].weight_bits
+        size, limit = parameters * bits / 8 + MAX_OVERHEAD_BYTES, 1024 * self.budget.max_kib
+        if self.budget.compressed or size > limit:
+            return False
+        deadline = self.budget.deadline_us
+        return deadline is None or any(
+            outcome.parameters >= parameters
+            and outcome.design.layers >= design.layers
+            and outcome.design.quantize == design.quantize
+            and outcome.cost.step_us_p99 <= deadline / 2
+            for outcome in self.outcomes()
+        )
 
     def _reject(self, trial: Any, design: Design, start: float, reason: str) -> None:
         trial.set_user_attr(REASON, reason)
@@ -187,38 +204,37 @@ class SearchStudy:
     def _outcome(
         self,
         trial: Any,
+        model: keras.Sequential,
         design: Design,
         training: Training,
-        cost: FileCost,
         seconds: float,
     ) -> Outcome:
         trials = self.study.get_trials(deepcopy=False, states=(self.states.COMPLETE,))
-        costs = (cost.size(self.budget), cost.step_us_p50)
-        watch = Watch(lambda curve: is_hopeless(curve, costs, trials), seconds)
+        count = parameter_count(model)
+        watch = Watch(lambda curve: is_hopeless(curve, count, trials), seconds)
         try:
-            model = self._train(design, training, watch, trial.number)
+            self._train(model, design, training, watch, trial.number)
         finally:
             if watch.curve:
                 trial.set_user_attr(CURVE, watch.curve)
-        loss = min(watch.curve)
-        count, epochs = parameter_count(model), len(watch.curve)
-        outcome = Outcome(trial.number, design, training, count, loss, epochs, 0.0, cost, 0.0)
-        file = self.folder.parent / "files" / outcome.file_name
+        name = f"{design.name}-{trial.number}"
+        file = self.folder.parent / "files" / f"{name}.tflite"
         complete = self.workshop.convert(model, design, file, self.workshop.parts.train)
-        temporary = self.folder / f".{outcome.keras_name}"
+        temporary = self.folder / f".{name}.keras"
         complete.save(temporary)
-        os.replace(temporary, self.folder / outcome.keras_name)
+        os.replace(temporary, self.folder / f"{name}.keras")
         cost, accuracy = self.workshop.measure(file, "validation")
-        return replace(outcome, cost=cost, accuracy=accuracy)
+        loss, epochs = min(watch.curve), len(watch.curve)
+        return Outcome(
+            trial.number, design, training, count, loss, epochs, accuracy, cost, seconds=0.0
+        )
 
     def _train(
-        self, design: Design, training: Training, watch: Watch, seed: int
-    ) -> keras.Sequential:
-        """The trained model of a design, on means of frames."""
+        self, model: keras.Sequential, design: Design, training: Training, watch: Watch, seed: int
+    ) -> None:
+        """Train a design's model, on means of frames."""
         parts = self.workshop.parts
         train, validation = (averaged(d, design.stride) for d in (parts.train, parts.validation))
-        shape = {"frames": real_frames(train), "classes": parts.classes}
-        model = build(design, **shape, dropout=training.dropout, seed=seed, info=parts.train.info)
         plan = training.plan(self.effort.epochs, self.effort.patience, seed)
         soft = None if self.teacher is None else self.teacher.soft_targets
         fit(model, train, validation, plan, quiet=True, callbacks=[watch], soft_targets=soft)
@@ -230,4 +246,3 @@ class SearchStudy:
             watch.curve.clear()  # of the model as it will be
             pruning = [prune(model, schedule), watch]
             fit(model, train, validation, plan, quiet=True, callbacks=pruning, soft_targets=soft)
-        return model

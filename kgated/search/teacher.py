@@ -17,7 +17,7 @@ from kgated.search.space import SearchSpace
 from kgated.training import SoftTargets, fit
 
 AUTO = "auto"
-CELLS = ("gru", "lstm")
+CELLS = ("gru",)
 UNITS = 64
 DISTURBANCES = (0.1, 1.0)
 TRAINING = {"learning_rate": 5e-3, "dropout": 0.3}
@@ -114,8 +114,14 @@ class TeacherStudy:
         space = SearchSpace(CELLS, (UNITS,), (1,), (1,), (1,), (0.0,), ("none",))
         design, training = space.draw(trial)
         parts, seed = self.parts, trial.number
-        shape = {"frames": real_frames(parts.train), "classes": parts.classes}
-        model = build(design, **shape, dropout=training.dropout, seed=seed, info=parts.train.info)
+        model = build(
+            design,
+            frames=real_frames(parts.train),
+            classes=parts.classes,
+            dropout=training.dropout,
+            seed=seed,
+            info=parts.train.info,
+        )
         plan = training.plan(self.epochs, self.patience, seed)
         history = fit(model, parts.train, parts.validation, plan, quiet=True).history
         path = self.folder / self._file(trial.number)

@@ -7,8 +7,10 @@ from kgated.compare.storage import WORKER, TrialQueue
 STUDY = "search"
 # Accuracy on the device, bytes, microseconds.
 DIRECTIONS = ("maximize", "minimize", "minimize")
-EXCESS, REASON, SECONDS, CURVE, COST = "excess", "reason", "seconds", "curve", "cost"
+EXCESS, REASON, SECONDS = "excess", "reason", "seconds"
+CURVE, PARAMETERS = "curve", "parameters"
 STARTUP_TRIALS = 8
+MIN_PEERS, MIN_EPOCHS = 3, 10  # of the median rule
 # Designs that are rejected before their training are no trials; but the search has an end.
 MAX_REJECTED = 10  # times the number of trials
 
@@ -57,30 +59,23 @@ def is_rejected(trial: Any) -> bool:
     return REASON in trial.user_attrs and CURVE not in trial.user_attrs
 
 
-def is_hopeless(curve: list[float], cost: tuple[float, float], trials: list[Any]) -> bool:
-    """Whether a training is worse than models that cost no more, at the same epoch.
+def is_hopeless(curve: list[float], parameters: int, trials: list[Any]) -> bool:
+    """Whether a training is worse than those of models that are no larger, at the same epoch.
 
     The median rule: the lowest validation loss so far is above the median of that of the trained
-    models that have no larger file and no slower step. So a small model is compared with smaller
-    ones alone.
+    models with as many parameters or fewer. So a small model is compared with smaller ones alone.
 
     Args:
         curve: the validation loss of each epoch so far.
-        cost: bytes and microseconds of the design.
+        parameters: number of weights of the model.
         trials: of the study; those that are trained to the end count.
     """
     peers = []
     for trial in trials:
-        losses, costs = trial.user_attrs.get(CURVE), trial.user_attrs.get(COST)
-        if losses and costs and costs[0] <= cost[0] and costs[1] <= cost[1]:
+        losses, size = trial.user_attrs.get(CURVE), trial.user_attrs.get(PARAMETERS)
+        if losses and size is not None and size <= parameters:
             peers.append(min(losses[: len(curve)]))
-    if len(peers) < MIN_PEERS:
-        return False
-    middle = sorted(peers)[len(peers) // 2]
-    return min(curve) > middle
-
-
-MIN_PEERS, MIN_EPOCHS = 3, 10
+    return len(peers) >= MIN_PEERS and min(curve) > sorted(peers)[len(peers) // 2]
 
 
 def _excess(trial: Any) -> tuple[float, ...]:
