@@ -3,8 +3,11 @@
 import gzip
 import json
 import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +16,6 @@ from kgated_edge.evaluation.dataset import SequenceData
 from kgated.atomic_write import replace_file
 from kgated.compare.device import Checked, Limits
 from kgated.compare.splits import Parts
-from kgated.compare.storage import FileLock
 from kgated.data import real_frames, save_npz, take
 from kgated.deploy import to_tflite
 from kgated.errors import ConversionError
@@ -93,7 +95,7 @@ class Workshop:
         parts: the data.
         period_s: seconds between two frames.
         folder: of the search; `probes`, `files` and data sets are written to it.
-        turn: held while the device is in use.
+        turn: gives a lock that is held while the device is in use.
         worker: a name of this process, for its temporary files.
     """
 
@@ -103,7 +105,7 @@ class Workshop:
         parts: Parts,
         period_s: float,
         folder: Path,
-        turn: FileLock,
+        turn: Callable[[], AbstractContextManager[Any]],
         worker: str,
     ) -> None:
         self.device, self.parts, self.period_s = device, parts, period_s
@@ -177,7 +179,7 @@ class Workshop:
             RuntimeError: the runner can't run it.
         """
         limits = Limits(1e3 * self.period_s, NO_LIMIT, 0.0)
-        with self.turn:
+        with self.turn():
             checked = self.device.check(path, self.folder / f"{data}.npz", limits)
         return cost_of(path, checked), checked.accuracy
 

@@ -2,8 +2,8 @@
 
 from importlib.resources import files
 
-from kgated.compare.study_charts import Point, front_chart
 from kgated.optional_imports import from_demo
+from kgated.search.charts import front_chart
 from kgated.search.outcome import Outcome
 from kgated.search.results import SearchResults
 
@@ -29,31 +29,23 @@ def render(results: SearchResults) -> str:
     markup = jinja2.utils.markupsafe.Markup
     baseline = results.baseline.test_accuracy
     by_size = sorted(results.outcomes, key=lambda o: o.cost.size(results.budget))
-    sizes, times = size_points(results), time_points(results)
+    budget, files_of = results.budget, (results.outcomes, results.chosen)
     return environment.from_string(template).render(
         results=results,
         front=table_rows(results.front, results),
         trained=table_rows(tuple(by_size), results),
         baseline=f"{100 * baseline:.1f}",
-        size_chart=markup(front_chart(sizes, baseline, "file size, KiB", "accuracy and size")),
-        time_chart=markup(front_chart(times, baseline, "step time, µs", "accuracy and step time")),
+        size_chart=markup(
+            front_chart(
+                *files_of, lambda o: o.cost.size(budget) / 1024, "size, KiB", budget.max_kib
+            )
+        ),
+        time_chart=markup(
+            front_chart(
+                *files_of, lambda o: o.cost.step_us_p99, "p99 of a step, µs", budget.deadline_us
+            )
+        ),
     )
-
-
-def size_points(results: SearchResults) -> list[Point]:
-    """Size in KiB against the validation accuracy of each file."""
-    budget = results.budget
-    return [
-        (o.cost.size(budget) / 1024, o.accuracy, o.design.cell, o.design.quantize)
-        for o in results.outcomes
-    ]
-
-
-def time_points(results: SearchResults) -> list[Point]:
-    """Median time of a step in µs against the validation accuracy of each file."""
-    return [
-        (o.cost.step_us_p50, o.accuracy, o.design.cell, o.design.quantize) for o in results.outcomes
-    ]
 
 
 def _row(outcome: Outcome, results: SearchResults) -> TableRow:

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from kgated.atomic_write import replace_file
-from kgated.compare.baseline import baseline_decisions
+from kgated.compare.baseline import linear_baseline
 from kgated.compare.study_page import terminal_table
 from kgated.errors import ConversionError
 from kgated.search.choice import choose, explain
@@ -61,7 +61,7 @@ def report(
         outcomes=tuple(outcomes),
         rejected=tuple(rejected),
         reference=None if teacher is None else _reference(teacher, workshop),
-        baseline=baseline_decisions(parts.development, parts.test)[0],
+        baseline=linear_baseline(parts.development, parts.test),
         sentences=explain(choice, outcomes, rejected, budget, test),
         notes=parts.notes,
         machine=f"{platform.machine()}, {platform.system()}, {os.cpu_count()} CPUs",

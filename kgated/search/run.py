@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kgated.compare.demo import prepare_folder
 from kgated.compare.run import DEFAULT_PERIOD_S, NEEDED
 from kgated.compare.splits import Parts, load_parts
-from kgated.compare.storage import FileLock
 from kgated.optional_imports import from_demo, from_extra
 from kgated.search.device import Device, open_device
 from kgated.search.files import Workshop, check_reachable
@@ -94,7 +94,7 @@ def _search(
 
     queue = SearchQueue(folder)
     try:
-        turn = FileLock(queue.locks / "device")
+        turn = partial(queue.hold, "device")
         workshop = Workshop(device, parts, period_s, folder, turn, queue.worker)
         with console.status("checking whether the limits can be met"):
             check_reachable(workshop, options.space, options.budget)

@@ -14,7 +14,7 @@ from kgated.compare.study import Log
 from kgated.data import real_frames, zero_padded
 from kgated.search.model import build
 from kgated.search.space import SearchSpace
-from kgated.training import SoftTargets, fit
+from kgated.training import DivergenceError, SoftTargets, fit
 
 AUTO = "auto"
 CELLS = ("gru",)
@@ -107,6 +107,9 @@ class TeacherStudy:
                 self._train(trial)
             elif not self.queue.wait(self.study):
                 break
+        complete = self.queue.optuna.trial.TrialState.COMPLETE
+        if not self.study.get_trials(deepcopy=False, states=(complete,)):
+            raise ValueError("every teacher diverged: look for huge values in the data")
         name = self.queue.choose_once(self.study, CHOSEN, self._file(self.study.best_trial.number))
         return keras.saving.load_model(self.folder / name, compile=False)
 
@@ -123,7 +126,12 @@ class TeacherStudy:
             info=parts.train.info,
         )
         plan = training.plan(self.epochs, self.patience, seed)
-        history = fit(model, parts.train, parts.validation, plan, quiet=True).history
+        try:
+            history = fit(model, parts.train, parts.validation, plan, quiet=True).history
+        except DivergenceError as error:
+            self.study.tell(trial, state=self.queue.optuna.trial.TrialState.PRUNED)
+            self.log(f"teacher {trial.number + 1}, {design.model_name}: {error}")
+            return
         path = self.folder / self._file(trial.number)
         temporary = path.with_name(f".{path.name}")
         model.save(temporary)

@@ -1,8 +1,9 @@
 """The trials of a search in the journal file: a sampler of several objectives, limits, pruning."""
 
+from contextlib import AbstractContextManager
 from typing import Any
 
-from kgated.compare.storage import WORKER, TrialQueue
+from kgated.compare.storage import WORKER, FileLock, TrialQueue
 
 STUDY = "search"
 # Accuracy on the device, bytes, microseconds.
@@ -18,9 +19,13 @@ MAX_REJECTED = 10  # times the number of trials
 class SearchQueue(TrialQueue):
     """`TrialQueue` for trials with several objectives and limits."""
 
+    def hold(self, name: str) -> AbstractContextManager[Any]:
+        """A lock among the processes of the search."""
+        return FileLock(self.locks / name)
+
     def search(self) -> Any:
         """The study of the search, made if there is none."""
-        with self._turn:
+        with self.hold("turn"):
             return self.optuna.create_study(
                 storage=self.storage,
                 study_name=STUDY,
@@ -34,7 +39,7 @@ class SearchQueue(TrialQueue):
         The sampler is seeded by the number of trials so far: a continued search draws what it
         would have drawn without the kill.
         """
-        with self._turn:
+        with self.hold("turn"):
             self._requeue(study)
             states = self.optuna.trial.TrialState
             trials = [t for t in study.get_trials(deepcopy=False) if t.state != states.FAIL]
