@@ -14,14 +14,13 @@ from kgated.compare.study import Log
 from kgated.deploy.recipe import QUANTIZATIONS
 from kgated.errors import ConversionError
 from kgated.optimize import ConstantSparsity, prune
-from kgated.search.files import Budget, Workshop
+from kgated.search.files import Budget, FileCost, Workshop
 from kgated.search.model import averaged
 from kgated.search.outcome import Outcome, Rejected
 from kgated.search.space import Design, SearchSpace, Training
 from kgated.search.teacher import Teacher
 from kgated.search.trials import (
     CURVE,
-    EXCESS,
     MIN_EPOCHS,
     PARAMETERS,
     REASON,
@@ -154,8 +153,8 @@ class SearchStudy:
             trial.set_user_attr(PARAMETERS, parameter_count(model))
             if not self._surely_fits(design, parameter_count(model)):
                 cost = self.workshop.probe(design)
-                trial.set_user_attr(EXCESS, cost.excess(self.budget))
                 if not cost.fits(self.budget):
+                    self._constrain(trial, cost)
                     self._reject(trial, design, start, cost.misses(self.budget))
                     return
             outcome = self._outcome(trial, model, design, training, seconds)
@@ -192,7 +191,7 @@ class SearchStudy:
         outcome = replace(outcome, seconds=seconds)
         trial.set_user_attr(SECONDS, seconds)
         trial.set_user_attr(OUTCOME, asdict(outcome))
-        trial.set_user_attr(EXCESS, outcome.cost.excess(self.budget))
+        self._constrain(trial, outcome.cost)
         size = outcome.cost.size(self.budget)
         self.study.tell(trial, (outcome.accuracy, size, outcome.cost.step_us_p50))
         self.log(
@@ -200,6 +199,11 @@ class SearchStudy:
             f"{size / 1024:.1f} KiB, {outcome.cost.step_us_p50:.1f} µs, {outcome.epochs} epochs, "
             f"{seconds:.0f} s"
         )
+
+    def _constrain(self, trial: Any, cost: FileCost) -> None:
+        """Tell the sampler, once, by how much the limits are missed."""
+        for name, excess in zip(("size", "time"), cost.excess(self.budget), strict=True):
+            trial.set_constraint(name, excess)
 
     def _outcome(
         self,

