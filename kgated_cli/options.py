@@ -245,8 +245,19 @@ StayTogether = Annotated[
         "Else equal groups."
     ),
 ]
-TestData = Annotated[
-    Path | None, typer.Option(help="Sequences to test on. Else a fifth of each class of DATA.")
+TestData = Annotated[Path | None, typer.Option(help="Sequences to test on. Else a fifth of DATA.")]
+ComparedTask = Annotated[
+    str | None,
+    typer.Option(
+        help="classification, frame-classification, regression or next-token. Else by the data."
+    ),
+]
+TrialStorage = Annotated[
+    str | None,
+    typer.Option(
+        help="A PostgreSQL database for the trials, as postgresql+psycopg://user@host/name. "
+        "Else a file in --out."
+    ),
 ]
 ComparisonFolder = Annotated[
     Path, typer.Option(help="For the report, the models and the trials: the same call resumes.")

@@ -37,6 +37,7 @@ def search(
     period_ms: options.ComparedPeriod = None,
     group: options.StayTogether = None,
     test: options.TestData = None,
+    storage: options.TrialStorage = None,
     out: options.SearchFolder = Path("kgated-search"),
 ) -> None:
     """Search the smallest model for a data set that meets the limits of a device.
@@ -75,6 +76,7 @@ def search(
         soft_weight,
         None if period_ms is None else period_ms / 1e3,
         group,
+        storage=storage,
     )
     if not search_models(data, out, settings, test=test).reached:
         raise typer.Exit(1)

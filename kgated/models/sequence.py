@@ -1,6 +1,6 @@
 """The classic models on recurrent layers, ready to train and to stream."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -89,7 +89,29 @@ def classifier_stack(
     seeds = iter(np.random.default_rng(seed).integers(2**31, size=3 * layers + 1).tolist())
     scale = keras.layers.Normalization(name="scale")
     scale.adapt(frames)
-    stack: list[keras.Layer] = [scale]
+    stack = [scale, *recurrent_stack(recurrent, units, layers, dropout, seeds, dtype, each=each)]
+    glorot = keras.initializers.GlorotUniform(next(seeds))
+    head = keras.layers.Dense(
+        classes, activation="softmax", kernel_initializer=glorot, name="classes"
+    )
+    return [*stack, head]
+
+
+def recurrent_stack(
+    recurrent: Recurrent,
+    units: int,
+    layers: int,
+    dropout: float,
+    seeds: Iterator[int],
+    dtype: str | None = None,
+    *,
+    each: bool,
+) -> list[keras.Layer]:
+    """`layers` times a recurrent layer and Dropout; `seeds` gives three for each.
+
+    With `each` the last recurrent layer has an output per frame, else one per sequence.
+    """
+    stack: list[keras.Layer] = []
     for n in range(layers):
         stack += [
             recurrent(
@@ -102,11 +124,7 @@ def classifier_stack(
             ),
             keras.layers.Dropout(dropout, seed=next(seeds), name=f"dropout_{n + 1}"),
         ]
-    glorot = keras.initializers.GlorotUniform(next(seeds))
-    head = keras.layers.Dense(
-        classes, activation="softmax", kernel_initializer=glorot, name="classes"
-    )
-    return [*stack, head]
+    return stack
 
 
 def described(

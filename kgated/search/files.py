@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -105,7 +104,7 @@ class Workshop:
         parts: Parts,
         period_s: float,
         folder: Path,
-        turn: Callable[[], AbstractContextManager[Any]],
+        turn: Callable[[], AbstractContextManager[None]],
         worker: str,
     ) -> None:
         self.device, self.parts, self.period_s = device, parts, period_s
@@ -178,7 +177,7 @@ class Workshop:
         Raises:
             RuntimeError: the runner can't run it.
         """
-        limits = Limits(1e3 * self.period_s, NO_LIMIT, 0.0)
+        limits = Limits(1e3 * self.period_s, NO_LIMIT)
         with self.turn():
             checked = self.device.check(path, self.folder / f"{data}.npz", limits)
         return cost_of(path, checked), checked.accuracy

@@ -1,20 +1,18 @@
 """The options of a search, and the folder that belongs to them."""
 
-import json
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from kgated import run_record
-from kgated.atomic_write import replace_file
+from kgated.compare.run import OPTIONS
 from kgated.compare.splits import Parts
+from kgated.compare.storage import TrialQueue
+from kgated.compare.tasks import CLASSIFICATION
 from kgated.search.choice import Goal
 from kgated.search.device import LOCAL
 from kgated.search.files import Budget
 from kgated.search.space import SearchSpace
 from kgated.search.study import Effort
-
-OPTIONS = "options.json"
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,7 @@ class SearchOptions:
         period_s: seconds between two frames; None: the data's, else 0.01.
         group: see `load_parts`.
         split_seed: of the split into parts.
+        storage: the address of a PostgreSQL database for the trials; None: a file in the folder.
 
     Raises:
         ValueError: a limit or an effort that is not above 0.
@@ -50,6 +49,7 @@ class SearchOptions:
     period_s: float | None = None
     group: str | None = None
     split_seed: int = 0
+    storage: str | None = None
 
     def __post_init__(self) -> None:
         limits: dict[str, Any] = {**vars(self.budget), **vars(self.effort)}
@@ -76,9 +76,17 @@ def possible_space(space: SearchSpace, parts: Parts) -> SearchSpace:
     return replace(space, strides=strides)
 
 
-def check_same(folder: Path, parts: Parts, options: SearchOptions) -> None:
-    """Refuse a folder with trials of another search; write down what this one is."""
-    path = folder / OPTIONS
+def check_task(parts: Parts, where: object) -> None:
+    """Refuse data of another task than classes of sequences; `ValueError`."""
+    if parts.task is not CLASSIFICATION:
+        raise ValueError(
+            f"{where}: a search takes one class per sequence, and this is {parts.task.name} "
+            f"{'per frame' if parts.task.each else 'per sequence'}: use `kgated compare`"
+        )
+
+
+def check_same(queue: TrialQueue, parts: Parts, options: SearchOptions) -> None:
+    """Refuse a storage with trials of another search; write down what this one is."""
     content: dict[str, Any] = {
         "search": True,
         "data": run_record.digest(parts.development),
@@ -96,13 +104,10 @@ def check_same(folder: Path, parts: Parts, options: SearchOptions) -> None:
         "group": options.group,
         "split_seed": options.split_seed,
     }
-    if not path.is_file():
-        replace_file(path, json.dumps(content, indent=2).encode() + b"\n")
-        return
-    before = json.loads(path.read_text())
+    before = queue.choose_once(queue.study(OPTIONS), OPTIONS, content)
     changes = [f"{k} {before.get(k)} became {v}" for k, v in content.items() if before.get(k) != v]
     if changes:
         raise ValueError(
-            f"{folder} holds another search or comparison ({', '.join(changes)}): "
-            f"{run_record.WAY_OUT}"
+            f"{queue.backend.name} holds another search or comparison ({', '.join(changes)}): "
+            "name another folder or database, or delete this one"
         )

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -41,6 +42,9 @@ def report(
         raise ValueError(f"no design was trained to the end; the last, {last.name}: {last.reason}")
     choice, best = choose(outcomes, budget, options.goal), front(outcomes, budget)
     tested = dict.fromkeys([*best, choice.outcome])
+    fetch = study.queue.backend.fetch_file
+    for outcome in tested:
+        fetch(workshop.folder / "files" / outcome.file_name)
     tests = {outcome.name: _test(outcome, workshop) for outcome in tested}
     parts = workshop.parts
     test = (tests[choice.outcome.name], len(parts.test))
@@ -85,14 +89,20 @@ def _reference(teacher: Teacher, workshop: Workshop) -> Reference | None:
     return Reference(teacher.name, REFERENCE_RECIPE, cost, validation, test)
 
 
-def publish(results: SearchResults, folder: Path) -> None:
-    """Write the chosen model, and the results as JSON, CSV and a page."""
+def publish(results: SearchResults, folder: Path, fetch: Callable[[Path], Path]) -> None:
+    """Write the chosen model, and the results as JSON, CSV and a page.
+
+    Args:
+        results: of the search.
+        folder: to write to.
+        fetch: makes sure that a file of another process is in the folder.
+    """
     chosen = results.chosen
     for sub, name, target in (
         ("files", chosen.file_name, "chosen.tflite"),
         ("models", chosen.keras_name, "chosen.keras"),
     ):
-        replace_file(folder / target, (folder / sub / name).read_bytes())
+        replace_file(folder / target, fetch(folder / sub / name).read_bytes())
     replace_file(folder / "search.json", to_json(results).encode())
     replace_file(folder / "search.csv", to_csv(results).encode())
     replace_file(folder / "search.html", render(results).encode())

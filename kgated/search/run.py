@@ -16,7 +16,7 @@ from kgated.compare.splits import Parts, load_parts
 from kgated.optional_imports import from_demo, from_extra
 from kgated.search.device import Device, open_device
 from kgated.search.files import Workshop, check_reachable
-from kgated.search.options import SearchOptions, check_same, possible_space
+from kgated.search.options import SearchOptions, check_same, check_task, possible_space
 from kgated.search.outcome import Outcome
 from kgated.search.report import publish, report, show
 from kgated.search.results import SearchResults
@@ -61,6 +61,7 @@ def search_models(
     for module in NEEDED:
         from_demo(module)
     parts = load_parts(data, test, group=options.group, seed=options.split_seed)
+    check_task(parts, data)
     options = replace(options, space=possible_space(options.space, parts))
     folder = prepare_folder(out)
     teacher = None
@@ -68,7 +69,6 @@ def search_models(
         teacher = _soft(load_teacher(Path(str(options.teacher))), parts, options)
     device = open_device(options.device, options.runner)
     try:
-        check_same(folder, parts, options)
         results = _search(Path(data).stem, parts, folder, options, device, teacher, console)
     finally:
         device.close()
@@ -92,8 +92,9 @@ def _search(
     def log(line: str) -> None:
         console.print(line, soft_wrap=True, highlight=False)
 
-    queue = SearchQueue(folder)
+    queue = SearchQueue(folder, options.storage)
     try:
+        check_same(queue, parts, options)
         turn = partial(queue.hold, "device")
         workshop = Workshop(device, parts, period_s, folder, turn, queue.worker)
         with console.status("checking whether the limits can be met"):
@@ -115,7 +116,7 @@ def _search(
             study.run()
         with queue.reporting(), console.status("measuring the front on the test data"):
             results = report(name, workshop, study, options, teacher)
-            publish(results, folder)
+            publish(results, folder, queue.backend.fetch_file)
     finally:
         queue.close()
     return results

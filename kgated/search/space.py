@@ -6,13 +6,12 @@ from itertools import product
 from typing import Any
 
 from kgated.compare.candidates import LONG_NAMES, cell_layers
-from kgated.compare.study import DROPOUTS, LEARNING_RATES
+from kgated.compare.fitting import disturbance
+from kgated.compare.study import AUGMENTATIONS, DROPOUTS, LEARNING_RATES
 from kgated.deploy import Recipe
-from kgated.training import Disturbance, Plan
+from kgated.training import Plan
 
-DISTURBANCES = (0.0, 1.0)
-
-FIRST_TRAINING = {"learning_rate": 5e-3, "dropout": 0.1, "disturbance": 0.5}
+FIRST_TRAINING = {"learning_rate": 5e-3, "dropout": 0.1, "augmentation": 0.5}
 
 
 @dataclass(frozen=True)
@@ -59,19 +58,22 @@ class Training:
     Attributes:
         learning_rate: Adam's at the start.
         dropout: after each recurrent layer.
-        disturbance: the augmentation, as a multiple of that of `Plan`; small models need less.
+        augmentation: its strength, 1: as in `kgated train`; small models need less.
     """
 
     learning_rate: float
     dropout: float
-    disturbance: float
+    augmentation: float
 
     def plan(self, epochs: int, patience: int, seed: int) -> Plan:
         """The options of `fit`."""
-        scaled = {k: self.disturbance * v for k, v in vars(Disturbance()).items()}
-        disturbance = Disturbance(**scaled)
-        rate = self.learning_rate
-        return Plan(epochs, patience, learning_rate=rate, disturbance=disturbance, seed=seed)
+        return Plan(
+            epochs,
+            patience,
+            learning_rate=self.learning_rate,
+            disturbance=disturbance(self.augmentation),
+            seed=seed,
+        )
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class SearchSpace:
         training = Training(
             trial.suggest_float("learning_rate", *LEARNING_RATES, log=True),
             trial.suggest_float("dropout", *DROPOUTS),
-            trial.suggest_float("disturbance", *DISTURBANCES),
+            trial.suggest_float("augmentation", *AUGMENTATIONS),
         )
         return design, training
 

@@ -1,6 +1,5 @@
 """The trials of a search: design, limits, training, file, measurement."""
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -10,6 +9,7 @@ from typing import Any
 import keras
 
 from kgated.compare.candidates import parameter_count
+from kgated.compare.fitting import saved
 from kgated.compare.study import Log
 from kgated.deploy.recipe import QUANTIZATIONS
 from kgated.errors import ConversionError
@@ -224,9 +224,9 @@ class SearchStudy:
         name = f"{design.name}-{trial.number}"
         file = self.folder.parent / "files" / f"{name}.tflite"
         complete = self.workshop.convert(model, design, file, self.workshop.parts.train)
-        temporary = self.folder / f".{name}.keras"
-        complete.save(temporary)
-        os.replace(temporary, self.folder / f"{name}.keras")
+        backend = self.queue.backend
+        backend.save_file(file, file.read_bytes())
+        backend.save_file(self.folder / f"{name}.keras", saved(complete))
         cost, accuracy = self.workshop.measure(file, "validation")
         loss, epochs = min(watch.curve), len(watch.curve)
         return Outcome(

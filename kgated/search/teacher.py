@@ -1,6 +1,5 @@
 """The teacher of a search: a big model whose outputs the small ones learn from."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,9 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from kgated.compare.fitting import saved
 from kgated.compare.splits import Parts
 from kgated.compare.storage import TrialQueue
-from kgated.compare.study import Log
+from kgated.compare.study import FIRST_AUGMENTATIONS, Log
 from kgated.data import real_frames, zero_padded
 from kgated.search.model import build
 from kgated.search.space import SearchSpace
@@ -19,7 +19,6 @@ from kgated.training import DivergenceError, SoftTargets, fit
 AUTO = "auto"
 CELLS = ("gru",)
 UNITS = 64
-DISTURBANCES = (0.1, 1.0)
 TRAINING = {"learning_rate": 5e-3, "dropout": 0.3}
 STUDY, CHOSEN = "teacher", "chosen"
 PREDICT_BATCH = 256
@@ -99,7 +98,11 @@ class TeacherStudy:
 
     def run(self) -> keras.Model:
         """Train what is missing, and load the best."""
-        rows = [{"cell": c, **TRAINING, "disturbance": d} for c in CELLS for d in DISTURBANCES]
+        rows = [
+            {"cell": cell, **TRAINING, "augmentation": strength}
+            for cell in CELLS
+            for strength in FIRST_AUGMENTATIONS
+        ]
         self.queue.enqueue(self.study, rows)
         while True:
             trial = self.queue.take(self.study, 0)
@@ -111,7 +114,8 @@ class TeacherStudy:
         if not self.study.get_trials(deepcopy=False, states=(complete,)):
             raise ValueError("every teacher diverged: look for huge values in the data")
         name = self.queue.choose_once(self.study, CHOSEN, self._file(self.study.best_trial.number))
-        return keras.saving.load_model(self.folder / name, compile=False)
+        path = self.queue.backend.fetch_file(self.folder / name)
+        return keras.saving.load_model(path, compile=False)
 
     def _train(self, trial: Any) -> None:
         space = SearchSpace(CELLS, (UNITS,), (1,), (1,), (1,), (0.0,), ("none",))
@@ -133,9 +137,7 @@ class TeacherStudy:
             self.log(f"teacher {trial.number + 1}, {design.model_name}: {error}")
             return
         path = self.folder / self._file(trial.number)
-        temporary = path.with_name(f".{path.name}")
-        model.save(temporary)
-        os.replace(temporary, path)
+        self.queue.backend.save_file(path, saved(model))
         loss = min(history["val_loss"])
         self.study.tell(trial, loss)
         self.log(f"teacher {trial.number + 1}, {design.model_name}: validation loss {loss:.4f}")

@@ -3,7 +3,7 @@
 from contextlib import AbstractContextManager
 from typing import Any
 
-from kgated.compare.storage import WORKER, FileLock, TrialQueue
+from kgated.compare.storage import WORKER, TrialQueue
 
 STUDY = "search"
 # Accuracy on the device, bytes, microseconds; with constraints for the limits.
@@ -19,9 +19,9 @@ MAX_REJECTED = 10  # times the number of trials
 class SearchQueue(TrialQueue):
     """`TrialQueue` for trials with several objectives and limits."""
 
-    def hold(self, name: str) -> AbstractContextManager[Any]:
+    def hold(self, name: str) -> AbstractContextManager[None]:
         """A lock among the processes of the search."""
-        return FileLock(self.locks / name)
+        return self.locks.hold(name)
 
     def search(self) -> Any:
         """The study of the search, made if there is none."""
