@@ -1,11 +1,12 @@
 """`kgated search`: the smallest model that meets the limits of a device."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from kgated_cli import checks, options
+from kgated_cli import checks, options, search_options
 from kgated_cli.app import app
 from kgated_cli.compare import numbers, words
 
@@ -13,32 +14,33 @@ from kgated_cli.compare import numbers, words
 @app.command()
 def search(
     data: options.TrainingData,
-    max_kib: options.MaxKib,
-    deadline_us: options.DeadlineUs = None,
-    device: options.SearchDevice = "local",
-    runner: options.RunnerCommand = "kgated-edge",
-    cells: options.SearchedCells = "lstm,peephole,gru,mingru,minlstm",
+    max_kib: search_options.MaxKib,
+    deadline_us: search_options.DeadlineUs = None,
+    device: search_options.SearchDevice = "local",
+    runner: search_options.RunnerCommand = "kgated-edge",
+    cells: search_options.SearchedCells = "lstm,peephole,gru,mingru,minlstm",
     units: options.ComparedUnits = "4,6,8,12,16,24,32,48,64",
     layers: options.ComparedLayers = "1,2",
-    strides: options.Strides = "1,2,4",
-    ranks: options.Ranks = "1,2,4",
-    sparsities: options.Sparsities = "0",
-    quantize: options.SearchedRecipes = "none,dynamic,int8,int16x8,dynamic4",
-    compressed: options.Compressed = False,
-    teacher: options.TeacherModel = None,
-    temperature: options.Temperature = 3.0,
-    soft_weight: options.SoftWeight = 0.5,
-    trials: options.SearchTrials = 40,
-    budget_minutes: options.SearchMinutes = 30.0,
+    strides: search_options.Strides = "1,2,4",
+    ranks: search_options.Ranks = "1,2,4",
+    sparsities: search_options.Sparsities = "0",
+    quantize: search_options.SearchedRecipes = "none,dynamic,int8,int16x8,dynamic4",
+    compressed: search_options.Compressed = False,
+    teacher: search_options.TeacherModel = None,
+    temperature: search_options.Temperature = 3.0,
+    soft_weight: search_options.SoftWeight = 0.5,
+    trials: search_options.SearchTrials = 40,
+    budget_minutes: search_options.SearchMinutes = 30.0,
     epochs: options.Epochs = 100,
     patience: options.Patience = 20,
-    min_accuracy: options.MinAccuracy = None,
-    tolerance: options.AccuracyTolerance = 1.0,
+    min_accuracy: search_options.MinAccuracy = None,
+    tolerance: search_options.AccuracyTolerance = 1.0,
     period_ms: options.ComparedPeriod = None,
     group: options.StayTogether = None,
     test: options.TestData = None,
+    task: options.ComparedTask = None,
     storage: options.TrialStorage = None,
-    out: options.SearchFolder = Path("kgated-search"),
+    out: search_options.SearchFolder = Path("kgated-search"),
 ) -> None:
     """Search the smallest model for a data set that meets the limits of a device.
 
@@ -46,40 +48,43 @@ def search(
     continues after a kill, and shares the trials with other processes that run it. Exit status 1:
     no model is as accurate as --min-accuracy asks.
     """
-    limits = {"--max-kib": max_kib, "--deadline-us": deadline_us, "--temperature": temperature}
-    for option, value in {**limits, "--budget-minutes": budget_minutes}.items():
-        checks.check_number(option, value, 0.0)
-    checks.check_number("--period-ms", period_ms, 0.0)
+    settings = settings_of(locals())
     checks.check_folder(out)
-    effort = {"trials": trials, "epochs": epochs, "patience": patience}
-    space: dict[str, Any] = {"cells": words(cells), "quantizations": words(quantize)}
-    space |= {"units": numbers("--units", units), "layers": numbers("--layers", layers)}
-    space |= {"strides": numbers("--strides", strides), "ranks": numbers("--ranks", ranks)}
-    space["sparsities"] = fractions("--sparsities", sparsities)
+
+    from kgated.search.run import search_models
+
+    if not search_models(data, out, settings, test=test).reached:
+        raise typer.Exit(1)
+
+
+def settings_of(values: Mapping[str, Any]) -> Any:
+    """The `SearchOptions` of the command's arguments, checked; `ValueError`."""
+    for name in ("max_kib", "deadline_us", "temperature", "budget_minutes", "period_ms"):
+        checks.check_number(f"--{name.replace('_', '-')}", values[name], 0.0)
+    listed = ("units", "layers", "strides", "ranks")
+    space: dict[str, Any] = {name: numbers(f"--{name}", values[name]) for name in listed}
+    space |= {"cells": words(values["cells"]), "quantizations": words(values["quantize"])}
+    space["sparsities"] = fractions("--sparsities", values["sparsities"])
 
     from kgated.search.choice import Goal
     from kgated.search.files import Budget
     from kgated.search.options import SearchOptions
-    from kgated.search.run import search_models
     from kgated.search.space import SearchSpace
     from kgated.search.study import Effort
 
-    settings = SearchOptions(
-        Budget(max_kib, deadline_us, compressed),
+    plain = ("device", "runner", "teacher", "temperature", "soft_weight", "group", "task")
+    period_ms = values["period_ms"]
+    return SearchOptions(
+        Budget(values["max_kib"], values["deadline_us"], values["compressed"]),
         SearchSpace(**space),
-        Effort(seconds=60.0 * budget_minutes, **effort),
-        Goal(min_accuracy, tolerance / 100.0),
-        device,
-        runner,
-        teacher,
-        temperature,
-        soft_weight,
-        None if period_ms is None else period_ms / 1e3,
-        group,
-        storage=storage,
+        Effort(
+            values["trials"], 60.0 * values["budget_minutes"], values["epochs"], values["patience"]
+        ),
+        Goal(values["min_accuracy"], values["tolerance"] / 100.0),
+        period_s=None if period_ms is None else period_ms / 1e3,
+        storage=values["storage"],
+        **{name: values[name] for name in plain},
     )
-    if not search_models(data, out, settings, test=test).reached:
-        raise typer.Exit(1)
 
 
 def fractions(option: str, text: str) -> list[float]:

@@ -131,11 +131,13 @@ def build(
         name="outputs",
     )
     # Causal results of each frame do not depend on padding, which the loss leaves out.
-    front = _front(task, frames, outputs, seed, masked=candidate.bidirectional or not task.each)
+    front = front_layers(
+        task, frames, outputs, seed, masked=candidate.bidirectional or not task.each
+    )
     return described([*front, *recurrent, head], candidate.name, info)
 
 
-def _front(
+def front_layers(
     task: Task, frames: np.ndarray, outputs: int, seed: int, masked: bool
 ) -> list[keras.Layer]:
     """The input, the padding mask where it matters, and the scaling or the embedding."""

@@ -1,10 +1,11 @@
-"""The charts of a search: accuracy against size and step time, with the limits, as SVG."""
+"""The charts of a search: the metric against size and step time, with the limits, as SVG."""
 
 import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from kgated.compare.charts import GREY, METADATA, STYLE, inlined
+from kgated.compare.metrics import Metric
 from kgated.compare.study_charts import MARKERS, PALETTE
 from kgated.optional_imports import from_demo
 from kgated.search.outcome import Outcome
@@ -14,22 +15,28 @@ Cost = Callable[[Outcome], float]
 
 
 def front_line(outcomes: Sequence[Outcome], cost: Cost) -> list[Outcome]:
-    """The outcomes that no other one beats in accuracy and this cost, by cost."""
+    """The outcomes that no other one beats in score and this cost, by cost."""
     front: list[Outcome] = []
-    for outcome in sorted(outcomes, key=lambda o: (cost(o), -o.accuracy)):
-        if not front or outcome.accuracy > front[-1].accuracy:
+    for outcome in sorted(outcomes, key=lambda o: (cost(o), -o.score)):
+        if not front or outcome.score > front[-1].score:
             front.append(outcome)
     return front
 
 
 def front_chart(
-    outcomes: Sequence[Outcome], chosen: Outcome, cost: Cost, title: str, limit: float | None
+    outcomes: Sequence[Outcome],
+    chosen: Outcome,
+    metric: Metric,
+    cost: Cost,
+    title: str,
+    limit: float | None,
 ) -> str:
-    """Accuracy on the validation data against a cost: every file, the front, the limit.
+    """The metric on the validation data against a cost: every file, the front, the limit.
 
     Args:
         outcomes: the trained files; colours are cells, markers recipes.
         chosen: the file with a ring.
+        metric: of the vertical axis.
         cost: of the horizontal axis.
         title: of that axis.
         limit: the largest cost allowed, or None.
@@ -39,21 +46,22 @@ def front_chart(
 
     def draw(axes: Any) -> None:
         front = front_line(outcomes, cost)
-        line = [cost(o) for o in front], [100 * o.accuracy for o in front]
+        line = [cost(o) for o in front], [metric.factor * o.value for o in front]
         axes.plot(*line, drawstyle="steps-post", color=GREY, linewidth=1.2, label="front")
         for outcome in outcomes:
             colour = PALETTE[cells.index(outcome.design.cell) % len(PALETTE)]
             marker = MARKERS[recipes.index(outcome.design.quantize) % len(MARKERS)]
-            axes.plot(cost(outcome), 100 * outcome.accuracy, marker, color=colour, ms=6)
+            axes.plot(cost(outcome), metric.factor * outcome.value, marker, color=colour, ms=6)
         ring = {"mfc": "none", "mec": "#222222", "ms": 13}
-        axes.plot(cost(chosen), 100 * chosen.accuracy, "o", label="chosen", **ring)
+        axes.plot(cost(chosen), metric.factor * chosen.value, "o", label="chosen", **ring)
         if limit is not None:
             axes.axvline(limit, color=GREY, linestyle="--", label="limit")
         _keys(axes, cells, recipes)
         axes.set_xlabel(title)
-        axes.set_ylabel("validation accuracy, %")
+        unit = f", {metric.unit}" if metric.unit == "%" else ""
+        axes.set_ylabel(f"{metric.title} on the validation data{unit}")
 
-    return _svg(draw, f"accuracy and {title}")
+    return _svg(draw, f"{metric.title} and {title}")
 
 
 def _keys(axes: Any, cells: list[str], recipes: list[str]) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from kgated.compare.charts import wilson
+from kgated.compare.metrics import Metric
 from kgated.search.files import Budget
 from kgated.search.outcome import Outcome, Rejected
 
@@ -11,21 +12,23 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Goal:
-    """How accurate the file has to be.
+    """How good the file has to be.
 
     Attributes:
         min_accuracy: on the validation data; None: by the tolerance.
-        tolerance: how much less accurate than the best file that meets the limits.
+        tolerance: how much worse than the best file that meets the limits: of an accuracy that
+            much less, of an error a fraction of it.
     """
 
     min_accuracy: float | None = None
     tolerance: float = 0.01
 
-    def accuracy(self, best: float) -> float:
-        """The lowest accuracy allowed, where the best file that meets the limits has `best`."""
+    def score(self, best: Outcome, metric: Metric) -> float:
+        """The lowest score allowed, where `best` is the best file that meets the limits."""
         if self.min_accuracy is not None:
             return self.min_accuracy
-        return best - self.tolerance - ROUNDING
+        unit = abs(best.value) if metric.tolerance_is_relative else 1.0
+        return best.score - self.tolerance * unit - ROUNDING
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,8 @@ class Choice:
 
     Attributes:
         outcome: of its trial.
-        reached: whether it is as accurate as asked for.
-        goal: the lowest accuracy allowed.
+        reached: whether it is as good as asked for.
+        goal: the value of the metric that was asked for.
         fitting: how many files meet the limits.
     """
 
@@ -45,8 +48,8 @@ class Choice:
     fitting: int
 
 
-def choose(outcomes: list[Outcome], budget: Budget, goal: Goal) -> Choice:
-    """The smallest file that meets the limits and is accurate enough; else the most accurate.
+def choose(outcomes: list[Outcome], budget: Budget, goal: Goal, metric: Metric) -> Choice:
+    """The smallest file that meets the limits and is good enough; else the best.
 
     Raises:
         ValueError: no file meets the limits.
@@ -54,97 +57,97 @@ def choose(outcomes: list[Outcome], budget: Budget, goal: Goal) -> Choice:
     fitting = [outcome for outcome in outcomes if outcome.cost.fits(budget)]
     if not fitting:
         raise ValueError(_nothing_fits(outcomes, budget))
-    best = max(fitting, key=lambda outcome: (outcome.accuracy, -outcome.val_loss))
-    needed = goal.accuracy(best.accuracy)
-    accurate = [outcome for outcome in fitting if outcome.accuracy >= needed]
+    best = max(fitting, key=lambda outcome: (outcome.score, -outcome.val_loss))
+    needed = goal.score(best, metric)
+    accurate = [outcome for outcome in fitting if outcome.score >= needed]
+    value = needed if metric.higher_is_better else -needed
     if not accurate:
-        return Choice(best, False, needed, len(fitting))
+        return Choice(best, False, value, len(fitting))
     smallest = min(accurate, key=lambda o: (o.cost.size(budget), o.cost.step_us_p50))
-    return Choice(smallest, True, needed, len(fitting))
+    return Choice(smallest, True, value, len(fitting))
 
 
-def explain(
-    choice: Choice,
-    outcomes: list[Outcome],
-    rejected: list[Rejected],
-    budget: Budget,
-    test: tuple[float, int],
-) -> tuple[str, ...]:
-    """Sentences: what was chosen, why, and what the nearest rejected candidates were.
+@dataclass(frozen=True)
+class Story:
+    """What the sentences tell of.
 
-    Args:
+    Attributes:
         choice: what was chosen.
         outcomes: all that was trained.
         rejected: what was not trained to the end.
         budget: the limits.
-        test: accuracy of the chosen file on the test data, and their number of sequences.
+        metric: of the task.
+        test: the chosen file's value on the test data.
+        decisions: number of test sequences, where each is one decision; else None.
     """
-    accuracy, count = test
-    low, high = wilson(accuracy, count)
-    chosen = choice.outcome
-    sentences = [
-        f"Take {chosen.name}: {_figures(chosen, budget)}; {100 * accuracy:.1f}% on the test data "
-        f"(95% interval {100 * low:.1f} to {100 * high:.1f}).",
-        _reason(choice, budget),
-        *_neighbours(choice, outcomes, budget),
-    ]
-    untrained = sum(not design.was_trained for design in rejected)
-    stopped = len(rejected) - untrained
-    if untrained:
-        sentences.append(f"{_designs(untrained)} rejected before the training.")
-    if stopped:
-        sentences.append(f"{_designs(stopped)} stopped in the training.")
-    return tuple(sentences)
 
+    choice: Choice
+    outcomes: list[Outcome]
+    rejected: list[Rejected]
+    budget: Budget
+    metric: Metric
+    test: float
+    decisions: int | None = None
 
-def _reason(choice: Choice, budget: Budget) -> str:
-    limits = f"{budget.max_kib:g} KiB" + (" after gzip" if budget.compressed else "")
-    if budget.deadline_us is not None:
-        limits += f" and {budget.deadline_us:g} µs"
-    needed = f"{100 * choice.goal:.1f}% on the validation data"
-    if not choice.reached:
+    def sentences(self) -> tuple[str, ...]:
+        """What was chosen, why, and what the nearest rejected candidates were."""
+        interval, text = "", self.metric.text(self.test)
+        if self.decisions is not None:
+            low, high = wilson(self.test, self.decisions)
+            interval = f" (95% interval {100 * low:.1f} to {100 * high:.1f})"
+        chosen = f"Take {self._named(self.choice.outcome)}; {text} on the test data{interval}."
+        sentences = [chosen, self._reason(), *self._neighbours()]
+        untrained = sum(not design.was_trained for design in self.rejected)
+        if untrained:
+            sentences.append(f"{_designs(untrained)} rejected before the training.")
+        if stopped := len(self.rejected) - untrained:
+            sentences.append(f"{_designs(stopped)} stopped in the training.")
+        return tuple(sentences)
+
+    def _reason(self) -> str:
+        budget, choice = self.budget, self.choice
+        limits = f"{budget.max_kib:g} KiB" + (" after gzip" if budget.compressed else "")
+        if budget.deadline_us is not None:
+            limits += f" and {budget.deadline_us:g} µs"
+        goal = f"{self.metric.title} {self.metric.text(choice.goal)} or better on validation"
+        if not choice.reached:
+            return (
+                f"No file within {limits} has {goal}: it is the best one of {choice.fitting}. "
+                "Allow more KiB, or give more trials or data."
+            )
+        return f"It is the smallest of {choice.fitting} files within {limits} that has {goal}."
+
+    def _neighbours(self) -> list[str]:
+        """The nearest candidates that were not chosen, each for its reason."""
+        chosen, budget, sentences = self.choice.outcome, self.budget, []
+        size, goal = chosen.cost.size(budget), self.metric.gain(self.choice.goal, 0.0)
+        fitting = [o for o in self.outcomes if o.cost.fits(budget) and o is not chosen]
+        smaller = [o for o in fitting if o.cost.size(budget) <= size and o.score < goal]
+        if smaller:
+            nearest = max(smaller, key=lambda o: o.score)
+            sentences.append(f"Smaller, but not good enough: {self._named(nearest)}.")
+        better = [o for o in fitting if o.score > chosen.score]
+        if better:
+            nearest = min(better, key=lambda o: o.cost.size(budget))
+            sentences.append(f"Better, but larger: {self._named(nearest)}.")
+        equal = [o for o in fitting if goal <= o.score <= chosen.score]
+        if self.choice.reached and equal:
+            nearest = min(equal, key=lambda o: o.cost.size(budget))
+            sentences.append(f"Good enough, but larger: {self._named(nearest)}.")
+        missed = [o for o in self.outcomes if not o.cost.fits(budget)]
+        if missed:
+            nearest = max(missed, key=lambda o: o.score)
+            reason = nearest.cost.misses(budget)
+            sentences.append(f"Above a limit ({reason}): {self._named(nearest)}.")
+        return sentences
+
+    def _named(self, outcome: Outcome) -> str:
+        cost = outcome.cost
         return (
-            f"No file within {limits} has {needed}: it is the most accurate one of "
-            f"{choice.fitting}. Allow more KiB, or give more trials or data."
+            f"{outcome.name} with {cost.size(self.budget) / 1024:.1f} KiB, {cost.step_us_p50:.1f} "
+            f"µs per step (p99 {cost.step_us_p99:.1f}), {self.metric.title} "
+            f"{self.metric.text(outcome.value)} on validation"
         )
-    return f"It is the smallest of {choice.fitting} files within {limits} that has {needed}."
-
-
-def _neighbours(choice: Choice, outcomes: list[Outcome], budget: Budget) -> list[str]:
-    """The nearest candidates that were not chosen, each for its reason."""
-    chosen, sentences = choice.outcome, []
-    size = chosen.cost.size(budget)
-    fitting = [o for o in outcomes if o.cost.fits(budget) and o is not chosen]
-    smaller = [o for o in fitting if o.cost.size(budget) <= size and o.accuracy < choice.goal]
-    if smaller:
-        nearest = max(smaller, key=lambda o: o.accuracy)
-        sentences.append(f"Smaller, but not accurate enough: {_named(nearest, budget)}.")
-    better = [o for o in fitting if o.accuracy > chosen.accuracy]
-    if better:
-        nearest = min(better, key=lambda o: o.cost.size(budget))
-        sentences.append(f"More accurate, but larger: {_named(nearest, budget)}.")
-    equal = [o for o in fitting if choice.goal <= o.accuracy <= chosen.accuracy]
-    if choice.reached and equal:
-        nearest = min(equal, key=lambda o: o.cost.size(budget))
-        sentences.append(f"Accurate enough, but larger: {_named(nearest, budget)}.")
-    missed = [o for o in outcomes if not o.cost.fits(budget)]
-    if missed:
-        nearest = max(missed, key=lambda o: o.accuracy)
-        reason = nearest.cost.misses(budget)
-        sentences.append(f"Above a limit ({reason}): {_named(nearest, budget)}.")
-    return sentences
-
-
-def _named(outcome: Outcome, budget: Budget) -> str:
-    return f"{outcome.name} with {_figures(outcome, budget)}"
-
-
-def _figures(outcome: Outcome, budget: Budget) -> str:
-    return (
-        f"{outcome.cost.size(budget) / 1024:.1f} KiB, {outcome.cost.step_us_p50:.1f} µs per step "
-        f"(p99 {outcome.cost.step_us_p99:.1f}), {100 * outcome.accuracy:.1f}% on the validation "
-        "data"
-    )
 
 
 def _designs(count: int) -> str:

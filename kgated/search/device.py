@@ -26,7 +26,7 @@ class Device(Protocol):
 
     name: str
 
-    def check(self, model: Path, data: Path, limits: Limits) -> Checked:
+    def check(self, model: Path, data: Path, limits: Limits, task: str | None = None) -> Checked:
         """Measure a file."""
 
     def close(self) -> None:
@@ -38,9 +38,9 @@ class LocalDevice:
 
     name = LOCAL
 
-    def check(self, model: Path, data: Path, limits: Limits) -> Checked:
+    def check(self, model: Path, data: Path, limits: Limits, task: str | None = None) -> Checked:
         """See `run_check`."""
-        return run_check(model, data, limits)
+        return run_check(model, data, limits, task)
 
     def close(self) -> None:
         """Nothing was copied."""
@@ -71,7 +71,7 @@ class SshDevice:
         self._run([runner, "--version"])
         self._folder = self._run(["mktemp", "-d", "-t", "kgated-search.XXXXXXXX"]).strip()
 
-    def check(self, model: Path, data: Path, limits: Limits) -> Checked:
+    def check(self, model: Path, data: Path, limits: Limits, task: str | None = None) -> Checked:
         """Copy the file, run it there, and read the report.
 
         Raises:
@@ -84,7 +84,7 @@ class SshDevice:
         self._send(model)
         there, report = self._path(model), f"{self._folder}/check.json"
         command = [self.runner, "check", there, "--data", self._path(data), "--json", report]
-        command += limits.arguments()
+        command += limits.arguments(task)
         self._run(command, allowed=(0, 1))
         text = self._run(["cat", report])
         self._run(["rm", "-f", there, report])

@@ -136,11 +136,13 @@ class Workshop:
 
     def untrained(self, design: Design, dropout: float = 0.0, seed: int = 0) -> keras.Sequential:
         """The model of a design before its training, for means of frames."""
-        train = averaged(self.parts.train, design.stride)
+        task = self.parts.task
+        train = averaged(self.parts.train, design.stride, task.each)
         return build(
             design,
+            task,
             frames=real_frames(train),
-            classes=self.parts.classes,
+            outputs=self.parts.outputs,
             dropout=dropout,
             seed=seed,
             info=self.parts.train.info,
@@ -164,7 +166,7 @@ class Workshop:
                     mode="stream",
                     quantize=design.quantize,
                     calibration=calibration,
-                    labels=self.parts.labels,
+                    labels=self.parts.labels or None,
                     sample_period_s=self.period_s,
                 )
             except ValueError as error:
@@ -172,15 +174,16 @@ class Workshop:
         return complete
 
     def measure(self, path: Path, data: str) -> tuple[FileCost, float]:
-        """Run a file over "probe", "validation" or "test" on the device: its cost and accuracy.
+        """Run a file over "probe", "validation" or "test" on the device: its cost and metric.
 
         Raises:
             RuntimeError: the runner can't run it.
         """
         limits = Limits(1e3 * self.period_s, NO_LIMIT)
         with self.turn():
-            checked = self.device.check(path, self.folder / f"{data}.npz", limits)
-        return cost_of(path, checked), checked.accuracy
+            file, task = self.folder / f"{data}.npz", self.parts.task
+            checked = self.device.check(path, file, limits, task.name)
+        return cost_of(path, checked), checked.metrics[task.metric.name]
 
 
 def check_reachable(workshop: Workshop, space: SearchSpace, budget: Budget) -> None:

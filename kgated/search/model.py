@@ -11,9 +11,11 @@ from kgated_edge.evaluation.dataset import SequenceData
 from kgated_edge.evaluation.dataset_info import DataInfo
 
 from kgated.cells import MinGRUCell, MinLSTMCell
-from kgated.compare.candidates import cell_layers
+from kgated.compare.candidates import cell_layers, front_layers
+from kgated.compare.splits import Parts
+from kgated.compare.tasks import Task
 from kgated.data import zero_padded
-from kgated.models.sequence import check_shape, described
+from kgated.models.sequence import described
 from kgated.optimize import masks
 from kgated.optimize.weights import matrices, values_of
 from kgated.search.space import Design
@@ -24,14 +26,15 @@ FRONT = "mean_of_frames"
 
 def build(
     design: Design,
+    task: Task,
     *,
     frames: np.ndarray,
-    classes: int,
+    outputs: int,
     dropout: float = 0.0,
     seed: int = 0,
     info: DataInfo | None = None,
 ) -> keras.Sequential:
-    """The untrained classifier of a design, for frames that are means of `stride` frames already.
+    """The untrained model of a design, for frames that are means of `stride` frames already.
 
     With a rank of d, a Dense layer without bias and activation before each recurrent layer reduces
     its n inputs to n / d: a kernel as the product of two. Where the cell has a projection, that
@@ -39,29 +42,28 @@ def build(
 
     Args:
         design: the model.
-        frames: (n, F) frames after the mean, to take the scale of the features from.
-        classes: number of classes.
+        task: what it learns.
+        frames: (n, F) frames after the mean, to take the scale of the features from; or (n,)
+            tokens.
+        outputs: classes, numbers or tokens.
         dropout: after each recurrent layer.
         seed: of the weights and the dropout.
         info: description of the data, saved with the model.
-
-    Raises:
-        ValueError: see `sequence_classifier`.
     """
-    check_shape(frames, classes, design.layers)
     seeds = iter(np.random.default_rng(seed).integers(2**31, size=4 * design.layers + 1).tolist())
-    scale = keras.layers.Normalization(name="scale")
-    scale.adapt(frames)
-    stack = [keras.Input((None, frames.shape[1])), keras.layers.Masking(name="padding"), scale]
-    size = frames.shape[1]
+    stack = front_layers(task, frames, outputs, seed, masked=not task.each)
+    size = int(getattr(stack[-1], "output_dim", frames.shape[-1]))  # of an embedding
     for n in range(design.layers):
         stack += _low_rank(design, size, f"rank_{n + 1}", seeds)
-        stack.append(_recurrent(design, n, seeds))
+        each = task.each or n < design.layers - 1
+        stack.append(_recurrent(design, f"recurrent_{n + 1}", each, seeds))
         stack.append(keras.layers.Dropout(dropout, seed=next(seeds), name=f"dropout_{n + 1}"))
         size = output_size(design)
     glorot = keras.initializers.GlorotUniform(next(seeds))
     stack.append(
-        keras.layers.Dense(classes, activation="softmax", kernel_initializer=glorot, name="classes")
+        keras.layers.Dense(
+            outputs, activation=task.activation, kernel_initializer=glorot, name="outputs"
+        )
     )
     return described(stack, design.model_name, info)
 
@@ -76,12 +78,13 @@ def with_front(model: keras.Sequential, design: Design, info: DataInfo | None) -
     )
 
 
-def averaged(data: SequenceData, stride: int) -> SequenceData:
+def averaged(data: SequenceData, stride: int, each: bool) -> SequenceData:
     """The means of each `stride` frames; frames at the end that are too few for one are left out.
 
     Args:
         data: sequences of `stride` frames or more.
         stride: k.
+        each: whether there is a target per frame.
 
     Returns:
         The sequences with lengths // k frames.
@@ -91,8 +94,19 @@ def averaged(data: SequenceData, stride: int) -> SequenceData:
     x = zero_padded(data)
     steps = x.shape[1] // stride
     means = x[:, : steps * stride].reshape(len(x), steps, stride, -1).mean(axis=2)
-    short = replace(data, x=means.astype(np.float32), lengths=data.lengths // stride)
+    y = data.y
+    if each:  # the target of a step is that of its last frame
+        y = np.asarray(y)[:, stride - 1 :: stride][:, :steps]
+    short = replace(data, x=means.astype(np.float32), lengths=data.lengths // stride, y=y)
     return replace(short, x=zero_padded(short))
+
+
+def averaged_parts(parts: Parts, stride: int) -> Parts:
+    """The data to train on, as means of `stride` frames; see `averaged`."""
+    train, validation = (
+        averaged(data, stride, parts.task.each) for data in (parts.train, parts.validation)
+    )
+    return replace(parts, train=train, validation=validation)
 
 
 def zero_smallest_weights(model: keras.Model, sparsity: float) -> None:
@@ -119,16 +133,16 @@ def _low_rank(design: Design, size: int, name: str, seeds: Iterator[int]) -> lis
     return [keras.layers.Dense(units, use_bias=False, kernel_initializer=initializer, name=name)]
 
 
-def _recurrent(design: Design, n: int, seeds: Iterator[int]) -> keras.Layer:
+def _recurrent(design: Design, name: str, each: bool, seeds: Iterator[int]) -> keras.Layer:
     layer = cell_layers()[design.cell]
     kernel = keras.initializers.GlorotUniform(next(seeds))
-    options: dict[str, Any] = {"kernel_initializer": kernel, "name": f"recurrent_{n + 1}"}
+    options: dict[str, Any] = {"kernel_initializer": kernel, "name": name}
     recurrent_seed = next(seeds)
     if getattr(layer, "cell_class", None) not in WITHOUT_RECURRENT_KERNEL:
         options["recurrent_initializer"] = keras.initializers.Orthogonal(seed=recurrent_seed)
     if _has_projection(design):
         options["projection_units"] = output_size(design)
-    return layer(design.units, return_sequences=n < design.layers - 1, **options)
+    return layer(design.units, return_sequences=each, **options)
 
 
 def _has_projection(design: Design) -> bool:

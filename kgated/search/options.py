@@ -7,7 +7,7 @@ from kgated import run_record
 from kgated.compare.run import OPTIONS
 from kgated.compare.splits import Parts
 from kgated.compare.storage import TrialQueue
-from kgated.compare.tasks import CLASSIFICATION
+from kgated.compare.tasks import CLASSIFICATION, Task
 from kgated.search.choice import Goal
 from kgated.search.device import LOCAL
 from kgated.search.files import Budget
@@ -31,6 +31,7 @@ class SearchOptions:
         period_s: seconds between two frames; None: the data's, else 0.01.
         group: see `load_parts`.
         split_seed: of the split into parts.
+        task: what is learned; see `choose_task`; None: what the data say.
         storage: the address of a PostgreSQL database for the trials; None: a file in the folder.
 
     Raises:
@@ -49,6 +50,7 @@ class SearchOptions:
     period_s: float | None = None
     group: str | None = None
     split_seed: int = 0
+    task: str | None = None
     storage: str | None = None
 
     def __post_init__(self) -> None:
@@ -65,7 +67,9 @@ class SearchOptions:
 
 
 def possible_space(space: SearchSpace, parts: Parts) -> SearchSpace:
-    """The space without strides that a sequence is too short for."""
+    """The space without strides that a sequence is too short for, or that tokens have not."""
+    if parts.task.takes_tokens:
+        return replace(space, strides=(1,))
     shortest = int(min(parts.development.lengths.min(), parts.test.lengths.min()))
     strides = tuple(stride for stride in space.strides if stride <= shortest)
     if not strides:
@@ -76,19 +80,26 @@ def possible_space(space: SearchSpace, parts: Parts) -> SearchSpace:
     return replace(space, strides=strides)
 
 
-def check_task(parts: Parts, where: object) -> None:
-    """Refuse data of another task than classes of sequences; `ValueError`."""
-    if parts.task is not CLASSIFICATION:
+def check_task(task: Task, options: SearchOptions) -> None:
+    """Refuse options that a task has no use for; `ValueError`."""
+    if options.teacher is not None and task is not CLASSIFICATION:
         raise ValueError(
-            f"{where}: a search takes one class per sequence, and this is {parts.task.name} "
-            f"{'per frame' if parts.task.each else 'per sequence'}: use `kgated compare`"
+            f"--teacher is for one class per sequence, and this is {task.name}: leave it out"
         )
+    if options.goal.min_accuracy is not None and task.metric.name != "accuracy":
+        raise ValueError(
+            f"--min-accuracy is for classes, and this is {task.name}: use --tolerance, in percent "
+            f"of the {task.metric.title}"
+        )
+    if task.is_regression and max(options.space.sparsities) > 0.0:
+        raise ValueError("--sparsities is for classes and tokens: leave it out for regression")
 
 
 def check_same(queue: TrialQueue, parts: Parts, options: SearchOptions) -> None:
     """Refuse a storage with trials of another search; write down what this one is."""
     content: dict[str, Any] = {
         "search": True,
+        "task": parts.task.name,
         "data": run_record.digest(parts.development),
         "test": run_record.digest(parts.test),
         "device": options.device,

@@ -18,7 +18,8 @@ class Outcome:
         parameters: number of trained weights.
         val_loss: of the Keras model's best epoch.
         epochs: number of epochs.
-        accuracy: of the file on the validation data, run on the device.
+        value: the task's metric of the file on the validation data, run on the device.
+        score: the same as a number of which more is better.
         cost: of the file.
         seconds: duration of the trial.
     """
@@ -29,7 +30,8 @@ class Outcome:
     parameters: int
     val_loss: float
     epochs: int
-    accuracy: float
+    value: float
+    score: float
     cost: FileCost
     seconds: float
 
@@ -78,11 +80,11 @@ def dominates(first: Outcome, second: Outcome, budget: Budget) -> bool:
 
 
 def front(outcomes: list[Outcome], budget: Budget) -> list[Outcome]:
-    """The Pareto front of accuracy, size and time, by size."""
+    """The Pareto front of score, size and time, by size."""
     best = [o for o in outcomes if not any(dominates(p, o, budget) for p in outcomes)]
     return sorted(best, key=lambda outcome: _objectives(outcome, budget)[1:])
 
 
 def _objectives(outcome: Outcome, budget: Budget) -> tuple[float, float, float]:
     """To be minimized."""
-    return -outcome.accuracy, outcome.cost.size(budget), outcome.cost.step_us_p50
+    return -outcome.score, outcome.cost.size(budget), outcome.cost.step_us_p50

@@ -8,15 +8,16 @@ from pathlib import Path
 from rich.console import Console
 
 from kgated.atomic_write import replace_file
-from kgated.compare.baseline import linear_baseline
+from kgated.compare.metrics import Metric
+from kgated.compare.splits import Parts
 from kgated.compare.study_page import terminal_table
 from kgated.errors import ConversionError
-from kgated.search.choice import choose, explain
+from kgated.search.choice import Choice, Story, choose
 from kgated.search.files import Workshop
 from kgated.search.options import SearchOptions
-from kgated.search.outcome import Outcome, front
-from kgated.search.page import render, table_rows
-from kgated.search.results import Reference, SearchResults, to_csv, to_json
+from kgated.search.outcome import Outcome, Rejected, front
+from kgated.search.page import baseline_line, render, table_rows
+from kgated.search.results import Reference, SearchResults, Simple, to_csv, to_json
 from kgated.search.space import Design
 from kgated.search.study import SearchStudy
 from kgated.search.teacher import Teacher
@@ -40,40 +41,71 @@ def report(
     if not outcomes and rejected:
         last = rejected[-1]
         raise ValueError(f"no design was trained to the end; the last, {last.name}: {last.reason}")
-    choice, best = choose(outcomes, budget, options.goal), front(outcomes, budget)
-    tested = dict.fromkeys([*best, choice.outcome])
-    fetch = study.queue.backend.fetch_file
-    for outcome in tested:
-        fetch(workshop.folder / "files" / outcome.file_name)
-    tests = {outcome.name: _test(outcome, workshop) for outcome in tested}
-    parts = workshop.parts
-    test = (tests[choice.outcome.name], len(parts.test))
+    parts, task = workshop.parts, workshop.parts.task
+    choice, best = choose(outcomes, budget, options.goal, task.metric), front(outcomes, budget)
+    tests = _on_test_data([*best, choice.outcome], workshop, study)
+    story = _story(choice, outcomes, rejected, workshop, options, tests[choice.outcome.name])
     return SearchResults(
         data=name,
-        classes=parts.classes,
+        task=task.name,
+        metric=task.metric,
+        outputs=parts.outputs,
         train_sequences=len(parts.train),
         validation_sequences=len(parts.validation),
         test_sequences=len(parts.test),
         sample_period_s=workshop.period_s,
         device=workshop.device.name,
         budget=budget,
-        min_accuracy=choice.goal,
+        goal=choice.goal,
         reached=choice.reached,
         chosen=choice.outcome,
         front=tuple(best),
-        test_accuracies=tests,
+        test_values=tests,
         outcomes=tuple(outcomes),
         rejected=tuple(rejected),
         reference=None if teacher is None else _reference(teacher, workshop),
-        baseline=linear_baseline(parts.development, parts.test),
-        sentences=explain(choice, outcomes, rejected, budget, test),
+        baselines=_baselines(parts),
+        sentences=story.sentences(),
         notes=parts.notes,
         machine=f"{platform.machine()}, {platform.system()}, {os.cpu_count()} CPUs",
     )
 
 
-def _test(outcome: Outcome, workshop: Workshop) -> float:
-    return workshop.measure(workshop.folder / "files" / outcome.file_name, "test")[1]
+def _story(
+    choice: Choice,
+    outcomes: list[Outcome],
+    rejected: list[Rejected],
+    workshop: Workshop,
+    options: SearchOptions,
+    test: float,
+) -> Story:
+    task = workshop.parts.task
+    decisions = len(workshop.parts.test) if task.has_classes and not task.each else None
+    return Story(choice, outcomes, rejected, options.budget, task.metric, test, decisions)
+
+
+def _baselines(parts: Parts) -> tuple[Simple, ...]:
+    """The simple models of the task on the test data."""
+    task = parts.task
+    return tuple(
+        Simple(
+            reference.name,
+            reference.description,
+            task.score(reference.outputs, parts.test).value(task.metric),
+        )
+        for reference in task.baselines(parts.development, parts.test, parts.outputs)
+    )
+
+
+def _on_test_data(
+    outcomes: list[Outcome], workshop: Workshop, study: SearchStudy
+) -> dict[str, float]:
+    """The metric of each file on the test data, by name of its outcome."""
+    values, fetch = {}, study.queue.backend.fetch_file
+    for outcome in dict.fromkeys(outcomes):
+        path = fetch(workshop.folder / "files" / outcome.file_name)
+        values[outcome.name] = workshop.measure(path, "test")[1]
+    return values
 
 
 def _reference(teacher: Teacher, workshop: Workshop) -> Reference | None:
@@ -111,10 +143,10 @@ def publish(results: SearchResults, folder: Path, fetch: Callable[[Path], Path])
 def show(results: SearchResults, folder: Path, console: Console) -> None:
     """Print the front and what was chosen."""
     console.print(terminal_table(table_rows(results.front, results)))
-    baseline = results.baseline
+    metric = results.metric
     lines = [
-        f"linear baseline: {100 * baseline.test_accuracy:.1f}%, {baseline.description}",
-        *([] if results.reference is None else [_reference_line(results.reference)]),
+        *(baseline_line(simple, metric) for simple in results.baselines),
+        *([] if results.reference is None else [_reference_line(results.reference, metric)]),
         "",
         *results.sentences,
         *results.notes,
@@ -124,9 +156,9 @@ def show(results: SearchResults, folder: Path, console: Console) -> None:
         console.print(line, soft_wrap=True, highlight=False)
 
 
-def _reference_line(reference: Reference) -> str:
+def _reference_line(reference: Reference, metric: Metric) -> str:
     return (
         f"teacher {reference.name}, {reference.quantize}: "
         f"{reference.cost.file_bytes / 1024:.1f} KiB, {reference.cost.step_us_p50:.1f} µs, "
-        f"{100 * reference.test_accuracy:.1f}% on the test data"
+        f"{metric.text(reference.test_value)} on the test data"
     )

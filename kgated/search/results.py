@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from kgated.compare.results import Baseline
+from kgated.compare.metrics import Metric
 from kgated.search.files import Budget, FileCost
 from kgated.search.outcome import Outcome, Rejected
 
@@ -19,14 +19,29 @@ class Reference:
         name: of its model.
         quantize: the recipe of the file.
         cost: of the file.
-        validation_accuracy, test_accuracy: of the file on the device.
+        validation_value, test_value: the metric of the file on the device.
     """
 
     name: str
     quantize: str
     cost: FileCost
-    validation_accuracy: float
-    test_accuracy: float
+    validation_value: float
+    test_value: float
+
+
+@dataclass(frozen=True)
+class Simple:
+    """A simple model on the same data.
+
+    Attributes:
+        name: such as "linear baseline".
+        description: the model and its features, in words.
+        value: the metric on the test data.
+    """
+
+    name: str
+    description: str
+    value: float
 
 
 @dataclass(frozen=True)
@@ -35,41 +50,45 @@ class SearchResults:
 
     Attributes:
         data: the data set's name.
-        classes, train_sequences, validation_sequences, test_sequences: its sizes.
+        task: what is learned.
+        metric: of the values.
+        outputs, train_sequences, validation_sequences, test_sequences: its sizes.
         sample_period_s: seconds between two frames.
         device: where the files were measured.
         budget: the limits.
-        min_accuracy: the lowest accuracy on the validation data that was allowed.
+        goal: the value on the validation data that was asked for.
         reached: whether the chosen file has it.
         chosen: the outcome whose file is taken.
-        front: the Pareto front of validation accuracy, size and time, by size.
-        test_accuracies: by name of an outcome: of the chosen file and those of the front.
+        front: the Pareto front of the validation value, size and time, by size.
+        test_values: by name of an outcome: of the chosen file and those of the front.
         outcomes: of all trained designs.
         rejected: the designs that were not trained, or not to the end.
         reference: the teacher's file, or None.
-        baseline: a linear classifier on the same data.
+        baselines: simple models on the same data.
         sentences: what was chosen, why, and what the nearest rejected candidates were.
         notes: what is unusual in the data.
         machine: processor and system of this machine.
     """
 
     data: str
-    classes: int
+    task: str
+    metric: Metric
+    outputs: int
     train_sequences: int
     validation_sequences: int
     test_sequences: int
     sample_period_s: float
     device: str
     budget: Budget
-    min_accuracy: float
+    goal: float
     reached: bool
     chosen: Outcome
     front: tuple[Outcome, ...]
-    test_accuracies: dict[str, float]
+    test_values: dict[str, float]
     outcomes: tuple[Outcome, ...]
     rejected: tuple[Rejected, ...]
     reference: Reference | None
-    baseline: Baseline
+    baselines: tuple[Simple, ...]
     sentences: tuple[str, ...]
     notes: tuple[str, ...]
     machine: str
@@ -96,7 +115,7 @@ def to_csv(results: SearchResults) -> str:
 
 def row_of(outcome: Outcome, results: SearchResults) -> dict[str, Any]:
     """An outcome as flat data."""
-    nested = ("design", "training", "cost", "accuracy")
+    nested = ("design", "training", "cost", "value", "score")
     plain = {key: value for key, value in asdict(outcome).items() if key not in nested}
     return {
         "name": outcome.name,
@@ -104,8 +123,8 @@ def row_of(outcome: Outcome, results: SearchResults) -> dict[str, Any]:
         **asdict(outcome.training),
         **plain,
         **asdict(outcome.cost),
-        "validation_accuracy": outcome.accuracy,
-        "test_accuracy": results.test_accuracies.get(outcome.name),
+        f"validation_{results.metric.name}": outcome.value,
+        f"test_{results.metric.name}": results.test_values.get(outcome.name),
         "fits": outcome.cost.fits(results.budget),
         "on_front": outcome in results.front,
         "chosen": outcome == results.chosen,

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from kgated.compare.demo import prepare_folder
+from kgated.compare.metrics import Metric
 from kgated.compare.run import DEFAULT_PERIOD_S, NEEDED
 from kgated.compare.splits import Parts, load_parts
 from kgated.optional_imports import from_demo, from_extra
@@ -41,7 +42,7 @@ def search_models(
     trials.
 
     Args:
-        data: an `.npz` data set with a class label per sequence.
+        data: an `.npz` data set; see `choose_task` for the tasks.
         out: the folder to write to; it is made if it does not exist.
         options: the limits, and what is searched.
         test: a data set to test on; None: a fifth of each class of `data`.
@@ -60,8 +61,8 @@ def search_models(
     from_extra("optuna", "compare")
     for module in NEEDED:
         from_demo(module)
-    parts = load_parts(data, test, group=options.group, seed=options.split_seed)
-    check_task(parts, data)
+    parts = load_parts(data, test, task=options.task, group=options.group, seed=options.split_seed)
+    check_task(parts.task, options)
     options = replace(options, space=possible_space(options.space, parts))
     folder = prepare_folder(out)
     teacher = None
@@ -101,19 +102,11 @@ def _search(
             check_reachable(workshop, options.space, options.budget)
         if options.teacher == AUTO:
             teacher = _auto_teacher(queue, parts, options, folder, log)
-        with _progress(options.effort.trials, console) as progress:
-            study = SearchStudy(
-                queue,
-                options.space,
-                workshop,
-                options.budget,
-                options.effort,
-                folder / "models",
-                teacher,
-                log,
-                progress,
-            )
-            study.run()
+        study = SearchStudy(
+            queue, options.space, workshop, options.budget, options.effort, teacher, log
+        )
+        with _progress(options.effort.trials, parts.task.metric, console) as progress:
+            study.run(progress)
         with queue.reporting(), console.status("measuring the front on the test data"):
             results = report(name, workshop, study, options, teacher)
             publish(results, folder, queue.backend.fetch_file)
@@ -139,15 +132,17 @@ def _auto_teacher(
 
 
 @contextmanager
-def _progress(trials: int, console: Console) -> Iterator[Callable[[list[Outcome]], None]]:
+def _progress(
+    trials: int, metric: Metric, console: Console
+) -> Iterator[Callable[[list[Outcome]], None]]:
     """A bar with the number of trained designs and the best of them."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
         task = bar.add_task("search", total=trials)
 
         def update(outcomes: list[Outcome]) -> None:
-            best = max((outcome.accuracy for outcome in outcomes), default=0.0)
-            text = f"search, best {100 * best:.1f}%" if outcomes else "search"
+            best = max(outcomes, key=lambda outcome: outcome.score, default=None)
+            text = "search" if best is None else f"search, best {metric.text(best.value)}"
             bar.update(task, completed=len(outcomes), description=text)
 
         yield update

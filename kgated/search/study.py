@@ -3,19 +3,18 @@
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import keras
 
 from kgated.compare.candidates import parameter_count
-from kgated.compare.fitting import saved
+from kgated.compare.fitting import fit_model, saved
 from kgated.compare.study import Log
 from kgated.deploy.recipe import QUANTIZATIONS
 from kgated.errors import ConversionError
 from kgated.optimize import ConstantSparsity, prune
 from kgated.search.files import Budget, FileCost, Workshop
-from kgated.search.model import averaged
+from kgated.search.model import averaged_parts
 from kgated.search.outcome import Outcome, Rejected
 from kgated.search.space import Design, SearchSpace, Training
 from kgated.search.teacher import Teacher
@@ -28,9 +27,10 @@ from kgated.search.trials import (
     SearchQueue,
     is_hopeless,
 )
-from kgated.training import DivergenceError, fit
+from kgated.training import DivergenceError
 
 OUTCOME, NAME = "outcome", "name"
+Progress = Callable[[list[Outcome]], None]
 # After pruning the model is trained again, shorter and with smaller steps.
 FINE_TUNING = 0.4
 # Of a file without its weights: 6 to 12 KiB in the files measured.
@@ -89,10 +89,8 @@ class SearchStudy:
         workshop: makes and measures files.
         budget: the limits of the device.
         effort: how much is tried.
-        folder: for the trained models; it exists.
         teacher: to learn from beside the labels, or None.
         log: takes a line for each trial that ends.
-        progress: called with the outcomes after each trial.
     """
 
     def __init__(
@@ -102,28 +100,33 @@ class SearchStudy:
         workshop: Workshop,
         budget: Budget,
         effort: Effort,
-        folder: Path,
         teacher: Teacher | None,
         log: Log,
-        progress: Callable[[list[Outcome]], None],
     ) -> None:
         self.queue, self.space, self.workshop = queue, space, workshop
-        self.budget, self.effort, self.folder = budget, effort, folder
-        self.teacher, self.log, self.progress = teacher, log, progress
+        self.budget, self.effort = budget, effort
+        self.teacher, self.log = teacher, log
         self.study = queue.search()
         self.states = queue.optuna.trial.TrialState
 
-    def run(self) -> list[Outcome]:
-        """Run trials until the number or the time is used up, in all processes; the outcomes."""
+    def run(self, progress: Progress) -> list[Outcome]:
+        """Run trials until the number or the time is used up, in all processes.
+
+        Args:
+            progress: called with the outcomes so far, after each trial.
+
+        Returns:
+            The outcomes.
+        """
         self.queue.enqueue(self.study, self.space.first_trials()[: self.effort.trials])
-        self.progress(self.outcomes())
+        progress(self.outcomes())
         while True:
             left = self.effort.seconds - self._spent()
             is_over = left <= 0.0 and bool(self.outcomes())
             trial = None if is_over else self.queue.next(self.study, self.effort.trials)
             if trial is not None:
                 self._trial(trial, max(left, 0.0))
-                self.progress(self.outcomes())
+                progress(self.outcomes())
             elif not self.queue.wait(self.study):
                 return self.outcomes()
 
@@ -193,9 +196,10 @@ class SearchStudy:
         trial.set_user_attr(OUTCOME, asdict(outcome))
         self._constrain(trial, outcome.cost)
         size = outcome.cost.size(self.budget)
-        self.study.tell(trial, (outcome.accuracy, size, outcome.cost.step_us_p50))
+        self.study.tell(trial, (outcome.score, size, outcome.cost.step_us_p50))
+        value = self.workshop.parts.task.metric.text(outcome.value)
         self.log(
-            f"trial {trial.number + 1}, {outcome.design.name}: {100 * outcome.accuracy:.1f}%, "
+            f"trial {trial.number + 1}, {outcome.design.name}: {value}, "
             f"{size / 1024:.1f} KiB, {outcome.cost.step_us_p50:.1f} µs, {outcome.epochs} epochs, "
             f"{seconds:.0f} s"
         )
@@ -222,31 +226,31 @@ class SearchStudy:
             if watch.curve:
                 trial.set_user_attr(CURVE, watch.curve)
         name = f"{design.name}-{trial.number}"
-        file = self.folder.parent / "files" / f"{name}.tflite"
+        folder = self.workshop.folder
+        file = folder / "files" / f"{name}.tflite"
         complete = self.workshop.convert(model, design, file, self.workshop.parts.train)
         backend = self.queue.backend
         backend.save_file(file, file.read_bytes())
-        backend.save_file(self.folder / f"{name}.keras", saved(complete))
-        cost, accuracy = self.workshop.measure(file, "validation")
+        backend.save_file(folder / "models" / f"{name}.keras", saved(complete))
+        cost, value = self.workshop.measure(file, "validation")
+        score = self.workshop.parts.task.metric.gain(value, 0.0)
         loss, epochs = min(watch.curve), len(watch.curve)
         return Outcome(
-            trial.number, design, training, count, loss, epochs, accuracy, cost, seconds=0.0
+            trial.number, design, training, count, loss, epochs, value, score, cost, seconds=0.0
         )
 
     def _train(
         self, model: keras.Sequential, design: Design, training: Training, watch: Watch, seed: int
     ) -> None:
         """Train a design's model, on means of frames."""
-        parts = self.workshop.parts
-        train, validation = (averaged(d, design.stride) for d in (parts.train, parts.validation))
+        parts = averaged_parts(self.workshop.parts, design.stride)
         plan = training.plan(self.effort.epochs, self.effort.patience, seed)
         soft = None if self.teacher is None else self.teacher.soft_targets
-        fit(model, train, validation, plan, quiet=True, callbacks=[watch], soft_targets=soft)
+        fit_model(model, parts, plan, [watch], soft)
         if design.sparsity:
             schedule = ConstantSparsity(design.sparsity, 0)
             epochs = max(1, round(FINE_TUNING * self.effort.epochs))
             rate = FINE_TUNING * plan.learning_rate
             plan = replace(plan, epochs=epochs, learning_rate=rate)
             watch.curve.clear()  # of the model as it will be
-            pruning = [prune(model, schedule), watch]
-            fit(model, train, validation, plan, quiet=True, callbacks=pruning, soft_targets=soft)
+            fit_model(model, parts, plan, [prune(model, schedule), watch], soft)

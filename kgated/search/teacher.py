@@ -123,8 +123,9 @@ class TeacherStudy:
         parts, seed = self.parts, trial.number
         model = build(
             design,
+            parts.task,
             frames=real_frames(parts.train),
-            classes=parts.classes,
+            outputs=parts.outputs,
             dropout=training.dropout,
             seed=seed,
             info=parts.train.info,

@@ -6,7 +6,7 @@ from typing import Any
 from kgated.compare.storage import WORKER, TrialQueue
 
 STUDY = "search"
-# Accuracy on the device, bytes, microseconds; with constraints for the limits.
+# Score on the device, bytes, microseconds; with constraints for the limits.
 DIRECTIONS = ("maximize", "minimize", "minimize")
 REASON, SECONDS = "reason", "seconds"
 CURVE, PARAMETERS = "curve", "parameters"

@@ -53,7 +53,7 @@ class SoftTargets:
                 f"shape {self.outputs.shape}"
             )
 
-    def joined(self, targets: np.ndarray) -> np.ndarray:
+    def beside(self, targets: np.ndarray) -> np.ndarray:
         """One-hot targets (N, C) beside the softened outputs: (N, 2C) float32.
 
         Raises:
@@ -68,7 +68,7 @@ class SoftTargets:
         return np.concatenate([targets, np.asarray(softened, np.float32)], axis=1)
 
     def loss(self, label_smoothing: float) -> "DistillationLoss":
-        """The loss for the targets of `joined`."""
+        """The loss for the targets of `beside`."""
         return DistillationLoss(self.temperature, self.weight, label_smoothing)
 
 

@@ -128,7 +128,7 @@ def fit(
     targets = targets_of("train", train, features, classes)
     held_out = targets_of("validation", validation, features, classes)
     if soft_targets is not None:
-        targets, held_out = soft_targets.joined(targets), without_soft_targets(held_out)
+        targets, held_out = soft_targets.beside(targets), without_soft_targets(held_out)
     batches = _batches(train, targets, plan)
     _compile(model, plan, plan.epochs * len(batches), soft_targets)
     keeper = _Keeper(model, plan, batches, folder, tensorboard)

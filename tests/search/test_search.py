@@ -103,8 +103,8 @@ def test_json_csv_and_page_have_the_front_and_the_sentences(resumed):
     assert content["front"] == [outcome.name for outcome in results.front]
     for name in (*content["front"], content["chosen"]):
         row = next(row for row in rows if row["name"] == name)
-        assert float(row["test_accuracy"]) == results.test_accuracies[name]
-    assert results.sentences[0].startswith(f"Take {results.chosen.name}: ")
+        assert float(row["test_accuracy"]) == results.test_values[name]
+    assert results.sentences[0].startswith(f"Take {results.chosen.name} with ")
     assert page.count("<svg") == 2
     for sentence in results.sentences:
         assert sentence in page
@@ -195,6 +195,35 @@ def test_two_processes_share_the_trials_and_rejected_designs_do_not_count(tmp_pa
     second.close()  # as a kill does
     assert first.next(studies[0], 2).suggest_int("units_index", 0, 5) == width
     first.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "message"),
+    [
+        ({"y": np.linspace(0, 1, 12)}, {"teacher": "auto"}, "--teacher is for one class per seq"),
+        ({"y": np.linspace(0, 1, 12)}, {"goal": Goal(0.9)}, "--min-accuracy is for classes"),
+    ],
+)
+def test_options_that_a_task_has_no_use_for_are_refused(changes, words, message, rng, tmp_path):
+    plain = pad(list(rng.normal(size=(12, 6, 3)).astype(np.float32)), np.arange(12) % 2)
+    save_npz(tmp_path / "numbers.npz", replace(plain, **changes))
+    with pytest.raises(ValueError, match=message):
+        run.search_models(tmp_path / "numbers.npz", tmp_path / "out", replace(OPTIONS, **words))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("each", [False, True])
+def test_numbers_and_labels_per_frame_are_searched_too(each, rng, tmp_path):
+    x = rng.normal(size=(24, 8, 3)).astype(np.float32)
+    sums = np.cumsum(x.sum(axis=-1), axis=1)
+    y = (sums > 0).astype(np.int64) if each else sums[:, -1]
+    save_npz(tmp_path / "data.npz", pad(list(x), y.astype(np.int64 if each else np.float32)))
+    space = replace(SPACE, strides=(2,), quantizations=("dynamic",))
+    options = replace(OPTIONS, space=space, effort=Effort(trials=1, epochs=2))
+    results = run.search_models(tmp_path / "data.npz", tmp_path, options, console=Console())
+    assert results.metric.name == ("accuracy" if each else "rmse")
+    assert results.test_values[results.chosen.name] > 0.0
+    assert (tmp_path / "chosen.tflite").is_file()
 
 
 @pytest.mark.slow
