@@ -48,8 +48,9 @@ def search(
     continues after a kill, and shares the trials with other processes that run it. Exit status 1:
     no model is as accurate as --min-accuracy asks.
     """
-    settings = settings_of(locals())
+    values = dict(locals())
     checks.check_folder(out)
+    settings = settings_of(values)
 
     from kgated.search.run import search_models
 

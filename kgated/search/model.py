@@ -52,7 +52,7 @@ def build(
     """
     seeds = iter(np.random.default_rng(seed).integers(2**31, size=4 * design.layers + 1).tolist())
     stack = front_layers(task, frames, outputs, seed, masked=not task.each)
-    size = int(getattr(stack[-1], "output_dim", frames.shape[-1]))  # of an embedding
+    size: Any = getattr(stack[-1], "output_dim", frames.shape[-1])  # of an embedding
     for n in range(design.layers):
         stack += _low_rank(design, size, f"rank_{n + 1}", seeds)
         each = task.each or n < design.layers - 1

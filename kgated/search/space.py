@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from itertools import product
+from itertools import cycle, product
 from typing import Any
 
 from kgated.compare.candidates import LONG_NAMES, cell_layers
 from kgated.compare.fitting import disturbance
-from kgated.compare.study import AUGMENTATIONS, DROPOUTS, LEARNING_RATES
+from kgated.compare.study import AUGMENTATIONS, DROPOUTS, FIRST_AUGMENTATIONS, LEARNING_RATES
 from kgated.deploy import Recipe
 from kgated.training import Plan
 
-FIRST_TRAINING = {"learning_rate": 5e-3, "dropout": 0.1, "augmentation": 0.5}
+FIRST_TRAINING = {"learning_rate": 5e-3, "dropout": 0.1}
 
 
 @dataclass(frozen=True)
@@ -134,12 +134,19 @@ class SearchSpace:
         return design, training
 
     def first_trials(self) -> list[dict[str, Any]]:
-        """Parameters of the first trials: a plain model of middle width of each cell."""
+        """Parameters of the first trials: a plain model of middle width of each cell.
+
+        The augmentation is weak and strong in turns, since its effect differs most among data.
+        """
         quantize = "dynamic" if "dynamic" in self.quantizations else self.quantizations[0]
         plain: dict[str, Any] = {"layers_index": 0, "stride_index": 0, "rank_index": 0}
         plain |= FIRST_TRAINING | {"sparsity": self.sparsities[0], "quantize": quantize}
         middle = len(self.units) // 2
-        return [{"cell": cell, "units_index": middle, **plain} for cell in self.cells]
+        strengths = cycle(reversed(FIRST_AUGMENTATIONS))
+        return [
+            {"cell": cell, "units_index": middle, "augmentation": strength, **plain}
+            for cell, strength in zip(self.cells, strengths, strict=False)
+        ]
 
     def smallest(self) -> list[Design]:
         """The narrowest model of each cell in each recipe."""
