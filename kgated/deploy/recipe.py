@@ -13,6 +13,8 @@ MODES = ("stream", "sequence")
 STATES = ("external", "internal")
 TARGETS = ("cpu", "mcu")
 LOWERINGS = ("auto", "unrolled", "while", "fused")
+SESSION_STEP = 8  # from one batch size of a file with sessions to the next
+RESULTS = ("auto", "each", "last")
 CALIBRATION_METHODS = ("minmax", "percentile", "mse")
 
 
@@ -91,6 +93,11 @@ class Recipe:
             "percentile": the extremes without those of outliers; "mse": the range of the smallest
             rounding error.
         percentile: of the extremes of the sequences, for "percentile".
+        sessions: for how many sessions at once a stream's file has signatures, beside that for one;
+            1: for no more than one.
+        block: frames k that a stream's step takes; 1: as few as the strides of the model allow.
+        results: of a block: "each": a result for every frame, or every stride of frames; "last":
+            the last of them; "auto": "each" where the model has a result per frame.
 
     Raises:
         ValueError: an unknown name, no such number, or two choices that exclude each other.
@@ -105,12 +112,17 @@ class Recipe:
     batch: int = 1
     calibration_method: str = "minmax"
     percentile: float = 99.99
+    sessions: int = 1
+    block: int = 1
+    results: str = "auto"
 
     def __post_init__(self) -> None:
         for name, options in _OPTIONS.items():
             check_choice(name, getattr(self, name), options)
-        if type(self.batch) is not int or self.batch < 1:
-            raise ValueError(f"`batch` must be an integer of at least 1. Received: {self.batch!r}")
+        for name in ("batch", "sessions", "block"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise ValueError(f"`{name}` must be an integer of at least 1. Received: {value!r}")
         if not isinstance(self.percentile, int | float) or not 50.0 < self.percentile <= 100.0:
             raise ValueError(
                 f"`percentile` must be above 50 and at most 100. Received: {self.percentile!r}"
@@ -123,6 +135,12 @@ class Recipe:
     def name(self) -> str:
         """The same string in file names and reports, such as "stream-dynamic"."""
         return f"{self.mode}-{self.quantize}"
+
+    @property
+    def session_sizes(self) -> tuple[int, ...]:
+        """The batch sizes of a stream's further signatures, such as (8, 64) for 64 sessions."""
+        sizes = [SESSION_STEP**n for n in range(1, 10) if SESSION_STEP**n < self.sessions]
+        return (*sizes, self.sessions) if self.sessions > 1 else ()
 
     @property
     def quantization(self) -> Quantization:
@@ -180,6 +198,7 @@ _OPTIONS = {
     "target": TARGETS,
     "lowering": LOWERINGS,
     "calibration_method": CALIBRATION_METHODS,
+    "results": RESULTS,
 }
 _RULES = (
     _Rule(
@@ -191,6 +210,31 @@ _RULES = (
         lambda recipe: recipe.target == "mcu" and recipe.batch > 1,
         "`target='mcu'` makes C++ sources for one sequence at a time; leave `batch` at 1. "
         "Received: {recipe.batch}",
+    ),
+    _Rule(
+        lambda recipe: recipe.sessions > 1 and (recipe.mode, recipe.batch) != ("stream", 1),
+        "`sessions` is for `mode='stream'` with a `batch` of 1: its sessions take their steps in "
+        "any order, and a batch steps all at once; leave one out. Received: {recipe.sessions}",
+    ),
+    _Rule(
+        lambda recipe: recipe.sessions > 1 and recipe.state == "internal",
+        "`sessions` needs `state='external'`: each session has its own. "
+        "Received: {recipe.sessions}",
+    ),
+    _Rule(
+        lambda recipe: recipe.sessions > 1 and recipe.target == "mcu",
+        "`target='mcu'` makes C++ sources for one stream at a time; leave `sessions` out. "
+        "Received: {recipe.sessions}",
+    ),
+    _Rule(
+        lambda recipe: recipe.block > 1 and recipe.mode != "stream",
+        "`block` is for `mode='stream'`: a sequence takes all of its frames in one call; leave it "
+        "out. Received: {recipe.block}",
+    ),
+    _Rule(
+        lambda recipe: recipe.results != "auto" and recipe.block == 1,
+        "`results` is of the frames of a `block`, and this is 1; give a `block`, or leave it out. "
+        "Received: {recipe.results!r}",
     ),
     _Rule(
         lambda recipe: bool(recipe.skip) and recipe.quantization.is_float,

@@ -35,7 +35,7 @@ def source(tmp_path_factory):
     x = rng.normal(size=X_SHAPE).astype(np.float32)
     manifest = kgated.to_tflite(model, path, calibration=x).manifest
     step = step_model(model, steps.affine)
-    samples = record(EdgeModel(path), [{"frame": one} for one in x])
+    samples = record(EdgeModel(path), [{"frame": sequence} for sequence in x])
     return embed(lower(step, Recipe()), manifest), samples, [(n, n) for n in step.states]
 
 
