@@ -85,18 +85,15 @@ def text() -> tuple[SequenceData, None]:
     return SequenceData(tokens[None].astype(np.int32), np.array([len(tokens)])), None
 
 
-SHARED = ("--trials", "2", "--seeds", "2", "--quantize", "dynamic,int8")
-CELLS = ("--cells", "rnn,lstm,gru", "--units", "32")
+CELLS = ("--cells", "rnn,lstm,gru", "--units", "32", "--trials", "1", "--seeds", "2")
+PLAID = ("--cells", "lstm,gru", "--units", "48", "--trials", "2", "--seeds", "1", "--epochs", "45")
 STUDIES = {
-    "plaid": Study(
-        of_data_set(plaid),
-        ("--cells", "lstm,gru", "--units", "48", "--budget-minutes", "7", "--epochs", "60"),
-    ),
-    "copy": Study(copying, (*CELLS, "--budget-minutes", "2.4", "--patience", "30")),
-    "vowels": Study(of_data_set(japanese_vowels), (*CELLS, "--budget-minutes", "1.8")),
-    "motions": Study(of_data_set(basic_motions), (*CELLS, "--budget-minutes", "1.8")),
-    "adding": Study(adding, (*CELLS, "--budget-minutes", "3", "--patience", "40")),
+    "plaid": Study(of_data_set(plaid), (*PLAID, "--budget-minutes", "11")),
+    "adding": Study(adding, (*CELLS, "--budget-minutes", "4", "--patience", "40")),
+    "copy": Study(copying, (*CELLS, "--budget-minutes", "3", "--patience", "30")),
     "text": Study(text, (*CELLS, "--budget-minutes", "3")),
+    "vowels": Study(of_data_set(japanese_vowels), (*CELLS, "--budget-minutes", "3")),
+    "motions": Study(of_data_set(basic_motions), (*CELLS, "--budget-minutes", "3")),
 }
 
 
@@ -110,7 +107,15 @@ def command_of(name: str, folder: Path) -> list[str]:
             save_npz(path, data)
             files.append(str(path))
     test = ["--test", files[1]] if len(files) > 1 else []
-    return [files[0], *test, *SHARED, *study.options, "--out", str(folder / name)]
+    return [
+        files[0],
+        *test,
+        *study.options,
+        "--quantize",
+        "dynamic,int8",
+        "--out",
+        str(folder / name),
+    ]
 
 
 def table(report: dict[str, Any]) -> str:

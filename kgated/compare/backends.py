@@ -59,6 +59,8 @@ class Backend:
         """Let other processes know that this one has ended."""
         self.locks.close()
         if self.engine is not None:
+            self.storage.remove_session()
+            self.storage.engine.dispose()
             self.engine.dispose()
 
 
