@@ -126,7 +126,7 @@ def test_strides_beyond_the_shortest_sequence_are_left_out(data, resumed):
 
 
 def test_limits_that_no_design_meets_are_refused_before_the_training(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "fit", lambda *_, **__: pytest.fail("it trained"))
+    monkeypatch.setattr(study, "fit_model", lambda *_, **__: pytest.fail("it trained"))
     options = replace(OPTIONS, budget=Budget(1.0))
     with pytest.raises(ValueError, match=r"no design meets .* gru-3-none: .* allowed are 1$"):
         run.search_models(data, tmp_path, options, console=Console(quiet=True))
