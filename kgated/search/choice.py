@@ -133,7 +133,7 @@ class Story:
         equal = [o for o in fitting if goal <= o.score <= chosen.score]
         if self.choice.reached and equal:
             nearest = min(equal, key=lambda o: o.cost.size(budget))
-            sentences.append(f"Good enough, but larger: {self._named(nearest)}.")
+            sentences.append(f"Good enough, but not smaller: {self._named(nearest)}.")
         missed = [o for o in self.outcomes if not o.cost.fits(budget)]
         if missed:
             nearest = max(missed, key=lambda o: o.score)

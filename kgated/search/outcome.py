@@ -1,10 +1,13 @@
 """What is known of a trial that ended."""
 
 from dataclasses import dataclass
+from math import log
 from typing import Any
 
 from kgated.search.files import Budget, FileCost
 from kgated.search.space import Design, Training
+
+TIME_RATIO = 1.2  # of two step times that count as different
 
 
 @dataclass(frozen=True)
@@ -86,5 +89,6 @@ def front(outcomes: list[Outcome], budget: Budget) -> list[Outcome]:
 
 
 def _objectives(outcome: Outcome, budget: Budget) -> tuple[float, float, float]:
-    """To be minimized."""
-    return -outcome.score, outcome.cost.size(budget), outcome.cost.step_us_p50
+    """To be minimized; times that differ by a few percent are equal, as measurements scatter."""
+    time = round(log(outcome.cost.step_us_p50) / log(TIME_RATIO))
+    return -outcome.score, outcome.cost.size(budget), time

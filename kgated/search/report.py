@@ -23,6 +23,7 @@ from kgated.search.study import SearchStudy
 from kgated.search.teacher import Teacher
 
 REFERENCE_RECIPE = "dynamic"
+TABLE_WIDTH = 120
 
 
 def report(
@@ -142,7 +143,8 @@ def publish(results: SearchResults, folder: Path, fetch: Callable[[Path], Path])
 
 def show(results: SearchResults, folder: Path, console: Console) -> None:
     """Print the front and what was chosen."""
-    console.print(terminal_table(table_rows(results.front, results)))
+    table = terminal_table(table_rows(results.front, results))
+    console.print(table, width=max(console.width, TABLE_WIDTH), crop=False)
     metric = results.metric
     lines = [
         *(baseline_line(simple, metric) for simple in results.baselines),
