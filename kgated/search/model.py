@@ -10,17 +10,15 @@ import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 from kgated_edge.evaluation.dataset_info import DataInfo
 
-from kgated.cells import MinGRUCell, MinLSTMCell
 from kgated.compare.candidates import cell_layers, front_layers
 from kgated.compare.splits import Parts
 from kgated.compare.tasks import Task
 from kgated.data import zero_padded
-from kgated.models.sequence import described
+from kgated.models.sequence import accepted, described
 from kgated.optimize import masks
 from kgated.optimize.weights import matrices, values_of
 from kgated.search.space import Design
 
-WITHOUT_RECURRENT_KERNEL = (MinGRUCell, MinLSTMCell)
 FRONT = "mean_of_frames"
 
 
@@ -138,11 +136,10 @@ def _recurrent(design: Design, name: str, each: bool, seeds: Iterator[int]) -> k
     kernel = keras.initializers.GlorotUniform(next(seeds))
     options: dict[str, Any] = {"kernel_initializer": kernel, "name": name}
     recurrent_seed = next(seeds)
-    if getattr(layer, "cell_class", None) not in WITHOUT_RECURRENT_KERNEL:
-        options["recurrent_initializer"] = keras.initializers.Orthogonal(seed=recurrent_seed)
+    options["recurrent_initializer"] = keras.initializers.Orthogonal(seed=recurrent_seed)
     if _has_projection(design):
         options["projection_units"] = output_size(design)
-    return layer(design.units, return_sequences=each, **options)
+    return layer(design.units, return_sequences=each, **accepted(layer, options))
 
 
 def _has_projection(design: Design) -> bool:
