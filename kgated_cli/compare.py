@@ -9,7 +9,7 @@ from kgated_cli.app import app
 
 @app.command()
 def compare(
-    data: options.TrainingData,
+    data: options.ComparedData,
     cells: options.ComparedCells = "rnn,lstm,peephole,gru",
     units: options.ComparedUnits = "16,32",
     layers: options.ComparedLayers = "1",

@@ -149,6 +149,9 @@ RecipeOutput = Annotated[
 ]
 
 TrainingData = Annotated[Path, typer.Argument(help="Sequences with labels (.npz).")]
+ComparedData = Annotated[
+    Path, typer.Argument(help="Sequences with labels or numbers `y`, or of tokens (.npz).")
+]
 KerasFile = Annotated[Path, typer.Argument(help="The .keras file to write.")]
 ValidationData = Annotated[
     Path | None, typer.Option(help="Sequences to choose the weights by. Else a fifth of DATA.")
@@ -247,7 +250,7 @@ BudgetMinutes = Annotated[
     float, typer.Option(help="Of training, for all models together; each gets the same part.")
 ]
 Trials = Annotated[
-    int, typer.Option(min=1, help="Learning rates and dropouts to try, at most, for each model.")
+    int, typer.Option(min=1, help="Options of a training to try, at most, for each model.")
 ]
 ComparedPeriod = Annotated[
     float | None, typer.Option(help="Milliseconds between two frames; else the data's, or 10.")

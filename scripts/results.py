@@ -85,15 +85,17 @@ def text() -> tuple[SequenceData, None]:
     return SequenceData(tokens[None].astype(np.int32), np.array([len(tokens)])), None
 
 
-CELLS = ("--cells", "rnn,lstm,gru", "--units", "32", "--trials", "1", "--seeds", "2")
-PLAID = ("--cells", "lstm,gru", "--units", "48", "--trials", "2", "--seeds", "1", "--epochs", "45")
+CELLS = ("--cells", "rnn,lstm,gru", "--units", "32", "--trials", "1")
+PLAID = ("--cells", "lstm,gru", "--units", "64", "--trials", "1", "--seeds", "1", "--epochs", "60")
 STUDIES = {
-    "plaid": Study(of_data_set(plaid), (*PLAID, "--budget-minutes", "11")),
-    "adding": Study(adding, (*CELLS, "--budget-minutes", "4", "--patience", "40")),
-    "copy": Study(copying, (*CELLS, "--budget-minutes", "3", "--patience", "30")),
-    "text": Study(text, (*CELLS, "--budget-minutes", "3")),
-    "vowels": Study(of_data_set(japanese_vowels), (*CELLS, "--budget-minutes", "3")),
-    "motions": Study(of_data_set(basic_motions), (*CELLS, "--budget-minutes", "3")),
+    "plaid": Study(of_data_set(plaid), (*PLAID, "--patience", "25", "--budget-minutes", "12")),
+    "adding": Study(adding, (*CELLS, "--seeds", "1", "--budget-minutes", "9", "--patience", "40")),
+    "copy": Study(copying, (*CELLS, "--seeds", "1", "--budget-minutes", "7", "--patience", "30")),
+    "text": Study(text, (*CELLS, "--seeds", "1", "--budget-minutes", "6")),
+    "vowels": Study(
+        of_data_set(japanese_vowels), (*CELLS, "--seeds", "2", "--budget-minutes", "5")
+    ),
+    "motions": Study(of_data_set(basic_motions), (*CELLS, "--seeds", "2", "--budget-minutes", "3")),
 }
 
 

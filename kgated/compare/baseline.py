@@ -13,6 +13,7 @@ from kgated.training.batches import resampled
 
 # Number of frames to resample a sequence to before flattening it; None: zero padding.
 FRAMES = (None, 2, 4, 8)
+MAX_NUMBERS = 512  # of padded frames; with more of them a fit takes minutes
 STRENGTHS = (0.1, 1.0, 10.0)
 FOLDS = 5
 
@@ -81,12 +82,14 @@ def best_fit(
     pipeline = from_demo("sklearn.pipeline").make_pipeline
     scale = from_demo("sklearn.preprocessing").StandardScaler()
     search = from_demo("sklearn.model_selection").GridSearchCV
+    numbers = steps * int(np.prod(train.x.shape[2:]))
+    choices = [n for n in FRAMES if n is not None or numbers <= MAX_NUMBERS or len(FRAMES) == 1]
     searches = [
         search(pipeline(scale, model), dict(grid), cv=folds).fit(vectors(train, n, steps), train.y)
-        for n in FRAMES
+        for n in choices
     ]
     best = int(np.argmax([search.best_score_ for search in searches]))
-    frames, chosen = FRAMES[best], searches[best]
+    frames, chosen = choices[best], searches[best]
     features = "padded frames" if frames is None else f"{frames} frames resampled over the sequence"
     values = [f", {key.split('__')[1]}={value:g}" for key, value in chosen.best_params_.items()]
     return Fitted(

@@ -98,7 +98,7 @@ def _check_classes(task: Task, data: SequenceData, train: SequenceData, where: o
         )
 
 
-def joined(task: Task, first: SequenceData, second: SequenceData) -> SequenceData:
+def concatenated(task: Task, first: SequenceData, second: SequenceData) -> SequenceData:
     """The sequences of two parts of one data set, one part after the other."""
     frames = max(first.x.shape[1], second.x.shape[1])
 

@@ -141,8 +141,8 @@ def fit_model(
 
 def disturbance(strength: float) -> Disturbance:
     """The augmentation of `kgated train`, weaker by a factor of 0 to 1."""
-    whole = Disturbance()
-    return Disturbance(strength * whole.stretch, strength * whole.noise, strength * whole.mix)
+    full = Disturbance()
+    return Disturbance(strength * full.stretch, strength * full.noise, strength * full.mix)
 
 
 def _arrays(task: Task, data: SequenceData) -> Batch:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 
-from kgated.compare.candidates import PLAIN, build, parameter_count
+from kgated.compare.candidates import PLAIN, Candidate, build, parameter_count
 from kgated.compare.comparison import CandidateResult, DeviceRun
 from kgated.compare.device import Limits, run_check
 from kgated.compare.dynamics import gate_activity, gradient_reach
@@ -66,13 +66,6 @@ def measure(
     scores = stacked([scores_of(model, task, parts.test) for model in models])
     best = min(range(len(models)), key=lambda n: trained.runs[n].val_loss)
     model = models[best]
-    plain = build(
-        replace(candidate, cell=PLAIN),
-        task,
-        frames=real_frames(parts.train),
-        outputs=parts.outputs,
-    )
-    reach = gradient_reach(model, task, parts.test)
     result = CandidateResult(
         name=candidate.name,
         cell=candidate.cell,
@@ -80,20 +73,27 @@ def measure(
         layers=candidate.layers,
         bidirectional=candidate.bidirectional,
         parameters=parameter_count(model),
-        parameter_ratio=parameter_count(model) / parameter_count(plain),
+        parameter_ratio=parameter_count(model) / _plain_parameters(candidate, parts),
         trials=trained.trials,
         pruned=trained.pruned,
         seconds=trained.seconds,
         runs=trained.runs,
         values=tuple(scores.values(task.metric).tolist()),
         exported_seed=trained.runs[best].seed,
-        gradient_norms=reach,
+        gradient_norms=gradient_reach(model, task, parts.test),
         gates=gate_activity(model, task, parts.test),
         devices=tuple(
             on_device(model, quantize, parts, period_s, places) for quantize in quantizations
         ),
     )
     return result, scores
+
+
+def _plain_parameters(candidate: Candidate, parts: Parts) -> int:
+    """The number of weights of a plain RNN of the same shape."""
+    frames = real_frames(parts.train)
+    plain = replace(candidate, cell=PLAIN)
+    return parameter_count(build(plain, parts.task, frames=frames, outputs=parts.outputs))
 
 
 def scores_of(model: keras.Model, task: Task, data: SequenceData) -> Scores:

@@ -23,7 +23,7 @@ from kgated.compare.demo import prepare_folder
 from kgated.compare.measure import Places, measure
 from kgated.compare.metrics import Scores
 from kgated.compare.recommendation import Evidence, recommend
-from kgated.compare.significance import compare_pairs
+from kgated.compare.significance import Paired, compare_pairs
 from kgated.compare.splits import Parts, load_parts
 from kgated.compare.storage import TrialQueue
 from kgated.compare.study import Budget, CandidateStudy, Trained
@@ -199,15 +199,11 @@ def _report(
         measure(candidate, parts, options.quantizations, period_s, places, fetch)
         for candidate in trained
     ]
-    metric, groups = parts.task.metric, parts.test.groups
+    metric = parts.task.metric
     results = tuple(result for result, _ in measured)
-    scores = {result.name: of_model for result, of_model in measured}
     best = max(results, key=lambda result: metric.gain(result.value, 0.0))
-    against = {
-        result.name: compare_pairs(scores[best.name], scores[result.name], metric, groups)
-        for result in results
-        if result is not best
-    }
+    scores = {result.name: of_model for result, of_model in measured}
+    against = _against(best.name, scores, parts)
     baselines = _baselines(parts, scores[best.name])
     evidence = Evidence(metric, results, best, against, baselines)
     return Comparison(
@@ -229,6 +225,16 @@ def _report(
         notes=(*parts.notes, *_training_notes(results)),
         machine=f"{platform.machine()}, {platform.system()}, {os.cpu_count()} CPUs",
     )
+
+
+def _against(best: str, scores: dict[str, Scores], parts: Parts) -> dict[str, Paired]:
+    """The best candidate compared with each other one, by name."""
+    metric, groups = parts.task.metric, parts.test.groups
+    return {
+        name: compare_pairs(scores[best], scores[name], metric, groups)
+        for name in scores
+        if name != best
+    }
 
 
 def _baselines(parts: Parts, best: Scores) -> tuple[BaselineResult, ...]:

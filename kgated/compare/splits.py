@@ -8,7 +8,7 @@ import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData, load_npz
 from kgated_edge.evaluation.file_array import FileArray
 
-from kgated.compare.chunks import MIN_GROUPS, group_count, in_chunks, joined, split_in_time
+from kgated.compare.chunks import MIN_GROUPS, concatenated, group_count, in_chunks, split_in_time
 from kgated.compare.tasks import Task, as_targets, choose_task
 from kgated.data import class_count, is_real, real_frames, split, take
 from kgated.data.matching import check_class_names, match_validation
@@ -89,7 +89,7 @@ def load_parts(
     outputs = _outputs(chosen, development, held_out, len(labels))
     train, validation, held_out = _three(chosen, development, held_out, seed, data)
     notes = _notes(chosen, train, validation, held_out, labels)
-    development = joined(chosen, train, validation)
+    development = concatenated(chosen, train, validation)
     return Parts(chosen, train, validation, held_out, development, labels, outputs, notes)
 
 
@@ -162,14 +162,15 @@ def _three(
     where: object,
 ) -> tuple[SequenceData, SequenceData, SequenceData]:
     """Training, validation and test data."""
+    held_out: SequenceData
     if task.each and group_count(development) < MIN_GROUPS:
         fractions = (TEST,) * (test is None) + (VALIDATION,)
         train, validation, *rest = split_in_time(task, development, fractions, where)
         held_out = rest[0] if test is None else test
     else:
+        if test is None:
+            development, test = _split(task, development, TEST, seed, where)
         held_out = test
-        if held_out is None:
-            development, held_out = _split(task, development, TEST, seed, where)
         train, validation = _split(task, development, VALIDATION, seed, where)
     if not task.each:
         return train, validation, held_out

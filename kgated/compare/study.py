@@ -166,7 +166,7 @@ class CandidateStudy:
     def _first_trials(self) -> list[Values]:
         if not self.parts.task.augments:
             return [FIRST]
-        return [{**FIRST, AUGMENTATION: strength} for strength in FIRST_AUGMENTATIONS]
+        return [{**FIRST, AUGMENTATION: strength} for strength in reversed(FIRST_AUGMENTATIONS)]
 
     def _suggest(self, trial: Any) -> Values:
         values = {

@@ -157,6 +157,7 @@ def test_one_recording_is_split_in_time_and_long_ones_are_cut(tmp_path):
         (SequenceData(np.array([[-1, 2]], np.int32), np.array([2])), "0 or above"),
         (SequenceData(np.array([[1], [2]], np.int32), np.array([1, 1])), "no sequence has two"),
         (replace(recordings(count=1), y=np.ones((1, 2), np.float32)), "same everywhere"),
+        (replace(recordings(count=2), y=np.array([1.0, 2.5], np.float32)), "can't be split"),
     ],
 )
 def test_too_little_to_learn_from_is_refused_in_a_line(data, message, tmp_path):
