@@ -1,6 +1,8 @@
 """A linear classifier on the same sequences, as a baseline for the recurrent models."""
 
-from collections.abc import Mapping
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,10 +86,13 @@ def best_fit(
     search = from_demo("sklearn.model_selection").GridSearchCV
     numbers = steps * int(np.prod(train.x.shape[2:]))
     choices = [n for n in FRAMES if n is not None or numbers <= MAX_NUMBERS or len(FRAMES) == 1]
-    searches = [
-        search(pipeline(scale, model), dict(grid), cv=folds).fit(vectors(train, n, steps), train.y)
-        for n in choices
-    ]
+    with quiet_convergence():
+        searches = [
+            search(pipeline(scale, model), dict(grid), cv=folds).fit(
+                vectors(train, n, steps), train.y
+            )
+            for n in choices
+        ]
     best = int(np.argmax([search.best_score_ for search in searches]))
     frames, chosen = choices[best], searches[best]
     features = "padded frames" if frames is None else f"{frames} frames resampled over the sequence"
@@ -97,6 +102,14 @@ def best_fit(
         float(chosen.best_score_),
         np.asarray(chosen.predict(vectors(test, frames, steps))),
     )
+
+
+@contextlib.contextmanager
+def quiet_convergence() -> Iterator[None]:
+    """Without the warnings of fits that stop at their maximum of iterations."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", from_demo("sklearn.exceptions").ConvergenceWarning)
+        yield
 
 
 def vectors(data: SequenceData, frames: int | None, steps: int) -> np.ndarray:

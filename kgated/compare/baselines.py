@@ -6,7 +6,12 @@ from typing import Any
 import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 
-from kgated.compare.baseline import best_fit, linear_decisions, stratified_folds
+from kgated.compare.baseline import (
+    best_fit,
+    linear_decisions,
+    quiet_convergence,
+    stratified_folds,
+)
 from kgated.data import is_real, real_frames, take
 from kgated.optional_imports import from_demo
 
@@ -126,7 +131,9 @@ def _on_frames(
     scale = from_demo("sklearn.preprocessing").StandardScaler()
     x, y = real_frames(train), np.asarray(train.y)[is_real(train.lengths, train.x.shape[1])]
     rows = np.random.default_rng(0).permutation(len(x))[:MAX_ROWS]
-    predicted = pipeline(scale, model).fit(x[rows], y[rows]).predict(real_frames(test))
+    with quiet_convergence():
+        fitted = pipeline(scale, model).fit(x[rows], y[rows])
+    predicted = fitted.predict(real_frames(test))
     values = predicted.reshape(len(predicted), outputs) if table is None else table[predicted]
     real = is_real(test.lengths, test.x.shape[1])
     result = np.zeros((*real.shape, values.shape[1]))

@@ -21,6 +21,7 @@ from kgated.search.teacher import Teacher
 from kgated.search.trials import (
     CURVE,
     MIN_EPOCHS,
+    MIN_PART,
     PARAMETERS,
     REASON,
     SECONDS,
@@ -63,18 +64,21 @@ class Watch(keras.callbacks.Callback):
     Args:
         is_hopeless: called with the losses so far.
         seconds: how long the training may take; its first epoch always ends.
+        min_epochs: before them no training is hopeless.
     """
 
-    def __init__(self, is_hopeless: Callable[[list[float]], bool], seconds: float) -> None:
+    def __init__(
+        self, is_hopeless: Callable[[list[float]], bool], seconds: float, min_epochs: int
+    ) -> None:
         super().__init__()
-        self.is_hopeless, self.seconds = is_hopeless, seconds
+        self.is_hopeless, self.seconds, self.min_epochs = is_hopeless, seconds, min_epochs
         self.start = time.perf_counter()
         self.curve: list[float] = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Take the loss."""
         self.curve.append(float((logs or {})["val_loss"]))
-        if len(self.curve) >= MIN_EPOCHS and self.is_hopeless(self.curve):
+        if len(self.curve) >= self.min_epochs and self.is_hopeless(self.curve):
             raise HopelessError
         if time.perf_counter() - self.start > self.seconds:
             self.model.stop_training = True
@@ -219,7 +223,8 @@ class SearchStudy:
     ) -> Outcome:
         trials = self.study.get_trials(deepcopy=False, states=(self.states.COMPLETE,))
         count = parameter_count(model)
-        watch = Watch(lambda curve: is_hopeless(curve, count, trials), seconds)
+        min_epochs = max(MIN_EPOCHS, round(MIN_PART * self.effort.epochs))
+        watch = Watch(lambda curve: is_hopeless(curve, count, trials), seconds, min_epochs)
         try:
             self._train(model, design, training, watch, trial.number)
         finally:

@@ -12,6 +12,7 @@ REASON, SECONDS = "reason", "seconds"
 CURVE, PARAMETERS = "curve", "parameters"
 STARTUP_TRIALS = 8
 MIN_PEERS, MIN_EPOCHS = 3, 10  # of the median rule
+MIN_PART = 0.3  # of the epochs: large models may begin slowly
 # Designs that are rejected before their training are no trials; but the search has an end.
 MAX_REJECTED = 10  # times the number of trials
 
