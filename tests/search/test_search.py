@@ -193,7 +193,19 @@ def test_two_processes_share_the_trials_and_rejected_designs_do_not_count(tmp_pa
     assert first.next(studies[0], 2) is not None
     width = b.suggest_int("units_index", 0, 5)
     second.close()  # as a kill does
-    assert first.next(studies[0], 2).suggest_int("units_index", 0, 5) == width
+    assert first.wait(studies[0])  # the trial has to be taken again
+    again = first.next(studies[0], 2)
+    assert again.suggest_int("units_index", 0, 5) == width
+    first.close()
+
+
+def test_the_trial_of_a_killed_process_is_not_waited_for_when_the_time_is_over(tmp_path):
+    first, second = SearchQueue(tmp_path), SearchQueue(tmp_path)
+    study = first.search()
+    second.next(second.search(), 2)
+    second.close()
+    assert first.wait(study)
+    assert not first.wait(study)
     first.close()
 
 
