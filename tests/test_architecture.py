@@ -26,6 +26,7 @@ STAGES = {
         deploy
         mixed_precision
         compare
+        search
         demos
         __main__
     """,

@@ -11,7 +11,7 @@ from kgated_edge.evaluation.dataset_info import DataInfo
 
 from kgated.compare.tasks import Task
 from kgated.layers import CELLS
-from kgated.models.sequence import described, recurrent_stack
+from kgated.models.sequence import accepted, described, recurrent_stack
 
 PLAIN = "rnn"
 EMBEDDING_UNITS = 32
@@ -112,7 +112,7 @@ def build(
     layer = cell_layers()[candidate.cell]
 
     def in_both_directions(units: int, *, name: str, **options: Any) -> keras.Layer:
-        return keras.layers.Bidirectional(layer(units, **options), name=name)
+        return keras.layers.Bidirectional(layer(units, **accepted(layer, options)), name=name)
 
     numbers = np.random.default_rng(seed).integers(2**31, size=3 * candidate.layers + 1)
     seeds = iter(numbers.tolist())
@@ -131,11 +131,13 @@ def build(
         name="outputs",
     )
     # Causal results of each frame do not depend on padding, which the loss leaves out.
-    front = _front(task, frames, outputs, seed, masked=candidate.bidirectional or not task.each)
+    front = front_layers(
+        task, frames, outputs, seed, masked=candidate.bidirectional or not task.each
+    )
     return described([*front, *recurrent, head], candidate.name, info)
 
 
-def _front(
+def front_layers(
     task: Task, frames: np.ndarray, outputs: int, seed: int, masked: bool
 ) -> list[keras.Layer]:
     """The input, the padding mask where it matters, and the scaling or the embedding."""

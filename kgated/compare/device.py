@@ -27,6 +27,13 @@ class Limits:
     max_misses: int
     min_accuracy: float | None = None
 
+    def arguments(self, task: str | None = None) -> list[str]:
+        """The options of `kgated-edge check`, with the task by which the outputs are scored."""
+        options = ["--deadline-ms", f"{self.deadline_ms!r}", "--max-misses", f"{self.max_misses}"]
+        if self.min_accuracy is not None:
+            options += ["--min-accuracy", f"{self.min_accuracy!r}"]
+        return options if task is None else [*options, "--task", task]
+
 
 @dataclass(frozen=True)
 class Checked:
@@ -64,19 +71,17 @@ def run_check(model: Path, data: Path, limits: Limits, task: str | None = None) 
     """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "check.json")
-        command = [sys.executable, "-m", "kgated_edge", "check", model, "--data", data]
-        command += ["--deadline-ms", limits.deadline_ms, "--max-misses", limits.max_misses]
-        if limits.min_accuracy is not None:
-            command += ["--min-accuracy", limits.min_accuracy]
-        command += ["--json", report, *([] if task is None else ["--task", task])]
-        run = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+        command = [sys.executable, "-m", "kgated_edge", "check", str(model), "--data", str(data)]
+        command += [*limits.arguments(task), "--json", str(report)]
+        run = subprocess.run(command, capture_output=True, text=True)
         if run.returncode not in (0, 1):
             lines = run.stderr.strip().splitlines() or [f"exit status {run.returncode}"]
             raise RuntimeError(f"{model}: the check did not run: {lines[-1]}")
-        return _checked(json.loads(report.read_text()))
+        return read_report(json.loads(report.read_text()))
 
 
-def _checked(content: dict[str, Any]) -> Checked:
+def read_report(content: dict[str, Any]) -> Checked:
+    """The results in what `kgated-edge check --json` wrote."""
     quality, histogram = content["quality"] or {}, content["latency_histogram"]
     latency = Latency(
         content["latency_us_p50"],

@@ -12,7 +12,7 @@ from kgated_edge.evaluation.dataset import SequenceData
 from kgated.compare.splits import Parts
 from kgated.compare.tasks import CLASSIFICATION, Task
 from kgated.data import zero_padded
-from kgated.training import Plan, fit
+from kgated.training import Plan, SoftTargets, fit
 from kgated.training.batches import Disturbance
 from kgated.training.callbacks import StopOnDivergence
 from kgated.training.distribution import clip_after_sum
@@ -82,12 +82,23 @@ def inputs_of(task: Task, data: SequenceData) -> Array:
 
 
 def fit_model(
-    model: keras.Model, parts: Parts, plan: Plan, callbacks: list[keras.callbacks.Callback]
+    model: keras.Model,
+    parts: Parts,
+    plan: Plan,
+    callbacks: list[keras.callbacks.Callback],
+    soft_targets: SoftTargets | None = None,
 ) -> dict[str, list[float]]:
     """Train a model and leave it with the weights of the lowest validation loss.
 
     Classifiers of sequences are trained by `kgated.training.fit`, with its augmentation. Numbers
     are learned in units of their standard deviation; afterwards the model gives the real ones.
+
+    Args:
+        model: the model.
+        parts: the data.
+        plan: options of the training.
+        callbacks: of Keras.
+        soft_targets: a teacher's outputs on the training data, for a classifier of sequences.
 
     Returns:
         A value per epoch of loss and val_loss, and of accuracies where there are classes.
@@ -96,8 +107,8 @@ def fit_model(
         DivergenceError: the loss became NaN or infinite.
     """
     if parts.task is CLASSIFICATION:
-        history = fit(model, parts.train, parts.validation, plan, quiet=True, callbacks=callbacks)
-        return dict(history.history)
+        more: dict[str, Any] = {"callbacks": callbacks, "soft_targets": soft_targets}
+        return dict(fit(model, parts.train, parts.validation, plan, quiet=True, **more).history)
     task = parts.task
     train, validation = (_arrays(task, data) for data in (parts.train, parts.validation))
     mean, deviation = _scale(task, train)

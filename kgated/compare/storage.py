@@ -87,6 +87,9 @@ class TrialQueue:
 
     def wait(self, study: Any) -> bool:
         """Whether other processes still run trials of the study; waits a moment if they do."""
+        with self.locks.hold("turn"):
+            if self._requeue(study):
+                return True  # what a killed process left is to be taken again
         running = self.optuna.trial.TrialState.RUNNING
         if not study.get_trials(deepcopy=False, states=(running,)):
             return False
@@ -99,11 +102,13 @@ class TrialQueue:
         with self.locks.hold("report"):
             yield
 
-    def _requeue(self, study: Any) -> None:
-        """Put the trials of processes that have ended back into the queue."""
-        states = self.optuna.trial.TrialState
+    def _requeue(self, study: Any) -> int:
+        """Put the trials of processes that have ended back into the queue; their number."""
+        states, count = self.optuna.trial.TrialState, 0
         for trial in study.get_trials(deepcopy=False, states=(states.RUNNING,)):
             worker = trial.user_attrs.get(WORKER)
             if worker is None or not self.locks.is_alive(worker):
                 study.tell(trial.number, state=states.FAIL)
                 study.enqueue_trial(trial.params)
+                count += 1
+        return count

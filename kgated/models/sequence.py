@@ -1,11 +1,13 @@
 """Classifiers of sequences that can stream."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
 from kgated_edge.evaluation.dataset_info import DataInfo
 
+from kgated.cells.minimal import MinimalCell
 from kgated.described_model import DescribedSequential
 from kgated.layers import LSTM
 
@@ -113,18 +115,23 @@ def recurrent_stack(
     """
     stack: list[keras.Layer] = []
     for n in range(layers):
-        stack += [
-            recurrent(
-                units,
-                return_sequences=each or n < layers - 1,
-                kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
-                recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
-                dtype=dtype,
-                name=f"recurrent_{n + 1}",
-            ),
-            keras.layers.Dropout(dropout, seed=next(seeds), name=f"dropout_{n + 1}"),
-        ]
+        options = {
+            "return_sequences": each or n < layers - 1,
+            "kernel_initializer": keras.initializers.GlorotUniform(next(seeds)),
+            "recurrent_initializer": keras.initializers.Orthogonal(seed=next(seeds)),
+            "dtype": dtype,
+            "name": f"recurrent_{n + 1}",
+        }
+        dropout_layer = keras.layers.Dropout(dropout, seed=next(seeds), name=f"dropout_{n + 1}")
+        stack += [recurrent(units, **accepted(recurrent, options)), dropout_layer]
     return stack
+
+
+def accepted(recurrent: Recurrent, options: dict[str, Any]) -> dict[str, Any]:
+    """The options without those of a recurrent kernel, for a layer whose cell has none."""
+    if not issubclass(getattr(recurrent, "cell_class", object), MinimalCell):
+        return options
+    return {name: value for name, value in options.items() if not name.startswith("recurrent_")}
 
 
 def described(

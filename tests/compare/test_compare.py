@@ -175,6 +175,15 @@ def test_cells_are_those_of_the_library_and_a_plain_one():
     assert names == ["gru-4", "gru-4-bi"]
 
 
+@pytest.mark.parametrize("cell", cell_layers())
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_every_cell_is_built_in_one_direction_and_in_both(cell, bidirectional, rng):
+    frames = rng.normal(size=(20, 3)).astype(np.float32)
+    candidate = Candidate(cell, 4, 2, bidirectional)
+    model = build(candidate, CLASSIFICATION, frames=frames, outputs=2)
+    assert model.output_shape == (None, 2)
+
+
 def test_a_bidirectional_candidate_has_twice_the_cells(rng):
     frames = rng.normal(size=(20, 3)).astype(np.float32)
     one_way, both = (
