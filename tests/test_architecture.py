@@ -46,11 +46,11 @@ STAGES = {
     "kgated.deploy": """
         recipe tflite
         worker sequence tflm manifest_writer inspect
-        streaming
+        streaming c
         lowering quantization
         verification
         text
-        metadata from_qat
+        metadata from_qat target_sources
         other_backend
         convert
     """,
@@ -76,7 +76,7 @@ DISTRIBUTIONS = {
 }
 STARTS_THE_COMMAND = "kgated.__main__"
 ON_DEVICE = {"kgated_edge", "numpy", "ai_edge_litert"} | sys.stdlib_module_names
-ROOT_FILES = {"kgated.deploy": 8, "kgated_edge": 4}
+ROOT_FILES = {"kgated.deploy": 9, "kgated_edge": 4}
 MAX_LINES = 300
 CODE = ("kgated", "kgated_cli", "edge", "scripts", "tests")
 # The only files with private names of Keras, and of tf_keras.

@@ -11,7 +11,8 @@ from kgated.atomic_write import replace_file
 
 MODES = ("stream", "sequence")
 STATES = ("external", "internal")
-TARGETS = ("cpu", "mcu")
+TARGETS = ("cpu", "mcu", "c")
+_QUANTIZE_OF_C = ("none", "dynamic", "dynamic4", "int8")
 LOWERINGS = ("auto", "unrolled", "while", "fused")
 CALIBRATION_METHODS = ("minmax", "percentile", "mse")
 
@@ -82,7 +83,8 @@ class Recipe:
         state: "external": inputs and outputs; "internal": variables in the file.
         skip: names of layers that stay in float.
         target: "cpu": any device that runs LiteRT; "mcu": TensorFlow Lite Micro, with C++
-            sources beside the file.
+            sources beside the file; "c": the same as "cpu", with C99 sources beside the file that
+            need no runtime.
         lowering: of a sequence's steps: "unrolled": each in the graph; "while": a loop; "fused":
             one operator for each LSTM; "auto": the faster one of the first two, by
             `choose_lowering`.
@@ -191,6 +193,15 @@ _RULES = (
         lambda recipe: recipe.target == "mcu" and recipe.batch > 1,
         "`target='mcu'` makes C++ sources for one sequence at a time; leave `batch` at 1. "
         "Received: {recipe.batch}",
+    ),
+    _Rule(
+        lambda recipe: recipe.target == "c" and recipe.quantize not in _QUANTIZE_OF_C,
+        "`target='c'` has float32, int8 weights and int8 throughout; take `quantize='none'`, "
+        "'dynamic', 'dynamic4' or 'int8'. Received: {recipe.quantize!r}",
+    ),
+    _Rule(
+        lambda recipe: recipe.target == "c" and recipe.state == "internal",
+        "`target='c'` keeps the state in the caller's struct; leave `state` at 'external'",
     ),
     _Rule(
         lambda recipe: bool(recipe.skip) and recipe.quantization.is_float,

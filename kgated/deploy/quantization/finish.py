@@ -3,7 +3,7 @@
 from ai_edge_litert import schema_py_generated as schema
 from kgated_edge.format.manifest import Manifest
 
-from kgated.deploy import tflm
+from kgated.deploy import c, tflm
 from kgated.deploy.manifest_writer import SPARE_BYTES, as_stored, embed
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.tflite.cleanup import strip
@@ -25,5 +25,7 @@ def finish(model: schema.ModelT, layers: LayerTable, recipe: Recipe, manifest: M
     if recipe.target == "mcu":
         tflm.use_known_operators(model, layers)
         tflm.check_operators(model, layers)
+    elif recipe.target == "c":
+        c.check_operators(model, layers)
     strip(model)
     return embed(model, as_stored(manifest, model), spare=SPARE_BYTES)
