@@ -58,6 +58,7 @@ STAGES = {
         errors measure
         format verifier
         text
+        native
         runtime
         events
         evaluation
