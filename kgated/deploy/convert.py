@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -208,11 +209,20 @@ def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conve
     content, stage = _build(graph, manifest, target, sequences, recipe, qat)
     judgement, content = judge_content(content, final, compared, recipe, options.tolerance)
     manifest = manifest_in(content)
-    replace_files({path: content, **target_sources.source_files(path, content, manifest, recipe)})
+    stream = partial(_convert_stream, model, options=options)
+    sources = target_sources.source_files(path, content, manifest, recipe, stream)
+    replace_files({path: content, **sources})
     if stage is not None and options.explain_cost:
         names = layer_names(layers, graph)
         warn_of_cost(judgement, recipe, lambda: stage.costs(recipe, names, final, compared.main))
     return Conversion(path, manifest, judgement.outputs, len(content), judgement.evaluation)
+
+
+def _convert_stream(model: keras.Model, path: Path, options: ConversionOptions) -> None:
+    """The model of a sequence as a stream of one row, for C sources."""
+    recipe = replace(options.recipe, mode="stream", lowering="auto", batch=1)
+    facts = {"length": None, "max_length": None, "evaluation": None, "tolerance": None}
+    convert(model, path, replace(options, recipe=recipe, explain_cost=False, **facts))
 
 
 def convert_saved_job(folder: str) -> None:

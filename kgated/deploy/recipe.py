@@ -200,6 +200,11 @@ _RULES = (
         "'dynamic', 'dynamic4' or 'int8'. Received: {recipe.quantize!r}",
     ),
     _Rule(
+        lambda recipe: (recipe.target, recipe.mode, recipe.quantize) == ("c", "sequence", "int8"),
+        "`target='c'` runs a sequence as the steps of a stream, which have scales of their own in "
+        "int8; take `mode='stream'`, or `quantize='dynamic'`",
+    ),
+    _Rule(
         lambda recipe: recipe.target == "c" and recipe.state == "internal",
         "`target='c'` keeps the state in the caller's struct; leave `state` at 'external'",
     ),

@@ -1,12 +1,15 @@
 """The sources beside a file, where its target has some."""
 
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from kgated_edge.format.manifest import Manifest
 
 from kgated.deploy import c, tflm
-from kgated.deploy.manifest_writer import without_manifest
+from kgated.deploy.manifest_writer import manifest_in, without_manifest
 from kgated.deploy.recipe import Recipe
+from kgated.errors import ConversionError
 
 
 def source_paths(path: Path, target: str) -> tuple[Path, ...]:
@@ -31,13 +34,46 @@ def check_source_paths(path: Path, recipe: Recipe) -> None:
 
 
 def source_files(
-    path: Path, content: bytes, manifest: Manifest, recipe: Recipe
+    path: Path,
+    content: bytes,
+    manifest: Manifest,
+    recipe: Recipe,
+    convert_stream: Callable[[Path], object],
 ) -> dict[Path, bytes]:
-    """The content of each source of a finished file."""
+    """The content of each source of a finished file.
+
+    Args:
+        path: the file.
+        content: its bytes.
+        manifest: what is in it.
+        recipe: how it was made.
+        convert_stream: writes the file of the same model as a stream, for C sources of sequences.
+    """
     if recipe.target == "mcu":
         sources = tflm.sources(without_manifest(content), manifest, path.stem)
         return tflm.source_files(path, sources)
     if recipe.target == "c":
-        texts = (text.encode() for text in c.sources(content, manifest, path.stem))
-        return dict(zip(c.source_paths(path), texts, strict=True))
+        if manifest.mode == "stream":
+            texts = c.sources(content, manifest, path.stem)
+        else:
+            check_steps(manifest)
+            with TemporaryDirectory() as folder:
+                step = Path(folder) / f"{path.stem}.tflite"
+                convert_stream(step)
+                content = step.read_bytes()
+            texts = c.sources(content, manifest_in(content), path.stem, manifest)
+        return dict(zip(c.source_paths(path), (text.encode() for text in texts), strict=True))
     return {}
+
+
+def check_steps(manifest: Manifest) -> None:
+    """Refuse a sequence with inputs beside its frames.
+
+    Raises:
+        ConversionError: with their names.
+    """
+    if names := [spec.name for spec in manifest.frames if not manifest.is_timed(spec)]:
+        raise ConversionError(
+            f"`target='c'` runs a sequence frame by frame, and the inputs {names} have one "
+            "value for the whole sequence; take `target='cpu'`"
+        )

@@ -19,5 +19,5 @@ def add_build(commands: Any) -> None:
 
 def _run_build(options: argparse.Namespace) -> bool:
     library = build(options.source, options.compiler)
-    print(f"{library}: passed the self-test; use it by engine=\"native\"")
+    print(f'{library}: passed the self-test; use it by engine="native"')
     return True

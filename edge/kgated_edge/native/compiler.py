@@ -1,5 +1,6 @@
 """Compiles the C sources of a model into a shared library beside them."""
 
+import glob
 import os
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from kgated_edge.errors import EdgeError
 from kgated_edge.format.reader import read_manifest
-from kgated_edge.native.library import MARK, Library, host, library_path
+from kgated_edge.native.library import MARK, SUFFIX, Library, host, library_path
 
 _COMPILERS = ("cc", "gcc", "clang")
 _FLAGS = ("-std=c99", "-O3", "-shared", "-fPIC", "-fvisibility=hidden", "-DKGATED_NATIVE")
@@ -31,18 +32,22 @@ def build(source: str | Path, compiler: str | None = None) -> Path:
 
     Raises:
         EdgeError: no compiler, no such sources, sources of another file, or a failing self-test.
-            A library that was there before stays.
+            A library that was there before stays then.
     """
     path = Path(source)
     model, command = path.with_suffix(".tflite"), _compiler(compiler)
     _check_source(path)
     digest = read_manifest(model).file_sha256
+    library = library_path(model, digest)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
-        library = Path(folder) / library_path(model).name
-        _compile(command, path, library)
-        Library.open(library, digest)
-        library.replace(library_path(model))
-    return library_path(model)
+        scratch = Path(folder) / library.name
+        _compile(command, path, scratch)
+        Library.open(scratch, digest)
+        scratch.replace(library)
+    for older in path.parent.glob(f"{glob.escape(path.stem)}.*{SUFFIX}"):
+        if older != library:
+            older.unlink(missing_ok=True)
+    return library
 
 
 def _check_source(path: Path) -> None:

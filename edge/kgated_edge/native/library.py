@@ -15,6 +15,7 @@ from kgated_edge.errors import EdgeError
 from kgated_edge.format.tensor_spec import Array, TensorSpec
 
 MARK = b"/* Made by kgated"
+SUFFIX = ".native.so"
 _ALIGNMENT = 64
 _CPU_FIELDS = ("flags", "features", "isa")
 
@@ -85,9 +86,13 @@ class Library:
         return views
 
 
-def library_path(model: Path) -> Path:
-    """Where the library of a model file lies."""
-    return model.with_suffix(".native.so")
+def library_path(model: Path, digest: str) -> Path:
+    """Where the library of a model file lies.
+
+    The digest is in the name, since a process that has loaded a library gets the same one for the
+    same path, whatever the file is by then.
+    """
+    return model.with_suffix(f".{digest[:12]}{SUFFIX}")
 
 
 def aligned(size: int) -> Array:

@@ -65,7 +65,7 @@ def bind_engine(path: str | Path, num_threads: int, mode: str, engine: str) -> B
     content, manifest = read_model(path)
     if manifest.mode != mode:
         raise ManifestError(f"{path}: its mode is '{manifest.mode}', this runs '{mode}' models")
-    library = library_path(Path(path))
+    library = library_path(Path(path), manifest.file_sha256)
     opened = Library.open(library, manifest.file_sha256, len(manifest.carried))
     return _bind_library(opened, content, manifest)
 

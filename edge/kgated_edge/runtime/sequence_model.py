@@ -44,9 +44,7 @@ class SequenceModel(TextMethods):
         >>> output = model.run(frames)      # (T, 40) float32 to (12,), or to (T, 12)
     """
 
-    def __init__(
-        self, path: str | Path, num_threads: int = 1, *, engine: str = LITERT
-    ) -> None:
+    def __init__(self, path: str | Path, num_threads: int = 1, *, engine: str = LITERT) -> None:
         self._binding = binding = bind_engine(path, num_threads, "sequence", engine)
         self._manifest = manifest = binding.manifest
         self._write = step_writer(manifest.blocks, binding.inputs)

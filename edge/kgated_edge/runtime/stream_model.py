@@ -96,7 +96,9 @@ class EdgeModel(Stateful, TextMethods):
         write = step_writer(manifest.blocks, inputs, self._last_good, manifest.frames)
         pairs = [(inputs[name], outputs[name]) for name in names]
         # A native library updates the states where they are.
-        copies = state_copies([(target, source) for target, source in pairs if target is not source])
+        copies = state_copies(
+            [(target, source) for target, source in pairs if target is not source]
+        )
         read = results_reader(manifest.answers, outputs)
         # Empty while a thread uses the model. `pop` is atomic, and takes half of a lock's time.
         self._idle: list[StepResources] = [(write, self._interpreter.invoke, copies, read)]

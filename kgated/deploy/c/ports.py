@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from kgated_edge.format.manifest import Manifest
-from kgated_edge.format.tensor_spec import Array, TensorSpec
+from kgated_edge.format.tensor_spec import Array, Golden, TensorSpec
 
 from kgated.deploy.c.code import C_TYPES, numbers, wrapped
 from kgated.deploy.c.elementwise import literal
@@ -87,14 +87,19 @@ class Ports:
     states: list[Port]
 
     @classmethod
-    def of(cls, manifest: Manifest) -> "Ports":
-        """Those of a step."""
-        golden, batch = manifest.golden, manifest.batch
-        frames = {n: _in_rows(x, batch, manifest.frames_per_step) for n, x in golden.frames.items()}
-        results = {n: _in_rows(x, batch, 1) for n, x in golden.outputs.items()}
+    def of(cls, manifest: Manifest, golden: Golden) -> "Ports":
+        """Those of a step of a stream.
+
+        Args:
+            manifest: of a stream.
+            golden: the frames for the self-test, and their results.
+        """
+        batch, size = manifest.batch, manifest.frames_per_step
+        frames = [_in_rows(x, batch, size) for x in golden.frames.values()]
+        results = [_in_rows(x, batch, 1) for x in golden.outputs.values()]
         return cls(
-            [Port("in", spec, frames[spec.name]) for spec in manifest.blocks],
-            [Port("out", spec, results[spec.name]) for spec in manifest.answers],
+            [Port("in", *pair) for pair in zip(manifest.blocks, frames, strict=True)],
+            [Port("out", *pair) for pair in zip(manifest.answers, results, strict=True)],
             list(_states(manifest.carried)),
         )
 

@@ -23,21 +23,27 @@ _CTYPES_OF_MEMBERS = {member: C_TYPES[dtype] for dtype, member in MEMBERS.items(
 _SIZES = {"float": 4, "int32_t": 4, "int16_t": 2, "int8_t": 1, "uint8_t": 1}
 
 
-def sources(tflite: bytes, manifest: Manifest, stem: str) -> tuple[str, str]:
+def sources(
+    tflite: bytes, manifest: Manifest, stem: str, sequence: Manifest | None = None
+) -> tuple[str, str]:
     """The text of the header and of the source.
 
     Args:
-        tflite: the file.
+        tflite: the file of a stream.
         manifest: what its tensors are.
         stem: the sources' name without suffix, which the names in them begin with.
+        sequence: the manifest of the file of whole sequences that the sources are for, of the same
+            model; None: they are for the stream.
 
     Raises:
         ConversionError: an operator that C cannot express.
     """
     model = flatbuffer.parse(tflite)
-    ports = Ports.of(manifest)
+    ports = Ports.of(manifest, (sequence or manifest).golden)
     written = _program(model, LayerTable.from_names(model), ports)
     fields = _fields(written, ports, manifest, stem)
+    if sequence is not None:
+        fields |= _sequence_fields(sequence)
     environment = _environment()
     header, source = (
         environment.get_template(f"model.{suffix}.j2").render(fields) for suffix in ("h", "c")
@@ -77,31 +83,37 @@ def _fields(written: Program, ports: Ports, manifest: Manifest, stem: str) -> di
     code, prefix = written.code, prefix_of(stem)
     work = [(_CTYPES_OF_MEMBERS[m], m, n) for m, n in code.memory.sizes.items()]
     work += [(_CTYPES_OF_MEMBERS[m.split("_")[-1]], m, n) for m, n in code.scratch.items()]
-    golden = manifest.golden
-    steps = len(next(iter(golden.frames.values()))) // manifest.frames_per_step
     return {
         "mark": MARK,
         "stem": stem,
         "p": prefix,
         "P": prefix.upper(),
         "tflite": f"{stem}.tflite",
-        "recipe": f"{manifest.mode}, {manifest.recipe['quantize']}",
-        "digest": manifest.file_sha256,
         "sequence": None,
-        "batch": manifest.batch,
+        "step": f"{prefix}_step",
         "kernels": code.kernels,
         "constants": code.constants,
         "lines": written.lines,
         "work": work,
-        "golden_steps": steps,
-        "golden_results": len(next(iter(golden.outputs.values()))),
-        "tolerance": literal(golden.tolerance),
         "tanh_error": TANH_ERROR,
         "sigmoid_error": SIGMOID_ERROR,
         **vars(ports),
         **_sizes(written, ports, work),
         **_facts(manifest),
     }
+
+
+def _sequence_fields(manifest: Manifest) -> dict[str, Any]:
+    """What differs for whole sequences."""
+    facts = _facts(manifest)
+    if not manifest.padded:
+        facts["golden_steps"] = manifest.frames_per_step
+    sequence = {
+        "length": manifest.frames_per_step,
+        "padded": manifest.padded,
+        "timed": [spec.name for spec in manifest.outputs if manifest.is_timed(spec)],
+    }
+    return {**facts, "sequence": sequence, "step": "kg_step"}
 
 
 def _sizes(written: Program, ports: Ports, work: list[tuple[str, str, int]]) -> dict[str, int]:
@@ -125,8 +137,18 @@ def _bytes(ports: list[Port]) -> int:
 
 
 def _facts(manifest: Manifest) -> dict[str, Any]:
-    period = manifest.sample_period_s
+    """What the manifest says beside its tensors."""
+    period, golden = manifest.sample_period_s, manifest.golden
+    size = 1 if manifest.mode == "sequence" else manifest.frames_per_step
+    frames = len(next(iter(golden.frames.values()))) // size
     return {
+        "recipe": f"{manifest.mode}, {manifest.recipe['quantize']}",
+        "digest": manifest.file_sha256,
+        "batch": manifest.batch,
+        "golden_frames": frames,
+        "golden_steps": frames,
+        "golden_results": len(next(iter(golden.outputs.values()))),
+        "tolerance": literal(golden.tolerance),
         "frames_per_step": manifest.frames_per_step,
         "labels": [_literal(label) for label in manifest.labels or ()],
         "sample_period_s": None if period is None else repr(float(period)),

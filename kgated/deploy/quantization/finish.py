@@ -25,7 +25,7 @@ def finish(model: schema.ModelT, layers: LayerTable, recipe: Recipe, manifest: M
     if recipe.target == "mcu":
         tflm.use_known_operators(model, layers)
         tflm.check_operators(model, layers)
-    elif recipe.target == "c":
+    elif recipe.target == "c" and recipe.mode == "stream":
         c.check_operators(model, layers)
     strip(model)
     return embed(model, as_stored(manifest, model), spare=SPARE_BYTES)
