@@ -221,8 +221,8 @@ def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conve
 def _convert_stream(model: keras.Model, path: Path, options: ConversionOptions) -> None:
     """The model of a sequence as a stream of one row, for C sources."""
     recipe = replace(options.recipe, mode="stream", lowering="auto", batch=1)
-    facts = {"length": None, "max_length": None, "evaluation": None, "tolerance": None}
-    convert(model, path, replace(options, recipe=recipe, explain_cost=False, **facts))
+    plain = replace(options, length=None, max_length=None, evaluation=None, tolerance=None)
+    convert(model, path, replace(plain, recipe=recipe, explain_cost=False))
 
 
 def convert_saved_job(folder: str) -> None:

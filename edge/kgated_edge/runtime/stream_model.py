@@ -17,8 +17,8 @@ from kgated_edge.runtime.batching import (
     tail,
     unwrap_single,
 )
-from kgated_edge.runtime.input_writer import Writer, step_writer
 from kgated_edge.runtime.engines import LITERT, bind_engine
+from kgated_edge.runtime.input_writer import Writer, step_writer
 from kgated_edge.runtime.interpreter import Binding
 from kgated_edge.runtime.quantization import results_reader
 from kgated_edge.runtime.state_file import Stateful, check_external

@@ -138,7 +138,9 @@ def _gather(code: Code, operator: Operator) -> Iterator[str]:
 def _reduction(code: Code, operator: Operator) -> Iterator[str]:
     """MEAN, SUM and extremes over neighbouring axes."""
     x = operator.input(0)
-    if x.dtype != "float32":
+    start, form = _REDUCTIONS[operator.name]
+    ctype = "int" if form in _LOGICAL else "float"
+    if x.dtype != ("bool" if ctype == "int" else "float32"):
         raise operator.refused(f"its type is {x.dtype}")
     axes = sorted({int(n) % len(x.shape) for n in operator.constant(1).ravel()})
     crossed = [n for n in range(axes[0], axes[-1] + 1) if x.shape[n] > 1]
@@ -149,13 +151,13 @@ def _reduction(code: Code, operator: Operator) -> Iterator[str]:
     yield f"for (size_t n = 0; n < {operator.output.size}; ++n) {{"
     outer = f"n / {inner} * {inner * count} + n % {inner}" if inner > 1 else f"n * {count}"
     place = f"{code.pointer(x)}[{outer} + k * {inner}]"
-    start, form = _REDUCTIONS[operator.name]
     if "kg_" in form:
         code.use("math")
-    yield f"  float sum = {start};"
+    yield f"  {ctype} sum = {start};"
     yield f"  for (size_t k = 0; k < {count}; ++k) sum = {form.format(place)};"
     scale = f" / {literal(count)}" if operator.name == "MEAN" else ""
-    yield f"  {code.element(operator.output, 'n')} = sum{scale};"
+    cast = "(uint8_t)" if ctype == "int" else ""
+    yield f"  {code.element(operator.output, 'n')} = {cast}sum{scale};"
     yield "}"
 
 
@@ -200,7 +202,10 @@ def _check_same_scale(operator: Operator, part: Tensor) -> None:
         raise operator.refused("its parts have scales of their own")
 
 
+_LOGICAL = ("sum || {}", "sum && {}")
 _REDUCTIONS = {
+    "REDUCE_ANY": ("0", "sum || {}"),
+    "REDUCE_ALL": ("1", "sum && {}"),
     "MEAN": ("0.0f", "sum + {}"),
     "SUM": ("0.0f", "sum + {}"),
     "REDUCE_MAX": ("-INFINITY", "kg_max(sum, {})"),
