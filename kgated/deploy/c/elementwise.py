@@ -88,7 +88,7 @@ def with_activation(operator: Operator, text: str) -> str:
 
 def is_elementwise(operator: Operator) -> bool:
     """Whether an operator acts on each number alone."""
-    return operator.name in _FORMS or operator.name in _SPECIAL
+    return operator.name in _FORMS or operator.name in _SPECIAL or operator.name in _CONVERSIONS
 
 
 def literal(value: float) -> str:
@@ -125,6 +125,7 @@ _SPECIAL: Mapping[str, Callable[[Operator, list[str]], str]] = {
     "GELU": _gelu,
     "CAST": _cast,
 }
+_CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 _INTEGER = {
     *("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "NEG", "CAST", "SELECT", "SELECT_V2"),
     *("EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL"),

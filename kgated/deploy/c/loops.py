@@ -7,7 +7,7 @@ import numpy as np
 from kgated.deploy.c.code import Code
 from kgated.deploy.c.elementwise import expression
 from kgated.deploy.c.graph import Operator, Tensor
-from kgated.deploy.c.quantized import TABLES_AND_SUMS, quantized_expression
+from kgated.deploy.c.quantized import is_quantized, quantized_expression
 from kgated.deploy.c.schedule import Step, is_identity
 
 _LOCAL_TYPES = {
@@ -32,7 +32,7 @@ def loop(code: Code, step: Step) -> Iterator[str]:
 
 def _line(code: Code, step: Step, operator: Operator) -> str:
     arguments = [_argument(code, step, operator, x) for x in operator.inputs if x is not None]
-    if operator.name in TABLES_AND_SUMS and operator.output.dtype == "int8":
+    if is_quantized(operator):
         text = quantized_expression(code, operator, arguments)
     else:
         text = expression(operator, arguments)

@@ -186,12 +186,19 @@ def _pool(code: Code, operator: Operator) -> Iterator[str]:
 
 def _softmax(code: Code, operator: Operator) -> Iterator[str]:
     x, result = operator.input(0), operator.output
-    if x.dtype != "float32":
+    if x.dtype not in ("float32", "int8"):
         raise operator.refused(f"its type is {x.dtype}")
     width, beta = x.shape[-1], literal(operator.options.get("beta", 1.0))
     yield f"for (size_t r = 0; r < {x.size // width}; ++r)"
     rows = f"{code.pointer(x)} + r * {width}, {code.pointer(result)} + r * {width}"
-    yield f"  kg_{code.use('softmax')}({rows}, {width}, {beta});"
+    if x.dtype == "float32":
+        yield f"  kg_{code.use('softmax')}({rows}, {width}, {beta});"
+        return
+    code.use("integers")
+    steps = np.arange(-255, 1).astype(np.float32) * np.float32(x.scale * np.float32(beta[:-1]))
+    powers = code.constant(np.exp(steps.astype(np.float64)).astype(np.float32), "e")
+    ends = f"{powers}, {literal(result.scale)}, {result.zero_point}"
+    yield f"  kg_{code.use('softmax_s8')}({rows}, {width}, {ends});"
 
 
 def _check_same_scale(operator: Operator, part: Tensor) -> None:

@@ -41,6 +41,8 @@ def sources(
     model = flatbuffer.parse(tflite)
     ports = Ports.of(manifest, (sequence or manifest).golden)
     written = _program(model, LayerTable.from_names(model), ports)
+    if any(port.is_quantized for port in (*ports.inputs, *ports.outputs)):
+        written.code.use("integers")
     fields = _fields(written, ports, manifest, stem)
     if sequence is not None:
         fields |= _sequence_fields(sequence)
