@@ -29,6 +29,9 @@ def convert(
     length: options.Length = None,
     max_length: options.MaxLength = None,
     batch: options.Batch = 1,
+    sessions: options.Sessions = 1,
+    block: options.Block = 1,
+    results: options.Results = "auto",
     calibration: options.Calibration = None,
     calibration_method: options.CalibrationMethod = "minmax",
     percentile: options.Percentile = 99.99,
@@ -46,6 +49,7 @@ def convert(
     """Convert a Keras model into one .tflite file of builtin ops, checked against the model."""
     fields: dict[str, Any] = {"mode": mode or "stream", "quantize": quantize, "skip": skip or []}
     fields |= {"state": state, "target": target, "lowering": lowering, "batch": batch}
+    fields |= {"sessions": sessions, "block": block, "results": results}
     fields |= {"calibration_method": calibration_method, "percentile": percentile}
     chosen = _chosen(recipe, fields)
     facts = _limits(chosen["mode"], length, max_length, tolerance)

@@ -52,6 +52,20 @@ MaxLength = Annotated[
     int | None, typer.Option(help="In place of --length: sequences of up to so many frames.")
 ]
 Batch = Annotated[int, typer.Option(help="Sequences, or streams, that a call takes side by side.")]
+Sessions = Annotated[
+    int,
+    typer.Option(
+        help="Of a stream: signatures for up to so many sessions at once, with the same weights, "
+        "for a SessionPool."
+    ),
+]
+Block = Annotated[
+    int, typer.Option(help="Of a stream: frames a step takes; each costs less, and waits for all.")
+]
+Results = Annotated[
+    str,
+    typer.Option(help="Of a block. each: a result for every frame. last: the last one. Else auto."),
+]
 Calibration = Annotated[
     Path | None,
     typer.Option(

@@ -1,8 +1,8 @@
-"""What each recipe costs in accuracy, and what it saves: three kinds of recordings, and text.
+"""Accuracy, size and step time of each recipe on three data sets of recordings and on text.
 
-Each cell is trained on each data set, then pruned, clustered, and trained with fake quantization;
-each of these becomes a file, which is judged over the test set by the runner of the device. What is
-done stays in the folder: the same command goes on after an interruption, and repeats nothing.
+Each cell is trained on each data set, then pruned, clustered, and trained with fake quantization.
+Each result is converted to a file, which the device runner evaluates on the test set. Results stay
+in the folder, so that the same command continues after an interruption.
 """
 
 import itertools
@@ -54,7 +54,7 @@ def place(folder: Path, job: Job) -> Path:
 
 
 def work(job: Job, folder: Path, quick: bool, recipes: Sequence[str]) -> list[Row]:
-    """The rows of a data set, a cell and a seed, in a process of its own."""
+    """The rows of a data set, a cell and a seed; runs in its own process."""
     use_one_thread()
     task, own = tasks(quick)[job[0]], place(folder, job)
     own.mkdir(parents=True, exist_ok=True)
@@ -103,13 +103,13 @@ def latencies(folder: Path, jobs: Iterable[Job], quick: bool, rounds: int) -> di
 
 
 def stepper(path: Path, frames: Sequence[Any]) -> Callable[[], Any]:
-    """A function that takes one step, each time with the next frame."""
+    """A function that runs one step, each time with the next frame."""
     step, again = EdgeModel(path).step, itertools.cycle(frames)
     return lambda: step(next(again))
 
 
 def show(rows: list[Row], as_markdown: bool) -> None:
-    """The tables, and how many limits were missed."""
+    """Print the tables and the number of missed limits."""
     titles = {
         "Points lost against float, by the runner of the device": overview(rows),
         "Accuracy on the device side, size and step of each recipe": lines(rows),
@@ -123,10 +123,24 @@ def show(rows: list[Row], as_markdown: bool) -> None:
     print(f"{missed} limits missed in {len(rows)} rows")
 
 
+def data_sets(parts: list[Part] | None) -> list[str]:
+    """The data sets among the parts to run; None stands for all parts."""
+    return [part.value for part in parts or Part if part is not Part.LATENCY]
+
+
+def jobs_of(names: list[str], cells: Sequence[str], seeds: int) -> list[Job]:
+    """Every data set with every cell, seed by seed."""
+    return [(name, cell, seed) for seed in range(seeds) for name in names for cell in cells]
+
+
+def check_names(option: str, names: list[str] | None, known: Iterable[str]) -> None:
+    """Raise an error where an option has a name that is not known."""
+    if unknown := sorted(set(names or ()) - set(known)):
+        raise typer.BadParameter(f"`{option}` must be of {list(known)}. Received: {unknown}")
+
+
 def main(
-    folder: Annotated[
-        Path, typer.Option(help="Where models, files and finished rows are kept.")
-    ] = Path("runs/accuracy"),
+    folder: Annotated[Path, typer.Option(help="Models, files and rows.")] = Path("runs/accuracy"),
     only: Annotated[
         list[Part] | None, typer.Option(help="A part to run; may be given again. Else all.")
     ] = None,
@@ -137,34 +151,28 @@ def main(
         list[str] | None, typer.Option(help="A recipe's row; may be given again. Else all.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each, from seed 0 on.")] = 3,
-    quick: Annotated[bool, typer.Option("--quick", help="Learn little, to see that it runs.")] = (
-        False
-    ),
+    quick: Annotated[bool, typer.Option("--quick", help="Train little, to test the run.")] = False,
     processes: Annotated[int, typer.Option(min=1, help="Trainings at a time.")] = 2,
     rounds: Annotated[int, typer.Option(min=3, help="Turns of each file in `latency`.")] = 40,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="A table for a page.")] = False,
     out: Annotated[Path | None, typer.Option("--json", help="Write the rows here.")] = None,
 ) -> None:
-    """Train, convert, judge, and print the table; `--only latency` times the files there are."""
+    """Train, convert, evaluate, and print the table; `--only latency` times existing files."""
     if out is not None:
         check_writable(out)
-    if unknown := sorted(set(cell or ()) - set(CELLS)):
-        raise typer.BadParameter(f"`--cell` must be of {list(CELLS)}. Received: {unknown}")
-    if unknown := sorted(set(recipe or ()) - set(VARIANTS)):
-        raise typer.BadParameter(f"`--recipe` must be of {list(VARIANTS)}. Received: {unknown}")
-    # The rows tell the loss against float.
+    check_names("--cell", cell, CELLS)
+    check_names("--recipe", recipe, VARIANTS)
+    # Each row has the loss against float, so float is always measured.
     recipes = [name for name in VARIANTS if not recipe or name in {FLOAT, *recipe}]
     folder = folder / "quick" if quick else folder
     folder.mkdir(parents=True, exist_ok=True)
-    chosen = only or list(Part)
-    task_names = [p.value for p in chosen if p is not Part.LATENCY]
-    names = task_names or [p.value for p in Part if p is not Part.LATENCY]
-    jobs = [(t, c, s) for s in range(seeds) for t in names for c in cell or DEMO_CELLS]
-    rows = (
-        run(jobs, folder, quick, processes, recipes) if task_names else earlier_rows(jobs, folder)
-    )
+    jobs = jobs_of(data_sets(only) or data_sets(None), cell or DEMO_CELLS, seeds)
+    if data_sets(only):
+        rows = run(jobs, folder, quick, processes, recipes)
+    else:
+        rows = earlier_rows(jobs, folder)
     latency = earlier_latencies(folder)
-    if Part.LATENCY in chosen:
+    if not only or Part.LATENCY in only:
         latency |= latencies(folder, jobs, quick, rounds)
         save_latencies(folder, latency)
     summary = summarized(rows, latency)
@@ -174,7 +182,7 @@ def main(
 
 
 def earlier_latencies(folder: Path) -> dict[Key, float]:
-    """The latencies that earlier runs have measured."""
+    """The latencies measured by earlier runs."""
     path = folder / LATENCY_FILE
     rows = json.loads(path.read_text()) if path.is_file() else []
     return {tuple(key): us for key, us in rows}
@@ -188,7 +196,7 @@ def save_latencies(folder: Path, latency: dict[Key, float]) -> None:
 
 
 def earlier_rows(jobs: list[Job], folder: Path) -> list[Row]:
-    """The rows that earlier runs have left."""
+    """The rows measured by earlier runs."""
     paths = [file_of(place(folder, job), name, "json") for job in jobs for name in VARIANTS]
     return [json.loads(path.read_text()) for path in paths if path.is_file()]
 

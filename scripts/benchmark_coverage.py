@@ -1,7 +1,7 @@
-"""What converts: every layer and activation of Keras, in both modes, by five recipes.
+"""Conversion coverage: every layer and activation of Keras, in both modes, by five recipes.
 
-The result is a table: right, refused with a way out, or anything else. The JSON file is written
-after each conversion; a run that was stopped goes on from it.
+The result is a table of outcomes: correct, refused with a remedy, or anything else. The JSON file
+is written after each conversion, and an interrupted run continues from it.
 """
 
 import json
@@ -27,7 +27,7 @@ COMMAND = "python scripts/benchmark_coverage.py --write docs/coverage.md"
 
 
 def jobs_of(names: list[str], cells: Cells) -> list[dict[str, str]]:
-    """The cells of some rows that have no outcome yet."""
+    """The table cells of the rows that have no outcome yet."""
     return [
         {"row": name, "mode": mode, "recipe": recipe}
         for mode, recipe in sorted(COLUMNS, key=lambda column: ORDER.index(column[1]))
@@ -37,7 +37,7 @@ def jobs_of(names: list[str], cells: Cells) -> list[dict[str, str]]:
 
 
 def key_of(cell: dict[str, Any]) -> tuple[str, str, str]:
-    """The place of a cell in the table."""
+    """The position of a cell in the table."""
     return cell["row"], cell["mode"], cell["recipe"]
 
 
@@ -49,7 +49,7 @@ def load(path: Path | None) -> Cells:
 
 
 def convert_all(jobs: list[dict[str, str]], cells: Cells, path: Path | None, workers: int) -> None:
-    """Fill the cells, and save them after each."""
+    """Run the conversions and save the cells after each."""
     idle: SimpleQueue[WorkerProcess] = SimpleQueue()
     pool = [WorkerProcess(WORKER) for _ in range(min(workers, len(jobs)))]
     for worker in pool:
@@ -82,7 +82,7 @@ def main(
     out: Annotated[Path | None, typer.Option("--json", help="Cells, read and written.")] = None,
     write: Annotated[Path | None, typer.Option(help="Write the page here.")] = None,
 ) -> None:
-    """Convert, print what is neither right nor refused, and write the page."""
+    """Convert, print the cells that are neither correct nor refused, and write the page."""
     for path in filter(None, (out, write)):
         check_writable(path)
     of_layers = [row.name for row in layers.ROWS]

@@ -1,8 +1,9 @@
-"""What deployment gives: which models convert, and what a file costs beside others'.
+"""Deployment benchmark: which models convert, and the cost of a file compared with other runtimes.
 
-Batch 1, one thread, medians, everything of a row in turns. Beside `kgated`: ONNX Runtime in float
-and int8 with the same weights; PyTorch, whose LSTM has no peepholes and whose GRU resets after the
-product; the stock TFLite conversion of Keras's layers, LSTM for peepholes too.
+Times are medians at batch 1 on one thread; the candidates of a row run in turns. `kgated` is
+compared with ONNX Runtime in float and int8 on the same weights, with PyTorch, whose LSTM has no
+peepholes and whose GRU resets after the product, and with the stock TFLite conversion of Keras's
+layers, which uses an LSTM without peepholes.
 """
 
 import json
@@ -48,7 +49,7 @@ TITLES = {
 
 
 def measure(section: Section, rounds: int) -> tuple[list[Row], dict[str, str]]:
-    """The rows of a section, and by name what failed in it."""
+    """The rows of a section, and its failures by name."""
     if section is Section.MATRIX:
         return run_matrix()
     if section is Section.SIZES:
@@ -64,7 +65,7 @@ def measure(section: Section, rounds: int) -> tuple[list[Row], dict[str, str]]:
 
 
 def show(section: Section, rows: list[Row], failed: dict[str, str], as_markdown: bool) -> None:
-    """The table, what failed, and how many targets were missed."""
+    """Print the table, the failures and the number of missed targets."""
     if as_markdown:
         print(markdown(rows, TITLES[section]))
     else:
@@ -84,7 +85,7 @@ def main(
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Tables for a page.")] = False,
     out: Annotated[Path | None, typer.Option("--json", help="Write the rows here.")] = None,
 ) -> None:
-    """Measure, print the tables, and say which targets are missed."""
+    """Measure, print the tables, and report missed targets."""
     if out is not None:
         check_writable(out)
     result: dict[str, Any] = {"tools": {name: version(name) for name in TOOLS}}

@@ -1,8 +1,9 @@
-"""What a step costs on the device side.
+"""Step time of the device runner.
 
-`EdgeModel.step` against the bare `Interpreter.invoke()`, and against ONNX Runtime called per frame
-with the same weights; then many streams, as sessions of a pool and as clones. One thread, batch 1,
-interleaved. Last, what a detector of events and a monitor add to a step.
+The first table compares `EdgeModel.step` with the bare `Interpreter.invoke()` and with ONNX
+Runtime, called per frame with the same weights. The second runs many streams, as sessions of a pool
+and as clones. The third measures the time that an event detector and a monitor add to a step. All
+run on one thread at batch 1, interleaved.
 """
 
 import json
@@ -41,7 +42,7 @@ PEERS = {"none": "float", "dynamic": "int8"}  # ONNX Runtime's precision beside 
 
 
 def candidates(folder: Path, cell: str, features: int, units: int) -> dict[str, Run]:
-    """Every way to run one step of one cell, by name, all with the same weights."""
+    """Name to function for every way to run one step of a cell, all with the same weights."""
     frame, model = noise(1, features)[0], model_of(cell, features, units, each=False)
     layer, candidates_by_name = model.layers[0], {}
     files = onnx_files(layer, folder)
@@ -70,7 +71,7 @@ def row(cell: str, recipe: str, us: dict[str, float]) -> dict[str, Any]:
 
 
 def crowd(path: Path, features: int, counts: list[int], rounds: int) -> list[dict[str, Any]]:
-    """What a frame costs when many streams take one each, against one model alone."""
+    """Time per frame of many streams that take one frame each, compared with a single model."""
     model, pool, runs = EdgeModel(path), SessionPool(path), dict[str, Run]()
     for count in counts:
         frames = noise(count, features)
@@ -85,13 +86,13 @@ def crowd(path: Path, features: int, counts: list[int], rounds: int) -> list[dic
 
 
 def in_turn(models: Sequence[EdgeModel | Session], frames: np.ndarray) -> None:
-    """A frame of each, while there are both."""
+    """Run one step of each model or session, with one frame each."""
     for model, frame in zip(models, frames, strict=False):
         model.step(frame)
 
 
 def additions(path: Path, features: int, rounds: int) -> list[dict[str, Any]]:
-    """What a step of the detector and of the monitor costs, beside the step of the model.
+    """Time of a step of the detector and of the monitor, compared with the model's step.
 
     The monitor's blocks are computed once in 256 steps, so its time is a mean.
     """
@@ -110,7 +111,7 @@ def additions(path: Path, features: int, rounds: int) -> list[dict[str, Any]]:
 
 
 def detector_run(classes: int, smoothing: str) -> Run:
-    """A step of a detector in which no class is active, as mostly in use."""
+    """A step of a detector in which no class is active, the most common case."""
     settings = EventSettings(smoothing=smoothing, default=ClassThreshold(0.9, 0.8))
     detector = EventDetector([str(k) for k in range(classes)], 0.01, settings)
     scores = np.full(classes, 0.5, np.float32)
@@ -118,7 +119,7 @@ def detector_run(classes: int, smoothing: str) -> Run:
 
 
 def repeat(run: Run, count: int) -> None:
-    """Calls a function so many times."""
+    """Call a function `count` times."""
     for _ in range(count):
         run()
 

@@ -5,6 +5,7 @@ over that of ONNX Runtime int8.
 """
 
 import json
+from collections.abc import Callable
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 from benchmarks import native
-from benchmarks.tables import markdown, missed, table
+from benchmarks.tables import Row, markdown, missed, table
 from rich.console import Console
 
 from kgated.atomic_write import check_writable, replace_file
@@ -27,7 +28,10 @@ class Section(StrEnum):
     SEQUENCES = "sequences"
 
 
-RUNS = {Section.STEPS: native.steps, Section.SEQUENCES: native.sequences}
+RUNS: dict[Section, Callable[[int], list[Row]]] = {
+    Section.STEPS: native.steps,
+    Section.SEQUENCES: native.sequences,
+}
 TITLES = {
     Section.STEPS: "One step of a stream; ratio: native over ONNX Runtime int8",
     Section.SEQUENCES: "A whole sequence, `dynamic`; ratio: native over ONNX Runtime int8",

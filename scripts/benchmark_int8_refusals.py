@@ -1,8 +1,8 @@
-"""How many int8 conversions are refused, and what the others cost in accuracy.
+"""How many int8 conversions are refused, and how much accuracy the others lose.
 
-Each cell is trained on three kinds of recordings, a few epochs; each model is converted to int8,
-also with logits of thirty times the width in place of its probabilities. A conversion counts as
-wrongly refused where the float model was right to be converted: no file, and nothing broken.
+Each cell is trained for a few epochs on three data sets. Each model is converted to int8; the first
+one also with logits, thirty times as large, instead of probabilities. A refusal of a model that
+works in float is wrong.
 """
 
 import itertools
@@ -41,13 +41,13 @@ def wide_logits(model: keras.Model) -> keras.Model:
     """The model without its softmax, its logits `WIDE` times as large."""
     last: Any = model.layers[-1]
     logits = keras.layers.Dense(last.units, name="logits")
-    wide = keras.Model(model.inputs[0], logits(last.input))
+    scaled = keras.Model(model.inputs[0], logits(last.input))
     logits.set_weights([WIDE * w for w in last.get_weights()])
-    return wide
+    return scaled
 
 
 def measure(model: keras.Model, data: DataSet, folder: Path) -> Row:
-    """The conversion to int8, over the test set; the reason where it is refused."""
+    """Convert to int8 and evaluate on the test set, or give the reason of the refusal."""
     recipe = Recipe(quantize="int8")
     options = ConversionOptions(recipe, data.train, evaluation=data.test, explain_cost=False)
     try:
@@ -78,9 +78,9 @@ def rows(seeds: int, epochs: int, cells: list[str], names: list[str]) -> Iterato
         kinds = {name: model}
         if name == NAMES[0]:
             kinds["wide logits"] = wide_logits(model)
-        for kind, one in kinds.items():
+        for kind, network in kinds.items():
             with tempfile.TemporaryDirectory() as folder:
-                row = measure(one, task.data, Path(folder))
+                row = measure(network, task.data, Path(folder))
             yield {"task": kind, "cell": cell, "seed": seed, **row}
 
 
@@ -116,8 +116,8 @@ def main(
     """Train, convert to int8, and print how many conversions were refused."""
     if out is not None:
         check_writable(out)
-    for given, known in ((cell or [], CELLS), (only or [], NAMES)):
-        if unknown := sorted(set(given) - set(known)):
+    for chosen, known in ((cell or [], CELLS), (only or [], NAMES)):
+        if unknown := sorted(set(chosen) - set(known)):
             raise typer.BadParameter(f"must be of {list(known)}. Received: {unknown}")
     use_one_thread()
     measured = []

@@ -1,7 +1,7 @@
-"""Our time of one call against that of LiteRT's own benchmark tool, on the same files.
+"""Time of one call in kgated-edge compared with LiteRT's benchmark tool, on the same files.
 
-Both time the call alone, without the input, on one thread. The tool's times have a resolution of
-10 µs, so the layers are large enough for this to be at most a few percent.
+Both time only the call, without writing the input, on one thread. The tool's resolution is 10 µs;
+the layers are so large that this is at most a few percent.
 """
 
 import json
@@ -32,10 +32,10 @@ FEATURES, CALLS, MAX_DIFFERENCE = 128, 200, 0.1
 
 
 def tool_path() -> str:
-    """Where ai-edge-litert has put its benchmark.
+    """The path of the benchmark tool in ai-edge-litert.
 
     Raises:
-        FileNotFoundError: nowhere.
+        FileNotFoundError: the package contains no such tool.
     """
     path = shutil.which(TOOL, path=sysconfig.get_path("scripts")) or shutil.which(TOOL)
     if path is None:
@@ -53,14 +53,14 @@ def tool_ms(tool: str, path: Path, folder: Path) -> float:
 
 
 def median_us(call: Callable[[], None]) -> float:
-    """Ours of as many calls, in µs."""
+    """The median of as many calls of kgated-edge, in µs."""
     times = np.zeros(CALLS, np.int64)
     time_steps(lambda _: call(), range(CALLS), times)
     return spread(times).p50_us
 
 
 def measured(cell: str, units: int, quantize: str, rounds: int) -> dict[str, Any]:
-    """Both times of one file, in turns; each a median of the rounds."""
+    """Both times of one file, measured in turns; medians over the rounds."""
     tool = tool_path()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -81,7 +81,7 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, help="Turns of 200 calls of each.")] = 9,
     out: Annotated[Path | None, typer.Option("--json", help="Write the rows here.")] = None,
 ) -> None:
-    """Print both times of each file; exit 1 where they are more than a tenth apart."""
+    """Print both times of each file; exit with 1 if a pair differs by more than a tenth."""
     if out is not None:
         check_writable(out)
     rows = [measured(*file, rounds) for file in FILES]

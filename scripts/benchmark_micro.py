@@ -1,7 +1,7 @@
-"""How far TensorFlow Lite Micro's int8 results are from LiteRT's: by operator, and by cell.
+"""Differences of int8 results between TensorFlow Lite Micro and LiteRT, by operator and by cell.
 
-The first table compares single operators on the same integers, the second whole models over a
-sequence, each runtime with states of its own. It needs the package `tflite-micro`.
+The first table compares single operators on the same integers. The second compares models over a
+sequence; each runtime carries its own states. It needs the package `tflite-micro`.
 """
 
 import os
@@ -33,7 +33,7 @@ from kgated.deploy.tflm import arena_bytes
 PLAIN = {"experimental_op_resolver_type": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES}
 ROWS, WIDTH, FEATURES, UNITS, FRAMES, SEEDS = 64, 64, 5, 16, 200, 3
 ARENA = 2**20
-# Scale and zero point of each operand and of the result, as a cell has them.
+# Scale and zero point of each operand and of the result, as they occur in a cell.
 OPERATORS = {
     "LOGISTIC": [(0.05, 3), (1 / 256, -128)],
     "TANH": [(0.05, 3), (1 / 128, 0)],
@@ -106,7 +106,7 @@ def operator_row(name: str) -> Row:
 
 
 def cell_row(name: str, folder: Path) -> Row:
-    """How far a model of one cell is apart, and how many operators it has."""
+    """The difference for a model of one cell, and its number of operators."""
     apart, path = [], folder / f"{name}.tflite"
     for seed in range(SEEDS):
         keras.utils.set_random_seed(seed)

@@ -1,6 +1,7 @@
-"""What a training step of the minimal cells costs, beside GRU in the same run.
+"""Time of a training step of the minimal cells, compared with GRU in the same run.
 
-Forward and backward over T frames as compiled models on the current Keras backend, interleaved:
+It times forward and backward passes over T frames of compiled models on the current Keras backend,
+interleaved:
 
     KERAS_BACKEND=jax python scripts/benchmark_minimal.py
 """
@@ -40,7 +41,7 @@ def step_of(layer: Any, batch: int, frames: int, features: int, units: int) -> A
 
 
 def rows_of(frames: int, rounds: int, shapes: Any = SHAPES) -> list[dict[str, Any]]:
-    """A row per shape: milliseconds of each layer, medians in turns, and GRU's beside MinGRU's."""
+    """A row per shape: median milliseconds of each layer, and GRU's time over MinGRU's."""
     rows = []
     for batch, features, units in shapes:
         steps = {n: step_of(c, batch, frames, features, units) for n, c in LAYERS.items()}

@@ -1,9 +1,9 @@
-"""What a training step costs, beside Keras's own layer in the same run.
+"""Time of a training step, compared with Keras's own layer in the same run.
 
-Forward and forward+backward of our layers and of `keras.layers.LSTM` / `GRU` as compiled models on
-the current Keras backend, interleaved, several copies of each model (two copies of one model may
-differ by some per cent). Where the backend has a GPU, larger shapes in float32 and bfloat16 too,
-and PyTorch's own nn.LSTM / nn.GRU beside where PyTorch has that GPU.
+It times forward and forward+backward of kgated's layers and of `keras.layers.LSTM` / `GRU`, as
+compiled models on the current Keras backend, interleaved. There are several copies of each model,
+because two copies may differ by a few percent. With a GPU it adds larger shapes in float32 and
+bfloat16, and PyTorch's nn.LSTM / nn.GRU if PyTorch has a GPU.
 """
 
 import importlib.util
@@ -37,9 +37,9 @@ GPU_POLICIES = ("float32", "mixed_bfloat16")
 
 @dataclass(frozen=True)
 class Pair:
-    """Our layer, Keras's beside it, and how much slower ours may be on the TensorFlow CPU.
+    """A layer of kgated, Keras's for comparison, and the maximum ratio of times on TensorFlow.
 
-    Keras has no peepholes: its LSTM stands beside ours with them.
+    Keras has no peepholes, so a `PeepholeLSTM` is compared with Keras's LSTM.
     """
 
     name: str
@@ -99,7 +99,7 @@ def gpu_name() -> str | None:
 
 
 def torch_has_gpu() -> bool:
-    """Whether PyTorch's own layers can be timed beside on a GPU."""
+    """Whether PyTorch's own layers can be timed on a GPU."""
     if importlib.util.find_spec("torch") is None:
         return False
     import torch
@@ -128,7 +128,7 @@ def keras_runs(make: Make, shape: Shape) -> dict[str, Run]:
 
 
 def torch_runs(kind: str, shape: Shape, policy: str, device: str = "cuda") -> dict[str, Run]:
-    """The same of PyTorch's own layer, which on a GPU is cuDNN's."""
+    """The same for PyTorch's own layer, which uses cuDNN on a GPU."""
     import torch
 
     _, _, features, units = shape
@@ -155,7 +155,7 @@ def torch_runs(kind: str, shape: Shape, policy: str, device: str = "cuda") -> di
 
 
 def medians_ms(candidates: dict[str, list[dict[str, Run]]], repeats: int) -> dict[str, Any]:
-    """Medians by candidate and work, over copies and repeats, candidates in turns."""
+    """Medians by candidate and work, over copies and repeats; the candidates run in turns."""
     times: dict[str, dict[str, list[float]]] = {}
     for turn in range(repeats + 1):
         for name, copies in candidates.items():
@@ -179,7 +179,7 @@ def measure(pair: Pair, shape: Shape, policy: str, device: str, repeats: int) ->
         candidates["torch"] = [torch_runs(kind, shape, policy)]
     medians = medians_ms(candidates, repeats)
     for work in ("forward", "train"):
-        ours, reference = medians["ours"][work], medians["keras"][work]
+        gated, reference = medians["ours"][work], medians["keras"][work]
         torch_ms = medians["torch"][work] if "torch" in medians else None
         yield Row(
             keras.backend.backend(),
@@ -188,16 +188,16 @@ def measure(pair: Pair, shape: Shape, policy: str, device: str, repeats: int) ->
             work,
             *shape,
             policy,
-            ours,
+            gated,
             reference,
             torch_ms,
-            ours / reference,
+            gated / reference,
             pair.target,
         )
 
 
 def show(rows: list[Row], console: Console) -> None:
-    """The table."""
+    """Print the table."""
     times = ("ours ms", "Keras ms", "PyTorch ms")
     table = Table("layer", "work", "B", "T", "F", "U", "policy", *times, "ratio")
     for row in rows:
@@ -215,7 +215,7 @@ def main(
     repeats: Annotated[int, typer.Option(help="Timed runs of each.", min=1)] = 60,
     smallest: Annotated[bool, typer.Option(help="One small shape: a try-out.")] = False,
 ) -> None:
-    """Time training steps beside Keras's own layers; the backend is `KERAS_BACKEND`."""
+    """Time training steps of kgated's and Keras's layers; `KERAS_BACKEND` sets the backend."""
     path = None if json_path is None else check_writable(json_path)
     console, backend, gpu = Console(), keras.backend.backend(), gpu_name()
     shapes = ((4, 5, 3, 8),) if smallest else SHAPES

@@ -1,10 +1,10 @@
-"""Runs a day of sound through `events` and checks that memory stays constant.
+"""Run a day of audio through `events` and check that memory stays constant.
 
     python scripts/day_of_sound.py                 # 86,400 s at 16 kHz, tests/edge/fixtures
     python scripts/day_of_sound.py --hours 1 MODEL.tflite
 
-The sound is noise of changing loudness, made as it is read. After each tenth the memory is read;
-the first tenth is warm-up.
+The audio is noise of changing loudness, generated while it is read. The memory is measured after
+each tenth; the first tenth is warm-up.
 """
 
 import argparse
@@ -22,7 +22,7 @@ RATE, PARTS, GROWTH_MIB = 16000, 10, 2.0
 
 
 class Noise:
-    """A binary stream of 16-bit samples: seconds of noise, each with a loudness of its own."""
+    """A binary stream of 16-bit samples: noise whose loudness changes every second."""
 
     def __init__(self, seconds: int) -> None:
         self._rng, self._left, self._rest = np.random.default_rng(0), seconds, b""
@@ -39,7 +39,7 @@ class Noise:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; the exit code is 1 where memory grew."""
+    """Run the command; the exit code is 1 if memory grew."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", nargs="?", default=str(FIXTURE))
     parser.add_argument("--hours", type=float, default=24.0)

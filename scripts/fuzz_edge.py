@@ -1,14 +1,15 @@
-"""Damaged model files, thousands of them: each has to end in one clear error.
+"""Open thousands of damaged model files; each must run or end in one clear error.
 
     python scripts/fuzz_edge.py                     # 20,000 of tests/edge/fixtures
-    python scripts/fuzz_edge.py --kinds graph fields    # forged graphs alone
+    python scripts/fuzz_edge.py --kinds graph fields    # only forged graphs
     python scripts/fuzz_edge.py MODEL.tflite --cases 1000
 
-The damage: changed bytes, cut files, and under a recomputed digest changed manifests, changed bytes
-in graphs, and changed numbers in tensors and operators. Workers are monitored: one that dies is a
-crash, one silent for 20 s a hang, and each has at most 3 GiB. All files must be refused or run, and
-without a valid digest the native interpreter must never read the file. Forged graphs have a valid
-digest: what `structure.py` accepts, the interpreter may still refuse, also as late as in a step.
+The kinds of damage are changed bytes, truncated files, and, with a recomputed digest, changed
+manifests, changed bytes in graphs, and changed numbers in tensors and operators. Workers are
+monitored: a worker that dies is a crash, one that is silent for 20 s a hang, and each has at most
+3 GiB. All files must be refused or run, and the native interpreter must never read a file without a
+valid digest. Forged graphs have a valid digest: the interpreter may refuse a graph that
+`structure.py` accepts, even in a step.
 """
 
 import argparse
@@ -30,7 +31,7 @@ FORGED = ("graph", "fields")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; the exit code is 1 where a guarantee was broken."""
+    """Run the command; the exit code is 1 if a guarantee was violated."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("models", nargs="*", type=Path, help="files (the tests' own)")
     parser.add_argument("--cases", type=int, default=20_000, help="damaged files in all (20000)")
@@ -55,7 +56,7 @@ def fuzz(
     workers: int = 1,
     kinds: Sequence[str] = KINDS,
 ) -> list[Report]:
-    """Runs the cases, the same number of each kind, a worker per kind; a report per kind."""
+    """Run the cases, equally many of each kind, with a worker and a report per kind."""
     command = [sys.executable, __file__, "--worker", *map(str, models)]
     shares = [[(n, kind) for n in numbers[k :: len(kinds)]] for k, kind in enumerate(kinds)]
     with ThreadPoolExecutor(workers) as pool:
@@ -63,7 +64,7 @@ def fuzz(
 
 
 def work(models: Sequence[Path]) -> None:
-    """A worker: makes each case and opens it."""
+    """The worker: generate each case and open it."""
     contents, opened = [model.read_bytes() for model in models], list[bytes]()
     native: Any = vars(interpreters)["Interpreter"]
 
@@ -105,7 +106,7 @@ def _open(path: Path) -> tuple[str, str]:
 
 
 def violations(reports: Sequence[Report]) -> list[str]:
-    """The outcomes that break a guarantee."""
+    """The outcomes that violate a guarantee."""
     return [
         f"{kind}: {count} {outcome}"
         for report in reports
@@ -115,7 +116,7 @@ def violations(reports: Sequence[Report]) -> list[str]:
 
 
 def text_of(reports: Sequence[Report], kinds: Sequence[str] = KINDS) -> str:
-    """A line per kind of damage, and the violations."""
+    """The report's text: a line per kind of damage, and the violations."""
     lines = []
     for kind, report in zip(kinds, reports, strict=True):
         counts = {outcome: count for (_, outcome), count in sorted(report.outcomes.items())}

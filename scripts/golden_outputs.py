@@ -1,9 +1,9 @@
-"""How far two kinds of device are from each other on the golden frames of the same files.
+"""Compare the outputs of two devices for the golden frames of the same files.
 
     python scripts/golden_outputs.py tests/edge/fixtures/*.tflite --save x86-64.npz     # on one
     python scripts/golden_outputs.py tests/edge/fixtures/*.tflite --against x86-64.npz  # on another
 
-Needs kgated-edge alone, so that it runs on the device itself.
+It needs only kgated-edge, so that it runs on the device.
 """
 
 import argparse
@@ -18,13 +18,13 @@ from kgated_edge.runtime.open import open_model
 
 
 def answers(path: Path) -> dict[str, np.ndarray]:
-    """What this device answers, by file and output."""
+    """The outputs of this device, by file and output."""
     outputs = open_model(path).golden_outputs()
     return {f"{path.stem}/{name}": np.asarray(rows) for name, rows in outputs.items()}
 
 
 def saved(path: Path) -> dict[str, np.ndarray]:
-    """What `--save` wrote."""
+    """Load a file that `--save` wrote."""
     try:
         return dict(np.load(path))
     except (OSError, ValueError, BadZipFile) as error:
@@ -32,14 +32,14 @@ def saved(path: Path) -> dict[str, np.ndarray]:
 
 
 def compared(gated: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> str:
-    """A Markdown table: the largest difference and what it is of the output's own range."""
+    """A Markdown table of the largest differences, also relative to the range of the output."""
     rows = [f"| output | values | largest difference {platform.machine()} | of its range |"]
     rows.append("|---|---|---|---|")
-    for name, ours_ in gated.items():
-        other = reference[name]
-        apart, extent = np.abs(ours_ - other).max(), np.ptp(other)
+    for name, actual in gated.items():
+        expected = reference[name]
+        apart, extent = np.abs(actual - expected).max(), np.ptp(expected)
         relative = f"{apart / extent:.2e}" if extent else "-"
-        rows.append(f"| {name} | {other.size} | {apart:.2e} | {relative} |")
+        rows.append(f"| {name} | {expected.size} | {apart:.2e} | {relative} |")
     return "\n".join(rows)
 
 
@@ -61,8 +61,8 @@ def main() -> int:
         print(f"golden_outputs.py: error: {error}", file=sys.stderr)
         return 2
     shapes = {name: rows.shape for name, rows in reference.items()}
-    if other := [name for name, rows in outputs.items() if shapes.get(name) != rows.shape]:
-        print(f"{options.against} lacks {other} in this shape: save it anew", file=sys.stderr)
+    if mismatched := [name for name, rows in outputs.items() if shapes.get(name) != rows.shape]:
+        print(f"{options.against} lacks {mismatched} in this shape: save it anew", file=sys.stderr)
         return 2
     print(compared(outputs, reference))
     return 0

@@ -2,8 +2,8 @@
 
     python scripts/large_data.py --gib 10 --limit-gib 4
 
-The frames are in a sparse `.npy` file, which takes no room on the disk. The limit is the address
-space of the process (RLIMIT_AS), so that a mapping of the whole file fails, too.
+The frames are in a sparse `.npy` file, which uses no disk space. The limit is the address space of
+the process (RLIMIT_AS), so that mapping the whole file fails, too.
 """
 
 import argparse
@@ -19,14 +19,14 @@ STEPS, FEATURES = 32, 8192
 
 
 def make(path: Path, gib: float) -> int:
-    """Write a sparse data set of two classes; the number of its sequences."""
+    """Write a sparse data set of two classes; return the number of its sequences."""
     count = max(8, round(gib * 2**30 / (STEPS * FEATURES * 4)))
     header = {"descr": "<f4", "fortran_order": False, "shape": (count, STEPS, FEATURES)}
     with path.with_suffix(".npy").open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         start = file.tell()
         file.truncate(start + count * STEPS * FEATURES * 4)
-        for n in range(count):  # one page of numbers in each recording
+        for n in range(count):  # one memory page of data in each recording
             file.seek(start + n * STEPS * FEATURES * 4)
             file.write(np.full(8, 1.0 + n % 2, np.float32).tobytes())
     np.savez(path, lengths=np.full(count, STEPS, np.int32), y=np.arange(count) % 2)

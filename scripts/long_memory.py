@@ -1,13 +1,13 @@
-"""Which cells remember over hundreds of steps: the adding problem, and where its gradient vanishes.
+"""Memory of the cells over hundreds of steps: the adding problem, and its vanishing gradient.
 
-A sequence has a random number at each step, and two of them are marked, one in either half; the
-target is the sum of the two (Hochreiter & Schmidhuber 1997). Predicting the mean gives a mean
-squared error of 1/6. Each cell gets the same batches in the same order. The norm of the loss's
-gradient with respect to the hidden state of each step is measured before and after training.
+A sequence has a random number at each step. Two numbers are marked, one in each half, and the
+target is their sum (Hochreiter & Schmidhuber 1997). Predicting the mean has a mean squared error of
+1/6. All cells are trained on the same batches in the same order. The norm of the loss's gradient
+with respect to the hidden state of each step is measured before and after training.
 
-An LSTM starts with its forget gate at σ(1) = 0.73, which forgets within ten steps. "tuned to T"
-starts it with memories of 1 to T steps instead, by the biases of Tallec & Ollivier (2018):
-`b_f = log(u)`, `b_i = -b_f`, u uniform in (1, T - 1). The seed fixes everything else.
+By default, the forget gate of an LSTM starts at σ(1) = 0.73, which forgets within ten steps. "tuned
+to T" starts with time constants of 1 to T steps, by the biases of Tallec & Ollivier (2018):
+`b_f = log(u)`, `b_i = -b_f`, u uniform in (1, T - 1). The seed determines everything else.
 """
 
 import json
@@ -37,7 +37,7 @@ STEPS_PER_ROUND = 50
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 STYLES: dict[str, dict[str, Any]] = {
     "SimpleRNN": {"color": PURPLE, "linestyle": (0, (1, 1))},
-    # Where the two coincide, the thin line shows within the thick one.
+    # If both coincide, the thin line is visible inside the thick one.
     "LSTM": {"color": BLUE, "linestyle": (0, (4, 2)), "linewidth": 3.0},
     "PeepholeLSTM": {"color": ORANGE, "linestyle": (0, (4, 2)), "linewidth": 1.2},
     "LSTM tuned to T": {"color": BLUE, "linestyle": "-", "linewidth": 3.0},
@@ -52,7 +52,7 @@ Sequences = tuple[np.ndarray, np.ndarray]
 
 @dataclass
 class Result:
-    """What came of one cell.
+    """The results of one cell.
 
     `test_mse` is per round of training. `input_gate` is the mean over the units of i (LSTM) or z
     (GRU) at each step of the first test sequence, in which `marked_steps` are marked.
@@ -82,7 +82,7 @@ def adding_problem(rng: np.random.Generator, count: int, steps: int) -> Sequence
 
 @dataclass(frozen=True)
 class MemoryBias(keras.initializers.Initializer):
-    """Biases i|f|c|o of an LSTM that starts with memories of 1 to `horizon` steps."""
+    """Biases i|f|c|o of an LSTM that starts with time constants of 1 to `horizon` steps."""
 
     horizon: int
     seed: int
@@ -115,7 +115,7 @@ def flow(model: keras.Model, test: Sequences) -> list[float]:
 
 
 def input_gate(model: keras.Model, test: Sequences) -> list[float]:
-    """How far the trained cell opens to its input at each step of the first test sequence."""
+    """The mean input gate of the trained cell at each step of the first test sequence."""
     trace = gate_activations(model, test[0][:1])["rnn"]
     gate = trace.get("i", trace.get("z"))
     return [] if gate is None else [float(mean) for mean in gate[0].mean(axis=-1)]
@@ -129,7 +129,7 @@ def learn(
     seed: int,
     tell: Callable[[Result], None],
 ) -> Result:
-    """Train one cell until it has learnt enough, or for so many rounds."""
+    """Train one cell until the error is low enough or the maximum number of rounds is reached."""
     steps = test[0].shape[1]
     keras.utils.set_random_seed(seed)
     rng = np.random.default_rng(seed)
@@ -155,14 +155,14 @@ def learn(
 
 
 def span(norms: list[float]) -> str:
-    """What is left of the gradient at the first step, as a part of that at the last."""
+    """The gradient's norm at the first step relative to that at the last step."""
     if norms[0] < MEASURABLE:
         return f"< {MEASURABLE / norms[-1]:.0e}"
     return f"{norms[0] / norms[-1]:.0e}"
 
 
 def table(results: list[Result]) -> Table:
-    """The results as a person reads them."""
+    """The results as a table."""
     steps = results[0].time_steps
     columns = Table(
         title=f"adding problem, T = {steps} steps; predicting the mean has MSE {BASELINE:.3f}",
@@ -188,7 +188,7 @@ def table(results: list[Result]) -> Table:
 
 @contextmanager
 def progress(rounds: int) -> Iterator[Callable[[Result], None]]:
-    """A bar per cell; what it gives is told each round's result."""
+    """A progress bar per cell; yields a function to call with each round's result."""
     columns = TextColumn("{task.description:24}"), BarColumn(), TextColumn("{task.fields[mse]}")
     with Progress(*columns, console=console) as bars:
         tasks: dict[str, Any] = {}
@@ -205,7 +205,7 @@ def progress(rounds: int) -> Iterator[Callable[[Result], None]]:
 
 
 def draw(results: list[Result]) -> Any:
-    """The gradient before and after training, the learning curves, and the gate that learnt."""
+    """Plot the gradient before and after training, the learning curves, and the input gates."""
     figure = from_demo("matplotlib.figure").Figure(
         figsize=(10.0, 6.4), layout="constrained", dpi=160
     )
@@ -232,7 +232,7 @@ def draw(results: list[Result]) -> Any:
 
 
 def draw_learning(panel: Any, results: list[Result], styles: dict[str, Any]) -> None:
-    """Test error over training."""
+    """Plot the test error over the training."""
     for result in results:
         steps = STEPS_PER_ROUND * np.arange(1, len(result.test_mse) + 1)
         panel.plot(steps, result.test_mse, label=result.cell, **styles[result.cell])
@@ -247,7 +247,7 @@ def draw_learning(panel: Any, results: list[Result], styles: dict[str, Any]) -> 
 
 
 def draw_gates(panel: Any, results: list[Result], styles: dict[str, Any]) -> None:
-    """How far the cells that solved the task open to their input, in one sequence."""
+    """Plot the input gates of the cells that solved the task, for one sequence."""
     for result in results:
         if result.input_gate and result.steps_to_solve is not None:
             panel.plot(result.input_gate, label=result.cell, **styles[result.cell])
@@ -269,7 +269,7 @@ def main(
     report: Annotated[Path | None, typer.Option("--json", help="Write the results here.")] = None,
     png: Annotated[Path | None, typer.Option(help="Draw the picture here.")] = None,
 ) -> None:
-    """Train each cell on the adding problem and say which ones learn it, and why."""
+    """Train each cell on the adding problem and report which ones learn it."""
     for path in (report, png):
         if path is not None:
             check_writable(path)

@@ -1,8 +1,8 @@
-"""Makes the model files that `tests/edge` runs on, into `tests/edge/fixtures`.
+"""Generate the model files of `tests/edge` in `tests/edge/fixtures`.
 
-Each comes as NAME.tflite, converted by kgated, and NAME.npz with the weights and a sequence of
-frames, from which the tests compute the outputs on their own. Seeded: running it again makes models
-that compute the same.
+Each consists of NAME.tflite, converted by kgated, and NAME.npz with the weights and a sequence of
+frames, from which the tests compute the outputs independently. The models are seeded: running the
+script again generates models that compute the same.
 """
 
 from pathlib import Path
@@ -41,32 +41,32 @@ def text() -> tuple[keras.Model, np.ndarray]:
 
 
 def blocks() -> tuple[keras.Model, dict[str, np.ndarray]]:
-    """Two inputs, (3,) and tokens 0..4, two outputs, two frames per step by a stride of two."""
+    """A model of two inputs, (3,) and tokens 0..4, two outputs, and two frames per step."""
     sound, word = keras.Input((None, 3), name="sound"), keras.Input((None,), name="word")
     embedded = keras.layers.Embedding(5, 2, name="embedding")(word)
-    joined = keras.layers.Concatenate()([sound, embedded])
+    features = keras.layers.Concatenate()([sound, embedded])
     convolution = keras.layers.Conv1D(4, 3, strides=2, padding="causal", name="convolution")
-    hidden = kgated.LSTM(4, return_sequences=True, name="lstm")(convolution(joined))
+    hidden = kgated.LSTM(4, return_sequences=True, name="lstm")(convolution(features))
     each = keras.layers.Dense(2, activation="softmax", name="each")(hidden)
     average = keras.layers.GlobalAveragePooling1D()(hidden)
-    whole = keras.layers.Dense(3, name="whole")(average)
+    sequence_result = keras.layers.Dense(3, name="whole")(average)
     rng = np.random.default_rng(5)
     frames = {
         "sound": rng.normal(size=(FRAMES, 3)).astype(np.float32),
         "word": rng.integers(5, size=FRAMES).astype(np.int32),
     }
-    return keras.Model([sound, word], [each, whole], name="blocks"), frames
+    return keras.Model([sound, word], [each, sequence_result], name="blocks"), frames
 
 
 def spread(model: keras.Model, seed: int) -> None:
-    """Replace the weights by larger ones, so that the outputs move from frame to frame."""
+    """Replace the weights by larger ones, so that the outputs change from frame to frame."""
     rng = np.random.default_rng(seed)
     shapes = [weight.shape for weight in model.get_weights()]
     model.set_weights([rng.normal(0.0, 1.2, shape).astype(np.float32) for shape in shapes])
 
 
 def save(model: keras.Model, frames: Any, name: str, **facts: Any) -> None:
-    """Write one model and what is needed to compute its outputs."""
+    """Write one model and the arrays from which its outputs are computed."""
     kgated.to_tflite(model, FIXTURES / f"{name}.tflite", **facts)
     weights: dict[str, Any] = {
         f"{layer.name}_{weight.path.split('/')[-1]}": np.asarray(weight)
@@ -78,7 +78,7 @@ def save(model: keras.Model, frames: Any, name: str, **facts: Any) -> None:
 
 
 def main() -> None:
-    """Make all fixtures."""
+    """Generate all fixtures."""
     FIXTURES.mkdir(exist_ok=True)
     keras.utils.set_random_seed(0)
     model, frames = speech()

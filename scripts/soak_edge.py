@@ -1,11 +1,11 @@
-"""Runs ten million steps and checks that memory stays constant and golden outputs bit-identical.
+"""Run ten million steps and check that memory stays constant and golden outputs bit-identical.
 
     python scripts/soak_edge.py                     # of tests/edge/fixtures/speech.tflite
     python scripts/soak_edge.py MODEL.tflite --steps 1000000
 
-A model runs half of the steps, where one frame in a thousand is refused for a NaN, and a pool of
-sessions the other half. After every tenth of the steps the golden frames are replayed and the
-memory is read; the first tenth is warm-up.
+A model runs half of the steps; one frame in a thousand has a NaN and is refused. A pool of sessions
+runs the other half. After each tenth of the steps the golden frames are replayed and the memory is
+measured; the first tenth is warm-up.
 """
 
 import argparse
@@ -36,7 +36,7 @@ class Mark:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; the exit code is 1 where memory grew or a golden output changed."""
+    """Run the command; the exit code is 1 if memory grew or a golden output changed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", nargs="?", type=Path, default=FIXTURE, help="a file of one input")
     parser.add_argument("--steps", type=int, default=10_000_000, help="in all (10000000)")
@@ -56,12 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(
     steps: Callable[[int], None], golden: Callable[[], dict[str, Any]], count: int
 ) -> list[Mark]:
-    """Runs `count` steps in ten parts, with measurements after each.
+    """Run `count` steps in ten parts, with measurements after each.
 
     Args:
-        steps: runs a number of steps.
-        golden: the outputs for the golden frames, by name.
-        count: steps in all.
+        steps: a function that runs a number of steps.
+        golden: a function that returns the outputs for the golden frames, by name.
+        count: the total number of steps.
     """
     monitor, expected, marks = SystemMonitor(time.perf_counter_ns), golden(), []
     for part in range(PARTS):
@@ -78,7 +78,7 @@ def run(
 
 
 def failures(marks: Sequence[Mark]) -> list[str]:
-    """A sentence for memory that grew after the first mark, and one for outputs that changed."""
+    """A sentence if memory grew after the first mark, and one if outputs changed."""
     reasons = []
     memory = [mark.rss_mib for mark in marks if mark.rss_mib is not None]
     if memory and max(memory) - memory[0] > GROWTH_MIB:

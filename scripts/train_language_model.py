@@ -1,8 +1,8 @@
-"""Train a character language model on English that every Python has, beside a 5-gram.
+"""Train a character language model on the text of Python's manual, and compare it with a 5-gram.
 
-The text is `pydoc_data.topics`, Python's own manual, its paragraphs each once. Both models learn
-from the same eight tenths, are tuned on a tenth and judged by the last tenth, in bits per
-character. A run that was killed goes on where it was when the same command is given again.
+The text is `pydoc_data.topics` without repeated paragraphs. Both models are trained on the same
+eight tenths, tuned on a tenth and evaluated on the last tenth, in bits per character. The same
+command resumes a killed run.
 """
 
 import json
@@ -45,9 +45,9 @@ class Corpus:
 
 
 def corpus() -> Corpus:
-    """Python's manual; of ten paragraphs eight to learn from, one to tune on, one to judge by.
+    """Python's manual, split by paragraphs: eight tenths training, one tuning, one test.
 
-    A paragraph that comes again, in other spacing too, is kept where it comes last.
+    Of repeated paragraphs, also with different spacing, only the last one is used.
     """
     topics = pydoc_data.topics.topics
     text = "\n\n".join(topics[name] for name in sorted(topics))
@@ -139,10 +139,10 @@ def _look_up(keys: np.ndarray, values: np.ndarray, asked: np.ndarray) -> np.ndar
 
 
 class Anneal(keras.callbacks.Callback):
-    """Learning rate: up over the first tenth, then down a cosine, done in time.
+    """Learning rate schedule: rises over the first tenth, then falls along a cosine.
 
-    How far the training is counts in steps, so that a run repeats; a machine too slow for the
-    budget counts in minutes, and ends at a low rate too.
+    The progress is counted in steps, so that a run is reproducible. On a machine that is too slow
+    for the time budget it is counted in minutes, so that the training ends at a low rate there too.
     """
 
     def __init__(self, peak: float, steps: int, minutes: float, log: Log, bar: Any) -> None:
@@ -153,7 +153,7 @@ class Anneal(keras.callbacks.Callback):
         """Set the rate of this step; stop when the time is over."""
         done = int(self.model.optimizer.iterations) / self.steps
         spent = self.log.seconds() / 60.0 / self.minutes
-        if spent > 0.1:  # before, the time of the first step says nothing about the pace
+        if spent > 0.1:  # the first step includes compilation and does not show the pace
             done = min(1.0, max(done, spent))
         rise, fall = done / 0.1, 0.5 + 0.5 * math.cos(math.pi * (done - 0.1) / 0.9)
         self.model.optimizer.learning_rate = self.peak * max(0.01, min(rise, fall))

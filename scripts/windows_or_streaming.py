@@ -1,6 +1,6 @@
-"""Accuracy per frame in an endless stream: a model trained on windows, and one trained --streaming.
+"""Accuracy per frame in an unbounded stream: training on windows compared with --streaming.
 
-Needs the folder of `kgated demo --task motion`.
+It needs the folder of `kgated demo --task motion`.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def labelled(
 
 
 def windowed(model: EdgeModel, x: np.ndarray) -> np.ndarray:
-    """Decisions (T,), each from the last window that has ended, with a new state for each."""
+    """Decisions (T,) of the last complete window; each window starts from a zero state."""
     decisions = np.full(len(x), -1)
     for end in range(WINDOW, len(x) + 1, HOP):
         model.reset()
@@ -40,7 +40,7 @@ def windowed(model: EdgeModel, x: np.ndarray) -> np.ndarray:
 
 
 def endless(model: EdgeModel, x: np.ndarray) -> np.ndarray:
-    """Decisions (T,) with one state from the first frame to the last."""
+    """Decisions (T,) with a state carried from the first frame to the last."""
     model.reset()
     decisions: np.ndarray = np.asarray(model.run(x)).argmax(-1)
     return decisions

@@ -5,8 +5,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "edge/README.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *(
+        ROOT / name
+        for name in (
+            "README.md",
+            "CONTRIBUTING.md",
+            "CHANGELOG.md",
+            "SECURITY.md",
+            "edge/README.md",
+        )
+    ),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 NOT_RUN = "<!-- not run in the tests: "
 

@@ -36,18 +36,22 @@ def run_sequence(model, arrays, lowering="unrolled", max_length=None):
         tensors[name] = x
     with exact_addition():
         results = graph.model(tensors)
-    found = {name: np.asarray(keras.ops.convert_to_numpy(results[name])) for name in graph.outputs}
+    outputs = {
+        name: np.asarray(keras.ops.convert_to_numpy(results[name])) for name in graph.outputs
+    }
     if max_length:
         stop = int(tensors["lengths"][0])
-        found = {n: y if n in graph.single else y[:, :stop] for n, y in found.items()}
-    return list(found.values())
+        outputs = {n: y if n in graph.single else y[:, :stop] for n, y in outputs.items()}
+    return list(outputs.values())
 
 
-def assert_close(found, expected):
+def assert_close(results, expected):
     """Each output within 1e-4 of the largest value."""
-    for mine, theirs in zip(found, expected, strict=True):
-        assert mine.shape == theirs.shape
-        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-4 * max(1, np.abs(theirs).max()))
+    for result, reference in zip(results, expected, strict=True):
+        assert result.shape == reference.shape
+        np.testing.assert_allclose(
+            result, reference, rtol=0, atol=1e-4 * max(1, np.abs(reference).max())
+        )
 
 
 def assert_sequence_equals_keras(model, arrays):
@@ -60,10 +64,10 @@ def assert_sequence_equals_keras(model, arrays):
 
 def assert_stream_equals_keras(model, frames):
     """Every prefix of frames (T, ...)."""
-    found, expected = streams.stream(model, frames), []
+    streamed, expected = streams.stream(model, frames), []
     for end in range(1, len(frames) + 1):
         outputs = keras.tree.flatten(model(np.repeat(frames[None, :end], 2, axis=0)))
         expected.append([np.asarray(keras.ops.convert_to_numpy(y))[0] for y in outputs])
     for n, step in enumerate(streams.stream_outputs_have_time(model)):
         column = [row[n][-1] if step else row[n] for row in expected]
-        assert_close([found[n]], [np.stack(column)])
+        assert_close([streamed[n]], [np.stack(column)])

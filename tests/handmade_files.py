@@ -39,20 +39,20 @@ def model(tensors, operators, inputs, outputs):
         inputs: names of tensors.
         outputs: names of tensors.
     """
-    made = schema.ModelT(version=3, buffers=[schema.BufferT()], operatorCodes=[], metadata=[])
+    parsed = schema.ModelT(version=3, buffers=[schema.BufferT()], operatorCodes=[], metadata=[])
     index = {name: n for n, name in enumerate(tensors)}
     graph = schema.SubGraphT(
-        tensors=[_tensor(made, name, tensor) for name, tensor in tensors.items()],
-        operators=[_operator(made, index, *operator) for operator in operators],
+        tensors=[_tensor(parsed, name, tensor) for name, tensor in tensors.items()],
+        operators=[_operator(parsed, index, *operator) for operator in operators],
         inputs=[index[name] for name in inputs],
         outputs=[index[name] for name in outputs],
     )
-    made.subgraphs = [graph]
+    parsed.subgraphs = [graph]
     ends = [[_entry(name, index) for name in names] for names in (inputs, outputs)]
-    made.signatureDefs = [
+    parsed.signatureDefs = [
         schema.SignatureDefT(signatureKey=b"step", subgraphIndex=0, inputs=ends[0], outputs=ends[1])
     ]
-    return made
+    return parsed
 
 
 def file(tensors, operators, inputs, outputs):
@@ -89,11 +89,11 @@ def _entry(name, index):
     return schema.TensorMapT(name=name.split("/")[-1].encode(), tensorIndex=index[name])
 
 
-def _tensor(made, name, tensor):
+def _tensor(parsed, name, tensor):
     buffer = 0
     if tensor.data is not None:
-        made.buffers.append(schema.BufferT(data=np.frombuffer(tensor.data.tobytes(), np.uint8)))
-        buffer = len(made.buffers) - 1
+        parsed.buffers.append(schema.BufferT(data=np.frombuffer(tensor.data.tobytes(), np.uint8)))
+        buffer = len(parsed.buffers) - 1
     quantization = None
     if tensor.scale is not None:
         scales = np.atleast_1d(np.asarray(tensor.scale, np.float32))
@@ -109,9 +109,9 @@ def _tensor(made, name, tensor):
     )
 
 
-def _operator(made, index, kind, inputs, outputs, options=None):
-    code = flatbuffer.code_index(made, getattr(schema.BuiltinOperator, kind))
-    made.operatorCodes[code].version = _VERSIONS.get(kind, 1)
+def _operator(parsed, index, kind, inputs, outputs, options=None):
+    code = flatbuffer.code_index(parsed, getattr(schema.BuiltinOperator, kind))
+    parsed.operatorCodes[code].version = _VERSIONS.get(kind, 1)
     operator = schema.OperatorT(
         opcodeIndex=code,
         inputs=np.array([index[name] for name in inputs], np.int32),

@@ -39,12 +39,12 @@ def by_gate(fused, gates):
     return dict(zip(gates, np.split(fused, len(gates), axis=-1), strict=True))
 
 
-def lstm_gate(gate, x, h, seen, w, gates):
-    """The pre-activation of one gate; `seen` is the cell state that its peephole looks at."""
+def lstm_gate(gate, x, h, cell_state, w, gates):
+    """The pre-activation of one gate; its peephole reads `cell_state`."""
     a = x @ by_gate(w["kernel"], gates)[gate] + h @ by_gate(w["recurrent_kernel"], gates)[gate]
     if "peephole_kernel" in w and gate != "g":
         p = w["peephole_kernel"][gates.replace("g", "").index(gate)]
-        a = a + (seen @ p if p.ndim == 2 else seen * p)
+        a = a + (cell_state @ p if p.ndim == 2 else cell_state * p)
     if "layer_norm_gain" in w:
         a = standardized(a) * by_gate(w["layer_norm_gain"], gates)[gate]
     return a + by_gate(w["bias"], gates)[gate] if "bias" in w else a
@@ -54,10 +54,10 @@ def lstm_step(x, state, w, keep, coupled_gates, output_peephole, activation, rec
     h, c = state[0] * keep, state[1]
     tanh, sigma = ACTIVATIONS[activation], ACTIVATIONS[recurrent_activation]
     gate = partial(lstm_gate, x=x, h=h, w=w, gates="fgo" if coupled_gates else "ifgo")
-    f = sigma(gate("f", seen=c))
-    i = 1.0 - f if coupled_gates else sigma(gate("i", seen=c))
-    new_c = f * c + i * tanh(gate("g", seen=c))
-    o = sigma(gate("o", seen=new_c if output_peephole == "current" else c))
+    f = sigma(gate("f", cell_state=c))
+    i = 1.0 - f if coupled_gates else sigma(gate("i", cell_state=c))
+    new_c = f * c + i * tanh(gate("g", cell_state=c))
+    o = sigma(gate("o", cell_state=new_c if output_peephole == "current" else c))
     new_h = o * tanh(new_c)
     return (new_h @ w["projection_kernel"] if "projection_kernel" in w else new_h), new_c
 
@@ -74,8 +74,8 @@ def gru_step(x, state, w, keep, reset_after, update_gate, activation, recurrent_
     r = sigma(x @ W["r"] + h @ R["r"] + b["r"] + b_state["r"])
     from_state = r * (h @ R["h"] + b_state["h"]) if reset_after else (r * h) @ R["h"]
     candidate = tanh(x @ W["h"] + b["h"] + from_state)
-    share = z if update_gate == "candidate" else 1.0 - z
-    return ((1.0 - share) * old + share * candidate,)
+    update = z if update_gate == "candidate" else 1.0 - z
+    return ((1.0 - update) * old + update * candidate,)
 
 
 def min_gru_step(x, state, w, keep, activation):

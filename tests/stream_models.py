@@ -46,16 +46,16 @@ def two_inputs():
     sound, motion = keras.Input((None, 3), name="sound"), keras.Input((None, 2), name="motion 1")
     sound_features = layers.Conv1D(4, 3, strides=2, padding="causal")(sound)
     motion_features = layers.AveragePooling1D(2)(layers.Dense(4)(motion))
-    joined = layers.Multiply()([sound_features, motion_features])
-    return keras.Model([sound, motion], kgated.LSTM(4, return_sequences=True)(joined))
+    features = layers.Multiply()([sound_features, motion_features])
+    return keras.Model([sound, motion], kgated.LSTM(4, return_sequences=True)(features))
 
 
 def two_outputs():
     x = keras.Input((None, FEATURES))
     each = kgated.PeepholeLSTM(4, return_sequences=True)(x)
     pools = [layers.GlobalAveragePooling1D()(each), layers.GlobalMaxPooling1D()(each)]
-    whole = layers.Reshape((2, 4))(layers.Concatenate(axis=1)(pools))
-    return keras.Model(x, [layers.Dense(3)(each), layers.Dense(2)(layers.Flatten()(whole))])
+    pooled = layers.Reshape((2, 4))(layers.Concatenate(axis=1)(pools))
+    return keras.Model(x, [layers.Dense(3)(each), layers.Dense(2)(layers.Flatten()(pooled))])
 
 
 def nested(length=None):

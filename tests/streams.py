@@ -27,17 +27,17 @@ def stream(model, frames, forget=()):
     """
     step = step_model(model)
     size, zeros = step.frames_per_step, step.zeros()
-    state, found = zeros, []
+    state, results = zeros, []
     arrays = by_input(step, frames)
     for start in range(0, len(next(iter(arrays.values()))) - size + 1, size):
         blocks = {name: x[start : start + size] for name, x in arrays.items()}
         blocks = {name: x[None] if size > 1 else x for name, x in blocks.items()}
         tensors = {name: keras.ops.convert_to_tensor(x) for name, x in blocks.items()}
-        kept = {name: zeros[name] if name in forget else x for name, x in state.items()}
-        result = step.model({**tensors, **kept})
+        next_state = {name: zeros[name] if name in forget else x for name, x in state.items()}
+        result = step.model({**tensors, **next_state})
         state = {name: result[name] for name in step.states}
-        found.append([keras.ops.convert_to_numpy(result[name])[0] for name in step.outputs])
-    return [np.stack(column) for column in zip(*found, strict=True)]
+        results.append([keras.ops.convert_to_numpy(result[name])[0] for name in step.outputs])
+    return [np.stack(column) for column in zip(*results, strict=True)]
 
 
 def prefixes(model, frames, size=1):
@@ -46,19 +46,21 @@ def prefixes(model, frames, size=1):
     A result with a time axis of its own is one of rank 3 or more here.
     """
     arrays = list(frames.values()) if isinstance(frames, dict) else [frames]
-    found = []
+    results_of_prefixes = []
     for end in range(size, len(arrays[0]) + 1, size):
         inputs = [x[None, :end] for x in arrays]
         outputs = keras.tree.flatten(model(inputs if len(inputs) > 1 else inputs[0]))
         results = [keras.ops.convert_to_numpy(y)[0] for y in outputs]
-        found.append([y[-1] if y.ndim > 1 else y for y in results])
-    return [np.stack(column) for column in zip(*found, strict=True)]
+        results_of_prefixes.append([y[-1] if y.ndim > 1 else y for y in results])
+    return [np.stack(column) for column in zip(*results_of_prefixes, strict=True)]
 
 
 def assert_equal(streamed, reference):
-    for mine, theirs in zip(streamed, reference, strict=True):
-        assert mine.shape == theirs.shape
-        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5 * max(1, np.abs(theirs).max()))
+    for actual, expected in zip(streamed, reference, strict=True):
+        assert actual.shape == expected.shape
+        np.testing.assert_allclose(
+            actual, expected, rtol=0, atol=1e-5 * max(1, np.abs(expected).max())
+        )
 
 
 def stream_outputs_have_time(model):

@@ -44,6 +44,7 @@ STAGES = {
         model
     """,
     "kgated.deploy": """
+        quantizations
         recipe tflite
         worker sequence tflm manifest_writer inspect
         streaming c

@@ -139,5 +139,5 @@ def test_gru_mixes_what_recurrent_dropout_hides_from_its_gates(rng):
     weights["bias"][:UNITS] = -30.0  # z = 0: keep the state
     cell.set_weights([weights[w.name] for w in cell.weights])
     h = ops.convert_to_tensor(rng.normal(size=(BATCH, UNITS)).astype(np.float32))
-    kept, _ = cell(ops.zeros((BATCH, FEATURES)), [h], training=True)
-    np.testing.assert_allclose(values(kept), values(h), atol=1e-6)
+    output, _ = cell(ops.zeros((BATCH, FEATURES)), [h], training=True)
+    np.testing.assert_allclose(values(output), values(h), atol=1e-6)

@@ -121,7 +121,7 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("arguments", "words"), ANSWERS)
-def test_it_answers_without_keras(arguments, words, files, monkeypatch):
+def test_bad_options_are_refused_before_keras_is_imported(arguments, words, files, monkeypatch):
     monkeypatch.chdir(files)
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'edge'}")
     before = sorted(files.iterdir())
@@ -134,7 +134,7 @@ def test_it_answers_without_keras(arguments, words, files, monkeypatch):
     assert sorted(files.iterdir()) == before
 
 
-def test_a_right_call_comes_as_far_as_keras(files, monkeypatch):
+def test_a_valid_call_reaches_the_import_of_keras(files, monkeypatch):
     """Otherwise the answers above could all be of a command that never gets there."""
     monkeypatch.chdir(files)
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'edge'}")

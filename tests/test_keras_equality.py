@@ -55,7 +55,7 @@ def close(gated, reference):
     ],
     ids=str,
 )
-def test_same_values(pair, x, options):
+def test_outputs_equal_keras(pair, x, options):
     gated, reference = pair(**options)
     close(gated(x), reference(x))
 

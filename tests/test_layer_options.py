@@ -195,7 +195,7 @@ def test_dropout_acts_in_training_alone_and_follows_its_seed(row, rng, kind):
     close(layer(x), outputs[:, -1])
     close(layer(x, training=False), outputs[:, -1])
     first, *others = (values(layer(x, training=True)) for _ in range(4))
-    assert max(np.abs(first - other).max() for other in others) > 1e-3, "one mask for all calls"
+    assert max(np.abs(first - output).max() for output in others) > 1e-3, "one mask for all calls"
     same_seed(x), same_seed(x, training=False)  # draw as often as the layer did
     np.testing.assert_array_equal(values(same_seed(x, training=True)), first)
 

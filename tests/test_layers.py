@@ -113,9 +113,9 @@ def test_unrolled_equals_loop(row, x, rng):
 
 def test_batch_rows_do_not_meet(row, x, rng):
     layer = row.build(rng, return_sequences=True)
-    other = x.copy()
-    other[1] += 1.0
-    here, there = values(layer(x)), values(layer(other))
+    changed = x.copy()
+    changed[1] += 1.0
+    here, there = values(layer(x)), values(layer(changed))
     np.testing.assert_array_equal(here[0], there[0])
     assert np.abs(here[1] - there[1]).max() > 1e-3
 

@@ -26,6 +26,6 @@ def test_it_is_not_imported_before():
     assert done.returncode == 0, done.stderr
 
 
-def test_another_name_is_no_part():
+def test_an_unknown_name_raises_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = kgated.nothing

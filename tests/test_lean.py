@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 pytestmark = pytest.mark.slow  # each test starts TensorFlow again
 
 
-def brought_along(root="kgated"):
+def requirements_of(root="kgated"):
     """The distributions that one and its requirements need, without extras."""
     actual, waiting = set(), [root]
     while waiting:
@@ -27,15 +27,15 @@ def brought_along(root="kgated"):
             continue
         actual.add(name)
         for text in metadata.requires(name) or ():
-            one = Requirement(text)
-            if one.marker is None or one.marker.evaluate({"extra": ""}):
-                waiting.append(one.name)
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                waiting.append(requirement.name)
     return actual
 
 
 def hidden_modules():
     """Top-level modules that are installed here, and would not be there."""
-    there = brought_along()
+    there = requirements_of()
     owners = metadata.packages_distributions().items()
     return {m for m, of in owners if not {canonicalize_name(name) for name in of} & there}
 

@@ -49,8 +49,8 @@ def test_masks_and_states_are_those_of_the_loop_of_keras(layer, backwards, rng):
     state = [ops.convert_to_tensor(h.astype(np.float32))]
     parallel = layer(x, mask=mask, initial_state=state)
     stepwise = keras.layers.RNN(layer.cell, **options)(x, mask=mask, initial_state=state)
-    for ours, reference in zip(parallel, stepwise, strict=True):
-        np.testing.assert_allclose(values(ours), values(reference), atol=1e-6)
+    for actual, reference in zip(parallel, stepwise, strict=True):
+        np.testing.assert_allclose(values(actual), values(reference), atol=1e-6)
 
 
 def fitted(layer, rng, frames=None):

@@ -193,7 +193,7 @@ CALIBRATIONS = {
 @pytest.mark.parametrize(
     ("name", "value"), [(name, value) for name, values in OPTIONS.items() for value in values]
 )
-def test_options(name, value, tmp_path):
+def test_bad_options_are_refused(name, value, tmp_path):
     call = lambda: kgated.to_tflite(model(), tmp_path / "m.tflite", **{name: value})  # noqa: E731
     assert_refused(call, f"`{name}")
     assert not list(tmp_path.iterdir())
@@ -201,7 +201,7 @@ def test_options(name, value, tmp_path):
 
 @pytest.mark.parametrize("name", ["length", "max_length"])
 @pytest.mark.parametrize("value", LENGTHS)
-def test_lengths(name, value, tmp_path):
+def test_bad_lengths_are_refused(name, value, tmp_path):
     options = {"mode": "sequence", name: value}
     assert_refused(
         lambda: kgated.to_tflite(model(), tmp_path / "m.tflite", **options), "`.*length`"
@@ -209,14 +209,14 @@ def test_lengths(name, value, tmp_path):
 
 
 @pytest.mark.parametrize("name", CALIBRATIONS)
-def test_calibrations(name, tmp_path):
+def test_bad_calibration_is_refused(name, tmp_path):
     options = {"quantize": "int8", "calibration": CALIBRATIONS[name]}
     call = lambda: kgated.to_tflite(model(), tmp_path / "m.tflite", **options)  # noqa: E731
     assert_refused(call, "`calibration`")
 
 
 @pytest.mark.parametrize("path", [None, 3, b"m.tflite", "", "a\0b", ["m"], ".", "no/m.tflite"])
-def test_paths(path, tmp_path, monkeypatch):
+def test_unwritable_paths_are_refused(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert_refused(lambda: kgated.to_tflite(model(), path), "`path`|can't write")
     long = "x" * 300
@@ -224,7 +224,7 @@ def test_paths(path, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", [*NO_MODELS, *UNBUILT, "NaN", "inf"])
-def test_models_that_are_not_made_smaller(name):
+def test_unsupported_models_are_refused_for_optimization(name):
     bad = IN_NO_MODE[name]()
     for call in (
         kgated.quantize_aware,

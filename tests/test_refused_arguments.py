@@ -53,7 +53,7 @@ ARGUMENTS = {
     ("name", "value"),
     [(name, value) for name, (_, values) in ARGUMENTS.items() for value in values],
 )
-def test_arguments(name, value):
+def test_bad_arguments_are_refused(name, value):
     assert_refused(lambda: ARGUMENTS[name][0](value), f"`{name}")
 
 
@@ -120,7 +120,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_files(name, tmp_path):
+def test_damaged_weight_files_are_refused(name, tmp_path):
     path = tmp_path / "model.h5"
     FILES[name](path)
     assert_refused(lambda: load_h5(path), re.escape(str(path)))

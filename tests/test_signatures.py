@@ -36,35 +36,35 @@ def arguments(constructor):
     return {p.name: p.default for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD}
 
 
-@pytest.mark.parametrize(("ours", "theirs", "lacking", "changed", "added"), LAYERS)
-def test_layer_signature(ours, theirs, lacking, changed, added):
-    expected = {k: v for k, v in arguments(theirs).items() if k not in lacking}
+@pytest.mark.parametrize(("gated", "stock", "lacking", "changed", "added"), LAYERS)
+def test_layer_signature(gated, stock, lacking, changed, added):
+    expected = {k: v for k, v in arguments(stock).items() if k not in lacking}
     # Keras puts `reset_after` last of all; so do we, before what we add.
-    assert list(arguments(ours).items()) == list({**expected, **changed, **added}.items())
-    assert lacking <= set(arguments(theirs))
+    assert list(arguments(gated).items()) == list({**expected, **changed, **added}.items())
+    assert lacking <= set(arguments(stock))
 
 
-@pytest.mark.parametrize(("ours", "theirs", "changed", "added"), CELLS)
-def test_cell_options(ours, theirs, changed, added):
+@pytest.mark.parametrize(("gated", "stock", "changed", "added"), CELLS)
+def test_cell_options(gated, stock, changed, added):
     keywords = {}
-    for base in ours.__mro__[: ours.__mro__.index(theirs)]:
+    for base in gated.__mro__[: gated.__mro__.index(stock)]:
         if "__init__" in vars(base):
             parameters = inspect.signature(base.__init__).parameters.values()
             keywords |= {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
     assert keywords == {**changed, **added}
-    config, expected = ours(4, name="cell").get_config(), theirs(4, name="cell").get_config()
+    config, expected = gated(4, name="cell").get_config(), stock(4, name="cell").get_config()
     assert {k: v for k, v in config.items() if k not in added} == {**expected, **changed}
     assert set(config) - set(expected) == set(added)
 
 
-@pytest.mark.parametrize("ours", [row[0] for row in LAYERS])
-def test_every_argument_may_be_given_by_position(ours):
-    values = list(arguments(ours).values())[1:]
-    by_position = ours(4, *values)
-    assert {**by_position.get_config(), "name": ""} == {**ours(4).get_config(), "name": ""}
+@pytest.mark.parametrize("gated", [row[0] for row in LAYERS])
+def test_every_argument_may_be_given_by_position(gated):
+    values = list(arguments(gated).values())[1:]
+    by_position = gated(4, *values)
+    assert {**by_position.get_config(), "name": ""} == {**gated(4).get_config(), "name": ""}
 
 
 def test_call_arguments_are_those_of_keras():
-    for ours, theirs, *_ in LAYERS:
-        expected = inspect.signature(theirs.call).parameters
-        assert list(inspect.signature(ours.call).parameters) == list(expected)
+    for gated, stock, *_ in LAYERS:
+        expected = inspect.signature(stock.call).parameters
+        assert list(inspect.signature(gated.call).parameters) == list(expected)

@@ -51,16 +51,16 @@ def against_oracle():
     results = {}
     for row in registry.ROWS:
         layer = row.build(np.random.default_rng(3), return_sequences=True)
-        twin = TWINS[row.layer](registry.UNITS, return_sequences=True, **row.options)
-        twin.build(x.shape)
-        twin.set_weights(layer.get_weights())
+        tf_layer = TWINS[row.layer](registry.UNITS, return_sequences=True, **row.options)
+        tf_layer.build(x.shape)
+        tf_layer.set_weights(layer.get_weights())
         exact = row.oracle(x, {w.name: np.asarray(w) for w in layer.weights})[0]
-        right = largest_error(twin(x), exact)
-        kernel, *others = twin.get_weights()
+        right = largest_error(tf_layer(x), exact)
+        kernel, *others = tf_layer.get_weights()
         n = registry.UNITS
         swapped = np.concatenate([kernel[:, n : 2 * n], kernel[:, :n], kernel[:, 2 * n :]], axis=1)
-        twin.set_weights([swapped, *others])
-        results[str(row)] = [right, largest_error(twin(x), exact)]
+        tf_layer.set_weights([swapped, *others])
+        results[str(row)] = [right, largest_error(tf_layer(x), exact)]
     return results
 
 
@@ -86,20 +86,20 @@ def there_and_back():
     graph = keras.Model(x, layers.Dense(2)(merged))
     results = []
     for model, data in ((classifier, frames), (both, X), (graph, X)):
-        twin = to_tf_keras(model)
-        back = from_tf_keras(twin)
+        tf_model = to_tf_keras(model)
+        back = from_tf_keras(tf_model)
         mine = {w.path.split("/", 1)[1]: w for w in model.weights if "scale" not in w.path}
         reference = {w.path.split("/", 1)[1]: w for w in back.weights if "scale" not in w.path}
         same = [
             np.array_equal(a, b) for a, b in zip(mine.values(), reference.values(), strict=True)
         ]
-        errors = largest_error(twin(data), model(data)), largest_error(back(data), model(data))
+        errors = largest_error(tf_model(data), model(data)), largest_error(back(data), model(data))
         results.append([*errors, all(same)])
     return results
 
 
-def model_of(twin, annotate=None, **options):
-    layer = twin(4, return_sequences=True, dropout=0.1, recurrent_dropout=0.1, **options)
+def model_of(layer_class, annotate=None, **options):
+    layer = layer_class(4, return_sequences=True, dropout=0.1, recurrent_dropout=0.1, **options)
     layers = [tf_keras.layers.InputLayer((6, 5)), annotate(layer) if annotate else layer]
     return tf_keras.Sequential([*layers, tf_keras.layers.Dense(3)])
 
@@ -167,11 +167,11 @@ def quantized(folder):
 
 def both_ways_pruned():
     tool = tfmot.sparsity.keras
-    twin = to_tf_keras(
+    tf_model = to_tf_keras(
         keras.Sequential([keras.Input((6, 5)), keras.layers.Bidirectional(kgated.LSTM(4))])
     )
     model = tool.prune_low_magnitude(
-        twin, pruning_schedule=tool.ConstantSparsity(0.75, 0, frequency=1)
+        tf_model, pruning_schedule=tool.ConstantSparsity(0.75, 0, frequency=1)
     )
     model.compile("sgd", "mse")
     model.fit(X, Y[:, 0, [0] * 8], verbose=0, callbacks=[tool.UpdatePruningStep()])

@@ -25,8 +25,9 @@ class MinimalCell(GatedCell, keras.layers.SimpleRNNCell):
     Args:
         units: U, the size of the state, at least 1.
         activation: of the candidate; "linear" as in the paper.
-        use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
-            kernel_constraint, bias_constraint, dropout, seed: as in `keras.layers.GRUCell`.
+        use_bias, dropout, seed: as in `keras.layers.GRUCell`.
+        kernel_initializer, kernel_regularizer, kernel_constraint: as in `keras.layers.GRUCell`.
+        bias_initializer, bias_regularizer, bias_constraint: as in `keras.layers.GRUCell`.
     """
 
     gates: ClassVar[str]

@@ -80,6 +80,9 @@ def to_tflite(
     figures: Mapping[str, float] | None = None,
     vocabulary: Given = None,
     threshold: float | None = None,
+    sessions: int = 1,
+    block: int = 1,
+    results: str = "auto",
 ) -> Conversion:
     """Convert a Keras model into one `.tflite` file of builtin ops, checked against the model.
 
@@ -140,6 +143,15 @@ def to_tflite(
             IntegerLookup: it is cut there, and the file takes ids.
         threshold: for a first output of one number: from which value on the decision is the second
             label; None: 0.5.
+        sessions: of a stream: signatures of the step for up to so many sessions at once, beside
+            that for one, with the same weights: `kgated_edge.SessionPool` takes ready sessions
+            together with them. The results of a session do not depend on its neighbours.
+        block: of a stream: frames a step takes, (block, *frame). The products of all frames with
+            the input weights of a recurrent layer are one then, and a frame costs less; its result
+            comes when the block is complete.
+        results: of a block: "each": a result for every frame, or for every stride of frames where
+            the layers have strides; "last": the last one; "auto": "each" where the model has a
+            result per frame.
 
     Returns:
         The conversion: path, manifest, agreement with Keras, size.
@@ -161,7 +173,8 @@ def to_tflite(
     """
     chosen, skipped = "stream" if mode is None else mode, as_names("skip", skip)
     ranges = (calibration_method, percentile)
-    recipe = Recipe(chosen, quantize, state, skipped, target, lowering, batch, *ranges)
+    more = (*ranges, sessions, block, results)
+    recipe = Recipe(chosen, quantize, state, skipped, target, lowering, batch, *more)
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a Keras model. Received: {model!r}")
     facts: dict[str, Any] = {"labels": labels, "figures": figures, "threshold": threshold}

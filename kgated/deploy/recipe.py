@@ -8,66 +8,16 @@ from typing import Any
 
 from kgated.argument_checks import check_choice
 from kgated.atomic_write import replace_file
+from kgated.deploy.quantizations import QUANTIZATIONS, Quantization
 
 MODES = ("stream", "sequence")
 STATES = ("external", "internal")
 TARGETS = ("cpu", "mcu", "c")
 _QUANTIZE_OF_C = ("none", "dynamic", "dynamic4", "int8")
 LOWERINGS = ("auto", "unrolled", "while", "fused")
+SESSION_STEP = 8  # from one batch size of a file with sessions to the next
+RESULTS = ("auto", "each", "last")
 CALIBRATION_METHODS = ("minmax", "percentile", "mse")
-
-
-@dataclass(frozen=True)
-class Quantization:
-    """What one value of `quantize` stands for.
-
-    Attributes:
-        weight_bits: bits of a weight; 32 and 16 are floating point.
-        activation_bits: bits of an activation, an input, an output and a state, all of them
-            integers of a fixed range; None: they are float32.
-        limit: the largest error against the Keras model, relative to max(1, |output|), that is
-            usual: at least three times the worst error measured on trained classifiers, and on
-            every cell at random weights. A float file is refused above it.
-        golden_floor: the smallest tolerance of a golden frame, relative in the same way: rounding
-            differs between processors.
-        lstm_kernel: whether the fused LSTM operator has a kernel for it.
-    """
-
-    weight_bits: int
-    activation_bits: int | None
-    limit: float
-    golden_floor: float
-    lstm_kernel: bool = True
-
-    @property
-    def is_static(self) -> bool:
-        """Whether inputs, outputs and states are integers, whose ranges need calibration."""
-        return self.activation_bits is not None
-
-    @property
-    def is_float(self) -> bool:
-        """Whether nothing is quantized."""
-        return self.weight_bits == 32
-
-    @property
-    def has_integer_weights(self) -> bool:
-        """Whether weights are integers, and not floating point of fewer bits."""
-        return self.weight_bits <= 8
-
-    @property
-    def rmse_limit(self) -> float:
-        """The largest root mean square of the error, which a wrong scale raises everywhere."""
-        return self.limit / 5
-
-
-QUANTIZATIONS: Mapping[str, Quantization] = {
-    "none": Quantization(32, None, limit=1e-4, golden_floor=1e-5),
-    "float16": Quantization(16, None, limit=5e-3, golden_floor=1e-4),
-    "dynamic": Quantization(8, None, limit=0.1, golden_floor=1e-3),
-    "dynamic4": Quantization(4, None, limit=0.4, golden_floor=1e-3),
-    "int8": Quantization(8, 8, limit=0.3, golden_floor=1e-2),
-    "int16x8": Quantization(8, 16, limit=0.1, golden_floor=1e-3, lstm_kernel=False),
-}
 
 
 @dataclass(frozen=True)
@@ -93,6 +43,11 @@ class Recipe:
             "percentile": the extremes without those of outliers; "mse": the range of the smallest
             rounding error.
         percentile: of the extremes of the sequences, for "percentile".
+        sessions: for how many sessions at once a stream's file has signatures, beside that for one;
+            1: for no more than one.
+        block: frames k that a stream's step takes; 1: as few as the strides of the model allow.
+        results: of a block: "each": a result for every frame, or every stride of frames; "last":
+            the last of them; "auto": "each" where the model has a result per frame.
 
     Raises:
         ValueError: an unknown name, no such number, or two choices that exclude each other.
@@ -107,12 +62,17 @@ class Recipe:
     batch: int = 1
     calibration_method: str = "minmax"
     percentile: float = 99.99
+    sessions: int = 1
+    block: int = 1
+    results: str = "auto"
 
     def __post_init__(self) -> None:
         for name, options in _OPTIONS.items():
             check_choice(name, getattr(self, name), options)
-        if type(self.batch) is not int or self.batch < 1:
-            raise ValueError(f"`batch` must be an integer of at least 1. Received: {self.batch!r}")
+        for name in ("batch", "sessions", "block"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise ValueError(f"`{name}` must be an integer of at least 1. Received: {value!r}")
         if not isinstance(self.percentile, int | float) or not 50.0 < self.percentile <= 100.0:
             raise ValueError(
                 f"`percentile` must be above 50 and at most 100. Received: {self.percentile!r}"
@@ -125,6 +85,12 @@ class Recipe:
     def name(self) -> str:
         """The same string in file names and reports, such as "stream-dynamic"."""
         return f"{self.mode}-{self.quantize}"
+
+    @property
+    def session_sizes(self) -> tuple[int, ...]:
+        """The batch sizes of a stream's further signatures, such as (8, 64) for 64 sessions."""
+        sizes = [SESSION_STEP**n for n in range(1, 10) if SESSION_STEP**n < self.sessions]
+        return (*sizes, self.sessions) if self.sessions > 1 else ()
 
     @property
     def quantization(self) -> Quantization:
@@ -182,6 +148,7 @@ _OPTIONS = {
     "target": TARGETS,
     "lowering": LOWERINGS,
     "calibration_method": CALIBRATION_METHODS,
+    "results": RESULTS,
 }
 _RULES = (
     _Rule(
@@ -207,6 +174,31 @@ _RULES = (
     _Rule(
         lambda recipe: recipe.target == "c" and recipe.state == "internal",
         "`target='c'` keeps the state in the caller's struct; leave `state` at 'external'",
+    ),
+    _Rule(
+        lambda recipe: recipe.sessions > 1 and (recipe.mode, recipe.batch) != ("stream", 1),
+        "`sessions` is for `mode='stream'` with a `batch` of 1: its sessions take their steps in "
+        "any order, and a batch steps all at once; leave one out. Received: {recipe.sessions}",
+    ),
+    _Rule(
+        lambda recipe: recipe.sessions > 1 and recipe.state == "internal",
+        "`sessions` needs `state='external'`: each session has its own. "
+        "Received: {recipe.sessions}",
+    ),
+    _Rule(
+        lambda recipe: recipe.sessions > 1 and recipe.target != "cpu",
+        "`target={recipe.target!r}` makes sources for one stream at a time; leave `sessions` out. "
+        "Received: {recipe.sessions}",
+    ),
+    _Rule(
+        lambda recipe: recipe.block > 1 and recipe.mode != "stream",
+        "`block` is for `mode='stream'`: a sequence takes all of its frames in one call; leave it "
+        "out. Received: {recipe.block}",
+    ),
+    _Rule(
+        lambda recipe: recipe.results != "auto" and recipe.block == 1,
+        "`results` is of the frames of a `block`, and this is 1; give a `block`, or leave it out. "
+        "Received: {recipe.results!r}",
     ),
     _Rule(
         lambda recipe: bool(recipe.skip) and recipe.quantization.is_float,

@@ -1,4 +1,4 @@
-"""Look inside a recurrent model: gates and states over time, gradient flow, and their plots."""
+"""Inspect a recurrent model: gates and states over time, gradient flow, and plots of both."""
 
 from kgated.inspection.gradients import gradient_flow
 from kgated.inspection.plots import plot_gates, plot_gradient_flow

@@ -26,19 +26,19 @@ def gradient_flow(
 
     Args:
         model: a model that contains recurrent layers of kgated or Keras.
-        x: what the model takes: N sequences. The pass is one batch, without dropout.
+        x: the model's input, N sequences. They are one batch, without dropout.
         y: the targets.
         loss: a Keras loss or its name. None: the loss that the model was compiled with.
 
     Returns:
-        Layer's name to `"h"` and, of an LSTM, `"c"`, to norms (T,): the square root of the sum of
-        squares over the batch and the units. Time is that of the layer's input; a layer called
-        more than once has `name`, `name#2`, … as for `gate_activations`. A norm below
-        about 1e-35 is an underflow of float32.
+        Layer's name to `"h"` and, for an LSTM, `"c"`, to norms (T,): the square root of the sum of
+        squares over the batch and the units. The time order is that of the layer's input. A layer
+        called more than once has `name`, `name#2`, … as in `gate_activations`. A norm below about
+        1e-35 is an underflow of float32.
 
     Raises:
-        ValueError: no recurrent layer, no loss, or a Keras backend without gradients.
-        TypeError: a recurrent layer whose cell is not one of LSTM, GRU and SimpleRNN.
+        ValueError: there is no recurrent layer or no loss, or the Keras backend has no gradients.
+        TypeError: a recurrent layer has a cell other than LSTM, GRU and SimpleRNN.
     """
     if (backend := keras.backend.backend()) not in GRADIENTS:
         raise ValueError(
@@ -94,7 +94,7 @@ def _zeros(
 
 
 def _perturbing(layer: keras.layers.RNN, left: Perturbations) -> probes.Loop:
-    """The layer's loop with a perturbed cell; takes its perturbations from the front of `left`."""
+    """The layer's loop with a perturbed cell, which pops its perturbations from `left`."""
     probe = probes.PerturbedCell(layer.cell)
 
     def loop(x: Array, states: Any, mask: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Plots of gate activations and of gradient flow; matplotlib is imported when one is drawn."""
+"""Plots of gate activations and of gradient flow; a plot imports matplotlib when it is drawn."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -10,7 +10,7 @@ from kgated.optional_imports import from_demo
 Named = Mapping[str, Mapping[str, np.ndarray]]
 Style = dict[str, Any]
 
-# Okabe and Ito's colours, told apart by any colour vision; line styles tell them apart in grey.
+# Okabe and Ito's colours, which all types of colour vision distinguish; line styles serve in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 DASHES = ("-", (0, (6, 1.5)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 TITLES = {
@@ -26,7 +26,7 @@ TITLES = {
 
 
 def _styles(labels: Mapping[str, Any], styles: Mapping[str, Style] | None) -> dict[str, Style]:
-    """A colour and a line style for each label, in their order, unless `styles` has its own."""
+    """The line properties of each label: those in `styles`, or the next colour and line style."""
     return {
         label: {"color": COLOURS[n % len(COLOURS)], "linestyle": DASHES[n % len(DASHES)]}
         | dict((styles or {}).get(label, {}))
@@ -40,18 +40,18 @@ def plot_gates(
     axes: Any = None,
     styles: Mapping[str, Style] | None = None,
 ) -> Any:
-    """Draw what `gate_activations` returned: a panel per gate or state, layers overlaid.
+    """Plot the result of `gate_activations`: a panel per gate or state, layers overlaid.
 
-    Each line is the median over the units at each step, in a band from the 10th to the 90th
-    percentile.
+    Each line is the median over the units at each step; the band around it reaches from the 10th to
+    the 90th percentile.
 
     Args:
-        traces: label to quantity to array (N, T, U): what `gate_activations` returned, or layers
-            of several models, `{"LSTM": gate_activations(a, x)["lstm"], "GRU": …}`; or one layer of
-            it, quantity to array.
-        sample: which of the N sequences.
-        axes: matplotlib axes, one for each quantity that is there, to which the caller adds a
-            legend. None: a new figure with one.
+        traces: label to quantity to array (N, T, U): the result of `gate_activations`, or layers
+            of several models, `{"LSTM": gate_activations(a, x)["lstm"], "GRU": …}`; or a single
+            layer, quantity to array.
+        sample: the index of the sequence, 0 to N-1.
+        axes: matplotlib axes, one per quantity, to which the caller adds a legend. None: a new
+            figure with a legend.
         styles: label to properties of its line, such as `{"GRU": {"color": "black"}}`.
 
     Returns:
@@ -86,17 +86,17 @@ def plot_gradient_flow(
     axes: Any = None,
     styles: Mapping[str, Style] | None = None,
 ) -> Any:
-    """Draw what `gradient_flow` returned: a panel for h and one for c, layers overlaid.
+    """Plot the result of `gradient_flow`: a panel for h and one for c, layers overlaid.
 
-    The scale is logarithmic: a gradient that vanishes geometrically is a straight line. Norms of
-    zero are left out.
+    The scale is logarithmic, so that a gradient that vanishes geometrically is a straight line.
+    Norms of zero are left out.
 
     Args:
-        flows: label to `"h"` and `"c"` to norms (T,): what `gradient_flow` returned, or layers of
-            several models, `{"LSTM": gradient_flow(a, x, y)["lstm"], "GRU": …}`; or one layer of
-            it, "h" and "c" to norms.
-        axes: matplotlib axes, one for each of h and c that is there, to which the caller adds a
-            legend. None: a new figure with one.
+        flows: label to `"h"` and `"c"` to norms (T,): the result of `gradient_flow`, or layers of
+            several models, `{"LSTM": gradient_flow(a, x, y)["lstm"], "GRU": …}`; or a single
+            layer, "h" and "c" to norms.
+        axes: matplotlib axes, one for each of h and c, to which the caller adds a legend. None: a
+            new figure with a legend.
         styles: label to properties of its line, such as `{"GRU": {"color": "black"}}`.
 
     Returns:
@@ -122,7 +122,7 @@ def plot_gradient_flow(
 
 
 def _by_label(layers: Named | Mapping[str, np.ndarray]) -> Named:
-    """The layers by label; a single layer, given without one, is labelled "layer"."""
+    """Label to layer; a single layer without a label is labelled "layer"."""
     if not layers:
         raise ValueError("there is no layer to plot: the model has no recurrent layer")
     if any(isinstance(values, Mapping) for values in layers.values()):

@@ -35,7 +35,7 @@ def copy_cell(cell: Any) -> Any:
     Raises:
         TypeError: a cell that is not an LSTM, GRU, minimal or SimpleRNN cell of Keras or kgated.
     """
-    # Options for building and training alone are left out: Keras may not be able to restore them.
+    # Options for building and training are left out: Keras may not be able to restore them.
     needless = ("activation", "initializer", "regularizer", "constraint")
     config = {k: v for k, v in cell.get_config().items() if not k.endswith(needless)}
     cell_class = type(cell)
@@ -196,7 +196,7 @@ def run(layer: keras.layers.RNN, probe: Any, x: Array, states: Any, mask: Any) -
 
 
 def recurrent_layers(model: Any) -> list[keras.layers.RNN]:
-    """Every recurrent layer of a model, or of wrappers within it, or the layer itself.
+    """The recurrent layers of a model, including those in wrappers, or the layer itself.
 
     Raises:
         ValueError: there is none.
@@ -216,7 +216,7 @@ def _as_keras_calls_it(loop: Loop) -> Loop:
 
 @contextmanager
 def loops(replacements: dict[keras.layers.RNN, Loop]) -> Iterator[None]:
-    """Replace the loops over time of these layers for a while; stateful layers keep their state.
+    """Replace the layers' loops over time within a `with` block; stateful layers keep their state.
 
     A loop takes x (B, T, …), states and mask; it returns the last output, all outputs, states.
     """

@@ -1,4 +1,4 @@
-"""Every gate and state of a model's recurrent layers over time."""
+"""Record every gate and state of a model's recurrent layers over time."""
 
 from typing import Any
 
@@ -12,25 +12,25 @@ Traces = dict[str, dict[str, np.ndarray]]
 
 
 def gate_activations(model: Any, x: Any) -> Traces:
-    """Every gate and state over time, by layer and by name.
+    """Record every gate and state over time, by layer and by name.
 
-    Names are those of the equations: `i`, `f`, `g`, `o`, `h`, `c` of an LSTM (a coupled one has
-    its i too), `z`, `r`, `g`, `h` of a GRU, `z`, `g`, `h` of a MinGRU, `f`, `i`
-    (normalized), `g`, `h` of a MinLSTM, `h` of a SimpleRNN; g is the candidate.
+    The names are those of the equations: `i`, `f`, `g`, `o`, `h`, `c` for an LSTM (also with
+    coupled gates), `z`, `r`, `g`, `h` for a GRU, `z`, `g`, `h` for a MinGRU, `f`, `i` (normalized),
+    `g`, `h` for a MinLSTM, `h` for a SimpleRNN; g is the candidate.
 
     Args:
         model: a model that contains recurrent layers of kgated or Keras, or one such layer.
-        x: what the model takes: N sequences. The pass is one batch, without dropout.
+        x: the model's input, N sequences. They are one batch, without dropout.
 
     Returns:
-        Layer's name to quantity's name to array (N, T, U), (N, T, P) for a projected h. Time is
-        that of the layer's input, of a `go_backwards` layer too, and where a mask hides the step
-        there is NaN. A layer that the model calls more than once has `name`, `name#2`, …; the
-        layers of a `Bidirectional` are named by Keras, `forward_lstm` and `backward_lstm`.
+        Layer's name to quantity's name to array (N, T, U), or (N, T, P) for a projected h. The time
+        order is that of the layer's input, also with `go_backwards`. Masked steps are NaN. A layer
+        that the model calls more than once has `name`, `name#2`, …; Keras names the layers of a
+        `Bidirectional` `forward_lstm` and `backward_lstm`.
 
     Raises:
         ValueError: the model has no recurrent layer.
-        TypeError: a recurrent layer whose cell is not one of the above.
+        TypeError: a recurrent layer has another cell.
 
     Example:
         >>> import keras, kgated.inspection
@@ -67,7 +67,7 @@ def unique_name(name: str, names: Any) -> str:
 
 
 def _over_input(layer: keras.layers.RNN, part: Array, mask: Any) -> np.ndarray:
-    """A part (N, T, U) in the order of the input, NaN where the mask hides the step."""
+    """A trace (N, T, U) in the order of the input, with NaN at masked steps."""
     values = np.array(keras.ops.convert_to_numpy(part))
     if layer.go_backwards:
         values = values[:, ::-1]

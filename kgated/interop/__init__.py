@@ -1,8 +1,8 @@
-"""Weights from other libraries into our layers and back, exactly.
+"""Exact conversion of weights between other libraries and kgated's layers.
 
-Arrays at the seam are NumPy's, so neither PyTorch nor ONNX nor TensorFlow Addons is imported here;
-ONNX is, by the functions that read and write its messages. A round trip returns the same bits, but
-for what a library keeps in two tensors and we in one: the two biases of an LSTM become their sum.
+Weights are exchanged as NumPy arrays, so this package imports neither PyTorch nor TensorFlow
+Addons. The functions that read and write ONNX models import onnx when they are called. A round trip
+returns the same bits, with one exception: the two biases of an LSTM become their sum.
 """
 
 from kgated.interop.keras import from_keras, to_keras

@@ -18,7 +18,7 @@ KNOWN: dict[str, tuple[str, Parameters]] = {
     "elu": ("Elu", (1.0, None)),
     "linear": ("Affine", (1.0, 0.0)),
 }
-"""Keras's name to ONNX's name with the alpha and beta that make them the same function."""
+"""Keras's name to ONNX's name with the alpha and beta that compute the same function."""
 
 DEFAULTS: dict[str, Parameters] = {
     "HardSigmoid": (0.2, 0.5),
@@ -26,14 +26,14 @@ DEFAULTS: dict[str, Parameters] = {
     "Elu": (1.0, None),
     "Affine": (1.0, 0.0),
 }
-"""What ONNX takes for alpha and beta where a node doesn't say."""
+"""ONNX's defaults of alpha and beta."""
 
 
 def from_onnx_names(attributes: Mapping[str, Any], default: list[str]) -> list[str]:
-    """Keras's names for a node's `activations`, or for `default` where it has none.
+    """The Keras names of a node's `activations`, or of `default` where the node has none.
 
     Raises:
-        ValueError: a function, or its alpha and beta, that no activation of Keras computes.
+        ValueError: Keras has no activation that computes the function with its alpha and beta.
     """
     alphas, betas = (iter(attributes.get(f"activation_{k}", [])) for k in ("alpha", "beta"))
     return [_keras_name(name, alphas, betas) for name in attributes.get("activations", default)]
@@ -61,10 +61,10 @@ def _same(a: float | None, b: float | None) -> bool:
 
 
 def to_onnx_names(names: list[str]) -> dict[str, list[Any]]:
-    """The attributes `activations`, `activation_alpha` and `activation_beta` for Keras's names.
+    """The attributes `activations`, `activation_alpha` and `activation_beta` of Keras's names.
 
     Raises:
-        ValueError: a function that ONNX doesn't have.
+        ValueError: ONNX doesn't have the function.
     """
     if unknown := [name for name in names if name not in KNOWN]:
         raise ValueError(f"ONNX has no activation {unknown[0]!r}, only {list(KNOWN)}")

@@ -1,7 +1,7 @@
-"""What the converters share: arrays by name, gate order, building a layer, refusals.
+"""Functions of all converters: arrays by name, gate order, building a layer, checks.
 
-A layer's weights travel as a dict from our weight names to NumPy arrays, in our gate order: LSTM
-`ifco` (coupled: `fco`), GRU `zrh`, along the last axis. Each converter rearranges that dict.
+A layer's weights are passed as a dict from kgated's weight names to NumPy arrays. Gates are ordered
+along the last axis: LSTM `ifco` (coupled: `fco`), GRU `zrh`. Each converter rearranges that dict.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ Array = np.ndarray
 Weights = dict[str, Array]
 
 SYMMETRIC = ("sigmoid", "hard_sigmoid")
-"""The activations with `1 - σ(a) = σ(-a)`, which makes a gate and its complement exchangeable."""
+"""The activations with `1 - σ(a) = σ(-a)`, by which a gate and its complement can be exchanged."""
 
 
 def array(value: Any) -> Array:
-    """A NumPy array from an array or a tensor of any library; bfloat16 widens to float32."""
+    """A NumPy array of an array or a tensor of any library; bfloat16 becomes float32."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         value = value.float() if "bfloat16" in str(value.dtype) else value
@@ -30,7 +30,7 @@ def array(value: Any) -> Array:
 def check_shape(
     name: str, value: Array, expected: tuple[int, ...], meaning: str, where: str = ""
 ) -> None:
-    """Raise a ValueError that names the tensor and both shapes, unless they are the same."""
+    """Raise a ValueError with the tensor's name and both shapes if the shapes differ."""
     if value.shape != expected:
         raise ValueError(
             f"`{name}`{where} must have shape {expected}, {meaning}. Received: {value.shape}"
@@ -38,7 +38,7 @@ def check_shape(
 
 
 def reorder(columns: Array, order: str, wanted: str) -> Array:
-    """Bring the blocks of the last axis from one gate order into another, one letter per gate."""
+    """Reorder the blocks of the last axis from one gate order to another, one letter per gate."""
     blocks = dict(zip(order, np.split(columns, len(order), axis=-1), strict=True))
     return np.concatenate([blocks[gate] for gate in wanted], axis=-1)
 
@@ -70,7 +70,7 @@ def write(layer: keras.layers.RNN, weights: Mapping[str, Array]) -> None:
 
 
 def make(layer_class: type[GatedRNN], units: int, weights: Weights, **options: Any) -> Any:
-    """A layer of ours that holds these weights, in their dtype unless `options` say otherwise."""
+    """A kgated layer with these weights, in their dtype unless `options` set another."""
     defaults = {"use_bias": "bias" in weights, "dtype": weights["kernel"].dtype.name}
     layer = layer_class(units=units, **{**defaults, **options})
     write(layer, weights)
@@ -103,13 +103,13 @@ def to_gated(layer: Any) -> Any:
     if not isinstance(layer, LSTM | PeepholeLSTM | GRU):
         raise TypeError(
             "`layer` must be an LSTM, PeepholeLSTM or GRU of kgated or Keras, or a Bidirectional "
-            f"of one; of a model give its layers one by one. Received: {layer!r}"
+            f"of one; convert the layers of a model one by one. Received: {layer!r}"
         )
     return layer
 
 
 def directions(layer: Any, target: str) -> list[Any]:
-    """The layer, or the forward and the backward layer of a Bidirectional, in our classes."""
+    """The layer, or the forward and the backward layer of a Bidirectional, as kgated's classes."""
     if not isinstance(layer, keras.layers.Bidirectional):
         return [to_gated(layer)]
     require(layer, target, merge_mode="concat")
@@ -120,12 +120,12 @@ def directions(layer: Any, target: str) -> list[Any]:
 
 
 def activation_name(function: Any) -> str:
-    """The name that Keras has for an activation."""
+    """Keras's name of an activation."""
     return str(keras.activations.serialize(function))
 
 
 def require(layer: Any, target: str, **only: Any) -> None:
-    """Raise a ValueError that names the first option of `layer` that `target` doesn't have."""
+    """Raise a ValueError with the first option of `layer` that `target` doesn't have."""
     for option, value in only.items():
         have = getattr(layer, option)
         have = activation_name(have) if callable(have) else have
@@ -163,7 +163,8 @@ def plain_lstm(layer: Any, target: str) -> Weights:
     `i = 1 - σ(a) = σ(-a)`.
 
     Raises:
-        ValueError: layer normalization, or a coupling whose activation has no such symmetry.
+        ValueError: the layer has layer normalization, or its recurrent activation lacks the
+            symmetry.
     """
     require(layer, target, layer_norm=False)
     if not layer.coupled_gates:
@@ -197,12 +198,12 @@ def state_weighing_gru(layer: Any, target: str) -> Weights:
 
 
 def exchange_update(weights: Weights) -> Weights:
-    """The GRU weights of the other `update_gate`: `1 - σ(a) = σ(-a)`, so z's columns negated."""
+    """The GRU weights of the other `update_gate`; z's columns are negated: `1 - σ(a) = σ(-a)`."""
     return {name: negate(value, "zrh", "z") for name, value in weights.items()}
 
 
 def with_update_gate(layer: Any, update_gate: str) -> Any:
-    """The layer, or if it is a GRU of the other convention, the same GRU in the one asked for.
+    """The layer; a GRU of the other `update_gate` is converted to the requested one.
 
     Raises:
         ValueError: the activation has no symmetry that makes the exchange exact.

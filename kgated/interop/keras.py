@@ -1,4 +1,4 @@
-"""Keras's own layers to ours and back."""
+"""Conversion between Keras's recurrent layers and kgated's."""
 
 import inspect
 from typing import Any
@@ -11,20 +11,20 @@ from kgated.layers import GRU
 
 
 def from_keras(layer: Any, update_gate: str = "state") -> Any:
-    """Our layer with the options and a copy of the weights of a `keras.layers` LSTM or GRU.
+    """Convert a `keras.layers` LSTM or GRU to kgated's layer, with its options and weights.
 
     Args:
         layer: a `keras.layers.LSTM`, `GRU`, or `Bidirectional` of them, built or not.
-        update_gate: the convention of the GRU returned. "state" is Keras's and takes the weights
-            untouched; "candidate" is the textbook's, exact by `1 - σ(a) = σ(-a)`: the signs of z's
-            weights change.
+        update_gate: what z multiplies in the GRU returned. "state" is Keras's convention and keeps
+            the weights; "candidate" is the textbook's and negates z's weights, which is exact
+            because `1 - σ(a) = σ(-a)`.
 
     Returns:
         `kgated.LSTM`, `kgated.GRU`, or a `keras.layers.Bidirectional` of them.
 
     Raises:
         TypeError: another kind of layer.
-        ValueError: `update_gate="candidate"` with an activation that has no such symmetry.
+        ValueError: `update_gate="candidate"`, and the recurrent activation lacks that symmetry.
     """
     check_choice("update_gate", update_gate, ("state", "candidate"))
     if isinstance(layer, keras.layers.Bidirectional):
@@ -39,9 +39,10 @@ def from_keras(layer: Any, update_gate: str = "state") -> Any:
 def to_keras(layer: Any) -> Any:
     """Keras's own layer that computes the same, with a copy of the weights.
 
-    Exact rewritings are done: peepholes that are all zero vanish; `coupled_gates` becomes an input
-    gate with the forget gate's weights negated, and `update_gate="candidate"` a z with its weights
-    negated, as `1 - σ(a) = σ(-a)`. Further training no longer keeps the two gates coupled.
+    Options that Keras lacks are rewritten where that is exact. Peepholes that are all zero are
+    dropped. `coupled_gates` becomes an input gate with the negated weights of the forget gate, and
+    `update_gate="candidate"` a z with negated weights, because `1 - σ(a) = σ(-a)`. Further training
+    no longer keeps the two gates coupled.
 
     Args:
         layer: a built `kgated.LSTM`, `PeepholeLSTM`, `GRU`, or a `Bidirectional` of them.

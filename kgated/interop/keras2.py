@@ -1,4 +1,4 @@
-"""Models that Keras 2 and TensorFlow 1.x and 2.x saved, loaded into Keras 3."""
+"""Load models into Keras 3 that Keras 2, TensorFlow 1.x or TensorFlow 2.x saved."""
 
 import json
 import tempfile
@@ -17,8 +17,8 @@ from kgated.interop.keras2_graph import Config
 from kgated.interop.keras2_weights import STEEPNESS, assign, read_weights, scale_hard_sigmoids
 
 _DAMAGED = (
-    "the configuration in the file is none of a whole model of Keras; copy it again, or save the "
-    "model once more by `model.save()`"
+    "the configuration in the file is not that of a whole Keras model; copy the file again, "
+    "or save the model again by `model.save()`"
 )
 
 
@@ -35,29 +35,29 @@ def load_h5(path: str | Path, custom_objects: Mapping[str, Any] | None = None) -
 
     - `CuDNNLSTM` becomes LSTM and `CuDNNGRU` becomes GRU with `reset_after=True`, their weights
       brought into Keras's layout.
-    - A recurrent "hard_sigmoid", which is clip(0.2 a + 0.5) in Keras 2 and clip(a / 6 + 0.5) in
-      Keras 3, stays what it was: its gates' weights are multiplied by 1.2. As another layer's
-      activation it becomes the function `keras2_hard_sigmoid`.
+    - A recurrent "hard_sigmoid" is clip(0.2 a + 0.5) in Keras 2 and clip(a / 6 + 0.5) in Keras 3.
+      The weights of its gates are multiplied by 1.2, so that the results stay the same. In other
+      layers the activation becomes the function `keras2_hard_sigmoid`.
     - A GRU without `reset_after` in its configuration has `reset_after=False`.
-    - Options that Keras 3 doesn't have are left out where they change nothing (`time_major=False`,
-      `implementation`, `batch_input_shape`, `input_length`), and refused where they do.
-    - An input that Embedding layers alone read becomes int32.
+    - Options that Keras 3 doesn't have are dropped if they change nothing (`time_major=False`,
+      `implementation`, `batch_input_shape`, `input_length`); the others raise an error.
+    - An input that only Embedding layers read becomes int32.
 
-    Initializers and the state of the optimizer are not taken, and the model is not compiled. Files
-    of `.h5` that Keras 3 saved are read too.
+    Initializers and the state of the optimizer are not loaded, and the model is not compiled. `.h5`
+    files that Keras 3 saved can be loaded too.
 
     Args:
-        path: what `model.save()` wrote; not a folder, and not a file of `save_weights()`.
-        custom_objects: classes and functions by name that the model uses, beside those registered
-            by `keras.saving.register_keras_serializable`.
+        path: a file that `model.save()` wrote; not a folder, and not a file of `save_weights()`.
+        custom_objects: name to class or function, for those that the model uses and that are not
+            registered by `keras.saving.register_keras_serializable`.
 
     Returns:
         A `keras.Sequential` or a functional model, with its weights.
 
     Raises:
-        ValueError: no whole model of Keras 2 or 3, or something in it that Keras 3 can't build:
-            an operation of TensorFlow, a Lambda, an unknown class, `time_major=True`. The message
-            names the layer and the way out.
+        ValueError: the file holds no whole model of Keras 2 or 3, or the model has a part that
+            Keras 3 can't build: an operation of TensorFlow, a Lambda, an unknown class,
+            `time_major=True`. The message names the layer and says what to do.
 
     Example:
         >>> model = kgated.interop.load_h5("old.h5")  # (None, 20, 5) -> (None, 2)
@@ -79,8 +79,8 @@ def load_h5(path: str | Path, custom_objects: Mapping[str, Any] | None = None) -
             return _from_file(file, known)
     except OSError as error:
         raise ValueError(
-            f"{path}: this is no HDF5 file, or a part of one ({first_line(error)}): copy it again, "
-            "or save the model once more by `model.save()`"
+            f"{path}: this is no HDF5 file, or an incomplete one ({first_line(error)}): copy it "
+            "again, or save the model again by `model.save()`"
         ) from error
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: {_DAMAGED} ({error})") from error
@@ -96,7 +96,7 @@ def _from_file(file: Any, custom_objects: dict[str, Any]) -> keras.Model:
     if "model_config" not in file.attrs or "model_weights" not in file:
         raise ValueError(
             "the file holds weights and no model, as `save_weights()` writes it: build the model "
-            "in Keras 3 and load them by `model.load_weights(path)`"
+            "in Keras 3 and load the weights by `model.load_weights(path)`"
         )
     weights = file["model_weights"]
     version = _text(file.attrs.get("keras_version", weights.attrs.get("keras_version", "2")))
@@ -108,7 +108,7 @@ def _from_file(file: Any, custom_objects: dict[str, Any]) -> keras.Model:
 
 
 def _from_archive(path: Path, custom_objects: dict[str, Any]) -> keras.Model:
-    """A `.keras` file, whose weights lie as Keras 3's do, or under another name."""
+    """The model of a `.keras` file; its weights may be stored as Keras 2 or as Keras 3 does it."""
     with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
         version = json.loads(archive.read("metadata.json"))["keras_version"]
         model = _build(json.loads(archive.read("config.json")), version, custom_objects)
@@ -126,12 +126,12 @@ def _build(entry: Config, version: str, custom_objects: dict[str, Any]) -> keras
     """The model without its weights."""
     if version.startswith(("0", "1")):
         raise ValueError(
-            f"the file is of Keras {version}: load it in Keras 2 and save it there once more"
+            f"the file is of Keras {version}: load it in Keras 2 and save it there again"
         )
     if entry["class_name"] not in MODELS:
         raise ValueError(
-            f"the model is of a class of its own, {entry['class_name']}, and a file of Keras 2 "
-            f"holds no code: {WAY_OUT}"
+            f"the model is of the custom class {entry['class_name']}, and a file of Keras 2 "
+            f"contains no code: {WAY_OUT}"
         )
     translator = Translator(not version.startswith("3"), custom_objects)
     translated = translator.model(entry)

@@ -20,18 +20,18 @@ RENAMED = {
     "Convolution1D": "Conv1D",
     "Convolution2D": "Conv2D",
 }
-"""Layers that Keras 3 has by another name."""
+"""Layers that have another name in Keras 3."""
 
 CUDNN: dict[str, Config] = {
     "CuDNNLSTM": {"activation": "tanh", "recurrent_activation": "sigmoid"},
     "CuDNNGRU": {"activation": "tanh", "recurrent_activation": "sigmoid", "reset_after": True},
 }
-"""What a CuDNN layer computes, and its configuration does not say."""
+"""The options of a CuDNN layer that its configuration does not contain."""
 
 NO_EFFECT = {
     *("implementation", "input_length", "batch_input_shape", "input_dtype", "input_spec"),
     *("fused", "virtual_batch_size", "renorm_clipping", "renorm_momentum", "adjustment"),
-    *("query_shape", "key_shape", "value_shape"),  # of MultiHeadAttention, which is built again
+    *("query_shape", "key_shape", "value_shape"),  # MultiHeadAttention builds these again
     *("build_input_shape", "num_constants", "experimental_autocast", "layout_optimizer"),
 }
 """Options of Keras 2 that do not change what a trained layer computes."""
@@ -46,7 +46,7 @@ NEUTRAL: tuple[Any, ...] = (None, False, [], {}, "")
 INSIDE = ("layer", "backward_layer", "cell")
 OPERATIONS = {"TensorFlowOpLayer", "TFOpLambda", "SlicingOpLambda", "ClassMethod"}
 WAY_OUT = (
-    "build the model again in Keras 3 with the same layer names and load the weights alone by "
+    "build the model again in Keras 3 with the same layer names and load only the weights by "
     "`model.load_weights(path)`"
 )
 
@@ -55,8 +55,8 @@ class Translator:
     """Rewrites configurations of Keras 2.
 
     Args:
-        keras2: whether Keras 2 wrote the file: then "hard_sigmoid" is its own function.
-        custom_objects: classes and functions by name, beside those registered with Keras.
+        keras2: whether Keras 2 wrote the file; its "hard_sigmoid" differs from that of Keras 3.
+        custom_objects: name to class or function, for those not registered with Keras.
     """
 
     def __init__(self, keras2: bool, custom_objects: Mapping[str, Any]) -> None:
@@ -66,8 +66,7 @@ class Translator:
         """A Sequential or functional model, models in it included.
 
         Raises:
-            ValueError: a layer or an option that Keras 3 doesn't have; the message says
-                the way out.
+            ValueError: Keras 3 doesn't have a layer or an option; the message says what to do.
         """
         config = entry["config"]
         if isinstance(config, list):  # a Sequential before Keras 2.2.3
@@ -103,7 +102,7 @@ class Translator:
         target = str(RENAMED.get(kind, kind))
         config = {**CUDNN.get(kind, {}), **config, **_policy(config)}
         if target in ("GRU", "GRUCell"):
-            config.setdefault("reset_after", False)  # as it was before there was the option
+            config.setdefault("reset_after", False)  # the behaviour before the option existed
         config = self._inner(config)
         config = _known_options(getattr(keras.layers, target), target, name, config)
         if self._keras2 and config.get("activation") == "hard_sigmoid":
@@ -121,7 +120,7 @@ class Translator:
         return {**config, **inner}
 
     def _is_known(self, entry: Config) -> bool:
-        """Whether the class is one of the user's or ours."""
+        """Whether the class is registered by the user or by kgated."""
         names = (entry.get("registered_name"), entry["class_name"])
         of_keras = str(entry.get("module") or "keras").startswith("keras")
         return any(
@@ -130,7 +129,7 @@ class Translator:
         ) and not (of_keras and entry["class_name"] in vars(keras.layers) and "module" in entry)
 
     def _check(self, kind: str, name: str, entry: Config) -> None:
-        """Refuse a layer that can't be built."""
+        """Raise an error for a layer that can't be built."""
         where = f"layer `{name}` ({kind})"
         if kind in OPERATIONS:
             raise ValueError(
@@ -140,7 +139,7 @@ class Translator:
             )
         if kind == "Lambda":
             raise ValueError(
-                f"{where} holds Python code, and code out of a file is not run: write it as a "
+                f"{where} contains Python code, and kgated runs no code from a file: write it as a "
                 f"subclass of `keras.layers.Layer`; {WAY_OUT}"
             )
         if not self._is_known(entry) and not hasattr(keras.layers, RENAMED.get(kind, kind)):
@@ -167,7 +166,7 @@ def _operation(config: Config) -> str:
 
 
 def _policy(config: Config) -> Config:
-    """The precision by its name alone."""
+    """The name of the dtype policy."""
     dtype = config.get("dtype")
     if isinstance(dtype, dict):
         dtype = dtype["config"].get("name")
@@ -177,9 +176,9 @@ def _policy(config: Config) -> Config:
 
 
 def _known_options(layer: Any, kind: str, name: str, config: Config) -> Config:
-    """The options that Keras 3's layer has; one that matters and that it has not is refused.
+    """The options that Keras 3's layer has; raises for one that it lacks and that has an effect.
 
-    Initial values are left out: the weights are in the file.
+    Initializers are left out, because the weights are in the file.
     """
     if kind == "InputLayer":
         return _of_input(name, config)
@@ -221,7 +220,7 @@ def _number(value: Any) -> Any:
 
 
 def _with_input(layers: list[Config], sources: list[Config], built: Any) -> list[Config]:
-    """The layers of a Sequential model behind an InputLayer."""
+    """The layers of a Sequential model after an InputLayer."""
     if not layers or layers[0]["class_name"] == "InputLayer":
         return layers
     first = sources[0]["config"]

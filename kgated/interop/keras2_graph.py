@@ -9,12 +9,12 @@ RECURRENT = {"LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "Bid
 
 
 def plain(name: str | None) -> Any:
-    """A layer's name without the slashes that Keras 3 doesn't take."""
+    """A layer's name without slashes, which Keras 3 doesn't allow."""
     return None if name is None else name.replace("/", "_")
 
 
 def read_tokens(layers: list[Config], consumers: Mapping[Any, list[Config]]) -> None:
-    """Make an input int32 where nothing but Embedding layers read it."""
+    """Make an input int32 if only Embedding layers read it."""
     for layer in layers:
         readers = consumers.get(layer["config"].get("name"), [])
         kinds = {reader["class_name"] for reader in readers}
@@ -23,7 +23,7 @@ def read_tokens(layers: list[Config], consumers: Mapping[Any, list[Config]]) -> 
 
 
 def consumers_of(layers: list[Config]) -> dict[str, list[Config]]:
-    """The layers that read each layer's results, by name."""
+    """The layers that read the outputs of each layer, by name."""
     readers: dict[str, list[Config]] = {}
     for layer in layers:
         for node in layer["inbound_nodes"]:
@@ -40,11 +40,11 @@ def _tensors(node: Any) -> list[Config]:
 
 
 class Places:
-    """Where the tensors of a functional model come from, in Keras 3's form.
+    """The connections of a functional model in Keras 3's form.
 
     Args:
         layers: of the model, as the file has them.
-        keras2: whether Keras 2 counted the calls: of a Sequential model it counts from 1.
+        keras2: whether Keras 2 counted the calls; it counts those of a Sequential model from 1.
     """
 
     def __init__(self, layers: list[Config], keras2: bool) -> None:
@@ -53,7 +53,7 @@ class Places:
         }
 
     def node(self, node: Any, kind: str) -> Any:
-        """One call of a layer: positional tensors, and options by name."""
+        """One call of a layer: positional tensors and keyword options."""
         if isinstance(node, dict):
             return self.revived(node)
         kwargs: Config = {}
@@ -75,7 +75,7 @@ class Places:
         return [self.revived(item) for item in value] if isinstance(value, list) else value
 
     def _tensors(self, value: Any) -> Any:
-        """A value with a tensor of Keras 3 for each place in it."""
+        """A value in which Keras 3's description of a tensor replaces each connection."""
         if self._is_place(value):
             config = {"shape": [None], "dtype": "float32", "keras_history": self.revived(value)}
             return {"class_name": "__keras_tensor__", "config": config}

@@ -1,4 +1,4 @@
-"""The weights of an `.h5` file, put into the variables of a Keras 3 model."""
+"""Assign the weights of an `.h5` file to the variables of a Keras 3 model."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +15,7 @@ STEEPNESS = 1.2
 
 
 def names_in(group: Any, attribute: str) -> list[str]:
-    """A list of names among the attributes of a group; a long one is in numbered pieces."""
+    """A list of names in the attributes of a group; a long list is stored in numbered pieces."""
     pieces = [attribute] if attribute in group.attrs else []
     while not pieces or attribute not in group.attrs:
         if f"{attribute}{len(pieces)}" not in group.attrs:
@@ -39,17 +39,17 @@ def _weights_of(group: Any) -> list[str]:
 
 
 def assign(model: keras.Model, weights: dict[str, Named]) -> None:
-    """Copy the weights in, by the layers' names.
+    """Copy the weights into the layers of the same names.
 
     Raises:
-        ValueError: a layer without its weights, weights without a layer, or another shape.
+        ValueError: a layer has no weights in the file, weights have no layer, or a shape differs.
     """
     layers = {layer.name: layer for layer in model.layers if _variables(layer)}
     saved = {name for name, arrays in weights.items() if arrays}
     if missing := sorted(layers.keys() ^ saved):
         raise ValueError(
             f"the weights in the file and the layers of the model differ in {missing}: the file is "
-            "damaged, or of another model"
+            "damaged, or belongs to another model"
         )
     values: dict[int, tuple[Any, str, Array]] = {}
     for name, layer in layers.items():
@@ -93,7 +93,7 @@ def _pairs(layer: Any, arrays: Named, where: str) -> dict[int, tuple[Any, str, A
 
 
 def _variables(layer: Any) -> list[Any]:
-    """The weights in the order of an `.h5` file, without the states of a stateful layer."""
+    """The layer's weights in the order of an `.h5` file, without states."""
     return [
         variable
         for variable in [*layer.trainable_weights, *layer.non_trainable_weights]
@@ -102,7 +102,7 @@ def _variables(layer: Any) -> list[Any]:
 
 
 def every_layer(layer: Any) -> Iterator[Any]:
-    """A layer, and every layer and cell in it."""
+    """The layer and every layer and cell in it."""
     yield layer
     inner = [getattr(layer, name, None) for name in ("forward_layer", "backward_layer", "cell")]
     if isinstance(layer, keras.layers.TimeDistributed):
@@ -113,10 +113,10 @@ def every_layer(layer: Any) -> Iterator[Any]:
 
 
 def _from_cudnn(layer: Any, values: dict[int, tuple[Any, str, Array]]) -> None:
-    """Rearrange what CuDNN keeps in its own layout: its bias has two halves in one row.
+    """Rearrange weights from CuDNN's layout; its bias has two halves in one row.
 
-    CuDNN takes W x where Keras takes x W, so each gate's block is stored transposed, and the
-    kernel's moreover in the shape of Keras's.
+    CuDNN computes W x where Keras computes x W, so each gate's block is stored transposed. The
+    kernel's blocks are transposed inside an array of Keras's shape.
     """
     kind = type(layer).__name__.removesuffix("Cell")
     if kind not in GATES or not isinstance(layer, keras.layers.LSTMCell | keras.layers.GRUCell):
@@ -138,18 +138,18 @@ def _from_cudnn(layer: Any, values: dict[int, tuple[Any, str, Array]]) -> None:
 
 
 def from_cudnn_layout(kernel: Array, gates: int) -> Array:
-    """A kernel (F, gates * U) of a CuDNN layer as Keras's other layers have it."""
+    """A kernel (F, gates * U) of a CuDNN layer in the layout of Keras's other layers."""
     blocks = np.split(kernel, gates, axis=1)
     return np.concatenate([block.reshape(block.shape[::-1]).T for block in blocks], axis=1)
 
 
 def scale_hard_sigmoids(model: keras.Model) -> None:
-    """Make Keras 3's hard sigmoid compute Keras 2's, by gates with 1.2 times the weights."""
+    """Multiply the gates' weights by 1.2, so that Keras 3's hard sigmoid equals Keras 2's."""
     for cell in every_layer(model):
         kind = "GRU" if isinstance(cell, keras.layers.GRUCell) else "LSTM"
         if getattr(cell, "recurrent_activation", None) is not keras.activations.hard_sigmoid:
             continue
-        if getattr(cell, "cell", None) is not None:  # the layer; its cell comes by itself
+        if getattr(cell, "cell", None) is not None:  # the layer; its cell is visited separately
             continue
         factors = [1.0 if gate in "ch" else STEEPNESS for gate in GATES[kind]]
         for variable in cell.trainable_weights + cell.non_trainable_weights:

@@ -1,4 +1,4 @@
-"""ONNX LSTM and GRU nodes to our layers; imports onnx only when called."""
+"""Convert ONNX LSTM and GRU nodes to kgated's layers; onnx is imported only when called."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,12 +22,14 @@ ATTRIBUTES = {
 
 
 class OnnxLayer(NamedTuple):
-    """What becomes of a node: our layer, and what the layer takes at each call.
+    """The layer of a node, and the arguments of the layer's call.
 
-    `initial_state` holds the node's constant initial state as the layer takes it, h (B, U) and
-    c (B, U), then those of the backward direction; None where there is no such constant.
-    `at_run_time` names the node's inputs that the graph feeds it: `initial_h` and `initial_c` are
-    the layer's `initial_state`, and `sequence_lens` its `mask`.
+    Attributes:
+        layer: the layer with the node's weights.
+        initial_state: the node's constant initial state in the order of the layer's argument:
+            h (B, U) and c (B, U), then those of the backward direction. None: no constant.
+        at_run_time: names of the node's inputs that the graph computes: `initial_h` and
+            `initial_c` correspond to the layer's `initial_state`, `sequence_lens` to its `mask`.
     """
 
     layer: Any
@@ -36,7 +38,7 @@ class OnnxLayer(NamedTuple):
 
 
 def from_onnx(model: Any, **options: Any) -> list[OnnxLayer]:
-    """The layers of all LSTM and GRU nodes of an `onnx.ModelProto`'s graph, in its order.
+    """Convert all LSTM and GRU nodes of an `onnx.ModelProto`, in the order of the graph.
 
     Options and errors as for `from_onnx_node`.
 
@@ -66,24 +68,24 @@ def from_onnx_node(
     return_sequences: bool = True,
     update_gate: str = "state",
 ) -> OnnxLayer:
-    """The layer that computes the same as an ONNX LSTM or GRU node.
+    """Convert an ONNX LSTM or GRU node to the layer that computes the same.
 
-    Gate order iofc becomes i|f|c|o; the two halves of B become their sum, but for a GRU with
-    `linear_before_reset`, which has both. With P the layer is a `PeepholeLSTM`. `input_forget` is
-    read as ONNX Runtime computes it, f = 1 - i, and becomes `coupled_gates=True`, i = 1 - f, with
-    the signs changed. A layer takes and returns (B, T, …) where a node with `layout=0` has
-    (T, B, …), and a "reverse" layer returns its sequence last step first, as Keras's do.
+    The gate order iofc becomes i|f|c|o. The two halves of B are added, except for a GRU with
+    `linear_before_reset`, which keeps both. A node with P becomes a `PeepholeLSTM`. ONNX Runtime
+    computes `input_forget` as f = 1 - i; the layer has `coupled_gates=True`, i = 1 - f, and
+    negated weights. The layer's arrays are (B, T, …), those of a node with `layout=0` (T, B, …). A
+    "reverse" layer returns the last step first, as Keras's layers do.
 
     Args:
         node: an `onnx.NodeProto`.
         constants: name to array for W (D, 4U, F), R (D, 4U, U), B (D, 8U), P (D, 3U), and
-            initial_h and initial_c (D, B, U) where constant; D directions, 3U and 6U for a GRU.
+            initial_h and initial_c (D, B, U) if constant; D directions, 3U and 6U for a GRU.
         return_sequences: whether the layer returns (B, T, U) or (B, U).
-        update_gate: convention of a GRU, "state" as in ONNX, or "candidate", exactly.
+        update_gate: what z multiplies in a GRU: "state", as in ONNX, or "candidate"; both exact.
 
     Raises:
-        ValueError: an attribute or activation that our layers don't have (`clip` among them), or a
-            tensor that is missing or of the wrong shape; the message names it.
+        ValueError: kgated's layers don't have an attribute (such as `clip`) or activation of the
+            node, or a tensor is missing or has the wrong shape; the message names it.
     """
     facts = _parse(node, constants)
     _check_options(facts)
@@ -100,10 +102,10 @@ def from_onnx_node(
 
 @dataclass(frozen=True)
 class _Node:
-    """The facts of a recurrent node.
+    """A recurrent node.
 
-    `inputs` names what it is given, `tensors` holds what of that is constant, and `backwards` says
-    for each direction whether it runs backwards.
+    `inputs` holds the names of its inputs, `tensors` the constant ones, and `backwards` whether
+    each direction runs backwards.
     """
 
     op: str
@@ -133,7 +135,7 @@ def _parse(node: Any, constants: Mapping[str, Any]) -> _Node:
 
 
 def _check_options(node: _Node) -> None:
-    """Raise a ValueError for a node or an attribute that our layers don't have."""
+    """Raise a ValueError for a node or an attribute that kgated's layers don't have."""
     if node.op not in FUNCTIONS:
         raise ValueError(f"`node` must be an LSTM or a GRU. Received: {node.op}")
     if unknown := sorted(node.attributes.keys() - ATTRIBUTES):
@@ -166,7 +168,7 @@ def _check_tensors(node: _Node) -> None:
 
 
 def _activations(node: _Node, d: int) -> dict[str, str]:
-    """Keras's names of the activations of direction `d`, as options of a layer."""
+    """The activations of direction `d` as options of a Keras layer."""
     default = FUNCTIONS[node.op]
     names = from_onnx_names(node.attributes, default * len(node.backwards))
     gate, cell, *output = names[d * len(default) : (d + 1) * len(default)]
@@ -220,12 +222,12 @@ def _lstm(node: _Node, d: int, options: dict[str, Any]) -> Any:
 
 
 def _coupled(columns: Array) -> Array:
-    # f = 1 - i = σ(-a): our f is their i negated, and what they have for f is not used.
+    # f = 1 - i = σ(-a): the layer's f is the node's i negated; the node's f is not used.
     return gates.negate(columns, "iofc", "i")
 
 
 def _initial_state(node: _Node) -> list[Array] | None:
-    """The constant initial state in the order in which our layer takes it; zeros where half."""
+    """The constant initial state in the layer's order; zeros for the one that is not constant."""
     constant = [name for name in STATES if name in node.tensors]
     if not constant:
         return None

@@ -1,4 +1,4 @@
-"""Our layers to ONNX models of one LSTM or GRU node; imports onnx only when called."""
+"""Convert kgated's layers to ONNX models of one LSTM or GRU node; onnx is imported when called."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -17,31 +17,31 @@ OPSET, IR_VERSION = 14, 8
 def to_onnx(
     layer: Any, initial_state: Iterable[Any] | None = None, *, state_inputs: bool = False
 ) -> Any:
-    """An ONNX model with one LSTM or GRU node that computes the same as `layer`.
+    """Convert a layer to an ONNX model with one LSTM or GRU node that computes the same.
 
-    Input `X` (T, B, F), outputs `Y` (T, D, B, U), `Y_h` and, of an LSTM, `Y_c` (D, B, U), D
-    directions: ONNX's `layout=0`, the one that ONNX Runtime has. Where `layer` has `go_backwards`,
-    Y is in the order of the input all the same.
+    The model has the input `X` (T, B, F) and the outputs `Y` (T, D, B, U), `Y_h` (D, B, U) and, for
+    an LSTM, `Y_c` (D, B, U), where D is the number of directions. This is ONNX's `layout=0`, the
+    only one that ONNX Runtime supports. Y is in the order of the input, also with `go_backwards`.
 
     `update_gate="candidate"` is rewritten exactly, as in `to_keras`. A coupled LSTM sets
-    `input_forget`, and its node is right for runtimes that ignore that attribute too.
+    `input_forget`; its weights are also correct for runtimes that ignore that attribute.
 
     Args:
         layer: a built `kgated.LSTM`, `PeepholeLSTM`, `GRU`, Keras's LSTM or GRU, or a
             `Bidirectional` of one.
-        initial_state: constants to write into the model, as the layer takes them: h (B, U) and
-            c (B, U), then those of the backward direction. None: zero.
-        state_inputs: make `initial_h` and, of an LSTM, `initial_c` (D, B, U) inputs of the model,
-            for a caller who carries the state from one call to the next.
+        initial_state: constants to write into the model, in the order of the layer's argument:
+            h (B, U) and c (B, U), then those of the backward direction. None: zeros.
+        state_inputs: make `initial_h` and, for an LSTM, `initial_c` (D, B, U) inputs of the model,
+            so that the caller can carry the state from one call to the next.
 
     Returns:
         An `onnx.ModelProto`, opset 14.
 
     Raises:
         TypeError: another kind of layer.
-        ValueError: an option that ONNX doesn't have, by name: projection, layer normalization,
-            `peephole="full"`, `output_peephole="previous"`, some activations. Or both an
-            `initial_state` and `state_inputs`.
+        ValueError: ONNX doesn't have an option of the layer: projection, layer normalization,
+            `peephole="full"`, `output_peephole="previous"`, some activations. Or both
+            `initial_state` and `state_inputs` are set.
     """
     pair = gates.directions(layer, "ONNX")
     op = "GRU" if isinstance(pair[0], GRU) else "LSTM"
@@ -49,7 +49,7 @@ def to_onnx(
     state = [] if initial_state is None else [gates.array(value) for value in initial_state]
     names = STATES[: 1 if op == "GRU" else 2]
     if state and state_inputs:
-        raise ValueError("`initial_state` can't be given where `state_inputs=True`")
+        raise ValueError("`initial_state` must be None with `state_inputs=True`")
     tensors |= _initial_state(state, names, len(pair), pair[0].units)
     return _model(op, tensors, _attributes(pair), names if state_inputs else ())
 

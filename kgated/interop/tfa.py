@@ -1,4 +1,4 @@
-"""Weights of `tfa.rnn.PeepholeLSTMCell` to `kgated.PeepholeLSTM` and back."""
+"""Convert weights of `tfa.rnn.PeepholeLSTMCell` to `kgated.PeepholeLSTM` and back."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,18 +14,19 @@ NAMES = ("kernel", "recurrent_kernel", "bias", *PEEPHOLES)
 
 
 def from_tfa(weights: Mapping[str, Any] | Sequence[Any], **options: Any) -> Any:
-    """The `kgated.PeepholeLSTM` that computes the same as a `tfa.rnn.PeepholeLSTMCell`.
+    """Build the `kgated.PeepholeLSTM` that computes the same as a `tfa.rnn.PeepholeLSTMCell`.
 
-    That cell's equations are our default: diagonal peepholes, i and f see c, o sees c'.
+    The cell's equations are the layer's default: diagonal peepholes, where i and f read c and o
+    reads c'.
 
     Args:
-        weights: what the cell's `get_weights()` returns, in its order, or arrays by name: `kernel`
-            (F, 4U), `recurrent_kernel` (U, 4U), `bias` (4U,) or none, and
+        weights: the list of the cell's `get_weights()`, or name to array: `kernel` (F, 4U),
+            `recurrent_kernel` (U, 4U), `bias` (4U,) if the cell has one, and
             `input_gate_peephole_weights`, `forget_gate_peephole_weights`,
-            `output_gate_peephole_weights` (U,). Of a name such as `rnn/cell/kernel:0` the last
-            part counts.
-        options: of `kgated.PeepholeLSTM`, such as `return_sequences=True`, or `activation` where
-            the cell had another than the default. Weights don't tell.
+            `output_gate_peephole_weights` (U,). In a name such as `rnn/cell/kernel:0` only the last
+            part is read.
+        options: of `kgated.PeepholeLSTM`, such as `return_sequences=True`, or `activation` if the
+            cell's is not the default, because the weights don't contain it.
 
     Raises:
         ValueError: a weight is missing, unknown or of the wrong shape; the message names it.
@@ -72,14 +73,18 @@ def _check_shapes(arrays: Weights) -> None:
 
 
 def to_tfa(layer: Any) -> dict[str, Array]:
-    """The weights of the `tfa.rnn.PeepholeLSTMCell` that computes the same, by its names.
+    """Convert an LSTM to the weights of the `tfa.rnn.PeepholeLSTMCell` that computes the same.
 
-    In the order of its `set_weights`: `cell.set_weights(list(to_tfa(layer).values()))`. An LSTM
-    gets zero peepholes; `coupled_gates` is rewritten exactly, as in `to_keras`.
+    An LSTM without peepholes gets zero peepholes; `coupled_gates` is rewritten exactly, as in
+    `to_keras`.
+
+    Returns:
+        Name to array, in the order of the cell's `set_weights`:
+        `cell.set_weights(list(to_tfa(layer).values()))`.
 
     Raises:
-        TypeError: not an LSTM.
-        ValueError: an option that the cell doesn't have, by name.
+        TypeError: `layer` is not an LSTM.
+        ValueError: the cell doesn't have an option of the layer; the message names it.
     """
     layer, target = gates.to_gated(layer), "tfa.rnn.PeepholeLSTMCell"
     if isinstance(layer, GRU):

@@ -1,4 +1,7 @@
-"""Layers of PyTorch to ours and Keras's, and LSTM and GRU back; needs no torch but for files."""
+"""Convert layers of PyTorch to kgated's and Keras's, and LSTM and GRU back.
+
+PyTorch has to be installed only to read files.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -25,47 +28,48 @@ def from_torch(
     kind: str | None = None,
     **options: Any,
 ) -> list[Any]:
-    """The Keras layers of a PyTorch layer, with its weights, first layer first.
+    """Convert a PyTorch layer to Keras layers with its weights, first layer first.
 
-    Of an nn.LSTM or nn.GRU everything is read from the tensors: kind, sizes, number of layers,
-    directions, `bias`, `proj_size`. PyTorch's i|f|g|o and r|z|n become i|f|c|o and z|r|h; the two
-    biases of an LSTM become their sum. `dropout` and `batch_first` are not taken: our layers take
+    For an nn.LSTM or nn.GRU everything is read from the tensors: kind, sizes, number of layers,
+    directions, `bias`, `proj_size`. PyTorch's i|f|g|o and r|z|n become i|f|c|o and z|r|h, and the
+    two biases of an LSTM become their sum. `dropout` and `batch_first` are ignored: the layers take
     (B, T, F), and dropout between them is `keras.layers.Dropout`.
 
     nn.Linear becomes Dense, nn.Embedding Embedding, nn.BatchNorm1d BatchNormalization, nn.LayerNorm
-    LayerNormalization, and nn.Conv1d Conv1D, which takes (B, T, F) where PyTorch's takes (B, F, T);
-    behind a ZeroPadding1D where its padding is neither none nor "same". Of a module the options are
-    its own; a state dict doesn't hold them, and they are PyTorch's defaults, or `options`.
+    LayerNormalization, and nn.Conv1d Conv1D, which takes (B, T, F) where PyTorch's takes (B, F, T).
+    A ZeroPadding1D precedes the Conv1D if its padding is neither none nor "same". Options come from
+    the module. A state dict has no options; PyTorch's defaults or `options` apply.
 
-    PyTorch's `out[:, -1]` of a bidirectional layer is not `return_sequences=False`: there the
-    backward half has read one frame alone, here the whole sequence; see docs/importing.md.
+    PyTorch's `out[:, -1]` of a bidirectional layer differs from `return_sequences=False`: in
+    PyTorch the backward half has read only one frame, here the whole sequence; see
+    docs/importing.md.
 
     Args:
         source: a `torch.nn.Module` of one of these kinds; a state dict, name to tensor or NumPy
-            array; or the path of a `.pt` file with a state dict, as `torch.save` writes it. Of an
+            array; or the path of a `.pt` file with a state dict, as `torch.save` writes it. For an
             nn.LSTM or nn.GRU it holds `weight_ih_l0` (4U, F) or (3U, F), `weight_hh_l0` (4U, U) or
             (4U, P) or (3U, U), `bias_ih_l0` and `bias_hh_l0` (4U,) or (3U,), `weight_hr_l0` (P, U),
             the same with `_reverse`, and so on for each layer; else `weight`, `bias`,
             `running_mean` and `running_var`.
-        prefix: what precedes these names, such as `"encoder.lstm."`; other names are left alone.
+        prefix: of these names, such as `"encoder.lstm."`; other tensors are ignored.
         return_sequences: whether the last recurrent layer returns (B, T, U), as in PyTorch, or
             (B, U).
-        update_gate: convention of the GRUs, "state" as in PyTorch, or "candidate", exactly.
-        kind: "Linear", "Embedding", "BatchNorm1d", "LayerNorm" or "Conv1d", where the tensors alone
-            don't tell.
-        options: of the Keras layer, where it is not recurrent: `activation="relu"`, `epsilon`,
+        update_gate: what z multiplies in the GRUs: "state", as in PyTorch, or "candidate"; both
+            are exact.
+        kind: "Linear", "Embedding", "BatchNorm1d", "LayerNorm" or "Conv1d", if the tensors don't
+            determine it.
+        options: of a Keras layer that is not recurrent: `activation="relu"`, `epsilon`,
             `strides`, or `padding="causal"` of a Conv1D.
 
     Returns:
         One built layer per PyTorch layer: `kgated.LSTM`, `kgated.GRU` (`reset_after=True`), a
-        `keras.layers.Bidirectional` of them, or a layer of Keras; for `keras.Sequential` or to call
-        one by one.
+        `keras.layers.Bidirectional` of them, or a layer of Keras.
 
     Raises:
-        TypeError: `source` is something else.
-        ValueError: a tensor is missing, unknown, or of the wrong shape; the message names it. A
-            module of another kind; a file that holds more than tensors.
-        ImportError: a path, and PyTorch is not installed.
+        TypeError: `source` has another type.
+        ValueError: a tensor is missing, unknown, or of the wrong shape; the message names it. Or
+            the module is of another kind, or the file holds more than tensors.
+        ImportError: `source` is a path, and PyTorch is not installed.
     """
     check_choice("update_gate", update_gate, ("state", "candidate"))
     if not isinstance(prefix, str):
@@ -83,13 +87,13 @@ def from_torch(
     if options or kind:
         unknown = ", ".join([*options, *(["kind"] if kind else [])])
         raise ValueError(
-            f"`source` is an nn.LSTM or nn.GRU, read from its tensors alone: leave out {unknown}"
+            f"`source` is an nn.LSTM or nn.GRU, which takes no options: leave out {unknown}"
         )
     return _recurrent(tensors, depth, return_sequences, update_gate)
 
 
 def _module_of(source: Any, prefix: str) -> Any:
-    """The module of the layer to convert, where there is one."""
+    """The module of the layer to convert; None for tensors without a module."""
     if not is_module(source):
         return None
     path = prefix.rstrip(".")
@@ -103,7 +107,7 @@ def _module_of(source: Any, prefix: str) -> Any:
         return module
     names = [name for name, _ in module.named_children()]
     raise ValueError(
-        f"an nn.{type(module).__name__} is not one layer: give one of those in it, by `prefix`, "
+        f"an nn.{type(module).__name__} is not one layer: select one of its layers by `prefix`, "
         f"one of {[f'{prefix}{name}.' for name in names]}"
     )
 
@@ -143,7 +147,7 @@ def _nothing_there(state_dict: Mapping[str, Any], prefix: str) -> str:
 
 
 def _take(tensors: dict[str, Any], place: str, inputs: int | None) -> Weights:
-    """Move one direction of one layer out of `tensors`, into our names, shapes and gate order."""
+    """Pop one direction of one layer from `tensors`, in kgated's names, shapes and gate order."""
     has_bias = f"bias_ih_{place}" in tensors or f"bias_hh_{place}" in tensors
     names = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if has_bias else [])]
     if missing := [f"{name}_{place}" for name in names if f"{name}_{place}" not in tensors]:
@@ -214,14 +218,14 @@ def _layer(weights: Weights, **options: Any) -> Any:
 
 
 def to_torch(layers: Any) -> dict[str, Array]:
-    """The state dict of the `torch.nn.LSTM` or `torch.nn.GRU` that computes the same as `layers`.
+    """Convert layers to the state dict of a `torch.nn.LSTM` or `torch.nn.GRU` that equals them.
 
     Load it with `module.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()})`,
     where the module has `input_size=F`, `hidden_size=U`, `num_layers`, `bidirectional` and
-    `proj_size=P` of the layers. The whole bias of an LSTM goes into `bias_ih`.
+    `proj_size=P` of the layers. The bias of an LSTM is stored in `bias_ih`.
 
-    Exact rewritings are done as in `to_keras`: zero peepholes, `coupled_gates`, and
-    `update_gate="candidate"`.
+    Zero peepholes, `coupled_gates` and `update_gate="candidate"` are rewritten exactly, as in
+    `to_keras`.
 
     Args:
         layers: a built layer or a sequence of them, first layer first; `kgated.LSTM`,
@@ -232,8 +236,8 @@ def to_torch(layers: Any) -> dict[str, Array]:
 
     Raises:
         TypeError: another kind of layer.
-        ValueError: what PyTorch's module doesn't have, by name, such as another activation,
-            `reset_after=False`, or layers of different size.
+        ValueError: PyTorch's module doesn't have an option of the layers, such as another
+            activation or `reset_after=False`, or the layers differ in size.
     """
     stack = [gates.directions(item, "PyTorch") for item in _as_list(layers)]
     _check_alike(stack)
@@ -252,7 +256,7 @@ def _as_list(layers: Any) -> list[Any]:
 
 
 def _check_alike(stack: list[list[Any]]) -> None:
-    """Raise a ValueError unless one PyTorch module can hold all the layers."""
+    """Raise a ValueError unless one PyTorch module can represent all layers."""
     layers = [layer for pair in stack for layer in pair]
     facts: dict[str, list[Any]] = {
         "kind": ["GRU" if isinstance(layer, GRU) else "LSTM" for layer in layers],

@@ -1,4 +1,4 @@
-"""PyTorch's layers beside the recurrent ones, each as a Keras layer with the weights."""
+"""Convert PyTorch's layers that are not recurrent to Keras layers with the weights."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,17 +14,17 @@ Options = dict[str, Any]
 
 
 def layers_of(kind: str, tensors: Mapping[str, Any], module: Any, options: Options) -> list[Any]:
-    """The Keras layers of one PyTorch layer; more than one where padding comes before it.
+    """Convert one PyTorch layer to Keras layers: the layer, and its padding before it if any.
 
     Args:
         kind: a name in `KINDS`.
-        tensors: the layer's own, by name.
-        module: the layer itself, for its options; None where there is only a state dict, and the
-            options are PyTorch's defaults.
-        options: of the Keras layer, before those of the module.
+        tensors: name to tensor of the layer.
+        module: the layer, for its options. None: a state dict without a module, with PyTorch's
+            default options.
+        options: of the Keras layer; they override those of the module.
 
     Raises:
-        ValueError: an option that Keras's layer doesn't have, a tensor missing or unknown.
+        ValueError: Keras's layer doesn't have an option, or a tensor is missing or unknown.
     """
     arrays = {name: gates.array(value) for name, value in tensors.items() if value is not None}
     arrays.pop("num_batches_tracked", None)
@@ -46,17 +46,17 @@ def layers_of(kind: str, tensors: Mapping[str, Any], module: Any, options: Optio
 
 
 def kind_of(tensors: Mapping[str, Any]) -> str | None:
-    """The kind of layer that a state dict is of, as far as its tensors tell.
+    """The kind of layer that a state dict belongs to, determined from its tensors.
 
     Raises:
-        ValueError: an nn.Linear without a bias and an nn.Embedding look the same.
+        ValueError: the tensors fit both an nn.Linear without a bias and an nn.Embedding.
     """
     if "running_mean" in tensors:
         return "BatchNorm1d"
     axes = len(tensors["weight"].shape) if "weight" in tensors else 0
     if axes == 2 and "bias" not in tensors:
         raise ValueError(
-            "a `weight` of two axes without a `bias` is of an nn.Linear or of an nn.Embedding: "
+            "a `weight` of two axes without a `bias` fits an nn.Linear and an nn.Embedding: "
             "give `kind='Linear'` or `kind='Embedding'`"
         )
     return {1: "LayerNorm", 2: "Linear", 3: "Conv1d"}.get(axes)
@@ -73,7 +73,7 @@ def _option(module: Any, name: str, default: Any) -> Any:
 
 
 class _RefusedError(ValueError):
-    """An option of PyTorch's layer that Keras's does not have."""
+    """Keras's layer does not have an option of PyTorch's layer."""
 
 
 def _refuse(kind: str, option: str, value: Any) -> ValueError:

@@ -1,11 +1,11 @@
-"""Where PyTorch's tensors come from: a module, a state dict, or a file of one."""
+"""Read PyTorch's tensors from a module, a state dict, or a file with a state dict."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 CHECKPOINT = ("state_dict", "model_state_dict", "model", "net")
-"""Names under which training programs put the state dict into a larger dict."""
+"""Keys of the state dict in the files of common training programs."""
 
 
 def is_module(source: Any) -> bool:
@@ -14,12 +14,12 @@ def is_module(source: Any) -> bool:
 
 
 def tensors_of(source: Any) -> Mapping[str, Any]:
-    """The state dict of a module, of a file, or the one given.
+    """The state dict of a module or a file; a state dict is returned unchanged.
 
     Raises:
-        TypeError: none of these.
-        ValueError: a file that holds no state dict; one line that says the way out.
-        ImportError: a file, and PyTorch is not installed.
+        TypeError: `source` has another type.
+        ValueError: the file holds no state dict; the message says in one line what to do.
+        ImportError: `source` is a path, and PyTorch is not installed.
     """
     if isinstance(source, Mapping):
         _check_tensors(source)
@@ -35,7 +35,7 @@ def tensors_of(source: Any) -> Mapping[str, Any]:
 
 
 def _check_tensors(state_dict: Mapping[Any, Any]) -> None:
-    """Refuse a dict that is no state dict; a buffer of a module may be None."""
+    """Raise an error for a dict that is not a state dict; a buffer of a module may be None."""
     for name, tensor in state_dict.items():
         if not isinstance(name, str):
             raise TypeError(f"`source` must have names of tensors as keys. Received: {name!r}")
@@ -49,7 +49,9 @@ def _check_tensors(state_dict: Mapping[Any, Any]) -> None:
 
 def _from_file(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; give what `torch.save(model.state_dict())` wrote")
+        raise ValueError(
+            f"{path}: no such file; pass a file of `torch.save(model.state_dict(), path)`"
+        )
     content = _load(path)
     if isinstance(content, Mapping):
         inner = [content[name] for name in CHECKPOINT if isinstance(content.get(name), Mapping)]
@@ -57,8 +59,8 @@ def _from_file(path: Path) -> Mapping[str, Any]:
         if tensors and all(hasattr(value, "shape") for value in tensors.values()):
             return tensors
         raise ValueError(
-            f"{path}: this dict holds {sorted(map(str, tensors))[:8]} and not tensors by name: "
-            "load it by `torch.load(path, weights_only=True)` and give the state dict in it"
+            f"{path}: this dict holds {sorted(map(str, tensors))[:8]} and no tensors: "
+            "load it by `torch.load(path, weights_only=True)` and pass the state dict in it"
         )
     raise ValueError(f"{path}: this holds a {type(content).__name__}, and no dict of tensors")
 
@@ -72,10 +74,10 @@ def _load(path: Path) -> Any:
         ) from error
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of damaged bytes PyTorch raises a dozen kinds
+    except Exception as error:  # PyTorch raises a dozen kinds of errors for damaged bytes
         raise ValueError(
             f"{path}: this is damaged, or holds more than tensors, such as a whole pickled module, "
-            "and code out of a file is not run: where its class is at hand, load it and write the "
-            "weights alone by `torch.save(model.state_dict(), 'weights.pt')`; of TorchScript give "
+            "and kgated runs no code from a file: load it in PyTorch and save only the weights by "
+            "`torch.save(model.state_dict(), 'weights.pt')`; for TorchScript pass "
             "`torch.jit.load(path).state_dict()`"
         ) from error

@@ -1,4 +1,4 @@
-"""The classic models on recurrent layers, and how a classifier is trained from a file."""
+"""Classifiers and language models of recurrent layers, and their training from a file."""
 
 from kgated.models.classifier import train_classifier
 from kgated.models.frame import frame_classifier

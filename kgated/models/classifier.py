@@ -1,4 +1,4 @@
-"""From an `.npz` data set to a trained classifier on disk: what `kgated train` does."""
+"""Train a classifier on an `.npz` data set and save it: the implementation of `kgated train`."""
 
 import os
 from dataclasses import asdict
@@ -37,21 +37,22 @@ def train_classifier(
 ) -> keras.callbacks.History:
     """Train a classifier on an `.npz` data set and write it as a `.keras` file: `kgated train`.
 
-    The model is compiled with a loss for integer labels: `model.evaluate(x, y)` takes those of the
-    data set. Ctrl-C writes the best model so far to `output`, or leaves it in `folder`.
+    The model is compiled with a loss for integer labels, so that `model.evaluate(x, y)` takes the
+    labels of the data set. Ctrl-C writes the best model so far to `output`, or leaves it in
+    `folder`.
 
     Args:
-        data: sequences to learn from, with labels y (N,) in 0..classes-1, each of which
-            occurs.
-        output: the `.keras` file, written whole when the training has ended.
-        validation: sequences to choose the weights by. None: a fifth of each class of `data`.
+        data: training sequences with labels y (N,) in 0..classes-1; each class must occur.
+        output: the `.keras` file, written when the training has ended.
+        validation: sequences whose loss selects the best weights. None: a fifth of each class of
+            `data`.
         cell: "LSTM", "PeepholeLSTM", "GRU", "MinGRU" or "MinLSTM".
         units: the width of each recurrent layer.
-        layers: how many recurrent layers.
-        dropout: after each recurrent layer.
-        plan: the rest; its seed is that of the split, the weights and the order too, its precision
-            that of the recurrent layers.
-        folder: see `fit`; None: no log, and no going on after a kill.
+        layers: the number of recurrent layers.
+        dropout: the rate of the Dropout after each recurrent layer, 0 to below 1.
+        plan: the options of the training. Its seed also sets the split, the weights and the order,
+            its precision that of the recurrent layers.
+        folder: see `fit`. None: no log and no backup.
         tensorboard: see `fit`.
         quiet: show no progress.
 
@@ -59,8 +60,8 @@ def train_classifier(
         The history; see `fit`.
 
     Raises:
-        ValueError, DivergenceError: see `fit`; an unknown `cell`; `output` is no `.keras` file;
-            labels with gaps; a `folder` with a training of other options.
+        ValueError, DivergenceError: see `fit`. Or `cell` is unknown, `output` is not a `.keras`
+            file, a class has no labels, or `folder` holds a training with other options.
         KeyboardInterrupt: Ctrl-C; the message says where the best model so far is.
         OSError: a file can't be read or written.
     """
@@ -94,7 +95,7 @@ def train_classifier(
 def _build(
     cell: str, train: SequenceData, classes: int, plan: Plan, **shape: Any
 ) -> keras.Sequential:
-    """The classifier before its training; `shape` has units, layers and dropout."""
+    """Build the untrained classifier; `shape` holds units, layers and dropout."""
     return sequence_classifier(
         choose("cell", cell, CELLS),
         frames=frames_for_scaling(train) if is_mapped(train) else real_frames(train),
@@ -108,7 +109,7 @@ def _build(
 
 
 def save_model(model: keras.Model, output: Path) -> None:
-    """Save a model under a temporary name first, so that no half a file is left."""
+    """Save a model under a temporary name and rename it, so that no partial file remains."""
     temporary = output.with_name(f".{output.name}")
     model.save(temporary)
     os.replace(temporary, output)
@@ -117,14 +118,15 @@ def save_model(model: keras.Model, output: Path) -> None:
 def save_interrupted(
     model: keras.Model, output: Path, folder: str | Path | None, stop: KeyboardInterrupt
 ) -> str:
-    """Write the best model so far where it would be lost; a line that says where it is."""
+    """Write the best model so far unless `folder` holds it; return a line that says where it is."""
     epochs = stop.args[0] if stop.args else 0
     if not epochs:
         return "stopped before an epoch had ended; nothing was written"
     if folder is not None:
         best = Path(folder) / "best.keras"
         return (
-            f"stopped after {epochs} epochs; the best model so far is {best}: the same call goes on"
+            f"stopped after {epochs} epochs; the best model so far is {best}: "
+            "the same call continues"
         )
     save_model(model, output)
     return f"stopped after {epochs} epochs; the best model so far is {output}"

@@ -1,4 +1,4 @@
-"""A classifier of frames: a label for each frame, in a stream without end."""
+"""A classifier that labels each frame of an unbounded stream."""
 
 import keras
 import numpy as np
@@ -21,21 +21,21 @@ def frame_classifier(
     name: str | None = None,
     info: DataInfo | None = None,
 ) -> keras.Sequential:
-    """A model that answers every frame, for training with `fit_streaming`.
+    """Build a model that classifies every frame, for training with `fit_streaming`.
 
-    (B, T, F) frames, T free, to (B, T, classes) probabilities: Normalization, `layers` times a
-    recurrent layer and Dropout, Dense with softmax. There is no masking: a frame of zeros is a
-    frame.
+    The model maps (B, T, F) frames of any T to (B, T, classes) probabilities. Its layers are
+    Normalization, `layers` times a recurrent layer and Dropout, and Dense with softmax. There is no
+    masking: a frame of zeros counts as a frame.
 
     Args:
         recurrent: as in `sequence_classifier`.
-        frames: (n, F) real frames to take mean and variance from.
-        classes: how many there are.
+        frames: (n, F) real frames, from which mean and variance are computed.
+        classes: the number of classes.
         units: the width of each recurrent layer.
-        layers: how many recurrent layers.
-        dropout: the share of a recurrent layer's outputs dropped in training.
+        layers: the number of recurrent layers.
+        dropout: the fraction of a recurrent layer's outputs dropped in training, 0 to below 1.
         seed: of weights and dropout.
-        dtype: Keras's policy of the recurrent layers; None: Keras's default.
+        dtype: Keras's dtype policy of the recurrent layers. None: Keras's default.
         name: the model's name.
         info: names of classes and features, sample period and front end.
 
@@ -43,7 +43,7 @@ def frame_classifier(
         The model, built, not compiled.
 
     Raises:
-        ValueError: as from `sequence_classifier`.
+        ValueError: as in `sequence_classifier`.
 
     Example:
         >>> frames = np.random.default_rng(0).normal(size=(100, 12)).astype("float32")

@@ -1,4 +1,4 @@
-"""A language model over characters or tokens, and the text that it writes."""
+"""A language model over characters or tokens, and the generation of text."""
 
 import math
 from collections.abc import Sequence
@@ -11,36 +11,38 @@ from kgated.cells import choose, register
 from kgated.layers import CELLS
 from kgated.training import Recordings, carry_state
 
-# The loss of a language model: logits (B, T, V) against the tokens that follow (B, T).
+# The loss of a language model: logits (B, T, V) against the next tokens (B, T).
 NEXT_TOKEN_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 Prompt = TypeVar("Prompt", str, list[str])
 
 
 @register
 class LanguageModel(keras.Sequential):
-    """Language model: tokens (B, T) int32 to logits (B, T, V) of the token that follows each.
+    """Language model for next-token prediction: tokens (B, T) int32 to logits (B, T, V).
 
-    Embedding, `layers` recurrent layers with dropout before each and after the last, Dense. It is
-    saved, loaded and converted like any Keras model, its vocabulary in its configuration.
+    The layers are Embedding, `layers` recurrent layers with dropout before each and after the last,
+    and Dense. The model is saved, loaded and converted like any Keras model; the vocabulary is part
+    of its configuration.
 
     Args:
-        vocabulary: V symbols, each once; a symbol is a character or a longer token.
+        vocabulary: V different symbols; a symbol is a character or a longer token.
         cell: "LSTM", "PeepholeLSTM", "GRU", "MinGRU" or "MinLSTM".
         units: U, of each recurrent layer.
-        layers: how many recurrent layers.
+        layers: the number of recurrent layers.
         embedding_units: E, the size of a symbol's vector.
-        dropout: between layers, 0 to below 1.
-        recurrent_dropout: on the state, 0 to below 1; the minimal cells take none.
+        dropout: the rate between layers, 0 to below 1.
+        recurrent_dropout: the rate on the state, 0 to below 1; the minimal cells don't support it.
         dtype: a Keras dtype policy such as "mixed_bfloat16"; the logits are float32.
 
     Raises:
-        ValueError: an empty vocabulary or one that repeats, an unknown cell, `layers` below 1.
+        ValueError: the vocabulary is empty or repeats a symbol, the cell is unknown, or `layers` is
+            below 1.
 
     Example:
         >>> model = LanguageModel(sorted(set(text)), units=128)
-        >>> twin = carry_state(model, streams=16)
-        >>> twin.compile("adam", NEXT_TOKEN_LOSS)
-        >>> twin.fit(text_streams(model.encode(text), streams=16, steps=64), epochs=10)
+        >>> stateful = carry_state(model, streams=16)
+        >>> stateful.compile("adam", NEXT_TOKEN_LOSS)
+        >>> stateful.fit(text_streams(model.encode(text), streams=16, steps=64), epochs=10)
         >>> model.generate("The ", max_len=80, temperature=0.7, seed=1)
     """
 
@@ -61,7 +63,7 @@ class LanguageModel(keras.Sequential):
         _check_vocabulary(vocabulary)
         if layers < 1:
             raise ValueError(f"`layers` must be at least 1. Received: {layers!r}")
-        # A cell without recurrent weights takes none.
+        # A cell without recurrent weights has no recurrent dropout.
         dropped = {"recurrent_dropout": recurrent_dropout} if recurrent_dropout else {}
         shared = {"return_sequences": True, "dtype": dtype, **dropped}
         stack = [
@@ -98,7 +100,7 @@ class LanguageModel(keras.Sequential):
         """Tokens (T,) int32 of a text, or of a list of symbols.
 
         Raises:
-            ValueError: a symbol that is not in the vocabulary.
+            ValueError: a symbol is not in the vocabulary.
         """
         try:
             return np.array([self._index[symbol] for symbol in text], np.int32)
@@ -109,7 +111,7 @@ class LanguageModel(keras.Sequential):
             ) from None
 
     def decode(self, tokens: Sequence[int] | np.ndarray) -> str:
-        """The text of tokens."""
+        """Convert tokens to a text."""
         return "".join(self.vocabulary[token] for token in tokens)
 
     def generate(
@@ -121,22 +123,24 @@ class LanguageModel(keras.Sequential):
         stop_token: str | None = None,
         seed: int | None = None,
     ) -> Prompt:
-        """Write on from a prompt, the state kept between tokens: one step per token.
+        """Continue a prompt; the state is kept between tokens, so each token takes one step.
 
         Args:
             prompt: a text of characters, or a list of symbols; at least one.
-            max_len: how many symbols to write at most.
-            temperature: divides the logits; below 1 safer, above 1 bolder, 0: always the likeliest.
-            top_k: draw among the k likeliest only, 1 to V. None: among all.
-            stop_token: the symbol at which to stop, which is not returned. None: `max_len` alone.
+            max_len: the maximum number of symbols to generate.
+            temperature: divides the logits. Values below 1 make likely tokens more likely, values
+                above 1 less; 0 always selects the likeliest token.
+            top_k: draw only among the k likeliest, 1 to V. None: among all.
+            stop_token: generation stops at this symbol, which is not returned. None: generation
+                stops only at `max_len`.
             seed: of the draws. None: another text each time.
 
         Returns:
-            What follows the prompt, a text or a list of symbols as the prompt is.
+            The continuation, a text or a list of symbols, as the prompt is.
 
         Raises:
-            ValueError: an empty prompt, a symbol that is not in the vocabulary, `max_len` or
-                `temperature` below 0, `top_k` out of range.
+            ValueError: the prompt is empty, a symbol is not in the vocabulary, `max_len` or
+                `temperature` is below 0, or `top_k` is out of range.
         """
         self._check_generate(prompt, max_len, temperature, top_k)
         stop = None if stop_token is None else int(self.encode([stop_token])[0])
@@ -158,7 +162,7 @@ class LanguageModel(keras.Sequential):
     ) -> None:
         if not len(prompt):
             raise ValueError(
-                "`prompt` must hold a symbol or more. Received none: start with one that begins "
+                "`prompt` must have at least one symbol. Received none: start with one that begins "
                 "a text"
             )
         if max_len < 0:
@@ -175,7 +179,7 @@ class LanguageModel(keras.Sequential):
 
 
 class Stepper:
-    """One step of a language model per call, the state kept between calls.
+    """Runs a language model one step per call and keeps the state between calls.
 
     Args:
         model: a chain of layers from (B, T) tokens, such as a `LanguageModel`; weights are shared.
@@ -198,7 +202,7 @@ class Stepper:
         self.state = [np.zeros(tensor.shape, tensor.dtype) for tensor in inputs[1:]]
 
     def __call__(self, token: int) -> np.ndarray:
-        """The logits (V,) of the token that follows `token`; moves the state on."""
+        """Advance the state by `token` and return the logits (V,) of the next token."""
         frame = np.array([[token]], np.int32)
         logits, *self.state = self._model.predict_on_batch([frame, *self.state])
         return np.asarray(logits[0, 0], np.float64)
@@ -215,7 +219,7 @@ def sample(
 ) -> int:
     """Draw a token from logits (V,): `softmax(logits / temperature)` over the k likeliest.
 
-    Temperature 0 is the likeliest token; of tokens equally likely, the first.
+    Temperature 0 selects the likeliest token, or the first of equally likely ones.
     """
     if temperature == 0.0:
         return int(np.argmax(logits))
@@ -226,10 +230,10 @@ def sample(
 
 
 def text_streams(tokens: np.ndarray, streams: int, steps: int) -> Recordings:
-    """A text (T,) cut into `streams` pieces, read side by side; the target is the next token.
+    """Split a text (T,) into `streams` parallel pieces; the target is the next token.
 
     Raises:
-        ValueError: fewer than 2 tokens for each stream.
+        ValueError: there are fewer than 2 tokens per stream.
     """
     if len(tokens) < 2 * streams:
         raise ValueError(
@@ -243,12 +247,12 @@ def text_streams(tokens: np.ndarray, streams: int, steps: int) -> Recordings:
 def bits_per_token(model: keras.Model, tokens: np.ndarray, steps: int = 512) -> float:
     """Mean of `-log2 p(token | all tokens before it in the text)`, from the second token on.
 
-    The text is read once, as one stream, its state carried from chunk to chunk.
+    The text is read once as one stream; the state is carried from chunk to chunk.
 
     Args:
         model: from tokens to logits, such as a `LanguageModel`.
         tokens: (T,) int32, at least 2.
-        steps: the chunk's length; the result does not depend on it.
+        steps: tokens per chunk; the result does not depend on it.
     """
     stateful, bits = carry_state(model, streams=1), 0.0
     data = text_streams(tokens, 1, steps)
@@ -267,7 +271,7 @@ def cross_entropy_bits(logits: np.ndarray, tokens: np.ndarray) -> np.ndarray:
 
 def _check_vocabulary(vocabulary: Sequence[str]) -> None:
     if not len(vocabulary):
-        raise ValueError("`vocabulary` must hold a symbol or more. Received none")
+        raise ValueError("`vocabulary` must have at least one symbol. Received none")
     if len(set(vocabulary)) != len(vocabulary):
         twice = next(s for s in vocabulary if list(vocabulary).count(s) > 1)
-        raise ValueError(f"`vocabulary` must hold each symbol once. Received {twice!r} again")
+        raise ValueError(f"`vocabulary` must have each symbol once. Received {twice!r} twice")

@@ -1,4 +1,4 @@
-"""The classic models on recurrent layers, ready to train and to stream."""
+"""Classifiers of sequences that can stream."""
 
 from collections.abc import Callable
 
@@ -25,26 +25,26 @@ def sequence_classifier(
     name: str | None = None,
     info: DataInfo | None = None,
 ) -> keras.Sequential:
-    """Which class is this sequence? Decided after its last frame, by a model that can stream.
+    """Build a model that classifies a sequence after its last frame, and that can stream.
 
-    (B, T, F) frames, T free, to (B, classes) probabilities: Masking, Normalization, `layers` times
-    a recurrent layer and Dropout, Dense with softmax.
+    The model maps (B, T, F) frames of any T to (B, classes) probabilities. Its layers are Masking,
+    Normalization, `layers` times a recurrent layer and Dropout, and Dense with softmax.
 
-    A frame of zeros is padding and changes nothing, so that a padded batch gives what the real
-    frames alone give. Frames go in raw: their mean and variance are part of the model.
+    A frame of zeros is padding and is skipped, so that padding does not change the result. The
+    frames are not normalized beforehand: their mean and variance are part of the model.
 
     Args:
         recurrent: called as `recurrent(units, return_sequences=..., kernel_initializer=...,
             recurrent_initializer=..., dtype=..., name=...)`: `kgated.LSTM`, `PeepholeLSTM`, `GRU`
             or Keras's.
-        frames: (n, F) real frames, without padding, to take mean and variance from.
-        classes: how many there are.
+        frames: (n, F) real frames without padding, from which mean and variance are computed.
+        classes: the number of classes.
         units: the width of each recurrent layer.
-        layers: how many recurrent layers.
-        dropout: the share of a recurrent layer's outputs dropped in training, 0 to below 1.
+        layers: the number of recurrent layers.
+        dropout: the fraction of a recurrent layer's outputs dropped in training, 0 to below 1.
         seed: of weights and dropout; the same seed builds the same model.
-        dtype: Keras's policy of the recurrent layers, such as "mixed_bfloat16"; all else computes
-            in float32. None: Keras's default.
+        dtype: Keras's dtype policy of the recurrent layers, such as "mixed_bfloat16"; the other
+            layers compute in float32. None: Keras's default.
         name: the model's name.
         info: names of classes and features, sample period and front end, which are saved with the
             model and written by `to_tflite` into the manifest; see `kgated.models.data_info`.
@@ -53,8 +53,8 @@ def sequence_classifier(
         The model, built, not compiled.
 
     Raises:
-        ValueError: `frames` of another shape, none at all, NaN or inf in them; fewer than two
-            `classes`; `layers` below 1.
+        ValueError: `frames` are empty, have another shape or hold NaN or inf; `classes` is below 2,
+            or `layers` below 1.
 
     Example:
         >>> frames = np.random.default_rng(0).normal(size=(100, 12)).astype("float32")
@@ -83,7 +83,7 @@ def classifier_stack(
     """Normalization, recurrent layers with Dropout, and Dense with softmax, all seeded.
 
     The arguments are those of `sequence_classifier`. With `each` every frame is classified, else
-    the last one alone.
+    only the last one.
     """
     check_shape(frames, classes, layers)
     seeds = iter(np.random.default_rng(seed).integers(2**31, size=3 * layers + 1).tolist())
@@ -112,24 +112,24 @@ def classifier_stack(
 def described(
     stack: list[keras.Layer], name: str | None, info: DataInfo | None
 ) -> keras.Sequential:
-    """The model of some layers, which keeps what is known of its data."""
+    """A Sequential model of the layers that stores `info` about its data."""
     if info is None or not (plain := info.to_plain()):
         return keras.Sequential(stack, name=name)
     return DescribedSequential(stack, name=name, data_info=plain)
 
 
 def data_info(model: keras.Model) -> DataInfo:
-    """What the data set of a model says: class names, feature names, sample period, front end.
+    """The data description of a model: class names, feature names, sample period, front end.
 
-    A model of `kgated train` or of `sequence_classifier(info=...)` has it, also after it is saved
-    and loaded, and what `kgated.quantize_aware` makes of it; for any other model all is None.
+    Models of `kgated train` and of `sequence_classifier(info=...)` have it, also after saving and
+    loading and after `kgated.quantize_aware`. For any other model all values are None.
     """
     plain = getattr(model, "data_info", None)
     return DataInfo() if plain is None else DataInfo.from_plain(plain.document)
 
 
 def check_shape(frames: np.ndarray, classes: int, layers: int) -> None:
-    """Refuse frames, classes or layers that no classifier can have; `ValueError`."""
+    """Raise a ValueError for frames, classes or layers that no classifier can have."""
     if frames.ndim != 2 or 0 in frames.shape:
         raise ValueError(f"`frames` must be (n, features), n above 0. Received: {frames.shape}")
     if not np.isfinite(frames).all():

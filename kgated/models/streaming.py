@@ -1,4 +1,4 @@
-"""From an `.npz` data set to a classifier of frames on disk: `kgated train --streaming`."""
+"""Train and save a classifier of frames: the implementation of `kgated train --streaming`."""
 
 from pathlib import Path
 
@@ -33,23 +33,23 @@ def train_streaming(
     """Train a classifier of frames on long recordings: `kgated train --streaming`.
 
     Args:
-        data: recordings with labels per frame y (N, T) in 0..classes-1, each of which occurs.
-        output: the `.keras` file, written whole when the training has ended.
-        validation: recordings to choose the weights by. None: a fifth of those of `data`.
+        data: recordings with labels per frame y (N, T) in 0..classes-1; each class must occur.
+        output: the `.keras` file, written when the training has ended.
+        validation: recordings whose loss selects the best weights. None: a fifth of `data`.
         cell: "LSTM", "PeepholeLSTM" or "GRU".
         units: the width of each recurrent layer.
-        layers: how many recurrent layers.
-        dropout: after each recurrent layer.
-        steps: frames of a chunk; see `fit_streaming`.
-        plan: the rest.
+        layers: the number of recurrent layers.
+        dropout: the rate of the Dropout after each recurrent layer, 0 to below 1.
+        steps: frames per chunk; see `fit_streaming`.
+        plan: the options of the training.
         quiet: show no progress.
 
     Returns:
         The history; see `fit_streaming`.
 
     Raises:
-        ValueError, DivergenceError: see `fit_streaming`; an unknown `cell`; `output` is no
-            `.keras` file; labels with gaps; one recording alone and no validation data.
+        ValueError, DivergenceError: see `fit_streaming`. Or `cell` is unknown, `output` is not a
+            `.keras` file, a class has no labels, or there is one recording and no validation data.
         KeyboardInterrupt: Ctrl-C; nothing is written.
         OSError: a file can't be read or written.
     """
@@ -83,9 +83,9 @@ def train_streaming(
 def _with_validation(
     train: SequenceData, data: str | Path, validation: str | Path | None, seed: int
 ) -> tuple[SequenceData, SequenceData]:
-    """The recordings to learn from, and those to choose the weights by."""
+    """The recordings for training, and those for validation."""
     if validation is not None:
         return train, match_validation(train, load_npz(validation), validation)
     if len(train) < 2:
-        raise ValueError(f"{data}: there is one recording alone: give --validation, too")
+        raise ValueError(f"{data}: there is only one recording: add --validation")
     return split_recordings(train, VALIDATION, seed=seed)

@@ -1,4 +1,4 @@
-"""Smaller models: weights pruned to zero, weights that share a few values."""
+"""Pruning, clustering and quantization-aware training."""
 
 from kgated.optimize.clustering import SharedValues, cluster
 from kgated.optimize.pruning import Pruning, prune

@@ -1,4 +1,4 @@
-"""Few values for many weights: k-means in one dimension.
+"""K-means in one dimension, which clusters the weights of a matrix.
 
 Equations, for weights w and centroids c, until no weight changes its cluster::
 
@@ -15,17 +15,17 @@ _MAX_ROUNDS = 100
 
 
 def linear(values: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Evenly from the smallest value to the largest: the few large weights get theirs too."""
+    """Centroids evenly spaced from the smallest value to the largest."""
     return np.linspace(values.min(), values.max(), n)
 
 
 def density(values: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Evenly over the distribution: each starts with as many weights."""
+    """Centroids at evenly spaced quantiles: each starts with the same number of weights."""
     return np.quantile(values, (np.arange(n) + 0.5) / n)
 
 
 def kmeans_pp(values: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Each drawn with a chance in proportion to its squared distance from those before."""
+    """Centroids drawn with probability proportional to the squared distance from earlier ones."""
     chosen = [rng.choice(values)]
     distance = (values - chosen[0]) ** 2
     for _ in range(n - 1):
@@ -42,10 +42,10 @@ INITS: dict[str, Callable[[np.ndarray, int, np.random.Generator], np.ndarray]] =
 
 
 def k_means(values: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Clusters of values (N,) from where the centroids (K,) start.
+    """Cluster values (N,) by k-means from the initial centroids (K,).
 
     Returns:
-        The centroids (K,) in ascending order, and of each value the index of its own (N,).
+        The centroids (K,) in ascending order, and the index (N,) of each value's centroid.
     """
     centroids = np.sort(start)
     members = nearest(values, centroids)
@@ -53,7 +53,7 @@ def k_means(values: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarr
         counts = np.bincount(members, minlength=centroids.size)
         sums = np.bincount(members, values, minlength=centroids.size)
         means = sums / np.maximum(counts, 1)
-        # A cluster without members goes to where the error is largest.
+        # An empty cluster moves to the value with the largest error.
         empty = np.flatnonzero(counts == 0)
         far = np.argsort(-np.abs(values - means[members]), kind="stable")
         means[empty] = values[far[: empty.size]]
@@ -65,5 +65,5 @@ def k_means(values: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def nearest(values: np.ndarray, centroids: np.ndarray) -> np.ndarray:
-    """Of each value (N,) the index of the nearest of the ascending centroids (K,)."""
+    """The index (N,) of the centroid nearest to each value; the centroids (K,) ascend."""
     return np.searchsorted((centroids[1:] + centroids[:-1]) / 2, values)

@@ -1,14 +1,14 @@
-"""Weight clustering: each matrix has a few values, which its weights share and which are trained.
+"""Weight clustering: the weights of a matrix share a few values, and training adjusts these.
 
 Equations, for a matrix W whose weight n belongs to cluster a(n), and an optimizer's update ΔW::
 
     W(n) ← c(a(n))        c(j) ← c(j) + mean of ΔW(n) over a(n) = j
 
-So with SGD, momentum included, a centroid descends by the mean of its members' gradients. The sum
-of them, as in Han et al., would be a learning rate of its own for each cluster, large for large
-ones. With Adam each member's update is its own, and the centroid takes their mean.
+With SGD, also with momentum, a centroid therefore descends by the mean of its members' gradients.
+Han et al. use the sum, which gives large clusters a larger learning rate. With Adam, each member
+has its own update, and the centroid takes their mean.
 
-The clusters are found once, by k-means, and keep their members, as in Han et al.
+K-means assigns the weights to clusters once, and the assignment stays, as in Han et al.
 
 Reference: Han, Mao & Dally 2016, "Deep compression", section 3.
 """
@@ -35,25 +35,26 @@ def cluster(
     layers: Sequence[str] | None = None,
     seed: int = 0,
 ) -> None:
-    """Let the weights of each matrix share a few values, now and in every training that follows.
+    """Cluster the weights of each matrix in place, and keep them clustered in later training.
 
-    The matrices are those of `kgated.prune`. The model is changed in place; a matrix that has no
-    more than `n_clusters` values keeps them. What is shared is not saved with the model, only the
-    values are: call `cluster` again after loading, before a training goes on.
+    The matrices are those of `kgated.prune`. A matrix with at most `n_clusters` values keeps them.
+    A saved model contains the values but not the clusters: call `cluster` again after loading and
+    before further training.
 
     Args:
-        model: built.
-        n_clusters: values per matrix at most, at least 2, zero included.
-        init: where k-means starts: "linear", from the smallest weight to the largest; "density",
-            with as many weights in each cluster; "kmeans++", drawn far from each other.
-        preserve_sparsity: weights that are zero stay zero, in a cluster of their own.
-        layers: names of layers to cluster, Embedding possibly among them; None: all recurrent,
-            Dense and convolution layers.
+        model: a built model, changed in place.
+        n_clusters: the maximum number of values per matrix, including zero; at least 2.
+        init: the initial centroids of k-means: "linear", evenly from the smallest weight to the
+            largest; "density", with equally many weights per cluster; "kmeans++", drawn far from
+            each other.
+        preserve_sparsity: weights that are zero stay zero, in a separate cluster.
+        layers: names of layers to cluster, including Embedding layers. None: all recurrent, Dense
+            and convolution layers.
         seed: of the draws of "kmeans++".
 
     Raises:
-        ValueError: `model` is not built or has nothing to cluster; `n_clusters` below 2; an unknown
-            `init` or name in `layers`; a matrix with a constraint of its own.
+        ValueError: `model` is not built or has nothing to cluster, `n_clusters` is below 2, `init`
+            or a name in `layers` is unknown, or a matrix has a constraint.
 
     Example:
         >>> kgated.cluster(model, 16)
@@ -67,8 +68,8 @@ def cluster(
     for weight in weights:
         if not isinstance(weight.constraint, SharedValues | None):
             raise ValueError(
-                f"`model` has a constraint on weight `{weight.path}`, and clusters are another: "
-                "build the layer without it, or leave the layer out by `layers`"
+                f"`model` has a constraint on weight `{weight.path}`, and clustering sets one: "
+                "build the layer without it, or exclude the layer by `layers`"
             )
     check_finite_weights(model)
     rng = np.random.default_rng(seed)
@@ -77,18 +78,19 @@ def cluster(
         weight.assign(shared[members].astype("float32"))
         keeps_zero = shared == 0 if preserve_sparsity else np.zeros(shared.size, bool)
         weight.constraint = SharedValues(members, keeps_zero)
-    if model.compiled:  # a training function made before knows of no clusters
+    if model.compiled:  # an already compiled training function would not apply the constraints
         model.make_train_function(force=True)
 
 
 class SharedValues(keras.constraints.Constraint):
-    """Brings weights that moved apart to the mean of each cluster.
+    """Sets the weights of each cluster to their mean.
 
-    A constraint is applied within the optimizer's step, on every backend and in every loop.
+    It is a constraint of Keras, so the optimizer applies it at each step, on every backend and in
+    every training loop.
 
     Args:
-        members: the cluster of each weight, of the weight's shape.
-        keeps_zero: (K,) clusters that stay at zero.
+        members: the index of each weight's cluster, in the weight's shape.
+        keeps_zero: (K,) bool, true for clusters that stay at zero.
     """
 
     def __init__(self, members: np.ndarray, keeps_zero: np.ndarray) -> None:
@@ -102,7 +104,7 @@ class SharedValues(keras.constraints.Constraint):
         """The weights with one value per cluster."""
         values = ops.convert_to_tensor(w)
         flat = ops.reshape(values, (-1,))
-        # Sums of small differences round less than sums of the weights themselves.
+        # Sums of small differences have less rounding error than sums of the weights.
         start = ops.take(flat, self._first)
         deviations = flat - ops.take(start, self._members)
         sums = ops.segment_sum(deviations, self._members, num_segments=self._inverse_sizes.size)
@@ -115,7 +117,7 @@ class SharedValues(keras.constraints.Constraint):
 def _clusters(
     weight: np.ndarray, n: int, init: str, preserve_sparsity: bool, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The values (K,) that a weight's entries share, and the index of each entry's."""
+    """The shared values (K,) of a weight, and the index of each entry's value."""
     values, members = np.unique(weight, return_inverse=True)
     if values.size <= n:
         return values, members.reshape(weight.shape)
@@ -124,6 +126,6 @@ def _clusters(
     nonzero = flat[~zero]
     nonzero_clusters = n - bool(zero.any())
     shared, nonzero_members = k_means(nonzero, INITS[init](nonzero, nonzero_clusters, rng))
-    members = np.full(flat.size, nonzero_clusters)  # where zeros belong, after the others
+    members = np.full(flat.size, nonzero_clusters)  # the cluster of zeros is the last
     members[~zero] = nonzero_members
     return np.append(shared, 0.0), members.reshape(weight.shape)

@@ -1,7 +1,7 @@
-"""Which weights of a matrix stay: those of the largest magnitude, alone, in blocks, two in four.
+"""Pruning masks: they keep the weights of largest magnitude, singly, in blocks, or two in four.
 
-The last two axes of a weight are (inputs, outputs), in kernels, recurrent kernels, and those of
-convolutions, which have their taps before these.
+The last two axes of a weight are (inputs, outputs). This holds for kernels, recurrent kernels, and
+convolution kernels, whose taps are the first axis.
 """
 
 import numpy as np
@@ -10,9 +10,9 @@ Block = tuple[int, int]
 
 
 def largest(magnitude: np.ndarray, sparsity: float) -> np.ndarray:
-    """True at all but `share` of the entries, at the largest ones; of equal ones at the first.
+    """A mask that is true at the largest entries; of equal entries, the first ones count.
 
-    As many stay as `max(1, round(size · (1 - share)))`, the count of Zhu & Gupta's code.
+    It is true at `max(1, round(size · (1 - share)))` entries, as in the code of Zhu & Gupta.
     """
     count = max(1, round(magnitude.size * (1.0 - sparsity)))
     order = np.argsort(-magnitude, axis=None, kind="stable")
@@ -22,9 +22,9 @@ def largest(magnitude: np.ndarray, sparsity: float) -> np.ndarray:
 
 
 def largest_blocks(weight: np.ndarray, sparsity: float, block: Block) -> np.ndarray:
-    """A mask of whole blocks (inputs, outputs), by the mean magnitude in each.
+    """A mask of blocks (inputs, outputs), chosen by their mean magnitude.
 
-    A block that reaches beyond the edge counts with what it has inside.
+    The mean of a block at the edge is that of its entries inside the matrix.
     """
     sums = np.abs(weight).astype(float)
     counts = np.ones(weight.shape)
@@ -38,9 +38,9 @@ def largest_blocks(weight: np.ndarray, sparsity: float, block: Block) -> np.ndar
 
 
 def two_in_four(weight: np.ndarray) -> np.ndarray:
-    """A mask with two weights in each four consecutive inputs of an output.
+    """A mask that keeps two weights of each four consecutive inputs of an output.
 
-    The last group may have fewer inputs; the missing ones count as zeros.
+    If the last group has fewer inputs, the missing ones count as zeros.
     """
     missing = -weight.shape[-2] % 4
     spread = [(0, 0)] * (weight.ndim - 2) + [(0, missing), (0, 0)]

@@ -1,12 +1,12 @@
-"""Magnitude pruning while training: the smallest weights become zero, and stay so.
+"""Magnitude pruning during training: the smallest weights become zero and stay zero.
 
-Equations, for a weight matrix W, its mask M and the schedule's share of zeros s(t) at step t::
+Equations, for a weight matrix W, its mask M and the schedule's sparsity s(t) at step t::
 
     M ← 1 at the max(1, round(size·(1 - s(t)))) entries of largest |W|, else 0   (at some steps)
     W ← M∘(W + ΔW)      ΔW the optimizer's update                                (at each step)
 
-Each matrix by itself. The model stays what it is, with no wrapper to strip: it is saved, loaded
-and converted as any other, and the zeros in its weights are all that there is to keep.
+Each matrix is pruned separately. The model gets no wrappers: it is saved, loaded and converted like
+any other model, and the zeros in its weights are the only trace of the pruning.
 
 Reference: Zhu & Gupta 2017, "To prune, or not to prune: exploring the efficacy of pruning for model
 compression"; Mishra et al. 2021, "Accelerating sparse deep neural networks", for 2:4.
@@ -34,27 +34,30 @@ def prune(
     pattern: str | None = None,
     layers: Sequence[str] | None = None,
 ) -> "Pruning":
-    """Prune a model while it is trained: the callback to give to `fit`.
+    """Return a callback for `fit` that prunes the model during training.
 
-    Kernels, recurrent kernels and projections of recurrent, Dense and convolution layers, also
-    under Bidirectional and in stacks and models inside; no biases, peepholes, gains, embeddings.
+    It prunes the kernels, recurrent kernels and projections of recurrent, Dense and convolution
+    layers, also inside Bidirectional, stacked cells and nested models. It does not prune biases,
+    peepholes, gains and embeddings.
 
     Args:
-        model: the model that will be fitted, built.
-        schedule: when and how much: `kgated.optimize.PolynomialDecay` or `ConstantSparsity`, those
-            of tensorflow-model-optimization, or any function from a step to (bool, share of zeros).
-        block: (inputs, outputs); weights go in blocks of this size, by their mean magnitude.
-        pattern: "2:4": two zeros in each four consecutive inputs of an output; the schedule is a
-            `ConstantSparsity(0.5, ...)`. None: anywhere.
-        layers: names of layers to prune, Embedding possibly among them; None: as above.
+        model: the built model that will be fitted.
+        schedule: when to prune and how much: `kgated.optimize.PolynomialDecay` or
+            `ConstantSparsity`, those of tensorflow-model-optimization, or any function from a step
+            to (bool, sparsity).
+        block: (inputs, outputs), the size of blocks that are pruned together, chosen by their mean
+            magnitude.
+        pattern: "2:4": two zeros in each four consecutive inputs of an output; the schedule must
+            be a `ConstantSparsity(0.5, ...)`. None: no pattern.
+        layers: names of layers to prune, including Embedding layers. None: as above.
 
     Returns:
         The callback, for one or more calls of `fit`.
 
     Raises:
-        ValueError: `model` is not built, is clustered already, has nothing to prune; an unknown
-            `pattern` or name in `layers`; a `block` below 1, or with a pattern; a schedule that no
-            pattern can take.
+        ValueError: `model` is not built, is clustered, or has nothing to prune; `pattern` or a name
+            in `layers` is unknown; `block` is below 1 or combined with a pattern; the schedule
+            does not fit the pattern.
         TypeError: `schedule` is not callable.
 
     Example:
@@ -71,16 +74,18 @@ def prune(
     _check_shape(schedule, block, pattern)
     weights = [w for listed in matrices(model, layers).values() for w in listed]
     if clustered := [w.path for w in weights if isinstance(w.constraint, SharedValues)]:
-        raise ValueError(f"`model` must be pruned before it is clustered. Clustered: {clustered}")
+        raise ValueError(
+            f"`model` must be pruned before it is clustered. Clustered weights: {clustered}"
+        )
     check_finite_weights(model)
     return Pruning(weights, schedule, (block[0], block[1]), pattern)
 
 
 class Pruning(keras.callbacks.Callback):
-    """Keeps weights at zero after each optimizer step, and chooses them when its schedule says.
+    """Callback that chooses the pruned weights on schedule and zeroes them after each step.
 
-    Steps count as the optimizer's do, from 0 before the first; a training that is resumed goes on
-    with the zeros that it finds. Made by `prune`.
+    Steps are counted as by the optimizer, from 0 before the first step. A resumed training keeps
+    the zeros in the weights. `prune` creates this callback.
     """
 
     def __init__(
@@ -93,7 +98,7 @@ class Pruning(keras.callbacks.Callback):
         self._masks: list[Any] = []
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Prune before the first step, where the schedule begins with it."""
+        """Prune before the first step if the schedule starts at step 0."""
         if self.model.steps_per_execution != 1:
             raise ValueError(
                 "`steps_per_execution` must be 1 while pruning: weights return to zero after each "
@@ -101,7 +106,9 @@ class Pruning(keras.callbacks.Callback):
             )
         model_weights = {id(w) for w in self.model.weights}
         if not all(id(w) in model_weights for w in self.weights):
-            raise ValueError("`model` of `kgated.prune` must be the model that is fitted: it isn't")
+            raise ValueError(
+                "`model` of `kgated.prune` must be the model that is fitted. Received another model"
+            )
         self.step = int(self.model.optimizer.iterations)
         if not self._masks:
             values = [values_of(w) for w in self.weights]
@@ -109,14 +116,15 @@ class Pruning(keras.callbacks.Callback):
         self._prune()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Zero again what the optimizer's step moved."""
+        """Zero the pruned weights that the optimizer's step changed."""
         self.step += 1
         if keras.backend.backend() == "jax":
-            self.model.jax_state_sync()  # in `fit`, the weights are elsewhere between two epochs
+            # In `fit` on JAX, the variables don't hold the weights between two epochs.
+            self.model.jax_state_sync()
         self._prune()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Zero again what an optimizer with a moving average puts in place at the end."""
+        """Zero the pruned weights that an optimizer's moving average overwrites at the end."""
         self._apply()
 
     def _prune(self) -> None:
@@ -137,7 +145,7 @@ class Pruning(keras.callbacks.Callback):
 
     def _apply(self) -> None:
         for weight, mask in zip(self.weights, self._masks, strict=True):
-            # A product would leave -0.0 behind, which compresses as badly as any number.
+            # A product would produce -0.0, which does not compress as zeros do.
             values = ops.convert_to_tensor(weight)
             weight.assign(ops.where(mask, values, ops.zeros_like(values)))
 

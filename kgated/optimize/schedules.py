@@ -1,8 +1,8 @@
-"""When weights are pruned, and how many of them.
+"""Schedules of pruning.
 
-A schedule is a function from a training step to (prune now?, share of zeros from 0 to below 1).
-These two have the names, arguments and values of tensorflow-model-optimization's; that package's
-own objects may be used in their place.
+A schedule is a function from a training step to (whether to prune, sparsity from 0 to below 1).
+Both classes have the names, arguments and values of those of tensorflow-model-optimization, and
+objects of that package may be used instead.
 
 Reference: Zhu & Gupta 2017, "To prune, or not to prune", equation 1.
 """
@@ -18,16 +18,17 @@ Schedule = Callable[[int], tuple[Any, Any]]
 
 @dataclass(frozen=True)
 class ConstantSparsity:
-    """The same share of zeros from `begin_step` on, the weights chosen anew now and then.
+    """Constant sparsity from `begin_step` on; the pruned weights are chosen again periodically.
 
     Args:
-        target_sparsity: share of zeros, from 0 to below 1.
+        target_sparsity: the fraction of zeros, from 0 to below 1.
         begin_step: the first step that prunes, from 0.
-        end_step: the last step that may choose weights anew; -1: none is the last.
-        frequency: steps from one choice to the next.
+        end_step: the last step that may choose the pruned weights again; -1: no last step.
+        frequency: the number of steps from one choice to the next.
 
     Raises:
-        ValueError: a share outside of its range, an end before the begin, a frequency below 1.
+        ValueError: the sparsity is out of range, `end_step` precedes `begin_step`, or `frequency`
+            is below 1.
     """
 
     target_sparsity: float
@@ -48,21 +49,22 @@ class ConstantSparsity:
 
 @dataclass(frozen=True)
 class PolynomialDecay:
-    """A share of zeros that grows fast at first and slowly towards its end.
+    """Sparsity that grows fast at first and slowly towards the end.
 
     Equation, at step t from `begin_step` b to `end_step` e::
 
         s(t) = s_final + (s_initial - s_final) · (1 - (t - b) / (e - b))^power
 
     Args:
-        initial_sparsity, final_sparsity: shares of zeros, from 0 to below 1.
+        initial_sparsity, final_sparsity: fractions of zeros, from 0 to below 1.
         begin_step, end_step: the first and the last step that prune.
         power: the polynomial's exponent.
-        frequency: steps from one choice of weights to the next. The last one falls on `end_step`,
-            and reaches `final_sparsity`, where the frequency divides `end_step - begin_step`.
+        frequency: the number of steps from one choice of pruned weights to the next. If it divides
+            `end_step - begin_step`, the last choice is at `end_step` and reaches `final_sparsity`.
 
     Raises:
-        ValueError: a share outside of its range, an end not after the begin, a frequency below 1.
+        ValueError: a sparsity is out of range, `end_step` is not after `begin_step`, or `frequency`
+            is below 1.
     """
 
     initial_sparsity: float

@@ -1,4 +1,4 @@
-"""Which weights are made smaller: the matrices of a model, by layer."""
+"""The weight matrices of a model, by layer: those that pruning and clustering change."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,22 +11,22 @@ from kgated.keras_graph import flatten_layers
 
 Matrices = dict[str, list[Any]]
 
-# Peepholes, biases and gains are few, and much depends on each.
+# Peepholes, biases and gains are few, and the results depend strongly on each.
 _BY_DEFAULT = {"kernel", "recurrent_kernel", "projection_kernel"}
 _BY_NAME = _BY_DEFAULT | {"embeddings"}
 _KINDS = (keras.layers.RNN, keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D)
 
 
 def matrices(model: keras.Model, layers: Sequence[str] | None = None) -> Matrices:
-    """The weight matrices of a model, each once, by the name of the layer that they stand in.
+    """The weight matrices of a model, each once, by the name of their layer.
 
     Args:
-        model: built; models inside of it are looked into, as `inner/layer`.
-        layers: names of layers to take, Embedding among them; None: all recurrent, Dense and
-            convolution layers, alone or wrapped.
+        model: a built model; layers of nested models are named `inner/layer`.
+        layers: names of layers, including Embedding layers. None: all recurrent, Dense and
+            convolution layers, also in wrappers.
 
     Raises:
-        ValueError: `model` is not built or has no such matrices; a name that is not in it.
+        ValueError: `model` is not built or has no such matrices, or has no layer of a name.
         TypeError: `model` is not a Keras model.
     """
     if not isinstance(model, keras.Model):
@@ -55,7 +55,13 @@ def matrices(model: keras.Model, layers: Sequence[str] | None = None) -> Matrice
 
 
 def sparsity(model: keras.Model) -> dict[str, float]:
-    """The share of zeros in the weight matrices of each layer, from 0 to 1, by its name.
+    """The fraction of zeros in the weight matrices of each layer, from 0 to 1.
+
+    Args:
+        model: a built model.
+
+    Returns:
+        Name of a layer to its fraction of zeros.
 
     Raises:
         ValueError: `model` is not built or has no recurrent, Dense or convolution layer.
@@ -68,12 +74,12 @@ def sparsity(model: keras.Model) -> dict[str, float]:
 
 
 def values_of(weight: Any) -> np.ndarray:
-    """A weight's values as NumPy keeps them."""
+    """A weight's values as a NumPy array."""
     return np.asarray(keras.ops.convert_to_numpy(weight))
 
 
 def _outer(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.Layer]]:
-    """The layers as the user sees them: not the cell of a layer, but the layers of a model."""
+    """The layers that users name: those of nested models, but not the cells of layers."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from _outer(layer, f"{prefix}{layer.name}/")
@@ -82,7 +88,7 @@ def _outer(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.La
 
 
 def _weights(layer: keras.Layer, named: bool) -> Iterator[Any]:
-    """The matrices in a layer, of any kind of layer where the user named it."""
+    """The matrices of a layer; of any kind of layer if the user named it."""
     names = _BY_NAME if named else _BY_DEFAULT
     for part in flatten_layers(layer):
         if named or isinstance(part, _KINDS):

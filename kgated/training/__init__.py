@@ -1,4 +1,4 @@
-"""Training: a classifier's fit, long recordings, resume after a kill, several devices."""
+"""Training of classifiers, on long recordings, with resumption, and on several devices."""
 
 from kgated.training.batches import Batches, Disturbance
 from kgated.training.callbacks import DivergenceError

@@ -95,10 +95,10 @@ class Log(keras.callbacks.Callback):
 
 
 class KeepBest(keras.callbacks.Callback):
-    """Saves the model whenever it is the best so far, and stops after `patience` epochs without.
+    """Saves the model whenever it improves, and stops after `patience` epochs without improvement.
 
     Args:
-        path: the `.keras` file, replaced whole.
+        path: the `.keras` file, replaced atomically.
         log: the values to compare.
         monitor: the column to minimize.
         patience: epochs without a new best before stopping; None: never.

@@ -42,7 +42,7 @@ class Plan:
         label_smoothing: the fraction of each target that is spread over all classes.
         disturbance: the augmentation of the training data, drawn again in each epoch.
         seed: of the order and the disturbance.
-        augmentation: noise, scaling and lost frames, for sensors; None: not at all.
+        augmentation: noise, scaling and lost frames, for sensors. None: no such augmentation.
 
     Raises:
         TypeError: a value of another type.
@@ -73,7 +73,7 @@ class Plan:
                 raise ValueError(f"`{name}` must be above 0. Received: {getattr(self, name)!r}")
         if not 0.0 <= number("label_smoothing", self.label_smoothing) < 1.0:
             raise ValueError(
-                f"`label_smoothing` must be in 0..1, 1 left out. Received: {self.label_smoothing!r}"
+                f"`label_smoothing` must be from 0 to below 1. Received: {self.label_smoothing!r}"
             )
         if not isinstance(self.disturbance, Disturbance):
             raise TypeError(f"`disturbance` must be a Disturbance. Received: {self.disturbance!r}")
@@ -100,23 +100,23 @@ def fit(
         model: (B, T, F) to (B, classes) probabilities, with frames of zeros as padding, such as
             `sequence_classifier`; compiled here, its weights changed.
         train: frames (N, T, F) float32 and labels y (N,) in 0..classes-1 to learn from.
-        validation: the same, to choose the weights by: those of the epoch with the lowest loss.
+        validation: the same; the weights of the epoch with the lowest validation loss are kept.
         plan: all other options; None: the defaults.
         quiet: show no progress.
         console: where to show the progress; None: the terminal.
         folder: where to write a log, the best model and a backup. After a kill the training resumes
             from the backup, with the same result as without the kill; see `start_or_resume`.
-        tensorboard: logs for TensorBoard in `folder` too.
-        callbacks: more of Keras's callbacks, called after those of the training.
+        tensorboard: also write logs for TensorBoard to `folder`.
+        callbacks: further Keras callbacks, called after those of the training.
 
     Returns:
         Keras's history: loss, accuracy, val_loss and val_accuracy of each epoch, including the
         epochs before a kill.
 
     Raises:
-        ValueError: no sequences, NaN or inf in a real frame, other features than the model's,
-            labels missing or out of range; `tensorboard` without `folder`; a model of another
-            precision than the plan's.
+        ValueError: there are no sequences, a real frame holds NaN or inf, the features are not the
+            model's, labels are missing or out of range, `tensorboard` is set without `folder`, or
+            the precisions of model and plan differ.
         DivergenceError: the loss became NaN or infinite; the message names the epoch.
     """
     plan = plan or Plan()
@@ -134,7 +134,7 @@ def fit(
             shown.append(screen.enter_context(bar))
         history = keeper.fit(
             batches,
-            shuffle=False,  # `Batches` shuffles, by its own seed
+            shuffle=False,  # `Batches` shuffles with its own seed
             epochs=plan.epochs,
             initial_epoch=keeper.initial_epoch,
             **_validation(validation, held_out, plan),
@@ -167,7 +167,7 @@ def compile_for_labels(model: keras.Model) -> None:
 
 
 class _Keeper:
-    """Keeps the best weights of a training: in memory, or in a folder with log and backup."""
+    """Stores the best weights of a training: in memory, or in a folder with log and backup."""
 
     def __init__(
         self,
@@ -181,7 +181,7 @@ class _Keeper:
         self.callbacks: list[keras.callbacks.Callback]
         if folder is None:
             if tensorboard:
-                raise ValueError("`tensorboard` needs a `folder` for its logs: name one")
+                raise ValueError("`tensorboard` needs a `folder` for its logs: set one")
             self.stopping = keras.callbacks.EarlyStopping(
                 "val_loss", patience=plan.patience, restore_best_weights=True
             )
@@ -190,14 +190,14 @@ class _Keeper:
         self.best = Path(folder) / "best.keras"
         self.run = start_or_resume(model, folder, patience=plan.patience, tensorboard=tensorboard)
         self.callbacks, self.initial_epoch = self.run.callbacks, self.run.initial_epoch
-        for _ in range(self.initial_epoch):  # restore the state of the random numbers
+        for _ in range(self.initial_epoch):  # restore the random state
             batches.on_epoch_end()
 
     def fit(self, *arguments: Any, **options: Any) -> keras.callbacks.History:
         """`model.fit`; Ctrl-C leaves the model with its best weights.
 
         Raises:
-            KeyboardInterrupt: with the number of epochs that had ended.
+            KeyboardInterrupt: Ctrl-C; its argument is the number of completed epochs.
         """
         try:
             return self.model.fit(*arguments, **options)
@@ -227,7 +227,7 @@ class _Keeper:
 
 
 def check_precision(model: keras.Model, precision: str) -> None:
-    """Refuse a plan of another precision than the model's; `ValueError`."""
+    """Raise a ValueError if the plan's precision differs from the model's."""
     precisions = {layer.dtype_policy.name for layer in model.layers} - {"float32"}
     if precisions != {precision} - {"float32"}:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Batches of sequences that stay in their file: no more than a batch is in memory."""
+"""Batches of sequences that are read from their file, one batch at a time."""
 
 import keras
 import numpy as np
@@ -8,18 +8,18 @@ from kgated_edge.evaluation.file_array import FileArray
 from kgated.data import SensorAugmentation, is_real
 from kgated.training.batches import Array, Disturbance, resampled, stretched
 
-QUEUE = 2  # batches that Keras reads ahead
+QUEUE = 2  # batches that Keras prefetches
 
 
 class MappedBatches(keras.utils.PyDataset):
-    """As `Batches`, of frames in a file: each batch is read and disturbed when it is asked for.
+    """As `Batches`, for frames in a file: each batch is read and augmented when it is requested.
 
     Args:
         data: frames (N, T, F) float32 in a `FileArray`.
         targets: (N, classes) float32.
         batch_size: B; the last batch may be smaller.
-        disturbance: what is done to the sequences; they are mixed within a batch.
-        seed: of the order and the disturbance, with the number of the epoch.
+        disturbance: the augmentation of the sequences; mixup is within a batch.
+        seed: of the order and the augmentation, together with the epoch's number.
         augmentation: what is done to the frames beside it.
     """
 
@@ -74,7 +74,7 @@ class MappedBatches(keras.utils.PyDataset):
 
 
 class MappedSequences(keras.utils.PyDataset):
-    """The sequences of a file in their order, padded with zeros, to validate on."""
+    """The sequences of a file in their order, padded with zeros, for validation."""
 
     def __init__(self, data: SequenceData, targets: Array, batch_size: int) -> None:
         super().__init__(max_queue_size=QUEUE)
@@ -100,7 +100,7 @@ def moments(data: SequenceData) -> tuple[Array, Array]:
 
 
 def is_mapped(data: SequenceData) -> bool:
-    """Whether the frames are in a file."""
+    """Whether the frames are read from a file."""
     return isinstance(data.x, FileArray)
 
 

@@ -1,4 +1,4 @@
-"""How far a training is, on the terminal."""
+"""The progress of a training on the terminal."""
 
 from typing import Any, Self
 
@@ -10,13 +10,13 @@ Logs = dict[str, Any] | None
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """A line on the terminal while in its `with` block: the epoch, the validation, the time.
+    """A progress line on the terminal during a `with` block: epoch, validation loss, time.
 
     Args:
         title: what is being trained.
-        epochs: how many there will be at most.
+        epochs: the maximum number of epochs.
         console: where to show it; None: the terminal.
-        done: epochs made before, where a training goes on.
+        done: completed epochs of a resumed training.
     """
 
     def __init__(
@@ -41,6 +41,6 @@ class ProgressBar(keras.callbacks.Callback):
         self.bar.stop()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Move on by an epoch."""
+        """Advance the bar by an epoch."""
         news = "val loss {val_loss:.3f} accuracy {val_accuracy:.3f}".format(**(logs or {}))
         self.bar.update(self.task, advance=1, news=news)

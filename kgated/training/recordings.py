@@ -1,8 +1,7 @@
-"""Training on long recordings in chunks, the state carried from chunk to chunk.
+"""Training on long recordings in chunks; the state is carried from chunk to chunk.
 
-Truncated backpropagation through time as a model is deployed: it hears a recording in pieces and
-keeps its state between them. The forward pass equals that over the whole recording; the gradient
-reaches back to the beginning of the chunk and no further.
+This is truncated backpropagation through time. The forward pass equals that over the whole
+recording, as on the device; the gradient is truncated at the beginning of each chunk.
 """
 
 from collections.abc import Sequence
@@ -19,28 +18,28 @@ X, START = "x", "start"
 
 
 class Recordings(keras.utils.PyDataset):
-    """Recordings as chunks for the model that `carry_state` makes.
+    """Recordings split into chunks, for a model of `carry_state`.
 
-    `streams` recordings are heard side by side, each row of the batch one after another. A
-    recording starts with a chunk of its own, which is marked, so that its state starts from zeros.
-    What is left of its last chunk is padding of weight 0.
+    A batch has `streams` rows, and each row processes recordings one after another. A recording
+    starts with a new chunk, marked by `start`, so that its state starts from zeros. The rest of its
+    last chunk is padding of weight 0.
 
     Args:
         x: N recordings, each (T_n, F) float or (T_n,) tokens; T_n may differ.
         y: N targets, each (T_n, ...), one per frame.
         streams: B, the rows of a batch, at most N.
-        steps: S, the frames of a chunk, which is how far the gradient reaches back.
-        seed: the order of the recordings is drawn anew for each epoch from `seed` and the epoch's
-            number, so that a training that is resumed sees what it would have seen. None: the
-            order given, always.
-        classes: where y are labels, they are in 0..classes-1. None: not checked.
+        steps: S, the frames per chunk, which is the maximum reach of the gradient.
+        seed: the order of the recordings is drawn for each epoch from `seed` and the epoch's
+            number, so that a resumed training has the order of an uninterrupted one. None: the
+            order of `x` in each epoch.
+        classes: labels y must be in 0..classes-1. None: not checked.
 
     Item k: ({"x": (B, S, ...), "start": (B,)}, y (B, S, ...), weights (B, S) float32). Weights are
-    0 for padding, and else such that Keras's mean over an epoch is that over all real frames.
+    0 for padding; the others make Keras's mean over an epoch the mean over all real frames.
 
     Raises:
-        ValueError: no recordings, an empty one, x and y of different lengths, NaN or inf in x,
-            a label, `streams` or `steps` out of range.
+        ValueError: there are no recordings, a recording is empty, x and y differ in length, x holds
+            NaN or inf, or a label, `streams` or `steps` is out of range.
 
     Example:
         >>> data = Recordings([np.zeros((50, 3), "float32")], [np.zeros(50, "int32")], 1, 20)
@@ -89,9 +88,9 @@ class Recordings(keras.utils.PyDataset):
         ]
 
     def _deal(self) -> list[list[int]]:
-        """Which row hears which recordings: the longest first, each to the row with least.
+        """Assign recordings to rows: the longest first, each to the row with the fewest frames.
 
-        The same in all epochs, since Keras takes an epoch to be as long as the first.
+        It is the same in all epochs, because Keras assumes that all have the length of the first.
         """
         rows: list[list[int]] = [[] for _ in range(self.streams)]
         for n in sorted(range(len(self.x)), key=lambda n: -len(self.x[n])):
@@ -104,7 +103,7 @@ class Recordings(keras.utils.PyDataset):
     def _batch(
         self, source: Sequence[Array], chunks: list[tuple[int, int] | None]
     ) -> tuple[Array, Array]:
-        """The chunks of one batch, padded by zeros, and 1 for each frame that is real."""
+        """The chunks of one batch, padded with zeros, and a mask that is 1 at real frames."""
         values = np.zeros((self.streams, self.steps, *source[0].shape[1:]), source[0].dtype)
         real = np.zeros((self.streams, self.steps), np.float32)
         for row, chunk in enumerate(chunks):
@@ -117,22 +116,23 @@ class Recordings(keras.utils.PyDataset):
 
 
 class NextEpoch(keras.callbacks.Callback):
-    """Tells `Recordings` (or another data set with `set_epoch`) which epoch begins."""
+    """Calls `set_epoch` of `Recordings` (or another data set that has it) at each epoch."""
 
     def __init__(self, data: Any) -> None:
         super().__init__()
         self.data = data
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Deal out the epoch's data."""
+        """Set the epoch of the data set."""
         self.data.set_epoch(epoch)
 
 
 class Carried(keras.layers.Layer):
-    """A recurrent layer that goes on where the batch before ended, on the same weights.
+    """A recurrent layer that continues from the final state of the previous batch.
 
-    Call: [x (B, S, F), start (B,)]; a row whose `start` is not 0 starts from zeros. The states are
-    weights of the layer, not trained, and so part of a backup; no gradient goes through them.
+    It is called on [x (B, S, F), start (B,)]; a row whose `start` is not 0 starts from zeros. The
+    states are non-trainable weights of the layer, so a backup contains them; no gradient flows
+    through them.
 
     Args:
         layer: a built recurrent layer; its cell is shared.
@@ -155,7 +155,7 @@ class Carried(keras.layers.Layer):
         ]
 
     def call(self, inputs: list[Any], mask: Any = None, training: bool = False) -> Any:
-        """One chunk; keeps the states at its end."""
+        """Process one chunk and store its final states."""
         x, start = inputs
         fresh = ops.expand_dims(start, 1) > 0
         flat = [ops.where(fresh, 0.0, ops.convert_to_tensor(s)) for s in self.carried]
@@ -168,50 +168,50 @@ class Carried(keras.layers.Layer):
         return output
 
     def compute_mask(self, inputs: list[Any], mask: Any = None) -> Any:
-        """The mask of x where the output has a time axis."""
+        """The mask of x if the output has a time axis, else None."""
         return mask[0] if mask and self.rnn.return_sequences else None
 
 
 class Carrying(keras.Model):
-    """What `carry_state` makes: a model that takes batches in their order alone."""
+    """A model of `carry_state`, which has to process batches in their order."""
 
     def fit(self, *args: Any, shuffle: bool = False, **kwargs: Any) -> Any:
-        """`keras.Model.fit`, whose default would shuffle the chunks, and the states with them.
+        """`keras.Model.fit` without shuffling, which would mix up the states.
 
         Raises:
             ValueError: `shuffle=True`.
         """
         if shuffle:
             raise ValueError(
-                "`shuffle` must be False: a chunk goes on where the one before ended. For another "
-                "order of whole recordings in each epoch give `Recordings` a `seed`"
+                "`shuffle` must be False: each chunk continues the previous one. For another "
+                "order of whole recordings in each epoch set the `seed` of `Recordings`"
             )
         return super().fit(*args, shuffle=False, **kwargs)
 
 
 def carry_state(model: keras.Model, streams: int) -> keras.Model:
-    """A model on the same weights that keeps its state from batch to batch, for `Recordings`.
+    """Build a model that shares the weights and carries its state from batch to batch.
 
-    Compile and fit what is returned; `model` learns with it, and stays without a state of its own,
-    fit to be saved and converted.
+    Compile and fit the model returned. `model` is trained with it because the weights are shared,
+    and stays stateless, so that it can be saved and converted.
 
     Args:
-        model: functional or Sequential, one input, one output; recurrent layers over time, else
-            layers that act on each frame alone (any other sees one chunk at a time).
+        model: a functional or Sequential model with one input and one output. Layers other than
+            recurrent ones should act on each frame separately; any other sees one chunk at a time.
         streams: B, the rows of each batch.
 
     Returns:
-        A model from {"x": (B, S, ...), "start": (B,)} to the output of `model`.
+        A model from {"x": (B, S, ...), "start": (B,)} to the output of `model`, for `Recordings`.
 
     Raises:
-        ValueError: a layer that goes backwards over time, which needs the whole recording, or
-            that is `stateful` already; more than one input or output; under
-            `tf.distribute`, whose replicas would each hold a part of the rows.
+        ValueError: a layer runs backwards over time, which needs the whole recording, or is
+            already `stateful`; the model has more than one input or output; or `tf.distribute` is
+            in use, whose replicas would each hold a part of the rows.
 
     Example:
-        >>> twin = carry_state(model, streams=8)
-        >>> twin.compile("adam", "sparse_categorical_crossentropy")
-        >>> twin.fit(Recordings(x, y, streams=8, steps=50), epochs=5)
+        >>> stateful = carry_state(model, streams=8)
+        >>> stateful.compile("adam", "sparse_categorical_crossentropy")
+        >>> stateful.fit(Recordings(x, y, streams=8, steps=50), epochs=5)
     """
     _check_carries(model)
     shape = model.inputs[0].shape
@@ -245,20 +245,20 @@ def _check_carries(model: keras.Model) -> None:
         backward = isinstance(layer, keras.layers.Bidirectional)
         if backward or getattr(layer, "go_backwards", False):
             raise ValueError(
-                f"`model` must go forward in time to carry its state. Received layer "
-                f"`{layer.name}`, which needs the whole recording: take a forward layer"
+                f"`model` must run forward in time to carry its state. Received layer "
+                f"`{layer.name}`, which needs the whole recording: use a forward layer"
             )
         if getattr(layer, "stateful", False):
             raise ValueError(
-                f"`model` must have no state of its own. Received layer `{layer.name}` with "
-                "`stateful=True`: build it without, `carry_state` adds it"
+                f"`model` must have no stateful layers. Received layer `{layer.name}` with "
+                "`stateful=True`: build it without, because `carry_state` adds the state"
             )
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         if tf.distribute.has_strategy() and tf.distribute.get_strategy().num_replicas_in_sync > 1:
             raise ValueError(
-                "carried state does not split over `tf.distribute`'s replicas; train on one "
+                "carried state cannot be split over `tf.distribute`'s replicas; train on one "
                 "device, or on several with the JAX backend"
             )
 

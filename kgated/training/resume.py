@@ -1,9 +1,9 @@
-"""What a training keeps on disk, when it stops, and how it goes on after a kill.
+"""Log, best model and backup of a training, and its resumption after a kill.
 
-Keras's own callbacks forget on the way. `keras.callbacks.BackupAndRestore` puts weights and
-optimizer back but not the random state of dropout, and `EarlyStopping` and `ModelCheckpoint` then
-know nothing of the epochs before and take a worse model for the best. Here a backup holds all
-variables, and what is best is a function of the log, which is on disk.
+Keras's own callbacks do not restore everything. `keras.callbacks.BackupAndRestore` restores the
+weights and the optimizer but not the random state of dropout. After it, `EarlyStopping` and
+`ModelCheckpoint` have lost the earlier epochs and may take a worse model for the best. Here a
+backup holds all variables, and the best epoch is computed from the log on disk.
 """
 
 import importlib.util
@@ -24,10 +24,10 @@ BACKUP, SUFFIX = "backup-", ".npz"
 
 @dataclass(frozen=True)
 class Run:
-    """A training that writes to a folder, and the epoch at which it resumes.
+    """A training that writes to a folder.
 
     Attributes:
-        initial_epoch: the epochs already done, for `fit(initial_epoch=...)`.
+        initial_epoch: the number of completed epochs, for `fit(initial_epoch=...)`.
         log: each epoch's values, including those before a kill.
         callbacks: for `fit(callbacks=...)`.
     """
@@ -48,23 +48,24 @@ def start_or_resume(
 ) -> Run:
     """Prepare a training that survives a kill: the same call resumes it after the last epoch.
 
-    In `folder`: `log.csv`, a row per epoch; `best.keras`, the model at its best so far; the backup,
-    weights, optimizer, random state and epoch in one file, until the training ends. The resumed
-    training equals the uninterrupted one when the order of the data is fixed or drawn from the
-    epoch's number (`Recordings`, `NextEpoch`).
+    `folder` contains `log.csv` with a row per epoch, `best.keras`, the best model so far,
+    and, until the training ends, a backup: one file with weights, optimizer, random state and
+    epoch. The resumed training equals the uninterrupted one if the order of the data is
+    fixed or drawn from the epoch's number (`Recordings`, `NextEpoch`).
 
     Args:
         model: compiled and built, with the same options as before the kill.
-        folder: made if missing; one per training, since a backup in it is resumed.
+        folder: created if missing. Use one folder per training, because a backup in it is resumed.
         monitor: the value to minimize, a column of the log.
         patience: number of epochs without a new best before training stops. None: never.
-        keep: the model to save as the best, where it is not `model`, as with `carry_state`.
-        tensorboard: write logs for TensorBoard too, in `folder/tensorboard`.
+        keep: the model to save as the best, if it is not `model`, as with `carry_state`.
+        tensorboard: also write logs for TensorBoard to `folder/tensorboard`.
 
     Raises:
-        ValueError: `model` is not compiled, `patience` below 1, a backup of another model.
-        ImportError: `tensorboard` without the package tensorboard.
-        OSError: the folder can't be made.
+        ValueError: `model` is not compiled, `patience` is below 1, or the backup is of another
+            model.
+        ImportError: `tensorboard` is set and the package tensorboard is missing.
+        OSError: the folder can't be created.
 
     Example:
         >>> run = start_or_resume(model, "runs/first", patience=5)
@@ -100,8 +101,8 @@ def _tensorboard(folder: Path) -> keras.callbacks.Callback:
 class Backup(keras.callbacks.Callback):
     """Saves all variables after each epoch, including those of the optimizer and of dropout.
 
-    The epoch is part of the file's name, and the file is renamed into place: a kill at any moment
-    leaves the last complete backup, and never the weights of one epoch with the number of another.
+    The file's name contains the epoch, and the file is renamed after it is complete. A kill at any
+    moment therefore leaves the last complete backup with the right epoch.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -109,7 +110,7 @@ class Backup(keras.callbacks.Callback):
         self.folder = folder
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Write this epoch's file, then drop the one before."""
+        """Write this epoch's file, then delete the previous one."""
         before = _backups(self.folder)
         path = self.folder / f"{BACKUP}{epoch + 1:06d}{SUFFIX}"
         content = io.BytesIO()
@@ -151,7 +152,7 @@ def _restore(model: keras.Model, folder: Path) -> int:
         values = [file[name] for name in file.files]
     if [v.shape for v in values] != [tuple(v.shape) for v in variables]:
         raise ValueError(
-            f"{backups[-1]}: this backup is of another model: name a fresh folder, or build the "
+            f"{backups[-1]}: this backup is of another model: use a new folder, or build the "
             "model with the options of that training"
         )
     for variable, value in zip(variables, values, strict=True):

@@ -20,12 +20,12 @@ STEPS = 100
 
 
 class DisturbedRecordings(Recordings):
-    """`Recordings` whose frames are disturbed anew in each epoch.
+    """`Recordings` whose frames are augmented differently in each epoch.
 
     Args:
-        arguments: those of `Recordings`.
-        augmentation: what is done to the frames of each chunk.
-        options: those of `Recordings`.
+        arguments: positional arguments of `Recordings`.
+        augmentation: of the frames of each chunk.
+        options: keyword arguments of `Recordings`.
     """
 
     def __init__(self, *arguments: Any, augmentation: SensorAugmentation, **options: Any) -> None:
@@ -33,7 +33,7 @@ class DisturbedRecordings(Recordings):
         self.augmentation, self.deviation = augmentation, np.concatenate(self.x).std(axis=0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Order the recordings for an epoch, and choose its disturbance."""
+        """Order the recordings for an epoch, and seed its augmentation."""
         super().set_epoch(epoch)
         self.epoch = epoch
 
@@ -55,19 +55,19 @@ def fit_streaming(
     quiet: bool = False,
     console: Console | None = None,
 ) -> keras.callbacks.History:
-    """Train a classifier of frames as it will run, and leave it with its best weights.
+    """Train a classifier of frames with carried state, and leave it with its best weights.
 
-    The recordings are heard in chunks of `steps` frames, and the state is carried from chunk to
-    chunk, so that the model learns on states as old as those on the device. Recordings that are
-    long are cut into sections, one for each row of a batch; a section starts from zeros.
+    The recordings are processed in chunks of `steps` frames, and the state is carried from chunk to
+    chunk, as in a stream on the device. Long recordings are cut into sections, one per row of a
+    batch; a section starts from a state of zeros.
 
     Args:
         model: (B, T, F) to (B, T, classes) probabilities, such as `frame_classifier`.
         train: frames (N, T, F) float32 and labels per frame y (N, T) in 0..classes-1.
-        validation: the same, to choose the weights by.
-        plan: all other options; `batch_size` is the maximum of rows. `label_smoothing` and
+        validation: the same; the weights of the epoch with the lowest validation loss are kept.
+        plan: all other options; `batch_size` is the maximum number of rows. `label_smoothing` and
             `disturbance` are not used, `augmentation` is.
-        steps: frames of a chunk: how far the gradient reaches back.
+        steps: frames per chunk, the maximum reach of the gradient.
         quiet: show no progress.
         console: where to show the progress; None: the terminal.
 
@@ -75,8 +75,8 @@ def fit_streaming(
         Keras's history; losses and accuracies are means over frames.
 
     Raises:
-        ValueError: data without labels per frame or with labels out of range; NaN or inf; a model
-            that `carry_state` refuses, or of another precision than the plan's.
+        ValueError: labels per frame are missing or out of range, the data hold NaN or inf,
+            `carry_state` does not support the model, or the precisions of model and plan differ.
         DivergenceError: the loss became NaN or infinite.
     """
     plan = plan or Plan()
@@ -107,14 +107,14 @@ def fit_streaming(
 
 
 def _full_rows(data: SequenceData, steps: int) -> int:
-    """Into how many rows of a chunk or more the data can be cut; at least 1."""
+    """The maximum number of rows, at least 1, that have a chunk or more of data each."""
     return max(len(data), int(data.lengths.sum()) // (2 * steps), 1)
 
 
 def _chunks(
     name: str, data: SequenceData, rows: int, steps: int, classes: int, plan: Plan | None = None
 ) -> Recordings:
-    """The chunks of the sections of a data set; with a plan in random order, and disturbed."""
+    """The chunks of a data set's sections; in random order and augmented if there is a plan."""
     _check_labels(name, data)
     x, y = sections(data, rows, steps)
     seed = None if plan is None else plan.seed
@@ -125,12 +125,12 @@ def _chunks(
 
 
 def sections(data: SequenceData, rows: int, steps: int) -> tuple[list[Array], list[Array]]:
-    """The recordings cut into sections of whole chunks, at least `rows` of them where possible.
+    """Cut the recordings into sections of complete chunks, if possible `rows` or more.
 
     Args:
         data: frames (N, T, F), labels per frame y (N, T).
-        rows: how many sections are heard side by side.
-        steps: frames of a chunk.
+        rows: the number of sections that are processed in parallel.
+        steps: frames per chunk.
 
     Returns:
         The frames and the labels of each section.

@@ -11,13 +11,14 @@ def targets_of(name: str, data: SequenceData, features: int, classes: int) -> np
     """Return the one-hot targets (N, classes) float32 of sequences, after checking the sequences.
 
     Args:
-        name: of the argument, for the message.
+        name: the argument's name, for the message.
         data: the sequences, with labels y (N,).
-        features: of a frame.
+        features: the number of features per frame.
         classes: labels are in 0..classes-1.
 
     Raises:
-        ValueError: one line with the defect, its place, and what to do.
+        ValueError: the data are unsuitable; the message is one line with the defect, its position,
+            and what to do.
     """
     _check_frames(name, data, features)
     return np.eye(classes, dtype=np.float32)[_labels(name, data, classes)]
@@ -32,7 +33,7 @@ def _check_frames(name: str, data: SequenceData, features: int) -> None:
             f"Received: x of shape {data.x.shape}"
         )
     if isinstance(data.x, FileArray):
-        return  # `load_npz` has read all of it
+        return  # `load_npz` has already checked its values
     real = is_real(data.lengths, data.x.shape[1])
     bad = np.argwhere(real & ~np.isfinite(data.x).all(axis=-1))
     if len(bad):

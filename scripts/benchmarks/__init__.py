@@ -1,1 +1,1 @@
-"""What the benchmarks of deployment share: timing, tables, and what stands beside us."""
+"""Common parts of the deployment benchmarks: timing, tables, and other runtimes."""

@@ -1,4 +1,4 @@
-"""Seeds together: mean and spread, what a recipe loses, and which limits are met."""
+"""Statistics over seeds: mean and spread, loss of each recipe, and missed limits."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,16 +14,16 @@ Key = tuple[str, str, str]  # task, cell, recipe
 
 
 def summarized(rows: Sequence[Row], latency_us: Mapping[Key, float]) -> list[Row]:
-    """One row per task, cell and recipe, of the seeds that both it and float have.
+    """One row per task, cell and recipe, over the seeds that both the recipe and float have.
 
-    A point is a percent of the test set; of bits per character, a hundredth of the float model's.
+    A point is a percent of the test set, or a hundredth of the float model's bits per character.
     """
     by_key: dict[Key, dict[int, Row]] = {}
     for row in rows:
         if "score" in row:
             key = (row["task"], row["cell"], row["recipe"])
             by_key.setdefault(key, {})[row["seed"]] = row
-    found = []
+    summary = []
     for key in by_key:
         task, cell, recipe = key
         dense = by_key.get((task, cell, VARIANTS[recipe].dense), {})
@@ -31,10 +31,10 @@ def summarized(rows: Sequence[Row], latency_us: Mapping[Key, float]) -> list[Row
         seeds = sorted(set(base) & set(own) & set(dense))
         if seeds:
             parts = ([part[seed] for seed in seeds] for part in (own, base, dense))
-            found.append({**_figures(key, *parts), "step_us": latency_us.get(key)})
-    for row in found:
-        row["missed"] = _missed(row, found)
-    return found
+            summary.append({**_figures(key, *parts), "step_us": latency_us.get(key)})
+    for row in summary:
+        row["missed"] = _missed(row, summary)
+    return summary
 
 
 def _figures(
@@ -68,21 +68,21 @@ def _figures(
 
 
 def _missed(row: Row, rows: Sequence[Row]) -> list[str]:
-    """A sentence per limit that a row misses."""
-    found, recipe = [], row["recipe"]
+    """A sentence for each limit that a row misses."""
+    missed, recipe = [], row["recipe"]
     limit, gzip_limit = VARIANTS[recipe].loss_limit, GZIP_LIMITS.get(recipe)
-    # A sum of seeds' shares is not exact: a loss at the limit is within it.
+    # The mean over seeds has rounding errors; a loss at the limit must not miss it.
     if limit is not None and row["loss_points"] > limit + 1e-6:
-        found.append(f"loses {row['loss_points']:.2f} points, limit {limit}")
+        missed.append(f"loses {row['loss_points']:.2f} points, limit {limit}")
     if gzip_limit is not None and row["of_dense_gzip"] > gzip_limit:
-        found.append(f"gzip {row['of_dense_gzip']:.3f} of dense, limit {gzip_limit}")
-    for other in rows:
-        alike = (other["task"], other["cell"]) == (row["task"], row["cell"])
-        if alike and other["recipe"] == BETTER_THAN.get(recipe):
-            behind = row["loss_points"] - other["loss_points"]
+        missed.append(f"gzip {row['of_dense_gzip']:.3f} of dense, limit {gzip_limit}")
+    for baseline in rows:
+        alike = (baseline["task"], baseline["cell"]) == (row["task"], row["cell"])
+        if alike and baseline["recipe"] == BETTER_THAN.get(recipe):
+            behind = row["loss_points"] - baseline["loss_points"]
             if behind > 1e-6:
-                found.append(f"{behind:.2f} points behind {other['recipe']}")
-    return found
+                missed.append(f"{behind:.2f} points behind {baseline['recipe']}")
+    return missed
 
 
 def lines(rows: Sequence[Row]) -> list[Row]:
@@ -107,11 +107,11 @@ def lines(rows: Sequence[Row]) -> list[Row]:
 def overview(rows: Sequence[Row]) -> list[Row]:
     """A line per task and cell: the float score, and the points that each recipe loses.
 
-    Bold is what misses a limit; a minus is a gain.
+    Values that miss a limit are bold; negative values are gains.
     """
-    found: dict[tuple[str, str], Row] = {}
+    by_cell: dict[tuple[str, str], Row] = {}
     for row in rows:
-        line = found.setdefault((row["task"], row["cell"]), {"data": row["task"]})
+        line = by_cell.setdefault((row["task"], row["cell"]), {"data": row["task"]})
         line["cell"] = row["cell"]
         if row["recipe"] == FLOAT:
             line[FLOAT] = _score(row)
@@ -119,7 +119,7 @@ def overview(rows: Sequence[Row]) -> list[Row]:
             points = f"{row['loss_points']:+.2f}"
             line[row["recipe"]] = f"**{points}**" if row["missed"] else points
     columns = ["data", "cell", *VARIANTS]
-    return [{name: line.get(name) for name in columns} for line in found.values()]
+    return [{name: line.get(name) for name in columns} for line in by_cell.values()]
 
 
 def _score(row: Row) -> str:

@@ -1,4 +1,4 @@
-"""Static int8 over a whole sequence, and how many bytes a stream's file takes."""
+"""Static int8 over a whole sequence, and the size of a stream's file."""
 
 import importlib.util
 import tempfile
@@ -13,7 +13,7 @@ from benchmarks.tables import Row, judged
 from benchmarks.timing import Run, medians_us
 
 INT8_TARGET = 0.1
-# What a file may take: so many bytes, and so many per weight.
+# The maximum size of a file: constant bytes, and bytes per weight.
 HEAD_BYTES, BYTES_PER_WEIGHT = 10_000, {"dynamic": 1.05, "dynamic4": 0.55}
 
 
@@ -23,7 +23,7 @@ def static_int8(
     size: tuple[int, int] = SIZES[0],
     cells: Iterable[str] = ("LSTM", "PeepholeLSTM"),
 ) -> list[Row]:
-    """Static int8, by `auto`, beside the stock fused LSTM, which has no peepholes."""
+    """Static int8 by `auto`, compared with the stock fused LSTM, which has no peepholes."""
     rows = []
     for cell in cells:
         with tempfile.TemporaryDirectory() as folder:
@@ -38,7 +38,7 @@ def static_int8(
 def int8_runs(
     cell: str, features: int, units: int, length: int, folder: Path
 ) -> tuple[dict[str, Run], str, str]:
-    """Ours and the peer, the lowering that `auto` took, and the peer's name."""
+    """The runs of kgated and of the peer, the lowering that `auto` chose, and the peer's name."""
     frames, model = noise(length, features), model_of(cell, features, units)
     options = {"mode": "sequence", "length": length}
     gated, fused = (
@@ -47,7 +47,7 @@ def int8_runs(
     )
     runs: dict[str, Run] = {"ours": lambda: gated.run(frames), "peer": lambda: fused.run(frames)}
     path, peer = folder / "stock.tflite", 'lowering="fused"'
-    # Keras 3's LSTM ends the converter's process; Keras 2's becomes one operator.
+    # The converter crashes on Keras 3's LSTM; Keras 2's becomes one operator.
     if importlib.util.find_spec("tf_keras") is not None:
         job = stock.Job(
             "LSTM sequences", 1, "int8", length, features, units, str(path), package="tf_keras"
@@ -77,7 +77,7 @@ def sizes(shapes: Sizes = SIZES, cells: Iterable[str] = CELLS) -> list[Row]:
 def size_row(
     cell: str, features: int, units: int, quantize: str, weights: int, file_bytes: int
 ) -> Row:
-    """One line: bytes over those allowed."""
+    """One row: bytes relative to the maximum."""
     allowed = HEAD_BYTES + BYTES_PER_WEIGHT[quantize] * weights
     row = {"cell": cell, "F": features, "U": units, "quantize": quantize, "weights": weights}
     row |= {"file_bytes": file_bytes, "allowed_bytes": round(allowed)}

@@ -1,6 +1,6 @@
-"""Which models become a file that computes the same: the stock converter's count, and ours.
+"""Which models convert to a file that computes the same: by the stock converter and by kgated.
 
-Everything is tiny, and is converted, run and compared in processes of its own, two at a time.
+The models are tiny. Each is converted, run and compared in a worker process, two at a time.
 """
 
 import tempfile
@@ -18,7 +18,7 @@ from benchmarks import stock
 from benchmarks.stock import Job
 from benchmarks.tables import Row
 from benchmarks.worker_pool import run_all, serve
-from kgated.deploy.recipe import QUANTIZATIONS
+from kgated.deploy.quantizations import QUANTIZATIONS
 
 Result = tuple[float | None, str]
 
@@ -69,29 +69,29 @@ def jobs_of(model: str, **more: Any) -> list[Job]:
 
 
 def variants(kinds: Iterable[str]) -> list[Job]:
-    """Every variant of our cells."""
+    """Every variant of kgated's cells."""
     pairs = [(kind, options) for kind in kinds for options in VARIANTS[kind]]
     return [
         job for kind, options in pairs for job in jobs_of(kind, package="kgated", options=options)
     ]
 
 
-def ours(job: Job) -> Result:
-    """Convert by kgated, run the file by itself, compare with Keras.
+def kgated_result(job: Job) -> Result:
+    """Convert by kgated, run the file, and compare with Keras.
 
     Returns:
-        The largest absolute error, and "", or None and why there is no file, or not a right one.
+        The largest absolute error (None without a file), and the reason of a failure or "".
     """
     keras.utils.set_random_seed(0)
     model, x = stock.build(job), stock.samples(job)
-    rng = np.random.default_rng(1)  # no weight stays zero, as a peephole starts
+    rng = np.random.default_rng(1)  # peepholes start at zero, so randomize all weights
     model.set_weights([w + rng.normal(0, 0.3, w.shape) for w in model.get_weights()])
     expected = np.concatenate([np.asarray(model(sequence[None], training=False)) for sequence in x])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "m.tflite")
         try:
             kgated.to_tflite(model, path, mode="sequence", quantize=job.quantize, calibration=x)
-        except Exception as refused:  # whatever it is, it is a row of the matrix
+        except Exception as refused:  # any exception counts as a failure of this row
             return None, str(refused) or repr(refused)
         edge = SequenceModel(path)
         error = float(np.abs(np.stack([edge.run(sequence) for sequence in x]) - expected).max())
@@ -100,7 +100,7 @@ def ours(job: Job) -> Result:
 
 
 def row(what: str, jobs: list[Job], results: list[Result], by_stock: int | None) -> Row:
-    """One row: how many of how many, and the worst error of each recipe."""
+    """One row: successful and total conversions, and the largest error of each recipe."""
     errors: dict[str, list[float]] = {quantize: [0.0] for quantize in RECIPES}
     for job, (error, _) in zip(jobs, results, strict=True):
         errors[job.quantize] += [] if error is None else [error]
@@ -121,7 +121,7 @@ def row(what: str, jobs: list[Job], results: list[Result], by_stock: int | None)
 def matrix(
     models: Iterable[str] = stock.MATRIX, kinds: Iterable[str] = tuple(VARIANTS)
 ) -> tuple[list[Row], dict[str, str]]:
-    """Both counts, and by name what failed and why: ours, and the stock converter's."""
+    """The counts of both converters, and the failures of each by name."""
     plain, cells = [job for model in models for job in jobs_of(model)], variants(kinds)
     by_stock = stock.run_jobs(plain)
     failed = {f"stock: {j}": why for j, why in zip(plain, by_stock, strict=True) if why}
@@ -143,4 +143,4 @@ def _run(jobs: list[Job]) -> list[Result]:
 
 
 if __name__ == "__main__":
-    serve(lambda job: ours(Job(**job)))
+    serve(lambda job: kgated_result(Job(**job)))

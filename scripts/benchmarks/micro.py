@@ -16,7 +16,7 @@ from kgated.deploy.tflm.ports import Port, Ports
 
 Arrays = list[np.ndarray]
 Invoke = Callable[[Arrays], Arrays]  # the graph's inputs to its outputs, integers
-SPARE_BYTES = 4096  # over the bound, which tests of the arena check by themselves
+SPARE_BYTES = 4096  # above the bound, which the tests of the arena check
 
 
 def micro(content: bytes, arena: int | None = None) -> Invoke:
@@ -52,7 +52,7 @@ def litert(content: bytes, **options: Any) -> Invoke:
 
 
 def run(invoke: Invoke, ports: Ports, calls: Iterable[Mapping[str, Any]]) -> list[Arrays]:
-    """The outputs of each call, in the order of `ports.outputs`; states go on to the next call."""
+    """The outputs of each call, in the order of `ports.outputs`; states are carried along."""
     states = [_filled(port) for port in ports.states]
     results = []
     for call in calls:
@@ -72,8 +72,8 @@ def steps_apart(path: Path, frames: Iterable[Any], arena: int | None = None) -> 
 
     Args:
         path: a file of `target="mcu"` with one input.
-        frames: what that input gets, call by call.
-        arena: bytes for TensorFlow Lite Micro; None: some more than the bound.
+        frames: the input of each call.
+        arena: bytes for TensorFlow Lite Micro. None: more than the bound.
     """
     content, manifest = path.read_bytes(), open_model(path).manifest
     ports = Ports.of(content, manifest)
@@ -102,13 +102,13 @@ def smallest_arena(content: bytes) -> int:
 
 
 def operators_of(path: Path) -> Counter[str]:
-    """How often each operator is in a file."""
+    """Operator to the number of its occurrences in a file."""
     model = flatbuffer.parse(path.read_bytes())
     return Counter(flatbuffer.operator_name(model, o) for _, o in flatbuffer.operators(model))
 
 
 def longest_path(path: Path) -> int:
-    """How many operators stand in series, at most, from an input or state to an output or state."""
+    """The maximum number of operators in series from an input or state to an output or state."""
     graph = flatbuffer.main_graph(flatbuffer.parse(path.read_bytes()))
     depth: dict[int, int] = {}
     for operator in graph.operators:

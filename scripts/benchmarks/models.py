@@ -1,4 +1,4 @@
-"""The models that are measured: one layer alone, so that others can run the same."""
+"""The models that are measured: a single layer, which other runtimes have too."""
 
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ SIZES: Sizes = ((40, 128), (128, 512))
 
 
 def model_of(cell: str, features: int, units: int, each: bool = True) -> keras.Model:
-    """One layer alone, so that others can run the same."""
+    """A model of a single layer."""
     keras.utils.set_random_seed(0)
-    # Peepholes start at zero, whose products XNNPACK leaves out in integers; trained ones are not.
+    # Peepholes start at zero, and XNNPACK skips products with zeros.
     drawn = keras.initializers.RandomUniform(-0.3, 0.3)
     options = {"peephole_initializer": drawn} if cell == "PeepholeLSTM" else {}
     layer = getattr(kgated, cell)(units, return_sequences=each, **options)
@@ -30,7 +30,7 @@ def noise(steps: int, features: int, count: int | None = None) -> np.ndarray:
 
 
 def to_file(model: keras.Model, path: Path, quantize: str, **options: Any) -> Path:
-    """Convert; integers take their ranges from noise, as good as any for the time they take."""
+    """Convert, with noise as calibration data, which does not affect the time."""
     steps = options.get("length", 32)
     calibration = noise(steps, model.inputs[0].shape[-1], 4)
     kgated.to_tflite(model, path, quantize=quantize, calibration=calibration, **options)

@@ -24,7 +24,7 @@ def onnx_files(layer: Any, folder: Path) -> dict[str, Path]:
 
 
 def onnx_step(path: Path, layer: Any, frame: np.ndarray) -> Run:
-    """ONNX Runtime fed one frame (F,) per call, its state carried by the caller."""
+    """An ONNX Runtime session that runs one frame (F,) per call; the caller carries the state."""
     session, feed = _session(path), _feed(layer, frame[None])
     outputs = ["Y_h", "Y_c"][: len(feed) - 1]
     names = [name for name in feed if name != "X"]
@@ -38,7 +38,7 @@ def onnx_step(path: Path, layer: Any, frame: np.ndarray) -> Run:
 
 
 def onnx_sequence(path: Path, layer: Any, frames: np.ndarray) -> Run:
-    """ONNX Runtime over frames (T, F) at once, from zero; every output, or the last."""
+    """ONNX Runtime over frames (T, F) in one call, from zero states; all outputs, or the last."""
     session, feed = _session(path), _feed(layer, frames)
     outputs = ["Y" if layer.return_sequences else "Y_h"]
     return lambda: session.run(outputs, feed)[0]
@@ -57,16 +57,16 @@ def _feed(layer: Any, frames: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def torch_kind(layer: Any) -> Any:
-    """The layer of the same size that PyTorch has: no peepholes, and a GRU with `reset_after`."""
+    """A layer of the same size that PyTorch has: without peepholes, a GRU with `reset_after`."""
     if type(layer) is kgated.LSTM:
         return layer
     units, sequences = layer.units, layer.return_sequences
     if isinstance(layer, kgated.GRU):
-        twin: Any = kgated.GRU(units, return_sequences=sequences, reset_after=True)
+        counterpart: Any = kgated.GRU(units, return_sequences=sequences, reset_after=True)
     else:
-        twin = kgated.LSTM(units, return_sequences=sequences)
-    twin.build((None, None, layer.cell.kernel.shape[0]))
-    return twin
+        counterpart = kgated.LSTM(units, return_sequences=sequences)
+    counterpart.build((None, None, layer.cell.kernel.shape[0]))
+    return counterpart
 
 
 def torch_module(layer: Any) -> Any:
@@ -81,7 +81,7 @@ def torch_module(layer: Any) -> Any:
 
 
 def torch_step(layer: Any, frame: np.ndarray) -> Run:
-    """PyTorch fed one frame (F,) per call, its state carried by the caller."""
+    """A PyTorch layer that runs one frame (F,) per call; the caller carries the state."""
     module, x, state = torch_module(layer), torch.from_numpy(frame[None, None]), [None]
 
     def step() -> Any:
@@ -93,7 +93,7 @@ def torch_step(layer: Any, frame: np.ndarray) -> Run:
 
 
 def torch_sequence(layer: Any, frames: np.ndarray) -> Run:
-    """PyTorch over frames (T, F) at once, from zero; every output, or the last."""
+    """PyTorch over frames (T, F) in one call, from zero states; all outputs, or the last."""
     module, x = torch_module(layer), torch.from_numpy(frames[None])
     rows = slice(None) if layer.return_sequences else -1
 
@@ -105,7 +105,7 @@ def torch_sequence(layer: Any, frames: np.ndarray) -> Run:
 
 
 def tflite_run(path: Path, x: np.ndarray) -> Run:
-    """A plain file of one input and output; x as the file has it."""
+    """A plain file with one input and one output; x has the file's shape."""
     interpreter = Interpreter(model_path=str(path), num_threads=1)
     interpreter.allocate_tensors()
     (source,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()

@@ -1,4 +1,4 @@
-"""What process isolation costs a conversion: native code here, or in a worker process."""
+"""The cost of process isolation: native code in this process, or in a worker process."""
 
 import importlib
 import tempfile
@@ -34,7 +34,7 @@ class InProcess:
 def conversions(
     rounds: int, size: tuple[int, int] = SIZES[0], quantizations: Iterable[str] = QUANTIZATIONS
 ) -> list[Row]:
-    """Seconds of `to_tflite`: in this process, in one started for it, and in a running one."""
+    """Seconds of `to_tflite`: in this process, in a new worker, and in a running worker."""
     rows, model = [], model_of("LSTM", *size)
     for quantize in quantizations:
         here = [seconds(model, quantize, InProcess()) for _ in range(rounds)]
@@ -51,7 +51,7 @@ def conversions(
 
 
 def seconds(model: keras.Model, quantize: str, worker: InProcess | Worker) -> float:
-    """How long one conversion takes."""
+    """Seconds of one conversion."""
     with (
         tempfile.TemporaryDirectory() as folder,
         mock.patch.object(worker_client, "WORKER", worker),

@@ -1,4 +1,4 @@
-"""Two data sets more that come with sktime, read without a network."""
+"""Two further data sets, contained in the package sktime."""
 
 from functools import cache
 from typing import Any
@@ -10,17 +10,17 @@ from kgated.optional_imports import from_demo
 
 APPLIANCES = 11
 SAMPLES = 20  # of PLAID in a frame: four periods of the mains at 300 Hz
-LEAST = 1e-3  # amperes, added to a frame's effective value: some recordings are silent
+LEAST = 1e-3  # amperes, added to a frame's RMS value: some recordings are zero
 MOTIONS = ("badminton", "running", "standing", "walking")
 
 
 @cache
 def plaid() -> DataSet:
-    """PLAID: which of eleven kinds of appliance draws this current? (Gao et al. 2014).
+    """PLAID: eleven kinds of appliances, told apart by their current (Gao et al. 2014).
 
-    537 recordings to train on and 537 to test, of 100 to 1344 samples of the current. They reach
-    from milliamperes to hundreds of amperes: a frame is the amplitudes of the discrete Fourier
-    transform of 20 samples divided by their effective value, and that value's decimal logarithm.
+    It has 537 training and 537 test recordings of 100 to 1344 samples of the current, from
+    milliamperes to hundreds of amperes. A frame has the amplitudes of the discrete Fourier
+    transform of 20 samples, divided by their RMS value, and the decimal logarithm of that value.
     """
     load = from_demo("sktime.datasets").load_plaid
     parts = [_frames(*load(split=part, return_type="nested_univ")) for part in ("TRAIN", "TEST")]
@@ -30,9 +30,9 @@ def plaid() -> DataSet:
 
 @cache
 def basic_motions() -> DataSet:
-    """BasicMotions: what is the wearer of this watch doing? (UEA archive, Bagnall et al. 2018).
+    """BasicMotions: four activities of the wearer of a watch (UEA archive, Bagnall et al. 2018).
 
-    40 recordings to train on and 40 to test, of 100 frames with 6 readings, in four classes.
+    It has 40 training and 40 test recordings of 100 frames with 6 readings.
     """
     load = from_demo("sktime.datasets").load_basic_motions
     parts = []
@@ -44,7 +44,7 @@ def basic_motions() -> DataSet:
 
 
 def _frames(table: Any, y: Any) -> SequenceData:
-    """Series in the first column of a table as frames of 20 samples; the rest is left out."""
+    """The series in the first column of a table as frames of 20 samples; a remainder is dropped."""
     series = [np.asarray(series_item, np.float32) for series_item in table.iloc[:, 0]]
     full = [
         series_item[: len(series_item) // SAMPLES * SAMPLES].reshape(-1, SAMPLES)
@@ -56,7 +56,7 @@ def _frames(table: Any, y: Any) -> SequenceData:
 def _spectra(samples: np.ndarray) -> np.ndarray:
     """(n, 20) samples to (n, 12): eleven relative amplitudes, and the logarithm of the size.
 
-    All are of the order of one: an integer input has one scale for all of a frame.
+    All are of the order of one, because an integer input has one scale for all features.
     """
     effective = np.sqrt(np.mean(samples**2, axis=1, keepdims=True)) + LEAST
     amplitudes = np.abs(np.fft.rfft(samples / effective, axis=1)) * (2.0 / SAMPLES)

@@ -1,4 +1,4 @@
-"""What a whole sequence costs, and a step of it as sequences grow."""
+"""The time of a whole sequence, and the time per step of longer sequences."""
 
 import tempfile
 from collections.abc import Iterable
@@ -13,14 +13,14 @@ from benchmarks.models import CELLS, SIZES, Sizes, model_of, noise, to_file
 from benchmarks.tables import Row, judged
 from benchmarks.timing import Run, medians_us
 
-# The most that "auto" may take of ONNX Runtime's int8 time, every output kept.
+# The maximum time of "auto" relative to ONNX Runtime int8, all outputs.
 SEQUENCE_TARGETS = {
     ("PeepholeLSTM", 128): 1.0,
     ("PeepholeLSTM", 512): 0.85,
     ("GRU", 128): 0.6,
     ("GRU", 512): 0.6,
 }
-# And the longest sequence's time per step of the shortest's.
+# The maximum time per step of the longest sequence relative to the shortest.
 LINEAR_TARGET = 1.15
 
 
@@ -31,7 +31,7 @@ def sequences(
     cells: Iterable[str] = CELLS,
     outputs: Iterable[bool] = (True, False),
 ) -> list[Row]:
-    """Whole sequences, `dynamic`, every output or the last, in either lowering."""
+    """Whole sequences with `dynamic`, all outputs or the last, in both lowerings."""
     cases = [
         (cell, features, units, length, each)
         for features, units in sizes
@@ -54,7 +54,7 @@ def sequences(
 def sequence_runs(
     cell: str, features: int, units: int, length: int, each: bool, folder: Path
 ) -> tuple[dict[str, Run], str]:
-    """Every way to run a sequence, by name, and the lowering that "auto" takes."""
+    """Name to function for every way to run a sequence, and the lowering that "auto" chooses."""
     frames, model = noise(length, features), model_of(cell, features, units, each)
     layer, runs = model.layers[0], dict[str, Run]()
     options: dict[str, Any] = {"mode": "sequence", "length": length}
@@ -74,7 +74,7 @@ def sequence_runs(
 
 
 def stock_floats(cases: list[Any], folder: Path) -> dict[Any, Path]:
-    """What the stock converter makes of Keras's layer for each case, in float."""
+    """The stock converter's float file of Keras's layer for each case."""
     jobs = []
     for n, (cell, features, units, length, each) in enumerate(cases):
         name = ("GRU reset before" if cell == "GRU" else "LSTM") + " sequences" * each
@@ -89,7 +89,7 @@ def stock_floats(cases: list[Any], folder: Path) -> dict[Any, Path]:
 def sequence_row(
     cell: str, features: int, units: int, length: int, each: bool, auto: str, us: dict[str, float]
 ) -> Row:
-    """One line: "auto" over ONNX Runtime int8."""
+    """One row: the time of "auto" relative to ONNX Runtime int8."""
     row = {
         "cell": cell,
         "F": features,
@@ -115,7 +115,7 @@ def linearity(
     cells: Iterable[str] = CELLS,
     size: tuple[int, int] = SIZES[0],
 ) -> list[Row]:
-    """What a step costs in sequences of growing length, every output kept, "auto"."""
+    """The time per step in sequences of growing length, all outputs, lowering "auto"."""
     rows = []
     for cell in cells:
         model, autos = model_of(cell, *size), dict[int, str]()
@@ -135,7 +135,7 @@ def linearity(
 def linear_rows(
     cell: str, size: tuple[int, int], autos: dict[int, str], us: dict[int, float]
 ) -> list[Row]:
-    """Per step, over that of the shortest; the longest has the target."""
+    """Rows of the time per step relative to the shortest sequence; the longest has a target."""
     shortest, longest = min(us), max(us)
     first, rows = us[shortest] / shortest, []
     for length, total in us.items():

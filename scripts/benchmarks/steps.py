@@ -1,4 +1,4 @@
-"""What a step costs in a stream."""
+"""The time of a step in a stream."""
 
 import tempfile
 from collections.abc import Iterable
@@ -13,12 +13,12 @@ from benchmarks.tables import Row, judged
 from benchmarks.timing import Run, medians_us
 
 STEP_RECIPES = ("none", "dynamic", "dynamic4", "int8")
-# The most that ours may take of ONNX Runtime's int8 time, `dynamic`, by U.
+# U to the maximum time of `dynamic` relative to ONNX Runtime int8.
 STEP_TARGETS = {128: 0.25, 512: 0.6}
 
 
 def steps(rounds: int, sizes: Sizes = SIZES, cells: Iterable[str] = CELLS) -> list[Row]:
-    """A step of each cell, size and recipe, `EdgeModel.step` with its Python included."""
+    """The time of `EdgeModel.step` for each cell, size and recipe."""
     rows = []
     for features, units in sizes:
         for cell in cells:
@@ -29,7 +29,7 @@ def steps(rounds: int, sizes: Sizes = SIZES, cells: Iterable[str] = CELLS) -> li
 
 
 def step_runs(cell: str, features: int, units: int, folder: Path) -> dict[str, Run]:
-    """Every way to run a step, by name."""
+    """Name to function for every way to run a step."""
     frame, model = noise(1, features)[0], model_of(cell, features, units)
     layer, runs = model.layers[0], dict[str, Run]()
     for recipe in STEP_RECIPES:
@@ -42,7 +42,7 @@ def step_runs(cell: str, features: int, units: int, folder: Path) -> dict[str, R
 
 
 def step_row(cell: str, features: int, units: int, recipe: str, us: dict[str, float]) -> Row:
-    """One line: ours over ONNX Runtime int8."""
+    """One row: kgated's time relative to ONNX Runtime int8."""
     row = {
         "cell": cell,
         "F": features,

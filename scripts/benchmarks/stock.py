@@ -1,4 +1,4 @@
-"""Stock Keras models through the stock converter, which may end its process: one of its own."""
+"""Conversion of Keras's models by the stock converter, in a process that may crash."""
 
 import importlib
 from collections.abc import Callable, Sequence
@@ -42,7 +42,7 @@ class Job:
 
 
 VOCABULARY = 11
-# The layers of each, from `layers` of Keras and U.
+# Name to the layers of a model, from the module of layers and U.
 STOCK: dict[str, Callable[[Any, int], list[Any]]] = {
     "LSTM": lambda k, u: [k.LSTM(u)],
     "GRU": lambda k, u: [k.GRU(u)],
@@ -81,7 +81,7 @@ def samples(job: Job, count: int = 4) -> np.ndarray:
 
 
 def convert(job: Job) -> None:
-    """As TensorFlow's guide does it, with builtin ops alone."""
+    """Convert as in TensorFlow's guide, with builtin operators only."""
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_keras_model(build(job))
@@ -97,7 +97,7 @@ def convert(job: Job) -> None:
 
 
 def run_jobs(jobs: Sequence[Job]) -> list[str]:
-    """What became of each: "" where it converted, else why not."""
+    """For each job "" if it converted, else the reason of the failure."""
     return run_all("benchmarks.stock", [asdict(job) for job in jobs], "stock conversions")
 
 

@@ -1,4 +1,4 @@
-"""Rows of results: judged by a target, drawn for a terminal or as markdown."""
+"""Rows of results: compared with a target, and formatted for a terminal or as Markdown."""
 
 from typing import Any
 
@@ -8,18 +8,18 @@ Row = dict[str, Any]
 
 
 def judged(row: Row, ratio: float, target: float | None) -> Row:
-    """The row with its ratio, the most that it may be, and whether it is met; None: no target."""
+    """The row with its ratio, the maximum ratio, and whether it is met. None: no target."""
     is_met = None if target is None else ratio <= target
     return {**row, "ratio": ratio, "target": target, "met": is_met}
 
 
 def missed(rows: list[Row]) -> list[Row]:
-    """The rows whose target is not met."""
+    """The rows that miss their target."""
     return [row for row in rows if row["met"] is False]
 
 
 def table(rows: list[Row], title: str) -> Table:
-    """The rows for a terminal."""
+    """The rows as a table for a terminal."""
     drawn = Table(title=title)
     for name in rows[0]:
         drawn.add_column(_title(name), justify="right")
@@ -30,14 +30,14 @@ def table(rows: list[Row], title: str) -> Table:
 
 
 def markdown(rows: list[Row], title: str) -> str:
-    """The rows as a table of a page."""
+    """The rows as a Markdown table."""
     lines = [list(map(_title, rows[0])), ["---"] * len(rows[0])]
     lines += [list(map(text, row.values())) for row in rows]
     return "\n".join([f"{title}:", "", *(f"| {' | '.join(line)} |" for line in lines), ""])
 
 
 def text(value: Any) -> str:
-    """A value as it stands in a table."""
+    """The text of a value in a table."""
     if value is None:
         return "-"
     if isinstance(value, bool):

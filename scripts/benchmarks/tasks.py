@@ -1,4 +1,4 @@
-"""What the models of the accuracy benchmark learn, and how a file is judged on the device side."""
+"""The tasks of the accuracy benchmark, and the evaluation of files by the device runner."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,12 +24,12 @@ VALIDATION = 0.2
 
 @dataclass(frozen=True)
 class Length:
-    """How long a training is.
+    """The length of a training.
 
     Attributes:
         epochs: passes over the data; the rate falls along half a cosine over all of them.
         rate: Adam's learning rate at the start.
-        settled: the first epoch whose weights may be kept, from 0; the best by validation are.
+        settled: the first epoch, from 0, whose weights may be kept as the best.
     """
 
     epochs: int
@@ -42,9 +42,9 @@ class Lengths(NamedTuple):
 
     Attributes:
         first: from new weights.
-        again: on from those, with shared values.
-        sparse: the same, with zeros.
-        tuned: the same, in integers; it is to stay near.
+        again: further training with clustered weights.
+        sparse: further training with pruned weights.
+        tuned: further training with fake quantization, at a low rate.
     """
 
     first: Length
@@ -54,7 +54,7 @@ class Lengths(NamedTuple):
 
 
 class Task(Protocol):
-    """A data set, the model for it, and its measure."""
+    """A data set, its model, and its metric."""
 
     name: str
     unit: str
@@ -64,29 +64,29 @@ class Task(Protocol):
         """A model with new weights."""
 
     def steps(self, length: Length) -> int:
-        """The optimizer's steps of a training."""
+        """The number of optimizer steps of a training."""
 
     def train(self, model: keras.Model, length: Length, seed: int, callbacks: Callbacks) -> None:
         """Train a model; it keeps its best weights by validation."""
 
     def calibration(self) -> Any:
-        """Sequences to take ranges from."""
+        """Sequences for calibration."""
 
     def frames(self) -> Sequence[Any]:
-        """Frames to time steps with."""
+        """Frames for the timing of steps."""
 
     def score(self, path: Any) -> float:
-        """The measure over the test set of a file, by the runner of the device, in `unit`."""
+        """The metric of a file on the test set, by the device runner, in `unit`."""
 
 
 class Classification:
-    """Sequences told apart; the measure is the accuracy in percent after the last frame.
+    """Classification of sequences; the metric is the accuracy in percent after the last frame.
 
     Args:
         data: the sequences.
         units: U of the recurrent layer.
         lengths: of the trainings.
-        disturbance: what is done to the training data.
+        disturbance: the augmentation of the training data.
         batch: sequences per step.
     """
 
@@ -129,7 +129,7 @@ class Classification:
         model.compile(
             clip_after_sum(keras.optimizers.Adam(rate, global_clipnorm=1.0)),
             keras.losses.CategoricalCrossentropy(label_smoothing=0.1),
-            jit_compile=False,  # compiling takes longer than these trainings
+            jit_compile=False,  # compiling would take longer than these trainings
         )
         model.fit(
             batches,
@@ -156,16 +156,16 @@ class Classification:
 
 
 class Characters:
-    """A language model over Python's manual; the measure is bits per character, less is better.
+    """A language model of Python's manual; the metric is bits per character, lower is better.
 
     Args:
         units: U of the recurrent layer.
         lengths: as in `Classification`.
-        judged: how many characters of the test text a file is judged by, as one stream.
+        judged: the number of test characters on which a file is evaluated, in one stream.
     """
 
     name, unit = "Characters", "bits"
-    window, batch, learned = 64, 16, 200_000  # learned: characters to learn from
+    window, batch, learned = 64, 16, 200_000  # learned: number of training characters
 
     def __init__(self, units: int, lengths: Lengths, judged: int) -> None:
         self.units, self.lengths, self.judged = units, lengths, judged
@@ -202,7 +202,7 @@ class Characters:
         )
 
     def calibration(self) -> Any:
-        """As in `Task`: long pieces, since a state grows over more than a window."""
+        """As in `Task`; the pieces are long, because states grow over more than a window."""
         tokens = self._tokens(self.text.train)
         return tokens[: len(tokens) // 512 * 512].reshape(-1, 512)
 
@@ -239,7 +239,7 @@ def _best(length: Length) -> keras.callbacks.Callback:
 
 
 def tasks(quick: bool) -> dict[str, Task]:
-    """All tasks by name; `quick` ones learn little, and show that everything runs."""
+    """All tasks by name; `quick` ones train briefly, to test the run."""
 
     def lengths(epochs: int, more: int, rate: float, sparse: int | None = None) -> Lengths:
         epochs, more, sparse = (3, 2, 2) if quick else (epochs, more, sparse or more)
@@ -250,7 +250,7 @@ def tasks(quick: bool) -> dict[str, Task]:
             Length(more, rate / 10, settled=more // 2),
         )
 
-    gentle = Disturbance(0.0, 0.05, 0.0)  # a current that is stretched or mixed is another one
+    gentle = Disturbance(0.0, 0.05, 0.0)  # stretching or mixing a current would change its class
     all_tasks: list[Task] = [
         Classification(japanese_vowels(), 64, lengths(60, 40, 3e-3, sparse=80), Disturbance(), 32),
         Classification(plaid(), 64, lengths(60, 30, 5e-3), gentle, 32),

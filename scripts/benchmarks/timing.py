@@ -1,4 +1,4 @@
-"""Times of several candidates, taken in turns, so that a slow moment of the machine hits all."""
+"""Times of several candidates, measured in turns, so that disturbances affect all of them."""
 
 import statistics
 import time
@@ -13,9 +13,9 @@ def medians_us(runs: Mapping[str, Run], rounds: int, calls: int | None = None) -
     """Median µs per call of each.
 
     Args:
-        runs: by name.
-        rounds: how many times each has its turn.
-        calls: of each in one turn; None: as many as fill 3 ms, between 1 and 200.
+        runs: name to function.
+        rounds: the number of turns of each.
+        calls: per turn. None: as many as fill 3 ms, between 1 and 200.
     """
     times: dict[str, list[float]] = {name: [] for name in runs}
     counts = {name: calls or _calls(run) for name, run in runs.items()}

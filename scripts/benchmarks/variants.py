@@ -1,4 +1,4 @@
-"""The rows of the accuracy benchmark: how a model is trained for each, and how it is converted."""
+"""The rows of the accuracy benchmark: the training and the conversion of each."""
 
 import gzip
 import json
@@ -28,9 +28,9 @@ class Variant:
 
     Attributes:
         training: a name of `TRAININGS`.
-        quantize: the conversion's.
-        dense: the row whose gzipped size is compared with.
-        loss_limit: points that it may lose against the float row; None: no limit.
+        quantize: the quantization of the conversion.
+        dense: the row with which the gzipped size is compared.
+        loss_limit: the maximum loss in points against the float row. None: no limit.
     """
 
     training: str
@@ -41,11 +41,11 @@ class Variant:
 
 @dataclass(frozen=True)
 class Training:
-    """What goes on from another training's weights.
+    """A training that continues from the weights of another one.
 
     Attributes:
-        parent: its name.
-        share: of zeros, or None.
+        parent: the name of the other training.
+        share: the fraction of zeros, or None.
         clusters: values per matrix, or None.
         fake_quantized: whether to train with fake quantization.
         control: whether to train as long as with fake quantization, but in float.
@@ -86,12 +86,12 @@ VARIANTS = {
 
 
 def file_of(folder: Path, name: str, ending: str) -> Path:
-    """Where a row or a training keeps something."""
+    """The path of a file of a row or a training."""
     return folder / f"{name.replace(', ', '-').replace(' ', '_').replace('%', '')}.{ending}"
 
 
 def trained(task: Task, cell: str, seed: int, name: str, folder: Path) -> keras.Model:
-    """A training's model: from the folder, or trained now and left there."""
+    """A training's model, loaded from the folder, or trained and saved there."""
     path = file_of(folder, name, "keras")
     if path.is_file():
         return keras.saving.load_model(path, compile=False)
@@ -108,7 +108,7 @@ def trained(task: Task, cell: str, seed: int, name: str, folder: Path) -> keras.
 
 
 def further(task: Task, how: Training, model: keras.Model, seed: int) -> keras.Model:
-    """A model trained on, the way a row wants it."""
+    """A model after the further training of a row."""
     callbacks: Callbacks = []
     length = task.lengths.again
     if how.fake_quantized:
@@ -127,10 +127,10 @@ def further(task: Task, how: Training, model: keras.Model, seed: int) -> keras.M
 
 
 def measure(task: Task, cell: str, seed: int, name: str, folder: Path) -> Row:
-    """A row: from the folder, or trained, converted and judged now, and left there."""
-    kept = file_of(folder, name, "json")
-    if kept.is_file():
-        row: Row = json.loads(kept.read_text())
+    """A row, loaded from the folder, or trained, converted, evaluated and saved there."""
+    row_file = file_of(folder, name, "json")
+    if row_file.is_file():
+        row: Row = json.loads(row_file.read_text())
         return row
     variant, path = VARIANTS[name], file_of(folder, name, "tflite")
     row = {"task": task.name, "cell": cell, "seed": seed, "recipe": name}
@@ -138,20 +138,20 @@ def measure(task: Task, cell: str, seed: int, name: str, folder: Path) -> Row:
     try:
         row |= _converted(task, model, variant, path)
     except (ConversionError, ValueError) as error:
-        return {**row, "error": str(error)}  # not kept: the next run tries again
-    replace_file(kept, json.dumps(row).encode())
+        return {**row, "error": str(error)}  # not saved: the next run tries again
+    replace_file(row_file, json.dumps(row).encode())
     return row
 
 
 def _converted(task: Task, model: keras.Model, variant: Variant, path: Path) -> dict[str, Any]:
-    # What was trained with fake quantization brings its ranges along.
+    # A model trained with fake quantization contains its ranges.
     calibration = None if variant.training == "qat" else task.calibration()
     refused = None
     try:
         kgated.to_tflite(model, path, quantize=variant.quantize, calibration=calibration)
     except ConversionError as error:
         refused = str(error)
-        # How bad the file is that the converter holds back, is what is asked here.
+        # The benchmark also measures files that the conversion would refuse.
         with mock.patch.object(compare, "check_not_broken"):
             kgated.to_tflite(model, path, quantize=variant.quantize, calibration=calibration)
     content = path.read_bytes()

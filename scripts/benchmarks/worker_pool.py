@@ -1,6 +1,6 @@
-"""A pool of worker processes: a crash loses one job only.
+"""A pool of worker processes, in which a crash loses only one job.
 
-A worker is a module that is run and calls `serve`; `run_all` sends it jobs.
+A worker is a module that calls `serve` when it is run; `run_all` sends it jobs.
 """
 
 import json
@@ -22,16 +22,16 @@ Job = dict[str, Any]  # as JSON has it
 
 
 def run_all(module: str, jobs: Sequence[Job], what: str, workers: int = 2) -> list[Any]:
-    """The answer to each job, in order; "crashed (SIGABRT)" where it ended its process.
+    """The answer to each job, in order; "crashed (SIGABRT)" for a job that crashed its worker.
 
     Args:
         module: the worker, as after `python -m`.
-        jobs: the work.
-        what: its name, for the progress bar.
-        workers: how many run at once.
+        jobs: the jobs, as JSON values.
+        what: the title of the progress bar.
+        workers: the number of processes.
 
     Raises:
-        RuntimeError: a worker failed without a crash, with the end of its output.
+        RuntimeError: a worker failed without a crash; the message has the end of its output.
     """
     idle: SimpleQueue[WorkerProcess] = SimpleQueue()
     pool = [WorkerProcess(module) for _ in range(min(workers, len(jobs)))]
@@ -57,7 +57,7 @@ def run_all(module: str, jobs: Sequence[Job], what: str, workers: int = 2) -> li
 
 
 class WorkerProcess:
-    """A process that answers jobs, started at the first one and again after a crash."""
+    """A process that answers jobs; it is started for the first job and after a crash."""
 
     def __init__(self, module: str) -> None:
         self._command = [sys.executable, "-m", module]
@@ -97,8 +97,8 @@ class WorkerProcess:
 
 
 def serve(answer: Callable[[Job], Any]) -> None:
-    """The worker's side: answer every job that comes in."""
+    """Answer every job on standard input; called by the worker."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # output of libraries must not mix with the answers
     for line in sys.stdin:
         print(json.dumps(answer(json.loads(line))), file=answers, flush=True)

@@ -1,1 +1,4 @@
-"""What damages files on purpose, and watches what becomes of it; needs kgated-edge alone."""
+"""Generation of damaged files, and monitoring of the workers that open them.
+
+It needs only kgated-edge.
+"""

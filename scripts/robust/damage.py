@@ -1,4 +1,4 @@
-"""Damaged copies of model files, each made anew from its number."""
+"""Damaged copies of model files, each determined by its number."""
 
 import json
 import random
@@ -24,11 +24,10 @@ def damaged(content: bytes, kind: str, number: int) -> bytes:
 
     Args:
         content: the file.
-        kind: "bytes": some changed; "cut": some missing, twice there, or appended; "manifest": a
-            field changed, and a digest that fits; "graph": bytes outside the manifest changed, and
-            a digest that fits; "fields": numbers of tensors, operators or subgraphs changed, and a
-            digest that fits.
-        number: each makes another copy.
+        kind: "bytes": changed bytes; "cut": missing, repeated or appended bytes; "manifest": a
+            changed field; "graph": changed bytes outside the manifest; "fields": changed numbers of
+            tensors, operators or subgraphs. The last three have a valid digest.
+        number: determines the damage.
     """
     rng = random.Random(f"{kind} {number}")
     if kind == "bytes":
@@ -71,7 +70,7 @@ def _cut(content: bytes, rng: random.Random) -> bytes:
 
 
 def _with_manifest(content: bytes, rng: random.Random) -> bytes:
-    """Another manifest in the place of the old one, filled up with blanks to the same length."""
+    """Replace the manifest, padded with blanks to the old length."""
     start, end = _span(content)
     text = content[start:end]
     while True:
@@ -93,7 +92,7 @@ def _edited(text: bytes, rng: random.Random) -> bytes:
 
 
 def _edit_field(document: Any, rng: random.Random) -> None:
-    """One field, anywhere in the document, gets another value, or goes."""
+    """Change or remove one field anywhere in the document."""
     place = document
     while True:
         keys = list(place) if isinstance(place, dict) else list(range(len(place)))
@@ -105,7 +104,7 @@ def _edit_field(document: Any, rng: random.Random) -> None:
             del place[key]
         elif isinstance(place[key], int | float) and rng.random() < 0.4:
             value = place[key]
-            # An earlier edit may have left a whole number that no float holds.
+            # An earlier edit may have produced an integer beyond the range of floats.
             third = value / 3 if abs(value) < _MAX_FLOAT else 0
             place[key] = rng.choice([value + 1, value * 2, -value, third])
         elif isinstance(place[key], str) and place[key] and rng.random() < 0.4:
@@ -123,7 +122,7 @@ def _span(content: bytes) -> tuple[int, int]:
 
 
 def _signed(content: bytes) -> bytes:
-    """The file with a digest that fits, where there is still one to be found."""
+    """The file with a valid digest, if its manifest still has one."""
     try:
         span = metadata_span(content, MANIFEST_NAME)
         if span is None:

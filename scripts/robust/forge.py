@@ -1,4 +1,4 @@
-"""Graphs that still have the form of one, but say something else."""
+"""Forged graphs: valid FlatBuffers with changed numbers."""
 
 import math
 import random
@@ -14,15 +14,15 @@ _WHOLE = (-(2**31), -2, -1, 0, 1, 2, 3, 4, 5, 7, 16, 127, 255, 1000, 2**16, 2**2
 
 
 def with_other_fields(content: bytes, rng: random.Random) -> bytes:
-    """One to four numbers changed, of those that tensors, operators and subgraphs consist of."""
+    """Change one to four numbers of tensors, operators and subgraphs."""
     copy, kinds = bytearray(content), _places(content)
     times = rng.choice(_OFTEN)
     while times > 0 or copy == content:
-        # Each kind of field as often as another, however many there are of it.
+        # Choose the kind first, so that rare kinds are as frequent as common ones.
         places, width = kinds[rng.randrange(len(kinds))]
-        at, other = rng.choice(places), rng.choice(places)
+        at, target = rng.choice(places), rng.choice(places)
         values = [
-            content[other : other + width],
+            content[target : target + width],
             rng.randbytes(width),
             rng.choice(_WHOLE).to_bytes(16, "little", signed=True)[:width],
             struct.pack("<d" if width == 8 else "<f", rng.choice(_FLOATS))[:width],
@@ -37,12 +37,12 @@ def with_other_fields(content: bytes, rng: random.Random) -> bytes:
 
 @cache
 def _places(content: bytes) -> list[tuple[list[int], int]]:
-    """Where the fields stand, those of a kind together, and how many bytes they have."""
-    found: dict[str, list[int]] = {}
+    """The positions of the fields of each kind, and their size in bytes."""
+    by_kind: dict[str, list[int]] = {}
     widths = {"tensor 1": 1, "tensor 5": 1, "operator 3": 1, "code 0": 1, "zeros": 8, "options": 1}
     for kind, at in _fields(content):
-        found.setdefault(kind, []).append(at)
-    return [(places, widths.get(kind, 4)) for kind, places in sorted(found.items())]
+        by_kind.setdefault(kind, []).append(at)
+    return [(places, widths.get(kind, 4)) for kind, places in sorted(by_kind.items())]
 
 
 def _fields(content: bytes) -> Iterator[tuple[str, int]]:
@@ -91,7 +91,7 @@ def _scalars(
 def _items(
     content: bytes, table: int, kind: str, slot: int, width: int = 4
 ) -> Iterator[tuple[str, int]]:
-    """A vector's count, and its items; of many items the first few."""
+    """A vector's count and its first few items."""
     if at := field(content, table, slot):
         start, end = vector(content, at, width)
         yield "count", start - 4

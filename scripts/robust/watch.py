@@ -1,4 +1,4 @@
-"""Runs cases in workers that may die or hang, and reports the outcome of each case."""
+"""Run cases in workers that may die or hang, and report the outcome of each case."""
 
 import os
 import resource
@@ -40,13 +40,14 @@ class Report:
 def watch(
     command: Sequence[str], cases: Sequence[tuple[int, str]], limit_s: float = LIMIT_S
 ) -> Report:
-    """Runs cases in a worker; one that dies or hangs is followed by another.
+    """Run cases in a worker, and start a new worker after one that dies or hangs.
 
     Args:
         command: starts a worker; it reads lines "number kind", and answers each with a line
             "number outcome note", at the end of its input with a line "peak MiB".
         cases: number and kind.
-        limit_s: a worker that is silent for longer hangs; before its first answer it has a minute.
+        limit_s: a worker that is silent for longer counts as hanging; the first answer may take a
+            minute.
     """
     report, left = Report(), list(cases)
     while left:
@@ -91,7 +92,7 @@ def _work(
 
 
 def answer(run: Callable[[int, str], tuple[str, str]]) -> None:
-    """The other side: a worker that runs the cases on its standard input.
+    """Run the cases on standard input; called by the worker.
 
     Args:
         run: takes number and kind, returns outcome and note.
@@ -102,5 +103,5 @@ def answer(run: Callable[[int, str], tuple[str, str]]) -> None:
         number, kind = line.split()
         outcome, note = run(int(number), kind)
         print(number, outcome, " ".join(note.split())[:200], flush=True)
-    # Of the whole process, so that what one case took and gave back counts too.
+    # The peak of the whole process includes memory that a case has already released.
     print("peak", peak_memory_mib() or 0.0, flush=True)

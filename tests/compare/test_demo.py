@@ -31,7 +31,7 @@ def data():
 
 
 @pytest.fixture(scope="module")
-def made(data, tmp_path_factory):
+def demo_run(data, tmp_path_factory):
     """(folder, results, what was printed) of one run."""
     folder, screen = tmp_path_factory.mktemp("demo") / "new" / "folder", io.StringIO()
     console = Console(file=screen, width=80)
@@ -41,8 +41,8 @@ def made(data, tmp_path_factory):
     return folder, results, screen.getvalue()
 
 
-def test_the_demo_leaves_what_it_promises(made):
-    folder, results, printed = made
+def test_the_demo_leaves_what_it_promises(demo_run):
+    folder, results, printed = demo_run
     assert {path.name for path in folder.iterdir()} == {
         "GRU.keras",
         "GRU.stream-none.tflite",
@@ -58,8 +58,8 @@ def test_the_demo_leaves_what_it_promises(made):
     assert "logistic regression" in printed
 
 
-def test_keras_masked_and_the_device_agree(made, data):
-    folder, results, _ = made
+def test_keras_masked_and_the_device_agree(demo_run, data):
+    folder, results, _ = demo_run
     plain, dynamic = results.rows
     assert (plain.quantize, dynamic.quantize) == ("none", "dynamic")
     assert plain.max_abs_difference <= 1e-5
@@ -75,8 +75,8 @@ def test_keras_masked_and_the_device_agree(made, data):
     assert plain.device_accuracy == pytest.approx(right / 30)
 
 
-def test_figures_are_those_of_the_runner_alone(made, data):
-    _, results, _ = made
+def test_figures_are_those_of_the_runner_alone(demo_run, data):
+    _, results, _ = demo_run
     for row in results.rows:
         assert sum(row.latency.counts) == data.test.lengths.sum()
         assert 0.0 < row.latency.us_p50 <= row.latency.us_p99 <= row.latency.us_max
@@ -86,10 +86,10 @@ def test_figures_are_those_of_the_runner_alone(made, data):
     assert results.rows[0].parameters == 3 * 64 * (4 + 64 + 1) + 3 * (64 + 1)
 
 
-def test_the_saved_model_is_the_one_converted(made, data):
+def test_the_saved_model_is_the_one_converted(demo_run, data):
     import keras
 
-    folder, results, _ = made
+    folder, results, _ = demo_run
     model = keras.saving.load_model(folder / "GRU.keras")
     outputs = np.asarray(model(data.test.x))
     file = demo.final_outputs(folder / results.rows[0].file_name, data.test)
@@ -104,8 +104,8 @@ def test_a_difference_is_found():
     assert demo.compare_outputs(outputs, outputs[:, ::-1]) == (pytest.approx(0.4), 2)
 
 
-def test_a_missed_limit_and_a_broken_file_are_not_passed_over(made, tmp_path):
-    folder, results, _ = made
+def test_a_missed_limit_and_a_broken_file_are_not_passed_over(demo_run, tmp_path):
+    folder, results, _ = demo_run
     path, data = folder / results.rows[0].file_name, folder / "test.npz"
     strict = run_check(path, data, Limits(deadline_ms=1e-6, max_misses=0, min_accuracy=0.0))
     assert strict.deadline_misses == sum(strict.latency.counts)

@@ -127,8 +127,10 @@ def test_a_failure_is_said_in_words(results):
 
 
 def test_charts_are_drawn_from_the_results(results):
-    other = replace(results.rows[0], device_accuracy=0.95, latency=replace(LATENCY, us_p99=9.5))
-    changed = replace(results, rows=(other, *results.rows[1:]))
+    altered_row = replace(
+        results.rows[0], device_accuracy=0.95, latency=replace(LATENCY, us_p99=9.5)
+    )
+    changed = replace(results, rows=(altered_row, *results.rows[1:]))
     for chart in (accuracy_chart, latency_chart):
         assert chart(results) == chart(results)
         assert chart(results) != chart(changed)

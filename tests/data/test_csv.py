@@ -225,7 +225,7 @@ def test_a_bad_table_of_labels_is_one_sentence(tmp_path, text, message):
     assert not (tmp_path / "out.npz").exists()
 
 
-def test_other_refusals(tmp_path):
+def test_bad_labels_and_folders_are_refused(tmp_path):
     root, out = folder(tmp_path, count=2, classes=("x",)), tmp_path / "out.npz"
     with pytest.raises(ValueError, match="one class only, 'x'"):
         csv_to_npz(root, out)

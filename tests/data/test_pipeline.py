@@ -155,8 +155,8 @@ def test_the_device_refuses_other_recordings_in_one_sentence(sound, tmp_path, ca
 
 @tensorflow_only
 def test_data_of_another_front_end_or_order_of_classes(sound, tmp_path):
-    other = FrontEndOptions(kind="mfcc", mels=14, coefficients=5, deltas=1)
-    wav_to_npz(sound / "in", tmp_path / "other.npz", other)
+    mfcc = FrontEndOptions(kind="mfcc", mels=14, coefficients=5, deltas=1)
+    wav_to_npz(sound / "in", tmp_path / "other.npz", mfcc)
     with pytest.raises(ValueError, match="`mels` is 14 instead of 12"):
         check(sound / "m.tflite", tmp_path / "other.npz")
     names = load_npz(sound / "data.npz")

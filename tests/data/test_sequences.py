@@ -71,10 +71,10 @@ def test_real_frames_and_zero_padding_leave_rubbish_out(data):
 
 
 def test_split_sets_the_share_of_each_class_aside_once(data):
-    kept, aside = split(data, 1 / 3, seed=4)
-    assert np.bincount(kept.y).tolist() == [4, 4]
+    remaining, aside = split(data, 1 / 3, seed=4)
+    assert np.bincount(remaining.y).tolist() == [4, 4]
     assert np.bincount(aside.y).tolist() == [2, 2]
-    together = np.concatenate([kept.x, aside.x])
+    together = np.concatenate([remaining.x, aside.x])
     assert sorted(map(bytes, together)) == sorted(map(bytes, data.x))
 
 
@@ -113,4 +113,4 @@ def test_a_failed_save_leaves_the_old_file(data, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         save_npz(path, data)
     assert path.read_bytes() == b"old"
-    assert [one.name for one in tmp_path.iterdir()] == ["test.npz"]
+    assert [file.name for file in tmp_path.iterdir()] == ["test.npz"]

@@ -146,10 +146,10 @@ def test_flat_refusals_in_one_sentence(folder, tmp_path):
     write_wav(folder / "low" / "z.wav", tone(300, rate=16000), rate=16000)
     assert "mixed rates: this file has 16000 Hz" in refusal()
     assert wav_to_npz(folder, tmp_path / "ok.npz", FrontEndOptions(rate=8000))[0].sequences == 9
-    whole = (folder / "low" / "0.wav").read_bytes()
+    intact = (folder / "low" / "0.wav").read_bytes()
     for content, message in (
         (b"", "z.wav: the file is empty"),
-        (whole[:2000], "z.wav: the WAV file is cut short: 978 of 4000 samples are there"),
+        (intact[:2000], "z.wav: the WAV file is cut short: 978 of 4000 samples are there"),
         (b"time,x\n0,1\n" * 9, "z.wav: this is not a WAV file"),
     ):
         (folder / "low" / "z.wav").write_bytes(content)

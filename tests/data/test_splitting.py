@@ -55,6 +55,6 @@ def test_the_validation_part_of_training_holds_no_group_of_training(rng):
         np.repeat([0, 1] * 4, 5),
         groups=groups,
     )
-    kept, aside = split(data, 0.25)
-    assert not set(kept.groups) & set(aside.groups)
-    assert (len(kept), len(aside)) == (30, 10)
+    remaining, aside = split(data, 0.25)
+    assert not set(remaining.groups) & set(aside.groups)
+    assert (len(remaining), len(aside)) == (30, 10)

@@ -97,7 +97,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("name", "options", "message"), REFUSED)
-def test_models(name, options, message, tmp_path):
+def test_unsupported_models_are_refused(name, options, message, tmp_path):
     with pytest.raises((ConversionError, ValueError, TypeError), match=message) as caught:
         kgated.to_tflite(ODD[name](), tmp_path / "m.tflite", **options)
     assert "\n" not in str(caught.value)
@@ -105,10 +105,10 @@ def test_models(name, options, message, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["Lambda", "custom"])
-def test_what_can_be_run_can_be_a_whole_sequence(name, rng, tmp_path):
+def test_models_that_run_in_keras_convert_as_sequences(name, rng, tmp_path):
     model, frames = ODD[name](), rng.normal(size=(2, T, F)).astype(np.float32)
-    made = kgated.to_tflite(model, tmp_path / "m.tflite", calibration=frames, **WHOLE)
-    assert made.agreement.max_abs_error < 1e-5
+    conversion = kgated.to_tflite(model, tmp_path / "m.tflite", calibration=frames, **WHOLE)
+    assert conversion.agreement.max_abs_error < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ CALIBRATIONS = [
 
 
 @pytest.mark.parametrize(("calibration", "message"), CALIBRATIONS)
-def test_calibration(calibration, message, tmp_path):
+def test_bad_calibration_is_refused(calibration, message, tmp_path):
     model = sequential(kgated.LSTM(3))
     with pytest.raises(ValueError, match=message) as caught:
         kgated.to_tflite(model, tmp_path / "m.tflite", calibration=calibration)

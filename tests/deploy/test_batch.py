@@ -63,23 +63,23 @@ LIMITS = {"none": 1e-5, "float16": 2e-3, "dynamic": 0.05, "dynamic4": 0.3, "int8
 
 
 @pytest.mark.parametrize(("build", "options", "quantize"), ROWS)
-def test_three_at_once(build, options, quantize, x, rng, tmp_path):
-    model, given = randomize(build(), rng), {**options, "quantize": quantize, "calibration": x}
-    one = open_model(kgated.to_tflite(model, tmp_path / "1.tflite", **given).path)
-    made = kgated.to_tflite(model, tmp_path / "3.tflite", batch=B, **given)
-    three, rows = open_model(made.path), x[B:]
-    found = three.run(rows)
-    for row, frames in zip(found, rows, strict=True):
-        one.reset()
-        np.testing.assert_allclose(row, one.run(frames), atol=1e-6)
-    last = found if options["mode"] == "sequence" else found[:, -1]
+def test_a_batch_of_three_equals_three_single_runs(build, options, quantize, x, rng, tmp_path):
+    model, arguments = randomize(build(), rng), {**options, "quantize": quantize, "calibration": x}
+    unbatched = open_model(kgated.to_tflite(model, tmp_path / "1.tflite", **arguments).path)
+    conversion = kgated.to_tflite(model, tmp_path / "3.tflite", batch=B, **arguments)
+    three, rows = open_model(conversion.path), x[B:]
+    results = three.run(rows)
+    for row, frames in zip(results, rows, strict=True):
+        unbatched.reset()
+        np.testing.assert_allclose(row, unbatched.run(frames), atol=1e-6)
+    last = results if options["mode"] == "sequence" else results[:, -1]
     expected = np.asarray(model(rows, training=False))
     np.testing.assert_allclose(last, expected, atol=LIMITS[quantize])
     assert np.abs(last - expected[::-1]).max() > LIMITS[quantize] / 2
-    assert selftest(made.path).passed
-    facts = manifest_facts(describe(made.path).manifest)
+    assert selftest(conversion.path).passed
+    facts = manifest_facts(describe(conversion.path).manifest)
     assert facts["batch"] == facts["recipe"]["batch"] == B
-    shapes = {t.shape[0] for s in describe(made.path).signatures for t in s.inputs}
+    shapes = {t.shape[0] for s in describe(conversion.path).signatures for t in s.inputs}
     assert shapes == {B}
 
 
@@ -87,15 +87,15 @@ def test_three_at_once(build, options, quantize, x, rng, tmp_path):
 def test_rows_of_different_lengths(lowering, x, rng, tmp_path):
     layers = [L.Masking(), L.Bidirectional(kgated.LSTM(4, return_sequences=True)), L.Dense(2)]
     model = randomize(keras.Sequential([keras.Input((None, F)), *layers]), rng)
-    made = kgated.to_tflite(
+    conversion = kgated.to_tflite(
         model, tmp_path / "m.tflite", mode="sequence", max_length=T, lowering=lowering, batch=B
     )
-    edge, ends, frames = SequenceModel(made.path), [2, 7, 5], x[:B, :7].copy()
+    edge, ends, frames = SequenceModel(conversion.path), [2, 7, 5], x[:B, :7].copy()
     frames[0, 2:] = np.nan  # what stands behind the end of a row is nobody's business
-    found = edge.run(frames, ends)
-    assert found.shape == (B, 7, 2)
-    for row, one, end in zip(found, frames, ends, strict=True):
-        expected = np.asarray(model(one[None, :end], training=False))[0]
+    results = edge.run(frames, ends)
+    assert results.shape == (B, 7, 2)
+    for row, sequence, end in zip(results, frames, ends, strict=True):
+        expected = np.asarray(model(sequence[None, :end], training=False))[0]
         np.testing.assert_allclose(row[:end], expected, atol=1e-5)
         assert not row[end:].any()
     np.testing.assert_allclose(edge.run(x[:B, :4]), model(x[:B, :4], training=False), atol=1e-5)
@@ -105,11 +105,11 @@ def test_tokens_in_rows(rng, tmp_path):
     layers = [L.Embedding(11, 6, mask_zero=True), L.LSTM(4), L.Dense(2)]
     model = randomize(keras.Sequential([keras.Input((None,), dtype="int32"), *layers]), rng)
     tokens = rng.integers(0, 11, (B, T)).astype(np.int32)
-    made = kgated.to_tflite(model, tmp_path / "m.tflite", batch=B, quantize="dynamic")
-    found = open_model(made.path).run(tokens)[:, -1]
-    np.testing.assert_allclose(found, model(tokens, training=False), atol=0.05)
+    conversion = kgated.to_tflite(model, tmp_path / "m.tflite", batch=B, quantize="dynamic")
+    results = open_model(conversion.path).run(tokens)[:, -1]
+    np.testing.assert_allclose(results, model(tokens, training=False), atol=0.05)
     with pytest.raises(FrameError, match=r"a token must be in 0\.\.10, got 11"):
-        open_model(made.path).step(np.array([1, 11, 2], np.int32))
+        open_model(conversion.path).step(np.array([1, 11, 2], np.int32))
 
 
 def test_what_a_runner_of_rows_refuses(x, rng, tmp_path, capsys):
@@ -125,14 +125,14 @@ def test_what_a_runner_of_rows_refuses(x, rng, tmp_path, capsys):
         SessionPool(tmp_path / "s.tflite")
     with pytest.raises(EdgeError, match="is for files of batch 1"):
         EdgeModel(tmp_path / "s.tflite", on_bad_frame="hold")
-    kept = stream.state
+    state = stream.state
     stream.step(x[:B, 0])
-    stream.state = kept
+    stream.state = state
     options = {"mode": "sequence", "max_length": T, "batch": B}
-    whole = SequenceModel(kgated.to_tflite(model, tmp_path / "w.tflite", **options).path)
+    sequence_model = SequenceModel(kgated.to_tflite(model, tmp_path / "w.tflite", **options).path)
     for lengths in ([1, 2], [0, 1, 2], [1, 2, 9], [1.0, 2.0, 3.0]):
         with pytest.raises(FrameError, match="`lengths` must be"):
-            whole.run(x[:B], lengths)
+            sequence_model.run(x[:B], lengths)
     with pytest.raises(DataError, match="takes 3 sequences at once"):
         check(tmp_path / "w.tflite", SequenceData(x, np.full(len(x), T)))
     assert main.main(["live", str(tmp_path / "s.tflite"), "/dev/null"]) == 2

@@ -45,9 +45,9 @@ def test_float_file_equals_keras_at_every_frame(layer, x, rng, tmp_path):
 
 def test_only_builtin_operators(model, tmp_path):
     kgated.to_tflite(model, tmp_path / "m.tflite")
-    found = operator_names((tmp_path / "m.tflite").read_bytes())
-    assert "FULLY_CONNECTED" in found
-    assert not {name for name in found if name.startswith("Flex") or name == "CUSTOM"}
+    names = operator_names((tmp_path / "m.tflite").read_bytes())
+    assert "FULLY_CONNECTED" in names
+    assert not {name for name in names if name.startswith("Flex") or name == "CUSTOM"}
 
 
 def test_dynamic_is_smaller_and_agrees(model, x, tmp_path):
@@ -179,12 +179,12 @@ def test_recipe_limits_scale_with_the_output():
 
 
 def test_agreement_against_hand_counted_values():
-    found = compare.agreement(
+    report = compare.agreement(
         np.array([[1.0, 0.0], [0.2, 0.8]]), np.array([[0.9, 0.1], [0.6, 0.4]])
     )
-    assert found.top1_agreement == 0.5
-    assert found.max_abs_error == pytest.approx(0.4)
-    assert found.rmse == pytest.approx(np.sqrt((2 * 0.1**2 + 2 * 0.4**2) / 4))
+    assert report.top1_agreement == 0.5
+    assert report.max_abs_error == pytest.approx(0.4)
+    assert report.rmse == pytest.approx(np.sqrt((2 * 0.1**2 + 2 * 0.4**2) / 4))
 
 
 @pytest.mark.slow

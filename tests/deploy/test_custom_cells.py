@@ -131,8 +131,8 @@ def test_padded_sequences_equal_keras_at_every_length(name, rng):
     for length in (1, 4, T):
         expected = graphs.predict(free, [x[:, :length]])
         for lowering in graphs.LOWERINGS:
-            found = graphs.run_sequence(model, [x[:, :length]], lowering, max_length=T)
-            graphs.assert_close(found, expected)
+            results = graphs.run_sequence(model, [x[:, :length]], lowering, max_length=T)
+            graphs.assert_close(results, expected)
 
 
 def test_bidirectional_layers_start_from_the_cells_own_states(rng):

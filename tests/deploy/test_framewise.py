@@ -77,9 +77,9 @@ def test_padding_leaves_the_results_of_every_row_unchanged(row, rng, tmp_path):
     edge = SequenceModel(path)
     for length in (1, 3, T):
         expected = model(frames[None, :length], training=False)
-        found = edge.run(frames[:length])
-        for mine, theirs in zip(found.values(), expected, strict=True):
-            np.testing.assert_allclose(mine, np.asarray(theirs)[0], atol=2e-5)
+        results = edge.run(frames[:length])
+        for result, reference in zip(results.values(), expected, strict=True):
+            np.testing.assert_allclose(result, np.asarray(reference)[0], atol=2e-5)
     fed = edge._binding.inputs["frames"]
     edge.run(frames[:3])
     before = edge._read()
@@ -130,8 +130,8 @@ def test_a_layer_over_time_is_refused_in_both_modes(case, tmp_path):
 @pytest.mark.parametrize("row", [row for row in FRAMEWISE if row.keeps_grid], ids=row_id)
 def test_the_results_of_a_row_that_keeps_the_grid_are_inputs_or_0(row, rng):
     frames = rng.normal(size=(1, T, F)).astype(np.float32)
-    found = np.asarray(called(row, frames))
-    assert ((found == frames) | (found == 0)).all()
+    result = np.asarray(called(row, frames))
+    assert ((result == frames) | (result == 0)).all()
 
 
 def test_subclasses_have_the_row_of_their_class_and_operations_their_own():

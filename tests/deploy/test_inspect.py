@@ -37,21 +37,21 @@ def text_of(path):
 
 
 def test_says_what_is_in_a_file_of_ours(path, model):
-    found = describe(path)
-    (signature,) = found.signatures
+    description = describe(path)
+    (signature,) = description.signatures
     assert signature.name == "step"
     shapes = {tensor.name: tensor.shape for tensor in signature.inputs}
     assert shapes == {"frame": (1, 5), "cell_h": (1, 16), "cell_c": (1, 16)}
     assert {tensor.dtype for tensor in signature.inputs} == {"int8"}
     assert {t.name: t.scale for t in signature.outputs}["cell_c"] is not None
-    assert found.file_bytes == path.stat().st_size
+    assert description.file_bytes == path.stat().st_size
     matrices = sum(w.size for w in model.get_weights() if w.ndim == 2)
-    assert found.weight_bytes["int8"] == matrices
-    assert found.operators["LOGISTIC"] == 3
-    assert found.manifest.recipe["quantize"] == "int8"
+    assert description.weight_bytes["int8"] == matrices
+    assert description.operators["LOGISTIC"] == 3
+    assert description.manifest.recipe["quantize"] == "int8"
 
 
-def test_prints_it(path):
+def test_the_text_names_states_types_and_operators(path):
     text = text_of(path)
     for word in ("step", "cell_h", "state in", "int8", "1 x 16", "3 LOGISTIC", "KiB", "sensor"):
         assert word in text
@@ -70,20 +70,20 @@ def test_json_holds_the_same(path):
 
 def test_nothing_in_the_manifest_is_left_out(model, tmp_path):
     options = {"mode": "sequence", "max_length": 7, "lowering": "while", "batch": 2}
-    made = kgated.to_tflite(model, tmp_path / "m.tflite", **options)
-    plain = json.loads(json.dumps(as_plain(describe(made.path))))["manifest"]
-    held = json.loads(made.manifest.to_json())
+    conversion = kgated.to_tflite(model, tmp_path / "m.tflite", **options)
+    plain = json.loads(json.dumps(as_plain(describe(conversion.path))))["manifest"]
+    held = json.loads(conversion.manifest.to_json())
     assert set(plain) == set(held)
     assert set(plain["golden"]) == set(held["golden"])
     assert plain["golden"]["outputs"] == {"output": [1, 3]}
-    text = " ".join(text_of(made.path).split())
+    text = " ".join(text_of(conversion.path).split())
     for words in (
         *("each_frame False", "padded True", "batch 2", "frames_per_step 7", "single output"),
         *("lowering while", "2 x 7 x 5", "lengths in int32 2", "shape 5"),
-        *("golden frames frames", f"tolerance {made.manifest.golden.tolerance}"),
+        *("golden frames frames", f"tolerance {conversion.manifest.golden.tolerance}"),
     ):
         assert words in text, words
-    assert describe(made.path).manifest.file_sha256 in text
+    assert describe(conversion.path).manifest.file_sha256 in text
 
 
 def test_a_file_of_another_tool(model, tmp_path):

@@ -29,9 +29,9 @@ def manifest():
 def bare():
     """The file as the converter made it: no manifest, packed by the schema's own writer."""
     model = unpack(SPEECH.read_bytes())
-    (ours,) = [one for one in model.metadata if one.name == NAME]
-    model.metadata.remove(ours)
-    model.buffers[ours.buffer].data = None
+    (manifest_entry,) = [entry for entry in model.metadata if entry.name == NAME]
+    model.metadata.remove(manifest_entry)
+    model.buffers[manifest_entry.buffer].data = None
     assert model.metadata, "nothing else is there to be preserved"
     return pack(model)
 
@@ -60,26 +60,29 @@ def offsets(content):
 
 def entries(content):
     model = unpack(content)
-    return {one.name: bytes(model.buffers[one.buffer].data) for one in model.metadata}
+    return {entry.name: bytes(model.buffers[entry.buffer].data) for entry in model.metadata}
 
 
 def signature(content):
     """The signature as plain data."""
-    (found,) = unpack(content).signatureDefs
-    maps = [[(one.name, one.tensorIndex) for one in side] for side in (found.inputs, found.outputs)]
-    return found.signatureKey, found.subgraphIndex, maps
+    (definition,) = unpack(content).signatureDefs
+    maps = [
+        [(tensor.name, tensor.tensorIndex) for tensor in side]
+        for side in (definition.inputs, definition.outputs)
+    ]
+    return definition.signatureKey, definition.subgraphIndex, maps
 
 
 def outputs(content, frames):
     """All outputs of the signature over the frames, from zero state, by the plain interpreter."""
     runner = Interpreter(model_content=content, num_threads=1).get_signature_runner("step")
     state = {name: np.zeros((1, 4), np.float32) for name in ("lstm_h", "lstm_c")}
-    found = []
+    results = []
     for frame in frames:
         result = runner(frame=frame[None], **state)
         state = {name: result[name] for name in state}
-        found.append(np.concatenate([result[name][0] for name in sorted(result)]))
-    return np.array(found)
+        results.append(np.concatenate([result[name][0] for name in sorted(result)]))
+    return np.array(results)
 
 
 @pytest.fixture
@@ -103,9 +106,9 @@ def test_the_digest_is_that_of_the_file_with_zeros_in_its_place(bare, manifest, 
 
 
 def test_every_buffer_is_aligned(bare, manifest):
-    found = offsets(embed(bare, manifest))
-    assert len(found) > 4
-    assert [place % 16 for place in found] == [0] * len(found)
+    places = offsets(embed(bare, manifest))
+    assert len(places) > 4
+    assert [place % 16 for place in places] == [0] * len(places)
 
 
 def test_the_alignment_test_can_fail(bare):
@@ -123,16 +126,17 @@ def test_outputs_are_the_same_to_the_bit(bare, manifest, frames):
 def test_all_else_is_preserved(bare, manifest):
     content = embed(bare, manifest)
     assert signature(content) == signature(bare)
-    found = entries(content)
-    assert found.pop(NAME).startswith(b'{"format_version":1,')
-    assert found == entries(bare)
+    metadata = entries(content)
+    assert metadata.pop(NAME).startswith(b'{"format_version":1,')
+    assert metadata == entries(bare)
     before, after = unpack(bare), unpack(content)
     assert (after.version, after.description) == (before.version, before.description)
     for old, new in zip(before.buffers, after.buffers, strict=False):
         assert (old.data is None) == (new.data is None)
         assert old.data is None or bytes(old.data) == bytes(new.data)
     tensors = [
-        [(one.name, list(one.shape)) for one in m.subgraphs[0].tensors] for m in (before, after)
+        [(tensor.name, list(tensor.shape)) for tensor in m.subgraphs[0].tensors]
+        for m in (before, after)
     ]
     assert tensors[0] == tensors[1]
 
@@ -175,13 +179,13 @@ def with_weights_behind(content):
         if buffer.data is not None and number:
             data[number], buffer.data = bytes(buffer.data), None
             buffer.offset = buffer.size = 1  # to be there, for the place that they take
-    whole = bytearray(pack(model))
+    file = bytearray(pack(model))
     for number, weights in data.items():
-        whole += bytes(-len(whole) % 16)
-        model.buffers[number].offset, model.buffers[number].size = len(whole), len(weights)
-        whole += weights
+        file += bytes(-len(file) % 16)
+        model.buffers[number].offset, model.buffers[number].size = len(file), len(weights)
+        file += weights
     front = pack(model)
-    return front + bytes(whole[len(front) :])
+    return front + bytes(file[len(front) :])
 
 
 def test_weights_behind_the_flatbuffer_come_inside(bare, manifest, frames):

@@ -123,11 +123,11 @@ def test_streams_equal_keras_at_every_prefix(name, rng):
 @pytest.mark.parametrize("name", ["TimeDistributed", "layer in a layer", "subclass of Model"])
 def test_padded_sequences_equal_keras(name, rng):
     model, x = built(SEQUENCES[name], rng)
-    whole = graphs.run_sequence(model, [x], max_length=T)
-    graphs.assert_close(whole, graphs.predict(model, [x]))
+    results = graphs.run_sequence(model, [x], max_length=T)
+    graphs.assert_close(results, graphs.predict(model, [x]))
     before = graphs.run_sequence(model, [x[:, :2]], max_length=T)
     if len(model.output_shape) > 2:
-        graphs.assert_close(before, [whole[0][:, :2]])
+        graphs.assert_close(before, [results[0][:, :2]])
 
 
 def test_masks_reach_the_layer_inside_a_frame(rng):
@@ -211,5 +211,5 @@ def test_states_of_an_encoder_start_a_decoder(rng):
 def test_files_equal_keras(mode, quantize, limit, rng, tmp_path):
     model, x = built(STREAMING["dual path"], rng)
     kgated.to_tflite(model, tmp_path / "m.tflite", mode=mode, quantize=quantize)
-    found, expected = open_model(tmp_path / "m.tflite").run(x[0]), graphs.predict(model, [x])[0][0]
-    assert np.abs(found - expected).max() <= limit * max(1, np.abs(expected).max())
+    result, expected = open_model(tmp_path / "m.tflite").run(x[0]), graphs.predict(model, [x])[0][0]
+    assert np.abs(result - expected).max() <= limit * max(1, np.abs(expected).max())

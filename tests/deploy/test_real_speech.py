@@ -59,13 +59,13 @@ def test_every_step_of_the_test_set_equals_keras(trained, speech, tmp_path):
 
 
 def test_int8_weights_cost_at_most_half_a_point(trained, speech, tmp_path):
-    found = {}
+    accuracies = {}
     for quantize in ("none", "dynamic"):
         path = tmp_path / f"{quantize}.tflite"
         kgated.to_tflite(trained, path, quantize=quantize, calibration=speech.train)
-        found[quantize] = accuracy(streamed(path, speech.test), speech.test)
-    assert found["none"] > 0.9
-    assert abs(found["dynamic"] - found["none"]) <= 0.005
+        accuracies[quantize] = accuracy(streamed(path, speech.test), speech.test)
+    assert accuracies["none"] > 0.9
+    assert abs(accuracies["dynamic"] - accuracies["none"]) <= 0.005
 
 
 def whole_steps(data):
@@ -92,9 +92,9 @@ def test_a_convolutional_spotter_hears_on_the_device_what_keras_hears(speech, tm
         for x, y in whole_steps(speech.train):
             model.train_on_batch(x, y)
     right = [np.asarray(model(x)).argmax(-1) == y for x, y in whole_steps(speech.test)]
-    made = kgated.to_tflite(model, tmp_path / "m.tflite", calibration=speech.train)
-    assert made.manifest.frames_per_step == 2
+    conversion = kgated.to_tflite(model, tmp_path / "m.tflite", calibration=speech.train)
+    assert conversion.manifest.frames_per_step == 2
     test = SequenceData(speech.test.x, speech.test.lengths, speech.test.y)
-    found = check(tmp_path / "m.tflite", test)
-    assert found.passed
-    assert found.accuracy == np.concatenate(right).mean() > 0.75
+    report = check(tmp_path / "m.tflite", test)
+    assert report.passed
+    assert report.accuracy == np.concatenate(right).mean() > 0.75

@@ -43,9 +43,9 @@ def say(place):
 def worker(tmp_path, monkeypatch):
     (tmp_path / "jobs_of_a_test.py").write_text(JOBS)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    made = Worker("json")
-    yield made
-    made.stop()
+    client = Worker("json")
+    yield client
+    client.stop()
 
 
 def pid(worker, folder):
@@ -102,7 +102,7 @@ def test_an_interrupt_leaves_no_late_answer(worker, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("end", ["", "os._exit(0)"])
-def test_it_ends_with_the_one_who_started_it(end, worker, tmp_path):
+def test_the_worker_ends_with_the_process_that_started_it(end, worker, tmp_path):
     code = f"""
 import os, kgated_worker
 kgated_worker.Worker("json").run("jobs_of_a_test:say", {str(tmp_path)!r})

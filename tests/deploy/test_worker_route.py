@@ -12,7 +12,7 @@ from registry import randomized
 from tflite_files import left_in_float
 
 import kgated
-from kgated.deploy.recipe import QUANTIZATIONS
+from kgated.deploy.quantizations import QUANTIZATIONS
 from kgated_worker import WORKER
 
 TIME, FEATURES = 12, 5
@@ -30,10 +30,10 @@ ROUTES = {
 @pytest.fixture
 def jobs(monkeypatch):
     """The jobs that the worker does, while the quantizer can't be imported in this process."""
-    found, run = [], WORKER.run
+    stages, run = [], WORKER.run
 
     def listed(job, folder):
-        found.append(job.split(":")[-1])
+        stages.append(job.split(":")[-1])
         run(job, folder)
 
     monkeypatch.setattr(WORKER, "run", listed)
@@ -42,7 +42,7 @@ def jobs(monkeypatch):
             monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError):
         import ai_edge_quantizer  # noqa: F401
-    return found
+    return stages
 
 
 @pytest.mark.parametrize("quantize", [n for n, q in QUANTIZATIONS.items() if q.is_static])

@@ -31,7 +31,9 @@ def test_every_page_is_linked_from_readme_or_from_a_page_it_links(page):
     first = [ROOT / link.partition("#")[0] for link in links((ROOT / "README.md").read_text())]
     pages = [path for path in first if path.suffix == ".md"]
     second = [
-        one.parent / link.partition("#")[0] for one in pages for link in links(one.read_text())
+        linking.parent / link.partition("#")[0]
+        for linking in pages
+        for link in links(linking.read_text())
     ]
     assert page in {path.resolve() for path in [*first, *second]}
 

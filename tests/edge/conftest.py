@@ -103,7 +103,7 @@ def command(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, 
     """(arguments) -> (exit code, stdout, stderr); capfd also sees what native code writes."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
-        code = main.main([str(one) for one in arguments])
+        code = main.main([str(argument) for argument in arguments])
         return (code, *capfd.readouterr())
 
     return run

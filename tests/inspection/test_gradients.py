@@ -29,8 +29,8 @@ def moved_loss(row, w, x, y, push):
 def output(row, x, old, c, push, w):
     """h' of an LSTM's step from the states before it, the new c' and what is added to c'."""
     order = "fgo" if row.options.get("coupled_gates") else "ifgo"
-    seen = old[1] if row.options.get("output_peephole") == "previous" else c + push
-    a = [reference.lstm_gate("o", *of, w, order) for of in zip(x, old[0], seen, strict=True)]
+    cell_state = old[1] if row.options.get("output_peephole") == "previous" else c + push
+    a = [reference.lstm_gate("o", *of, w, order) for of in zip(x, old[0], cell_state, strict=True)]
     h = reference.sigmoid(np.array(a)) * np.tanh(c + push)
     return h @ w["projection_kernel"] if "projection_kernel" in w else h
 

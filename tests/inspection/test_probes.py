@@ -43,12 +43,12 @@ def lstm_gates(row, x, w, h, c):
     coupled = options.get("coupled_gates", False)
     order = "fgo" if coupled else "ifgo"
     h_before, c_before = before(h), before(c)
-    seen_by_o = c_before if options.get("output_peephole") == "previous" else c
+    output_cell_state = c_before if options.get("output_peephole") == "previous" else c
     gates = {name: np.zeros(c.shape) for name in order}
     for at in steps(x):
         for name in order:
-            seen = seen_by_o if name == "o" else c_before
-            a = reference.lstm_gate(name, x[at], h_before[at], seen[at], w, order)
+            cell_state = output_cell_state if name == "o" else c_before
+            a = reference.lstm_gate(name, x[at], h_before[at], cell_state[at], w, order)
             gates[name][at] = tanh(a) if name == "g" else sigma(a)
     return {"i": 1.0 - gates["f"], **gates} if coupled else gates
 
@@ -93,9 +93,9 @@ def test_the_steps_of_a_cell_without_recurrent_weights_are_traced(row, rng):
     assert list(trace) == names
     assert close(trace["h"], row.oracle(x, weights_of(layer))[0])
     h = before(trace["h"])
-    kept = 1.0 - trace["z"] if "z" in names else trace["f"]
+    retained = 1.0 - trace["z"] if "z" in names else trace["f"]
     let_in = trace["z"] if "z" in names else trace["i"]
-    assert close(trace["h"], kept * h + let_in * trace["g"])
+    assert close(trace["h"], retained * h + let_in * trace["g"])
 
 
 @pytest.mark.parametrize("stock", ["LSTM", "GRU", "SimpleRNN"])

@@ -116,7 +116,7 @@ def test_other_layers_are_refused(rng):
     ],
     ids=["GRU", "LSTM"],
 )
-def test_no_exchange_without_the_symmetry_that_makes_it_exact(layer):
+def test_activations_that_make_the_exchange_inexact_are_refused(layer):
     layer.build((None, None, 3))
     with pytest.raises(ValueError, match="recurrent_activation='tanh'"):
         to_keras(layer)

@@ -84,8 +84,8 @@ def test_our_model_computes_what_our_layer_computes_and_returns_the_same_bits(
     onnx.checker.check_model(model, full_check=True)
     (again,) = from_onnx(model)
     assert type(again.layer) is type(first.layer)
-    for item, other in zip(first.layer.get_weights(), again.layer.get_weights(), strict=True):
-        np.testing.assert_array_equal(item, other)
+    for item, returned in zip(first.layer.get_weights(), again.layer.get_weights(), strict=True):
+        np.testing.assert_array_equal(item, returned)
     x = inputs(rng, N, T, F)
     assert distance(first, x, run(model, x)[0]) < 2e-6
 

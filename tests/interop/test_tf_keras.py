@@ -19,7 +19,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
+def reports(tmp_path_factory):
     paths = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     environment.pop("TF_USE_LEGACY_KERAS", None)
@@ -29,56 +29,56 @@ def told(tmp_path_factory):
     return json.loads(run.stdout.splitlines()[-1])
 
 
-def test_every_variant_is_the_oracles(told):
-    for row, (right, swapped) in told["oracle"].items():
+def test_every_variant_is_the_oracles(reports):
+    for row, (right, swapped) in reports["oracle"].items():
         assert right < 2e-6, row
         assert swapped > 1e-3, row
 
 
-def test_models_go_there_and_back_with_the_same_bits(told):
-    for over_there, back, same in told["there_and_back"]:
+def test_models_go_there_and_back_with_the_same_bits(reports):
+    for over_there, back, same in reports["there_and_back"]:
         assert over_there < 1e-6
         assert back == 0.0
         assert same
 
 
-def test_tfmot_prunes(told):
-    sparsity, error = told["pruned"]
+def test_tfmot_prunes(reports):
+    sparsity, error = reports["pruned"]
     assert list(sparsity.values()) == pytest.approx([0.5, 0.5], abs=0.04)
     assert error < 1e-6
-    assert list(told["both_ways"].values()) == [0.75]
+    assert list(reports["both_ways"].values()) == [0.75]
 
 
-def test_tfmot_clusters(told):
-    values, error = told["clustered"]
+def test_tfmot_clusters(reports):
+    values, error = reports["clustered"]
     assert max(values) <= 4
     assert error < 1e-6
 
 
-def test_tfmot_quantizes(told):
-    steps, error = told["quantized"]
+def test_tfmot_quantizes(reports):
+    steps, error = reports["quantized"]
     assert steps < 1.0  # of the output's grid, from the oracle with weights rounded by hand
     assert error == 0.0
 
 
-def test_prune_takes_schedules_of_tfmot(told):
-    assert list(told["by_schedule"].values()) == pytest.approx([0.75, 0.75], abs=0.05)
+def test_prune_takes_schedules_of_tfmot(reports):
+    assert list(reports["by_schedule"].values()) == pytest.approx([0.75, 0.75], abs=0.05)
 
 
-def test_our_schedules_are_those_of_tfmot(told):
-    reference, gated = told["schedules"]
+def test_our_schedules_are_those_of_tfmot(reports):
+    reference, gated = reports["schedules"]
     assert [due for due, _ in gated] == [due for due, _ in reference]
     assert {True, False} == {due for due, _ in gated}
     assert [s for _, s in gated] == pytest.approx([s for _, s in reference], abs=1e-6)
 
 
-def test_the_process_stays_with_keras_3(told):
-    assert told["switch"] is None
-    assert told["tf.keras"] == keras.__version__
+def test_the_process_stays_with_keras_3(reports):
+    assert reports["switch"] is None
+    assert reports["tf.keras"] == keras.__version__
 
 
-def test_what_has_no_counterpart_is_named(told):
-    layer, precision, no_model, wrapped = told["refused"]
+def test_what_has_no_counterpart_is_named(reports):
+    layer, precision, no_model, wrapped = reports["refused"]
     assert layer.startswith("TypeError: layer `up` (Conv1DTranspose) has no counterpart")
     assert precision.startswith("ValueError: layer `h` must be in float32. Received: bfloat16")
     assert no_model.startswith("ValueError: `model` must be a built Keras 3 model")

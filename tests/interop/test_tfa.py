@@ -27,7 +27,7 @@ SHAPES = {
 
 
 @pytest.fixture
-def theirs(rng):
+def tfa_weights(rng):
     return {k: rng.normal(0.0, 0.5, shape).astype(np.float32) for k, shape in SHAPES.items()}
 
 
@@ -49,30 +49,30 @@ def published(x, w):
     return np.stack(outputs, axis=1)
 
 
-def test_our_layer_computes_what_the_cell_computes(theirs, rng):
+def test_our_layer_computes_what_the_cell_computes(tfa_weights, rng):
     x = inputs(rng, time=7)
-    layer = from_tfa(theirs, return_sequences=True)
-    assert np.abs(values(layer(x)) - published(x, theirs)).max() < 1e-6
+    layer = from_tfa(tfa_weights, return_sequences=True)
+    assert np.abs(values(layer(x)) - published(x, tfa_weights)).max() < 1e-6
     swapped = dict(
-        theirs,
-        input_gate_peephole_weights=theirs["forget_gate_peephole_weights"],
-        forget_gate_peephole_weights=theirs["input_gate_peephole_weights"],
+        tfa_weights,
+        input_gate_peephole_weights=tfa_weights["forget_gate_peephole_weights"],
+        forget_gate_peephole_weights=tfa_weights["input_gate_peephole_weights"],
     )
     assert np.abs(values(layer(x)) - published(x, swapped)).max() > 1e-3
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_round_trips_keep_the_bits_and_the_order(bias, theirs):
+def test_round_trips_keep_the_bits_and_the_order(bias, tfa_weights):
     if not bias:
-        del theirs["bias"]
+        del tfa_weights["bias"]
     for arguments in (
-        theirs,
-        list(theirs.values()),
-        {f"rnn/cell/{k}:0": v for k, v in theirs.items()},
+        tfa_weights,
+        list(tfa_weights.values()),
+        {f"rnn/cell/{k}:0": v for k, v in tfa_weights.items()},
     ):
         back = to_tfa(from_tfa(arguments))
-        assert list(back) == list(theirs)
-        for name, value in theirs.items():
+        assert list(back) == list(tfa_weights)
+        for name, value in tfa_weights.items():
             np.testing.assert_array_equal(back[name], value)
 
 
@@ -100,23 +100,23 @@ def test_what_the_cell_does_not_have_is_refused_by_name(row, rng):
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_a_wrong_shape_is_named(name, theirs):
+def test_a_wrong_shape_is_named(name, tfa_weights):
     wrong = tuple(size + 1 for size in SHAPES[name])
-    theirs[name] = np.zeros(wrong, np.float32)
+    tfa_weights[name] = np.zeros(wrong, np.float32)
     with pytest.raises(ValueError, match=rf"`{name}` must .*Received: {re.escape(str(wrong))}"):
-        from_tfa(theirs)
+        from_tfa(tfa_weights)
 
 
-def test_wrong_names_and_counts_are_refused(theirs):
+def test_wrong_names_and_counts_are_refused(tfa_weights):
     with pytest.raises(ValueError, match="7"):
-        from_tfa([*theirs.values(), np.zeros(3)])
+        from_tfa([*tfa_weights.values(), np.zeros(3)])
     with pytest.raises(ValueError, match="'moment'"):
-        from_tfa({**theirs, "moment": np.zeros(3)})
+        from_tfa({**tfa_weights, "moment": np.zeros(3)})
     with pytest.raises(ValueError, match="one cell"):
-        from_tfa({f"{n}/{k}": v for n in "ab" for k, v in theirs.items()})
-    del theirs["kernel"]
+        from_tfa({f"{n}/{k}": v for n in "ab" for k, v in tfa_weights.items()})
+    del tfa_weights["kernel"]
     with pytest.raises(ValueError, match="no `kernel`"):
-        from_tfa(theirs)
+        from_tfa(tfa_weights)
 
 
 def test_other_layers_are_refused():

@@ -69,8 +69,8 @@ def test_round_trips_through_numpy_keep_the_bits(kind, options, rng):
     again = from_torch(arrays)
     for a, b in zip(first, again, strict=True):
         assert [type(v) for v in (a, b)] == [type(a)] * 2
-        for item, other in zip(a.get_weights(), b.get_weights(), strict=True):
-            np.testing.assert_array_equal(item, other)
+        for item, returned in zip(a.get_weights(), b.get_weights(), strict=True):
+            np.testing.assert_array_equal(item, returned)
     fresh = loaded(module(kind, options, seed=1), arrays)
     x = inputs(rng, time=6)
     assert np.abs(run(fresh, x) - chain(first, x)).max() < 1e-6
@@ -152,7 +152,7 @@ def test_the_dtype_stays(dtype):
     )
 
 
-def test_bfloat16_widens():
+def test_bfloat16_weights_become_float32():
     reference = module("GRU", {}).to(torch.bfloat16).state_dict()
     (layer,) = from_torch(reference)
     back = to_torch(layer)["weight_ih_l0"]

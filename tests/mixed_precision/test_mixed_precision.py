@@ -56,31 +56,31 @@ def data(model):
 
 
 @pytest.fixture(scope="module")
-def found(model, data):
+def result(model, data):
     return kgated.mixed_recipe(model, data, "dynamic4", limit=5.0)
 
 
-def test_the_fragile_layer_is_found(found):
-    lost = {entry.layer: entry.lost_points for entry in found.sensitivities}
+def test_the_fragile_layer_is_found(result):
+    lost = {entry.layer: entry.lost_points for entry in result.sensitivities}
     assert next(iter(lost)) == "fragile"
     assert set(lost) == {"fragile", "cell", "head"}  # dropout leaves nothing to quantize
     assert lost["fragile"] > 25.0
     assert max(lost["cell"], lost["head"]) < 5.0
 
 
-def test_the_recipe_leaves_it_in_float(found, model, data, tmp_path):
-    assert found.recipe == Recipe(quantize="dynamic4", skip=("fragile",))
-    assert found.plain.accuracy == 1.0
-    assert found.whole.accuracy < 0.75
+def test_the_recipe_leaves_it_in_float(result, model, data, tmp_path):
+    assert result.recipe == Recipe(quantize="dynamic4", skip=("fragile",))
+    assert result.plain.accuracy == 1.0
+    assert result.whole.accuracy < 0.75
     path = tmp_path / "mixed.tflite"
-    kgated.to_tflite(model, path, calibration=data, **found.recipe.as_dict())
+    kgated.to_tflite(model, path, calibration=data, **result.recipe.as_dict())
     edge, right = EdgeModel(path), []
     for n, label in enumerate(data.y):
         edge.reset()
         right.append(edge.run(data.sequence(n))[-1].argmax() == label)
-    assert np.mean(right) == found.trial.accuracy
-    assert found.lost_points == pytest.approx(100 * (1 - np.mean(right)))
-    assert found.lost_points <= 5.0
+    assert np.mean(right) == result.trial.accuracy
+    assert result.lost_points == pytest.approx(100 * (1 - np.mean(right)))
+    assert result.lost_points <= 5.0
 
 
 def test_accuracy_of_keras_is_counted_at_the_real_end(model, data):

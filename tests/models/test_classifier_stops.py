@@ -61,7 +61,7 @@ def test_ctrl_c_keeps_the_best_model(data, tmp_path, stop_in_epoch, capfd):
 
 def test_ctrl_c_with_a_folder_says_how_to_go_on(data, tmp_path, stop_in_epoch):
     stop_in_epoch(2)
-    with pytest.raises(KeyboardInterrupt, match=r"best\.keras: the same call goes on"):
+    with pytest.raises(KeyboardInterrupt, match=r"best\.keras: the same call continues"):
         train_classifier(
             data, tmp_path / "m.keras", units=4, plan=PLAN, quiet=True, folder=tmp_path / "run"
         )

@@ -85,8 +85,8 @@ def test_generation_stops_at_the_end_symbol(lstm):
 
 
 def test_a_seed_repeats_the_text_and_another_changes_it(lstm):
-    first, again, other = (lstm.generate("a", max_len=40, seed=s) for s in (3, 3, 4))
-    assert first == again != other
+    first, again, different = (lstm.generate("a", max_len=40, seed=s) for s in (3, 3, 4))
+    assert first == again != different
     assert len(first) == 40
 
 
@@ -162,8 +162,8 @@ def test_bits_are_those_of_the_whole_text_whatever_the_chunk(model, rng):
     full = cross_entropy_bits(np.asarray(model(tokens[None, :-1]))[0], tokens[1:]).mean()
     for steps in (7, 512):
         assert bits_per_token(model, tokens, steps) == pytest.approx(full, abs=1e-5)
-    other = np.where(tokens == 0, 1, tokens)
-    assert abs(bits_per_token(model, other) - full) > 1e-3
+    changed = np.where(tokens == 0, 1, tokens)
+    assert abs(bits_per_token(model, changed) - full) > 1e-3
 
 
 def test_bits_of_equal_chances_are_the_logarithm():

@@ -47,9 +47,9 @@ def test_mean_and_variance_are_those_of_the_real_frames(data):
 def test_a_seed_gives_the_same_model_whatever_was_drawn_before(data):
     first = build(data, seed=3).get_weights()
     keras.random.normal((5,))
-    second, other = build(data, seed=3).get_weights(), build(data, seed=4).get_weights()
+    second, different = build(data, seed=3).get_weights(), build(data, seed=4).get_weights()
     assert all((a == b).all() for a, b in zip(first, second, strict=True))
-    assert any((a != b).any() for a, b in zip(first, other, strict=True))
+    assert any((a != b).any() for a, b in zip(first, different, strict=True))
 
 
 def test_a_seed_gives_the_same_dropout(data):
@@ -57,7 +57,7 @@ def test_a_seed_gives_the_same_dropout(data):
     assert (outputs[0] == outputs[1]).all()
 
 
-def test_it_streams(data, tmp_path):
+def test_a_classifier_streams_as_in_keras(data, tmp_path):
     model = build(data, kgated.GRU, layers=2)
     kgated.to_tflite(model, tmp_path / "m.tflite", calibration=data)
     from kgated_edge import EdgeModel

@@ -78,8 +78,8 @@ def test_a_centroid_descends_by_the_mean_of_its_members_gradients(rng):
     x = rng.normal(size=(6, 3, 8)).astype(np.float32)
     y = rng.normal(size=(6, 4)).astype(np.float32)
     start = kernels(model)
-    for one in (model, free):
-        one.fit(x, y, batch_size=6, verbose=0)
+    for network in (model, free):
+        network.fit(x, y, batch_size=6, verbose=0)
     for name, moved in kernels(free).items():
         expected = start[name].copy()
         for value in np.unique(start[name]):

@@ -30,8 +30,8 @@ def test_polynomial_decay_is_the_published_one():
     schedule = PolynomialDecay(0.0, 0.8, begin_step=10, end_step=18, frequency=2)
     results = {t - 10: schedule(t) for t in range(5, 25) if schedule(t)[0]}
     assert list(results) == list(PUBLISHED)
-    for t, (_, share) in results.items():
-        assert share == pytest.approx(PUBLISHED[t], abs=1e-12)
+    for t, (_, sparsity) in results.items():
+        assert sparsity == pytest.approx(PUBLISHED[t], abs=1e-12)
     assert schedule(100) == (False, 0.8)
 
 
@@ -41,21 +41,21 @@ def test_constant_sparsity_has_turns_and_an_end():
     assert ConstantSparsity(0.5, 3, frequency=4)(4003) == (True, 0.5)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.75, 0.999])
-def test_the_largest_stay(rng, share):
+@pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.75, 0.999])
+def test_the_largest_weights_remain(rng, sparsity):
     weight = rng.normal(size=(6, 9))
-    mask = masks.largest(np.abs(weight), share)
-    assert mask.sum() == max(1, round(54 * (1 - share)))
+    mask = masks.largest(np.abs(weight), sparsity)
+    assert mask.sum() == max(1, round(54 * (1 - sparsity)))
     remaining, gone = np.abs(weight[mask]), np.abs(weight[~mask])
     assert gone.size == 0 or remaining.min() > gone.max()
 
 
-def test_of_equal_weights_no_more_stay_than_asked():
+def test_equal_weights_do_not_exceed_the_number_that_remains():
     assert masks.largest(np.ones((4, 4)), 0.75).sum() == 4
 
 
 @pytest.mark.parametrize("shape", [(8, 12), (7, 11), (3, 7, 11)])
-def test_blocks_go_whole_by_their_mean(rng, shape):
+def test_blocks_with_the_smallest_mean_are_pruned_together(rng, shape):
     weight = rng.normal(size=shape)
     mask = masks.largest_blocks(weight, 0.5, (4, 3))
     means = {True: [], False: []}
@@ -69,7 +69,7 @@ def test_blocks_go_whole_by_their_mean(rng, shape):
 
 
 @pytest.mark.parametrize("shape", [(8, 5), (7, 5), (3, 6, 5)])
-def test_two_of_four_inputs_go(rng, shape):
+def test_two_of_four_inputs_are_pruned(rng, shape):
     weight = rng.normal(size=shape)
     mask = masks.two_in_four(weight)
     for tap, column in itertools.product(np.ndindex(shape[:-2]), range(shape[-1])):
@@ -215,9 +215,9 @@ def test_what_cannot_be_pruned_is_refused(rng):
 
 
 def test_a_training_that_would_lose_the_zeros_is_refused(rng):
-    model, other = compiled(kgated.GRU(8)), compiled(kgated.GRU(8))
+    model, different = compiled(kgated.GRU(8)), compiled(kgated.GRU(8))
     with pytest.raises(ValueError, match="the model that is fitted"):
-        fit_noise(other, rng, kgated.prune(model, NOW))
+        fit_noise(different, rng, kgated.prune(model, NOW))
     model.compile("adam", "mse", steps_per_execution=3)
     with pytest.raises(ValueError, match="`steps_per_execution` must be 1"):
         fit_noise(model, rng, kgated.prune(model, NOW))

@@ -46,7 +46,7 @@ def test_other_files_are_named(tmp_path, content):
 
 
 def test_results_and_reports_do_not_mix(log, tmp_path):
-    other = tmp_path / "r.json"
-    other.write_text("{}")
-    result = CliRunner().invoke(app, ["report", str(log), str(other), "-o", "p.html"])
+    run_file = tmp_path / "r.json"
+    run_file.write_text("{}")
+    result = CliRunner().invoke(app, ["report", str(log), str(run_file), "-o", "p.html"])
     assert "give these alone" in str(result.exception)

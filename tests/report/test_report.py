@@ -29,16 +29,16 @@ def results(tmp_path_factory):
     edge(["check", str(MODEL), *data, str(folder / "check.json"), "--deadline-ms", "50"])
     options = ["--period-ms", "2", "--seconds", "0.2", "--deadline-ms", "0.0001"]
     assert edge(["realtime", str(MODEL), *options, *data, str(folder / "realtime.json")]) == 1
-    other = json.loads((folder / "check.json").read_text())
-    other["device"]["name"] = "<b>Board & Co</b>"
-    other["latency_us_p99"] *= 10
-    other["accuracy"] = 1.0
-    (folder / "other.json").write_text(json.dumps(other))
+    board_run = json.loads((folder / "check.json").read_text())
+    board_run["device"]["name"] = "<b>Board & Co</b>"
+    board_run["latency_us_p99"] *= 10
+    board_run["accuracy"] = 1.0
+    (folder / "other.json").write_text(json.dumps(board_run))
     return [folder / f"{name}.json" for name in ("check", "realtime", "other")]
 
 
 def test_every_figure_is_the_result_s_own(results):
-    check, realtime, other = read_runs(results)
+    check, realtime, board_run = read_runs(results)
     own = [json.loads(path.read_text()) for path in results]
     assert (check.p99_us, check.accuracy) == (own[0]["latency_us_p99"], own[0]["accuracy"])
     assert realtime.p99_us == own[1]["completion"]["p99_us"]
@@ -46,8 +46,8 @@ def test_every_figure_is_the_result_s_own(results):
     assert (realtime.misses, realtime.steps, realtime.passed) == (100, own[1]["steps_run"], False)
     assert check.model_bytes == MODEL.stat().st_size
     assert sum(realtime.counts) == realtime.steps
-    assert other.device == "<b>Board & Co</b>"
-    assert len({run.name for run in (check, realtime, other)}) == 3
+    assert board_run.device == "<b>Board & Co</b>"
+    assert len({run.name for run in (check, realtime, board_run)}) == 3
 
 
 def test_the_page_says_how_many_streams_a_step_is_of(results, tmp_path):
@@ -106,7 +106,7 @@ def browser():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
-def test_lives_in_a_browser(results, tmp_path, width):
+def test_the_page_works_in_a_browser(results, tmp_path, width):
     (tmp_path / "page.html").write_text(render(read_runs(results), "A <title>"))
     path, playwright = browser()
     with playwright as driver, driver.chromium.launch(executable_path=path, args=QUIET) as chromium:
@@ -184,7 +184,7 @@ def test_equal_results_have_names_of_their_own(results, tmp_path):
     assert len({run.name for run in read_runs(paths)}) == 3
 
 
-def test_command(results, tmp_path, capfd):
+def test_the_command_writes_the_page(results, tmp_path, capfd):
     page = tmp_path / "page.html"
     with pytest.raises(SystemExit) as stop:
         kgated(["report", *map(str, results), "-o", str(page), "--title", "Three"])

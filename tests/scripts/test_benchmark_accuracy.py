@@ -50,7 +50,7 @@ def test_seeds_are_summarized_and_judged():
     assert (shown["pruned 75%, dynamic"], shown["int8 PTQ"]) == ("met", "-")
 
 
-def test_a_file_that_the_converter_holds_back_is_told():
+def test_the_table_counts_refused_conversions():
     held = [{**row, "refused": "why"} for row in rows_of("int8 PTQ", [50.0], 300)]
     (line,) = accuracies.lines([summary(rows_of("float", [90.0], 1000), held)["int8 PTQ"]])
     assert line["limits"] == "the converter refuses 1 of 1"

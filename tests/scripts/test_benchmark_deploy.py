@@ -142,7 +142,7 @@ PEERS = {"onnxruntime int8": 10.0, "onnxruntime float": 20.0, "torch": 30.0}
 
 
 @pytest.mark.slow
-def test_steps(take):
+def test_steps_are_compared_with_onnx_runtime(take):
     take(steps, {**PEERS, "none": 2.0, "dynamic": 3.0, "dynamic4": 4.0, "int8": 5.0})
     rows = steps.steps(3, (TINY,), ("GRU",))
     ratios = {row["quantize"]: row["ratio"] for row in rows}
@@ -150,14 +150,14 @@ def test_steps(take):
 
 
 @pytest.mark.slow
-def test_sizes():
+def test_sizes_grow_by_the_bytes_of_the_weights():
     small, large = integers.sizes((TINY, (3, 64)), ("GRU",))[::2]
     assert small["weights"] == 3 * 4 * (3 + 4 + 1)
     assert 3 * 64 * (3 + 64) < large["file_bytes"] - small["file_bytes"] < 6 * 64 * (3 + 64)
 
 
 @pytest.mark.slow
-def test_sequences(take):
+def test_sequences_are_compared_with_the_stock_converter(take):
     take(sequences, {**PEERS, "unrolled": 5.0, "while": 7.0, "stream": 8.0, "stock": 9.0})
     (row,) = sequences.sequences(3, (TINY,), (SHORT,), ("PeepholeLSTM",), (True,))
     assert (row["auto"], row["ratio"]) == ("unrolled", 0.5)
@@ -232,11 +232,11 @@ def test_the_matrix_has_every_case_once():
 @pytest.mark.slow
 def test_a_file_that_disagrees_is_no_success(monkeypatch):
     none, dynamic, _ = matrix.jobs_of("GRU", package="kgated", options={"reset_after": True})[:3]
-    error, why = matrix.ours(none)
+    error, why = matrix.kgated_result(none)
     assert (error < 1e-5, why) == (True, "")
     strict = replace(matrix.QUANTIZATIONS["dynamic"], limit=1e-9)
     monkeypatch.setitem(matrix.QUANTIZATIONS, "dynamic", strict)
-    assert "above 1e-09" in matrix.ours(dynamic)[1]
+    assert "above 1e-09" in matrix.kgated_result(dynamic)[1]
     row = matrix.row("some", [none, none, dynamic], [(1e-7, ""), (2e-7, ""), (None, "why")], 2)
     assert (row["conversions"], row["kgated_agrees"], row["met"]) == (3, 2, False)
     assert row["worst_error_none"] == "2.0e-07"

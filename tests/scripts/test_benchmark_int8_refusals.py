@@ -37,8 +37,8 @@ def model(data):
 
 
 def test_wide_logits_decide_as_before(model, data):
-    wide = refusals.wide_logits(model)
-    expected, logits = (np.asarray(m(data.test.x, training=False)) for m in (model, wide))
+    scaled = refusals.wide_logits(model)
+    expected, logits = (np.asarray(m(data.test.x, training=False)) for m in (model, scaled))
     shifted = np.exp(logits / refusals.WIDE)
     np.testing.assert_allclose(shifted / shifted.sum(-1, keepdims=True), expected, rtol=1e-4)
 

@@ -85,22 +85,22 @@ def test_two_devices_give_the_loss_curve_of_one(backend):
     run = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-2000:]
     said = json.loads(run.stdout.splitlines()[-1])
-    one, two = said["one"], said["two"]
+    single, double = said["one"], said["two"]
     assert said["found"] == ["cpu:0", "cpu:1"]
-    assert (one["devices"], two["devices"]) == (1, 2)
+    assert (single["devices"], double["devices"]) == (1, 2)
     assert said["refused"].startswith("`devices` must be among ['cpu:0', 'cpu:1']. Received")
-    assert len(one["loss"]) == 6
+    assert len(single["loss"]) == 6
     for name in ("loss", "val_loss"):
-        np.testing.assert_allclose(two[name], one[name], rtol=0, atol=1e-4)
-    assert one["loss"][0] - one["loss"][-1] > 0.01  # a curve, and no constant
-    missed = abs(said["unprepared"]["loss"][-1] - one["loss"][-1])
+        np.testing.assert_allclose(double[name], single[name], rtol=0, atol=1e-4)
+    assert single["loss"][0] - single["loss"][-1] > 0.01  # a curve, and no constant
+    missed = abs(said["unprepared"]["loss"][-1] - single["loss"][-1])
     assert (missed > 1e-2) is (backend == "tensorflow")  # the reason for `clip_after_sum`
     carried_by_one, carried_by_two = said["carried"]
     assert carried_by_one[0] - carried_by_one[-1] > 0.01
     if backend == "jax":
         np.testing.assert_allclose(carried_by_two, carried_by_one, rtol=0, atol=1e-4)
     else:
-        assert "does not split over `tf.distribute`" in carried_by_two
+        assert "cannot be split over `tf.distribute`" in carried_by_two
         assert carried_by_two.endswith("train on one device, or on several with the JAX backend")
 
 

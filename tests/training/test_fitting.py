@@ -99,14 +99,14 @@ def test_plans_say_which_argument_is_wrong(values, error, message):
         Disturbance(noise="loud")
 
 
-@pytest.mark.parametrize(("epochs", "patience", "made"), [(4, 25, 4), (30, 2, 3)])
+@pytest.mark.parametrize(("epochs", "patience", "trained_epochs"), [(4, 25, 4), (30, 2, 3)])
 def test_it_stops_early_and_leaves_the_best_weights(
-    model, train, validation, epochs, patience, made
+    model, train, validation, epochs, patience, trained_epochs
 ):
     misled = spoilt(validation, y=1 - validation.y)  # the more is learned, the worse it is
     plan = Plan(epochs, patience, batch_size=8, learning_rate=0.02, label_smoothing=0.0)
     losses = fit(model, train, misled, plan, quiet=True).history["val_loss"]
-    assert len(losses) == made
+    assert len(losses) == trained_epochs
     assert np.argmin(losses) == 0
     assert losses[-1] > losses[0] + 0.01
     outputs = np.asarray(model(misled.x))
@@ -218,6 +218,8 @@ def test_a_negative_disturbance_is_refused():
 
 def test_batches_follow_their_seed(train):
     targets = np.eye(2, dtype=np.float32)[train.y]
-    first, second, other = (Batches(train, targets, 48, Disturbance(), s)[0][0] for s in (5, 5, 6))
+    first, second, different = (
+        Batches(train, targets, 48, Disturbance(), s)[0][0] for s in (5, 5, 6)
+    )
     np.testing.assert_array_equal(first, second)
-    assert np.abs(first - other).max() > 0.1
+    assert np.abs(first - different).max() > 0.1

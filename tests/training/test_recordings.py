@@ -32,16 +32,16 @@ def randomized(model, rng):
     return model
 
 
-def heard(twin, data):
+def outputs_of(stateful, data):
     """The output for each recording, put together from its chunks in the order heard."""
-    found = {n: [] for row in data.rows for n, _ in row}
+    chunks = {n: [] for row in data.rows for n, _ in row}
     for k in range(len(data)):
         inputs, _, real = data[k]
-        output = np.asarray(twin.predict_on_batch(inputs))
+        output = np.asarray(stateful.predict_on_batch(inputs))
         for b, row in enumerate(data.rows):
             if k < len(row):
-                found[row[k][0]].append(output[b][real[b] > 0])
-    return [np.concatenate(found[n]) for n in sorted(found)]
+                chunks[row[k][0]].append(output[b][real[b] > 0])
+    return [np.concatenate(chunks[n]) for n in sorted(chunks)]
 
 
 SEQUENCES = {"return_sequences": True}
@@ -57,22 +57,22 @@ STACKS = {
 @pytest.mark.parametrize("name", STACKS)
 def test_pieces_equal_the_whole_and_each_recording_starts_afresh(name, x, y, rng):
     model = randomized(stack(*STACKS[name]()), rng)
-    twin, data = carry_state(model, streams=2), Recordings(x, y, streams=2, steps=STEPS)
+    stateful, data = carry_state(model, streams=2), Recordings(x, y, streams=2, steps=STEPS)
     for _ in range(2):  # the second pass starts from zeros again
-        for found, recording in zip(heard(twin, data), x, strict=True):
-            whole = np.asarray(model(recording[None]))[0]
-            np.testing.assert_allclose(found, whole, rtol=0, atol=2e-6)
-    alone = np.asarray(model(x[0][None, STEPS:]))[0]
-    assert np.abs(heard(twin, data)[0][STEPS:] - alone).max() > 1e-2  # the state matters
+        for output, recording in zip(outputs_of(stateful, data), x, strict=True):
+            expected = np.asarray(model(recording[None]))[0]
+            np.testing.assert_allclose(output, expected, rtol=0, atol=2e-6)
+    fresh = np.asarray(model(x[0][None, STEPS:]))[0]
+    assert np.abs(outputs_of(stateful, data)[0][STEPS:] - fresh).max() > 1e-2  # the state matters
 
 
 def test_masked_frames_leave_the_state_as_it_is(x, y, rng):
     x[0][[2, 3, 6]] = 0.0
     model = randomized(stack(keras.layers.Masking(), kgated.LSTM(UNITS, **SEQUENCES)), rng)
-    found = heard(carry_state(model, 2), Recordings(x, y, 2, STEPS))
-    for ours, recording in zip(found, x, strict=True):
-        whole = np.asarray(model(recording[None]))[0]
-        np.testing.assert_allclose(ours, whole, rtol=0, atol=2e-6)
+    outputs = outputs_of(carry_state(model, 2), Recordings(x, y, 2, STEPS))
+    for output, recording in zip(outputs, x, strict=True):
+        expected = np.asarray(model(recording[None]))[0]
+        np.testing.assert_allclose(output, expected, rtol=0, atol=2e-6)
 
 
 def gradient(model, *batch):
@@ -96,14 +96,14 @@ def test_the_gradient_ends_where_the_chunk_begins(rng):
     x = keras.Input((None, FEATURES))
     model = randomized(keras.Model(x, head(layer(x)[0])), rng)
     states = [keras.Input((UNITS,)) for _ in range(2)]
-    given = keras.Model([x, *states], head(layer(x, initial_state=states)[0]))
-    twin = carry_state(keras.Model(x, head(stateless(layer)(x))), streams=1)
+    with_states = keras.Model([x, *states], head(layer(x, initial_state=states)[0]))
+    stateful = carry_state(keras.Model(x, head(stateless(layer)(x))), streams=1)
 
     first, second = frames[:, :STEPS], frames[:, STEPS:]
     _, *middle = layer(first)
-    constant = gradient(given, [second, *map(np.asarray, middle)], target[:, STEPS:])
-    twin.predict_on_batch({X: first, START: np.ones(1, np.float32)})
-    truncated = gradient(twin, {X: second, START: np.zeros(1, np.float32)}, target[:, STEPS:])
+    constant = gradient(with_states, [second, *map(np.asarray, middle)], target[:, STEPS:])
+    stateful.predict_on_batch({X: first, START: np.ones(1, np.float32)})
+    truncated = gradient(stateful, {X: second, START: np.zeros(1, np.float32)}, target[:, STEPS:])
     np.testing.assert_allclose(truncated, constant, rtol=0, atol=1e-6)
     only_second = np.repeat([[0.0, 2.0]], STEPS, axis=1).reshape(1, -1)  # weights; mean over all
     through = gradient(model, frames, target, only_second)
@@ -125,10 +125,10 @@ def test_learns_what_lies_further_back_than_a_chunk(rng):
     model = keras.Sequential(
         [keras.Input((None, 1)), kgated.GRU(8, return_sequences=True), keras.layers.Dense(2)]
     )
-    twin, data = carry_state(model, 8), Recordings(x, y, 8, 4, seed=0)
+    stateful, data = carry_state(model, 8), Recordings(x, y, 8, 4, seed=0)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    twin.compile(keras.optimizers.Adam(0.03), loss)
-    twin.fit(data, epochs=15, callbacks=[NextEpoch(data)], verbose=0)
+    stateful.compile(keras.optimizers.Adam(0.03), loss)
+    stateful.fit(data, epochs=15, callbacks=[NextEpoch(data)], verbose=0)
     answers = np.asarray(model(np.stack(x))).argmax(axis=-1)
     assert (answers[:, -4:] == np.stack(y)[:, -4:]).mean() > 0.95
 
@@ -153,13 +153,13 @@ def test_each_frame_is_dealt_once_in_an_order_of_the_epochs_own(x, y):
 
 def test_the_loss_is_the_mean_over_the_real_frames(x, y, rng):
     model = randomized(stack(kgated.LSTM(UNITS, **SEQUENCES)), rng)
-    twin, data = carry_state(model, 2), Recordings(x, y, 2, STEPS)
+    stateful, data = carry_state(model, 2), Recordings(x, y, 2, STEPS)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    twin.compile(loss=loss)
-    found = twin.evaluate(data, verbose=0)
+    stateful.compile(loss=loss)
+    measured = stateful.evaluate(data, verbose=0)
     each = [loss(t[None], model(r[None])) for r, t in zip(x, y, strict=True)]
     mean = np.average([float(value) for value in each], weights=LENGTHS)
-    assert found == pytest.approx(mean, abs=1e-6)
+    assert measured == pytest.approx(mean, abs=1e-6)
 
 
 def test_chunks_are_heard_in_their_order(x, y, monkeypatch):
@@ -168,21 +168,23 @@ def test_chunks_are_heard_in_their_order(x, y, monkeypatch):
     monkeypatch.setattr(Recordings, "__getitem__", lambda s, k: (read.append(k), item(s, k))[1])
     long = [np.tile(r, (8, 1)) for r in x]
     data = Recordings(long, [np.tile(t, 8) for t in y], streams=2, steps=STEPS)
-    twin = carry_state(stack(kgated.LSTM(UNITS, **SEQUENCES)), 2)
+    stateful = carry_state(stack(kgated.LSTM(UNITS, **SEQUENCES)), 2)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    twin.compile("sgd", loss)
-    twin.fit(data, verbose=0)
+    stateful.compile("sgd", loss)
+    stateful.fit(data, verbose=0)
     assert read[-len(data) :] == list(range(len(data)))
     assert len(data) > 20
     with pytest.raises(ValueError, match="`shuffle` must be False"):
-        twin.fit(data, shuffle=True)
+        stateful.fit(data, shuffle=True)
 
 
 def test_the_twin_shares_the_weights_and_the_model_stays_without_state(x, y, rng):
     model = stack(kgated.LSTM(UNITS, **SEQUENCES))
-    twin = carry_state(model, 2)
-    assert {id(w) for w in twin.trainable_variables} == {id(w) for w in model.trainable_variables}
-    names = [w.path for w in twin.non_trainable_variables]
+    stateful = carry_state(model, 2)
+    assert {id(w) for w in stateful.trainable_variables} == {
+        id(w) for w in model.trainable_variables
+    }
+    names = [w.path for w in stateful.non_trainable_variables]
     assert [n for n in names if "state0" in n or "state1" in n] == names[:2]
     assert not any("state0" in w.path for w in model.variables)
 

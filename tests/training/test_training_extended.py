@@ -221,9 +221,9 @@ def test_what_cannot_be_prepared_is_refused(tmp_path, data):
 def test_the_backup_of_another_model_is_refused(tmp_path, data):
     model = compiled(classifier())
     np.savez(tmp_path / "backup-000002.npz", *model.get_weights())
-    other = keras.Sequential([keras.Input((None, FEATURES)), kgated.LSTM(9)])
-    with pytest.raises(ValueError, match="is of another model: name a fresh folder"):
-        start_or_resume(compiled(other), tmp_path)
+    different = keras.Sequential([keras.Input((None, FEATURES)), kgated.LSTM(9)])
+    with pytest.raises(ValueError, match="is of another model: use a new folder"):
+        start_or_resume(compiled(different), tmp_path)
 
 
 def test_a_backup_that_was_being_written_is_not_taken(tmp_path, data):

@@ -50,7 +50,7 @@ def test_new_targets_are_covered(model, coverage):
     assert intervals.half_widths[1] > 3 * intervals.half_widths[0]
 
 
-def test_the_width_is_the_conformal_rank(model):
+def test_the_interval_width_is_the_conformal_quantile(model):
     data = sequences(model, np.random.default_rng(1), 4)  # 20 targets
     runner, errors = EdgeModel(model), []
     for x, y in zip(data.x, data.y, strict=True):

@@ -55,8 +55,9 @@ class Limits:
         deadline_ms: longest time of a step.
         max_misses: how many steps may exceed it; None for none.
         min_accuracy: minimum fraction of correct decisions, 0..1.
-        min_r2, max_mae, max_rmse, max_mae_of_range, max_rmse_of_range, min_f1_micro, min_f1_macro,
-            min_subset_accuracy, max_bits_per_character, max_settled_frames_p90: see `Quality`.
+        min_r2, max_mae, max_rmse, max_mae_of_range, max_rmse_of_range: see `Quality`.
+        min_f1_micro, min_f1_macro, min_subset_accuracy: see `Quality`.
+        max_bits_per_character, max_settled_frames_p90: see `Quality`.
         max_latency_us_p99: limit on the 99th percentile of the step times.
         max_model_bytes: size of the file.
         max_false_accepts_per_hour, max_miss_rate: see `EventMetrics`, for a check of events.

@@ -25,7 +25,7 @@ class Quality:
         task: "classification", "frame-classification", "multi-label", "regression" or "next-token".
         accuracy: fraction of correct decisions: at the last step of each sequence, or at every step
             where there is a label per frame. The decision is the largest output.
-        confusion: [label][decision] counts of the same decisions.
+        confusion: `[label][decision]` counts of the same decisions.
         accuracy_over_frames: fraction of sequences with a correct decision after step 1, 2, ...; a
             sequence that has ended keeps its last decision, so the last entry is `accuracy`.
         settled_frames_p50, settled_frames_p90: quantiles, over the sequences with a correct final

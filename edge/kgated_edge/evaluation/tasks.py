@@ -53,6 +53,8 @@ def check_fit(manifest: Manifest, data: SequenceData) -> None:
 
 def _check_lengths(manifest: Manifest, lengths: Labels) -> None:
     size, shortest, longest = manifest.frames_per_step, int(lengths.min()), int(lengths.max())
+    if manifest.results_per_step > 1 and manifest.state == "external":
+        size = manifest.frames_per_result  # the last step is filled
     if manifest.mode == "sequence":
         if longest > size or (shortest < size and not manifest.padded):
             allowed = "up to" if manifest.padded else "exactly"
@@ -95,7 +97,7 @@ def make_scorer(manifest: Manifest, data: SequenceData, task: str | None) -> Sco
 def _scorer(manifest: Manifest, data: SequenceData, targets: Targets, task: str) -> Scorer:
     """The scorer of a task for `y`."""
     first = manifest.outputs[0]
-    size = 1 if manifest.is_timed(first) else manifest.frames_per_step
+    size = 1 if manifest.is_timed(first) else manifest.frames_per_result
     if task == "next-token":
         _check_token_model(manifest)
         return Text(labels_of(targets, task), data.lengths)
@@ -112,7 +114,7 @@ def _scorer(manifest: Manifest, data: SequenceData, targets: Targets, task: str)
 
 def _check_token_model(manifest: Manifest) -> None:
     first, stream = manifest.outputs[0], manifest.mode == "stream"
-    each = manifest.frames_per_step == 1 if stream else manifest.is_timed(first)
+    each = manifest.frames_per_result == 1 if stream else manifest.is_timed(first)
     if len(manifest.frames) != 1 or not manifest.frames[0].is_token or not each:
         raise DataError(
             "task 'next-token' is for models of one token per step: choose another task"

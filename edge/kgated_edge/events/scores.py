@@ -119,6 +119,11 @@ def _error(frame: Scores, result: Scores) -> Scores:
 def _check(manifest: Manifest, score: str) -> None:
     if manifest.mode != "stream" or manifest.batch > 1:
         raise EdgeError("events need a model of mode 'stream' with a batch of 1: convert it so")
+    if manifest.results_per_step > 1:
+        raise EdgeError(
+            f"events need one result per step, this model has {manifest.results_per_step}: convert "
+            'it with `results="last"` (--results last), or without `block`'
+        )
     first = manifest.outputs[0]
     if score == "output":
         if len(first.shape) != 1:

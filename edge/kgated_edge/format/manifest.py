@@ -6,7 +6,7 @@ It is stored as compact JSON in the file's metadata table, so any TFLite tool st
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
@@ -27,11 +27,19 @@ __all__ = [
     "Manifest",
     "ModelInfo",
     "TensorSpec",
+    "batched_signature",
 ]
 
 FORMAT_VERSION = 1
 SIGNATURES = {"stream": "step", "sequence": "serve"}
 """The signature to run, by mode."""
+
+
+def batched_signature(batch: int) -> str:
+    """The signature of a stream's step for so many sessions at once, such as "step_64"."""
+    return SIGNATURES["stream"] if batch == 1 else f"{SIGNATURES['stream']}_{batch}"
+
+
 DEFAULT_THRESHOLD = 0.5
 LENGTHS = TensorSpec("lengths", (), "int32")
 
@@ -87,6 +95,10 @@ class Manifest:
         front_end: how audio becomes frames, or None where frames do not come from audio.
         threshold: for a first output of one number: from which value on the decision is 1.
         vocabularies: by input the tokens that its ids stand for; may be empty.
+        results_per_step: of a stream: results r per call, one for every k / r frames; the output
+            tensors are (1, r, *output.shape), and (1, *output.shape) where r is 1.
+        sessions: of a stream: for how many sessions at once the file has a signature each, such as
+            "step_64", beside that for one; ascending; may be empty.
     """
 
     mode: str
@@ -115,6 +127,8 @@ class Manifest:
     front_end: FrontEndSpec | None = None
     threshold: float = DEFAULT_THRESHOLD
     vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict, repr=False)
+    results_per_step: int = 1
+    sessions: tuple[int, ...] = ()
 
     @property
     def frame(self) -> TensorSpec:
@@ -165,6 +179,11 @@ class Manifest:
         vocabularies = list(self.vocabularies.values())
         return vocabularies[0] if len(vocabularies) == 1 else None
 
+    def for_sessions(self, batch: int) -> "Manifest":
+        """The manifest of the signature for so many sessions at once, as of a file by itself."""
+        signature = batched_signature(batch)
+        return replace(self, batch=batch, signature=signature, sessions=())
+
     def decide(self, results: Array) -> Array:
         """The decision of each result of the first output.
 
@@ -187,7 +206,14 @@ class Manifest:
         each = self.each_frame or spec in self.frames
         return self.mode == "sequence" and each and spec.name not in self.single
 
+    @property
+    def frames_per_result(self) -> int:
+        """Of a stream: how many frames there are for each result."""
+        return self.frames_per_step // self.results_per_step
+
     def _in_time(self, spec: TensorSpec) -> TensorSpec:
+        if self.mode == "stream" and spec in self.outputs:
+            return spec.block(self.results_per_step)
         return spec.rows(self.frames_per_step) if self.is_timed(spec) else spec
 
     def _in_batch(self, specs: Iterable[TensorSpec]) -> tuple[TensorSpec, ...]:
@@ -242,6 +268,10 @@ class Manifest:
         if self.vocabularies:
             plain = {name: words.to_plain() for name, words in self.vocabularies.items()}
             document["vocabularies"] = plain
+        if self.results_per_step > 1:
+            document["results_per_step"] = self.results_per_step
+        if self.sessions:
+            document["sessions"] = list(self.sessions)
         return document
 
 

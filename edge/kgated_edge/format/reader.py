@@ -81,6 +81,8 @@ def parse_manifest(text: str | bytes) -> Manifest:
         front_end=read_front_end(items.nested("front_end")) if "front_end" in items else None,
         threshold=items.finite("threshold") if "threshold" in items else DEFAULT_THRESHOLD,
         vocabularies=read_vocabularies(items, {x.name: x.vocabulary for x in frames}),
+        results_per_step=items.integer("results_per_step", 1) if "results_per_step" in items else 1,
+        sessions=_sessions(items),
     )
     _check_consistency(items, manifest)
     return manifest
@@ -128,6 +130,15 @@ def _intervals(items: Fields, outputs: tuple[TensorSpec, ...]) -> Intervals | No
     return intervals
 
 
+def _sessions(items: Fields) -> tuple[int, ...]:
+    if "sessions" not in items:
+        return ()
+    sizes = tuple(items.array("sessions"))
+    if not all(type(n) is int and n > 1 for n in sizes) or list(sizes) != sorted(set(sizes)):
+        raise items.wrong("sessions", "ascending integers above 1")
+    return sizes
+
+
 def _statistics(items: Fields, frames: tuple[TensorSpec, ...]) -> dict[str, FeatureStatistics]:
     if "feature_statistics" not in items:
         return {}
@@ -169,6 +180,12 @@ def _check_consistency(items: Fields, manifest: Manifest) -> None:
         raise items.wrong("states", 'empty and `state` "external" in mode "sequence"')
     if manifest.state == "internal" and manifest.states:
         raise items.wrong("states", 'empty with "state": "internal"')
+    results = manifest.results_per_step
+    if results > 1 and (manifest.mode != "stream" or manifest.frames_per_step % results):
+        raise items.wrong("results_per_step", "1, or in a stream a divisor of `frames_per_step`")
+    has_steps = (manifest.mode, manifest.state, manifest.batch) == ("stream", "external", 1)
+    if manifest.sessions and not has_steps:
+        raise items.wrong("sessions", "empty but for a stream with external state and a batch of 1")
     first = manifest.outputs[0]
     names = None if manifest.labels is None or manifest.is_binary else len(manifest.labels)
     if names not in (None, first.shape[-1]):
@@ -186,9 +203,10 @@ def _check_golden(items: Fields, manifest: Manifest) -> None:
         return _check_golden_sequence(items, manifest)
     golden, size = manifest.golden, manifest.frames_per_step
     steps = {len(array) for array in golden.outputs.values()}
+    each = manifest.frames_per_result
     frames = {len(array) for array in golden.frames.values()}
     (count,) = frames if len(frames) == 1 else (0,)
-    if count % size or len(steps) != 1 or not 0 < max(steps) <= count // size:
+    if count % size or len(steps) != 1 or not 0 < max(steps) <= count // each:
         rule = "one per step of the golden frames, or the last of them"
         raise items.nested("golden").wrong("outputs", rule)
 

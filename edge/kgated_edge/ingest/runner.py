@@ -16,7 +16,7 @@ from kgated_edge.ingest.audio_options import front_end_for_audio
 from kgated_edge.ingest.front_end import FrontEnd
 from kgated_edge.ingest.input_counts import InputCounts
 from kgated_edge.ingest.logmel import LogMel
-from kgated_edge.ingest.sources import InputOptions, blocks_of, frames_of
+from kgated_edge.ingest.sources import InputOptions, PartialBlock, blocks_of, frames_of
 from kgated_edge.ingest.windows import WindowedModel
 from kgated_edge.runtime.batching import as_dict
 from kgated_edge.runtime.stream_model import EdgeModel
@@ -113,10 +113,11 @@ def live(
     Args:
         model: it continues from its current state.
         blocks: the argument of each step, as from `live_blocks`.
-        write: receives the result of each step: its number `step`; `time_s`, the time of its last
-            frame, from the time column, or where the model has a sample period; `outputs` by name;
-            for a classifier the `decision`, the largest of the first output, with its `label` where
-            it has one; `lower` and `upper` limits of the first output where the file has intervals.
+        write: receives each result: its number `step`, which counts results where a step has
+            several; `time_s`, the time of its last frame, from the time column, or where the model
+            has a sample period; `outputs` by name; for a classifier the `decision`, the largest of
+            the first output, with its `label` where it has one; `lower` and `upper` limits of the
+            first output where the file has intervals.
         task: "classification" or "regression", whether the model is a classifier; "classes" and
             "numbers" are older names. None: by its file, which has labels, the float model's
             accuracy, or golden outputs that are probabilities.
@@ -133,13 +134,17 @@ def live(
     counts, is_classifier = counts or InputCounts(), _is_classifier(manifest, task)
     try:
         for block in blocks:
+            count = manifest.results_per_step
+            if isinstance(block, PartialBlock):
+                count, block = block.count // manifest.frames_per_result, block.frames
             result, is_late = _timed_step(model, block, times, deadline_ms)
             steps += 1
             late_steps += is_late
             if watch is not None and result is not None:
                 watch(block, result, is_late)
             if result is not None and steps % every == 0:
-                write(_line(manifest, steps, result, is_classifier, counts.time_s))
+                for line in _lines(manifest, steps, result, is_classifier, counts.time_s)[:count]:
+                    write(line)
     except KeyboardInterrupt:
         ended = INTERRUPTED
     except BrokenPipeError:
@@ -214,7 +219,7 @@ def live_blocks(
     if form in ("wav", "pcm") and manifest.front_end is not None:
         front_end(None)  # refuses options before the first byte is read
     frames = frames_of(stream, form, spec, front_end, options)
-    return blocks_of(frames, manifest.frames_per_step)
+    return blocks_of(frames, manifest.frames_per_step, fills=manifest.results_per_step > 1)
 
 
 def _is_classifier(manifest: Manifest, task: str | None) -> bool:
@@ -229,15 +234,36 @@ def _is_classifier(manifest: Manifest, task: str | None) -> bool:
     return "accuracy" in manifest.figures or (golden.shape[-1] > 1 and are_probabilities(golden))
 
 
-def _line(
+def _lines(
     manifest: Manifest, step: int, result: Any, is_classifier: bool, time_s: float | None
+) -> list[dict[str, Any]]:
+    """A line for each result of a step; all but the last have no time of their own in the input."""
+    each, outputs = manifest.results_per_step, as_dict(manifest.outputs, result)
+    if each == 1:
+        return [_line(manifest, step, outputs, is_classifier, time_s)]
+    rows = [{name: array[n] for name, array in outputs.items()} for n in range(each)]
+    first = (step - 1) * each + 1
+    times = [*[None] * (each - 1), time_s]
+    return [
+        _line(manifest, first + n, row, is_classifier, time, has_times=time_s is not None)
+        for n, (row, time) in enumerate(zip(rows, times, strict=True))
+    ]
+
+
+def _line(
+    manifest: Manifest,
+    number: int,
+    outputs: dict[str, Array],
+    is_classifier: bool,
+    time_s: float | None,
+    has_times: bool = False,
 ) -> dict[str, Any]:
-    outputs = as_dict(manifest.outputs, result)
-    line: dict[str, Any] = {"step": step}
+    """The line of one result; with `has_times` its time is in the input, or unknown."""
+    line: dict[str, Any] = {"step": number}
     if time_s is not None:
         line["time_s"] = time_s
-    elif manifest.sample_period_s is not None:
-        line["time_s"] = round(step * manifest.frames_per_step * manifest.sample_period_s, 9)
+    elif manifest.sample_period_s is not None and not has_times:
+        line["time_s"] = round(number * manifest.frames_per_result * manifest.sample_period_s, 9)
     if is_classifier:
         first = outputs[manifest.outputs[0].name]
         decision = int(first.argmax()) % first.shape[-1]

@@ -13,6 +13,7 @@ from kgated_edge.ingest.arrays import stored_frames
 from kgated_edge.ingest.audio import MakeFrontEnd, audio_frames, wav_frames
 from kgated_edge.ingest.csv_frames import CsvColumns, csv_frames
 from kgated_edge.ingest.input_counts import REFUSE, InputCounts, good_frames
+from kgated_edge.runtime.results import fill
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,24 @@ def _binary(stream: IO[bytes], spec: TensorSpec) -> Iterator[Array]:
         yield np.frombuffer(content, stored).reshape(spec.shape).astype(spec.real.dtype)
 
 
-def blocks_of(frames: Iterator[Array], size: int) -> Iterator[Any]:
-    """Groups frames into blocks (size, *frame); an incomplete block at the end is left out."""
+@dataclass(frozen=True)
+class PartialBlock:
+    """The last block of a stream, filled with copies of its last frame.
+
+    Attributes:
+        frames: (size, *frame).
+        count: how many of them were read.
+    """
+
+    frames: Array
+    count: int
+
+
+def blocks_of(frames: Iterator[Array], size: int, fills: bool = False) -> Iterator[Any]:
+    """Groups frames into blocks (size, *frame).
+
+    An incomplete block at the end is left out, or with `fills` is a `PartialBlock`.
+    """
     if size == 1:
         yield from frames
         return
@@ -101,3 +118,5 @@ def blocks_of(frames: Iterator[Array], size: int) -> Iterator[Any]:
         if len(block) == size:
             yield np.stack(block)
             block.clear()
+    if block and fills:
+        yield PartialBlock(fill(np.stack(block), size), len(block))

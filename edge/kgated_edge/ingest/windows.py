@@ -28,6 +28,11 @@ class WindowedModel:
     def __init__(self, model: EdgeModel, window: int, hop: int) -> None:
         if not 1 <= hop <= window:
             raise EdgeError(f"the hop must be 1 to {window} steps, the window, got {hop}")
+        if model.manifest.results_per_step > 1:
+            raise EdgeError(
+                "a window takes the result of its last step, and this model has "
+                f"{model.manifest.results_per_step} results per step: convert it without `block`"
+            )
         count = -(-window // hop)
         if count > _MAX_COPIES:
             raise EdgeError(

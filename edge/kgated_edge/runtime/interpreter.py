@@ -1,15 +1,16 @@
 """Opens a model file and binds its tensors. Only this module creates interpreters."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ai_edge_litert.interpreter import Interpreter
 
 from kgated_edge.errors import EdgeError, ManifestError
-from kgated_edge.format.manifest import Manifest
+from kgated_edge.format.manifest import SIGNATURES, Manifest
 from kgated_edge.format.reader import read_model
+from kgated_edge.format.signature_selection import select_signature
 from kgated_edge.format.tensor_spec import Array, TensorSpec
 from kgated_edge.runtime import tensor_views
 from kgated_edge.verifier.structure import check_structure
@@ -23,10 +24,12 @@ class Binding:
 
     Attributes:
         manifest: the manifest in the file.
-        content: the file's bytes, shared by all interpreters of it.
+        content: the file's bytes, shared by all interpreters of it; with several signatures, those
+            of this one.
         num_threads: threads of the interpreter.
         interpreter: owns the memory of the views; `invoke()` runs the signature.
         inputs, outputs: a view of each tensor of the signature by name, without a batch axis of 1.
+        whole: the bytes of a file with several signatures, where `bind` was asked to keep them.
     """
 
     manifest: Manifest
@@ -35,10 +38,25 @@ class Binding:
     interpreter: Any
     inputs: dict[str, Array]
     outputs: dict[str, Array]
+    whole: bytes | None = None
 
     def clone(self) -> "Binding":
         """A second binding on the same bytes, with its own interpreter and tensors."""
-        return _bind(self.content, self.manifest, self.num_threads)
+        binding = _bind(self.content, self.manifest, self.num_threads)
+        return replace(binding, whole=self.whole)
+
+    def for_sessions(self, batch: int) -> "Binding":
+        """A binding of the signature for so many sessions; needs `whole`.
+
+        Raises:
+            ManifestError: that signature does not run.
+        """
+        assert self.whole is not None, "`bind` was asked to keep the file"
+        manifest = self.manifest.for_sessions(batch)
+        try:
+            return _checked(self.whole, manifest, self.num_threads)
+        except (ManifestError, RuntimeError, TypeError, ValueError) as error:
+            raise _does_not_run(f"its signature '{manifest.signature}'", error) from None
 
     def reset_internal_state(self) -> None:
         """Sets the state inside the interpreter to zero, where the file keeps it there."""
@@ -47,13 +65,14 @@ class Binding:
             self.interpreter.get_signature_runner("reset")()
 
 
-def bind(path: str | Path, num_threads: int, mode: str) -> Binding:
+def bind(path: str | Path, num_threads: int, mode: str, keep_whole: bool = False) -> Binding:
     """Opens a file and binds every input and output of its signature.
 
     Args:
         path: a `.tflite` file made by `kgated convert`.
         num_threads: threads of the interpreter, 1..256.
         mode: the mode that the caller runs; a file of another mode is refused.
+        keep_whole: whether to keep the whole of a file with several signatures.
 
     Raises:
         ManifestError: the file cannot be run; the message says why and what to do.
@@ -66,10 +85,21 @@ def bind(path: str | Path, num_threads: int, mode: str) -> Binding:
         raise ManifestError(f"{path}: its mode is '{manifest.mode}', this runs '{mode}' models")
     try:
         check_structure(content)
-        return _bind(content, manifest, num_threads)
+        binding = _checked(content, manifest, num_threads)
+        return replace(binding, whole=content) if keep_whole and manifest.sessions else binding
     except (ManifestError, RuntimeError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ManifestError(f"{path}: the model does not run here: {reason}") from None
+        raise _does_not_run(f"{path}: the model", error) from None
+
+
+def _does_not_run(what: str, error: Exception) -> ManifestError:
+    return ManifestError(f"{what} does not run here: {' '.join(str(error).split())}")
+
+
+def _checked(content: bytes, manifest: Manifest, num_threads: int) -> Binding:
+    """Binds one signature of a file that may have several."""
+    if manifest.sessions or manifest.signature not in SIGNATURES.values():
+        content = select_signature(content, manifest.signature)
+    return _bind(content, manifest, num_threads)
 
 
 def _bind(content: bytes, manifest: Manifest, num_threads: int) -> Binding:

@@ -1,7 +1,7 @@
-"""Thousands of sessions on one interpreter, whose states are copied in and out."""
+"""Thousands of sessions on one model, whose states are copied in and out."""
 
-import struct
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +14,24 @@ from kgated_edge.runtime.batching import as_dict, unwrap_single
 from kgated_edge.runtime.input_writer import Writer, check_frames, step_writer
 from kgated_edge.runtime.interpreter import Binding, bind
 from kgated_edge.runtime.quantization import reader, results_reader, storer
+from kgated_edge.runtime.session_rounds import (
+    BatchRunner,
+    Group,
+    SingleRunner,
+    StateCopies,
+    plan_groups,
+)
+from kgated_edge.runtime.session_states import SessionStates
 from kgated_edge.runtime.state_file import Stateful, check_external
 from kgated_edge.runtime.stream_model import busy, check_states, exclusive
-from kgated_edge.runtime.tensor_views import BytesReader, address, as_bytes, bytes_reader
 
 _ALL = slice(None)
-Column = tuple[memoryview, tuple[bytes, ...]]
-"""An input tensor, and the bytes to copy into it for each session."""
 
+StepResources = tuple[Writer, Callable[[], None], Callable[[], Any]]
+"""What a step of a session needs, beside its states: (write, invoke, read).
 
-StepResources = tuple[
-    Writer, list[tuple[memoryview, int]], Callable[[], None], BytesReader, Callable[[], Any]
-]
-"""What a step of a session needs: (write, state_targets, invoke, read_bytes, read).
-
-`write` checks a frame and copies it into the input tensors. `state_targets` are the states' input
-tensors, each with the place of its bytes among a session's. `invoke` runs the interpreter,
-`read_bytes` returns the bytes of all state and output tensors, `read` a copy of the outputs.
+`write` checks a frame and copies it into the input tensors, `invoke` runs the interpreter, `read`
+returns a copy of the outputs.
 """
 
 
@@ -58,33 +59,27 @@ class SessionPool:
     """
 
     def __init__(self, path: str | Path, num_threads: int = 1) -> None:
-        self._set_up(bind(path, num_threads, "stream"))
+        self._set_up(bind(path, num_threads, "stream", keep_whole=True))
 
     def _set_up(self, binding: Binding) -> None:
-        manifest = binding.manifest
+        self._manifest = manifest = binding.manifest
         check_external(manifest)
         if manifest.batch > 1:
             raise EdgeError(
-                "a pool takes files of batch 1, a session per call: convert the model so"
+                "a pool takes files of batch 1, a session per call: convert the model so, with "
+                "`sessions` for many sessions at once"
             )
-        self._binding, self._manifest = binding, manifest
-        states = [binding.outputs[spec.name] for spec in manifest.states]
-        outputs = [binding.outputs[spec.name] for spec in manifest.outputs]
-        # An output may be a state's tensor, as in a model of one cell: it is not read twice.
-        state_addresses = {address(state) for state in states}
-        views = states + [view for view in outputs if address(view) not in state_addresses]
-        read_bytes, places = bytes_reader(views)
-        by_address = {address(view): place for view, place in zip(views, places, strict=True)}
-        self._state_places = places[: len(states)]
-        self._output_places = [by_address[address(output)] for output in outputs]
-        self._empty = [b""] * len(views)
-        targets = [as_bytes(binding.inputs[spec.name]) for spec in manifest.states]
+        self._binding, self._states = binding, SessionStates(manifest.states)
+        self._single, self._inputs = SingleRunner(binding), manifest.blocks
+        self._outputs = [(o.name, o.shape, np.dtype(o.dtype)) for o in manifest.answers]
+        batches = [binding.for_sessions(size) for size in manifest.sessions]
+        self._batches = {b.manifest.batch: BatchRunner(b, self._states) for b in batches}
+        self._plan: tuple[list[int], list[Group]] = ([], [])
         write = step_writer(manifest.blocks, binding.inputs)
-        state_targets = list(zip(targets, self._state_places, strict=True))
         invoke = binding.interpreter.invoke
-        read = results_reader(manifest.outputs, binding.outputs)
+        read = results_reader(manifest.answers, binding.outputs)
         # Empty while a thread uses the pool, as in EdgeModel.
-        self._idle: list[StepResources] = [(write, state_targets, invoke, read_bytes, read)]
+        self._idle: list[StepResources] = [(write, invoke, read)]
 
     @property
     def manifest(self) -> Manifest:
@@ -117,33 +112,64 @@ class SessionPool:
             EdgeError: a session of another pool, or another thread uses the pool; no session has
                 changed. Or the interpreter fails at a session; those before it have changed.
         """
-        self._check_own(sessions)
-        columns = self._columns(len(sessions), frames)
-        with exclusive(self._idle, "pool") as resources:
-            try:
-                results = _round(resources, sessions, columns)
-            except RuntimeError as error:
-                raise cannot_run(error) from None
-        places = zip(self._manifest.outputs, self._output_places, strict=True)
-        return unwrap_single(
-            {spec.name: _join(spec, [row[place] for row in results]) for spec, place in places}
-        )
-
-    def _check_own(self, sessions: "Sequence[Session]") -> None:
+        numbers = self._numbers(sessions)
+        frames = self._stored(len(sessions), frames)
+        results = {
+            name: np.empty((len(sessions), *shape), dtype) for name, shape, dtype in self._outputs
+        }
+        # Inlined, as in `Session.step`.
         try:
-            are_own = not [session for session in sessions if session._pool is not self]
+            resources = self._idle.pop()
+        except IndexError:
+            raise busy("pool") from None
+        try:
+            for group in self._groups(numbers):
+                self._run(group, sessions, frames, results)
+        except RuntimeError as error:
+            raise cannot_run(error) from None
+        finally:
+            self._idle.append(resources)
+        specs = self._manifest.answers
+        return unwrap_single({spec.name: _real(spec, results[spec.name]) for spec in specs})
+
+    def _numbers(self, sessions: "Sequence[Session]") -> list[int]:
+        """The row of states of each session."""
+        try:
+            numbers = [session._number for session in sessions if session._pool is self]
         except AttributeError:
-            are_own = False
-        if not are_own:
+            numbers = []
+        if len(numbers) != len(sessions):
             raise EdgeError(
                 "`sessions` must be of this pool: step each with the pool that opened it"
             )
+        return numbers
 
-    def _columns(self, count: int, frames: Any) -> list[Column]:
-        """A column for each input."""
-        arrays = as_dict(self._manifest.frames, frames)
-        columns = []
-        for spec in self._manifest.blocks:
+    def _groups(self, numbers: list[int]) -> list[Group]:
+        """The groups of a call; those of the call before where the sessions are the same."""
+        if not self._batches:
+            return [Group(1, _ALL, [])] if numbers else []
+        if numbers != self._plan[0]:
+            self._plan = numbers, plan_groups(numbers, self._manifest.sessions)
+        return self._plan[1]
+
+    def _run(
+        self,
+        group: Group,
+        sessions: "Sequence[Session]",
+        frames: Mapping[str, Array],
+        results: Mapping[str, Array],
+    ) -> None:
+        if group.size > 1:
+            return self._batches[group.size].run(group, frames, results)
+        places = group.positions
+        chosen = sessions[places] if isinstance(places, slice) else [sessions[n] for n in places]
+        copies = [session._state_copies() for session in chosen]
+        self._single.run(copies, places, frames, results)
+
+    def _stored(self, count: int, frames: Any) -> dict[str, Array]:
+        """The frames of all sessions by input, in the dtypes of the tensors."""
+        arrays, stored = as_dict(self._manifest.frames, frames), {}
+        for spec in self._inputs:
             array = arrays[spec.name]
             if not isinstance(array, np.ndarray) or array.shape != (count, *spec.shape):
                 got = array.shape if isinstance(array, np.ndarray) else type(array).__name__
@@ -151,35 +177,42 @@ class SessionPool:
                     f"`frames` must be an array of shape {(count, *spec.shape)}, a row per session"
                 )
                 raise FrameError(f"{rule}, got {got}: stack the frames of these sessions")
-            check_frames(spec, array)
-            columns.append((as_bytes(self._binding.inputs[spec.name]), _rows(spec, array)))
-        return columns
+            if not _is_surely_finite(array):
+                check_frames(spec, array)
+            stored[spec.name] = array if array.dtype == spec.dtype else _quantized(spec, array)
+        return stored
 
 
 class Session(Stateful):
     """One stream of a pool: nothing but its states. Made by `SessionPool.open`."""
 
-    __slots__ = ("_content", "_pool")
+    __slots__ = ("_copies", "_number", "_pool")
+    _copies: StateCopies
 
     def __init__(self, pool: SessionPool) -> None:
         self._pool, self._manifest = pool, pool.manifest
-        self._content = self._packed(self._zeros())
+        self._number = pool._states.acquire()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_number"):  # not after a failed `__init__`
+            self._pool._states.release(self._number)
 
     @property
     def state(self) -> dict[str, Array]:
         """As `EdgeModel.state`: each accepts the state of the other."""
-        pairs = zip(self._manifest.states, self._pool._state_places, strict=True)
-        return {
-            spec.name: np.frombuffer(self._content[place], spec.dtype).reshape(spec.shape).copy()
-            for spec, place in pairs
-        }
+        arrays = self._pool._states.arrays(self._number)
+        with exclusive(self._pool._idle, "pool"):
+            pairs = zip(self._manifest.states, arrays, strict=True)
+            return {spec.name: array.copy() for spec, array in pairs}
 
     @state.setter
     def state(self, values: Mapping[str, Array]) -> None:
         check_states(self._manifest.states, values)
+        arrays = self._pool._states.arrays(self._number)
         # A round of another thread would overwrite it.
         with exclusive(self._pool._idle, "pool"):
-            self._content = self._packed(values)
+            for spec, array in zip(self._manifest.states, arrays, strict=True):
+                array[...] = values[spec.name]
 
     def reset(self) -> None:
         """Sets all states to zero, as at the start of a sequence."""
@@ -193,75 +226,55 @@ class Session(Stateful):
         except IndexError:
             raise busy("pool") from None
         try:
-            write, state_targets, invoke, read_bytes, read = resources
+            write, invoke, read = resources
             write(frame)
-            content = self._content
-            for target, place in state_targets:
-                target[_ALL] = content[place]
+            try:
+                before, after = self._copies
+            except AttributeError:
+                before, after = self._state_copies()
+            for target, source in before:
+                target[_ALL] = source
             invoke()
-            self._content = read_bytes()
+            for target, source in after:
+                target[_ALL] = source
             return read()
         except RuntimeError as error:
             raise cannot_run(error) from None
         finally:
             idle.append(resources)
 
+    def _state_copies(self) -> StateCopies:
+        """Made at the first step alone, since sessions that run together need none."""
+        try:
+            return self._copies
+        except AttributeError:
+            pool = self._pool
+            self._copies = pool._single.copies(pool._states.arrays(self._number))
+            return self._copies
+
     def _zeros(self) -> dict[str, Array]:
         states = self._manifest.states
         return {s.name: np.full(s.shape, s.zero_point or 0, s.dtype) for s in states}
 
-    def _packed(self, values: Mapping[str, Array]) -> tuple[bytes, ...]:
-        content = list(self._pool._empty)
-        for spec, place in zip(self._manifest.states, self._pool._state_places, strict=True):
-            content[place] = values[spec.name].tobytes()
-        return tuple(content)
 
+def _is_surely_finite(array: Array) -> bool:
+    """Whether a float32 array is finite, by a sum of squares, in an eighth of the time.
 
-def _round(
-    resources: StepResources, sessions: Sequence[Session], columns: list[Column]
-) -> list[tuple[bytes, ...]]:
-    """The hot loop: `Session.step`, with what is the same for all sessions done once.
-
-    The first input and two states, which most models have, are unrolled: looping over them takes as
-    long as copying them.
+    The sum overflows for some finite arrays, too: for those, and others, the answer is False.
     """
-    _, state_targets, invoke, read_bytes, _ = resources
-    (input_1, rows), *more_inputs = columns
-    targets: list[tuple[memoryview | None, int]] = [*state_targets, (None, 0), (None, 0)]
-    (state_1, place_1), (state_2, place_2) = targets[:2]
-    more_states = state_targets[2:]
-    results = list[tuple[bytes, ...]]()
-    add = results.append
-    for session, row in zip(sessions, rows, strict=True):
-        input_1[_ALL] = row
-        if more_inputs:
-            for target, column in more_inputs:
-                target[_ALL] = column[len(results)]
-        content = session._content
-        if state_1:
-            state_1[_ALL] = content[place_1]
-        if state_2:
-            state_2[_ALL] = content[place_2]
-        if more_states:
-            for target, place in more_states:
-                target[_ALL] = content[place]
-        invoke()
-        session._content = content = read_bytes()
-        add(content)
-    return results
+    if array.dtype != np.float32:
+        return False
+    flat = array.ravel()
+    return isfinite(flat.dot(flat))
 
 
-def _rows(spec: TensorSpec, frames: Array) -> tuple[bytes, ...]:
-    """The bytes of each frame in the tensor's dtype."""
-    if frames.dtype != spec.dtype:
-        buffer, frames = frames.copy(), np.empty(frames.shape, spec.dtype)
-        storer(spec.rows(len(frames)), frames, buffer)()
-    # Five times as fast as slices.
-    return struct.unpack(f"{spec.size * frames.itemsize}s" * len(frames), frames.tobytes())
+def _quantized(spec: TensorSpec, frames: Array) -> Array:
+    """Frames in the tensor's dtype."""
+    buffer, stored = frames.copy(), np.empty(frames.shape, spec.dtype)
+    storer(spec.rows(len(frames)), stored, buffer)()
+    return stored
 
 
-def _join(spec: TensorSpec, parts: list[bytes]) -> Array:
+def _real(spec: TensorSpec, rows: Array) -> Array:
     """An output of all sessions, as the caller gets it."""
-    rows = spec.rows(len(parts))
-    array = np.frombuffer(bytearray().join(parts), spec.dtype).reshape(rows.shape)
-    return reader(rows, array)() if spec.is_quantized else array
+    return reader(spec.rows(len(rows)), rows)() if spec.is_quantized else rows

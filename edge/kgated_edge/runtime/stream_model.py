@@ -10,17 +10,12 @@ import numpy as np
 from kgated_edge.errors import EdgeError, StateError, cannot_run
 from kgated_edge.format.tensor_spec import Array, TensorSpec
 from kgated_edge.runtime.bad_frames import HOLD, REFUSE, LastGoodFrames, check_policy
-from kgated_edge.runtime.batching import (
-    as_dict,
-    broadcast_batch,
-    split_steps,
-    tail,
-    unwrap_single,
-)
+from kgated_edge.runtime.batching import as_dict, broadcast_batch, tail, unwrap_single
 from kgated_edge.runtime.engines import LITERT, bind_engine
 from kgated_edge.runtime.input_writer import Writer, step_writer
 from kgated_edge.runtime.interpreter import Binding
 from kgated_edge.runtime.quantization import results_reader
+from kgated_edge.runtime.results import in_order, steps_and_results
 from kgated_edge.runtime.state_file import Stateful, check_external
 from kgated_edge.runtime.tensor_views import ByteCopies, state_copies
 from kgated_edge.runtime.text_methods import TextMethods, texts_to_ids
@@ -43,10 +38,11 @@ class EdgeModel(Stateful, TextMethods):
 
     Equation: (output_t, state_t) = step(frame_t, state_{t-1}), state_0 = 0.
 
-    A model with `manifest.frames_per_step` = k > 1 (its layers stride over time) takes blocks
-    (k, *frame) and returns one result per block. A model with several inputs takes a dict of arrays
-    by name, one with several outputs returns a dict. A file with `manifest.batch` = B > 1 runs B
-    streams in parallel: B is then the first axis of frames, results and states.
+    A model with `manifest.frames_per_step` = k > 1 (its layers stride over time, or it was
+    converted with `block=k`) takes blocks (k, *frame), and returns `manifest.results_per_step` = r
+    results per block: (r, *output), or (*output) for r = 1. A model with several inputs takes a
+    dict of arrays by name, one with several outputs returns a dict. A file with `manifest.batch` =
+    B > 1 runs B streams in parallel: B is then the first axis of frames, results and states.
 
     A model may be used by one thread at a time. A call during another thread's call raises
     `EdgeError`.
@@ -180,25 +176,32 @@ class EdgeModel(Stateful, TextMethods):
 
         Args:
             frames: (T, *manifest.frame.shape), of the frame's dtype; with several inputs a dict of
-                such arrays. With k frames per step, the last T mod k frames are not used. With a
-                batch (B, T, ...). In place of ids a text, where the file has a vocabulary.
+                such arrays. With k frames and one result per step, the last T mod k frames are not
+                used. With a result per frame, and external state, they are run in a step that is
+                filled with copies of the last frame; the state stays as before that step, so give
+                them again with the frames that come next. With a batch (B, T, ...). In place of ids
+                a text, where the file has a vocabulary.
 
         Returns:
-            (T // k, *manifest.output.shape), float32, with a batch (B, T // k, ...); with several
-            outputs a dict of such arrays.
+            (T // m, *manifest.output.shape), float32, with m = manifest.frames_per_result; with a
+            batch (B, T // m, ...); with several outputs a dict of such arrays.
 
         Raises:
             FrameError: a frame is invalid; no frame has been run.
         """
-        steps, outputs = self.cut(frames), self._manifest.answers
+        steps, count = self._steps(frames)
+        manifest, before = self._manifest, None
+        outputs = manifest.answers
         results = {o.name: np.empty((len(steps), *o.shape), o.real.dtype) for o in outputs}
         for n, block in enumerate(steps):
+            if n == count // manifest.results_per_step:  # filled
+                before = self.state
             result = self.step(block)
             for name, rows in results.items():
                 rows[n] = result if len(outputs) == 1 else result[name]
-        if self._manifest.batch > 1:
-            results = {name: np.moveaxis(rows, 0, 1) for name, rows in results.items()}
-        return unwrap_single(results)
+        if before is not None:
+            self.state = before
+        return unwrap_single({n: in_order(manifest, x, count) for n, x in results.items()})
 
     def interval(self, result: Any) -> tuple[Array, Array]:
         """Lower and upper limits of the target, for a result of `step` or `run`.
@@ -229,13 +232,19 @@ class EdgeModel(Stateful, TextMethods):
                 self._states[spec.name].fill(spec.zero_point or 0)
 
     def cut(self, frames: Any) -> list[Any]:
-        """The argument of each call of `step` for a sequence; raises as `run`."""
+        """The argument of each call of `step` for a sequence; raises as `run`.
+
+        With several results per step and external state, the last one is filled, as in `run`.
+        """
+        return self._steps(frames)[0]
+
+    def _steps(self, frames: Any) -> tuple[list[Any], int]:
+        """The argument of each step, and how many results are of real frames."""
         manifest = self._manifest
-        size, batch = manifest.frames_per_step, manifest.batch
         if manifest.vocabularies:
             inputs, _ = texts_to_ids(manifest, as_dict(manifest.frames, frames), None)
             frames = unwrap_single(inputs)
-        return split_steps(manifest.frames, size, frames, batch, finite=self._last_good is None)
+        return steps_and_results(manifest, frames, finite=self._last_good is None)
 
     def golden_outputs(self) -> dict[str, Array]:
         """This device's outputs for the golden frames, in every row of a batch; resets."""

@@ -7,9 +7,7 @@ not keep the interpreter alive: the owner of a view must also hold the interpret
 """
 
 import ctypes
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
-from struct import Struct
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,7 +17,6 @@ from kgated_edge.format.tensor_spec import Array, TensorSpec
 
 Details = Mapping[str, Mapping[str, Any]]
 """Tensor details by signature name, as the interpreter reports them."""
-BytesReader = Callable[[], tuple[bytes, ...]]
 TensorForm = tuple[tuple[int, ...], np.dtype[Any], tuple[float | None, int | None] | None]
 """Shape, dtype, and scale and zero point where it is quantized."""
 
@@ -93,46 +90,9 @@ def state_copies(pairs: list[tuple[Array, Array]]) -> ByteCopies:
     return staged + copies
 
 
-def bytes_reader(views: list[Array]) -> tuple[BytesReader, list[int]]:
-    """A function that returns the bytes of all arrays, and the place of each array among them.
-
-    One `struct` reads many arrays in a third of the time that one call per array takes. It cannot
-    read arrays that overlap, so these are divided over several.
-    """
-    groups: list[list[int]] = []  # of arrays that do not overlap, in the order of their addresses
-    for k in sorted(range(len(views)), key=lambda k: address(views[k])):
-        free = (group for group in groups if _end(views[group[-1]]) <= address(views[k]))
-        group = next(free, None)
-        if group is None:
-            groups.append([k])
-        else:
-            group.append(k)
-    readers = [_struct_reader([views[k] for k in group]) for group in groups]
-    order = [k for group in groups for k in group]
-    places = [order.index(k) for k in range(len(views))]
-    if len(readers) == 1:
-        return readers[0], places
-    return lambda: tuple([content for read in readers for content in read()]), places
-
-
-def _struct_reader(views: list[Array]) -> BytesReader:
-    """Reads arrays that lie one after the other, and skips the gaps between them."""
-    start = end = address(views[0])
-    form = ""
-    for view_ in views:
-        form += f"{address(view_) - end}x{view_.nbytes}s"
-        end = _end(view_)
-    memory = memoryview((ctypes.c_ubyte * (end - start)).from_address(start))
-    return partial(Struct(form).unpack_from, memory)
-
-
 def address(array: Array) -> int:
     """The address of an array's memory."""
     return int(array.__array_interface__["data"][0])
-
-
-def _end(array: Array) -> int:
-    return address(array) + array.nbytes
 
 
 def _address(interpreter: Tensors, index: int) -> int:

@@ -91,7 +91,7 @@ def is_elementwise(operator: Operator) -> bool:
     return operator.name in _FORMS or operator.name in _SPECIAL or operator.name in _CONVERSIONS
 
 
-def literal(value: float) -> str:
+def literal(value: float | np.floating) -> str:
     """A float32 constant in C."""
     text = str(np.float32(value))
     if text in ("inf", "-inf"):

@@ -96,7 +96,8 @@ class Ports:
         """
         batch, size = manifest.batch, manifest.frames_per_step
         frames = [_in_rows(x, batch, size) for x in golden.frames.values()]
-        results = [_in_rows(x, batch, 1) for x in golden.outputs.values()]
+        each = manifest.results_per_step
+        results = [_in_rows(_of_whole_calls(x, each), batch, each) for x in golden.outputs.values()]
         return cls(
             [Port("in", *pair) for pair in zip(manifest.blocks, frames, strict=True)],
             [Port("out", *pair) for pair in zip(manifest.answers, results, strict=True)],
@@ -106,6 +107,11 @@ class Ports:
 
 def _states(specs: Iterable[TensorSpec]) -> Iterable[Port]:
     return (Port("state", spec) for spec in specs)
+
+
+def _of_whole_calls(results: Array, each: int) -> Array:
+    """The last results that fill whole calls."""
+    return results[len(results) % each :]
 
 
 def _in_rows(values: Array, batch: int, frames: int) -> Array:

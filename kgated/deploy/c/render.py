@@ -149,7 +149,7 @@ def _facts(manifest: Manifest) -> dict[str, Any]:
         "batch": manifest.batch,
         "golden_frames": frames,
         "golden_steps": frames,
-        "golden_results": len(next(iter(golden.outputs.values()))),
+        "golden_results": len(next(iter(golden.outputs.values()))) // manifest.results_per_step,
         "tolerance": literal(golden.tolerance),
         "frames_per_step": manifest.frames_per_step,
         "labels": [_literal(label) for label in manifest.labels or ()],

@@ -49,6 +49,8 @@ def lower(
         ) from error
     if recipe.state == "internal":
         put_step_first(model)
+    elif recipe.block > 1:
+        deduplicate_subgraphs(model)
     elif recipe.lowering == "fused":
         write_fused(model)
     elif recipe.lowering == "while":

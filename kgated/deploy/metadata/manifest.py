@@ -77,6 +77,7 @@ def build_manifest(
         padded=graph.padded,
         single=graph.single,
         batch=recipe.batch,
+        results_per_step=graph.results_per_step if isinstance(graph, StepModel) else 1,
     )
 
 
@@ -99,7 +100,8 @@ def results_of(graph: StepModel | SequenceGraph, names: Sequence[str]) -> tuple[
     """
     tensors = {name: graph.model.output[name] for name in names}
     is_sequence = isinstance(graph, SequenceGraph)
-    first = {name: first_axis(name, graph.single, is_sequence) for name in names}
+    has_time = is_sequence or (graph.results_per_step > 1 and names == graph.outputs)
+    first = {name: first_axis(name, graph.single, has_time) for name in names}
     for name, x in tensors.items():
         check_output(name, x, first[name])
     return tuple(TensorSpec(name, x.shape[first[name] :], x.dtype) for name, x in tensors.items())

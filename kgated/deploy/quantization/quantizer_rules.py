@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from kgated_edge.format.manifest import SIGNATURES
 
 from kgated.deploy.quantization.calibration import Ranges
 from kgated.deploy.recipe import Recipe
@@ -68,7 +69,8 @@ def try_once(tflite: bytes, recipe: Recipe, sample: dict[str, np.ndarray]) -> No
     try:
         with _quietly():
             interpreter = runner.create_tfl_interpreter(tflite, num_threads=1)
-        runner.invoke_interpreter_signature(interpreter, sample, quantize_input=True)
+        signature = SIGNATURES[recipe.mode]  # a file with sessions has more
+        runner.invoke_interpreter_signature(interpreter, sample, signature, quantize_input=True)
     except Exception as error:
         raise ConversionError(
             f"the file of recipe {recipe.name} does not run ({first_line(error)}); calibrate on "

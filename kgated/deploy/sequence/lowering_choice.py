@@ -8,6 +8,7 @@ import numpy as np
 from kgated.cells import LSTMCell, PeepholeLSTMCell
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.fused_lstm import check_fusable
+from kgated.deploy.sequence.rnn import Lowering
 from kgated.errors import ConversionError
 from kgated.keras_graph import flatten_layers
 from kgated.layers import to_gated
@@ -53,6 +54,28 @@ def choose_lowering(recipe: Recipe, model: keras.Model, length: int, padded: boo
             )
         return replace(recipe, lowering="unrolled")
     return replace(recipe, lowering="unrolled" if _fits(recipe, layers, length) else "while")
+
+
+def block_lowering(recipe: Recipe, model: keras.Model) -> Lowering:
+    """How the recurrent steps of a stream's block become operators.
+
+    Integers, sessions, internal state and microcontrollers take no loop.
+
+    Raises:
+        ValueError: too many steps for them.
+    """
+    static = recipe.is_static or recipe.target == "mcu"
+    if recipe.block == 1 or (not static and _fits(recipe, _recurrent(model), recipe.block)):
+        return Lowering("unrolled")
+    if not static and recipe.sessions == 1 and recipe.state == "external":
+        return Lowering("while")
+    if recipe.block > MAX_STEPS_STATIC:
+        raise ValueError(
+            f"`block` must be at most {MAX_STEPS_STATIC} with integers of a fixed range, "
+            "`sessions`, internal state or a microcontroller, where each frame is in the graph. "
+            f"Received: {recipe.block}"
+        )
+    return Lowering("unrolled")
 
 
 def _fits(recipe: Recipe, layers: list[keras.layers.RNN], length: int) -> bool:

@@ -35,6 +35,8 @@ def step_model(
     batch: int = 1,
     lowering: Lowering = UNROLLED,
     sequence_error: Callable[[keras.Model], Exception | None] | None = None,
+    block: int = 1,
+    results: str = "auto",
 ) -> StepModel:
     """One step of `model`, with the same weights.
 
@@ -48,16 +50,19 @@ def step_model(
         lowering: of recurrent layers over a sequence that is not the stream.
         sequence_error: why the model does not convert with `mode="sequence"` either, for the error;
             None: why it has no graph for it.
+        block: frames per step; 1: as few as the strides allow.
+        results: of a block: "each", "last" or "auto", as in `Recipe`.
 
     Returns:
         The step model. Result j is the Keras model's result on the first (j + 1) * k frames, or its
-        j-th result on the whole sequence, where k frames make a step.
+        j-th result on the whole sequence, where k frames make a result.
 
     Raises:
         ConversionError: a layer that can't stream, by name, and the way out.
+        ValueError: a `block` that does not hold whole strides; "each" of a model with one result.
     """
     try:
-        return build(model, HANDLERS, affine, batch, lowering)
+        return build(model, HANDLERS, affine, batch, lowering, block, results)
     except StreamError as error:
         raise checked(error, (sequence_error or _graph_error)(model)) from None
 

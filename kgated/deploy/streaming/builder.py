@@ -32,6 +32,9 @@ class StepModel:
         owners: by name of a layer in `model`, the layer of the Keras model that it stands for.
         has_time: for each output whether the Keras model has a result per step, and not one for
             the sequence up to now.
+        results_per_step: how many results r of each output a step has; they are (1, r, *output)
+            where r is above 1.
+        results_left_out: how many results of the Keras model a step has before each of its own.
     """
 
     model: keras.Model
@@ -43,6 +46,8 @@ class StepModel:
     counters: tuple[str, ...]
     owners: dict[str, str]
     has_time: tuple[bool, ...]
+    results_per_step: int = 1
+    results_left_out: int = 0
     padded, single = False, ()  # for a sequence they may differ
 
     def zeros(self) -> dict[str, Any]:
@@ -57,16 +62,36 @@ def build(
     affine: Callable[..., Any],
     batch: int,
     lowering: Lowering,
+    block: int = 1,
+    results: str = "auto",
 ) -> StepModel:
-    """One step of `model`, with as few frames per step as its strides allow."""
+    """One step of `model`, with `block` frames; for 1, as few as its strides allow."""
     check_graph(model)
     check_preprocessing(model)
-    size = 1
+    size, only_last = block, results == "last"
     while True:
         try:
-            return _build(model, StreamContext(size, handlers, affine, batch, lowering))
+            context = StreamContext(size, handlers, affine, batch, lowering, block > 1, only_last)
+            return _checked(_build(model, context), model, results)
         except LargerBlockError as error:
+            if block > 1:
+                stride = build(model, handlers, affine, batch, lowering).frames_per_step
+                raise ValueError(
+                    f"`block` must hold whole strides of the layers of model `{model.name}`: give "
+                    f"a multiple of {stride}. Received: {block}"
+                ) from None
             (size,) = error.args
+
+
+def _checked(step: StepModel, model: keras.Model, results: str) -> StepModel:
+    if results == "each" and not all(step.has_time):
+        name = next(n for n, timed in zip(step.outputs, step.has_time, strict=True) if not timed)
+        raise ValueError(
+            f"`results='each'` needs a result per frame, and output `{name}` of model "
+            f"`{model.name}` has one for the sequence up to now; take `results='last'`, or build "
+            "its last recurrent layer with `return_sequences=True`"
+        )
+    return step
 
 
 def _build(model: keras.Model, context: StreamContext) -> StepModel:
@@ -91,7 +116,20 @@ def _build(model: keras.Model, context: StreamContext) -> StepModel:
         tuple(context.counters),
         context.owners,
         tuple(context.has_time(x) for x in tensors),
+        _results_per_step(model, context),
+        context.results_left_out,
     )
+
+
+def _results_per_step(model: keras.Model, context: StreamContext) -> int:
+    """How many results each output has; `ConversionError` where they differ."""
+    if len(context.result_counts) > 1:
+        raise ConversionError(
+            f"outputs of model `{model.name}` have {sorted(context.result_counts)} results for "
+            f"every {context.size} frames; make them models of their own, or take "
+            '`results="last"` with `block`'
+        )
+    return next(iter(context.result_counts))
 
 
 def _frame_inputs(model: keras.Model, context: StreamContext) -> dict[str, Any]:

@@ -37,13 +37,16 @@ class StreamContext(LayerCalls):
         handlers: by class of a layer, or by class name of an operation, what stands for it.
         affine: computes `x·W + h·R + b`.
         batch: streams side by side.
-        lowering: of recurrent layers over a sequence that is not the stream, such as one inside of
-            a frame.
+        lowering: of recurrent layers over a sequence: a block, or one inside of a frame.
+        is_block: whether the caller chose the frames per step; then a step may have many results.
+        only_last: whether it has the last of them only.
 
     Attributes:
         inputs, outputs: each state before and after the step.
         tokens: by identity of an input the number of tokens of its Embedding.
         counters: names of layers that count frames without end.
+        result_counts: how many results each output has.
+        results_left_out: how many of them are left out before each that a step has.
     """
 
     def __init__(
@@ -53,8 +56,13 @@ class StreamContext(LayerCalls):
         affine: Callable[..., Any],
         batch: int,
         lowering: Lowering,
+        is_block: bool = False,
+        only_last: bool = False,
     ) -> None:
         super().__init__()
+        self.is_block, self.only_last = is_block, only_last
+        self.result_counts: set[int] = set()
+        self.results_left_out = 0
         self.size, self.affine, self.batch, self.lowering = size, affine, batch, lowering
         self.inputs: dict[str, Any] = {}
         self.outputs: dict[str, Any] = {}
@@ -147,11 +155,20 @@ class StreamContext(LayerCalls):
             raise LargerBlockError(math.lcm(self.size, rate * stride))
 
     def result(self, model: keras.Model, x: Any) -> Any:
-        """An output of the model as the result (B, *output) of a step."""
+        """An output of the model as the result (B, *output) of a step, or results (B, r, *)."""
         self._check_not_padded(x)
         if not self.has_time(x):
+            self.result_counts.add(1)
             return x
-        if x.shape[1] != 1:
+        count = int(x.shape[1])
+        if self.is_block and count > 1 and not self.only_last:
+            self.result_counts.add(count)
+            return x
+        self.result_counts.add(1)
+        if self.is_block and count > 1:
+            self.results_left_out = max(self.results_left_out, count - 1)
+            return LastFrame(self.unique("last_frame"))(x)
+        if count != 1:
             raise ConversionError(
                 f"model `{model.name}` gives {x.shape[1]} results of one output for every "
                 f"{self.size} frames, and fewer of another; make them two models"
@@ -197,6 +214,23 @@ class TimeAxis(keras.layers.Layer):
     def call(self, x: Any) -> Any:
         """The same numbers; see the class."""
         return ops.reshape(x, (x.shape[0], *self.shape))
+
+    def compute_mask(self, *_: Any) -> None:
+        """None."""
+        return
+
+
+class LastFrame(keras.layers.Layer):
+    """The last frame of a block: (B, n, ...) to (B, ...)."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name)
+        self.supports_masking = True  # takes a mask without a warning, and drops it
+        self.built = True
+
+    def call(self, x: Any) -> Any:
+        """See the class."""
+        return x[:, -1]
 
     def compute_mask(self, *_: Any) -> None:
         """None."""

@@ -8,7 +8,8 @@ import numpy as np
 from keras import ops
 
 from kgated.cells.base import GatedCell
-from kgated.cells.stepwise import initial_states, step_once
+from kgated.cells.stepwise import RowStep, initial_states, rows_and_step, step_once
+from kgated.deploy.sequence.rnn import Lowering, StaticRNN
 from kgated.deploy.streaming.context import Handler, Handlers, StreamContext
 from kgated.deploy.streaming.unsupported import WHOLE, unsupported
 from kgated.keras_graph import has_own, mask_of
@@ -32,7 +33,8 @@ class RecurrentStep(keras.layers.Layer):
         started_state: whether the last state (B, 1) is 0 before the first frame, when the cell's
             own initial states replace the other ones, and 1 after it.
         name: its own name.
-        affine: computes `x·W + h·R + b`.
+        affine: computes `x·W + h·R + b` of a single frame.
+        loops: whether the frames of a block are a loop and not steps in the graph.
     """
 
     def __init__(
@@ -43,8 +45,10 @@ class RecurrentStep(keras.layers.Layer):
         started_state: bool,
         name: str,
         affine: Callable[..., Any],
+        loops: bool = False,
     ) -> None:
         super().__init__(name=name)
+        self.loops = loops
         self.layer, self.affine = layer, affine
         self.output_state, self.started_state = output_state, started_state
         # A function, so that Keras does not track what it holds.
@@ -57,15 +61,35 @@ class RecurrentStep(keras.layers.Layer):
         if self.started_state:
             *states, started = states
             states = self._with_initial(states, started)
-        masks = [None] * x.shape[1]
-        if mask is not None and mask[0] is not None:
-            masks = [ops.expand_dims(valid, -1) for valid in _frames(mask[0])]
+        masked = mask is not None and mask[0] is not None
+        if self.loops and x.shape[1] > 1 and not masked:
+            static = StaticRNN(self.layer, Lowering("while"), self.layer.name)
+            return [*static(x, states), *self._started(inputs)]
+        valid = [ops.expand_dims(v, -1) for v in _frames(mask[0])] if mask and masked else None
+        rows, step = self._rows_and_step(x)
         outputs = []
-        for frame, valid in zip(_frames(x), masks, strict=True):
-            output, states = self._frame(frame, states, valid)
+        for n, row in enumerate(rows):
+            output, states = self._frame(row, step, states, valid[n] if valid else None)
             outputs.append(output)
         result = _stacked(outputs) if self.layer.return_sequences else outputs[-1]
-        return [result, *states, *([ops.maximum(started, 1.0)] if self.started_state else [])]
+        return [result, *states, *self._started(inputs)]
+
+    def _started(self, inputs: list[Any]) -> list[Any]:
+        """The state that says whether the stream has begun, where there is one."""
+        return [ops.maximum(inputs[-1], 1.0)] if self.started_state else []
+
+    def _rows_and_step(self, x: Any) -> tuple[list[list[Any]], RowStep]:
+        """For each frame what its step takes, and the step.
+
+        The products of all frames of a block with the input weights are one.
+        """
+        cell, structure = self.layer.cell, self._structure()
+        if x.shape[1] == 1:
+            return [_frames(x)], lambda row, states: step_once(
+                cell, row[0], states, structure, self.affine
+            )
+        products, step = rows_and_step(cell, x, structure)
+        return [list(rows) for rows in zip(*map(_frames, products), strict=True)], step
 
     def _with_initial(self, states: list[Any], started: Any) -> list[Any]:
         """The states, or the cell's initial ones before the first frame."""
@@ -79,10 +103,12 @@ class RecurrentStep(keras.layers.Layer):
             ),
         ]
 
-    def _frame(self, x: Any, old: list[Any], valid: Any) -> tuple[Any, list[Any]]:
-        """One frame (B, ...), `valid` (B, 1) where it may be masked."""
+    def _frame(
+        self, row: list[Any], step: RowStep, old: list[Any], valid: Any
+    ) -> tuple[Any, list[Any]]:
+        """One frame, `valid` (B, 1) where it may be masked."""
         states = old[1:] if self.output_state else old
-        output, new = step_once(self.layer.cell, x, states, self._structure(), self.affine)
+        output, new = step(row, states)
         new = [output, *new] if self.output_state else new
         if valid is None:
             return output, new
@@ -133,6 +159,7 @@ def _recurrent(
         started_state,
         context.unique(f"{layer.name}_step"),
         context.affine,
+        context.lowering.name == "while",
     )
     tensors = [x, *(value for _, value in states)]
     output, *new = step(tensors, mask=[mask] + [None] * len(states))

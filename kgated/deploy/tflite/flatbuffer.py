@@ -2,12 +2,13 @@
 
 import copy
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+Part = TypeVar("Part")
 _DATA_ALIGNMENT = 16
 _SIZE_WITHOUT_WEIGHTS = 65_536  # of a small model; the builder doubles it where need be
 _NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if name.isupper()}
@@ -41,9 +42,14 @@ def pack(model: schema.ModelT) -> bytes:
     return bytes(builder.Output())
 
 
-def clone(model: schema.ModelT) -> schema.ModelT:
-    """The same objects anew, to be changed apart from these; both share the weights' bytes."""
-    return _clone(model)
+def clone(part: Part) -> Part:
+    """The same objects anew, to be changed apart from these; both share the weights' bytes.
+
+    Args:
+        part: a file, or something in it.
+    """
+    copied: Part = _clone(part)
+    return copied
 
 
 def _clone(value: Any) -> Any:

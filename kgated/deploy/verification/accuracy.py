@@ -135,7 +135,9 @@ def _reference(model: keras.Model, manifest: Manifest) -> Reference:
     outputs = tuple(spec.name for spec in manifest.outputs)
     size = manifest.frames_per_step
     if manifest.mode == "stream":
-        return Reference(any_length(model), frames, outputs, step_model(model).has_time, size)
+        timed = step_model(model).has_time
+        stride = manifest.frames_per_result // step_model(model).frames_per_step
+        return Reference(any_length(model), frames, outputs, timed, size, stride)
     if manifest.padded and not manifest.single:
         model = any_length(model)
     timed = tuple(manifest.is_timed(spec) for spec in manifest.outputs)

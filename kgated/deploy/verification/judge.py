@@ -17,6 +17,7 @@ from kgated.deploy.verification.accuracy import Evaluation, evaluate_reference
 from kgated.deploy.verification.compare import Agreement
 from kgated.deploy.verification.evaluation_data import ComparedData
 from kgated.deploy.verification.layer_costs import LayerCost
+from kgated.deploy.verification.sessions import check_sessions
 from kgated.deploy.verification.targets import Target
 from kgated.deploy.verification.trial import trial_file
 from kgated.deploy.worker import run_in_worker
@@ -134,6 +135,8 @@ def judge_content(
         run_in_worker(trial, recipe)
         manifest = read_manifest(trial)
         judgement = judge_file(trial, recipe, target, compared, tolerance)
+        if recipe.session_sizes:
+            check_sessions(trial, recipe, compared.main)
     golden = judgement.golden
     allowed = recipe.tolerance(golden.max_abs_error, golden.largest_output)
     manifest = replace(manifest, golden=replace(manifest.golden, tolerance=allowed))

@@ -21,6 +21,7 @@ class Reference:
         frames, outputs: the names of its inputs and outputs in the file, in the model's order.
         has_time: for each output whether it has a result per step, and not one per sequence.
         frames_per_step: how many frames a step takes.
+        stride: of how many results of the model the file has the last; 1: it has all.
     """
 
     model: keras.Model
@@ -28,12 +29,14 @@ class Reference:
     outputs: tuple[str, ...]
     has_time: tuple[bool, ...]
     frames_per_step: int
+    stride: int = 1
 
     @classmethod
     def of(cls, model: keras.Model, step: StepModel) -> "Reference":
         """The reference for the step of a model."""
         size = step.frames_per_step
-        return cls(any_length(model), step.frames, step.outputs, step.has_time, size)
+        stride = 1 + step.results_left_out
+        return cls(any_length(model), step.frames, step.outputs, step.has_time, size, stride)
 
     @property
     def is_timed(self) -> dict[str, bool]:
@@ -59,10 +62,12 @@ class Reference:
                 self.model(tensors if len(tensors) > 1 else tensors[0], training=False)
             )
         arrays = [np.asarray(keras.ops.convert_to_numpy(y), np.float32) for y in results]
-        return dict(zip(self.outputs, arrays, strict=True))
+        timed, stride = self.is_timed, self.stride
+        outputs = dict(zip(self.outputs, arrays, strict=True))
+        return {n: y[:, stride - 1 :: stride] if timed[n] else y for n, y in outputs.items()}
 
     def predict_steps(self, sequence: Arrays) -> Arrays:
-        """The result after each step over one sequence: (steps, *output) by output name.
+        """The results after each step over one sequence: (results, *output) by output name.
 
         An output that has one result per sequence is computed on each prefix.
         """

@@ -7,7 +7,7 @@ from kgated.deploy.lowering.sequence_check import sequence_error
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.graph import SequenceGraph, sequence_model
 from kgated.deploy.sequence.inputs import length_of
-from kgated.deploy.sequence.lowering_choice import choose_lowering
+from kgated.deploy.sequence.lowering_choice import block_lowering, choose_lowering
 from kgated.deploy.sequence.rnn import Lowering
 from kgated.deploy.streaming import StepModel, step_model
 from kgated.deploy.verification.reference import Reference
@@ -30,7 +30,15 @@ def target_of(
         raise ValueError("`length` and `max_length` are for `mode='sequence'`: give it, or none")
     # Integers have one scale for [x, h]: the larger range would leave little of the smaller.
     affine = steps.affine if recipe.is_static else steps.affine_joined
-    step = step_model(model, affine, recipe.batch, sequence_error=sequence_error)
+    step = step_model(
+        model,
+        affine,
+        recipe.batch,
+        block_lowering(recipe, model),
+        sequence_error,
+        recipe.block,
+        recipe.results,
+    )
     return recipe, step, TargetStream(Reference.of(model, step), recipe.batch)
 
 

@@ -1,8 +1,9 @@
-"""Our cells and layers in tf_keras, for tensorflow-model-optimization.
+"""kgated's cells and layers as tf_keras classes, for tensorflow-model-optimization (tfmot).
 
-That package knows tf_keras models alone. A twin computes by the same `kgated.steps`, has the same
-weights in the same order, and implements what tfmot asks of a layer that it prunes, clusters or
-quantizes. Importing this needs `pip install "kgated[tfmot]"`, and leaves the environment as it was.
+tfmot accepts only tf_keras models. Each class here, called a twin, is the tf_keras counterpart of a
+kgated class: it computes by the same `kgated.steps`, has the same weights in the same order, and
+implements tfmot's interfaces for pruning, clustering and quantization. Importing this package needs
+`pip install "kgated[tfmot]"` and does not change the environment variables of the process.
 """
 
 from kgated.interop.tf_keras.cells import (

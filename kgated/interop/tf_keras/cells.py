@@ -1,7 +1,7 @@
-"""Twins of the cells in tf_keras: the same equations, on weights that tf_keras knows.
+"""tf_keras counterparts of kgated's cells: the same equations, on weights that tf_keras tracks.
 
-A twin has one of our cells inside, whose variables stand for the twin's weights: at each step the
-weights, or what tfmot has put in their places, are what our cell computes with.
+Each twin contains one of kgated's cells. At each step, the contained cell computes with the twin's
+weights, or with the tensors by which tfmot has replaced them.
 """
 
 from typing import Any, ClassVar, cast
@@ -18,14 +18,14 @@ OF_KERAS = ("name", "dtype", "trainable")
 
 
 class _Hidden:
-    """Holds what tf_keras shall not look into for weights of its own."""
+    """Hides an object from tf_keras, which would otherwise track the object's weights."""
 
     def __init__(self, cell: Any) -> None:
         self.cell = cell
 
 
 class Twin:
-    """What the twins share; comes before one of tf_keras's cells, which have masks for dropout.
+    """Base of the twins; precedes a tf_keras cell in the bases, which provides dropout masks.
 
     Args:
         units: U.
@@ -40,12 +40,12 @@ class Twin:
         rates = {"dropout": cell.dropout, "recurrent_dropout": cell.recurrent_dropout}
         super().__init__(units, **rates, name=name, **of_keras)  # type: ignore[call-arg]
         if self.compute_dtype != "float32":  # type: ignore[attr-defined]
-            raise ValueError("`dtype` must be float32: the twins have no mixed precision")
+            raise ValueError("`dtype` must be float32: twins have no mixed precision")
         self._hidden = _Hidden(cell)
         self.state_size, self.output_size = cell.state_size, cell.output_size
 
     def build(self, input_shape: Any) -> None:
-        """Create the weights for inputs of shape (B, F), as our cell would draw them."""
+        """Create the weights for inputs of shape (B, F), with the initializers of kgated's cell."""
         cell: Any = self._hidden.cell
         cell.build(tuple(input_shape))
         for weight in cell.weights:
@@ -57,9 +57,10 @@ class Twin:
             setattr(self, weight.name, variable)
         self.built = True
 
-    @tf.autograph.experimental.do_not_convert  # it has no source of lambdas, and says so at length
+    # AutoGraph can't read the source of lambdas and would log long warnings.
+    @tf.autograph.experimental.do_not_convert
     def call(self, inputs: Any, states: Any, training: Any = None) -> tuple[Any, Any]:
-        """One step, with dropout when `training`: as our cell's."""
+        """One step of kgated's cell, with dropout when `training`."""
         me, cell = cast(Any, self), self._hidden.cell
         listed = isinstance(states, list | tuple)
         states = list(states) if listed else [states]
@@ -101,7 +102,7 @@ class TwinPeepholeLSTMCell(Twin, tf_keras.layers.LSTMCell):
 
 @register
 class TwinGRUCell(Twin, tf_keras.layers.GRUCell):
-    """The twin of `kgated.GRUCell`, with its arguments by name; NOT the form of tf_keras's own."""
+    """The twin of `kgated.GRUCell`, with its keyword arguments; tf_keras's own cell differs."""
 
     kgated_class = cells.GRUCell
 

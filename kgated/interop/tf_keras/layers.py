@@ -1,4 +1,4 @@
-"""Twins of the layers in tf_keras, which tfmot prunes, clusters and quantizes."""
+"""tf_keras counterparts of kgated's layers, which tfmot prunes, clusters and quantizes."""
 
 import contextlib
 from typing import Any, ClassVar, Self
@@ -10,12 +10,12 @@ from kgated.interop.tf_keras.packages import tf_keras, tfmot
 
 PrunableLayer: Any = tfmot.sparsity.keras.PrunableLayer
 ClusterableLayer: Any = tfmot.clustering.keras.ClusterableLayer
-# tfmot loads quantized weights first and the others after them: these are the first anyway.
+# tfmot loads quantized weights before the others; these come first in a twin already.
 QUANTIZED = ("kernel", "recurrent_kernel")
 
 
 class TwinRNN(tf_keras.layers.RNN, PrunableLayer, ClusterableLayer):
-    """What the twins share.
+    """Base of the twins.
 
     Args:
         units: U.
@@ -34,7 +34,7 @@ class TwinRNN(tf_keras.layers.RNN, PrunableLayer, ClusterableLayer):
         return [getattr(self.cell, name) for name in matrices(self.cell)]
 
     def get_clusterable_weights(self) -> list[tuple[str, Any]]:
-        """The same, with names as tfmot counts cells."""
+        """The prunable weights, with the names that tfmot gives to cells."""
         return [(f"{name}/0", getattr(self.cell, name)) for name in matrices(self.cell)]
 
     def get_config(self) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class TwinPeepholeLSTM(TwinRNN):
 
 @register
 class TwinGRU(TwinRNN):
-    """The twin of `kgated.GRU`, with its arguments by name; not the form of tf_keras's GRU."""
+    """The twin of `kgated.GRU`, with its keyword arguments; tf_keras's own GRU differs."""
 
     kgated_class, cell_class = layers.GRU, cells.TwinGRUCell
 
@@ -90,12 +90,12 @@ class TwinBidirectional(tf_keras.layers.Bidirectional, PrunableLayer, Clusterabl
     """tf_keras's Bidirectional over a twin, for tfmot."""
 
     def get_prunable_weights(self) -> list[Any]:
-        """Those of both directions."""
+        """The prunable weights of both directions."""
         both = self.forward_layer, self.backward_layer
         return [weight for layer in both for weight in layer.get_prunable_weights()]
 
     def get_clusterable_weights(self) -> list[tuple[str, Any]]:
-        """Those of both directions, with names as tfmot counts them."""
+        """The clusterable weights of both directions, with tfmot's names."""
         pairs = enumerate((self.forward_layer, self.backward_layer))
         return [
             (f"{name}/{n}", getattr(layer.cell, name))
@@ -106,7 +106,7 @@ class TwinBidirectional(tf_keras.layers.Bidirectional, PrunableLayer, Clusterabl
 
 @register
 class TwinNormalization(tf_keras.layers.Normalization, PrunableLayer, ClusterableLayer):
-    """tf_keras's Normalization, but a mask goes through it, as in Keras 3."""
+    """tf_keras's Normalization, which passes a mask on, as in Keras 3."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -122,10 +122,10 @@ class TwinNormalization(tf_keras.layers.Normalization, PrunableLayer, Clusterabl
 
 
 class RecurrentQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):
-    """How `quantize_apply` quantizes a twin: weights per output, the layer's output, in 8 bits.
+    """The 8-bit quantization of a twin by `quantize_apply`: weights per channel, and the output.
 
-    The gates' own values and the matrix of a projection stay in float; `kgated.quantize_aware` in
-    Keras 3 has the grids of the deployed file in each of them.
+    The values of the gates and the projection matrix stay in float. `kgated.quantize_aware` in
+    Keras 3 simulates the quantization of the deployed file in each of them.
 
     Example:
         >>> annotate = tfmot.quantization.keras.quantize_annotate_layer
@@ -133,7 +133,7 @@ class RecurrentQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):
     """
 
     def get_weights_and_quantizers(self, layer: Any) -> list[tuple[Any, Any]]:
-        """Each matrix with a quantizer of its own."""
+        """Each matrix with its quantizer."""
         new = tfmot.quantization.keras.quantizers.LastValueQuantizer
         return [
             (
@@ -144,7 +144,7 @@ class RecurrentQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):
         ]
 
     def set_quantize_weights(self, layer: Any, quantize_weights: list[Any]) -> None:
-        """Put quantized matrices in the place of the layer's."""
+        """Replace the layer's matrices by quantized ones."""
         for name, value in zip(QUANTIZED, quantize_weights, strict=True):
             setattr(layer.cell, name, value)
 
@@ -153,21 +153,21 @@ class RecurrentQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):
         return []
 
     def set_quantize_activations(self, layer: Any, quantize_activations: list[Any]) -> None:
-        """Nothing: there are none."""
+        """Do nothing: no activations are quantized."""
         assert not quantize_activations
 
     def get_output_quantizers(self, layer: Any) -> list[Any]:
-        """One, whose range follows the output."""
+        """One quantizer, whose range is a moving average of the output's."""
         new = tfmot.quantization.keras.quantizers.MovingAverageQuantizer
         return [new(num_bits=8, per_axis=False, symmetric=False, narrow_range=False)]
 
     def get_config(self) -> dict[str, Any]:
-        """Nothing to choose."""
+        """An empty configuration: there are no options."""
         return {}
 
 
 def scope() -> Any:
-    """The names that a saved model of twins is loaded under, those of tfmot among them.
+    """A custom object scope for loading a saved model of twins, including tfmot's names.
 
     tfmot's own `cluster_scope` leaves out the wrapper of recurrent layers.
 

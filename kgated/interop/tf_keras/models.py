@@ -1,4 +1,4 @@
-"""Whole models from Keras 3 to tf_keras and back, weights bit by bit."""
+"""Convert whole models from Keras 3 to tf_keras and back, with bit-identical weights."""
 
 import inspect
 from collections.abc import Callable
@@ -21,7 +21,7 @@ TWINS: dict[Any, Any] = {
     keras.layers.Bidirectional: twins.TwinBidirectional,
     keras.layers.Normalization: twins.TwinNormalization,
 }
-# Layers that have one name, one meaning and the same weights on both sides.
+# Layers with the same name, behaviour and weights in both libraries.
 SHARED = (
     *("Activation", "Add", "Average", "AveragePooling1D", "BatchNormalization", "Concatenate"),
     *("Conv1D", "Dense", "Dropout", "ELU", "Embedding", "Flatten", "GaussianNoise"),
@@ -31,16 +31,17 @@ SHARED = (
 )
 PAIRS = TWINS | {getattr(keras.layers, n): getattr(tf_keras.layers, n) for n in SHARED}
 BACK = {tf_keras_class: keras_class for keras_class, tf_keras_class in PAIRS.items()}
-# Read of a configuration by nobody: weights are copied, and names of types differ.
+# Ignored in a configuration: weights are copied, and names of dtypes differ.
 LEFT_OUT = ("dtype", "quantization_config", "batch_input_shape", "implementation", "time_major")
-OF_MASKS = ("NotEqual", "Any")  # what Masking and Embedding leave in the graph of a Keras 3 model
+# Operations that Masking and Embedding add to the graph of a Keras 3 model.
+OF_MASKS = ("NotEqual", "Any")
 INSIDE = ("layer", "backward_layer")  # of a Bidirectional
 
 
 def to_tf_keras(model: keras.Model) -> Any:
-    """The same model in tf_keras, for tensorflow-model-optimization, with a copy of the weights.
+    """Convert a model to tf_keras, for tensorflow-model-optimization, with a copy of the weights.
 
-    Our layers become twins on the same equations, stock layers those of the same name.
+    kgated's layers become their tf_keras counterparts, Keras's layers those of the same name.
 
     Args:
         model: a built Sequential or functional Keras 3 model in float32.
@@ -49,9 +50,9 @@ def to_tf_keras(model: keras.Model) -> Any:
         A functional `tf_keras.Model`.
 
     Raises:
-        ValueError: `model` has no fixed graph of layers, or a layer has an option that the other
-            side has not, or another precision.
-        TypeError: a layer with no counterpart, by name.
+        ValueError: `model` has no fixed graph of layers, or a layer has an option that tf_keras's
+            layer lacks, or another precision than float32.
+        TypeError: a layer has no counterpart; the message names it.
     """
     if not isinstance(model, keras.Model) or not model.built:
         raise ValueError(f"`model` must be a built Keras 3 model. Received: {model!r}")
@@ -65,11 +66,11 @@ def to_tf_keras(model: keras.Model) -> Any:
 
 
 def from_tf_keras(model: Any) -> keras.Model:
-    """The same model in Keras 3, to convert or to train on: `to_tf_keras` the other way round.
+    """Convert a tf_keras model back to Keras 3, the inverse of `to_tf_keras`.
 
     Args:
-        model: a Sequential or functional `tf_keras.Model` of twins and stock layers, tfmot's
-            wrappers taken off, by `strip_pruning` or `strip_clustering`.
+        model: a Sequential or functional `tf_keras.Model` of twins and stock layers. Remove tfmot's
+            wrappers first by `strip_pruning` or `strip_clustering`.
 
     Raises:
         ValueError, TypeError: as from `to_tf_keras`.
@@ -109,7 +110,7 @@ def _run_tf_keras(model: Any, inputs: list[Any], replace: Callable[[Any], Any]) 
 
 
 def _no_mask(*args: Any, **kwargs: Any) -> None:
-    """In place of an operation that computes a mask: over there layers hand masks on unseen."""
+    """Replaces an operation that computes a mask: tf_keras's layers pass masks on implicitly."""
 
 
 def _call(layer: Any, *args: Any, mask: Any = None, **kwargs: Any) -> Any:
@@ -117,10 +118,10 @@ def _call(layer: Any, *args: Any, mask: Any = None, **kwargs: Any) -> Any:
 
 
 class _Copier:
-    """Layers in pairs, each once however often it is called.
+    """Makes the counterpart of each layer, once per layer however often it is called.
 
     Args:
-        pairs: the class over there by the class here.
+        pairs: class of a layer to class of its counterpart.
     """
 
     def __init__(self, pairs: dict[Any, Any]) -> None:
@@ -136,10 +137,10 @@ class _Copier:
         return self._made[id(layer)][1]
 
     def copy_weights(self) -> None:
-        """Bit by bit, once the new layers are built."""
+        """Copy the weights to the counterparts, bit by bit, after these are built."""
         for old, new in self._made.values():
             if isinstance(old, keras.layers.Normalization | tf_keras.layers.Normalization):
-                continue  # has what it needs as arguments
+                continue  # its statistics are constructor arguments
             values, places = old.get_weights(), new.get_weights()
             if [v.shape for v in values] != [p.shape for p in places]:
                 raise ValueError(f"layer `{old.name}` has other weights in {type(new).__module__}")
@@ -150,8 +151,8 @@ class _Copier:
         if target is None:
             raise TypeError(
                 f"layer `{layer.name}` ({type(layer).__name__}) has no counterpart in the other "
-                "Keras: leave it out; tfmot's wrappers come off by `strip_pruning` and "
-                "`strip_clustering`"
+                "Keras: remove it; `strip_pruning` and `strip_clustering` remove tfmot's "
+                "wrappers"
             )
         if layer.compute_dtype != "float32" and not isinstance(layer, keras.layers.Embedding):
             raise ValueError(
@@ -165,7 +166,7 @@ class _Copier:
 
 
 def _options(layer: Any, target: Any) -> dict[str, Any]:
-    """The constructor's arguments that both sides have; others must be at their defaults."""
+    """The constructor arguments that both classes have; others must be at their defaults."""
     if isinstance(layer, keras.layers.Normalization | tf_keras.layers.Normalization):
         return _of_normalization(layer)
     config = layer.get_config()
@@ -185,9 +186,9 @@ def _options(layer: Any, target: Any) -> dict[str, Any]:
 
 
 def _parameters(layer: Any) -> dict[str, Any]:
-    """Names and defaults of the constructor's arguments, those of the classes below included."""
+    """Names and defaults of the constructor's arguments, including those of base classes."""
     parameters: dict[str, Any] = {"name": None, "trainable": True}
-    known = getattr(layer, "kgated_class", layer)  # a twin has the arguments of its original
+    known = getattr(layer, "kgated_class", layer)  # a twin takes the arguments of kgated's class
     for base in reversed(known.__mro__):
         signature = inspect.signature(vars(base).get("__init__", object))
         parameters |= {name: p.default for name, p in signature.parameters.items()}
@@ -195,7 +196,7 @@ def _parameters(layer: Any) -> dict[str, Any]:
 
 
 def _of_normalization(layer: Any) -> dict[str, Any]:
-    """Mean and variance as arguments: as weights the two sides keep them differently."""
+    """Mean and variance as arguments, because the two classes store them differently as weights."""
     if layer.invert or tuple(layer.axis) != (-1,):
         raise ValueError(f"layer `{layer.name}` must normalize over the last axis, not inverted")
     mean, variance = (np.ravel(np.asarray(v)) for v in (layer.mean, layer.variance))

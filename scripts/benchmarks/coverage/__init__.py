@@ -1,1 +1,1 @@
-"""The table of what converts: each layer and activation of Keras, in each mode and recipe."""
+"""The coverage table: each layer and activation of Keras, in each mode and recipe."""

@@ -10,7 +10,7 @@ from benchmarks.coverage.rows import SUBJECT, Row, frames, raw
 
 
 def names() -> list[str]:
-    """The names of all activations that Keras has, aliases once."""
+    """The names of all activations of Keras, without aliases."""
     public = {
         name: function
         for name, function in inspect.getmembers(keras.activations, inspect.isfunction)
@@ -29,7 +29,7 @@ def _row(name: str) -> Row:
     def call(y: Any) -> Any:
         return keras.layers.Activation(function, name=SUBJECT)(y)
 
-    # Keras takes the result of `glu` for as wide as its input, and so no layer can follow.
+    # Keras infers that the output of `glu` is as wide as its input, so no layer can follow.
     return raw(name, call) if name == "glu" else frames(name, call)
 
 

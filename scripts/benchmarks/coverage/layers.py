@@ -1,4 +1,4 @@
-"""A row for each layer of `keras.layers` that can stand in a model of sequences."""
+"""A row for each layer of `keras.layers` that can occur in a model of sequences."""
 
 import keras
 
@@ -9,7 +9,7 @@ N = {"name": SUBJECT}
 
 
 def _two(kind: type) -> Row:
-    """A merging layer over two branches."""
+    """A merging layer of two branches."""
     return frames(kind.__name__, lambda y: kind(**N)([y, L.Dense(4, name="branch")(y)]))
 
 
@@ -18,13 +18,13 @@ def _plain(kind: type, **options: object) -> Row:
 
 
 def _per_frame(kind: type, *arguments: object, size: int = 4, **options: object) -> Row:
-    """A layer over images, for each frame of a video."""
+    """A layer of images, applied to each frame of a video."""
     name = f"{kind.__name__} (TimeDistributed)"
     return images(name, lambda y: L.TimeDistributed(kind(*arguments, **options), **N)(y), size=size)
 
 
 def _spectrogram(kind: type, *arguments: object, **options: object) -> Row:
-    """A layer over images, where time is an axis of the image (B, T, F, 1)."""
+    """A layer of images, with time as an axis of the image (B, T, F, 1)."""
 
     def call(y):  # type: ignore[no-untyped-def]
         grid = L.Reshape((FRAMES, 4, 1), name="grid")(y)
@@ -34,7 +34,7 @@ def _spectrogram(kind: type, *arguments: object, **options: object) -> Row:
 
 
 def _volume(kind: type, *arguments: object, **options: object) -> Row:
-    """A layer over volumes, where time is the first axis (B, T, H, W, C)."""
+    """A layer of volumes, with time as the first axis (B, T, H, W, C)."""
     return images(kind.__name__, lambda y: kind(*arguments, **options, **N)(y), length=FRAMES)
 
 

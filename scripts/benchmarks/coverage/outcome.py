@@ -18,7 +18,7 @@ from kgated.errors import ConversionError
 
 ROWS = {row.name: row for row in (*layers.ROWS, *activations.ROWS)}
 MODES = ("stream", "sequence")
-# By recipe the error allowed, relative to max(1, largest output); its mean square is a fifth.
+# Recipe to the maximum error, relative to max(1, largest output); the RMSE may be a fifth of it.
 LIMITS = {"none": 1e-4, "dynamic": 0.1, "int8": 0.3, "int16x8": 0.1, "mcu int8": 0.3}
 COMPARED = 2  # sequences
 WAYS_OUT = (
@@ -28,10 +28,10 @@ WAYS_OUT = (
 
 
 def outcome(name: str, mode: str, recipe: str) -> dict[str, Any]:
-    """What comes of a row's model.
+    """Convert a row's model and compare the file with Keras.
 
     Returns:
-        `outcome`: "right", "refused" or the name of what else came of it; `reason`: of a refusal;
+        `outcome`: "right", "refused" or the name of another outcome; `reason`: of a refusal;
         `error`: the largest, relative to max(1, largest output); `rmse_of_spread`.
     """
     row = ROWS[name]
@@ -59,7 +59,7 @@ def _converted(row: Row, mode: str, recipe: str) -> dict[str, Any]:
             calibration=_ids(model, data),
             **length,
         )
-        run = _streamed if mode == "stream" else _whole
+        run = _streamed if mode == "stream" else _sequences
         pairs = list(run(path, model, data[:COMPARED]))
     return judged(pairs, LIMITS[recipe], _largest(model, data))
 
@@ -71,12 +71,12 @@ def _largest(model: keras.Model, data: np.ndarray) -> float:
 def judged(
     pairs: list[tuple[np.ndarray, np.ndarray]], limit: float, scale: float
 ) -> dict[str, Any]:
-    """The outcome by the results of a file, each with what Keras says.
+    """The outcome from the results of a file and those of Keras.
 
     Args:
         pairs: (result, expected).
-        limit: of the error, relative to max(1, scale).
-        scale: how large outputs are.
+        limit: the maximum error, relative to max(1, scale).
+        scale: the largest output.
     """
     parts = zip(*pairs, strict=True)
     results, expected = (np.concatenate([np.ravel(x) for x in part]) for part in parts)
@@ -91,33 +91,33 @@ def judged(
     }
 
 
-def _whole(path: Path, model: keras.Model, data: np.ndarray) -> Iterator[tuple[Any, Any]]:
+def _sequences(path: Path, model: keras.Model, data: np.ndarray) -> Iterator[tuple[Any, Any]]:
     file = SequenceModel(path)
     for x in data:
         yield _pair(file.run(_ids(model, x)), _keras(model, x))
 
 
 def _streamed(path: Path, model: keras.Model, data: np.ndarray) -> Iterator[tuple[Any, Any]]:
-    """Each step's result, and the last that Keras says of the frames up to then."""
+    """Each step's result, and Keras's last result for the frames so far."""
     file = EdgeModel(path)
     size, is_free = file.manifest.frames_per_step, model.inputs[0].shape[1] is None
     for x in data:
         file.reset()
-        whole = None if is_free else _keras(model, x)
+        reference = None if is_free else _keras(model, x)
         fed = _ids(model, x)
         for end in range(size, len(x) + 1, size):
             result = file.step(fed[end - size : end] if size > 1 else fed[end - 1])
-            if whole is None:
+            if reference is None:
                 expected = _keras(model, x[:end])
                 yield _pair(result, expected[-1] if expected.ndim > np.ndim(result) else expected)
-            elif whole.ndim > np.ndim(result):
-                yield _pair(result, whole[end // size - 1])
+            elif reference.ndim > np.ndim(result):
+                yield _pair(result, reference[end // size - 1])
             elif end == len(x):
-                yield _pair(result, whole)
+                yield _pair(result, reference)
 
 
 def _ids(model: keras.Model, x: np.ndarray) -> np.ndarray:
-    """What the file takes: ids where kgated cuts the lookup at the start of a model off."""
+    """The input of the file: ids if kgated removes the lookup layer at the start of the model."""
     lookups = (part for part in model.layers if isinstance(part, keras.layers.IntegerLookup))
     layer = next(lookups, None)
     return x if layer is None else np.asarray(layer(x), np.int32)

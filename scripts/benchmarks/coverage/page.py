@@ -1,4 +1,4 @@
-"""The page of the coverage table: counts, cells, reasons of refusals, errors of integers."""
+"""The page of the coverage table: counts, cells, reasons of refusals, integer errors."""
 
 import re
 from collections import Counter
@@ -100,7 +100,7 @@ def _mark(cell: dict[str, Any] | None, notes: dict[str, int]) -> str:
 
 
 def general(reason: str) -> str:
-    """A refusal's text without what only its row has: names and classes of layers, numbers."""
+    """A refusal's text without the parts specific to its row: names of layers, numbers."""
     text = re.sub(r"\(layer `\w+`\)", "", reason)
     text = re.sub(r"layer `[^`]*`(?: \(\w+\))?", "the layer", text)
     text = re.sub(r"(?:stream|sequence)-(\w+)", r"\1", text)

@@ -1,4 +1,4 @@
-"""What the rows of the table are made of: small models with one layer between two Dense layers."""
+"""The rows of the table: small models with one layer between two Dense layers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,12 +31,12 @@ class Row:
 
 
 def frames(name: str, call: Call, length: int | None = None, width: int = FEATURES) -> Row:
-    """A row whose layer reads features (B, T, F) of a Dense layer, another one after it.
+    """A row whose layer stands between two Dense layers and reads features (B, T, F).
 
     Args:
         name: of the row.
         call: from the features to the layer's result.
-        length: T, where the layer needs to know it.
+        length: T, if the layer needs it.
         width: F.
     """
 
@@ -70,7 +70,7 @@ def tokens(name: str, call: Call, length: int | None = None) -> Row:
 
 
 def raw(name: str, call: Call, shape: tuple[int | None, ...] = (None, FEATURES)) -> Row:
-    """A row whose layer reads the input, and gives the output."""
+    """A row whose layer is the whole model."""
 
     def model() -> keras.Model:
         x = keras.Input(shape)
@@ -80,7 +80,7 @@ def raw(name: str, call: Call, shape: tuple[int | None, ...] = (None, FEATURES))
 
 
 def build(row: Row) -> keras.Model:
-    """The model with seeded weights, none of them at its initial value."""
+    """The model with seeded random weights, none of them at its initial value."""
     keras.utils.set_random_seed(0)
     model, rng = row.model(), np.random.default_rng(1)
     for weight in model.weights:

@@ -75,11 +75,11 @@ def learned(model, x, scheme="int8"):
 def in_steps(qat, path, x):
     """How many steps of the output's scale the file is away from the model, for each result."""
     edge = EdgeModel(path)
-    found = []
+    results = []
     for sequence in x:
         edge.reset()
-        found.append(edge.run(sequence))
-    return np.abs(np.stack(found) - np.asarray(qat(x))) / edge.manifest.output.scale
+        results.append(edge.run(sequence))
+    return np.abs(np.stack(results) - np.asarray(qat(x))) / edge.manifest.output.scale
 
 
 def as_function(qat):
@@ -152,11 +152,11 @@ def test_the_measure_sees_a_wrong_scale_swapped_gates_a_missing_quantizer(lstm, 
 def test_a_stream_does_not_drift(lstm, rng):
     qat, path = lstm
     x = rng.normal(size=(4, 1000, FEATURES)).astype(np.float32)
-    edge, found = EdgeModel(path), []
+    edge, results = EdgeModel(path), []
     for sequence in x:
         edge.reset()
-        found.append(edge.run(sequence))
-    error = np.abs(np.stack(found) - qat.inner.predict(x, verbose=0)).mean(axis=(0, 2))
+        results.append(edge.run(sequence))
+    error = np.abs(np.stack(results) - qat.inner.predict(x, verbose=0)).mean(axis=(0, 2))
     assert error[-100:].mean() <= 2 * error[50:150].mean()
 
 
@@ -222,8 +222,8 @@ def test_a_batch_and_a_microcontroller_get_the_same_numbers(lstm, x, tmp_path):
     batch, single = tmp_path / "batch.tflite", tmp_path / "mcu.tflite"
     kgated.to_tflite(qat, batch, quantize="int8", batch=len(x))
     edge = EdgeModel(batch)
-    found = np.stack([edge.step(frames) for frames in x.swapaxes(0, 1)], axis=1)
-    assert np.abs(found - np.asarray(qat(x))).max() < 1.01 * edge.manifest.output.scale
+    results = np.stack([edge.step(frames) for frames in x.swapaxes(0, 1)], axis=1)
+    assert np.abs(results - np.asarray(qat(x))).max() < 1.01 * edge.manifest.output.scale
     kgated.to_tflite(qat, single, quantize="int8", target="mcu")
     check_in_micro(single)
     assert in_steps(qat, single, x).max() < 1.01

@@ -82,7 +82,7 @@ def sources(content):
     return [produced[flatbuffer.tensor_name(tensor)] for tensor in inputs]
 
 
-def test_a_point_keeps_its_own_range_before_a_concatenation_of_another(rng):
+def test_an_input_of_a_concatenation_keeps_its_own_range(rng):
     limits = {"a": (-1.0, 1.0), "b": (0.0, 0.5), "whole": (-1.0, 1.0)}
     changed = with_requantization(joined_file(), limits)
     assert sources(changed) == ["TANH", "RESHAPE"]
@@ -91,7 +91,7 @@ def test_a_point_keeps_its_own_range_before_a_concatenation_of_another(rng):
     np.testing.assert_allclose(run(changed, x=x)["whole"], expected, atol=1e-6)
 
 
-def test_a_point_with_the_range_of_the_whole_or_with_other_readers_stays():
+def test_an_input_with_the_range_of_the_output_or_with_other_readers_is_not_requantized():
     equal = dict.fromkeys(["a", "b", "whole"], (-1.0, 1.0))
     assert sources(with_requantization(joined_file(), equal)) == ["TANH", "LOGISTIC"]
     wider = {**equal, "whole": (-2.0, 2.0)}

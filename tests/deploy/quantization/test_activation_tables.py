@@ -59,7 +59,7 @@ def test_a_skipped_layer_stays_in_float():
     assert collapse_activations(float_file, 8, skip=["mine"]) == {}
 
 
-def test_a_region_ends_where_training_rounded():
+def test_a_region_ends_at_fake_quantization():
     float_file = chain("ADD 1", "MUL 2", "TANH")
     (name,) = collapse_activations(float_file, 8, points=["x", "t1", "y"])
     assert name == "t1"

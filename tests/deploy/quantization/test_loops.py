@@ -8,7 +8,7 @@ from model_builders import sequential
 from registry import randomized
 
 import kgated
-from kgated.deploy.recipe import QUANTIZATIONS
+from kgated.deploy.quantizations import QUANTIZATIONS
 from kgated.deploy.tflite import flatbuffer
 
 T, F = 42, 5  # a stretch of 32 steps, one of 8, and 2 that are written out
@@ -22,9 +22,9 @@ MODELS = {
 
 @pytest.fixture
 def x(rng):
-    found = rng.normal(size=(8, T, F)).astype(np.float32)
-    found[:, 30:33] = 0.0  # masked where there are masks, and silence where not
-    return found
+    frames = rng.normal(size=(8, T, F)).astype(np.float32)
+    frames[:, 30:33] = 0.0  # masked where there are masks, and silence where not
+    return frames
 
 
 def tensors(model):
@@ -33,18 +33,18 @@ def tensors(model):
 
 @pytest.mark.parametrize("quantize", ["int8", "int16x8"])
 @pytest.mark.parametrize("name", MODELS)
-def test_loops_in_integers_agree_with_keras(name, quantize, x, rng, tmp_path):
+def test_integer_loops_agree_with_keras(name, quantize, x, rng, tmp_path):
     model, path = randomized(sequential(*MODELS[name]()), rng), tmp_path / "m.tflite"
     options = {"mode": "sequence", "lowering": "while", "quantize": quantize}
     kgated.to_tflite(model, path, length=T, calibration=x, **options)
     expected, edge = np.asarray(model(x)), SequenceModel(path)
-    error = np.abs(np.stack([edge.run(one) for one in x]) - expected)
+    error = np.abs(np.stack([edge.run(sequence) for sequence in x]) - expected)
     assert error.max() <= QUANTIZATIONS[quantize].limit / 2 * max(1.0, np.abs(expected).max())
-    made = flatbuffer.parse(path.read_bytes())
-    floats = [t for t in tensors(made) if flatbuffer.type_name(t) == "float32"]
+    parsed = flatbuffer.parse(path.read_bytes())
+    floats = [t for t in tensors(parsed) if flatbuffer.type_name(t) == "float32"]
     # A mask asks for exact zeros, of the frames as they were.
     assert len(floats) == (2 if name == "masked" else 0)
-    names = [flatbuffer.operator_name(made, o) for _, o in flatbuffer.operators(made)]
+    names = [flatbuffer.operator_name(parsed, o) for _, o in flatbuffer.operators(parsed)]
     assert "WHILE" in names
 
 
@@ -56,14 +56,14 @@ def test_long_sequences_take_a_loop_whose_error_does_not_grow(rng, tmp_path):
     )
     x = rng.normal(size=(4, 500, F)).astype(np.float32)
     options = {"mode": "sequence", "length": 500, "quantize": "int8"}
-    made = kgated.to_tflite(model, path, calibration=x, **options)
-    assert made.manifest.recipe["lowering"] == "while"
+    conversion = kgated.to_tflite(model, path, calibration=x, **options)
+    assert conversion.manifest.recipe["lowering"] == "while"
     error = np.abs(SequenceModel(path).run(x[0]) - np.asarray(model(x[:1]))[0]).mean(-1)
     assert error[-100:].mean() < 2.0 * error[:100].mean()
-    assert made.file_bytes < 60_000
+    assert conversion.file_bytes < 60_000
 
 
-def test_padding_changes_nothing_in_a_loop_of_integers(x, rng, tmp_path):
+def test_padding_changes_nothing_in_an_integer_loop(x, rng, tmp_path):
     model, path = randomized(sequential(kgated.LSTM(6), L.Dense(3)), rng), tmp_path / "m.tflite"
     options = {"mode": "sequence", "lowering": "while", "quantize": "int8"}
     kgated.to_tflite(model, path, max_length=T, calibration=x, **options)
@@ -74,36 +74,36 @@ def test_padding_changes_nothing_in_a_loop_of_integers(x, rng, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kept", ["first", "second", "head"])
-def test_a_skipped_layer_stays_in_float_beside_loops(kept, x, rng, tmp_path):
+@pytest.mark.parametrize("skipped", ["first", "second", "head"])
+def test_a_skipped_layer_stays_in_float_beside_loops(skipped, x, rng, tmp_path):
     layers = [kgated.LSTM(6, return_sequences=True, name="first"), L.GRU(5, name="second")]
     model, path = (
         randomized(sequential(*layers, L.Dense(3, name="head")), rng),
         tmp_path / "m.tflite",
     )
-    options = {"mode": "sequence", "lowering": "while", "quantize": "int8", "skip": [kept]}
+    options = {"mode": "sequence", "lowering": "while", "quantize": "int8", "skip": [skipped]}
     kgated.to_tflite(model, path, length=T, calibration=x, **options)
     error = np.abs(SequenceModel(path).run(x[0]) - np.asarray(model(x[:1]))[0])
     assert error.max() < 0.15
-    made = flatbuffer.parse(path.read_bytes())
-    types = [flatbuffer.type_name(t) for t in tensors(made)]
+    parsed = flatbuffer.parse(path.read_bytes())
+    types = [flatbuffer.type_name(t) for t in tensors(parsed)]
     assert types.count("int8") > 20
-    assert types.count("float32") > (1 if kept == "head" else 20)
+    assert types.count("float32") > (1 if skipped == "head" else 20)
 
 
-def test_a_turn_hands_on_what_the_next_one_takes(x, rng, tmp_path):
+def test_a_loop_body_returns_states_with_the_quantization_that_it_takes(x, rng, tmp_path):
     model, path = randomized(sequential(*MODELS["two layers"]()), rng), tmp_path / "m.tflite"
     options = {"mode": "sequence", "lowering": "while", "quantize": "int8"}
     kgated.to_tflite(model, path, length=T, calibration=x, **options)
-    made = flatbuffer.parse(path.read_bytes())
+    parsed = flatbuffer.parse(path.read_bytes())
     loops = [
         (graph, operator)
-        for graph, operator in flatbuffer.operators(made)
-        if flatbuffer.operator_name(made, operator) == "WHILE"
+        for graph, operator in flatbuffer.operators(parsed)
+        if flatbuffer.operator_name(parsed, operator) == "WHILE"
     ]
     assert len(loops) == 3  # two stretches of the first layer, one run of the second
     for graph, loop in loops:
-        body = made.subgraphs[loop.builtinOptions.bodySubgraphIndex]
+        body = parsed.subgraphs[loop.builtinOptions.bodySubgraphIndex]
         ends = [(graph, loop.inputs), (graph, loop.outputs), (body, body.inputs)]
         ends.append((body, body.outputs))
         kinds = [[_kind(side.tensors[n]) for n in places] for side, places in ends]

@@ -13,7 +13,8 @@ from kgated.deploy.lowering.converter import lower
 from kgated.deploy.manifest_writer import embed
 from kgated.deploy.quantization import quantize
 from kgated.deploy.quantization.calibration import record
-from kgated.deploy.recipe import QUANTIZATIONS, Recipe
+from kgated.deploy.quantizations import QUANTIZATIONS
+from kgated.deploy.recipe import Recipe
 from kgated.deploy.streaming import step_model
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.float_file import FloatFile
@@ -35,7 +36,7 @@ def source(tmp_path_factory):
     x = rng.normal(size=X_SHAPE).astype(np.float32)
     manifest = kgated.to_tflite(model, path, calibration=x).manifest
     step = step_model(model, steps.affine)
-    samples = record(EdgeModel(path), [{"frame": one} for one in x])
+    samples = record(EdgeModel(path), [{"frame": sequence} for sequence in x])
     return embed(lower(step, Recipe()), manifest), samples, [(n, n) for n in step.states]
 
 

@@ -20,7 +20,8 @@ from kgated.deploy.quantization.worker_job import (
     quantize_in_worker,
     quantized_file,
 )
-from kgated.deploy.recipe import QUANTIZATIONS, Recipe
+from kgated.deploy.quantizations import QUANTIZATIONS
+from kgated.deploy.recipe import Recipe
 from kgated.deploy.streaming import step_model
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.float_file import FloatFile
@@ -36,7 +37,9 @@ def float_and_samples(model, sequences, folder):
     """The float file that static recipes start from, what goes into it, its states as shared."""
     step = step_model(model, steps.affine)
     conversion = kgated.to_tflite(model, folder / "float.tflite", calibration=sequences)
-    samples = record(EdgeModel(folder / "float.tflite"), [{"frame": one} for one in sequences])
+    samples = record(
+        EdgeModel(folder / "float.tflite"), [{"frame": sequence} for sequence in sequences]
+    )
     content = embed(lower(step, Recipe()), conversion.manifest)
     return content, samples, [(name, name) for name in step.states]
 
@@ -50,17 +53,17 @@ def quantize(content, recipe, samples=(), shared=()):
 @pytest.fixture(scope="module")
 def source_of(tmp_path_factory):
     """The float file of a classifier of a cell, its samples and shared; each made once."""
-    found = {}
+    sources = {}
 
-    def made(layer):
-        if layer not in found:
+    def source(layer):
+        if layer not in sources:
             rng = np.random.default_rng(1)
             x = rng.normal(size=(12, FRAMES, FEATURES)).astype(np.float32)
             folder = tmp_path_factory.mktemp("float")
-            found[layer] = float_and_samples(spread(classifier(layer), rng), x, folder)
-        return found[layer]
+            sources[layer] = float_and_samples(spread(classifier(layer), rng), x, folder)
+        return sources[layer]
 
-    return made
+    return source
 
 
 def error_of(tflite, samples, float_file):
@@ -81,8 +84,8 @@ def signature(content):
     scale, zero = details["quantization"]
 
     def run(sample):
-        found = tools.invoke_interpreter_signature(interpreter, sample)["output"]
-        return (found.astype(np.float64) - zero) * scale if scale else found
+        output = tools.invoke_interpreter_signature(interpreter, sample)["output"]
+        return (output.astype(np.float64) - zero) * scale if scale else output
 
     return run
 
@@ -110,21 +113,21 @@ def test_agrees_with_keras_on_carried_state(layer, name, rng, x, tmp_path):
 @pytest.mark.parametrize("layer", CELLS, ids=lambda cell: cell.__name__)
 def test_static_files_are_integers_throughout(layer, name, source_of):
     source, samples, shared = source_of(layer)
-    made = quantize(source, Recipe(quantize=name), samples, shared)
-    assert "float32" not in dtypes(made)
-    inputs, outputs = flatbuffer.signature(flatbuffer.parse(made))
+    content = quantize(source, Recipe(quantize=name), samples, shared)
+    assert "float32" not in dtypes(content)
+    inputs, outputs = flatbuffer.signature(flatbuffer.parse(content))
     integer = {"int8": "int8", "int16x8": "int16"}[name]
     assert {flatbuffer.type_name(t) for t in (*inputs.values(), *outputs.values())} == {integer}
 
 
 @pytest.mark.parametrize("name", ["int8", "int16x8"])
-def test_a_state_comes_back_with_the_scale_that_it_left_with(name, source_of):
+def test_a_state_has_the_same_scale_as_input_and_as_output(name, source_of):
     source, samples, shared = source_of(kgated.LSTM)
 
-    def scales(made):
-        inputs, outputs = flatbuffer.signature(flatbuffer.parse(made))
-        found = flatbuffer.scale_and_zero_point
-        return [(found(inputs[a]), found(outputs[b])) for a, b in shared]
+    def scales(content):
+        inputs, outputs = flatbuffer.signature(flatbuffer.parse(content))
+        params_of = flatbuffer.scale_and_zero_point
+        return [(params_of(inputs[a]), params_of(outputs[b])) for a, b in shared]
 
     samples = samples[:1]  # a state that leaves zero: its ranges in and out differ
     equal = scales(quantize(source, Recipe(quantize=name), samples, shared))
@@ -137,29 +140,29 @@ def test_a_state_comes_back_with_the_scale_that_it_left_with(name, source_of):
 @pytest.mark.parametrize(("name", "scale"), [("int8", 1 / 128), ("int16x8", 1 / 32768)])
 def test_a_state_that_is_a_tanh_has_its_kernels_scale(name, scale, source_of):
     source, samples, shared = source_of(keras.layers.SimpleRNN)
-    made = quantize(source, Recipe(quantize=name), samples, shared)
-    inputs, outputs = flatbuffer.signature(flatbuffer.parse(made))
+    content = quantize(source, Recipe(quantize=name), samples, shared)
+    inputs, outputs = flatbuffer.signature(flatbuffer.parse(content))
     for tensor in (inputs["cell_state0"], outputs["cell_state0"]):
         assert flatbuffer.scale_and_zero_point(tensor) == (scale, 0)
 
 
 def test_activations_have_their_kernels_scales(source_of):
     source, samples, shared = source_of(kgated.LSTM)
-    made = quantize(source, Recipe(quantize="int8"), samples, shared)
+    content = quantize(source, Recipe(quantize="int8"), samples, shared)
     fixed = {"TANH": (1 / 128, 0), "LOGISTIC": (1 / 256, -128), "SOFTMAX": (1 / 256, -128)}
-    found = [
+    activations = [
         (name, flatbuffer.scale_and_zero_point(outputs[0]))
-        for name, _, outputs in operators(made)
+        for name, _, outputs in operators(content)
         if name in fixed
     ]
-    assert {name for name, _ in found} == set(fixed)
-    assert all(quantized == fixed[name] for name, quantized in found)
+    assert {name for name, _ in activations} == set(fixed)
+    assert all(quantized == fixed[name] for name, quantized in activations)
 
 
 def test_weights_have_a_symmetric_scale_per_channel(source_of):
     source, samples, shared = source_of(kgated.LSTM)
-    made = quantize(source, Recipe(quantize="int8"), samples, shared)
-    weights = [inputs[1] for name, inputs, _ in operators(made) if name == "FULLY_CONNECTED"]
+    content = quantize(source, Recipe(quantize="int8"), samples, shared)
+    weights = [inputs[1] for name, inputs, _ in operators(content) if name == "FULLY_CONNECTED"]
     for tensor in weights:
         assert len(tensor.quantization.scale) == tensor.shape[0]
         assert not np.any(tensor.quantization.zeroPoint)
@@ -174,21 +177,21 @@ def test_a_sequences_ranges_are_not_those_near_zero_states(source_of):
     assert error_of(wrong, samples, source) > 3 * error_of(real, samples, source)
 
 
-def test_frames_of_a_large_range_leave_the_state_its_digits(rng, x, tmp_path):
+def test_separate_products_keep_the_state_precise_beside_large_frames(rng, x, tmp_path):
     model = spread(classifier(kgated.LSTM), rng)
     kernel = model.get_layer("cell").cell.kernel
     kernel.assign(kernel / 100)
     source, samples, shared = float_and_samples(model, 100 * x, tmp_path)
-    joined = flatbuffer.pack(lower(step_model(model), Recipe()))
+    concatenated = flatbuffer.pack(lower(step_model(model), Recipe()))
     apart, together = (
-        quantize(one, Recipe(quantize="int8"), samples, shared) for one in (source, joined)
+        quantize(file, Recipe(quantize="int8"), samples, shared) for file in (source, concatenated)
     )
     assert error_of(together, samples, source) > 2 * error_of(apart, samples, source)
 
 
 @pytest.mark.parametrize(("name", "per_weight"), [("dynamic", 1.05), ("dynamic4", 0.55)])
 @pytest.mark.parametrize("layer", CELLS, ids=lambda cell: cell.__name__)
-def test_sizes(layer, name, per_weight, rng, tmp_path):
+def test_files_have_the_bytes_of_their_weights(layer, name, per_weight, rng, tmp_path):
     model = keras.models.clone_model(spread(classifier(layer, units=96, features=40), rng))
     # Without calibration: the manifest would hold the statistics of 40 features.
     conversion = kgated.to_tflite(model, tmp_path / "m.tflite", quantize=name)
@@ -197,12 +200,12 @@ def test_sizes(layer, name, per_weight, rng, tmp_path):
 
 def test_float16_weights_are_half_the_size(rng, x, tmp_path):
     model = spread(classifier(kgated.GRU, units=64), rng)
-    whole, half = (
+    single, half = (
         kgated.to_tflite(model, tmp_path / f"{name}.tflite", quantize=name, calibration=x)
         for name in ("none", "float16")
     )
     matrices = sum(w.size for w in model.get_weights() if w.ndim == 2)
-    assert whole.file_bytes - half.file_bytes > 2 * matrices - 1024
+    assert single.file_bytes - half.file_bytes > 2 * matrices - 1024
 
 
 def test_wrong_ranges_are_refused(rng, x, tmp_path, monkeypatch):
@@ -232,9 +235,9 @@ def test_embeddings_are_quantized_too(name, per_weight, rng, tmp_path):
     words = model.get_layer("words")
     words.set_weights([w * 10 for w in words.get_weights()])
     path = tmp_path / "m.tflite"
-    found = kgated.to_tflite(model, path, quantize=name, calibration=tokens)
-    assert found.file_bytes <= 10 * 1024 + per_weight * model.count_params()
-    assert found.agreement.max_abs_error > 1e-6
+    conversion = kgated.to_tflite(model, path, quantize=name, calibration=tokens)
+    assert conversion.file_bytes <= 10 * 1024 + per_weight * model.count_params()
+    assert conversion.agreement.max_abs_error > 1e-6
     (table,) = [i[1] for kind, i, _ in operators(path.read_bytes()) if kind == "EMBEDDING_LOOKUP"]
     assert flatbuffer.type_name(table) == {"dynamic": "int8", "dynamic4": "int4"}[name]
     kgated.to_tflite(model, path, quantize=name, skip=["words"], calibration=tokens)
@@ -250,11 +253,11 @@ def test_each_output_is_judged_by_its_own_scale(rng, x, tmp_path, monkeypatch, l
     model = keras.Model(frames, [loud, soft])
     model.get_layer("loud").kernel.assign(1000 * rng.normal(size=(8, 2)))
     path = tmp_path / "m.tflite"
-    found = kgated.to_tflite(model, path, quantize="dynamic", calibration=x).outputs
-    assert set(found) == {"loud", "soft"}
-    assert found["loud"].largest_output > 100 * found["soft"].largest_output
+    agreements = kgated.to_tflite(model, path, quantize="dynamic", calibration=x).outputs
+    assert set(agreements) == {"loud", "soft"}
+    assert agreements["loud"].largest_output > 100 * agreements["soft"].largest_output
     lower_with(model.get_layer("soft").bias, [0.0, 2.0])
-    monkeypatch.setattr(compare, "replay_golden", lambda path: found["loud"])
+    monkeypatch.setattr(compare, "replay_golden", lambda path: agreements["loud"])
     with pytest.raises(ConversionError, match="output `soft`"):
         kgated.to_tflite(model, path, quantize="dynamic", calibration=x)
 
@@ -274,5 +277,5 @@ def test_a_gru_that_saturates_runs_in_16_bits(tmp_path):
     x = 8.0 * np.sign(rng.normal(size=(8, 40, 2))).astype(np.float32)
     model = keras.Sequential([keras.Input((None, 2)), kgated.GRU(4)])
     model.set_weights([3.0 * rng.normal(size=w.shape) for w in model.get_weights()])
-    made = kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int16x8", calibration=x)
-    assert made.agreement.max_abs_error < 0.002
+    conversion = kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int16x8", calibration=x)
+    assert conversion.agreement.max_abs_error < 0.002

@@ -91,9 +91,9 @@ def sum_of(scale):
 def test_a_result_that_never_moved_takes_the_range_of_its_operands(rng):
     model = flatbuffer.parse(sum_of(1 / 64))
     ranges = {"a": limits(-1, 0.5), "b": limits(-0.5, 1), "layer/y": limits(0, 1e-9)}
-    widened = widen_constant_ranges(model, ranges)
-    assert widened["layer/y"] == limits(-1, 1)
-    assert (widened["a"], widened["b"]) == (ranges["a"], ranges["b"])
+    result = widen_constant_ranges(model, ranges)
+    assert result["layer/y"] == limits(-1, 1)
+    assert (result["a"], result["b"]) == (ranges["a"], ranges["b"])
     moving = ranges | {"layer/y": limits(-1e-3, 0)}
     assert widen_constant_ranges(model, moving)["layer/y"] == moving["layer/y"]
     nothing = {name: limits(0, 0) for name in ranges}

@@ -76,7 +76,7 @@ def fused_file(*layers, batch=1, time=TIME):
 @functools.cache
 def converted(name):
     """The layer of a row and its file in float, once for every test that asks."""
-    (row,) = (one for one in ROWS if str(one) == name)
+    (row,) = (candidate for candidate in ROWS if str(candidate) == name)
     layer = built(row, np.random.default_rng(3))
     return layer, fused_file(layer)
 
@@ -112,9 +112,9 @@ def run(tflite, x):
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_float_equals_the_oracle_and_keras(row, rng):
     (layer, tflite), x = converted(str(row)), frames(rng)
-    found = run(tflite, x)
-    np.testing.assert_allclose(found, row.oracle(x, weights_of(layer))[0], atol=1e-5)
-    np.testing.assert_allclose(found, layer(x), atol=1e-5)
+    result = run(tflite, x)
+    np.testing.assert_allclose(result, row.oracle(x, weights_of(layer))[0], atol=1e-5)
+    np.testing.assert_allclose(result, layer(x), atol=1e-5)
 
 
 @pytest.mark.parametrize("return_sequences", [True, False])
@@ -134,8 +134,8 @@ def test_a_swapped_gate_is_seen(order, rng, monkeypatch):
 
 
 def test_one_builtin_operator_and_no_custom_one():
-    found = operator_names(converted(str(ROWS[0]))[1])
-    assert found == ["ZEROS_LIKE", "ZEROS_LIKE", "UNIDIRECTIONAL_SEQUENCE_LSTM"]
+    names = operator_names(converted(str(ROWS[0]))[1])
+    assert names == ["ZEROS_LIKE", "ZEROS_LIKE", "UNIDIRECTIONAL_SEQUENCE_LSTM"]
 
 
 def test_every_call_starts_from_zeros(rng):
@@ -164,7 +164,7 @@ def test_hybrid_agrees(row, rng):
     hybrid = changed(tflite, write_hybrid)
     error = np.abs(run(hybrid, x) - layer(x)).max()
     assert 1e-5 < error < 0.1
-    weights = [one["dtype"] for one in Interpreter(model_content=hybrid).get_tensor_details()]
+    weights = [tensor["dtype"] for tensor in Interpreter(model_content=hybrid).get_tensor_details()]
     assert weights.count(np.int8) >= 6
 
 
@@ -174,7 +174,7 @@ def test_half_precision_agrees(row, rng):
     half = changed(tflite, write_half)
     error = np.abs(run(half, x) - layer(x)).max()
     assert 1e-6 < error < 1e-2
-    kinds = [one["dtype"] for one in Interpreter(model_content=half).get_tensor_details()]
+    kinds = [tensor["dtype"] for tensor in Interpreter(model_content=half).get_tensor_details()]
     assert kinds.count(np.float16) >= 6
 
 
@@ -195,12 +195,12 @@ def test_int8_agrees(row, rng):
 
 def test_ranges_hold_what_the_layer_computes(rng):
     (layer, tflite), x = converted(str(ROWS[7])), frames(rng)
-    (found,) = ranges_of(tflite, [{"frames": x}]).values()
+    (ranges,) = ranges_of(tflite, [{"frames": x}]).values()
     states = [layer.cell.step(x[:, 0], [np.zeros((1, UNITS), np.float32)] * 2)[1]]
     for n in range(1, TIME):
         states.append(layer.cell.step(x[:, n], states[-1])[1])
     h, c = (np.array([state[k] for state in states]) for k in (0, 1))
-    for measured, values in ((found.x, x), (found.h, h), (found.c, c)):
+    for measured, values in ((ranges.x, x), (ranges.h, h), (ranges.c, c)):
         np.testing.assert_allclose(measured, (values.min(), values.max()), rtol=1e-5)
 
 
@@ -214,11 +214,11 @@ def two_lstms(rng):
 
 
 @pytest.mark.filterwarnings("ignore:.*experimental_preserve_all_tensors:UserWarning")
-def test_the_quantizer_takes_fused_layers_along(rng):
+def test_the_quantizer_also_quantizes_fused_layers(rng):
     tflite, samples = two_lstms(rng)
-    whole = quantized(tflite, Recipe(quantize="int8"), samples)
-    assert left_in_float(whole) == []
-    assert operator_names(whole) == [
+    integer_file = quantized(tflite, Recipe(quantize="int8"), samples)
+    assert left_in_float(integer_file) == []
+    assert operator_names(integer_file) == [
         *["SUB", "SUB", "UNIDIRECTIONAL_SEQUENCE_LSTM"] * 2,
         "FULLY_CONNECTED",
     ]
@@ -226,7 +226,7 @@ def test_the_quantizer_takes_fused_layers_along(rng):
     assert left_in_float(part) == ["ZEROS_LIKE", "ZEROS_LIKE", "UNIDIRECTIONAL_SEQUENCE_LSTM"]
     dynamic, half = (quantized(tflite, Recipe(quantize=name)) for name in ("dynamic", "float16"))
     assert "DEQUANTIZE" in operator_names(half)
-    assert len(whole) < len(tflite)
+    assert len(integer_file) < len(tflite)
     assert len(dynamic) < 0.7 * len(tflite)
 
 
@@ -240,12 +240,12 @@ def test_int16x8_is_refused_for_fused_layers(rng):
 def test_microcontrollers_run_the_plain_cell_alone(row):
     layer, tflite = converted(str(row))
     x = np.ones((1, TIME, FEATURES), np.float32)
-    whole = changed(tflite, write_integer, ranges_of(tflite, [{"frames": x}]))
+    integer_file = changed(tflite, write_integer, ranges_of(tflite, [{"frames": x}]))
     if set(row.options) <= {"use_bias"} and row.layer is kgated.LSTM:
-        assert "UNIDIRECTIONAL_SEQUENCE_LSTM" in mcu_operators(whole)
+        assert "UNIDIRECTIONAL_SEQUENCE_LSTM" in mcu_operators(integer_file)
     else:
         with pytest.raises(ConversionError, match=f"`{layer.name}` has [pc]"):
-            mcu_operators(whole)
+            mcu_operators(integer_file)
 
 
 @pytest.mark.parametrize(

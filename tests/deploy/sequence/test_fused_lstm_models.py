@@ -26,14 +26,14 @@ LIMITS = {"none": 1e-5, "float16": 1e-3, "dynamic": 0.05, "int8": 0.1}
 
 
 @pytest.mark.parametrize("how", LIMITS)
-def test_whole_models_convert(how, x, rng, tmp_path):
+def test_models_with_fused_layers_convert(how, x, rng, tmp_path):
     model = randomized(sequential(*heard_both_ways()), rng)
     path, options = tmp_path / "m.tflite", {"mode": "sequence", "length": TIME, "calibration": x}
     kgated.to_tflite(model, path, quantize=how, lowering="fused", **options)
-    found = np.stack([SequenceModel(path).run(one) for one in x])
+    results = np.stack([SequenceModel(path).run(sequence) for sequence in x])
     expected = np.asarray(model(x))
-    assert np.abs(found - expected).max() < LIMITS[how]
-    assert np.abs(found - np.asarray(model(x[:, ::-1]))).max() > LIMITS[how]
+    assert np.abs(results - expected).max() < LIMITS[how]
+    assert np.abs(results - np.asarray(model(x[:, ::-1]))).max() > LIMITS[how]
     assert operator_names(path.read_bytes()).count("UNIDIRECTIONAL_SEQUENCE_LSTM") == 3
     if how == "int8":
         assert left_in_float(path.read_bytes()) == []

@@ -46,11 +46,11 @@ def test_every_stock_model_converts(name, batch, quantize, x, rng, tmp_path):
         x[1:, 5:] = 0
     path = tmp_path / "m.tflite"
     kgated.to_tflite(model, path, mode="sequence", quantize=quantize, calibration=x)
-    expected = np.concatenate([model(one[None], training=False) for one in x])
-    found = np.stack([SequenceModel(path).run(one) for one in x])
+    expected = np.concatenate([model(sequence[None], training=False) for sequence in x])
+    results = np.stack([SequenceModel(path).run(sequence) for sequence in x])
     limit = {"none": 1e-5, "dynamic": 0.05, "int8": 0.15}[quantize]
-    assert np.abs(found - expected).max() <= limit
-    assert np.abs(found - expected[::-1]).max() > limit
+    assert np.abs(results - expected).max() <= limit
+    assert np.abs(results - expected[::-1]).max() > limit
 
 
 @pytest.mark.parametrize("lowering", ["unrolled", "while"])
@@ -61,8 +61,8 @@ def test_every_cell_in_either_lowering(row, lowering, rng, tmp_path):
     path = tmp_path / "m.tflite"
     kgated.to_tflite(model, path, mode="sequence", length=7, lowering=lowering)
     frames = rng.normal(size=(7, registry.FEATURES)).astype(np.float32)
-    found = SequenceModel(path).run(frames)
-    np.testing.assert_allclose(found, model(frames[None])[0], atol=2e-5)
+    result = SequenceModel(path).run(frames)
+    np.testing.assert_allclose(result, model(frames[None])[0], atol=2e-5)
 
 
 def convertible():
@@ -89,13 +89,13 @@ MODELS = dict(convertible())
 
 @pytest.mark.parametrize("lowering", ["unrolled", "while"])
 @pytest.mark.parametrize("name", MODELS)
-def test_models(name, lowering, x, rng, tmp_path):
+def test_models_equal_keras_in_either_lowering(name, lowering, x, rng, tmp_path):
     model, path = spread(MODELS[name], rng), tmp_path / "m.tflite"
     kgated.to_tflite(model, path, mode="sequence", length=T, lowering=lowering)
     expected = np.asarray(model(x, training=False))
-    found = np.stack([SequenceModel(path).run(one) for one in x])
-    np.testing.assert_allclose(found, expected, atol=2e-5)
-    assert np.abs(found - np.asarray(model(x[:, ::-1], training=False))).max() > 1e-3
+    results = np.stack([SequenceModel(path).run(sequence) for sequence in x])
+    np.testing.assert_allclose(results, expected, atol=2e-5)
+    assert np.abs(results - np.asarray(model(x[:, ::-1], training=False))).max() > 1e-3
 
 
 @pytest.mark.parametrize("lowering", ["unrolled", "while"])
@@ -135,8 +135,8 @@ def test_loops_of_any_length_share_one_body(length, rng, tmp_path):
     path = tmp_path / "m.tflite"
     kgated.to_tflite(model, path, mode="sequence", length=length, lowering="while")
     frames = rng.normal(size=(length, F)).astype(np.float32)
-    found = SequenceModel(path).run(frames)
-    np.testing.assert_allclose(found, model(frames[None])[0], atol=2e-5)
+    result = SequenceModel(path).run(frames)
+    np.testing.assert_allclose(result, model(frames[None])[0], atol=2e-5)
     graphs = flatbuffer.parse(path.read_bytes()).subgraphs
     kinds = {n // 4 for n in (min(length, 32), length % 32) if n >= 4}
     assert len(graphs) == 1 + 2 * len(kinds)  # a condition and a body for each size of stretch
@@ -215,7 +215,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("options", "message"), REFUSED)
-def test_what_does_not_go_together(options, message, x, tmp_path):
+def test_options_that_contradict_each_other_are_refused(options, message, x, tmp_path):
     path = tmp_path / "m.tflite"
     with pytest.raises(ValueError, match=message):
         kgated.to_tflite(

@@ -20,11 +20,11 @@ def build(length=None):
     sound, who = keras.Input((length, 5), name="sound"), keras.Input((4,), name="who")
     word = keras.Input((length,), dtype="int32", name="word")
     place = keras.Input((1,), dtype="int32", name="place")
-    joined = L.Concatenate()([sound, L.Embedding(7, 3)(word)])
-    hidden = L.Bidirectional(kgated.LSTM(4, return_sequences=True))(joined)
+    features = L.Concatenate()([sound, L.Embedding(7, 3)(word)])
+    hidden = L.Bidirectional(kgated.LSTM(4, return_sequences=True))(features)
     about = [L.Dense(3)(who), L.Flatten()(L.Embedding(3, 2)(place))]
-    whole = L.Dense(2)(L.Concatenate()([kgated.GRU(4)(hidden), *about]))
-    outputs = {"each": L.Dense(3)(hidden), "whole": whole}
+    single_result = L.Dense(2)(L.Concatenate()([kgated.GRU(4)(hidden), *about]))
+    outputs = {"each": L.Dense(3)(hidden), "whole": single_result}
     return keras.Model([sound, word, who, place], outputs)
 
 
@@ -54,56 +54,56 @@ ROWS = [
 @pytest.mark.parametrize(("options", "limit"), ROWS)
 def test_equals_keras(options, limit, data, rng, tmp_path):
     model, options = randomize(build(), rng), {"mode": "sequence", **options}
-    made = kgated.to_tflite(model, tmp_path / "m.tflite", calibration=data, **options)
-    assert made.manifest.single == SINGLE
-    assert set(made.outputs) == {"each", "whole"}
-    assert selftest(made.path).passed
+    conversion = kgated.to_tflite(model, tmp_path / "m.tflite", calibration=data, **options)
+    assert conversion.manifest.single == SINGLE
+    assert set(conversion.outputs) == {"each", "whole"}
+    assert selftest(conversion.path).passed
     batch, count = options.get("batch", 1), 5 if "max_length" in options else T
-    edge = SequenceModel(made.path)
+    edge = SequenceModel(conversion.path)
     frames = part(data, slice(batch), count)
     expected = {n: np.asarray(y) for n, y in model(frames, training=False).items()}
-    other = model({**frames, "place": (frames["place"] + 1) % 3}, training=False)["whole"]
-    found = edge.run(frames if batch > 1 else {n: x[0] for n, x in frames.items()})
-    for name, result in found.items():
+    moved = model({**frames, "place": (frames["place"] + 1) % 3}, training=False)["whole"]
+    results = edge.run(frames if batch > 1 else {n: x[0] for n, x in frames.items()})
+    for name, result in results.items():
         result = result if batch > 1 else result[None]
         np.testing.assert_allclose(result, expected[name], atol=limit)
-    assert np.abs(np.asarray(other) - expected["whole"]).max() > limit / 2
+    assert np.abs(np.asarray(moved) - expected["whole"]).max() > limit / 2
 
 
-def test_what_an_input_is():
+def test_inputs_are_classified_as_timed_or_constant():
     shapes = {"lengths": (None, 5), "memory": (3, 5), "words": (None, 2), "who": (4,)}
     inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
     flat = L.TimeDistributed(L.Flatten())(L.Embedding(7, 3)(inputs["words"]))
     each = L.Concatenate()([inputs["lengths"], flat])
-    whole = L.Concatenate()([kgated.GRU(2)(each), L.Flatten()(inputs["memory"]), inputs["who"]])
-    found, size = inputs_of(keras.Model([*inputs.values()], whole))
+    result = L.Concatenate()([kgated.GRU(2)(each), L.Flatten()(inputs["memory"]), inputs["who"]])
+    specs, size = inputs_of(keras.Model([*inputs.values()], result))
     assert size is None
-    assert [one.name for one in found] == ["lengths_2", "memory", "words", "who"]
-    assert [one.shape for one in found] == [(5,), (3, 5), (2,), (4,)]
-    assert [one.is_timed for one in found] == [True, False, True, False]
+    assert [spec.name for spec in specs] == ["lengths_2", "memory", "words", "who"]
+    assert [spec.shape for spec in specs] == [(5,), (3, 5), (2,), (4,)]
+    assert [spec.is_timed for spec in specs] == [True, False, True, False]
 
 
 def test_data_from_files(data, rng, tmp_path):
     model, path = randomize(build(T), rng), tmp_path / "data.npz"
     np.savez(path, **data, y=np.zeros((N, T), np.int64))
-    made = kgated.to_tflite(model, tmp_path / "m.tflite", mode="sequence", calibration=path)
-    assert made.agreement.results == N * T + N
-    assert check(made.path, path).sequences == N
-    loaded = load_npz(path, list(data), made.manifest.single)
+    conversion = kgated.to_tflite(model, tmp_path / "m.tflite", mode="sequence", calibration=path)
+    assert conversion.agreement.results == N * T + N
+    assert check(conversion.path, path).sequences == N
+    loaded = load_npz(path, list(data), conversion.manifest.single)
     assert loaded.sequence(2)["who"].shape == (4,)
     np.savez(path, **{**data, "who": data["who"][:3]})
     with pytest.raises(DataError, match=r"`who` must be \(6, \.\.\.\).* got shape \(3, 4\)"):
-        check(made.path, path)
+        check(conversion.path, path)
     np.savez(path, **{**data, "who": data["who"] * np.nan})
     with pytest.raises(ValueError, match="`who` holds NaN or inf"):
         kgated.to_tflite(model, tmp_path / "n.tflite", mode="sequence", calibration=path)
 
 
 def test_bad_input_is_named(data, rng, tmp_path):
-    made = kgated.to_tflite(
+    conversion = kgated.to_tflite(
         build(), tmp_path / "m.tflite", mode="sequence", max_length=T, calibration=data
     )
-    edge, good = SequenceModel(made.path), {n: x[0] for n, x in data.items()}
+    edge, good = SequenceModel(conversion.path), {n: x[0] for n, x in data.items()}
     bad = [
         ({"word": good["word"][:3]}, "same number of frames, got"),
         ({"sound": good["sound"][:, :2]}, r"input `sound`: frames must be .*\(T, 5\)"),

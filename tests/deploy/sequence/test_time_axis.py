@@ -38,8 +38,8 @@ def test_a_tensor_without_time_is_whole_at_every_length(name, rng):
     assert sequence_model(model, UNROLLED, length=T).single == ("output",)
     for length in (1, 4, T):
         x = rng.normal(size=(1, length, F)).astype(np.float32)
-        found = graphs.run_sequence(model, [x], max_length=T)
-        graphs.assert_close(found, graphs.predict(model, [x]))
+        results = graphs.run_sequence(model, [x], max_length=T)
+        graphs.assert_close(results, graphs.predict(model, [x]))
 
 
 def test_a_file_of_a_decoder_has_all_its_rows(rng, tmp_path):
@@ -69,8 +69,8 @@ def test_padded_maximum_ignores_padding_of_any_sign(rng):
     x = keras.Input((None, F))
     model = keras.Model(x, L.GlobalMaxPooling1D()(L.Rescaling(1.0)(x)))
     frames = rng.normal(size=(1, 4, F)).astype(np.float32) - 5
-    found = graphs.run_sequence(model, [frames], max_length=T)
-    graphs.assert_close(found, [frames.max(axis=1)])
+    results = graphs.run_sequence(model, [frames], max_length=T)
+    graphs.assert_close(results, [frames.max(axis=1)])
 
 
 def timed(model):
@@ -92,22 +92,22 @@ def test_inputs_of_one_length_have_time_unless_layers_need_the_length():
     shared = L.LSTM(2)
     siamese = build((T, F), (T, F), lambda a, b: L.Add()([shared(a), shared(b)]))
     assert timed(siamese) == (["a", "b"], T)
-    joined = build((T, F), (T, 2), lambda a, b: L.GRU(2)(L.Concatenate()([a, b])))
-    assert timed(joined) == (["a", "b"], T)
+    concatenated = build((T, F), (T, 2), lambda a, b: L.GRU(2)(L.Concatenate()([a, b])))
+    assert timed(concatenated) == (["a", "b"], T)
     assert timed(build((None, F), (T, 2), memory)) == (["a"], None)
 
 
 def test_a_memory_as_long_as_the_frames_is_not_padded(rng):
     a, b = keras.Input((T, F), name="a"), keras.Input((T, 2), name="b")
-    joined = L.Concatenate()([L.GRU(2)(a), L.Dense(2)(L.Flatten()(b))])
-    model = randomize(keras.Model([a, b], joined), rng)
+    features = L.Concatenate()([L.GRU(2)(a), L.Dense(2)(L.Flatten()(b))])
+    model = randomize(keras.Model([a, b], features), rng)
     free = keras.Input((None, F))
     reference = keras.Model(
         [free, b], model.layers[-1]([model.layers[-3](free), model.layers[-2].output])
     )
     arrays = [rng.normal(size=(1, n, f)).astype(np.float32) for n, f in ((4, F), (T, 2))]
-    found = graphs.run_sequence(model, arrays, max_length=T)
-    graphs.assert_close(found, graphs.predict(reference, arrays))
+    results = graphs.run_sequence(model, arrays, max_length=T)
+    graphs.assert_close(results, graphs.predict(reference, arrays))
 
 
 @pytest.mark.parametrize("units", [T, T + 1])
@@ -118,5 +118,5 @@ def test_a_column_is_added_to_frames_where_both_axes_have_one_size(units, rng, t
     model = randomize(keras.Model(x, L.GRU(2)(L.Add()([hidden, L.Dense(1)(x)]))), rng)
     kgated.to_tflite(model, tmp_path / "m.tflite", mode="sequence")
     frames = rng.normal(size=(1, T, F)).astype(np.float32)
-    found = SequenceModel(tmp_path / "m.tflite").run(frames[0])
-    graphs.assert_close([found[None]], graphs.predict(model, [frames]))
+    result = SequenceModel(tmp_path / "m.tflite").run(frames[0])
+    graphs.assert_close([result[None]], graphs.predict(model, [frames]))

@@ -76,13 +76,13 @@ def test_zero_output_for_mask(frames, rng):
     layer = kgated.GRU(4, return_sequences=True, zero_output_for_mask=True)
     model = randomize(sequential(keras.layers.Masking(), layer), rng)
     frames[3] = 0.0
-    whole = model.predict(frames[None], verbose=0)[0]
+    expected = model.predict(frames[None], verbose=0)[0]
     streamed = stream(model, frames)
     assert not streamed[3].any()
-    np.testing.assert_allclose(streamed, whole, atol=1e-6)
+    np.testing.assert_allclose(streamed, expected, atol=1e-6)
 
 
-def test_tokens(rng):
+def test_a_token_model_streams(rng):
     model = keras.Sequential(
         [keras.Input((None,)), keras.layers.Embedding(11, 4, mask_zero=True), kgated.GRU(5)]
     )
@@ -104,8 +104,8 @@ def test_every_per_frame_layer(frames, rng):
     )
     weights = [np.abs(w + rng.normal(0, 0.3, w.shape)) for w in model.get_weights()]
     model.set_weights(weights)
-    whole = model.predict(frames[None], verbose=0)[0]
-    np.testing.assert_allclose(stream(model, frames), whole, atol=1e-6)
+    expected = model.predict(frames[None], verbose=0)[0]
+    np.testing.assert_allclose(stream(model, frames), expected, atol=1e-6)
 
 
 def test_functional_model_with_fixed_length(frames, rng):

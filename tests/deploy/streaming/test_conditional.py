@@ -69,7 +69,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_they_stream(name, rng):
+def test_conditional_models_stream_as_in_keras(name, rng):
     x = keras.Input((None, F))
     model = streams.randomize(keras.Model(x, MODELS[name](x)), rng)
     frames = rng.normal(size=(T, F)).astype(np.float32)

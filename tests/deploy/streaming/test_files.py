@@ -29,8 +29,8 @@ def run_file(path, frames):
     first = edge.run(frames)
     edge.reset()
     second = edge.run(frames)
-    for one, two in zip(keras.tree.flatten(first), keras.tree.flatten(second), strict=True):
-        np.testing.assert_array_equal(one, two)
+    for left, right in zip(keras.tree.flatten(first), keras.tree.flatten(second), strict=True):
+        np.testing.assert_array_equal(left, right)
     return keras.tree.flatten(first)
 
 
@@ -41,10 +41,10 @@ def test_files_equal_keras_with_state_outside_and_inside(build, rng, tmp_path):
     frames = frames_for(model, size, rng)
     outside = kgated.to_tflite(model, tmp_path / "outside.tflite")
     inside = kgated.to_tflite(model, tmp_path / "inside.tflite", state="internal")
-    found = run_file(outside.path, frames)
-    assert_equal(found, prefixes(model, frames, size))
-    for one, other in zip(found, run_file(inside.path, frames), strict=True):
-        np.testing.assert_array_equal(one, other)
+    results = run_file(outside.path, frames)
+    assert_equal(results, prefixes(model, frames, size))
+    for output, internal_output in zip(results, run_file(inside.path, frames), strict=True):
+        np.testing.assert_array_equal(output, internal_output)
     assert outside.manifest.frames_per_step == inside.manifest.frames_per_step == size
     assert outside.manifest.states
     assert not inside.manifest.states
@@ -53,9 +53,9 @@ def test_files_equal_keras_with_state_outside_and_inside(build, rng, tmp_path):
 @pytest.mark.parametrize("quantize", ["none", "dynamic"])
 def test_an_interpreter_that_names_no_signature_runs_the_step(quantize, rng, tmp_path):
     model = sequential(kgated.LSTM(4, return_sequences=True), kgated.GRU(3))
-    made = kgated.to_tflite(model, tmp_path / "m.tflite", state="internal", quantize=quantize)
+    conversion = kgated.to_tflite(model, tmp_path / "m.tflite", state="internal", quantize=quantize)
     frames = rng.normal(size=(4, FEATURES)).astype(np.float32)
-    plain = Interpreter(str(made.path))
+    plain = Interpreter(str(conversion.path))
     plain.allocate_tensors()
     assert list(plain.get_signature_list()) == ["step", "reset"]
     (taken,), (result,) = plain.get_input_details(), plain.get_output_details()
@@ -64,15 +64,19 @@ def test_an_interpreter_that_names_no_signature_runs_the_step(quantize, rng, tmp
         plain.set_tensor(taken["index"], frame[None])
         plain.invoke()
         results.append(plain.get_tensor(result["index"])[0])
-    np.testing.assert_array_equal(results, EdgeModel(made.path).run(frames))
-    assert not np.allclose(results[0], EdgeModel(made.path).run(frames[-1:]))
+    np.testing.assert_array_equal(results, EdgeModel(conversion.path).run(frames))
+    assert not np.allclose(results[0], EdgeModel(conversion.path).run(frames[-1:]))
 
 
 def test_a_model_without_states_keeps_none_inside(rng, tmp_path):
     model = sequential(layers.Dense(2))
-    made = kgated.to_tflite(model, tmp_path / "m.tflite", state="internal", quantize="dynamic")
+    conversion = kgated.to_tflite(
+        model, tmp_path / "m.tflite", state="internal", quantize="dynamic"
+    )
     frames = rng.normal(size=(3, FEATURES)).astype(np.float32)
-    np.testing.assert_allclose(run_file(made.path, frames)[0], model(frames[None])[0], atol=0.05)
+    np.testing.assert_allclose(
+        run_file(conversion.path, frames)[0], model(frames[None])[0], atol=0.05
+    )
 
 
 def test_calibration_by_input_and_blocks(rng, tmp_path):
@@ -81,9 +85,9 @@ def test_calibration_by_input_and_blocks(rng, tmp_path):
     x = {name: array.astype(np.float32) for name, array in x.items()}
     path = tmp_path / "data.npz"
     np.savez(path, **x, lengths=[7, 4, 5])
-    made = kgated.to_tflite(model, tmp_path / "m.tflite", calibration=path)
-    assert made.agreement.results == 3 + 2 + 2
-    for name, array in made.manifest.golden.frames.items():
+    conversion = kgated.to_tflite(model, tmp_path / "m.tflite", calibration=path)
+    assert conversion.agreement.results == 3 + 2 + 2
+    for name, array in conversion.manifest.golden.frames.items():
         np.testing.assert_array_equal(array, x[name][0, :6])
     twice = kgated.to_tflite(model, tmp_path / "m.tflite", calibration=x)
     assert twice.agreement.results == 9
@@ -97,12 +101,12 @@ def test_calibration_by_input_and_blocks(rng, tmp_path):
 def test_a_step_over_one_frame_copies_nothing(tmp_path):
     stack = [kgated.LSTM(4, return_sequences=True), kgated.GRU(3), layers.Dense(2)]
     kgated.to_tflite(sequential(*stack), tmp_path / "m.tflite")
-    found = set(operator_names((tmp_path / "m.tflite").read_bytes()))
-    assert "FULLY_CONNECTED" in found
-    assert not found & {"RESHAPE", "STRIDED_SLICE", "PACK", "UNPACK", "TRANSPOSE"}
+    names = set(operator_names((tmp_path / "m.tflite").read_bytes()))
+    assert "FULLY_CONNECTED" in names
+    assert not names & {"RESHAPE", "STRIDED_SLICE", "PACK", "UNPACK", "TRANSPOSE"}
 
 
-def test_a_count_without_end_is_refused_in_integers(rng, tmp_path):
+def test_an_unbounded_frame_count_is_refused_in_integers(rng, tmp_path):
     model = sequential(layers.Dense(2), layers.GlobalAveragePooling1D(name="guilty"))
     x = rng.normal(size=(4, 8, FEATURES)).astype(np.float32)
     with pytest.raises(ConversionError, match=r"`guilty` counts the frames.*`skip=\['guilty'\]`"):
@@ -110,20 +114,20 @@ def test_a_count_without_end_is_refused_in_integers(rng, tmp_path):
 
 
 @pytest.mark.parametrize("pooling", [layers.GlobalAveragePooling1D, layers.GlobalMaxPooling1D])
-def test_a_running_figure_stays_in_float_among_integers(rng, tmp_path, pooling):
+def test_a_skipped_running_pooling_stays_in_float(rng, tmp_path, pooling):
     model = sequential(layers.Dense(2), pooling(name="figure"), layers.Dense(2))
     x = rng.normal(1.0, size=(4, 400, FEATURES)).astype(np.float32)
     options = {"quantize": "int8", "skip": ["figure"], "calibration": x}
-    made = kgated.to_tflite(model, tmp_path / "m.tflite", **options)
-    assert {state.dtype for state in made.manifest.states} == {"float32"}
+    conversion = kgated.to_tflite(model, tmp_path / "m.tflite", **options)
+    assert {state.dtype for state in conversion.manifest.states} == {"float32"}
     expected = model.predict(x[:1], verbose=0)[0]
-    found = EdgeModel(made.path).run(x[0])[-1]
-    np.testing.assert_allclose(found, expected, atol=0.03 * np.abs(expected).max())
+    result = EdgeModel(conversion.path).run(x[0])[-1]
+    np.testing.assert_allclose(result, expected, atol=0.03 * np.abs(expected).max())
 
 
 def test_a_long_stream_keeps_its_average(rng, tmp_path):
     model = sequential(layers.GlobalAveragePooling1D())
-    made = kgated.to_tflite(model, tmp_path / "m.tflite")
+    conversion = kgated.to_tflite(model, tmp_path / "m.tflite")
     frames = (3.0 + rng.normal(size=(20_000, FEATURES))).astype(np.float32)
-    last = EdgeModel(made.path).run(frames)[-1]
+    last = EdgeModel(conversion.path).run(frames)[-1]
     np.testing.assert_allclose(last, frames.astype(np.float64).mean(0), atol=1e-4)

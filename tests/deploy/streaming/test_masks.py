@@ -48,7 +48,7 @@ def test_masks_count_as_in_keras(case, masked, rng):
 
 
 @pytest.mark.filterwarnings("ignore:.*destroy the mask information:UserWarning")
-def test_masks_end_at_a_convolution_as_in_keras(rng):
+def test_a_convolution_removes_the_mask_as_in_keras(rng):
     stack = [layers.Masking(), layers.Conv1D(4, 3, padding="causal"), layers.MaxPooling1D(2)]
     model = randomize(sequential(*stack, kgated.GRU(3)), rng)
     frames = rng.normal(size=(2 * BLOCKS, FEATURES)).astype(np.float32)

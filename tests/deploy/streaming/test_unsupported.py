@@ -172,7 +172,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_is_refused_by_name(case):
+def test_unsupported_layers_are_refused_by_name(case):
     build, message = REFUSED[case]
     with pytest.raises(ConversionError, match=f"`guilty`.*{message}") as caught:
         step_model(build())

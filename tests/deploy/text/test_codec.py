@@ -37,8 +37,8 @@ def test_ids_are_those_of_text_vectorization(standardize, split, length, texts):
     assert ids.dtype == np.int32
     np.testing.assert_array_equal(ids, expected)
     np.testing.assert_array_equal(encode(vocabulary, np.array(texts)[:, None]), expected)
-    alone = encode(vocabulary, texts[3])
-    np.testing.assert_array_equal(alone, np.asarray(layer(column[3:4]))[0])
+    single = encode(vocabulary, texts[3])
+    np.testing.assert_array_equal(single, np.asarray(layer(column[3:4]))[0])
     assert len(set(ids.ravel().tolist())) > 5  # neither padding nor unknown alone
 
 

@@ -64,15 +64,15 @@ def test_decisions_follow_the_threshold(classifier, tmp_path):
     report = check(path, {"x": TEXTS, "y": LABELS})
     assert report.quality.task == "classification"
     assert report.accuracy == pytest.approx(((results >= 0.5) == LABELS).mean())
-    other = tmp_path / "m.tflite"
+    converted = tmp_path / "m.tflite"
     options = {"mode": "sequence", "labels": ["bad", "good"], "threshold": middle}
-    conversion = kgated.to_tflite(model, other, calibration=TEXTS, **options)
+    conversion = kgated.to_tflite(model, converted, calibration=TEXTS, **options)
     assert conversion.agreement.top1_agreement == 1.0
-    decisions = np.array([SequenceModel(other).run(str(text))[0] >= middle for text in TEXTS])
-    assert check(other, {"x": TEXTS, "y": decisions.astype(int)}).accuracy == 1.0
+    decisions = np.array([SequenceModel(converted).run(str(text))[0] >= middle for text in TEXTS])
+    assert check(converted, {"x": TEXTS, "y": decisions.astype(int)}).accuracy == 1.0
     assert len(set(decisions.tolist())) == 2
     floats = {"x": TEXTS, "y": decisions.astype(np.float32)}
-    assert check(other, floats).accuracy == 1.0
+    assert check(converted, floats).accuracy == 1.0
 
 
 def test_data_sets_of_text_are_read_from_a_file(classifier, tmp_path, capsys):
@@ -119,8 +119,8 @@ def test_what_is_more_than_ids_is_refused_with_a_way_out(options, reason, tmp_pa
     vectorize = K.TextVectorization(vocabulary=["cat", "dog"], name="words", **options)
     layers = [keras.Input((1,), dtype="string"), vectorize]
     after = [K.Dense(2)] if "output_mode" in options else [K.Embedding(8, 2), K.LSTM(2)]
-    way_out = "convert the part after it"
-    with pytest.raises(ConversionError, match=f"layer `words` .* has {reason}.*{way_out}"):
+    hint = "convert the part after it"
+    with pytest.raises(ConversionError, match=f"layer `words` .* has {reason}.*{hint}"):
         kgated.to_tflite(keras.Sequential([*layers, *after]), tmp_path / "m.tflite")
     assert not list(tmp_path.iterdir())
 

@@ -112,7 +112,7 @@ def test_the_sources_compile_and_run(folder, tmp_path):
     )
     methods = " ".join(f"int {method(name)}() {{ ++added; return 0; }}" for name in names)
     manifest = EdgeModel(folder / "my-model.tflite").manifest
-    states = ", ".join(f"m::k_state_{one.name}" for one in manifest.states)
+    states = ", ".join(f"m::k_state_{state.name}" for state in manifest.states)
     main = tmp_path / "main.cc"
     main.write_text(MAIN.replace("OPERATORS", methods).replace("STATES", states))
     program = str(tmp_path / "program")
@@ -122,13 +122,13 @@ def test_the_sources_compile_and_run(folder, tmp_path):
     subprocess.run(command, check=True, timeout=120)
     subprocess.run([program, str(tmp_path / "dumped.tflite")], check=True, timeout=20)
     dumped = flatbuffer.parse((tmp_path / "dumped.tflite").read_bytes())
-    whole = flatbuffer.parse((folder / "my-model.tflite").read_bytes())
-    assert [one.data is None for one in dumped.buffers] == [
-        one.data is None for one in whole.buffers[: len(dumped.buffers)]
+    source = flatbuffer.parse((folder / "my-model.tflite").read_bytes())
+    assert [buffer.data is None for buffer in dumped.buffers] == [
+        buffer.data is None for buffer in source.buffers[: len(dumped.buffers)]
     ]
-    for one, other in zip(dumped.buffers, whole.buffers, strict=False):
-        np.testing.assert_array_equal(one.data, other.data)
-    assert len(dumped.buffers) == len(whole.buffers) - 1  # the manifest stays out of the flash
+    for buffer, original in zip(dumped.buffers, source.buffers, strict=False):
+        np.testing.assert_array_equal(buffer.data, original.data)
+    assert len(dumped.buffers) == len(source.buffers) - 1  # the manifest stays out of the flash
 
 
 def test_the_constants_are_those_of_the_manifest(folder):
@@ -211,15 +211,15 @@ def test_masks_and_long_results_take_operators_that_the_runtime_has(tmp_path):
     x[:, 7:11] = 0.0
     path, options = tmp_path / "m.tflite", {"mode": "sequence", "quantize": "int8"}
     kgated.to_tflite(model, path, calibration=x, target="mcu", **options)
-    made = flatbuffer.parse(path.read_bytes())
-    operators = {flatbuffer.operator_name(made, o): o for _, o in flatbuffer.operators(made)}
+    parsed = flatbuffer.parse(path.read_bytes())
+    operators = {flatbuffer.operator_name(parsed, o): o for _, o in flatbuffer.operators(parsed)}
     assert {"REDUCE_ALL", "LOGICAL_NOT"} < set(operators)
     assert len(operators["CONCATENATION"].inputs) == 3  # of 10, 10 and 5
-    found, expected = open_model(path).run(x[0]), np.asarray(model(x[:1]))[0]
-    assert np.abs(found - expected).max() < 0.1
+    results, expected = open_model(path).run(x[0]), np.asarray(model(x[:1]))[0]
+    assert np.abs(results - expected).max() < 0.1
     # Each unrolled step has a scale of its own, to which it rounds the state that it keeps.
     step = 1.01 * open_model(path).manifest.outputs[0].scale
-    np.testing.assert_allclose(found[7:11], np.tile(found[6], (4, 1)), atol=step)
+    np.testing.assert_allclose(results[7:11], np.tile(results[6], (4, 1)), atol=step)
     check_in_micro(path, x[:1])
 
 
@@ -247,7 +247,7 @@ def test_somebody_else_s_header_is_not_written_over(tmp_path):
     (tmp_path / "m.h").write_text("int mine;")
     with pytest.raises(FileExistsError, match=r"m\.h"):
         convert(tmp_path / "m.tflite", kgated.LSTM(4))
-    assert [one.name for one in tmp_path.iterdir()] == ["m.h"]
+    assert [file.name for file in tmp_path.iterdir()] == ["m.h"]
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_rounding_of_floats_is_no_error():
     check_exact(Agreement(9e-7, 9e-7, 1.0, 1e-6, 10, relative_rmse=0.5), "this")
 
 
-def test_a_costly_file_is_no_broken_one():
+def test_a_file_with_a_large_error_is_not_reported_as_broken():
     check_not_broken(Agreement(5.0, 2.0, 0.6, 9.0, 10, 1.2, constant_agreement=0.5), INT8, "this")
     check_not_broken(Agreement(9.0, 4.0, 0.4, 9.0, 10, 0.9, constant_agreement=0.5), INT8, "this")
     check_not_broken(Agreement(0.1, 0.01, 0.4, 1.0, 10, 3.0, constant_agreement=0.5), INT8, "this")

@@ -29,7 +29,7 @@ def normalized_classifier(x):
 def largest_error(x, path, quantize):
     model = normalized_classifier(x)
     kgated.to_tflite(model, path, quantize=quantize, calibration=x)
-    files = np.array([EdgeModel(path).run(one)[-1] for one in x])
+    files = np.array([EdgeModel(path).run(sequence)[-1] for sequence in x])
     return np.abs(files - np.asarray(model(x))).max()
 
 
@@ -52,11 +52,11 @@ def test_small_features_are_named_and_lose(like, tmp_path):
 
 def test_a_constant_feature_is_not_named(like):
     like[..., 0] = 0.25
-    sequences = [{"frame": one} for one in like]
+    sequences = [{"frame": sequence} for sequence in like]
     warn_of_small_features(sequences, [TensorSpec("frame", (3,), "float32")])
 
 
-def test_integers_of_16_bits_resolve_them(like, tmp_path):
+def test_16_bit_integers_resolve_small_features(like, tmp_path):
     unlike = like * np.array([SMALL, 1.0, SMALL], np.float32)
     with pytest.warns(UserWarning, match="span fewer"):
         coarse = largest_error(unlike, tmp_path / "int8.tflite", "int8")

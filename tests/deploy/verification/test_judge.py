@@ -33,13 +33,13 @@ def evaluation(keras_accuracy, file_accuracy):
         (judgement(evaluation(0.95, 0.91)), "accuracy is 91.0% instead of 95.0%"),
     ],
 )
-def test_a_costly_quantization_is_told_with_its_layer(costly, message):
+def test_a_warning_names_the_layer_that_loses_most(costly, message):
     worst = LayerCost("gru", Agreement(**{**vars(GOOD), "rmse": 0.002}), 0.1)
     with pytest.warns(UserWarning, match=rf"{message}.*`gru` costs most.*skip=\[\"gru\"\]"):
         warn_of_cost(costly, Recipe(quantize="int8"), lambda: [worst])
 
 
-def test_a_cheap_one_measures_no_layer():
+def test_a_quantization_without_loss_measures_no_layer():
     warn_of_cost(judgement(evaluation(0.95, 0.945)), Recipe(quantize="int8"), pytest.fail)
 
 

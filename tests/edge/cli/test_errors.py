@@ -81,9 +81,9 @@ def test_bad_data(error, speech, text, npz, tmp_path):
     ],
 )
 def test_bad_arguments(error, arguments, message):
-    found = error(*arguments)
-    assert message in found
-    assert "--help" in found
+    text = error(*arguments)
+    assert message in text
+    assert "--help" in text
 
 
 def test_output_that_cannot_be_written(error, speech, npz, tmp_path, monkeypatch):

@@ -73,14 +73,14 @@ def test_a_line_at_the_start_comes_before_the_end(events, speech, recording):
 
 
 def test_a_run_continues_from_the_state_of_the_last(events, speech, long_frames, tmp_path):
-    _, whole, _ = events(long_frames.tobytes(), speech, *SETTINGS)
+    _, uninterrupted, _ = events(long_frames.tobytes(), speech, *SETTINGS)
     state, lines = tmp_path / "state.npz", []
     for part in np.array_split(long_frames, [151, 340]):
         code, more, _ = events(part.tobytes(), speech, *SETTINGS, "--state", state)
         lines += more
     assert code == 0
     assert len(lines) > 3
-    assert lines == whole[: len(lines)]  # the event open at the end stays open
+    assert lines == uninterrupted[: len(lines)]  # the event open at the end stays open
 
 
 def test_a_state_of_other_settings_is_refused(events, speech, long_frames, tmp_path):

@@ -114,7 +114,7 @@ def test_version(capsys):
 
 
 @pytest.mark.parametrize("program", [[sys.executable, "-m", "kgated_edge"], ["kgated-edge"]])
-def test_as_a_process(program, speech, tmp_path):
+def test_the_command_runs_as_a_process(program, speech, tmp_path):
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path}
 

@@ -39,7 +39,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_forms(form, x, tmp_path):
+def test_every_form_of_data_becomes_float32_sequences(form, x, tmp_path):
     data = as_sequences(FORMS[form](x), targets=False)
     assert data.x.dtype == np.float32
     assert data.x.flags.c_contiguous
@@ -129,12 +129,12 @@ def test_check_takes_any_form(speech, rng):
         (np.array([["a"]]), "must be float32 or int32, got <U1"),
     ],
 )
-def test_what_is_none(data, message):
+def test_other_data_is_refused(data, message):
     with pytest.raises(DataError, match=message):
         as_sequences(data)
 
 
-def test_what_turns_into_no_array():
+def test_data_that_cannot_become_an_array_is_refused():
     class Broken:
         def __array__(self, *_, **__):
             raise RuntimeError("on another device")

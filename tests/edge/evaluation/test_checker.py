@@ -26,7 +26,7 @@ def relabelled(data, y):
     return SequenceData(data.x, data.lengths, y)
 
 
-def test_counts(speech, data):
+def test_the_report_counts_sequences_steps_and_bytes(speech, data):
     result = check(speech, data)
     assert result.sequences == COUNT
     assert result.steps == data.lengths.sum()
@@ -41,8 +41,8 @@ def test_accuracy_is_decided_at_the_last_real_frame(speech, data):
     wrong = data.y.copy()
     wrong[:6] = 1 - wrong[:6]
     assert check(speech, relabelled(data, wrong)).accuracy == (COUNT - 6) / COUNT
-    whole = SequenceData(data.x, np.full(COUNT, MOST), data.y)
-    assert check(speech, whole).accuracy < 1.0, "padding changes no decision: a weak test"
+    full_length = SequenceData(data.x, np.full(COUNT, MOST), data.y)
+    assert check(speech, full_length).accuracy < 1.0, "padding changes no decision: a weak test"
 
 
 def test_labels_per_frame_score_every_step(speech, oracle, data):

@@ -17,12 +17,12 @@ def random_events(rng, count, seconds=20.0):
     ]
 
 
-def fits(one, two, collar, condition):
-    if one.label != two.label:
+def fits(first, second, collar, condition):
+    if first.label != second.label:
         return False
     if condition == "onset":
-        return abs(one.start_s - two.start_s) <= collar
-    return one.start_s <= two.end_s + collar and two.start_s <= one.end_s + collar
+        return abs(first.start_s - second.start_s) <= collar
+    return first.start_s <= second.end_s + collar and second.start_s <= first.end_s + collar
 
 
 def largest(reference, estimated, collar, condition):

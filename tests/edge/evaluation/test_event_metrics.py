@@ -51,7 +51,7 @@ def test_metrics_of_two_recordings():
     }
 
 
-def test_nothing_heard_is_nothing_known():
+def test_metrics_without_data_are_unknown():
     metrics = EventScorer().metrics()
     assert (metrics.miss_rate, metrics.delay_ms_p50) == (None, None)
     assert metrics.false_accepts_per_hour_interval.high == math.inf

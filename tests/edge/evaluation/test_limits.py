@@ -19,26 +19,26 @@ def limits(tmp_path):
 
 
 def test_every_limit_is_kept_and_missed():
-    found = {"accuracy": 0.9, "r2": 0.5, "mae": 2.0, "rmse": 3.0, "bits_per_character": 1.5}
-    found |= {"mae_of_range": 0.2, "rmse_of_range": 0.3}
-    found |= {"f1_micro": 0.8, "f1_macro": 0.7, "subset_accuracy": 0.6}
-    found |= {"settled_frames_p90": 12, "latency_us_p99": 8.0, "model_bytes": 1000}
-    for name, value in found.items():
+    metrics = {"accuracy": 0.9, "r2": 0.5, "mae": 2.0, "rmse": 3.0, "bits_per_character": 1.5}
+    metrics |= {"mae_of_range": 0.2, "rmse_of_range": 0.3}
+    metrics |= {"f1_micro": 0.8, "f1_macro": 0.7, "subset_accuracy": 0.6}
+    metrics |= {"settled_frames_p90": 12, "latency_us_p99": 8.0, "model_bytes": 1000}
+    for name, value in metrics.items():
         lower = name in ("accuracy", "r2", "f1_micro", "f1_macro", "subset_accuracy")
         limit = ("min_" if lower else "max_") + name
-        assert Limits(**{limit: value}).failures(found, {}) == ()
-        (failure,) = Limits(**{limit: value + (0.01 if lower else -0.01)}).failures(found, {})
+        assert Limits(**{limit: value}).failures(metrics, {}) == ()
+        (failure,) = Limits(**{limit: value + (0.01 if lower else -0.01)}).failures(metrics, {})
         assert ("at least" if lower else "at most") in failure
         assert "unknown" in Limits(**{limit: value}).failures({}, {})[0]
 
 
 @pytest.mark.parametrize(
-    ("name", "device", "kept", "missed"),
+    ("name", "device", "passing", "missed"),
     [("accuracy", 0.9, 0.0101, 0.0099), ("mae", 0.92, 0.0101, 0.0099)],
 )
-def test_worse_than_float(name, device, kept, missed):
+def test_worse_than_float(name, device, passing, missed):
     beside = {name: 0.91}
-    assert Limits(worse_than_float={name: kept}).failures({name: device}, beside) == ()
+    assert Limits(worse_than_float={name: passing}).failures({name: device}, beside) == ()
     (failure,) = Limits(worse_than_float={name: missed}).failures({name: device}, beside)
     assert "worse than the float model's 0.9100 by 0.0100" in failure
     better = {name: 2 * 0.91 - device}

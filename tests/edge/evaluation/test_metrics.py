@@ -16,13 +16,13 @@ def test_classes_over_frames_seen():
     scorer = Classes(np.array([0, 1, 2, 1]), 3, size=1)
     for n, decisions in enumerate([[1, 0, 0, 0], [1, 1], [0, 1, 0], [1, 0, 1, 1]]):
         scorer.add(n, one_hot(decisions))
-    found = scorer.quality()
-    assert found.accuracy == 3 / 4
-    assert found.confusion == ((1, 0, 0), (0, 2, 0), (1, 0, 0))
+    quality = scorer.quality()
+    assert quality.accuracy == 3 / 4
+    assert quality.confusion == ((1, 0, 0), (0, 2, 0), (1, 0, 0))
     # After 1, 2, 3 and 4 frames; the second sequence keeps its decision.
-    assert found.accuracy_over_frames == (2 / 4, 2 / 4, 3 / 4, 3 / 4)
+    assert quality.accuracy_over_frames == (2 / 4, 2 / 4, 3 / 4, 3 / 4)
     # Right for good from frame 2, 1 and 3 on; the wrong sequence does not count.
-    assert (found.settled_frames_p50, found.settled_frames_p90) == (2, 3)
+    assert (quality.settled_frames_p50, quality.settled_frames_p90) == (2, 3)
 
 
 def test_settling_counts_frames_not_steps():
@@ -37,10 +37,10 @@ def test_settling_counts_frames_not_steps():
 def test_one_result_for_a_sequence_has_no_course(fixture_file, rng):
     x = rng.normal(size=(6, 9, 3)).astype(np.float32)
     data = SequenceData(x, np.full(6, 9), np.zeros(6, int))
-    found = check(fixture_file("whole"), data).quality
-    assert sum(map(sum, found.confusion)) == 6
-    assert found.accuracy_over_frames is None
-    assert found.settled_frames_p90 is None
+    quality = check(fixture_file("whole"), data).quality
+    assert sum(map(sum, quality.confusion)) == 6
+    assert quality.accuracy_over_frames is None
+    assert quality.settled_frames_p90 is None
 
 
 def test_labels_of_frames():
@@ -48,9 +48,9 @@ def test_labels_of_frames():
     scorer = Frames(labels, 3, size=1)
     scorer.add(0, one_hot([0, 1, 0]))
     scorer.add(1, one_hot([2, 0, 1, 1]))
-    found = scorer.quality()
-    assert found.accuracy == 5 / 7
-    assert found.confusion == ((1, 0, 0), (0, 3, 0), (2, 0, 1))
+    quality = scorer.quality()
+    assert quality.accuracy == 5 / 7
+    assert quality.confusion == ((1, 0, 0), (0, 3, 0), (2, 0, 1))
     blocks = Frames(labels, 3, size=2)
     blocks.add(0, one_hot([1]))
     blocks.add(1, one_hot([2, 0]))
@@ -62,11 +62,11 @@ def test_numbers_against_the_formulas(rng):
     scorer = Numbers(targets, size=1)
     for n, result in enumerate(results):
         scorer.add(n, result)
-    found, error = scorer.quality(), (results - targets).reshape(-1, 2)
+    quality, error = scorer.quality(), (results - targets).reshape(-1, 2)
     spread = targets.reshape(-1, 2).var(0)
-    assert found.mae == pytest.approx(np.abs(error).mean(), rel=1e-12)
-    assert found.rmse == pytest.approx(math.sqrt((error**2).mean()), rel=1e-12)
-    assert found.r2 == pytest.approx((1 - (error**2).mean(0) / spread).mean(), rel=1e-9)
+    assert quality.mae == pytest.approx(np.abs(error).mean(), rel=1e-12)
+    assert quality.rmse == pytest.approx(math.sqrt((error**2).mean()), rel=1e-12)
+    assert quality.r2 == pytest.approx((1 - (error**2).mean(0) / spread).mean(), rel=1e-9)
 
 
 def test_a_perfect_and_a_mean_answer():
@@ -100,10 +100,10 @@ def test_a_language_model_from_its_own_text(text, oracle, rng):
         if length > 1
     ]
     expected = np.concatenate(bits).mean()
-    found = check(text, SequenceData(x, lengths), task="text").quality
-    assert found.bits_per_character == pytest.approx(expected, abs=1e-5)
-    given = SequenceData(x, lengths, np.roll(x, -1, axis=1))
-    assert check(text, given, task="text").quality.bits_per_character != pytest.approx(expected)
+    quality = check(text, SequenceData(x, lengths), task="text").quality
+    assert quality.bits_per_character == pytest.approx(expected, abs=1e-5)
+    labelled = SequenceData(x, lengths, np.roll(x, -1, axis=1))
+    assert check(text, labelled, task="text").quality.bits_per_character != pytest.approx(expected)
 
 
 def test_numbers_of_a_model(speech, oracle, rng):
@@ -112,10 +112,10 @@ def test_numbers_of_a_model(speech, oracle, rng):
     lengths = np.array([6, 4, 1])
     y = exact + 0.25
     y[np.arange(6) >= lengths[:, None]] = np.nan  # padding counts for nothing
-    found = check(speech, SequenceData(x, lengths, y)).quality
-    assert found.task == "regression"
-    assert found.mae == pytest.approx(0.25, abs=1e-5)
-    assert found.rmse == pytest.approx(0.25, abs=1e-5)
+    quality = check(speech, SequenceData(x, lengths, y)).quality
+    assert quality.task == "regression"
+    assert quality.mae == pytest.approx(0.25, abs=1e-5)
+    assert quality.rmse == pytest.approx(0.25, abs=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_labels_of_logits(rng, results):
     assert score(MultiLabel(y, None), logits) == score(MultiLabel(y, None), results)
 
 
-def test_a_label_that_never_is(results):
+def test_a_label_without_examples_counts_as_zero_in_the_macro_f1(results):
     y = np.zeros((N, C), int)
     y[:, 0] = 1
     flat = [np.tile(np.array([0.9, 0.1, 0.2], np.float32), (len(x), 1)) for x in results]
@@ -65,12 +65,12 @@ def test_a_label_that_never_is(results):
 
 
 @pytest.mark.parametrize("shape", [(N, C), (N, T, C)])
-def test_regression(rng, lengths, results, shape):
+def test_regression_metrics_equal_scikit_learn(rng, lengths, results, shape):
     y = rng.normal(5.0, 3.0, size=shape)
     last = np.stack([result[-1] for result in results])
-    whole = len(shape) == 2
-    targets, predicted = (y, last) if whole else (real(y, lengths), np.concatenate(results))
-    quality = score(Numbers(y, None if whole else 1), results)
+    is_single = len(shape) == 2
+    targets, predicted = (y, last) if is_single else (real(y, lengths), np.concatenate(results))
+    quality = score(Numbers(y, None if is_single else 1), results)
     mae = metrics.mean_absolute_error(targets, predicted, multioutput="raw_values")
     rmse = metrics.root_mean_squared_error(targets, predicted, multioutput="raw_values")
     ranges = targets.max(0) - targets.min(0)

@@ -95,7 +95,7 @@ def test_what_fits_several_tasks_is_refused_with_their_names(model, kind, y, tas
         scorer_of(model(kind), y, task)
 
 
-def test_as_many_frames_as_outputs(model):
+def test_ambiguous_shapes_ask_for_the_task(model):
     y = np.arange(N * C).reshape(N, C) % C
     with pytest.raises(DataError, match="`task='frame-classification'` or `task='regression'`"):
         scorer_of(model("linear"), y, frames=C)
@@ -117,7 +117,7 @@ def test_numbers_of_one_output(model):
         scorer_of(manifest, np.zeros((N, T - 1)))
 
 
-def test_tokens(text, rng):
+def test_the_task_of_a_token_model_follows_its_targets(text, rng):
     x = rng.integers(5, size=(4, 8)).astype(np.int32)
     lengths = np.array([8, 5, 2, 1])
     manifest = read_manifest(text)
@@ -130,7 +130,7 @@ def test_tokens(text, rng):
 
 
 @pytest.mark.parametrize("old", list(OLD_NAMES))
-def test_older_names(speech, text, old):
+def test_older_task_names_are_accepted(speech, text, old):
     tokens = SequenceData(np.zeros((2, 4), np.int32), np.full(2, 4), np.ones((2, 4), int))
     frames = np.zeros((2, 4, 3), np.float32)
     y = {"classes": np.ones(2, int), "frames": np.ones((2, 4), int), "numbers": np.ones((2, 2))}
@@ -148,7 +148,7 @@ def test_unknown_tasks(speech, task):
         check(speech, data, task=task)
 
 
-def test_flags_that_are_none(model):
+def test_labels_other_than_0_and_1_are_refused_for_multi_label(model):
     for y in (FLAGS * 2, FLAGS[:, :3], SOFT):
         with pytest.raises(DataError, match="0 or 1 for each label, for task 'multi-label'"):
             scorer_of(model("sigmoid"), y, "multi-label")

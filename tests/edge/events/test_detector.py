@@ -67,9 +67,9 @@ def reference(scores, labels, settings):
         if current is None and best is not None:
             current, confirmed = best, t
         elif best is not None and rank[best][0] > settings.threshold(current).priority:
-            kept = since[best], peaks[best]
+            best_peak = since[best], peaks[best]
             close(t)
-            since[best], peaks[best] = kept
+            since[best], peaks[best] = best_peak
             current, confirmed = best, t
     if current is not None:
         close(len(values) - 1)
@@ -144,8 +144,8 @@ def test_the_background_is_no_event():
 def test_a_state_continues_in_another_detector(rng, smoothing):
     labels, settings, scores = random_case(rng)
     settings = EventSettings(**{**vars(settings), "smoothing": smoothing})
-    whole, first, second = (EventDetector(labels, STEP_S, settings) for _ in range(3))
-    expected = [event for row in scores for event in whole.step(row)]
+    continuous, first, second = (EventDetector(labels, STEP_S, settings) for _ in range(3))
+    expected = [event for row in scores for event in continuous.step(row)]
     for cut in (1, 50, 131):
         first.reset()
         second.reset()

@@ -167,7 +167,7 @@ DEFECTS = [
 
 
 @pytest.mark.parametrize(("put", "value", "message"), DEFECTS)
-def test_names_the_defect(document, put, value, message):
+def test_the_error_names_the_defective_field(document, put, value, message):
     put(document, value)
     with pytest.raises(ManifestError, match=message) as caught:
         parse_manifest(json.dumps(document))
@@ -239,7 +239,7 @@ def test_damaged_manifests_end_in_one_clear_error(document):
     assert refused > MUTATIONS // 2
 
 
-def test_a_cut_or_changed_text_is_refused(document):
+def test_a_truncated_or_changed_text_is_refused(document):
     chance, text = random.Random(7), json.dumps(document).encode()
     for _ in range(MUTATIONS):
         changed = bytearray(text[: chance.randrange(len(text))])

@@ -76,11 +76,11 @@ def test_deltas_are_the_slope_of_the_last_five_frames(sound):
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_pieces_give_the_same_bits(sound, spec):
-    whole = FrontEnd(spec)(sound)
-    assert whole.shape == (1 + (16000 - spec.window) // spec.hop, spec.features)
+    expected = FrontEnd(spec)(sound)
+    assert expected.shape == (1 + (16000 - spec.window) // spec.hop, spec.features)
     stream = FrontEnd(spec).stream()
     parts = [stream.push(part) for part in np.split(sound, [1, 2, 500, 5001, 9000])]
-    assert np.concatenate(parts).tobytes() == whole.tobytes()
+    assert np.concatenate(parts).tobytes() == expected.tobytes()
 
 
 def test_standardization_is_the_last_step(sound):

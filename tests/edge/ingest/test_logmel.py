@@ -37,7 +37,7 @@ def sound(rng):
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_the_oracle_agrees(sound, setting):
+def test_features_equal_the_oracle(sound, setting):
     frames, expected = LogMel(**setting)(sound), oracle(sound, **setting)
     assert frames.shape == expected.shape
     assert frames.dtype == np.float32
@@ -69,8 +69,8 @@ def test_silence_is_finite():
 def test_pieces_give_the_same_bits(sound, setting, piece):
     front_end = LogMel(**setting)
     stream, sound = front_end.stream(), sound[:800] if piece == 1 else sound
-    found = [stream.push(sound[k : k + piece]) for k in range(0, len(sound), piece)]
-    assert np.array_equal(np.concatenate(found), front_end(sound))
+    parts = [stream.push(sound[k : k + piece]) for k in range(0, len(sound), piece)]
+    assert np.array_equal(np.concatenate(parts), front_end(sound))
 
 
 def test_frames_come_as_soon_as_their_last_sample_is_there(sound):
@@ -111,14 +111,14 @@ def test_a_long_sound_is_the_same_bits(sound):
 @pytest.mark.parametrize("window", [1024, 4096])
 def test_the_loudest_sound_stays_below_what_float64_holds(window):
     front_end = LogMel(window=window, low_hz=60.0)
-    most = 2.0**15 * front_end._hann[None] @ np.abs(front_end._cosines)
-    assert most.max() <= 2.0**53
+    largest = 2.0**15 * front_end._hann[None] @ np.abs(front_end._cosines)
+    assert largest.max() <= 2.0**53
     square = np.where(np.arange(window) % 64 < 32, 32767, -32768).astype(np.int16)
     assert np.isfinite(front_end(square)).all()
     assert front_end(square).max() < np.log(4)
 
 
-def test_the_bits_are_these():
+def test_the_features_have_the_recorded_digest():
     """Made once on x86-64; another machine that gives others breaks the promise."""
     sound = (np.arange(4000) * 7919 % 20011 - 10005).astype(np.int16)
     digest = hashlib.sha256(LogMel()(sound).astype("<f4").tobytes()).hexdigest()

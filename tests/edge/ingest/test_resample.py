@@ -60,7 +60,7 @@ def test_what_is_above_half_the_rate_is_gone():
 @pytest.mark.parametrize(("source", "target"), RATES)
 def test_chunks_give_the_bits_of_the_whole(rng, source, target):
     samples = rng.integers(-32768, 32767, 5000, np.int16)
-    whole, resampler, parts, at = (
+    expected, resampler, parts, at = (
         resample(samples, source, target),
         Resampler(source, target),
         [],
@@ -70,7 +70,7 @@ def test_chunks_give_the_bits_of_the_whole(rng, source, target):
         size = int(rng.integers(1, 400))
         parts.append(resampler.push(samples[at : at + size]))
         at += size
-    assert np.array_equal(np.concatenate([*parts, resampler.finish()]), whole)
+    assert np.array_equal(np.concatenate([*parts, resampler.finish()]), expected)
 
 
 def test_a_constant_stays_and_full_scale_saturates():
@@ -99,12 +99,12 @@ def frames_in(content, front_end):
 def test_wav_files_of_every_width_and_of_two_channels(rng):
     samples, front_end = tones(16000), LogMel(mels=8)
     expected = front_end(samples)
-    wide = samples.astype("<i4") << 16
+    samples_32bit = samples.astype("<i4") << 16
     bytes24 = (samples.astype("<i4") << 8).view(np.uint8).reshape(-1, 4)[:, :3]
     stereo = np.stack([samples - 100, samples + 100], axis=1)
     for content in (
         wav(samples),
-        wav(wide, width=4),
+        wav(samples_32bit, width=4),
         wav(bytes24, width=3),
         wav(stereo, channels=2),
     ):

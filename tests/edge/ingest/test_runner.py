@@ -69,7 +69,7 @@ def test_csv_frames_and_files(live, speech, frames, tmp_path):
         assert np.array_equal(outputs(lines), expected)
 
 
-def test_tokens(live, text):
+def test_live_reads_tokens(live, text):
     expected = EdgeModel(text).run(np.array([1, 4, 0], np.int32))
     _, lines, _ = live(b"1\n4\n0\n", text, "--format", "csv")
     assert np.array_equal(outputs(lines), expected)
@@ -132,9 +132,9 @@ def test_numbers_are_no_decision(live, speech, text, fixture_file):
     assert _is_classifier(replace(numbers, figures={"accuracy": 0.9}), None)
     with pytest.raises(EdgeError, match=r"`task` must be one of .* got 'text'"):
         _is_classifier(numbers, "text")
-    alone = replace(numbers, outputs=(replace(first, shape=(1,)),))
+    scalar_output = replace(numbers, outputs=(replace(first, shape=(1,)),))
     with pytest.raises(EdgeError, match=r"the first output has the shape \(1,\)"):
-        _is_classifier(alone, "classes")
+        _is_classifier(scalar_output, "classes")
 
 
 def test_bad_frames_held(live, speech):
@@ -159,7 +159,7 @@ def wav(samples, rate=16000, channels=1):
     return file.getvalue()
 
 
-def test_sound(live, speech, rng, tmp_path):
+def test_live_reads_audio(live, speech, rng, tmp_path):
     samples, path = sound_of(rng), tmp_path / "a.wav"
     path.write_bytes(wav(samples))
     setting = {"mels": 3, "low_hz": 0.0}
@@ -222,7 +222,7 @@ def test_a_closed_standard_stream(speech, closed, message):
     assert done.stderr.count(b"\n") == 1
 
 
-def test_rows_are_refused(speech):
+def test_live_refuses_a_batch(speech):
     manifest = replace(read_manifest(speech), batch=2)
     with pytest.raises(EdgeError, match="a batch of 2: run it from Python"):
         live_blocks(manifest, io.BytesIO(), "float32", None)
@@ -232,8 +232,8 @@ def test_rows_are_refused(speech):
 
 def test_blocks_of_frames(fixture_file, speech, frames):
     manifest = replace(read_manifest(speech), frames_per_step=4)
-    found = list(live_blocks(manifest, io.BytesIO(frames.tobytes()), "float32", None))
-    assert np.array_equal(found, frames[:8].reshape(2, 4, 3))
+    blocks = list(live_blocks(manifest, io.BytesIO(frames.tobytes()), "float32", None))
+    assert np.array_equal(blocks, frames[:8].reshape(2, 4, 3))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -279,14 +279,14 @@ def test_results_come_at_once(speech, frames):
     assert process.returncode == 0
 
 
-def test_times_without_end_in_a_fixed_memory(rng):
+def test_a_histogram_of_any_number_of_times_has_a_fixed_size(rng):
     tally, times = StreamingHistogram(), rng.lognormal(np.log(5000), 1.0, 4000).astype(int)
     for ns in [*times.tolist(), 1, 10**12]:
         tally.add(ns)
-    found, us = tally.metrics(), np.sort([*times, 1, 10**12]) / 1e3
-    for name, share in (("p50", 0.5), ("p99", 0.99)):
-        exact = us[int(share * len(us))]
-        assert exact * 0.99 <= found[f"compute_us_{name}"] <= exact * 1.13
-    assert found["compute_us_max"] == 1e9
-    assert found["compute_us_mean"] == pytest.approx(us.mean())
+    metrics, us = tally.metrics(), np.sort([*times, 1, 10**12]) / 1e3
+    for name, quantile in (("p50", 0.5), ("p99", 0.99)):
+        exact = us[int(quantile * len(us))]
+        assert exact * 0.99 <= metrics[f"compute_us_{name}"] <= exact * 1.13
+    assert metrics["compute_us_max"] == 1e9
+    assert metrics["compute_us_mean"] == pytest.approx(us.mean())
     assert set(StreamingHistogram().metrics().values()) == {None}

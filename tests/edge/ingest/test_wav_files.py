@@ -21,11 +21,11 @@ def riff(content, code, bits, channels=1, rate=16000, size=None):
 
 def packed(samples, kind):
     """int16 samples in another encoding that holds them exactly."""
-    wide = samples.astype(np.int64)
+    integers = samples.astype(np.int64)
     if kind == 24:
-        return b"".join(int(value << 8).to_bytes(3, "little", signed=True) for value in wide)
+        return b"".join(int(value << 8).to_bytes(3, "little", signed=True) for value in integers)
     if kind == 32:
-        return (wide << 16).astype("<i4").tobytes()
+        return (integers << 16).astype("<i4").tobytes()
     if kind == "float":
         return (samples / 32768).astype("<f4").tobytes()
     return samples.astype("<i2").tobytes()
@@ -54,13 +54,13 @@ def test_8_bits_are_unsigned(tmp_path):
 
 
 def test_channels_are_averaged(samples, tmp_path):
-    other = np.roll(samples, 7)
+    second_channel = np.roll(samples, 7)
     with wave.open(str(tmp_path / "a.wav"), "wb") as file:
         file.setparams((2, 2, 8000, 0, "NONE", ""))
-        file.writeframes(np.stack([samples, other], axis=1).astype("<i2").tobytes())
+        file.writeframes(np.stack([samples, second_channel], axis=1).astype("<i2").tobytes())
     rate, read = read_wav(tmp_path / "a.wav")
     assert rate == 8000
-    assert (read == np.rint((samples.astype(float) + other) / 2)).all()
+    assert (read == np.rint((samples.astype(float) + second_channel) / 2)).all()
 
 
 def test_a_size_that_was_not_known_yet_means_up_to_the_end(samples, tmp_path):
@@ -90,9 +90,9 @@ def test_a_damaged_file_is_refused_in_one_sentence(tmp_path, content, message):
 
 
 def test_damage_never_ends_in_anything_but_a_data_error(samples, tmp_path, rng):
-    path, whole = tmp_path / "bad.wav", bytearray(riff(packed(samples, 16), 1, 16))
+    path, intact = tmp_path / "bad.wav", bytearray(riff(packed(samples, 16), 1, 16))
     for _ in range(300):
-        damaged = whole.copy()
+        damaged = intact.copy()
         for place in rng.integers(0, 60, 3):
             damaged[place] = rng.integers(256)
         path.write_bytes(bytes(damaged[: rng.integers(1, len(damaged))]))

@@ -97,7 +97,7 @@ def test_a_cpu_of_its_own_is_given_back():
         pass
 
 
-def test_nothing_asked_nothing_changed(monkeypatch):
+def test_default_settings_change_no_scheduling(monkeypatch):
     monkeypatch.setattr(os, "sched_setaffinity", None)
     monkeypatch.setattr(os, "sched_setscheduler", None)
     monkeypatch.setattr(ctypes, "CDLL", None)

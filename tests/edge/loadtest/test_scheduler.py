@@ -111,14 +111,14 @@ def test_what_was_recorded_stays_when_a_run_is_interrupted(fake_clock):
     assert np.abs(record.compute_ns[:7] - 1000 * np.arange(7)).max() <= SLACK
 
 
-def test_rest_is_told_the_time_that_is_left(fake_clock):
+def test_rest_receives_the_remaining_time(fake_clock):
     spares = []
     costs = np.array([2, 14, 3]) * MS
     run(fake_clock(), Schedule(3, 10 * MS, 10 * MS), costs, spares.append)
     assert np.abs(np.array(spares) - np.array([8, -4, 3]) * MS).max() <= 3 * SLACK
 
 
-def test_waiting_ends_at_the_moment_and_not_before(fake_clock):
+def test_wait_until_returns_at_the_time_and_not_earlier(fake_clock):
     for oversleep in (-100_000, 0, 100_000, 5 * MS):
         fake = fake_clock(oversleep=oversleep)
         time = wait_until(20 * MS, Clock(fake.now, fake.sleep))

@@ -14,7 +14,7 @@ def test_a_board_is_named_by_its_device_tree(tmp_path):
     assert (actual.name, actual.processor) == ("Raspberry Pi 5 Model B Rev 1.0", "Cortex-A76")
 
 
-def test_without_one_by_its_host(tmp_path):
+def test_a_device_without_a_device_tree_is_named_by_its_host(tmp_path):
     actual = this_device(tmp_path)
     assert (actual.name, actual.processor) == (platform.node() or "unnamed", None)
     assert actual.machine == platform.machine()

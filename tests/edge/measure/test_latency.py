@@ -6,7 +6,7 @@ import numpy as np
 from kgated_edge.measure import latency
 
 
-def test_figures():
+def test_percentiles_of_known_times():
     times = np.arange(1, 1001) * 1000
     np.random.default_rng(0).shuffle(times)
     assert latency.metrics(times) == {
@@ -45,7 +45,7 @@ def test_a_time_of_zero_is_counted():
     assert sum(latency.histogram(np.array([0, 0, 3])).counts) == 3
 
 
-def test_times_each_step_alone():
+def test_each_step_is_timed_separately():
     times = np.zeros(3, np.int64)
     waits = [0.02, 0.0, 0.01]
     result = latency.time_steps(lambda wait: time.sleep(wait) or wait, waits, times)
@@ -55,7 +55,7 @@ def test_times_each_step_alone():
     assert times[2] >= 10e6
 
 
-def test_spread():
+def test_the_spread_of_known_times():
     times = np.arange(1, 10_001) * 1000
     np.random.default_rng(0).shuffle(times)
     spread = latency.spread(times)

@@ -13,7 +13,7 @@ def hold(path):
 
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("name", ["speech", "int8"])
-def test_refused_unless_asked_for_and_the_state_stays(fixture_file, name, frames, bad):
+def test_bad_frames_are_refused_by_default_and_leave_the_state(fixture_file, name, frames, bad):
     model = EdgeModel(fixture_file(name))
     model.run(frames)
     before = model.state
@@ -43,15 +43,15 @@ def test_held_frames_are_the_last_good_one(fixture_file, name, frames, bad):
 
 
 def test_a_held_frame_is_a_copy(speech, frames):
-    model, other = hold(speech), EdgeModel(speech)
+    model, reference = hold(speech), EdgeModel(speech)
     buffer = frames[0].copy()
     model.step(buffer)
     buffer[:] = np.nan
-    other.step(frames[0])
-    assert np.array_equal(model.step(buffer), other.step(frames[0]))
+    reference.step(frames[0])
+    assert np.array_equal(model.step(buffer), reference.step(frames[0]))
 
 
-def test_nothing_to_hold_at_the_start_of_a_sequence(speech, frames):
+def test_a_bad_first_frame_is_refused(speech, frames):
     model, bad = hold(speech), np.full(3, np.nan, np.float32)
     for _ in range(2):
         before = model.state
@@ -78,7 +78,7 @@ def test_in_a_block_each_frame_is_held_on_its_own(fixture_file, rng):
 
 def test_a_step_refused_for_another_input_is_not_remembered(fixture_file, rng):
     sound = rng.normal(size=(3, 2, 3)).astype(np.float32)
-    word, model, other = np.zeros(2, np.int32), *map(hold, [fixture_file("blocks")] * 2)
+    word, model, reference = np.zeros(2, np.int32), *map(hold, [fixture_file("blocks")] * 2)
     model.step({"sound": sound[0], "word": word})
     for refused in (sound[1], np.full((2, 3), np.nan, np.float32)):
         with pytest.raises(FrameError, match="input `word`: a token must be in"):
@@ -86,8 +86,8 @@ def test_a_step_refused_for_another_input_is_not_remembered(fixture_file, rng):
     assert model.held_frames == 0
     sound[2, 0] = np.nan
     outputs = model.step({"sound": sound[2], "word": word})
-    other.step({"sound": sound[0], "word": word})
-    expected = other.step({"sound": np.stack([sound[0, 1], sound[2, 1]]), "word": word})
+    reference.step({"sound": sound[0], "word": word})
+    expected = reference.step({"sound": np.stack([sound[0, 1], sound[2, 1]]), "word": word})
     assert all(np.array_equal(outputs[name], item) for name, item in expected.items())
     assert model.held_frames == 1
 

@@ -244,10 +244,10 @@ def test_state_inside_computes_the_same(speech, inside, rng):
 
 def test_state_inside_is_its_models_own(inside, rng):
     frames = rng.normal(size=(10, 3)).astype(np.float32)
-    model, other = EdgeModel(inside), EdgeModel(inside)
+    model, second = EdgeModel(inside), EdgeModel(inside)
     expected = model.run(frames)
     model.reset()
-    mixed = [(model.step(frame), other.step(-frame))[0] for frame in frames]
+    mixed = [(model.step(frame), second.step(-frame))[0] for frame in frames]
     assert np.array_equal(mixed, expected)
 
 

@@ -45,9 +45,9 @@ def test_writes_a_frame(spec, target, frame):
     ids=["strided", "reversed", "fortran", "unpickled", "unaligned", "broadcast"],
 )
 def test_memory_layouts_are_read_right(spec, target, frame, variant):
-    other = variant(frame)
-    frame_writer(spec, target)(other)
-    assert target.tolist() == other.tolist()
+    rearranged = variant(frame)
+    frame_writer(spec, target)(rearranged)
+    assert target.tolist() == rearranged.tolist()
 
 
 def test_read_only_frames_and_buffers(spec, target, frame):
@@ -71,7 +71,7 @@ def test_refuses_what_is_not_finite_anywhere(spec, target, frame, bad):
     write(frame)
 
 
-def test_takes_the_largest_numbers(spec, target, frame):
+def test_the_largest_numbers_are_accepted(spec, target, frame):
     limit = np.finfo(np.float32).max
     frame.flat[0], frame.flat[-1] = limit, -limit
     frame_writer(spec, target)(frame)
@@ -79,7 +79,7 @@ def test_takes_the_largest_numbers(spec, target, frame):
 
 
 @pytest.mark.parametrize(
-    ("change", "way_out"),
+    ("change", "hint"),
     [
         (lambda a: a[None], r"drop the batch axis: frame\[0\]"),
         (lambda a: a[..., :-1], "one frame of the shape"),
@@ -97,15 +97,15 @@ def test_takes_the_largest_numbers(spec, target, frame):
         (lambda a: np.float32(1.0), "got a float32"),
     ],
 )
-def test_refuses_other_shapes_and_dtypes(spec, target, frame, change, way_out):
-    with pytest.raises(FrameError, match=way_out) as caught:
+def test_refuses_other_shapes_and_dtypes(spec, target, frame, change, hint):
+    with pytest.raises(FrameError, match=hint) as caught:
         frame_writer(spec, target)(change(frame))
     message = str(caught.value)
     assert message.startswith("a frame must be an array of shape (")
     assert "\n" not in message
 
 
-def test_names_expected_and_received():
+def test_the_error_names_the_expected_and_the_received_shape():
     write = frame_writer(TensorSpec("frame", (3,)), np.zeros(3, np.float32))
     with pytest.raises(FrameError) as caught:
         write(np.zeros((2, 4)))

@@ -68,10 +68,10 @@ def test_a_state_goes_through_a_file(fixture_file, name, frames, tmp_path):
     model.run(frames[:10])
     model.save_state(path)
     expected = model.run(frames[10:])
-    other = EdgeModel(fixture_file(name))
-    assert not np.array_equal(other.run(frames[10:]), expected)
-    other.load_state(path)
-    assert np.array_equal(other.run(frames[10:]), expected)
+    restored = EdgeModel(fixture_file(name))
+    assert not np.array_equal(restored.run(frames[10:]), expected)
+    restored.load_state(path)
+    assert np.array_equal(restored.run(frames[10:]), expected)
     assert os.listdir(tmp_path) == ["state"]
 
 

@@ -222,7 +222,7 @@ def test_two_threads_compute_the_same(speech, frames):
     assert np.array_equal(EdgeModel(speech, 2).run(frames), EdgeModel(speech).run(frames))
 
 
-def test_takes_no_attribute_of_yours(speech):
+def test_unknown_attributes_cannot_be_set(speech):
     with pytest.raises(AttributeError):
         EdgeModel(speech).sate = {}
 
@@ -248,7 +248,7 @@ def test_a_manifest_of_another_model(speech, edit, old, new, message):
         EdgeModel(edit(speech, old, new))
 
 
-def test_another_signature(speech, edit):
+def test_a_file_with_another_signature_is_refused(speech, edit):
     path = edit(speech, b"\x04\0\0\0step", b"\x04\0\0\0stop")
     with pytest.raises(ManifestError, match=r"its signatures are \['stop'\], not \['step'\]"):
         EdgeModel(path)

@@ -34,19 +34,19 @@ def number(content, table, slot, form="<I"):
 def operator(content, code):
     """Where the first operator of a kind stands, by the schema's slots."""
     codes = tables(content, unsigned(content, 0), 1)
-    kinds = [max(number(content, one, 0, "<b"), number(content, one, 3)) for one in codes]
+    kinds = [max(number(content, table, 0, "<b"), number(content, table, 3)) for table in codes]
     operators = tables(content, subgraph(content), 3)
-    return next(one for one in operators if kinds[number(content, one, 0)] == code)
+    return next(table for table in operators if kinds[number(content, table, 0)] == code)
 
 
-def taken(code, place):
+def input_place(code, place):
     """Where the number of an operator's input stands."""
     return lambda content: (
         follow(content, field(content, operator(content, code), 1)) + 4 + 4 * place
     )
 
 
-def given(code, place=0):
+def output_place(code, place=0):
     return lambda content: (
         follow(content, field(content, operator(content, code), 2)) + 4 + 4 * place
     )
@@ -63,7 +63,7 @@ def of_result(code, find):
     """A place in the tensor that an operator gives."""
 
     def place(content):
-        number = unsigned(content, given(code)(content))
+        number = unsigned(content, output_place(code)(content))
         return find(content, tables(content, subgraph(content), 0)[number])
 
     return place
@@ -98,15 +98,15 @@ def absent_scales(content):
 BROKEN = [
     # operators, their inputs and outputs
     ("speech", "<I", option(Op.SPLIT), 5, NOT_SPLIT),
-    ("speech", "<I", lambda c: given(Op.SPLIT)(c) - 4, 0, "has 2 inputs and 0 outputs"),
+    ("speech", "<I", lambda c: output_place(Op.SPLIT)(c) - 4, 0, "has 2 inputs and 0 outputs"),
     (
         "speech",
         "<I",
-        lambda c: taken(Op.FULLY_CONNECTED, 0)(c) - 4,
+        lambda c: input_place(Op.FULLY_CONNECTED, 0)(c) - 4,
         1,
         "has 1 inputs and 1 outputs",
     ),
-    ("fixed", "<i", taken(Op.STRIDED_SLICE, 3), -1, "has 4 inputs and 1 outputs"),
+    ("fixed", "<i", input_place(Op.STRIDED_SLICE, 3), -1, "has 4 inputs and 1 outputs"),
     (
         "speech",
         "<I",
@@ -122,10 +122,10 @@ BROKEN = [
         "is a SPLIT into another number",
     ),
     # data flow
-    ("speech", "<i", taken(Op.TANH, 0), 10**6, "reads tensor 1000000 before it is written"),
-    ("speech", "<i", taken(Op.TANH, 0), -7, "reads tensor -7 before it is written"),
-    ("speech", "<i", given(Op.TANH), 0, "writes tensor 0, which is written before"),
-    ("speech", "<i", given(Op.TANH), -1, "writes tensor -1, which does not exist"),
+    ("speech", "<i", input_place(Op.TANH, 0), 10**6, "reads tensor 1000000 before it is written"),
+    ("speech", "<i", input_place(Op.TANH, 0), -7, "reads tensor -7 before it is written"),
+    ("speech", "<i", output_place(Op.TANH), 0, "writes tensor 0, which is written before"),
+    ("speech", "<i", output_place(Op.TANH), -1, "writes tensor -1, which does not exist"),
     (
         "speech",
         "<i",
@@ -142,7 +142,7 @@ BROKEN = [
     ),
     ("speech", "<H", lambda c: slot(c, unsigned(c, 0), 2), 0, "it has no operators"),
     ("speech", "<H", lambda c: slot(c, subgraph(c), 3), 0, "nothing writes an output"),
-    ("inside", "<i", taken(Op.MUL, 0), 8, "reads a variable twice"),
+    ("inside", "<i", input_place(Op.MUL, 0), 8, "reads a variable twice"),
     ("inside", "<I", option(Op.CALL_ONCE), 0, "call each other recursively"),
     # tensors
     (
@@ -178,8 +178,14 @@ BROKEN = [
     ("int8", "<B", of_result(Op.ADD, kind), FLOAT32, "an input of another type than its output"),
     ("int8", "<B", of_result(Op.ADD, kind), TensorType.STRING, "has the type STRING"),
     ("int8", "<f", option(Op.SOFTMAX), 0.0, r"requantization multiplier .* is out of range"),
-    ("fixed", "<i", taken(Op.STRIDED_SLICE, 1), 0, "must be int32 or int64, a number per axis"),
-    ("int8", "<i", taken(Op.ADD, 1), 6, r"requantization multiplier .* is out of range"),
+    (
+        "fixed",
+        "<i",
+        input_place(Op.STRIDED_SLICE, 1),
+        0,
+        "must be int32 or int64, a number per axis",
+    ),
+    ("int8", "<i", input_place(Op.ADD, 1), 6, r"requantization multiplier .* is out of range"),
     (
         "inside",
         "<B",
@@ -248,7 +254,7 @@ def test_an_lstm_needs_its_tensors():
         *((set(), True), ({1, 5, 12}, True), ({9, 10, 11}, True), ({16, 17, 20, 21}, True)),
         *(({12}, False), ({1, 5}, False), ({13}, False), ({18}, False), ({0}, False)),
     ):
-        inputs = tuple(-1 if one in missing else one for one in full)
+        inputs = tuple(-1 if tensor in missing else tensor for tensor in full)
         operator = Operator(Op.UNIDIRECTIONAL_SEQUENCE_LSTM, inputs, (30,), 0, 0)
         if is_good:
             check_operator(Loop(), operator, 0)

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.skipif(
 
 def single(*values):
     """The numbers as a file has them, in float64."""
-    found = [np.float32(value).astype(np.float64) for value in values]
-    return found[0] if len(found) == 1 else found
+    rounded = [np.float32(value).astype(np.float64) for value in values]
+    return rounded[0] if len(rounded) == 1 else rounded
 
 
 def integers(rng, *shape):
@@ -32,14 +32,14 @@ def int16_params(scale):
 
 
 @pytest.mark.parametrize(("operator", "function"), [("LOGISTIC", "sigmoid"), ("TANH", "tanh")])
-def test_a_curve_is_the_kernels_at_every_integer(operator, function):
+def test_an_activation_equals_the_kernel_at_every_integer(operator, function):
     exact = {"sigmoid": lambda x: 1 / (1 + np.exp(-x)), "tanh": np.tanh}[function]
     unlike = 0
     for scale in single(1e-5, 1.234e-4, 2.5e-4, 7e-4, 2e-3, 2**-15):
         expected = run_operator(operator, [EVERY], [scale], EVERY.shape, 2.0**-15)
         x = keras.ops.convert_to_tensor((EVERY * scale).astype(np.float32))
-        found = np.asarray(lookup(function, x, scale)) * 2**15
-        assert np.array_equal(found, expected)
+        results = np.asarray(lookup(function, x, scale)) * 2**15
+        assert np.array_equal(results, expected)
         unlike += np.sum(np.round(exact(EVERY * scale) * 2**15).clip(max=2**15 - 1) != expected)
     assert unlike > 0.1 * 6 * EVERY.size  # rounding the function itself would not do
 
@@ -77,19 +77,21 @@ def test_products_with_weights_are_rounded_as_by_the_kernel(kernel, rng):
 
 
 @pytest.mark.parametrize("operator", ["MUL", "ADD", "SUB"])
-def test_values_meet_one_by_one_as_in_the_kernel(operator, rng):
-    one, other, scale = single(3.05e-5, 1.1e-4, 1.4e-4)
+def test_elementwise_operators_equal_the_kernels(operator, rng):
+    scale_a, scale_b, scale = single(3.05e-5, 1.1e-4, 1.4e-4)
     a, b = integers(rng, 1, N), integers(rng, 1, N)
-    expected = run_operator(operator, [a, b], [one, other], (1, N), scale)
-    a, b = (keras.ops.convert_to_tensor(q * s) for q, s in ((a, one), (b, other)))
+    expected = run_operator(operator, [a, b], [scale_a, scale_b], (1, N), scale)
+    a, b = (keras.ops.convert_to_tensor(q * s) for q, s in ((a, scale_a), (b, scale_b)))
     if operator == "MUL":
-        found = int16_arithmetic.requantize(
-            a * b, AccumulatorScale(one * other, "elementwise"), int16_params(scale)
+        result = int16_arithmetic.requantize(
+            a * b, AccumulatorScale(scale_a * scale_b, "elementwise"), int16_params(scale)
         )
     else:
         sign = 1 if operator == "ADD" else -1
-        found = int16_arithmetic.add(a, b, sign, tuple(map(int16_params, (one, other, scale))))
-    off = np.abs(np.round(np.asarray(found) / scale) - expected)
+        result = int16_arithmetic.add(
+            a, b, sign, tuple(map(int16_params, (scale_a, scale_b, scale)))
+        )
+    off = np.abs(np.round(np.asarray(result) / scale) - expected)
     # With AVX2 an ADD of 16 values at once takes halves of its operands another way.
     assert off.max() <= 1
     assert np.sum(off > 0) <= (4 if operator == "ADD" else 0)

@@ -45,15 +45,15 @@ def test_rounding_and_its_gradient_are_the_equations(rng):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_zero_is_exact_with_all_parameters(scheme):
-    for least, most in ((-1.0, 2.0), (0.5, 2.0), (-3.0, -1.0), (0.0, 0.0)):
-        low, high = ops.convert_to_tensor(least), ops.convert_to_tensor(most)
+    for minimum, maximum in ((-1.0, 2.0), (0.5, 2.0), (-3.0, -1.0), (0.0, 0.0)):
+        low, high = ops.convert_to_tensor(minimum), ops.convert_to_tensor(maximum)
         params = SCHEMES[scheme].params(low, high)
         zero = fake_quantize(ops.zeros(1), params)
         assert float(zero[0]) == 0.0
         assert float(ops.max(params.qmax)) >= 0 >= float(ops.min(params.qmin))
 
 
-def test_it_trains_is_saved_and_goes_on(x, rng, tmp_path):
+def test_training_continues_after_saving_and_loading(x, rng, tmp_path):
     y = rng.integers(3, size=len(x))
     qat = kgated.quantize_aware(classifier(), warmup=2, freeze_at=6)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -63,8 +63,8 @@ def test_it_trains_is_saved_and_goes_on(x, rng, tmp_path):
     assert history[-1] < history[0] - 0.1
     qat.save(tmp_path / "q.keras")
     loaded = keras.saving.load_model(tmp_path / "q.keras")
-    found, expected = (ops.convert_to_numpy(model(x)) for model in (loaded, qat))
-    assert np.array_equal(found, expected)
+    actual, expected = (ops.convert_to_numpy(model(x)) for model in (loaded, qat))
+    assert np.array_equal(actual, expected)
     before = ops.convert_to_numpy(loaded.ranges)
     loaded(10 * x, training=True)
     assert int(loaded.batches) == 9
@@ -74,12 +74,12 @@ def test_it_trains_is_saved_and_goes_on(x, rng, tmp_path):
 def test_ranges_are_moving_averages_after_the_warm_up(x):
     qat = kgated.quantize_aware(classifier(), warmup=2, momentum=0.5)
     row = qat.points.index(next(name for name in qat.points if name.startswith("input/")))
-    most = []
+    maxima = []
     for factor in (1.0, 3.0, 1.0):
         qat(factor * x, training=True)
-        most.append(float(qat.ranges[row, 1]))
+        maxima.append(float(qat.ranges[row, 1]))
     top = x.max()
-    assert np.allclose(most, [top, 3 * top, 2 * top], rtol=1e-5)
+    assert np.allclose(maxima, [top, 3 * top, 2 * top], rtol=1e-5)
 
 
 def test_zeros_and_shared_values_stay(x, rng):

@@ -1,0 +1,38 @@
+"""The self-test of a file: its golden frames, through every signature that steps."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from kgated_edge.evaluation.results import SelftestResult
+from kgated_edge.format.tensor_spec import Array
+from kgated_edge.runtime.sequence_model import SequenceModel
+from kgated_edge.runtime.session_golden import pool_golden_outputs
+from kgated_edge.runtime.session_pool import SessionPool
+from kgated_edge.runtime.stream_model import EdgeModel
+
+
+def replay_golden(model: EdgeModel | SequenceModel, path: str | Path) -> SelftestResult:
+    """Replays the golden frames and compares the outputs, those of sessions together, too.
+
+    Args:
+        model: runs the signature for one stream, or for sequences.
+        path: its file.
+    """
+    golden = model.manifest.golden
+    differences = list(_differences(golden.outputs, model.golden_outputs()))
+    if model.manifest.sessions:
+        pool = SessionPool(path)
+        for count in model.manifest.sessions:
+            differences += _differences(golden.outputs, pool_golden_outputs(pool, count))
+    error = float(np.max(differences))  # NaN stays NaN, which then fails
+    passed = bool(error <= golden.tolerance)
+    failure = f"golden outputs differ by {error:.3g}, the tolerance is {golden.tolerance:.3g}"
+    count = len(next(iter(golden.frames.values())))
+    return SelftestResult(count, error, golden.tolerance, passed, () if passed else (failure,))
+
+
+def _differences(expected: Mapping[str, Array], outputs: Mapping[str, Array]) -> Iterator[float]:
+    for name, array in expected.items():
+        yield float(np.abs(outputs[name].astype(np.float64) - array).max())

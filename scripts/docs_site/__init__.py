@@ -1,0 +1,1 @@
+"""What `mkdocs build` makes beside the pages of docs/: references, pages from other folders."""

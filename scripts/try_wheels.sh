@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Installs the wheels of a folder for one version of Python, in fresh environments, and tries them:
+#   scripts/try_wheels.sh 3.12 dist
+# A Python that is not here, and one that a dependency has no wheel for, is skipped and says so.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+version="$1" wheels="$(cd "$2" && pwd)"
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
+
+# On the path, or of pyenv.
+python=""
+for candidate in "python$version" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$version".*/bin/python; do
+  if "$candidate" -c '' 2>/dev/null; then python="$candidate" && break; fi
+done
+if [ -z "$python" ]; then
+  echo "**** no Python $version: the wheels were NOT tried with it ****"
+  exit 0
+fi
+
+# Constraints are of Python 3.11: another version takes what fits it.
+constraints=()
+[ "$version" = 3.11 ] && constraints=(-c constraints.txt)
+
+"$python" -m venv "$work/edge"
+"$work/edge/bin/pip" install -q "${constraints[@]}" "$wheels"/kgated_edge-*.whl
+model="$PWD/tests/edge/fixtures/speech.tflite"
+(cd "$work" && "$work/edge/bin/kgated-edge" selftest "$model")
+echo "kgated-edge runs with $("$work/edge/bin/python" --version)"
+
+"$python" -m venv "$work/kgated"
+if ! "$work/kgated/bin/pip" install -q "${constraints[@]}" "$wheels"/kgated_edge-*.whl "$wheels"/kgated-*.whl \
+  >"$work/log" 2>&1; then
+  if grep -q "No matching distribution" "$work/log"; then
+    grep "No matching distribution" "$work/log"
+    echo "**** a dependency of kgated has no wheel: kgated was NOT tried with Python $version ****"
+    exit 0
+  fi
+  cat "$work/log"
+  exit 1
+fi
+cp scripts/try_conversion.py "$work"
+(cd "$work" && "$work/kgated/bin/python" try_conversion.py && "$work/kgated/bin/kgated-edge" selftest tried.tflite)
+echo "kgated converts with $("$work/kgated/bin/python" --version)"
