@@ -45,14 +45,13 @@ STAGES = {
         model
     """,
     "kgated.deploy": """
-        recipe_rules
         recipe tflite
         worker sequence tflm manifest_writer inspect
-        streaming
+        streaming c
         lowering quantization
         verification
         text
-        metadata from_qat
+        metadata from_qat target_sources
         other_backend
         convert
     """,
@@ -60,6 +59,7 @@ STAGES = {
         errors measure
         format verifier
         text
+        native
         runtime
         events
         evaluation

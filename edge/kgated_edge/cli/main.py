@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
-from kgated_edge.cli import text_commands
+from kgated_edge.cli import native_commands, text_commands
 from kgated_edge.cli.arguments import above_zero, add_pool_and_limits, count, fraction, from_zero
 from kgated_edge.cli.event_check import add_event_check, refuse_event_options, run_event_check
 from kgated_edge.cli.event_text import event_check_text, events_text
@@ -35,7 +35,7 @@ from kgated_edge.loadtest.runner import realtime
 from kgated_edge.measure.device import this_device
 
 _PROGRAM = "kgated-edge"
-_COMMANDS = "{check,selftest,realtime,live,events,generate,encode,decode}"
+_COMMANDS = "{check,selftest,realtime,live,events,generate,encode,decode,build}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,6 +90,7 @@ def _parser() -> _Parser:
     )
     text_commands.add_encode(_command(commands, "encode", _run_text, "print the ids of texts"))
     text_commands.add_decode(_command(commands, "decode", _run_text, "print the text of ids"))
+    native_commands.add_build(commands)
     return parser
 
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+QUANTIZE_OF_C = ("none", "dynamic", "dynamic4", "int8")
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -30,6 +32,20 @@ RULES = (
         "Received: {recipe.batch}",
     ),
     Rule(
+        lambda recipe: recipe.target == "c" and recipe.quantize not in QUANTIZE_OF_C,
+        "`target='c'` has float32, int8 weights and int8 throughout; take `quantize='none'`, "
+        "'dynamic', 'dynamic4' or 'int8'. Received: {recipe.quantize!r}",
+    ),
+    Rule(
+        lambda recipe: (recipe.target, recipe.mode, recipe.quantize) == ("c", "sequence", "int8"),
+        "`target='c'` runs a sequence as the steps of a stream, which have scales of their own in "
+        "int8; take `mode='stream'`, or `quantize='dynamic'`",
+    ),
+    Rule(
+        lambda recipe: recipe.target == "c" and recipe.state == "internal",
+        "`target='c'` keeps the state in the caller's struct; leave `state` at 'external'",
+    ),
+    Rule(
         lambda recipe: recipe.sessions > 1 and (recipe.mode, recipe.batch) != ("stream", 1),
         "`sessions` is for `mode='stream'` with a `batch` of 1: its sessions take their steps in "
         "any order, and a batch steps all at once; leave one out. Received: {recipe.sessions}",
@@ -40,8 +56,8 @@ RULES = (
         "Received: {recipe.sessions}",
     ),
     Rule(
-        lambda recipe: recipe.sessions > 1 and recipe.target == "mcu",
-        "`target='mcu'` makes C++ sources for one stream at a time; leave `sessions` out. "
+        lambda recipe: recipe.sessions > 1 and recipe.target != "cpu",
+        "`target={recipe.target!r}` makes sources for one stream at a time; leave `sessions` out. "
         "Received: {recipe.sessions}",
     ),
     Rule(
