@@ -31,7 +31,8 @@ def sequence_classifier(
     a recurrent layer and Dropout, Dense with softmax.
 
     A frame of zeros is padding and changes nothing, so that a padded batch gives what the real
-    frames alone give. Frames go in raw: their mean and variance are part of the model.
+    frames alone give. Frames go in raw: their mean and variance are part of the model. A feature
+    that is constant in `frames` gets a variance of 1.
 
     Args:
         recurrent: called as `recurrent(units, return_sequences=..., kernel_initializer=...,
@@ -87,9 +88,7 @@ def classifier_stack(
     """
     check_shape(frames, classes, layers)
     seeds = iter(np.random.default_rng(seed).integers(2**31, size=3 * layers + 1).tolist())
-    scale = keras.layers.Normalization(name="scale")
-    scale.adapt(frames)
-    stack: list[keras.Layer] = [scale]
+    stack: list[keras.Layer] = [fitted_normalization(frames)]
     for n in range(layers):
         stack += [
             recurrent(
@@ -107,6 +106,22 @@ def classifier_stack(
         classes, activation="softmax", kernel_initializer=glorot, name="classes"
     )
     return [*stack, head]
+
+
+def fitted_normalization(frames: np.ndarray) -> keras.layers.Normalization:
+    """A layer `scale` with the mean and variance of frames (n, F).
+
+    A constant feature gets a variance of 1, as in scikit-learn's StandardScaler. Keras would divide
+    it by 1e-7, so that the smallest deviation in the field would drown all other features.
+    """
+    scale = keras.layers.Normalization(name="scale")
+    scale.adapt(frames)
+    constant = np.ptp(frames, axis=0) == 0
+    if constant.any():
+        variance = keras.ops.convert_to_numpy(scale.adapt_variance)
+        scale.adapt_variance.assign(np.where(constant, 1.0, variance))
+        scale.finalize_state()
+    return scale
 
 
 def described(
