@@ -102,11 +102,11 @@ class _Rewriter:
         name = flatbuffer.operator_name(self.model, operator)
         if name == DEQUANTIZE:
             self._integers[operator.outputs[0]] = operator.inputs[0]
-        result = self._name(operator.outputs[0])
-        if result in self.means and self._in_float(operator):
-            self._write_masked_mean(operator, self.means[result])
+        key = self._name(operator.outputs[0])
+        if key in self.means and self._in_float(operator):
+            self._write_masked_mean(operator, self.means[key])
             return
-        function = self.functions.get(result)
+        function = self.functions.get(key)
         kernel = KERNELS.get(name) if function is None else LOOKUP
         if kernel is None or self.bits not in kernel.bits or not self._in_float(operator):
             return
