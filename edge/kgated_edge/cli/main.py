@@ -24,7 +24,7 @@ from kgated_edge.cli.realtime import add_realtime_arguments, plan_of
 from kgated_edge.cli.sandbox import run_in_sandbox
 from kgated_edge.cli.signals import ended_by_signals
 from kgated_edge.cli.text import check_text, live_text, realtime_text, selftest_text
-from kgated_edge.errors import EdgeError
+from kgated_edge.errors import EdgeError, readable
 from kgated_edge.evaluation.checker import check, selftest
 from kgated_edge.evaluation.dataset import SequenceData
 from kgated_edge.evaluation.task_choice import OLD_NAMES, TASKS
@@ -51,8 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
         return 0 if passed else 1
-    except (EdgeError, OSError) as error:
+    except EdgeError as error:
         return _fail(str(error))
+    except OSError as error:
+        return _fail(readable(error))
     except MemoryError:
         return _fail("out of memory: use smaller data")
     except KeyboardInterrupt:

@@ -39,7 +39,9 @@ def wav_frames(stream: IO[bytes], front_end: MakeFrontEnd) -> Iterator[Array]:
             read = lambda count: sound.readframes(count // size)  # noqa: E731
             yield from audio_frames(read, computed, width, channels, rate)
     except (wave.Error, EOFError) as error:
-        raise DataError(f"this is not a WAV file of PCM samples ({error}): {_CONVERT}") from None
+        raise DataError(
+            f"this is not a WAV file of PCM samples ({str(error) or 'cut short'}): {_CONVERT}"
+        ) from None
 
 
 def audio_frames(

@@ -157,8 +157,10 @@ def load_recipe(path: str | Path) -> Recipe:
     known = {field.name for field in fields(Recipe)}
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: can't be read as a recipe: {error}") from error
+    except OSError as error:
+        raise ValueError(f"{path}: can't be read as a recipe: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: can't be read as a recipe: it is no JSON ({error})") from error
     if not isinstance(document, dict) or not set(document) <= known:
         raise ValueError(
             f"{path}: a recipe is a JSON object of {sorted(known)}; save one by `kgated optimize`"
