@@ -162,10 +162,8 @@ def test_limits_of_events_in_a_file(command, speech, npz, long_frames, recording
     code, out, _ = command(*arguments, "--events", labels, *SETTINGS)
     assert code == 1
     assert "at most 0.5 allowed" in out
-    assert (
-        "is on delay_ms_p95" in command("check", speech, "--data", "x.npz", "--limits", limits)[2]
-        or True
-    )
+    _, _, refusal = command("check", speech, "--data", npz, "--limits", limits)
+    assert "delay_ms_p95" in refusal
     limits.write_text("min_accuracy = 1")
     assert (
         "a limit is on accuracy, a run over events has"
@@ -221,3 +219,61 @@ def test_a_label_track(command, speech, recording, tmp_path):
     _, out, _ = command("check", speech, "--data", recording, "--events", track, *SETTINGS)
     assert "  yes: " in out
     assert "of 1 hit" in out
+
+
+@pytest.fixture
+def sensor_csv(speech, long_frames, recording, tmp_path):
+    """A folder with the recording as CSV in other columns, and the labels of its events."""
+    folder = tmp_path / "csv"
+    folder.mkdir()
+    rows = [f"{k / 100:.2f},9,{c:.9g},{b:.9g},{a:.9g}" for k, (a, b, c) in enumerate(long_frames)]
+    (folder / "a.csv").write_text("\n".join(["clock,noise,c,b,a", *rows]) + "\n")
+    labels = [("a.csv", *row[1:]) for row in reference_rows(speech, long_frames)]
+    return folder, labels_file(tmp_path, labels)
+
+
+def test_check_reads_recordings_as_events_does(command, speech, sensor_csv, tmp_path):
+    folder, labels = sensor_csv
+    report = tmp_path / "r.json"
+    arguments = ("check", speech, "--data", folder, "--events", labels, *SETTINGS)
+    columns = ("--columns", "a,b,c", "--time-column", "clock")
+    code, out, _ = command(*arguments, *columns, "--max-miss-rate", 0, "--json", report)
+    assert code == 0, out
+    assert json.loads(report.read_text())["events"]["false_accepts"] == 0
+    # In another order the features are others.
+    command(*arguments, "--columns", "c,b,a", "--json", report)
+    assert json.loads(report.read_text())["events"]["misses"] > 0
+    lines = (folder / "a.csv").read_text().splitlines()
+    lines[300] = "damaged"
+    (folder / "a.csv").write_text("\n".join(lines) + "\n")
+    assert command(*arguments, *columns)[0] == 2
+    code, out, _ = command(*arguments, *columns, "--on-bad-frame", "hold", "--json", report)
+    assert "frames held" in out
+    result = json.loads(report.read_text())
+    assert (result["held_frames"], result["steps"]) == (1, 600)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--on-bad-frame", "skip"), "invalid choice: 'skip'"),
+        (("--columns", "a,b"), "`columns` must name 3 columns"),
+        (("--columns", "a,b,d"), "no column 'd'"),
+        (("--rate", 8000), "are for audio, not csv"),
+        (("--low-hz", 20), "are for audio, not csv"),
+        (("--window", "2.0"), "must be a whole number"),
+    ],
+)
+def test_reading_options_that_do_not_fit(error, speech, sensor_csv, arguments, message):
+    folder, labels = sensor_csv
+    assert message in error("check", speech, "--data", folder, "--events", labels, *arguments)
+
+
+def test_reading_options_are_for_a_check_of_events(error, speech, npz, recording, tmp_path):
+    assert "--columns is for a check of events" in error(
+        "check", speech, "--data", npz, "--columns", "a"
+    )
+    labels = labels_file(tmp_path, [])
+    assert "are for csv, not npy" in error(
+        "check", speech, "--data", recording, "--events", labels, "--columns", "a"
+    )
