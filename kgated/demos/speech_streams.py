@@ -1,6 +1,7 @@
 """Streams of synthetic speech: words, pauses, and babble of other voices behind them."""
 
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 
@@ -24,6 +25,10 @@ _VARIANTS = {
     "tuning": "m6 f4 Gene Mike Andrea john linda max sandro miguel gustave marcelo Diogo zac",
     "testing": "m7 f5 Mario Denis steph rob travis shelby paul pablo",
 }
+# Of the training alone: each is said once, and heard several times, at another speed and pitch.
+_SAID = {"keywords": 700, "no keywords": 1300}
+_STRETCH = (0.85, 1.18)
+_TRAIN_PAUSE_S = (0.1, 0.7)
 _PITCHES = (15, 85)
 _WORDS_PER_MINUTE = (120, 210)
 _BABBLE_VOICES = 5
@@ -87,12 +92,40 @@ def effective(samples: Array) -> float:
 def _utterances(
     part: str, fraction: float, rng: np.random.Generator
 ) -> Iterator[tuple[Array, str | None]]:
+    is_training = part == "train"
     while True:
-        yield np.zeros(int(rng.uniform(*_PAUSE_S) * RATE)), None
-        keyword = str(rng.choice(KEYWORDS)) if rng.random() < fraction else None
-        samples = speak(keyword or _no_keyword(part, rng), voice_of(part, rng))
+        pause_s = rng.uniform(*(_TRAIN_PAUSE_S if is_training else _PAUSE_S))
+        yield np.zeros(int(pause_s * RATE)), None
+        is_keyword = rng.random() < fraction
+        if is_training:
+            said = _bank(is_keyword)
+            text, voice = said[rng.integers(len(said))]
+            samples = stretched(speak(text, voice), rng.uniform(*_STRETCH))
+        else:
+            text, voice = _drawn(part, is_keyword, rng)
+            samples = speak(text, voice)
         gain = 10 ** (rng.uniform(-_GAIN_DB, _GAIN_DB) / 20)
-        yield samples * (gain * _LEVEL / effective(samples)), keyword
+        yield samples * (gain * _LEVEL / effective(samples)), text if is_keyword else None
+
+
+def stretched(samples: Array, factor: float) -> Array:
+    """Samples played faster by a factor: higher, and with other formants, as of another speaker."""
+    places = np.arange(0, len(samples) - 1, factor)
+    return np.interp(places, np.arange(len(samples)), samples).astype(np.float32)
+
+
+@cache
+def _bank(is_keyword: bool) -> list[tuple[str, Voice]]:
+    """What is said in the training, and by whom."""
+    rng = np.random.default_rng(int(is_keyword))
+    count = _SAID["keywords" if is_keyword else "no keywords"]
+    return [_drawn("train", is_keyword, rng) for _ in range(count)]
+
+
+def _drawn(part: str, is_keyword: bool, rng: np.random.Generator) -> tuple[str, Voice]:
+    """What is said next, and by whom."""
+    text = str(rng.choice(KEYWORDS)) if is_keyword else _no_keyword(part, rng)
+    return text, voice_of(part, rng)
 
 
 def _no_keyword(part: str, rng: np.random.Generator) -> str:
