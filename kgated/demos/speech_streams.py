@@ -26,8 +26,10 @@ _VARIANTS = {
     "testing": "m7 f5 Mario Denis steph rob travis shelby paul pablo",
 }
 # Of the training alone: each is said once, and heard several times, at another speed and pitch.
-_SAID = {"keywords": 700, "no keywords": 1300}
-_STRETCH = (0.85, 1.18)
+_SAID = {"keywords": 900, "no keywords": 1900}
+_STRETCH = (0.82, 1.22)
+_COLOR_DB = 8.0
+_COLOR_BANDS = 6
 _TRAIN_PAUSE_S = (0.1, 0.7)
 _PITCHES = (15, 85)
 _WORDS_PER_MINUTE = (120, 210)
@@ -36,8 +38,8 @@ _BABBLE_POOL = 8  # voices of a part
 _SNR_DB = (8.0, 20.0)
 _SENTENCE_SHARE = 0.1
 # Of the training alone: unseen words are then like trained ones.
-_INVENTED_SHARE = 0.35
-_NEAR_SHARE = 0.3
+_INVENTED_SHARE = 0.2
+_NEAR_SHARE = 0.4
 _GAIN_DB = 6.0
 _PAUSE_S = (0.2, 1.5)
 _LEVEL = 0.05  # effective value of a word
@@ -101,6 +103,7 @@ def _utterances(
             said = _bank(is_keyword)
             text, voice = said[rng.integers(len(said))]
             samples = stretched(speak(text, voice), rng.uniform(*_STRETCH))
+            samples = colored(samples, rng)
         else:
             text, voice = _drawn(part, is_keyword, rng)
             samples = speak(text, voice)
@@ -112,6 +115,18 @@ def stretched(samples: Array, factor: float) -> Array:
     """Samples played faster by a factor: higher, and with other formants, as of another speaker."""
     places = np.arange(0, len(samples) - 1, factor)
     return np.interp(places, np.arange(len(samples)), samples).astype(np.float32)
+
+
+def colored(samples: Array, rng: np.random.Generator) -> Array:
+    """Samples through a filter with random gains in bands, as of another mouth and microphone."""
+    spectrum = np.fft.rfft(samples)
+    bands = np.geomspace(1, len(spectrum), _COLOR_BANDS)
+    gains_db = np.interp(
+        np.log(np.arange(len(spectrum)) + 1.0),
+        np.log(bands),
+        rng.uniform(-_COLOR_DB, _COLOR_DB, _COLOR_BANDS),
+    )
+    return np.fft.irfft(spectrum * 10 ** (gains_db / 20), len(samples)).astype(np.float32)
 
 
 @cache

@@ -28,7 +28,9 @@ _WORDS = {
     "pocket hundred student nature",
 }
 # Phonemes of espeak-ng, for invented words.
-_ONSETS = "b d f g h dZ k l m n p r s t v w j z S tS T br dr fl gr kl kr pl pr sl sp st sw tr"
+_ONSETS = (
+    "b bj d f fj g h dZ k l m n p r s t v w j j z S tS T br dr fl gr kl kr pl pr sl sp st sw tr"
+)
 _VOWELS = "a e I 0 V U i: eI aI oU u: A@ O: 3: aU OI"
 _ENDS = "n m t k s l d p S nd st ks"
 _OPEN_SHARE = 0.3  # syllables that end with their vowel
@@ -37,6 +39,7 @@ _SYLLABLES = {
     "computer": (("k", "@", "m"), ("pj", "u:", ""), ("t", "3", "")),
     "sunshine": (("s", "V", "n"), ("S", "aI", "n")),
 }
+_UNSTRESSED = ("@", "3")
 _MAX_SYLLABLES = 4
 
 
@@ -51,18 +54,19 @@ def invented_word(rng: np.random.Generator) -> str:
 
 
 def near_keyword(rng: np.random.Generator) -> str:
-    """A word that shares syllables with a keyword and is not one, as phonemes for espeak-ng.
+    """A word that is not a keyword, and sounds much like one, as phonemes for espeak-ng.
 
-    One or more syllables of the keyword are replaced by random ones of another onset and vowel, or
-    left out. A further syllable may stand before or after what is left.
+    One syllable of the keyword has another onset or another vowel, is replaced by a random one, or
+    is left out. A further syllable may stand before or after.
     """
     syllables = list(_SYLLABLES[str(rng.choice(KEYWORDS))])
     place = int(rng.integers(len(syllables)))
-    if rng.random() < 0.3:
+    draw = rng.random()
+    if draw < 0.2:
         del syllables[place]
     else:
-        syllables[place] = _different(syllables[place], rng)
-    if rng.random() < 0.3:
+        syllables[place] = _different(syllables[place], rng, is_close=draw < 0.65)
+    if rng.random() < 0.25:
         syllables.insert(int(rng.integers(2)) * len(syllables), _syllable(rng))
     return _said(syllables, rng)
 
@@ -75,12 +79,18 @@ def _syllable(rng: np.random.Generator) -> Syllable:
     return onset, vowel, "" if rng.random() < _OPEN_SHARE else end
 
 
-def _different(syllable: Syllable, rng: np.random.Generator) -> Syllable:
-    """A random syllable of another onset and vowel."""
+def _different(syllable: Syllable, rng: np.random.Generator, *, is_close: bool) -> Syllable:
+    """A random syllable of another onset and vowel; a close one differs in one of both."""
+    onset, vowel, end = syllable
     while True:
         drawn = _syllable(rng)
-        if drawn[0] != syllable[0][:1] and drawn[1] != syllable[1]:
-            return drawn
+        if drawn[0] != onset[:1] and drawn[1] != vowel:
+            break
+    if not is_close:
+        return drawn
+    # Unstressed vowels sound alike.
+    keeps_vowel = vowel in _UNSTRESSED or rng.random() < 0.5
+    return (drawn[0], vowel, end) if keeps_vowel else (onset, drawn[1], end)
 
 
 def _said(syllables: list[Syllable], rng: np.random.Generator) -> str:
