@@ -192,6 +192,14 @@ EventLabels = Annotated[
     ),
 ]
 MaxFalseAccepts = Annotated[float, typer.Option(help="Of all classes together.")]
+KeepMisses = Annotated[
+    bool,
+    typer.Option(
+        "--keep-misses",
+        help="The fewest false accepts without more misses than raw decisions have, in place of "
+        "the fewest misses.",
+    ),
+]
 FalseAlarms = Annotated[
     float | None,
     typer.Option(help="Of an anomaly detector: recordings are normal, without labels."),

@@ -16,6 +16,7 @@ def tune(
     recordings: options.Recordings,
     labels: options.EventLabels = None,
     max_false_accepts_per_hour: options.MaxFalseAccepts = 1.0,
+    keep_misses: options.KeepMisses = False,
     false_alarms_per_day: options.FalseAlarms = None,
     score: options.Score = None,
     smoothing_s: options.SmoothingTimes = None,
@@ -37,8 +38,7 @@ def tune(
     """Choose smoothing and thresholds on labelled recordings, and write them into the file."""
     checks.check_outputs([page], [model, labels])
     checks.check_number("--period-ms", period_ms, 0.0)
-    if (labels is None) == (false_alarms_per_day is None):
-        raise ValueError("give LABELS, or --false-alarms-per-day for normal recordings: one of two")
+    _check_purpose(labels, false_alarms_per_day)
     sound = {"rate": rate, "window": window, "hop": hop, "low_hz": low_hz, "high_hz": high_hz}
     lines = {"columns": columns, "time_column": time_column, "on_bad_frame": on_bad_frame}
     facts: dict[str, Any] = {"min_duration_s": min_duration_s, "refractory_s": refractory_s}
@@ -48,10 +48,20 @@ def tune(
         settings = _tune_alarms(model, recordings, false_alarms_per_day, smoothing_s, facts, page)
     else:
         facts |= {"collar_s": collar_s, "max_false_accepts_per_hour": max_false_accepts_per_hour}
+        facts |= {"keep_misses": keep_misses}
         settings = _tune_events(model, recordings, labels, smoothing_s, facts, page)
     if not dry_run:
-        import_light("kgated.tuning").write_section(model, "events", settings.to_plain())
-        typer.echo(f"{model}: the settings are in its manifest")
+        _write_settings(model, settings)
+
+
+def _check_purpose(labels: Path | None, false_alarms_per_day: float | None) -> None:
+    if (labels is None) == (false_alarms_per_day is None):
+        raise ValueError("give LABELS, or --false-alarms-per-day for normal recordings: one of two")
+
+
+def _write_settings(model: Path, settings: Any) -> None:
+    import_light("kgated.tuning").write_section(model, "events", settings.to_plain())
+    typer.echo(f"{model}: the settings are in its manifest")
 
 
 def _block_options(recordings: Path, values: dict[str, Any]) -> dict[str, Any]:

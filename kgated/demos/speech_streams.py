@@ -27,8 +27,8 @@ _VARIANTS = {
 }
 # Of the training alone: each is said once, and heard several times, at another speed and pitch.
 _SAID = {"keywords": 900, "no keywords": 1900}
-_STRETCH = (0.82, 1.22)
-_COLOR_DB = 8.0
+_STRETCH = (0.85, 1.18)
+_COLOR_DB = 6.0
 _COLOR_BANDS = 6
 _TRAIN_PAUSE_S = (0.1, 0.7)
 _PITCHES = (15, 85)

@@ -31,7 +31,7 @@ from kgated.tuning.operating_points import (
     points_of,
     smoothed,
 )
-from kgated.tuning.search import best_choices
+from kgated.tuning.search import Curve, best_choices, best_curve
 from kgated_cli.app import app
 
 STEP_S = 0.25
@@ -142,6 +142,27 @@ def test_tuning_meets_its_limit_and_beats_raw_decisions(model, recordings):
     assert tuned.after.misses <= tuned.before.misses
     assert tuned.after.false_accepts * 20 <= tuned.before.false_accepts
     assert tuned.after.hours == pytest.approx(60 / 3600)
+
+
+def test_the_fewest_false_accepts_without_more_misses(model, recordings):
+    tuned = tune(model, *recordings, max_false_accepts_per_hour=100_000, keep_misses=True)
+    allowed = tuned.before.misses
+    assert tuned.after.misses <= allowed
+    assert tuned.after.false_accepts < tuned.before.false_accepts
+    fewer = [curve.choices[tuned.after.false_accepts - 1] for curve in tuned.curves]
+    assert tuned.after.false_accepts > 0
+    assert min(misses for misses, *_ in fewer) > allowed
+
+
+def test_the_search_takes_the_first_point_with_few_misses():
+    curves = [
+        Curve("mean", 0.0, ((9, 0.0, (0.9,)), (5, 0.0, (0.8,)), (1, 0.0, (0.1,)))),
+        Curve("mean", 0.5, ((8, 0.0, (0.7,)), (6, 0.0, (0.6,)), (2, 0.0, (0.2,)))),
+    ]
+    assert best_curve(curves, 2, -1) == (0, curves[0].choices[2])
+    assert best_curve(curves, 2, 5) == (0, curves[0].choices[1])
+    assert best_curve(curves, 2, 8) == (1, curves[1].choices[0])
+    assert best_curve(curves, 0, 1) == (1, curves[1].choices[0])
 
 
 def test_the_command_writes_settings_that_the_device_uses(model, recordings, tmp_path):
