@@ -87,7 +87,7 @@ def _story(
 
 
 def teacher_sentences(reference: Reference | None, story: Story) -> tuple[str, ...]:
-    """A sentence where the teacher's own file meets the limits and is better than the chosen one."""
+    """A sentence where the teacher's file meets the limits and is better than the chosen one."""
     chosen, metric = story.choice.outcome, story.metric
     if reference is None or not reference.cost.fits(story.budget):
         return ()
