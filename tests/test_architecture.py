@@ -47,11 +47,11 @@ STAGES = {
     "kgated.deploy": """
         recipe tflite
         worker sequence tflm manifest_writer inspect
-        streaming
+        streaming c
         lowering quantization
         verification
         text
-        metadata from_qat
+        metadata from_qat target_sources
         other_backend
         convert
     """,
@@ -59,6 +59,7 @@ STAGES = {
         errors measure
         format verifier
         text
+        native
         runtime
         events
         evaluation

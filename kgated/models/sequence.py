@@ -33,7 +33,8 @@ def sequence_classifier(
     Normalization, `layers` times a recurrent layer and Dropout, and Dense with softmax.
 
     A frame of zeros is padding and is skipped, so that padding does not change the result. The
-    frames are not normalized beforehand: their mean and variance are part of the model.
+    frames are not normalized beforehand: their mean and variance are part of the model. A feature
+    that is constant in `frames` gets a variance of 1.
 
     Args:
         recurrent: called as `recurrent(units, return_sequences=..., kernel_initializer=...,
@@ -89,14 +90,31 @@ def classifier_stack(
     """
     check_shape(frames, classes, layers)
     seeds = iter(np.random.default_rng(seed).integers(2**31, size=3 * layers + 1).tolist())
-    scale = keras.layers.Normalization(name="scale")
-    scale.adapt(frames)
-    stack = [scale, *recurrent_stack(recurrent, units, layers, dropout, seeds, dtype, each=each)]
+    stack: list[keras.Layer] = [
+        fitted_normalization(frames),
+        *recurrent_stack(recurrent, units, layers, dropout, seeds, dtype, each=each),
+    ]
     glorot = keras.initializers.GlorotUniform(next(seeds))
     head = keras.layers.Dense(
         classes, activation="softmax", kernel_initializer=glorot, name="classes"
     )
     return [*stack, head]
+
+
+def fitted_normalization(frames: np.ndarray) -> keras.layers.Normalization:
+    """A layer `scale` with the mean and variance of frames (n, F).
+
+    A constant feature gets a variance of 1, as in scikit-learn's StandardScaler. Keras would divide
+    it by 1e-7, so that the smallest deviation in the field would drown all other features.
+    """
+    scale = keras.layers.Normalization(name="scale")
+    scale.adapt(frames)
+    constant = np.ptp(frames, axis=0) == 0
+    if constant.any():
+        variance = keras.ops.convert_to_numpy(scale.adapt_variance)
+        scale.adapt_variance.assign(np.where(constant, 1.0, variance))
+        scale.finalize_state()
+    return scale
 
 
 def recurrent_stack(
