@@ -36,7 +36,11 @@ State = Annotated[
     str, typer.Option(help="external: inputs and outputs. internal: inside the file.")
 ]
 Target = Annotated[
-    str, typer.Option(help="cpu: any device that runs it. mcu: TensorFlow Lite Micro, in C++.")
+    str,
+    typer.Option(
+        help="cpu: any device that runs LiteRT. mcu: TensorFlow Lite Micro, in C++. c: C99 sources "
+        "without a runtime, beside the file."
+    ),
 ]
 Lowering = Annotated[
     str,
