@@ -137,6 +137,16 @@ def test_a_whole_sequence_equals_litert(cell, options, tmp_path, frames):
         native.run(x[:, :0] if batch > 1 else x[:0])
 
 
+def test_a_block_of_frames_equals_litert(tmp_path, frames):
+    path = tmp_path / "m.tflite"
+    layers = [kgated.PeepholeLSTM(9, return_sequences=True), L.Dense(3)]
+    options = {"mode": "stream", "target": "c", "calibration": frames, "block": 4}
+    kgated.to_tflite(model_of(*layers), path, **options)
+    build(path.with_suffix(".c"))
+    results = EdgeModel(path, engine="native").run(frames[0])
+    np.testing.assert_allclose(results, EdgeModel(path).run(frames[0]), atol=1e-5)
+
+
 def test_a_model_that_c_cannot_express_is_refused_by_its_layer(tmp_path, frames):
     options = {"target": "c", "calibration": frames}
     path = tmp_path / "m.tflite"
