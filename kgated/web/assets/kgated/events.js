@@ -22,10 +22,11 @@ const DEFAULTS = {
 
 /** @returns {string[]} A name per score of a model. */
 export function scoreLabels(manifest) {
+  const {labels, outputs} = manifest;
   if (settingsOf(manifest).score !== 'output') return ['anomaly'];
-  const size = sizeOf(manifest.outputs[0]);
+  const size = sizeOf(outputs[0]);
   const numbered = Array.from({length: size}, (_, k) => (size === 1 ? 'event' : String(k)));
-  return manifest.labels?.length === size ? manifest.labels : numbered;
+  return labels?.length === size ? labels : numbered;
 }
 
 /** The settings of the manifest, or defaults without the classes that are background by name. */
@@ -38,8 +39,9 @@ export function settingsOf(manifest) {
 }
 
 /**
- * A detector for a model.
- * @returns {(frame: Float32Array, output: Float32Array) => Event[]} Takes each step in order.
+ * A detector for a model, and a function that makes its scores of each step in order.
+ * @returns {{detector: EventDetector,
+ *     scores: (frame: Float32Array, output: Float32Array) => ArrayLike<number>}}
  * @throws {KgatedError} The model has no sample period, or several results per step.
  */
 export function eventDetector(manifest) {

@@ -21,6 +21,9 @@ import {
 } from './tensors.js';
 import {readManifest} from './tflite_file.js';
 
+export {EventDetector} from './events.js';
+export {FrontEnd} from './front_end.js';
+export {Resampler} from './resample.js';
 export {KgatedError};
 
 const LITERT_FOLDER = new URL('../litert/', import.meta.url).href;
