@@ -20,12 +20,12 @@ def path_of_chromium():
 
 
 @contextlib.contextmanager
-def started_chromium(*flags):
-    """A browser, driven as a user would."""
+def chromium_starter():
+    """A function that starts a browser with more flags; a process has one such at a time."""
     path = path_of_chromium()
     driver = pytest.importorskip("playwright.sync_api").sync_playwright()
-    with driver as play, play.chromium.launch(executable_path=path, args=[*FLAGS, *flags]) as it:
-        yield it
+    with driver as play:
+        yield lambda *flags: play.chromium.launch(executable_path=path, args=[*FLAGS, *flags])
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

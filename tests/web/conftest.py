@@ -47,8 +47,14 @@ def address(site):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    with chromium.started_chromium() as started:
+def start_browser():
+    with chromium.chromium_starter() as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def browser(start_browser):
+    with start_browser() as started:
         yield started
 
 
