@@ -149,6 +149,9 @@ RecipeOutput = Annotated[
 ]
 
 TrainingData = Annotated[Path, typer.Argument(help="Sequences with labels (.npz).")]
+ComparedData = Annotated[
+    Path, typer.Argument(help="Sequences with labels or numbers `y`, or of tokens (.npz).")
+]
 KerasFile = Annotated[Path, typer.Argument(help="The .keras file to write.")]
 ValidationData = Annotated[
     Path | None, typer.Option(help="Sequences to choose the weights by. Else a fifth of DATA.")
@@ -206,6 +209,14 @@ EventLabels = Annotated[
     ),
 ]
 MaxFalseAccepts = Annotated[float, typer.Option(help="Of all classes together.")]
+KeepMisses = Annotated[
+    bool,
+    typer.Option(
+        "--keep-misses",
+        help="The fewest false accepts without more misses than raw decisions have, in place of "
+        "the fewest misses.",
+    ),
+]
 FalseAlarms = Annotated[
     float | None,
     typer.Option(help="Of an anomaly detector: recordings are normal, without labels."),
@@ -226,6 +237,22 @@ Collar = Annotated[float, typer.Option(help="Tolerance of the labels in seconds.
 FramePeriod = Annotated[
     float | None, typer.Option(help="Milliseconds between two frames; else the model's.")
 ]
+Columns = Annotated[
+    str | None, typer.Option(help="Columns of csv, by name, or number from 1; else all.")
+]
+TimeColumn = Annotated[
+    str | None, typer.Option(help="Column of csv with the time; else one called time.")
+]
+OnBadFrame = Annotated[
+    str, typer.Option(help="refuse, or hold the last good frame for bad lines, NaN and inf.")
+]
+SoundRate = Annotated[
+    int | None, typer.Option(min=1, help="Samples per second in training; else the file's.")
+]
+FrameSamples = Annotated[int | None, typer.Option(min=1, help="Samples per frame of audio.")]
+HopSamples = Annotated[int | None, typer.Option(min=1, help="Samples from frame to frame.")]
+LowHz = Annotated[float | None, typer.Option(min=0, help="Lower limit of the bands of audio.")]
+HighHz = Annotated[float | None, typer.Option(min=0, help="Upper limit of the bands of audio.")]
 TradeOffPage = Annotated[
     Path | None, typer.Option(help="Write the trade-off as an .html page here.")
 ]
@@ -247,7 +274,7 @@ BudgetMinutes = Annotated[
     float, typer.Option(help="Of training, for all models together; each gets the same part.")
 ]
 Trials = Annotated[
-    int, typer.Option(min=1, help="Learning rates and dropouts to try, at most, for each model.")
+    int, typer.Option(min=1, help="Options of a training to try, at most, for each model.")
 ]
 ComparedPeriod = Annotated[
     float | None, typer.Option(help="Milliseconds between two frames; else the data's, or 10.")
@@ -259,8 +286,19 @@ StayTogether = Annotated[
         "Else equal groups."
     ),
 ]
-TestData = Annotated[
-    Path | None, typer.Option(help="Sequences to test on. Else a fifth of each class of DATA.")
+TestData = Annotated[Path | None, typer.Option(help="Sequences to test on. Else a fifth of DATA.")]
+ComparedTask = Annotated[
+    str | None,
+    typer.Option(
+        help="classification, frame-classification, regression or next-token. Else by the data."
+    ),
+]
+TrialStorage = Annotated[
+    str | None,
+    typer.Option(
+        help="A PostgreSQL database for the trials, as postgresql+psycopg://user@host/name. "
+        "Else a file in --out."
+    ),
 ]
 ComparisonFolder = Annotated[
     Path, typer.Option(help="For the report, the models and the trials: the same call resumes.")

@@ -26,6 +26,7 @@ STAGES = {
         deploy
         mixed_precision
         compare
+        search
         demos
         __main__
     """,
@@ -46,11 +47,11 @@ STAGES = {
     "kgated.deploy": """
         recipe tflite
         worker sequence tflm manifest_writer inspect
-        streaming
+        streaming c
         lowering quantization
         verification
         text
-        metadata from_qat
+        metadata from_qat target_sources
         other_backend
         convert
     """,
@@ -58,6 +59,7 @@ STAGES = {
         errors measure
         format verifier
         text
+        native
         runtime
         events
         evaluation

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ from kgated_edge.format.reader import read_manifest
 
 from kgated.argument_checks import as_names, as_path
 from kgated.atomic_write import check_writable, replace_files
-from kgated.deploy import tflm
+from kgated.deploy import target_sources
 from kgated.deploy.from_qat.export import QatExport
 from kgated.deploy.lowering.converter import lower
-from kgated.deploy.manifest_writer import manifest_in, without_manifest
+from kgated.deploy.manifest_writer import manifest_in
 from kgated.deploy.metadata import (
     Conversion,
     ConversionOptions,
@@ -107,7 +108,9 @@ def to_tflite(
             "internal": variables in the file, and a signature `reset`.
         skip: names of layers that stay in float.
         target: "cpu": any device that runs LiteRT; "mcu": TensorFlow Lite Micro, for "int8" and
-            "int16x8", with C++ sources NAME.h and NAME.cc beside NAME.tflite.
+            "int16x8", with C++ sources NAME.h and NAME.cc beside NAME.tflite; "c": any device that
+            has a C99 compiler, with sources NAME.h and NAME.c beside NAME.tflite that need no
+            runtime, for "none", "dynamic", "dynamic4" and "int8".
         lowering: of a sequence's steps: "unrolled", each in the graph; "while", a loop; "auto", the
             faster one for this model and length; "fused", the builtin operator that computes a
             whole LSTM, for runtimes with a fast kernel for it.
@@ -169,8 +172,7 @@ def to_tflite(
         OSError: `path` can't be written.
     """
     chosen, skipped = "stream" if mode is None else mode, as_names("skip", skip)
-    ranges = (calibration_method, percentile)
-    more = (*ranges, sessions, block, results)
+    more = (calibration_method, percentile, sessions, block, results)
     recipe = Recipe(chosen, quantize, state, skipped, target, lowering, batch, *more)
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a Keras model. Received: {model!r}")
@@ -179,18 +181,14 @@ def to_tflite(
     facts |= {"calibration": calibration, "evaluation": evaluation, "tolerance": tolerance}
     options = ConversionOptions.of(recipe, length=length, max_length=max_length, **facts)
     conversion = convert(model, as_path("path", path), options)
-    return replace(
-        conversion,
-        notes=notes_on_default_mode(model) if mode is None else (),
-    )
+    return replace(conversion, notes=notes_on_default_mode(model) if mode is None else ())
 
 
 @no_mask_warnings()
 def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conversion:
     """`to_tflite` with its options as data."""
     recipe, path = options.recipe, check_writable(path)
-    if recipe.target == "mcu":
-        tflm.check_source_paths(path)
+    target_sources.check_source_paths(path, recipe)
     start_worker()
     model, cut = (model, {}) if isinstance(model, QuantizeAware) else cut_text(model)
     qat = QatExport.of(model, recipe) if isinstance(model, QuantizeAware) else None
@@ -220,11 +218,20 @@ def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conve
     content, stage = _build(graph, manifest, target, sequences, recipe, qat)
     judgement, content = judge_content(content, final, compared, recipe, options.tolerance)
     manifest = manifest_in(content)
-    replace_files({path: content, **_sources(path, content, manifest, recipe)})
+    stream = partial(_convert_stream, model, options=options)
+    sources = target_sources.source_files(path, content, manifest, recipe, stream)
+    replace_files({path: content, **sources})
     if stage is not None and options.explain_cost:
         names = layer_names(layers, graph)
         warn_of_cost(judgement, recipe, lambda: stage.costs(recipe, names, final, compared.main))
     return Conversion(path, manifest, judgement.outputs, len(content), judgement.evaluation)
+
+
+def _convert_stream(model: keras.Model, path: Path, options: ConversionOptions) -> None:
+    """The model of a sequence as a stream of one row, for C sources."""
+    recipe = replace(options.recipe, mode="stream", lowering="auto", batch=1)
+    plain = replace(options, length=None, max_length=None, evaluation=None, tolerance=None)
+    convert(model, path, replace(plain, recipe=recipe, explain_cost=False))
 
 
 def convert_saved_job(folder: str) -> None:
@@ -284,11 +291,3 @@ def _build(
     if recipe.is_static and qat is None:
         check_coverage(manifest_in(content), stage.samples, recipe.calibration_method)
     return content, stage
-
-
-def _sources(path: Path, content: bytes, manifest: Manifest, recipe: Recipe) -> dict[Path, bytes]:
-    """The C++ sources beside the file, where the target has some."""
-    if recipe.target != "mcu":
-        return {}
-    sources = tflm.sources(without_manifest(content), manifest, path.stem)
-    return tflm.source_files(path, sources)

@@ -32,24 +32,22 @@ def read_browser_model(path: Path) -> tuple[bytes, Manifest]:
 def _check_variables(content: bytes) -> None:
     if operators := operators_with_variables(content):
         raise ManifestError(
-            f"LiteRT.js does not run files with variable tensors, which {', '.join(operators)} of "
-            "lowering='fused' has: convert the model with --mode stream, or with another lowering"
+            "LiteRT.js does not run files with variable tensors, which lowering='fused' makes "
+            f"({', '.join(operators)}): convert the model with --mode stream"
         )
 
 
 def operators_with_variables(content: bytes) -> list[str]:
     """Names of the operators that keep their state in a variable tensor."""
-    names = {
-        _name(operator.code)
+    codes = {
+        operator.code
         for subgraph in Graphs(content).subgraphs
         for operator in subgraph.operators
         if any(n >= 0 and subgraph.tensors[n].is_variable for n in operator.inputs)
     }
-    return sorted(names)
-
-
-def _name(code: int) -> str:
-    return Op(code).name if code in set(Op) else f"operator {code}"
+    # Others that read the state, such as to set it to zero, are not what keeps it.
+    names = [Op(code).name for code in sorted(codes & set(Op))]
+    return names or [f"operator {code}" for code in sorted(codes)]
 
 
 def _check_mode(manifest: Manifest) -> None:

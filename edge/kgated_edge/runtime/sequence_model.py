@@ -17,8 +17,8 @@ from kgated_edge.runtime.batching import (
     tail,
     unwrap_single,
 )
+from kgated_edge.runtime.engines import LITERT, bind_engine
 from kgated_edge.runtime.input_writer import step_writer
-from kgated_edge.runtime.interpreter import bind
 from kgated_edge.runtime.quantization import results_reader
 from kgated_edge.runtime.text_methods import TextMethods, texts_to_ids
 
@@ -32,17 +32,20 @@ class SequenceModel(TextMethods):
     Args:
         path: a `.tflite` file made by `kgated convert --mode sequence`.
         num_threads: threads of the interpreter, at least 1.
+        engine: "litert": the interpreter; "native": the library that `kgated-edge build` made of
+            the file's C sources.
 
     Raises:
         ManifestError: the file cannot be run; the message says why and what to do.
+        EdgeError: engine="native", and the library is missing, of another file or CPU, or wrong.
 
     Example:
         >>> model = SequenceModel("word.tflite")
         >>> output = model.run(frames)      # (T, 40) float32 to (12,), or to (T, 12)
     """
 
-    def __init__(self, path: str | Path, num_threads: int = 1) -> None:
-        self._binding = binding = bind(path, num_threads, "sequence")
+    def __init__(self, path: str | Path, num_threads: int = 1, *, engine: str = LITERT) -> None:
+        self._binding = binding = bind_engine(path, num_threads, "sequence", engine)
         self._manifest = manifest = binding.manifest
         self._write = step_writer(manifest.blocks, binding.inputs)
         self._read = results_reader(manifest.answers, binding.outputs)

@@ -11,8 +11,9 @@ from kgated_edge.errors import EdgeError, StateError, cannot_run
 from kgated_edge.format.tensor_spec import Array, TensorSpec
 from kgated_edge.runtime.bad_frames import HOLD, REFUSE, LastGoodFrames, check_policy
 from kgated_edge.runtime.batching import as_dict, broadcast_batch, tail, unwrap_single
+from kgated_edge.runtime.engines import LITERT, bind_engine
 from kgated_edge.runtime.input_writer import Writer, step_writer
-from kgated_edge.runtime.interpreter import Binding, bind
+from kgated_edge.runtime.interpreter import Binding
 from kgated_edge.runtime.quantization import results_reader
 from kgated_edge.runtime.results import in_order, steps_and_results
 from kgated_edge.runtime.state_file import Stateful, check_external
@@ -52,9 +53,12 @@ class EdgeModel(Stateful, TextMethods):
         on_bad_frame: what happens to a frame with NaN or inf: "refuse" raises `FrameError`; "hold"
             uses the last good frame instead and counts it in `held_frames`. Without a good frame
             since the last reset, "hold" raises too.
+        engine: "litert": the interpreter; "native": the library that `kgated-edge build` made of
+            the file's C sources.
 
     Raises:
         ManifestError: the file cannot be run; the message says why and what to do.
+        EdgeError: engine="native", and the library is missing, of another file or CPU, or wrong.
 
     Example:
         >>> model = EdgeModel("speaker.tflite")
@@ -66,10 +70,15 @@ class EdgeModel(Stateful, TextMethods):
     __slots__ = ("__weakref__", "_binding", "_idle", "_interpreter", "_last_good", "_states")
 
     def __init__(
-        self, path: str | Path, num_threads: int = 1, *, on_bad_frame: str = REFUSE
+        self,
+        path: str | Path,
+        num_threads: int = 1,
+        *,
+        on_bad_frame: str = REFUSE,
+        engine: str = LITERT,
     ) -> None:
         check_policy(on_bad_frame)
-        self._set_up(bind(path, num_threads, "stream"), on_bad_frame)
+        self._set_up(bind_engine(path, num_threads, "stream", engine), on_bad_frame)
 
     def _set_up(self, binding: Binding, on_bad_frame: str) -> None:
         manifest, inputs, outputs = binding.manifest, binding.inputs, binding.outputs
@@ -81,7 +90,11 @@ class EdgeModel(Stateful, TextMethods):
         names = [spec.name for spec in manifest.states]
         self._states = {name: inputs[name] for name in names}
         write = step_writer(manifest.blocks, inputs, self._last_good, manifest.frames)
-        copies = state_copies([(inputs[name], outputs[name]) for name in names])
+        pairs = [(inputs[name], outputs[name]) for name in names]
+        # A native library updates the states where they are.
+        copies = state_copies(
+            [(target, source) for target, source in pairs if target is not source]
+        )
         read = results_reader(manifest.answers, outputs)
         # Empty while a thread uses the model. `pop` is atomic, and takes half of a lock's time.
         self._idle: list[StepResources] = [(write, self._interpreter.invoke, copies, read)]

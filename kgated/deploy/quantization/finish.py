@@ -5,7 +5,7 @@ from dataclasses import replace
 from ai_edge_litert import schema_py_generated as schema
 from kgated_edge.format.manifest import Manifest
 
-from kgated.deploy import tflm
+from kgated.deploy import c, tflm
 from kgated.deploy.manifest_writer import SPARE_BYTES, as_stored, embed
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.tflite.batched import add_batches
@@ -29,6 +29,8 @@ def finish(model: schema.ModelT, layers: LayerTable, recipe: Recipe, manifest: M
     if recipe.target == "mcu":
         tflm.use_known_operators(model, layers)
         tflm.check_operators(model, layers)
+    elif recipe.target == "c" and recipe.mode == "stream":
+        c.check_operators(model, layers)
     add_batches(model, recipe.session_sizes, layers)
     strip(model)
     manifest = replace(as_stored(manifest, model), sessions=recipe.session_sizes)

@@ -3,19 +3,19 @@
 from kgated.deploy.tflm.arena import arena_bytes
 from kgated.deploy.tflm.codegen import (
     Sources,
-    check_source_paths,
     source_files,
     source_paths,
     sources,
 )
 from kgated.deploy.tflm.operators import check_operators
 from kgated.deploy.tflm.rewrites import use_known_operators
+from kgated.deploy.tflm.templates import MARK
 
 __all__ = [
+    "MARK",
     "Sources",
     "arena_bytes",
     "check_operators",
-    "check_source_paths",
     "source_files",
     "source_paths",
     "sources",

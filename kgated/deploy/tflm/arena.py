@@ -1,6 +1,6 @@
 """An upper bound of the working memory that TensorFlow Lite Micro takes for a file."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,17 +53,25 @@ def _graph_bytes(model: schema.ModelT, graph: schema.SubGraphT) -> int:
     return max(plan(planned), planning) + _records(model, graph)
 
 
-def plan(blocks: Iterable[Block]) -> int:
+def plan(blocks: Sequence[Block]) -> int:
     """The memory that the blocks take when each is placed at the first address that is free."""
+    starts = place(blocks)
+    return max((start + block.size for start, block in zip(starts, blocks, strict=True)), default=0)
+
+
+def place(blocks: Sequence[Block]) -> list[int]:
+    """The address of each block, the first that is free, the largest blocks first."""
     placed: list[tuple[int, Block]] = []
-    for block in sorted(blocks, key=lambda block: -block.size):
-        start = 0
+    starts = [0] * len(blocks)
+    for n in sorted(range(len(blocks)), key=lambda n: -blocks[n].size):
+        block, start = blocks[n], 0
         for offset, neighbor in sorted(placed, key=lambda pair: pair[0]):
             overlap = block.first <= neighbor.last and neighbor.first <= block.last
             if overlap and start + block.size > offset:
                 start = max(start, offset + neighbor.size)
         placed.append((start, block))
-    return max((offset + block.size for offset, block in placed), default=0)
+        starts[n] = start
+    return starts
 
 
 def blocks(model: schema.ModelT, graph: schema.SubGraphT) -> list[Block]:

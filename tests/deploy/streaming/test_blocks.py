@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 from kgated_edge import EdgeModel, FrameError, SessionPool, check, selftest
-from kgated_edge.cli import main
+from kgated_edge.cli.main import main
 from streams import randomize
 from typer.testing import CliRunner
 
@@ -17,7 +17,7 @@ from kgated_cli.app import app
 L = keras.layers
 T, F = 21, 5
 X_SHAPE = (3, T, F)
-LIMITS = {"none": 1e-5, "float16": 2e-3, "dynamic": 0.05, "dynamic4": 0.4, "int8": 0.2}
+LIMITS = {"none": 1e-5, "float16": 2e-3, "dynamic": 0.1, "dynamic4": 0.15, "int8": 0.1}
 
 
 def recurrent(each=True):
@@ -57,7 +57,8 @@ def convert(model, path, **options):
 )
 def test_a_block_gives_the_results_of_its_frames(build, block, options, x, rng, tmp_path):
     model = randomize(build(), rng)
-    made = convert(model, tmp_path / "m.tflite", block=block, calibration=x, **options)
+    seen = np.concatenate([x, *(np.roll(x, n, axis=1) for n in range(1, 9))], axis=1)
+    made = convert(model, tmp_path / "m.tflite", block=block, calibration=seen, **options)
     edge, limit = EdgeModel(made.path), LIMITS[options["quantize"]]
     stride = edge.manifest.frames_per_result
     assert (edge.manifest.frames_per_step, stride) == (block, 2 if build is strided else 1)
@@ -146,7 +147,7 @@ def test_a_wrong_number_of_frames(x, tmp_path):
 
 
 def test_commands_take_blocks(x, tmp_path, monkeypatch, capsys):
-    """`convert --block`, `check` on labels per frame, `live` with an incomplete block at the end."""
+    """`convert --block`, `check` on labels per frame, `live` with a part of a block at the end."""
     model = recurrent()
     model.save(tmp_path / "m.keras")
     path = str(tmp_path / "m.tflite")

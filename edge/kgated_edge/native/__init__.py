@@ -1,0 +1,1 @@
+"""C sources of a model as a library of this device: compiled, checked, called."""

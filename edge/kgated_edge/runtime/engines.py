@@ -1,0 +1,89 @@
+"""The two engines that run a model file: LiteRT's interpreter, and a library of its C sources."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kgated_edge.errors import EdgeError, ManifestError
+from kgated_edge.format.manifest import LENGTHS, Manifest
+from kgated_edge.format.reader import read_model
+from kgated_edge.format.tensor_spec import Array, TensorSpec
+from kgated_edge.native.library import Library, aligned, library_path
+from kgated_edge.runtime.interpreter import Binding, bind
+
+LITERT, NATIVE = "litert", "native"
+
+
+@dataclass(frozen=True)
+class _Caller:
+    """What stands in for the interpreter.
+
+    Attributes:
+        invoke: runs one step, or one sequence.
+        memory: the struct of states and working memory, which lives as long as this object.
+    """
+
+    invoke: Callable[[], None]
+    memory: Array = field(repr=False)
+
+
+@dataclass(frozen=True)
+class NativeBinding(Binding):
+    """A library ready to run, and its arrays; a state's input and output are the same array."""
+
+    library: Library | None = None
+
+    def clone(self) -> "NativeBinding":
+        """A second binding on the same library, with arrays of its own."""
+        if self.library is None:
+            raise AssertionError("a binding without a library")
+        return _bind_library(self.library, self.content, self.manifest)
+
+
+def bind_engine(path: str | Path, num_threads: int, mode: str, engine: str) -> Binding:
+    """Opens a model file with an engine.
+
+    Args:
+        path: a `.tflite` file made by `kgated convert`.
+        num_threads: threads of LiteRT; a library takes 1.
+        mode: the mode that the caller runs; a file of another mode is refused.
+        engine: "litert" or "native".
+
+    Raises:
+        ManifestError: the file cannot be run; the message says why and what to do.
+        EdgeError: an unknown engine, or a library that is missing or does not fit.
+    """
+    if engine == LITERT:
+        return bind(path, num_threads, mode)
+    if engine != NATIVE:
+        raise EdgeError(f'`engine` must be "{LITERT}" or "{NATIVE}", got {engine!r}')
+    if num_threads != 1:
+        raise EdgeError(f'engine="native" runs in one thread, got num_threads={num_threads}')
+    content, manifest = read_model(path)
+    if manifest.mode != mode:
+        raise ManifestError(f"{path}: its mode is '{manifest.mode}', this runs '{mode}' models")
+    library = library_path(Path(path), manifest.file_sha256)
+    opened = Library.open(library, manifest.file_sha256, len(manifest.carried))
+    return _bind_library(opened, content, manifest)
+
+
+def _bind_library(library: Library, content: bytes, manifest: Manifest) -> NativeBinding:
+    memory = aligned(library.state_bytes)
+    states = library.state_views(memory, manifest.carried)
+    inputs = {spec.name: _array(spec) for spec in manifest.blocks}
+    outputs = {spec.name: _array(spec) for spec in manifest.answers}
+    if manifest.padded:
+        lengths = np.full(manifest.batch, manifest.frames_per_step, np.int32)
+        inputs[LENGTHS.name] = lengths if manifest.batch > 1 else lengths.reshape(())
+    invoke = library.caller([memory, *inputs.values(), *outputs.values()])
+    caller: Any = _Caller(invoke, memory)
+    sides = inputs | states, outputs | states
+    return NativeBinding(manifest, content, 1, caller, *sides, library=library)
+
+
+def _array(spec: TensorSpec) -> Array:
+    dtype = np.dtype(spec.dtype)
+    return aligned(spec.size * dtype.itemsize).view(dtype).reshape(spec.shape)

@@ -1,0 +1,236 @@
+"""Operators that move or combine numbers, as C."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from kgated.deploy.c.code import Code
+from kgated.deploy.c.elementwise import literal
+from kgated.deploy.c.graph import Operator, Tensor
+from kgated.deploy.c.products import convolution, depthwise, fully_connected
+from kgated.deploy.c.views import slices
+
+Emitter = Callable[[Code, Operator], Iterator[str]]
+
+
+def emitter(operator: Operator) -> Emitter:
+    """What writes the lines of an operator that is no elementwise one.
+
+    Raises:
+        ConversionError: there is none.
+    """
+    if operator.name not in _EMITTERS:
+        raise operator.refused("there is no C for it")
+    return _EMITTERS[operator.name]
+
+
+def _concatenation(code: Code, operator: Operator) -> Iterator[str]:
+    result = operator.output
+    axis = int(operator.options["axis"]) % len(result.shape)
+    outer, width = int(np.prod(result.shape[:axis])), int(np.prod(result.shape[axis:]))
+    start = 0
+    for part in operator.inputs:
+        if part is None:
+            continue
+        _check_same_scale(operator, part)
+        size = part.size // outer
+        yield from _copy(code, (part, 0, size), (result, start, width), outer, size)
+        start += size
+
+
+def _copy(
+    code: Code,
+    source: tuple[Tensor, int, int],
+    target: tuple[Tensor, int, int],
+    rows: int,
+    size: int,
+) -> Iterator[str]:
+    """Copy rows between tensors, each given with its first number and its distance of rows."""
+    (x, first, step), (y, start, stride) = source, target
+    into, out = _plus(code.pointer(y), start), _plus(code.pointer(x), first)
+    count = f"{size} * sizeof *({code.pointer(y)})"
+    if rows == 1:
+        yield f"memcpy({into}, {out}, {count});"
+    else:
+        yield f"for (size_t r = 0; r < {rows}; ++r)"
+        yield f"  memcpy({into} + r * {stride}, {out} + r * {step}, {count});"
+
+
+def _plus(pointer: str, offset: int) -> str:
+    return f"{pointer} + {offset}" if offset else pointer
+
+
+def _moved(code: Code, operator: Operator, places: np.ndarray) -> Iterator[str]:
+    """Each number of the result from its place in the first data input, by runs."""
+    source = next(x for x in operator.inputs if x is not None and x.data is None)
+    flat = places.ravel()
+    starts = np.flatnonzero(np.diff(flat, prepend=flat[0] - 2) != 1)
+    for start, end in zip(starts, [*starts[1:], len(flat)], strict=True):
+        size, first = int(end - start), int(flat[start])
+        ends = (source, first, 0), (operator.output, int(start), 0)
+        yield from _copy(code, *ends, 1, size)
+
+
+def _transpose(code: Code, operator: Operator) -> Iterator[str]:
+    x = operator.input(0)
+    places = np.arange(x.size).reshape(x.shape)
+    yield from _moved(code, operator, places.transpose(operator.constant(1).ravel()))
+
+
+def _strided(code: Code, operator: Operator) -> Iterator[str]:
+    x = operator.input(0)
+    yield from _moved(code, operator, np.arange(x.size).reshape(x.shape)[slices(operator)])
+
+
+def _split(code: Code, operator: Operator) -> Iterator[str]:
+    by_size = operator.name == "SPLIT_V"
+    source = operator.input(0 if by_size else 1)
+    axis = int(operator.constant(2 if by_size else 0).ravel()[0]) % len(source.shape)
+    rows = int(np.prod(source.shape[:axis]))
+    start, width = 0, source.size // rows
+    for part in operator.outputs:
+        size = part.size // rows
+        yield from _copy(code, (source, start, width), (part, 0, size), rows, size)
+        start += size
+
+
+def _pad(code: Code, operator: Operator) -> Iterator[str]:
+    x, result = operator.input(0), operator.output
+    places = np.pad(np.arange(x.size).reshape(x.shape), operator.constant(1), constant_values=-1)
+    value = str(x.zero_point) if x.scales.size else "0"
+    if operator.name == "PADV2":
+        number = operator.constant(2).ravel()[0]
+        value = literal(number) if x.dtype == "float32" else str(int(number))
+    yield f"for (size_t n = 0; n < {result.size}; ++n) {code.element(result, 'n')} = {value};"
+    flat = places.ravel()
+    inside = np.flatnonzero(flat >= 0)
+    breaks = np.flatnonzero((np.diff(inside) != 1) | (np.diff(flat[inside]) != 1)) + 1
+    for run in np.split(inside, breaks):
+        ends = (x, int(flat[run[0]]), 0), (result, int(run[0]), 0)
+        yield from _copy(code, *ends, 1, len(run))
+
+
+def _gather(code: Code, operator: Operator) -> Iterator[str]:
+    """Rows of a table, by a token each."""
+    table, tokens = operator.input(0), operator.input(1)
+    if operator.name == "EMBEDDING_LOOKUP":
+        table, tokens = tokens, table
+    elif operator.options.get("axis") or operator.options.get("batchDims"):
+        raise operator.refused("it takes numbers along another axis than the first")
+    if tokens.dtype != "int32":
+        raise operator.refused(f"its indices are {tokens.dtype}")
+    width = table.size // table.shape[0]
+    place = f"(size_t){code.element(tokens, 'r')} * {width}"
+    target = f"{code.pointer(operator.output)} + r * {width}"
+    yield f"for (size_t r = 0; r < {tokens.size}; ++r)"
+    if table.dtype == operator.output.dtype:
+        size = f"{width} * sizeof *({code.pointer(operator.output)})"
+        yield f"  memcpy({target}, {code.pointer(table)} + {place}, {size});"
+        return
+    if (table.dtype, operator.output.dtype) != ("int8", "float32") or table.data is None:
+        raise operator.refused(f"it makes {operator.output.dtype} of {table.dtype}")
+    scales = np.broadcast_to(table.scales, (table.shape[0],)).astype(np.float32)
+    scale = f"{code.constant(scales, 's')}[{code.element(tokens, 'r')}]"
+    number = f"(float){code.pointer(table)}[{place} + n]"
+    yield f"  for (size_t n = 0; n < {width}; ++n) ({target})[n] = {scale} * {number};"
+
+
+def _reduction(code: Code, operator: Operator) -> Iterator[str]:
+    """MEAN, SUM and extremes over neighbouring axes."""
+    x = operator.input(0)
+    start, form = _REDUCTIONS[operator.name]
+    ctype = "int" if form in _LOGICAL else "float"
+    if x.dtype != ("bool" if ctype == "int" else "float32"):
+        raise operator.refused(f"its type is {x.dtype}")
+    axes = sorted({int(n) % len(x.shape) for n in operator.constant(1).ravel()})
+    crossed = [n for n in range(axes[0], axes[-1] + 1) if x.shape[n] > 1]
+    if not set(crossed) <= set(axes):
+        raise operator.refused("it combines axes that are apart")
+    inner = int(np.prod(x.shape[axes[-1] + 1 :]))
+    count = int(np.prod([x.shape[n] for n in axes]))
+    yield f"for (size_t n = 0; n < {operator.output.size}; ++n) {{"
+    outer = f"n / {inner} * {inner * count} + n % {inner}" if inner > 1 else f"n * {count}"
+    place = f"{code.pointer(x)}[{outer} + k * {inner}]"
+    if "kg_" in form:
+        code.use("math")
+    yield f"  {ctype} sum = {start};"
+    yield f"  for (size_t k = 0; k < {count}; ++k) sum = {form.format(place)};"
+    scale = f" / {literal(count)}" if operator.name == "MEAN" else ""
+    cast = "(uint8_t)" if ctype == "int" else ""
+    yield f"  {code.element(operator.output, 'n')} = {cast}sum{scale};"
+    yield "}"
+
+
+def _pool(code: Code, operator: Operator) -> Iterator[str]:
+    """The largest or the mean of the numbers under a window, which lies inside the frames."""
+    x, options = operator.input(0), operator.options
+    if x.dtype != "float32" or x.shape[1] != 1 or options["filterHeight"] != 1:
+        raise operator.refused("it pools over two axes, or its type is no float")
+    if int(options["padding"]) == 0 and options["filterWidth"] > 1:
+        raise operator.refused("it pads the frames")
+    channels, places, width = x.shape[3], operator.output.shape[2], options["filterWidth"]
+    is_mean = operator.name == "AVERAGE_POOL_2D"
+    code.use("math")
+    yield f"for (size_t n = 0; n < {operator.output.size}; ++n) {{"
+    yield f"  const size_t k = n % {channels}, p = n / {channels} % {places};"
+    yield f"  const size_t b = n / {channels * places};"
+    place = f"((b * {x.shape[2]} + p * {options['strideW']} + j) * {channels} + k)"
+    number = f"{code.pointer(x)}[{place}]"
+    yield f"  float best = {'0.0f' if is_mean else '-INFINITY'};"
+    form = f"best + {number}" if is_mean else f"kg_max(best, {number})"
+    yield f"  for (size_t j = 0; j < {width}; ++j) best = {form};"
+    scale = f" / {literal(width)}" if is_mean else ""
+    yield f"  {code.element(operator.output, 'n')} = best{scale};"
+    yield "}"
+
+
+def _softmax(code: Code, operator: Operator) -> Iterator[str]:
+    x, result = operator.input(0), operator.output
+    if x.dtype not in ("float32", "int8"):
+        raise operator.refused(f"its type is {x.dtype}")
+    width, beta = x.shape[-1], literal(operator.options.get("beta", 1.0))
+    yield f"for (size_t r = 0; r < {x.size // width}; ++r)"
+    rows = f"{code.pointer(x)} + r * {width}, {code.pointer(result)} + r * {width}"
+    if x.dtype == "float32":
+        yield f"  kg_{code.use('softmax')}({rows}, {width}, {beta});"
+        return
+    code.use("integers")
+    steps = np.arange(-255, 1).astype(np.float32) * np.float32(x.scale * np.float32(beta[:-1]))
+    powers = code.constant(np.exp(steps.astype(np.float64)).astype(np.float32), "e")
+    ends = f"{powers}, {literal(result.scale)}, {result.zero_point}"
+    yield f"  kg_{code.use('softmax_s8')}({rows}, {width}, {ends});"
+
+
+def _check_same_scale(operator: Operator, part: Tensor) -> None:
+    if not part.scales.size:
+        return
+    result = operator.output
+    if (part.scale, part.zero_point) != (result.scale, result.zero_point):
+        raise operator.refused("its parts have scales of their own")
+
+
+_LOGICAL = ("sum || {}", "sum && {}")
+_REDUCTIONS = {
+    "REDUCE_ANY": ("0", "sum || {}"),
+    "REDUCE_ALL": ("1", "sum && {}"),
+    "MEAN": ("0.0f", "sum + {}"),
+    "SUM": ("0.0f", "sum + {}"),
+    "REDUCE_MAX": ("-INFINITY", "kg_max(sum, {})"),
+    "REDUCE_MIN": ("INFINITY", "kg_min(sum, {})"),
+    "REDUCE_PROD": ("1.0f", "sum * {}"),
+}
+_EMITTERS: Mapping[str, Emitter] = {
+    "FULLY_CONNECTED": fully_connected,
+    "CONV_2D": convolution,
+    "DEPTHWISE_CONV_2D": depthwise,
+    "CONCATENATION": _concatenation,
+    "TRANSPOSE": _transpose,
+    "PAD": _pad,
+    "PADV2": _pad,
+    "SOFTMAX": _softmax,
+    **dict.fromkeys(("SLICE", "STRIDED_SLICE"), _strided),
+    **dict.fromkeys(("SPLIT", "SPLIT_V"), _split),
+    **dict.fromkeys(("GATHER", "EMBEDDING_LOOKUP"), _gather),
+    **dict.fromkeys(_REDUCTIONS, _reduction),
+    **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D"), _pool),
+}
