@@ -4,7 +4,7 @@ A package beside `kgated`, not in it: importing `kgated` imports Keras and its b
 seconds and logs to stderr, and `kgated --help` needs neither.
 """
 
-from kgated_cli import compare, convert, data, intervals, optimize, search, show, train, tune
+from kgated_cli import compare, convert, data, intervals, optimize, search, show, train, tune, web
 from kgated_cli.app import main
 from kgated_cli.models import load_model
 
@@ -20,4 +20,5 @@ __all__ = [
     "show",
     "train",
     "tune",
+    "web",
 ]
