@@ -160,14 +160,14 @@ def test_options_that_exclude_each_other(options, reason, tmp_path):
 
 @keras.saving.register_keras_serializable("tests")
 class OverBatch(L.Layer):
-    """Subtracts the mean over all streams."""
+    """Subtracts the sum of a stream's features, which it puts on the first axis before."""
 
     def call(self, x):
         """See the class."""
-        return x - keras.ops.mean(x, axis=0, keepdims=True)
+        return x - keras.ops.expand_dims(keras.ops.sum(keras.ops.transpose(x), axis=0), -1)
 
 
-def test_a_layer_that_mixes_streams_is_refused_by_name(tmp_path):
+def test_a_layer_that_works_on_the_first_axis_is_refused_by_name(tmp_path):
     x = keras.Input((None, F))
     y = OverBatch(name="over_batch")(kgated.GRU(4)(x))
     with pytest.raises(
