@@ -38,8 +38,8 @@ State = Annotated[
 Target = Annotated[
     str,
     typer.Option(
-        help="cpu: any device that runs it. mcu: TensorFlow Lite Micro, in C++. c: C99 without a "
-        "runtime."
+        help="cpu: any device that runs LiteRT. mcu: TensorFlow Lite Micro, in C++. c: C99 sources "
+        "without a runtime, beside the file."
     ),
 ]
 Lowering = Annotated[

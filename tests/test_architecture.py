@@ -15,7 +15,7 @@ STAGES = {
         argument_checks
         errors atomic_write optional_imports audio tensorflow_private keras_patches
         inference_copies run_record quantization_hook described_model
-        steps keras_graph data framewise report
+        steps keras_graph data framewise report web
         weight_checks
         cells
         layers
