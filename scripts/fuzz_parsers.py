@@ -25,6 +25,7 @@ FIXTURES = ROOT / "tests" / "edge" / "fixtures"
 CORPUS = ROOT / "tests" / "edge" / "fuzz_corpus"
 NAMES = ("manifest", "container", "signature", "verifier", "state", "wav", "csv")
 MAX_BYTES, INPUT_SECONDS, MEMORY_MIB = 8192, 5, 1024
+CORPUS_FILES, CORPUS_BYTES = 40, 5000
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown := set(options.targets) - set(NAMES):
         parser.error(f"no target {sorted(unknown)}: choose among {NAMES}")
     targets = options.targets or NAMES
-    outcomes = [
-        fuzz(target, options.seconds, options.findings, options.keep, options.seed)
-        for target in targets
-    ]
-    print(text_of(outcomes))
-    return 1 if any(outcome.finding for outcome in outcomes) else 0
+    failed = False
+    for target in targets:
+        result = fuzz(target, options.seconds, options.findings, options.keep, options.seed)
+        print(text_of(result), flush=True)
+        failed |= bool(result.finding)
+    print("FAIL" if failed else "PASS")
+    return int(failed)
 
 
 def fuzz(target: str, seconds: int, findings: Path, keep: bool = False, seed: int = 1) -> Outcome:
@@ -74,7 +76,7 @@ def fuzz(target: str, seconds: int, findings: Path, keep: bool = False, seed: in
         limits = [f"-max_total_time={seconds}", f"-max_len={MAX_BYTES}", f"-seed={seed}"]
         run = _run(target, [*limits, str(grown), str(start)], findings)
         if keep and not run.returncode:
-            _keep(target, grown, start, findings)
+            keep_inputs(grown, start)
     return outcome_of(target, run.returncode, run.stderr)
 
 
@@ -87,13 +89,10 @@ def outcome_of(target: str, code: int, log: str) -> Outcome:
     return Outcome(target, count, int(edges[-1]) if edges else 0, finding)
 
 
-def text_of(outcomes: Sequence[Outcome]) -> str:
-    """A line for each target, and whether there were findings."""
-    lines = [
-        f"{x.target:<10} {x.executions:>9} executions, {x.edges:>5} edges  {x.finding}".rstrip()
-        for x in outcomes
-    ]
-    return "\n".join([*lines, "FAIL" if any(x.finding for x in outcomes) else "PASS"])
+def text_of(outcome: Outcome) -> str:
+    """A line about a target."""
+    counts = f"{outcome.executions:>9} executions, {outcome.edges:>5} edges"
+    return f"{outcome.target:<10} {counts}  {outcome.finding}".rstrip()
 
 
 def work(target: str, arguments: Sequence[str]) -> None:
@@ -130,13 +129,14 @@ def _run(
     return subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace")
 
 
-def _keep(target: str, grown: Path, start: Path, findings: Path) -> None:
-    """Leave the smallest set of inputs that reaches the same edges."""
-    merged = grown.with_name("merged")
-    merged.mkdir()
-    _run(target, ["-merge=1", str(merged), str(grown), str(start)], findings)
-    shutil.rmtree(start)
-    shutil.copytree(merged, start)
+def keep_inputs(grown: Path, start: Path) -> None:
+    """Add inputs that reached new edges, from the whole run, up to `CORPUS_FILES` in the corpus."""
+    inputs = [path for path in grown.iterdir() if 0 < path.stat().st_size <= CORPUS_BYTES]
+    inputs.sort(key=lambda path: (path.stat().st_mtime_ns, path.name))
+    room = max(0, CORPUS_FILES - len(list(start.iterdir())))
+    for number in range(min(room, len(inputs))):
+        path = inputs[number * len(inputs) // min(room, len(inputs))]
+        shutil.copyfile(path, start / path.name)
 
 
 def _finding(log: str) -> str:

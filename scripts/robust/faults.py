@@ -150,6 +150,10 @@ def _child(command: Callable[[], int], fault: Fault, stderr: int, report: int) -
             code = command()
         finally:
             os.write(report, str(switch_off()).encode())
+    except MemoryError as error:
+        # Before its first line, the command is not there to say so.
+        code = 2 if len(traceback.extract_tb(error.__traceback__)) <= 2 else code
+        os.write(2, b"kgated-edge: error: out of memory\n")
     except BaseException as error:
         places = [f"{f.name}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)[-4:]]
         os.write(2, f"{type(error).__name__}: {error} at {' '.join(places)}\n".encode())

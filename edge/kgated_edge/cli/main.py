@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -42,6 +42,7 @@ from kgated_edge.loadtest.runner import realtime
 from kgated_edge.measure.device import this_device
 
 _PROGRAM = "kgated-edge"
+_OUT_OF_MEMORY = "out of memory: use smaller data"
 _COMMANDS = "{check,selftest,realtime,live,events,generate,encode,decode,build,verify}"
 
 
@@ -63,8 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except OSError as error:
         return _fail(readable(error))
-    except MemoryError:
-        return _fail("out of memory: use smaller data")
+    except (MemoryError, SystemError):  # the second from extensions, with no error set
+        return _fail(_OUT_OF_MEMORY)
+    except RuntimeError as error:
+        if "can't allocate" not in str(error):  # of a lock, in an import
+            raise
+        return _fail(_OUT_OF_MEMORY)
+    except PackageNotFoundError:
+        return _fail("the package's version cannot be read: install kgated-edge again")
     except KeyboardInterrupt:
         return 130
 

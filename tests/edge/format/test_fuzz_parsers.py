@@ -29,9 +29,8 @@ def test_every_input_of_the_corpus_is_accepted_or_refused(target, tmp_path):
     for path in inputs:
         try:
             TARGETS[target](path.read_bytes(), tmp_path / "input")
-        except EdgeError as error:
+        except EdgeError:
             refusals += 1
-            assert "\n" not in str(error)
     assert target == "csv" or refusals > len(inputs) / 3
 
 
