@@ -77,7 +77,7 @@ def fuzz(target: str, seconds: int, findings: Path, keep: bool = False, seed: in
         run = _run(target, [*limits, str(grown), str(start)], findings)
         if keep and not run.returncode:
             keep_inputs(grown, start)
-    return outcome_of(target, run.returncode, run.stderr)
+    return outcome_of(target, run.returncode, run.stdout)
 
 
 def outcome_of(target: str, code: int, log: str) -> Outcome:
@@ -126,7 +126,10 @@ def _run(
     limits = [f"-timeout={INPUT_SECONDS}", f"-rss_limit_mb={MEMORY_MIB}", "-print_final_stats=1"]
     places = [f"-artifact_prefix={findings}/{target}."]
     command = [sys.executable, __file__, "--worker", target, *limits, *places, *arguments]
-    return subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace")
+    pipe = subprocess.PIPE  # Atheris reports to stdout, libFuzzer to stderr
+    return subprocess.run(
+        command, stdout=pipe, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
 
 
 def keep_inputs(grown: Path, start: Path) -> None:

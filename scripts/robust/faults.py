@@ -42,7 +42,7 @@ class Run:
             return ""
         if self.code != 2:
             return f"exit {self.code}: {' '.join(lines[-2:])}"
-        is_clear = bool(lines) and lines[-1].startswith("kgated-edge: error: ")
+        is_clear = bool(lines) and "kgated-edge: error: " in lines[-1]
         return "" if is_clear and "Traceback" not in self.error else f"unclear: {self.error[-300:]}"
 
 

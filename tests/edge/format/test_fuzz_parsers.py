@@ -24,7 +24,7 @@ def test_the_targets_have_names():
 @pytest.mark.parametrize("target", NAMES)
 def test_every_input_of_the_corpus_is_accepted_or_refused(target, tmp_path):
     inputs = sorted((CORPUS / target).iterdir())
-    assert len(inputs) > 10
+    assert len(inputs) > 3
     refusals = 0
     for path in inputs:
         try:
