@@ -124,7 +124,7 @@ def _convert_and_report(
     model, output, report = paths
     loaded, conversion = _load_and_convert(model, layers_file, output, chosen, facts)
     _write_report(report, conversion)
-    _show(output, conversion, chosen)
+    _show(conversion.path, conversion, chosen)
     if not has_mode:
         _note_fixed_length(loaded)
 
@@ -198,6 +198,9 @@ def _show(output: Path, conversion: Any, chosen: dict[str, Any]) -> None:
         names = ", ".join(map(str, source_paths(output)))
         arena = arena_bytes(output.read_bytes())
         typer.echo(f"for the firmware: {names}; an arena of {arena / 1024:.1f} KiB at most")
+    if chosen["target"] == "c":
+        names = ", ".join(str(output.with_suffix(suffix)) for suffix in (".h", ".c"))
+        typer.echo(f"C sources: {names}; their sizes in flash and RAM are in the header")
 
 
 def _of_spread(agreement: Any) -> str:

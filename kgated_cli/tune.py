@@ -5,35 +5,35 @@ from typing import Any
 
 import typer
 
-from kgated_cli import checks, options
+from kgated_cli import checks, event_options
 from kgated_cli.app import app
 from kgated_cli.light import import_light
 
 
 @app.command()
 def tune(
-    model: options.EventModelFile,
-    recordings: options.Recordings,
-    labels: options.EventLabels = None,
-    max_false_accepts_per_hour: options.MaxFalseAccepts = 1.0,
-    keep_misses: options.KeepMisses = False,
-    false_alarms_per_day: options.FalseAlarms = None,
-    score: options.Score = None,
-    smoothing_s: options.SmoothingTimes = None,
-    min_duration_s: options.MinDuration = 0.0,
-    refractory_s: options.RefractoryTime = 0.5,
-    collar_s: options.Collar = 0.5,
-    period_ms: options.FramePeriod = None,
-    columns: options.Columns = None,
-    time_column: options.TimeColumn = None,
-    on_bad_frame: options.OnBadFrame = "refuse",
-    rate: options.SoundRate = None,
-    window: options.FrameSamples = None,
-    hop: options.HopSamples = None,
-    low_hz: options.LowHz = None,
-    high_hz: options.HighHz = None,
-    page: options.TradeOffPage = None,
-    dry_run: options.DryRun = False,
+    model: event_options.EventModelFile,
+    recordings: event_options.Recordings,
+    labels: event_options.EventLabels = None,
+    max_false_accepts_per_hour: event_options.MaxFalseAccepts = 1.0,
+    keep_misses: event_options.KeepMisses = False,
+    false_alarms_per_day: event_options.FalseAlarms = None,
+    score: event_options.Score = None,
+    smoothing_s: event_options.SmoothingTimes = None,
+    min_duration_s: event_options.MinDuration = 0.0,
+    refractory_s: event_options.RefractoryTime = 0.5,
+    collar_s: event_options.Collar = 0.5,
+    period_ms: event_options.FramePeriod = None,
+    columns: event_options.Columns = None,
+    time_column: event_options.TimeColumn = None,
+    on_bad_frame: event_options.OnBadFrame = "refuse",
+    rate: event_options.SoundRate = None,
+    window: event_options.FrameSamples = None,
+    hop: event_options.HopSamples = None,
+    low_hz: event_options.LowHz = None,
+    high_hz: event_options.HighHz = None,
+    page: event_options.TradeOffPage = None,
+    dry_run: event_options.DryRun = False,
 ) -> None:
     """Choose smoothing and thresholds on labelled recordings, and write them into the file."""
     checks.check_outputs([page], [model, labels])

@@ -141,13 +141,13 @@ def main(
     """Train, convert to int8, and print how many conversions were refused."""
     if out is not None:
         check_writable(out)
-    for chosen, known in ((cell or [], CELLS), (only or [], NAMES)):
-        if unknown := sorted(set(chosen) - set(known)):
+    for names, known in ((cell or [], CELLS), (only or [], NAMES)):
+        if unknown := sorted(set(names) - set(known)):
             raise typer.BadParameter(f"must be of {list(known)}. Received: {unknown}")
     use_one_thread()
     measured = []
-    chosen = list(range(seeds)), epochs, cell or list(DEMO_CELLS), only or list(NAMES)
-    for row in rows(*chosen, folder, again):
+    cells, data_sets = cell or list(DEMO_CELLS), only or list(NAMES)
+    for row in rows(list(range(seeds)), epochs, cells, data_sets, folder, again):
         measured.append(row)
         print(row, flush=True)
         if out is not None:

@@ -1,6 +1,6 @@
 """Many streams as matrices, and blocks of frames: what they cost, medians in turns in one run.
 
-    python scripts/benchmark_pool.py --json pool.json
+    python scripts/benchmark_pool.py --json pool.json --chart blocks.png
 
 Rows: 64 ready sessions of a file with `sessions=64` against `EdgeModel.step` of one; a lone session
 in that file against one in a file without; the sizes of both files; blocks of k frames against
@@ -25,6 +25,7 @@ from kgated.atomic_write import check_writable, replace_file
 
 SESSIONS, SAMPLE_RATE = 64, 48_000
 POOL_SIZES = ((128, 40), (512, 128))  # units, features
+CALLS = 10  # in a turn: short, so that few turns are interrupted on a busy machine
 BLOCKS = (1, 2, 4, 8, 16)
 BLOCK_CELLS = ("PeepholeLSTM", "GRU")
 AUDIO_UNITS, AUDIO_BLOCKS = (16, 40), (32, 512)
@@ -43,7 +44,8 @@ def pool_rows(folder: Path, rounds: int) -> list[dict[str, Any]]:
     for units, features in POOL_SIZES:
         plain = convert(folder / "plain.tflite", "PeepholeLSTM", features, units)
         many = convert(folder / "many.tflite", "PeepholeLSTM", features, units, sessions=SESSIONS)
-        us = medians_us(pool_runs(plain, many, features), rounds)
+        calls = CALLS if units < 256 else 1
+        us = medians_us(pool_runs(plain, many, features), rounds, calls)
         step, size = us["step"], many.stat().st_size / plain.stat().st_size
         rows.append(
             {
@@ -82,7 +84,7 @@ def block_rows(folder: Path, rounds: int) -> list[dict[str, Any]]:
         for size in BLOCKS:
             path = convert(folder / f"{cell}{size}.tflite", cell, 40, 128, block=size)
             runs[str(size)] = step_of(path, 40)
-        us = {int(name): value for name, value in medians_us(runs, rounds).items()}
+        us = {int(name): value for name, value in medians_us(runs, rounds, CALLS).items()}
         rows += [
             {
                 "cell": cell,
@@ -104,11 +106,28 @@ def audio_rows(folder: Path, rounds: int) -> list[dict[str, Any]]:
             path = convert(folder / f"a{units}_{size}.tflite", "LSTM", 1, units, block=size)
             runs[f"{units} {size}"] = step_of(path, 1)
     rows = []
-    for name, us in medians_us(runs, rounds).items():
+    for name, us in medians_us(runs, rounds, 1).items():
         units, size = map(int, name.split())
         factor = us / 1e6 / (size / SAMPLE_RATE)
         rows.append({"units": units, "block": size, "us_per_block": us, "real_time_factor": factor})
     return rows
+
+
+def draw_blocks(rows: list[dict[str, Any]], path: Path) -> None:
+    """A chart of the cost of a frame against the frames that its result may wait for."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 3.5))
+    for cell in dict.fromkeys(row["cell"] for row in rows):
+        own = [row for row in rows if row["cell"] == cell]
+        latency, cost = ([row[name] for row in own] for name in ("latency_frames", "us_per_frame"))
+        axes.plot(latency, cost, marker="o", label=cell)
+    axes.set_xlabel("frames that the first result of a block waits for (k - 1)")
+    axes.set_ylabel("time per frame, µs")
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
 
 
 def step_of(path: Path, features: int) -> Run:
@@ -122,14 +141,17 @@ def step_of(path: Path, features: int) -> Run:
 def main(
     rounds: Annotated[int, typer.Option(help="Turns of each candidate.")] = 60,
     output: Annotated[Path | None, typer.Option("--json", help="Write the rows here.")] = None,
+    chart: Annotated[Path | None, typer.Option(help="Draw the blocks into this image.")] = None,
 ) -> None:
-    """Measure pools and blocks."""
+    """Measure pools and blocks, 18 conversions first."""
     if output is not None:
         check_writable(output)
     console = Console(width=120)
     with tempfile.TemporaryDirectory() as name:
         parts = {"pool": pool_rows, "blocks": block_rows, "audio": audio_rows}
         rows = {title: measure(Path(name), rounds) for title, measure in parts.items()}
+    if chart is not None:
+        draw_blocks(rows["blocks"], chart)
     for title, part in rows.items():
         console.print(table(part, title))
     if output is not None:

@@ -86,16 +86,25 @@ def text() -> tuple[SequenceData, None]:
 
 
 CELLS = ("--cells", "rnn,lstm,gru", "--units", "32", "--trials", "1")
-PLAID = ("--cells", "lstm,gru", "--units", "64", "--trials", "1", "--seeds", "1", "--epochs", "60")
+PLAID = ("--cells", "lstm,gru", "--units", "64", "--trials", "2", "--seeds", "1", "--epochs", "60")
+BOTH, SMALL = ("--quantize", "dynamic,int8"), ("--quantize", "dynamic")
 STUDIES = {
-    "plaid": Study(of_data_set(plaid), (*PLAID, "--patience", "25", "--budget-minutes", "12")),
-    "adding": Study(adding, (*CELLS, "--seeds", "1", "--budget-minutes", "9", "--patience", "40")),
-    "copy": Study(copying, (*CELLS, "--seeds", "1", "--budget-minutes", "7", "--patience", "30")),
-    "text": Study(text, (*CELLS, "--seeds", "1", "--budget-minutes", "6")),
-    "vowels": Study(
-        of_data_set(japanese_vowels), (*CELLS, "--seeds", "2", "--budget-minutes", "5")
+    "plaid": Study(
+        of_data_set(plaid), (*PLAID, "--patience", "25", "--budget-minutes", "12", *BOTH)
     ),
-    "motions": Study(of_data_set(basic_motions), (*CELLS, "--seeds", "2", "--budget-minutes", "3")),
+    "adding": Study(
+        adding, (*CELLS, "--seeds", "1", "--budget-minutes", "9", "--patience", "40", *BOTH)
+    ),
+    "copy": Study(
+        copying, (*CELLS, "--seeds", "1", "--budget-minutes", "7", "--patience", "30", *BOTH)
+    ),
+    "text": Study(text, (*CELLS, "--seeds", "1", "--budget-minutes", "3", *SMALL)),
+    "motions": Study(
+        of_data_set(basic_motions), (*CELLS, "--seeds", "2", "--budget-minutes", "2", *SMALL)
+    ),
+    "vowels": Study(
+        of_data_set(japanese_vowels), (*CELLS, "--seeds", "2", "--budget-minutes", "2", *SMALL)
+    ),
 }
 
 
@@ -113,8 +122,6 @@ def command_of(name: str, folder: Path) -> list[str]:
         files[0],
         *test,
         *study.options,
-        "--quantize",
-        "dynamic,int8",
         "--out",
         str(folder / name),
     ]

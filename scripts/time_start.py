@@ -52,9 +52,9 @@ def main(
         for heading, blocks in others:
             path = f"{programs}{os.pathsep}{os.environ['PATH']}"
             times[heading] = seconds_of(blocks, folder, path)
-    print("\n| step | seconds |\n|---|---|")
-    for heading, seconds in (times | {"together": sum(times.values())}).items():
-        print(f"| {heading} | {seconds:.0f} |")
+        print("\n| step | seconds |\n|---|---|")
+        for heading, seconds in (times | {"together": sum(times.values())}).items():
+            print(f"| {heading} | {seconds:.0f} |")
 
 
 if __name__ == "__main__":

@@ -166,7 +166,8 @@ class CandidateStudy:
     def _first_trials(self) -> list[Values]:
         if not self.parts.task.augments:
             return [FIRST]
-        return [{**FIRST, AUGMENTATION: strength} for strength in reversed(FIRST_AUGMENTATIONS)]
+        rows = [{**FIRST, AUGMENTATION: strength} for strength in reversed(FIRST_AUGMENTATIONS)]
+        return rows[: self.budget.trials]
 
     def _suggest(self, trial: Any) -> Values:
         values = {

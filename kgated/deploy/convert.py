@@ -110,7 +110,7 @@ def to_tflite(
         target: "cpu": any device that runs LiteRT; "mcu": TensorFlow Lite Micro, for "int8" and
             "int16x8", with C++ sources NAME.h and NAME.cc beside NAME.tflite; "c": any device that
             has a C99 compiler, with sources NAME.h and NAME.c beside NAME.tflite that need no
-            runtime, for "none", "dynamic", "dynamic4" and "int8".
+            runtime, for "none", "dynamic", "dynamic4" and "int8"; `path` may be NAME.c, too.
         lowering: of a sequence's steps: "unrolled", each in the graph; "while", a loop; "auto", the
             faster one for this model and length; "fused", the builtin operator that computes a
             whole LSTM, for runtimes with a fast kernel for it.
@@ -187,7 +187,8 @@ def to_tflite(
 @no_mask_warnings()
 def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conversion:
     """`to_tflite` with its options as data."""
-    recipe, path = options.recipe, check_writable(path)
+    recipe = options.recipe
+    path = check_writable(target_sources.model_path(path, recipe))
     target_sources.check_source_paths(path, recipe)
     start_worker()
     model, cut = (model, {}) if isinstance(model, QuantizeAware) else cut_text(model)

@@ -46,6 +46,7 @@ def report(
     choice, best = choose(outcomes, budget, options.goal, task.metric), front(outcomes, budget)
     tests = _on_test_data([*best, choice.outcome], workshop, study)
     story = _story(choice, outcomes, rejected, workshop, options, tests[choice.outcome.name])
+    reference = None if teacher is None else _reference(teacher, workshop)
     return SearchResults(
         data=name,
         task=task.name,
@@ -64,9 +65,9 @@ def report(
         test_values=tests,
         outcomes=tuple(outcomes),
         rejected=tuple(rejected),
-        reference=None if teacher is None else _reference(teacher, workshop),
+        reference=reference,
         baselines=_baselines(parts),
-        sentences=story.sentences(),
+        sentences=(*story.sentences(), *teacher_sentences(reference, story)),
         notes=parts.notes,
         machine=f"{platform.machine()}, {platform.system()}, {os.cpu_count()} CPUs",
     )
@@ -83,6 +84,22 @@ def _story(
     task = workshop.parts.task
     decisions = len(workshop.parts.test) if task.has_classes and not task.each else None
     return Story(choice, outcomes, rejected, options.budget, task.metric, test, decisions)
+
+
+def teacher_sentences(reference: Reference | None, story: Story) -> tuple[str, ...]:
+    """A sentence where the teacher's file meets the limits and is better than the chosen one."""
+    chosen, metric = story.choice.outcome, story.metric
+    if reference is None or not reference.cost.fits(story.budget):
+        return ()
+    if metric.gain(reference.validation_value, chosen.value) <= 0.0:
+        return ()
+    return (
+        f"The teacher's own file meets the limits too, and is better: {reference.name} by "
+        f"{reference.quantize} with {reference.cost.size(story.budget) / 1024:.1f} KiB, "
+        f"{metric.title} {metric.text(reference.validation_value)} on validation, "
+        f"{metric.text(reference.test_value)} on the test data: files/teacher.tflite. More trials "
+        "or wider designs may find a smaller one that is as good.",
+    )
 
 
 def _baselines(parts: Parts) -> tuple[Simple, ...]:

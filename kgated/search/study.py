@@ -34,6 +34,8 @@ OUTCOME, NAME = "outcome", "name"
 Progress = Callable[[list[Outcome]], None]
 # After pruning the model is trained again, shorter and with smaller steps.
 FINE_TUNING = 0.4
+# Of the mean time of a trial that has to be left for another one.
+MIN_TIME_PART = 0.5
 # Of a file without its weights: 6 to 12 KiB in the files measured.
 MAX_OVERHEAD_BYTES = 24 * 1024
 
@@ -126,8 +128,7 @@ class SearchStudy:
         progress(self.outcomes())
         while True:
             left = self.effort.seconds - self._spent()
-            is_over = left <= 0.0 and bool(self.outcomes())
-            trial = None if is_over else self.queue.next(self.study, self.effort.trials)
+            trial = None if self._is_over(left) else self.queue.next(self.study, self.effort.trials)
             if trial is not None:
                 self._trial(trial, max(left, 0.0))
                 progress(self.outcomes())
@@ -146,6 +147,11 @@ class SearchStudy:
             Rejected(t.user_attrs[NAME], t.user_attrs[REASON], CURVE in t.user_attrs)
             for t in trials
         ]
+
+    def _is_over(self, left: float) -> bool:
+        """Whether the seconds left are too few for another trial; one at least is trained."""
+        times = [outcome.seconds for outcome in self.outcomes()]
+        return bool(times) and left < MIN_TIME_PART * sum(times) / len(times)
 
     def _spent(self) -> float:
         trials = self.study.get_trials(deepcopy=False)

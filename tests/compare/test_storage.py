@@ -58,9 +58,9 @@ def test_a_killed_process_leaves_its_trial_to_the_others(storage, tmp_path):
     a, b = TrialQueue(first, storage), TrialQueue(second, storage)
     try:
         studies = [queue.study("search") for queue in (a, b)]
-        again, other = a.take(studies[0], 3), b.take(studies[1], 3)
+        again, second_trial = a.take(studies[0], 3), b.take(studies[1], 3)
         assert again.suggest_float("rate", 0.0, 1.0) == float(rate)
-        assert len({int(number), again.number, other.number}) == 3
+        assert len({int(number), again.number, second_trial.number}) == 3
         assert a.take(studies[0], 3) is not None
         assert b.take(studies[1], 3) is None  # of three, all under way
         assert sorted(states(a, "search")) == ["FAIL", "RUNNING", "RUNNING", "RUNNING"]
@@ -102,8 +102,8 @@ def test_a_killed_command_continues_in_two_processes_and_trains_nothing_twice(st
         assert states(after).count("FAIL") <= 1  # the one that was killed
         assert states(after).count("COMPLETE") + states(after).count("PRUNED") == TRIALS
         assert states(after, "rnn-3/seeds") == ["COMPLETE"]
-        kept = {t.number: t.user_attrs["run"] for t in ended_trials(after)}
-        assert {number: kept[number] for number in complete} == complete
+        runs_by_number = {t.number: t.user_attrs["run"] for t in ended_trials(after)}
+        assert {number: runs_by_number[number] for number in complete} == complete
         params = [tuple(sorted(t.params.items())) for t in ended_trials(after)]
         assert len(set(params)) == len(params)
     finally:

@@ -55,9 +55,9 @@ def test_the_data_choose_their_task_and_a_name_must_fit(task):
     data = EXAMPLES[task]
     assert choose_task(data, None, "x.npz") is task
     assert choose_task(data, task.name, "x.npz") is task
-    other = "regression" if task.takes_tokens else "next-token"
+    wrong = "regression" if task.takes_tokens else "next-token"
     with pytest.raises(ValueError, match=r"x\.npz"):
-        choose_task(data, other, "x.npz")
+        choose_task(data, wrong, "x.npz")
 
 
 def test_whole_numbers_are_classes_unless_regression_is_named():
@@ -134,10 +134,10 @@ def test_one_recording_is_split_in_time_and_long_ones_are_cut(tmp_path):
     tokens = np.arange(1000)[None] % 11
     save_npz(tmp_path / "text.npz", SequenceData(tokens.astype(np.int32), np.array([1000])))
     parts = load_parts(tmp_path / "text.npz")
-    whole = np.concatenate(
+    tokens_of_parts = np.concatenate(
         [real_frames(part) for part in (parts.train, parts.validation, parts.test)]
     )
-    assert whole.tolist() == tokens[0].tolist()
+    assert tokens_of_parts.tolist() == tokens[0].tolist()
     assert len(parts.test) == 2
     assert parts.outputs == 11
     chunks = in_chunks(FRAMES, replace(EXAMPLES[FRAMES]), 4)

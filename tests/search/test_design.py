@@ -18,6 +18,8 @@ from kgated.search.choice import Goal, Story, choose
 from kgated.search.files import Budget, FileCost
 from kgated.search.model import averaged, build, with_front, zero_smallest_weights
 from kgated.search.outcome import Outcome, Rejected, front
+from kgated.search.report import teacher_sentences
+from kgated.search.results import Reference
 from kgated.search.space import Design, SearchSpace, Training
 from kgated.search.trials import is_hopeless
 
@@ -132,6 +134,18 @@ def test_the_most_accurate_file_is_chosen_where_none_is_accurate_enough():
     assert "No file within 32 KiB has accuracy 95.0% or better" in text
     with pytest.raises(ValueError, match="no trained file meets the limits; the nearest is a-8"):
         choose(outcomes, Budget(4.0), Goal(), ACCURACY)
+
+
+def test_a_teacher_whose_own_file_meets_the_limits_and_is_better_is_named():
+    best = outcome("a", 0.8, 5)
+    choice = choose([best], Budget(32.0), Goal(), ACCURACY)
+    story = Story(choice, [best], [], Budget(32.0), ACCURACY, 0.8)
+    teacher = Reference("big", "dynamic", outcome("b", 0.9, 20).cost, 0.9, 0.88)
+    (sentence,) = teacher_sentences(teacher, story)
+    assert "big by dynamic with 20.0 KiB, accuracy 90.0% on validation, 88.0%" in sentence
+    assert not teacher_sentences(replace(teacher, validation_value=0.8), story)
+    assert not teacher_sentences(replace(teacher, cost=outcome("b", 0.9, 40).cost), story)
+    assert not teacher_sentences(None, story)
 
 
 def test_of_an_error_less_is_better_and_the_tolerance_is_a_fraction_of_it():

@@ -174,9 +174,9 @@ def test_data_that_can_t_be_searched_on_are_refused(changes, message, rng, tmp_p
 def test_a_teacher_of_other_data_is_refused(data):
     parts = run.load_parts(data)
     layers = keras.layers
-    other = keras.Sequential([keras.Input((None, 3)), layers.GRU(2), layers.Dense(5, "softmax")])
+    wider = keras.Sequential([keras.Input((None, 3)), layers.GRU(2), layers.Dense(5, "softmax")])
     with pytest.raises(ValueError, match="probabilities of the 2 classes"):
-        Teacher.of(other, parts, 3.0, 0.5)
+        Teacher.of(wider, parts, 3.0, 0.5)
     frames = keras.Sequential([keras.Input((None, 7)), layers.GRU(2), layers.Dense(2, "softmax")])
     with pytest.raises(ValueError, match="--teacher can't be run on the data"):
         Teacher.of(frames, parts, 3.0, 0.5)
@@ -246,7 +246,7 @@ def test_a_killed_process_and_one_beside_it_lose_no_trial_and_run_none_twice(dat
     words += ["--trials", "4", "--epochs", "2", "--tolerance", "100", "--out", str(out)]
     command = [sys.executable, "-m", "kgated", *words]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    killed, other = (subprocess.Popen(command, **quiet) for _ in range(2))
+    killed, survivor = (subprocess.Popen(command, **quiet) for _ in range(2))
     journal = out / "trials.journal"
     deadline = time.monotonic() + 300
     while not (journal.is_file() and "units_index" in journal.read_text()):
@@ -254,8 +254,8 @@ def test_a_killed_process_and_one_beside_it_lose_no_trial_and_run_none_twice(dat
         time.sleep(0.1)
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
-    _, errors = other.communicate(timeout=500)
-    assert other.returncode == 0, errors
+    _, errors = survivor.communicate(timeout=500)
+    assert survivor.returncode == 0, errors
     rows = list(csv.DictReader((out / "search.csv").read_text().splitlines()))
     assert len(rows) == 4
     assert len({(row["units"], row["learning_rate"], row["dropout"]) for row in rows}) == 4

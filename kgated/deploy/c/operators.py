@@ -86,6 +86,16 @@ def _split(code: Code, operator: Operator) -> Iterator[str]:
     by_size = operator.name == "SPLIT_V"
     source = operator.input(0 if by_size else 1)
     axis = int(operator.constant(2 if by_size else 0).ravel()[0]) % len(source.shape)
+    yield from _parts(code, operator, source, axis)
+
+
+def _unpack(code: Code, operator: Operator) -> Iterator[str]:
+    source = operator.input(0)
+    yield from _parts(code, operator, source, int(operator.options["axis"]) % len(source.shape))
+
+
+def _parts(code: Code, operator: Operator, source: Tensor, axis: int) -> Iterator[str]:
+    """The outputs, one after the other along an axis."""
     rows = int(np.prod(source.shape[:axis]))
     start, width = 0, source.size // rows
     for part in operator.outputs:
@@ -223,7 +233,8 @@ _EMITTERS: Mapping[str, Emitter] = {
     "FULLY_CONNECTED": fully_connected,
     "CONV_2D": convolution,
     "DEPTHWISE_CONV_2D": depthwise,
-    "CONCATENATION": _concatenation,
+    **dict.fromkeys(("CONCATENATION", "PACK"), _concatenation),
+    "UNPACK": _unpack,
     "TRANSPOSE": _transpose,
     "PAD": _pad,
     "PADV2": _pad,

@@ -52,6 +52,14 @@ def _split(operator: Operator) -> dict[Tensor, int] | None:
     return offsets
 
 
+def _unpack(operator: Operator) -> dict[Tensor, int] | None:
+    """The parts along an axis that they lose, where it is the first one longer than 1."""
+    source = operator.input(0)
+    if np.prod(source.shape[: int(operator.options["axis"]) % len(source.shape)]) != 1:
+        return None
+    return {part: n * part.size for n, part in enumerate(operator.outputs)}
+
+
 def _slice(operator: Operator) -> dict[Tensor, int] | None:
     """The part, where its numbers lie one after the other."""
     source = operator.input(0)
@@ -85,5 +93,6 @@ def slices(operator: Operator) -> tuple[slice | int, ...]:
 _VIEWS: Mapping[str, Callable[[Operator], dict[Tensor, int] | None]] = {
     **dict.fromkeys(("RESHAPE", "SQUEEZE", "EXPAND_DIMS"), _all_numbers),
     **dict.fromkeys(("SPLIT", "SPLIT_V"), _split),
+    "UNPACK": _unpack,
     **dict.fromkeys(("SLICE", "STRIDED_SLICE"), _slice),
 }

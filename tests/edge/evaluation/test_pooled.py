@@ -12,11 +12,11 @@ def test_a_pool_scores_the_same(speech, rng, tmp_path, capsys):
     x = rng.normal(size=(70, 6, 3)).astype(np.float32)
     lengths = rng.integers(1, 7, size=70).astype(np.int32)
     data = {"x": x, "lengths": lengths, "y": rng.integers(2, size=70)}
-    alone, together = check(speech, data), check(speech, data, pool=True)
-    assert together.accuracy == alone.accuracy
-    assert (together.steps, together.sequences) == (alone.steps, alone.sequences)
+    separate, together = check(speech, data), check(speech, data, pool=True)
+    assert together.accuracy == separate.accuracy
+    assert (together.steps, together.sequences) == (separate.steps, separate.sequences)
     assert together.pool_sessions == 64
-    assert alone.pool_sessions is None
+    assert separate.pool_sessions is None
     np.savez(tmp_path / "d.npz", **data)
     report = tmp_path / "r.json"
     command = ["check", str(speech), "--data", str(tmp_path / "d.npz"), "--pool"]

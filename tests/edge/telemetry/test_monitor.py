@@ -137,8 +137,8 @@ def test_short_statistics_see_the_drift_that_exact_quantiles_see(kind, rng):
 
     def psi(edges, values, shares=None):
         above = np.count_nonzero(values[:, :, None] > np.asarray(edges, np.float32), axis=0)
-        met = shares_of(above, len(values))
-        return met if shares is None else stability_index(met, np.asarray(shares))
+        frequencies = shares_of(above, len(values))
+        return frequencies if shares is None else stability_index(frequencies, np.asarray(shares))
 
     short = psi(statistics.edges, moved, statistics.shares)
     np.testing.assert_allclose(short, psi(exact, moved, psi(exact, frames)), rtol=0.1, atol=0.01)
