@@ -4,8 +4,7 @@ from typing import Any
 
 import typer
 
-from kgated_cli import data_options as event_options
-from kgated_cli import options
+from kgated_cli import data_options as options
 from kgated_cli.app import app
 from kgated_cli.light import import_light
 
@@ -19,8 +18,8 @@ app.add_typer(data_app, name="data")
 def csv(
     folder: options.Folder,
     output: options.Output,
-    columns: event_options.Columns = None,
-    time: event_options.TimeColumn = None,
+    columns: options.Columns = None,
+    time: options.TimeColumn = None,
     time_unit: options.TimeUnit = None,
     label_column: options.LabelColumn = None,
     label_pattern: options.LabelPattern = None,
