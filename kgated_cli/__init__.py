@@ -4,7 +4,7 @@ A package beside `kgated`, not in it: importing `kgated` imports Keras and its b
 seconds and logs to stderr, and `kgated --help` needs neither.
 """
 
-from kgated_cli import compare, convert, data, intervals, optimize, show, train, tune
+from kgated_cli import compare, convert, data, intervals, optimize, search, show, train, tune, web
 from kgated_cli.app import main
 from kgated_cli.models import load_model
 
@@ -16,7 +16,9 @@ __all__ = [
     "load_model",
     "main",
     "optimize",
+    "search",
     "show",
     "train",
     "tune",
+    "web",
 ]

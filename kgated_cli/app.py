@@ -41,6 +41,10 @@ def _run(words: list[str], log: str) -> int:
         _fail(f"{error.format_message()} See `kgated --help`.")
     except (typer.Abort, KeyboardInterrupt):
         return 130
+    except OSError as error:
+        from kgated_edge.errors import readable
+
+        _fail(readable(error))
     except BAD_INPUT as error:
         _fail(str(error))
     except Exception as error:

@@ -203,6 +203,19 @@ def labels_of(text: str | None) -> list[str] | None:
     """The class names of `--labels`: separated by commas, or a file of one a line."""
     if text is None:
         return None
-    if Path(text).is_file():
-        return Path(text).read_text(encoding="utf-8").splitlines()
-    return text.split(",")
+    path = Path(text)
+    if path.is_dir() or (path.suffix == ".txt" and not path.is_file()):
+        reason = "this is a folder" if path.is_dir() else "no such file"
+        raise ValueError(f"--labels {path}: {reason}; give a file of one name a line")
+    if not path.is_file():
+        return _different(text.split(","))
+    try:
+        return _different(path.read_text(encoding="utf-8").splitlines())
+    except UnicodeDecodeError as error:
+        raise ValueError(f"--labels {path}: this is no text; give one name a line") from error
+
+
+def _different(labels: list[str]) -> list[str]:
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"--labels must be different names. Received: {labels}")
+    return labels

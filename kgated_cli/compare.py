@@ -9,7 +9,7 @@ from kgated_cli.app import app
 
 @app.command()
 def compare(
-    data: options.TrainingData,
+    data: options.ComparedData,
     cells: options.ComparedCells = "rnn,lstm,peephole,gru",
     units: options.ComparedUnits = "16,32",
     layers: options.ComparedLayers = "1",
@@ -23,12 +23,14 @@ def compare(
     period_ms: options.ComparedPeriod = None,
     group: options.StayTogether = None,
     test: options.TestData = None,
+    task: options.ComparedTask = None,
+    storage: options.TrialStorage = None,
     out: options.ComparisonFolder = Path("kgated-compare"),
 ) -> None:
     """Train, convert and run several cells on a data set under the same budget; recommend one.
 
     Ends with tables, compare.json, compare.csv and compare.html. The same command continues after
-    a kill, and shares the trials with other processes that run it.
+    a kill, and shares the trials with other processes that run it on the same folder or database.
     """
     checks.check_number("--budget-minutes", budget_minutes, 0.0)
     checks.check_number("--period-ms", period_ms, 0.0)
@@ -37,7 +39,8 @@ def compare(
     for recipe in words(quantize):
         checks.check_recipe({"quantize": recipe, "skip": ()})
     plan: dict[str, Any] = {"trials": trials, "seeds": seeds, "epochs": epochs}
-    plan |= {"patience": patience, "budget_minutes": budget_minutes, "group": group}
+    plan |= {"patience": patience, "budget_minutes": budget_minutes, "group": group, "task": task}
+    plan["storage"] = storage
     plan["period_s"] = None if period_ms is None else period_ms / 1e3
 
     from kgated.compare.candidates import candidates

@@ -54,14 +54,10 @@ def convert(
     chosen = _chosen(recipe, fields)
     facts = _limits(chosen["mode"], length, max_length, tolerance)
     facts |= _metadata(labels, figure, sample_period_ms, vocabulary, threshold)
-    inputs = [model, calibration, evaluation, recipe, layers_file, vocabulary]
+    inputs = [model, layers_file, calibration, evaluation, recipe, vocabulary]
     _check_files(model, layers_file, [output, report], inputs)
     facts |= _data(model, chosen["quantize"], calibration, evaluation, vocabulary)
-    loaded, conversion = _load_and_convert(model, layers_file, output, chosen, facts)
-    _write_report(report, conversion)
-    _show(conversion.path, conversion, chosen)
-    if mode is None and recipe is None:
-        _note_fixed_length(loaded)
+    _convert_and_report((model, output, report), layers_file, chosen, facts, bool(mode or recipe))
 
 
 def _limits(
@@ -115,6 +111,22 @@ def _data(
     if evaluation is not None:
         checks.check_evaluation(evaluation)
     return {"calibration": calibration, "evaluation": evaluation}
+
+
+def _convert_and_report(
+    paths: tuple[Path, Path, Path | None],
+    layers_file: Path | None,
+    chosen: dict[str, Any],
+    facts: dict[str, Any],
+    has_mode: bool,
+) -> None:
+    """Convert and say how it went; `paths`: model, output, report."""
+    model, output, report = paths
+    loaded, conversion = _load_and_convert(model, layers_file, output, chosen, facts)
+    _write_report(report, conversion)
+    _show(conversion.path, conversion, chosen)
+    if not has_mode:
+        _note_fixed_length(loaded)
 
 
 def _load_and_convert(

@@ -40,6 +40,11 @@ def check_model_file(path: Path) -> None:
             f"{path}: this is a converted file, and there is no way back to Keras: give the model "
             "that it was made from; `kgated inspect` shows what is in it"
         )
+    if path.suffix in SIGNATURES and not SIGNATURES[path.suffix](path):
+        reason = "this is no intact file of Keras" if path.stat().st_size else "the file is empty"
+        raise ValueError(
+            f"{path}: {reason}; copy it again, or save the model by `model.save('….keras')`"
+        )
     if path.suffix in (".json", ".yaml", ".pb"):
         raise ValueError(f"{path}: this is no whole model; save it by `model.save('….keras')`")
 
@@ -61,6 +66,19 @@ def _is_torch(path: Path) -> bool:
         return False
     with zipfile.ZipFile(path) as archive:
         return any(name.endswith("data.pkl") for name in archive.namelist())
+
+
+def _is_hdf5(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(HDF5)) == HDF5
+
+
+# By the ending of a name, whether a file begins as such a one does.
+SIGNATURES = {
+    ".keras": lambda path: zipfile.is_zipfile(path) or _is_hdf5(path),
+    ".h5": _is_hdf5,
+    ".hdf5": _is_hdf5,
+}
 
 
 def load_model(path: Path, layers_file: Path | None = None) -> Any:
@@ -91,9 +109,8 @@ def load_model(path: Path, layers_file: Path | None = None) -> Any:
 
 def _is_of_keras2(path: Path) -> bool:
     """Whether it is an HDF5 file, or a `.keras` file that Keras 2 wrote."""
-    with path.open("rb") as file:
-        if file.read(len(HDF5)) == HDF5:
-            return True
+    if _is_hdf5(path):
+        return True
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:

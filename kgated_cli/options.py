@@ -153,6 +153,9 @@ RecipeOutput = Annotated[
 ]
 
 TrainingData = Annotated[Path, typer.Argument(help="Sequences with labels (.npz).")]
+ComparedData = Annotated[
+    Path, typer.Argument(help="Sequences with labels or numbers `y`, or of tokens (.npz).")
+]
 KerasFile = Annotated[Path, typer.Argument(help="The .keras file to write.")]
 ValidationData = Annotated[
     Path | None, typer.Option(help="Sequences to choose the weights by. Else a fifth of DATA.")
@@ -198,42 +201,6 @@ StreamingTraining = Annotated[
 ChunkSteps = Annotated[
     int, typer.Option(min=1, help="With --streaming: frames that the gradient reaches back.")
 ]
-EventModelFile = Annotated[Path, typer.Argument(help="A .tflite file of `kgated convert`.")]
-Recordings = Annotated[
-    Path, typer.Argument(help="A folder of long recordings (.wav, .csv, .npy, .npz), or one.")
-]
-EventLabels = Annotated[
-    Path | None,
-    typer.Argument(
-        help="Their events: a CSV file with file, start, end, label, or an Audacity label "
-        "track (.txt) of the only recording. Not with --false-alarms-per-day."
-    ),
-]
-MaxFalseAccepts = Annotated[float, typer.Option(help="Of all classes together.")]
-FalseAlarms = Annotated[
-    float | None,
-    typer.Option(help="Of an anomaly detector: recordings are normal, without labels."),
-]
-Score = Annotated[
-    str | None,
-    typer.Option(
-        help="output: the scores of classes. reconstruction, prediction: the error of an "
-        "output that repeats the frame, or predicts the next."
-    ),
-]
-SmoothingTimes = Annotated[
-    list[float] | None, typer.Option(help="A time to try, in seconds; may be given again.")
-]
-MinDuration = Annotated[float, typer.Option(help="Shortest event in seconds.")]
-RefractoryTime = Annotated[float, typer.Option(help="Pause after an event of a class, in seconds.")]
-Collar = Annotated[float, typer.Option(help="Tolerance of the labels in seconds.")]
-FramePeriod = Annotated[
-    float | None, typer.Option(help="Milliseconds between two frames; else the model's.")
-]
-TradeOffPage = Annotated[
-    Path | None, typer.Option(help="Write the trade-off as an .html page here.")
-]
-DryRun = Annotated[bool, typer.Option(help="Leave the file as it is.")]
 ComparedCells = Annotated[
     str, typer.Option(help="Cells: rnn (a plain one), lstm, peephole, gru and so on.")
 ]
@@ -251,7 +218,7 @@ BudgetMinutes = Annotated[
     float, typer.Option(help="Of training, for all models together; each gets the same part.")
 ]
 Trials = Annotated[
-    int, typer.Option(min=1, help="Learning rates and dropouts to try, at most, for each model.")
+    int, typer.Option(min=1, help="Options of a training to try, at most, for each model.")
 ]
 ComparedPeriod = Annotated[
     float | None, typer.Option(help="Milliseconds between two frames; else the data's, or 10.")
@@ -263,8 +230,19 @@ StayTogether = Annotated[
         "Else equal groups."
     ),
 ]
-TestData = Annotated[
-    Path | None, typer.Option(help="Sequences to test on. Else a fifth of each class of DATA.")
+TestData = Annotated[Path | None, typer.Option(help="Sequences to test on. Else a fifth of DATA.")]
+ComparedTask = Annotated[
+    str | None,
+    typer.Option(
+        help="classification, frame-classification, regression or next-token. Else by the data."
+    ),
+]
+TrialStorage = Annotated[
+    str | None,
+    typer.Option(
+        help="A PostgreSQL database for the trials, as postgresql+psycopg://user@host/name. "
+        "Else a file in --out."
+    ),
 ]
 ComparisonFolder = Annotated[
     Path, typer.Option(help="For the report, the models and the trials: the same call resumes.")

@@ -36,7 +36,8 @@ def inspect(
 def _check_tflite(path: Path) -> None:
     """Refuse what is no TFLite file by its first bytes, without TensorFlow; `ValueError`."""
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; give a .tflite file")
+        reason = "this is a folder" if path.is_dir() else "no such file"
+        raise ValueError(f"{path}: {reason}; give a .tflite file")
     with path.open("rb") as file:
         if file.read(8)[4:] != b"TFL3":
             raise ValueError(

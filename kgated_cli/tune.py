@@ -5,47 +5,74 @@ from typing import Any
 
 import typer
 
-from kgated_cli import checks, options
+from kgated_cli import checks, event_options
 from kgated_cli.app import app
 from kgated_cli.light import import_light
 
 
 @app.command()
 def tune(
-    model: options.EventModelFile,
-    recordings: options.Recordings,
-    labels: options.EventLabels = None,
-    max_false_accepts_per_hour: options.MaxFalseAccepts = 1.0,
-    false_alarms_per_day: options.FalseAlarms = None,
-    score: options.Score = None,
-    smoothing_s: options.SmoothingTimes = None,
-    min_duration_s: options.MinDuration = 0.0,
-    refractory_s: options.RefractoryTime = 0.5,
-    collar_s: options.Collar = 0.5,
-    period_ms: options.FramePeriod = None,
-    page: options.TradeOffPage = None,
-    dry_run: options.DryRun = False,
+    model: event_options.EventModelFile,
+    recordings: event_options.Recordings,
+    labels: event_options.EventLabels = None,
+    max_false_accepts_per_hour: event_options.MaxFalseAccepts = 1.0,
+    keep_misses: event_options.KeepMisses = False,
+    false_alarms_per_day: event_options.FalseAlarms = None,
+    score: event_options.Score = None,
+    smoothing_s: event_options.SmoothingTimes = None,
+    min_duration_s: event_options.MinDuration = 0.0,
+    refractory_s: event_options.RefractoryTime = 0.5,
+    collar_s: event_options.Collar = 0.5,
+    period_ms: event_options.FramePeriod = None,
+    columns: event_options.Columns = None,
+    time_column: event_options.TimeColumn = None,
+    on_bad_frame: event_options.OnBadFrame = "refuse",
+    rate: event_options.SoundRate = None,
+    window: event_options.FrameSamples = None,
+    hop: event_options.HopSamples = None,
+    low_hz: event_options.LowHz = None,
+    high_hz: event_options.HighHz = None,
+    page: event_options.TradeOffPage = None,
+    dry_run: event_options.DryRun = False,
 ) -> None:
     """Choose smoothing and thresholds on labelled recordings, and write them into the file."""
     checks.check_outputs([page], [model, labels])
     checks.check_number("--period-ms", period_ms, 0.0)
-    if (labels is None) == (false_alarms_per_day is None):
-        raise ValueError("give LABELS, or --false-alarms-per-day for normal recordings: one of two")
-    times = smoothing_s or []
+    _check_purpose(labels, false_alarms_per_day)
+    sound = {"rate": rate, "window": window, "hop": hop, "low_hz": low_hz, "high_hz": high_hz}
+    lines = {"columns": columns, "time_column": time_column, "on_bad_frame": on_bad_frame}
     facts: dict[str, Any] = {"min_duration_s": min_duration_s, "refractory_s": refractory_s}
     facts |= {"sample_period_s": None if period_ms is None else period_ms / 1e3, "score": score}
+    facts["options"] = _block_options(recordings, sound | lines)
     if false_alarms_per_day is not None:
-        _check_alarm_options(page, times)
-        settings = _tune_alarms(model, recordings, false_alarms_per_day, times, facts)
+        settings = _tune_alarms(model, recordings, false_alarms_per_day, smoothing_s, facts, page)
     else:
         facts |= {"collar_s": collar_s, "max_false_accepts_per_hour": max_false_accepts_per_hour}
-        tuned = _tune_events(model, recordings, labels, times, facts)
-        settings = tuned.settings
-        if page is not None:
-            _write_page(page, tuned, model)
+        facts |= {"keep_misses": keep_misses}
+        settings = _tune_events(model, recordings, labels, smoothing_s, facts, page)
     if not dry_run:
-        import_light("kgated.tuning").write_section(model, "events", settings.to_plain())
-        typer.echo(f"{model}: the settings are in its manifest")
+        _write_settings(model, settings)
+
+
+def _check_purpose(labels: Path | None, false_alarms_per_day: float | None) -> None:
+    if (labels is None) == (false_alarms_per_day is None):
+        raise ValueError("give LABELS, or --false-alarms-per-day for normal recordings: one of two")
+
+
+def _write_settings(model: Path, settings: Any) -> None:
+    import_light("kgated.tuning").write_section(model, "events", settings.to_plain())
+    typer.echo(f"{model}: the settings are in its manifest")
+
+
+def _block_options(recordings: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `live_blocks`, checked against the formats of the recordings."""
+    from kgated_edge.ingest.reading import Reading, check_labelled
+    from kgated_edge.ingest.sources import form_of
+    from kgated_edge.recordings.reader import list_recordings
+
+    reading = Reading(**values)
+    check_labelled(reading, {form_of(path) for path in list_recordings(recordings)})
+    return reading.block_options()
 
 
 def _check_alarm_options(page: Path | None, times: list[float]) -> None:
@@ -56,9 +83,15 @@ def _check_alarm_options(page: Path | None, times: list[float]) -> None:
 
 
 def _tune_alarms(
-    model: Path, recordings: Path, per_day: float, times: list[float], facts: dict[str, Any]
+    model: Path,
+    recordings: Path,
+    per_day: float,
+    times: list[float] | None,
+    facts: dict[str, Any],
+    page: Path | None,
 ) -> Any:
     """The settings of an anomaly detector."""
+    _check_alarm_options(page, times or [])
     facts = facts | {"score": facts["score"] or "prediction"}
     tune_alarms = import_light("kgated.tuning").tune_alarms
     alarms = tune_alarms(model, recordings, per_day, smoothing_s=(times or [0.0])[0], **facts)
@@ -67,14 +100,21 @@ def _tune_alarms(
 
 
 def _tune_events(
-    model: Path, recordings: Path, labels: Path | None, times: list[float], facts: dict[str, Any]
+    model: Path,
+    recordings: Path,
+    labels: Path | None,
+    times: list[float] | None,
+    facts: dict[str, Any],
+    page: Path | None,
 ) -> Any:
-    """The result of the search on labelled recordings."""
+    """The settings chosen on labelled recordings."""
     if times:
         facts = facts | {"smoothing_s": tuple(times)}
     tuned = import_light("kgated.tuning").tune(model, recordings, labels, **facts)
     _show(tuned)
-    return tuned
+    if page is not None:
+        _write_page(page, tuned, model)
+    return tuned.settings
 
 
 def _write_page(page: Path, tuned: Any, model: Path) -> None:

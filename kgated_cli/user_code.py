@@ -15,14 +15,16 @@ def check_layers_file(path: Path) -> None:
         ValueError: no such file, or no Python; one line.
     """
     if not path.is_file():
-        raise ValueError(f"--import {path}: no such file; give a Python file, such as my_layers.py")
+        reason = "this is a folder" if path.is_dir() else "no such file"
+        raise ValueError(f"--import {path}: {reason}; give a Python file, such as my_layers.py")
     if path.suffix != ".py":
         raise ValueError(f"--import {path}: this is no Python file; its name must end in .py")
     try:
         compile(path.read_bytes(), str(path), "exec")
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
-        raise ValueError(f"--import {path}, line {line}: {getattr(error, 'msg', error)}") from error
+        where = f", line {line}" if line else ""
+        raise ValueError(f"--import {path}{where}: {getattr(error, 'msg', error)}") from error
 
 
 def import_layers(path: Path) -> dict[str, Any]:

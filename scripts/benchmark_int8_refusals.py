@@ -3,14 +3,16 @@
 Each cell is trained for a few epochs on three data sets. Each model is converted to int8; the first
 one also with logits, thirty times as large, instead of probabilities. A refusal of a model that
 works in float is wrong.
+Models and rows are stored in the folder: the same command resumes after an interruption, and each
+model is trained once. `--convert-again` measures the stored models after a change of the converter.
 """
 
 import itertools
 import json
 import os
-import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,10 +23,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 from benchmarks.tables import Row, markdown, table
 from benchmarks.tasks import Classification, Length, Lengths, tasks
+from benchmarks.variants import FLOAT, file_of, trained
 from rich.console import Console
 from train_language_model import use_one_thread
 
 from kgated.atomic_write import check_writable, replace_file
+from kgated.compare.demo import DEMO_CELLS
 from kgated.data import DataSet
 from kgated.deploy import Recipe
 from kgated.deploy.convert import convert
@@ -33,7 +37,7 @@ from kgated.errors import ConversionError
 from kgated.layers import CELLS
 
 NAMES = ("JapaneseVowels", "PLAID", "BasicMotions")
-WIDE = 30.0
+WIDE, WIDE_NAME = 30.0, "wide logits"
 MAX_LOST = 3.0  # points
 
 
@@ -66,22 +70,37 @@ def measure(model: keras.Model, data: DataSet, folder: Path) -> Row:
     }
 
 
-def rows(seeds: int, epochs: int, cells: list[str], names: list[str]) -> Iterator[Row]:
+def stored(path: Path, again: bool, compute: Callable[[], Row]) -> Row:
+    """The row that an earlier run left in a file; else computed now, and left there."""
+    if path.is_file() and not again:
+        row: Row = json.loads(path.read_text())
+        return row
+    row = compute()
+    replace_file(path, json.dumps(row).encode())
+    return row
+
+
+def rows(
+    seeds: list[int], epochs: int, cells: list[str], names: list[str], folder: Path, again: bool
+) -> Iterator[Row]:
     """A row of each task, cell and seed."""
     known = tasks(quick=True)
-    for seed, name, cell in itertools.product(range(seeds), names, cells):
+    for seed, name, cell in itertools.product(seeds, names, cells):
         task = known[name]
         assert isinstance(task, Classification)
         task.lengths = Lengths(*[Length(epochs, 0.01)] * 4)
-        model = task.build(cell, seed)
-        task.train(model, task.lengths.first, seed, [])
-        kinds = {name: model}
-        if name == NAMES[0]:
-            kinds["wide logits"] = wide_logits(model)
-        for kind, network in kinds.items():
-            with tempfile.TemporaryDirectory() as folder:
-                row = measure(network, task.data, Path(folder))
+        place = folder / f"{name}-{cell}-{seed}-{epochs}_epochs"
+        place.mkdir(parents=True, exist_ok=True)
+        for kind in (name, WIDE_NAME) if name == NAMES[0] else (name,):
+            compute = partial(train_and_measure, task, cell, seed, kind, place)
+            row = stored(file_of(place, kind, "json"), again, compute)
             yield {"task": kind, "cell": cell, "seed": seed, **row}
+
+
+def train_and_measure(task: Classification, cell: str, seed: int, kind: str, place: Path) -> Row:
+    """The row of a model, trained now unless the folder has it."""
+    model = trained(task, cell, seed, FLOAT, place)
+    return measure(wide_logits(model) if kind == WIDE_NAME else model, task.data, place)
 
 
 def summary(measured: list[Row]) -> list[Row]:
@@ -102,6 +121,12 @@ def summary(measured: list[Row]) -> list[Row]:
 
 
 def main(
+    folder: Annotated[Path, typer.Option(help="Where models and finished rows are stored.")] = Path(
+        "runs/int8_refusals"
+    ),
+    again: Annotated[
+        bool, typer.Option("--convert-again", help="Measure the stored models again.")
+    ] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each, from seed 0 on.")] = 3,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 12,
     cell: Annotated[
@@ -116,12 +141,13 @@ def main(
     """Train, convert to int8, and print how many conversions were refused."""
     if out is not None:
         check_writable(out)
-    for chosen, known in ((cell or [], CELLS), (only or [], NAMES)):
-        if unknown := sorted(set(chosen) - set(known)):
+    for names, known in ((cell or [], CELLS), (only or [], NAMES)):
+        if unknown := sorted(set(names) - set(known)):
             raise typer.BadParameter(f"must be of {list(known)}. Received: {unknown}")
     use_one_thread()
     measured = []
-    for row in rows(seeds, epochs, cell or list(CELLS), only or list(NAMES)):
+    cells, data_sets = cell or list(DEMO_CELLS), only or list(NAMES)
+    for row in rows(list(range(seeds)), epochs, cells, data_sets, folder, again):
         measured.append(row)
         print(row, flush=True)
         if out is not None:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import keras
 import numpy as np
 import typer
-from kgated_edge import ClassThreshold, EdgeModel, EventSettings, open_model
+from kgated_edge import ClassThreshold, EdgeModel, EventSettings, SequenceData, open_model
 from kgated_edge.format.tensor_spec import TensorSpec
 
 import kgated
@@ -74,7 +74,7 @@ def sections(folder: Path) -> None:
     write_section(events, "events", settings.to_plain())
     forecast = folder / "intervals.tflite"
     kgated.to_tflite(keras.Sequential([keras.Input((None, 3)), kgated.MinGRU(2)]), forecast)
-    data = {"x": random(40, 8, 3), "y": random(40, 2, seed=1)}
+    data = SequenceData(random(40, 8, 3), np.full(40, 8), random(40, 2, seed=1))
     write_section(forecast, "intervals", conformal_intervals(forecast, data).to_plain())
 
 

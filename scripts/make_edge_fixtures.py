@@ -1,8 +1,8 @@
-"""Generate the model files of `tests/edge` in `tests/edge/fixtures`.
+"""Generate the model files of `tests/edge/fixtures`, and two of `tests/web/fixtures`.
 
-Each consists of NAME.tflite, converted by kgated, and NAME.npz with the weights and a sequence of
-frames, from which the tests compute the outputs independently. The models are seeded: running the
-script again generates models that compute the same.
+In `tests/edge` each consists of NAME.tflite, converted by kgated, and NAME.npz with the weights and
+a sequence of frames, from which the tests compute the outputs independently. The models are seeded:
+running the script again generates models that compute the same.
 """
 
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 import kgated
 
 FIXTURES = Path(__file__).parents[1] / "tests" / "edge" / "fixtures"
+WEB = FIXTURES.parents[1] / "web" / "fixtures"
 FRAMES = 12
 
 
@@ -87,6 +88,9 @@ def main() -> None:
     save(model, frames, "inside", state="internal")
     save(model, frames, "whole", mode="sequence", max_length=9, sample_period_s=0.01)
     save(model, frames, "fixed", mode="sequence", length=5)
+    WEB.mkdir(exist_ok=True)
+    kgated.to_tflite(model, WEB / "fused.tflite", mode="sequence", length=5, lowering="fused")
+    kgated.to_tflite(model, WEB / "dynamic.tflite", quantize="dynamic", sample_period_s=0.01)
     calibration = np.random.default_rng(7).normal(size=(32, 20, 3)).astype(np.float32)
     for quantize in ("int8", "int16x8"):
         save(model, frames, quantize, quantize=quantize, calibration=calibration)

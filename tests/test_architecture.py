@@ -15,7 +15,7 @@ STAGES = {
         argument_checks
         errors atomic_write optional_imports audio tensorflow_private keras_patches
         inference_copies run_record quantization_hook described_model
-        steps keras_graph data framewise report
+        steps keras_graph data framewise report web
         weight_checks
         cells
         layers
@@ -26,6 +26,7 @@ STAGES = {
         deploy
         mixed_precision
         compare
+        search
         demos
         __main__
     """,
@@ -44,7 +45,6 @@ STAGES = {
         model
     """,
     "kgated.deploy": """
-        quantizations
         recipe tflite
         worker sequence tflm manifest_writer inspect
         streaming c
@@ -78,7 +78,7 @@ DISTRIBUTIONS = {
 }
 STARTS_THE_COMMAND = "kgated.__main__"
 ON_DEVICE = {"kgated_edge", "numpy", "ai_edge_litert"} | sys.stdlib_module_names
-ROOT_FILES = {"kgated.deploy": 9, "kgated_edge": 4}
+ROOT_FILES = {"kgated.deploy": 8, "kgated_edge": 4}
 MAX_LINES = 300
 CODE = ("kgated", "kgated_cli", "edge", "scripts", "tests")
 # The only files with private names of Keras, and of tf_keras.

@@ -26,6 +26,7 @@ from kgated_edge.runtime.open import open_model
 from kgated_edge.runtime.sequence_model import SequenceModel
 from kgated_edge.runtime.session_pool import Session, SessionPool
 from kgated_edge.runtime.stream_model import EdgeModel
+from kgated_edge.runtime.worker_pool import WorkerPool
 from kgated_edge.telemetry.monitor import FieldMonitor, FieldReport
 from kgated_edge.text.generation import generate
 
@@ -65,6 +66,7 @@ __all__ = [
     "Session",
     "SessionPool",
     "StateError",
+    "WorkerPool",
     "check",
     "check_events",
     "detector_of",

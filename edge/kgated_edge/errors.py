@@ -32,3 +32,18 @@ def cannot_run(error: RuntimeError) -> EdgeError:
     """The error for an exception of the interpreter during a step."""
     reason = " ".join(str(error).split())
     return EdgeError(f"the interpreter cannot run this model: {reason}: convert it again")
+
+
+def readable(error: OSError) -> str:
+    """The error in one line: the file, and what is wrong with it."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror[:1].lower()}{error.strerror[1:]}: check the path"
+
+
+def damage(error: Exception) -> str:
+    """What is wrong with a file that NumPy can't load, in a few words."""
+    if "allow_pickle" in str(error):  # it takes whatever is no archive for a pickle
+        return "it is no zip archive"
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 80 else text[:77] + "..."

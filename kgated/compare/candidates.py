@@ -9,10 +9,12 @@ import keras
 import numpy as np
 from kgated_edge.evaluation.dataset_info import DataInfo
 
+from kgated.compare.tasks import Task
 from kgated.layers import CELLS
-from kgated.models import sequence_classifier
+from kgated.models.sequence import accepted, described, recurrent_stack
 
 PLAIN = "rnn"
+EMBEDDING_UNITS = 32
 # Names of cells that are not the layer's in lower case.
 SHORT_NAMES = {"PeepholeLSTM": "peephole"}
 LONG_NAMES = {long.lower(): short for long, short in SHORT_NAMES.items()}
@@ -88,30 +90,69 @@ def candidates(
 
 def build(
     candidate: Candidate,
+    task: Task,
     *,
     frames: np.ndarray,
-    classes: int,
+    outputs: int,
     dropout: float = 0.0,
     seed: int = 0,
     info: DataInfo | None = None,
 ) -> keras.Sequential:
-    """The untrained classifier of a candidate; arguments as of `sequence_classifier`."""
+    """The untrained model of a candidate.
+
+    Args:
+        candidate: its shape.
+        task: what it learns.
+        frames: (n, F) real frames to take mean and variance from, or (n,) tokens.
+        outputs: classes, numbers or tokens.
+        dropout: after each recurrent layer.
+        seed: of weights and dropout.
+        info: what the data say of themselves; it is saved with the model.
+    """
     layer = cell_layers()[candidate.cell]
 
     def in_both_directions(units: int, *, name: str, **options: Any) -> keras.Layer:
-        return keras.layers.Bidirectional(layer(units, **options), name=name)
+        return keras.layers.Bidirectional(layer(units, **accepted(layer, options)), name=name)
 
-    return sequence_classifier(
+    numbers = np.random.default_rng(seed).integers(2**31, size=3 * candidate.layers + 1)
+    seeds = iter(numbers.tolist())
+    recurrent = recurrent_stack(
         in_both_directions if candidate.bidirectional else layer,
-        frames=frames,
-        classes=classes,
-        units=candidate.units,
-        layers=candidate.layers,
-        dropout=dropout,
-        seed=seed,
-        name=candidate.name,
-        info=info,
+        candidate.units,
+        candidate.layers,
+        dropout,
+        seeds,
+        each=task.each,
     )
+    head = keras.layers.Dense(
+        outputs,
+        activation=task.activation,
+        kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
+        name="outputs",
+    )
+    # Causal results of each frame do not depend on padding, which the loss leaves out.
+    front = front_layers(
+        task, frames, outputs, seed, masked=candidate.bidirectional or not task.each
+    )
+    return described([*front, *recurrent, head], candidate.name, info)
+
+
+def front_layers(
+    task: Task, frames: np.ndarray, outputs: int, seed: int, masked: bool
+) -> list[keras.Layer]:
+    """The input, the padding mask where it matters, and the scaling or the embedding."""
+    if task.takes_tokens:
+        vectors = keras.layers.Embedding(
+            outputs,
+            min(EMBEDDING_UNITS, outputs),
+            embeddings_initializer=keras.initializers.RandomUniform(seed=seed),
+            name="embedding",
+        )
+        return [keras.Input((None,), dtype="int32"), vectors]
+    scale = keras.layers.Normalization(name="scale")
+    scale.adapt(frames)
+    mask = [keras.layers.Masking(name="padding")] if masked else []
+    return [keras.Input((None, frames.shape[1])), *mask, scale]
 
 
 def parameter_count(model: keras.Model) -> int:

@@ -3,12 +3,13 @@
 import csv
 import io
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from kgated.compare.results import Baseline
+from kgated.compare.dynamics import Gate, steps_above
+from kgated.compare.metrics import Metric, spread
 from kgated.compare.significance import Paired
 from kgated.compare.study import Run
 
@@ -21,7 +22,8 @@ class DeviceRun:
         quantize: the recipe's, such as "int8".
         file_name: of the `.tflite` file; None where it can't be converted.
         file_bytes: its size.
-        accuracy: on the test set, run by `kgated-edge check`.
+        value: the task's metric on the test set, run by `kgated-edge check`.
+        metrics: all metrics of that run, by name.
         step_us_p50, step_us_p99: time of one step; of a whole sequence where the model is
             bidirectional.
         real_time_factor: time of the steps divided by the duration of their frames.
@@ -29,12 +31,13 @@ class DeviceRun:
     """
 
     quantize: str
-    file_name: str | None
-    file_bytes: int | None
-    accuracy: float | None
-    step_us_p50: float | None
-    step_us_p99: float | None
-    real_time_factor: float | None
+    file_name: str | None = None
+    file_bytes: int | None = None
+    value: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    step_us_p50: float | None = None
+    step_us_p99: float | None = None
+    real_time_factor: float | None = None
     failure: str | None = None
 
 
@@ -49,11 +52,10 @@ class CandidateResult:
         trials, pruned: of the search, and how many of them were stopped early.
         seconds: of all trainings.
         runs: a training per seed.
-        accuracies: of each seed's Keras model on the test set.
+        values: the metric of each seed's Keras model on the test set.
         exported_seed: the seed of the lowest validation loss, whose model is converted.
-        gradient_steps: over how many steps back from the last frame the gradient's norm stays above
-            1% of that at the last frame; None where it can't be measured.
-        gradient_frames: length of the sequences for it: the reach can't be longer.
+        gradient_norms: see `gradient_reach`.
+        gates: see `gate_activity`.
         devices: a run per recipe.
     """
 
@@ -68,21 +70,21 @@ class CandidateResult:
     pruned: int
     seconds: float
     runs: tuple[Run, ...]
-    accuracies: tuple[float, ...]
+    values: tuple[float, ...]
     exported_seed: int
-    gradient_steps: int | None
-    gradient_frames: int
+    gradient_norms: tuple[float, ...] | None
+    gates: tuple[Gate, ...]
     devices: tuple[DeviceRun, ...]
 
     @property
-    def accuracy(self) -> float:
-        """Mean over the seeds."""
-        return float(np.mean(self.accuracies))
+    def value(self) -> float:
+        """Mean of the metric over the seeds."""
+        return float(np.mean(self.values))
 
     @property
     def spread(self) -> float:
         """Standard deviation over the seeds; 0 for one seed."""
-        return float(np.std(self.accuracies, ddof=1)) if len(self.accuracies) > 1 else 0.0
+        return spread(self.values)
 
     @property
     def best_run(self) -> Run:
@@ -94,6 +96,28 @@ class CandidateResult:
         """Whether the time ended a training before early stopping did."""
         return any(run.out_of_time for run in self.runs)
 
+    @property
+    def gradient_steps(self) -> int | None:
+        """Over how many steps back the gradient's norm stays above 1% of that at the last frame."""
+        return None if self.gradient_norms is None else steps_above(self.gradient_norms)
+
+
+@dataclass(frozen=True)
+class BaselineResult:
+    """A simple model on the same data.
+
+    Attributes:
+        name: such as "linear baseline".
+        description: the model and its features, in words.
+        value: the metric on the test set.
+        against_best: the best candidate compared with it.
+    """
+
+    name: str
+    description: str
+    value: float
+    against_best: Paired
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -101,21 +125,25 @@ class Comparison:
 
     Attributes:
         data: the data set's name.
-        classes, train_sequences, validation_sequences, test_sequences: its sizes.
+        task: what was learned, as `kgated-edge check --task` takes it.
+        metric: of the results.
+        outputs, train_sequences, validation_sequences, test_sequences: the sizes of the data.
         sample_period_s: seconds from one frame to the next.
         budget_s: seconds of training that each candidate may use.
         candidates: what was measured, in the order asked for.
-        best: the name of the candidate with the highest mean test accuracy.
+        best: the name of the candidate with the best mean of the metric.
         against_best: the best candidate compared with each other one, by name.
-        baseline: a linear classifier on the same data.
-        baseline_against_best: the best candidate compared with it.
+        baselines: simple models; the first is linear.
+        recommended: the name of the recommended candidate.
         recommendation: sentences, with their evidence.
         notes: what is unusual in the data or the training.
         machine: processor and system.
     """
 
     data: str
-    classes: int
+    task: str
+    metric: Metric
+    outputs: int
     train_sequences: int
     validation_sequences: int
     test_sequences: int
@@ -124,8 +152,8 @@ class Comparison:
     candidates: tuple[CandidateResult, ...]
     best: str
     against_best: dict[str, Paired]
-    baseline: Baseline
-    baseline_against_best: Paired
+    baselines: tuple[BaselineResult, ...]
+    recommended: str
     recommendation: tuple[str, ...]
     notes: tuple[str, ...]
     machine: str
@@ -135,10 +163,12 @@ def to_json(comparison: Comparison) -> str:
     """The results as indented JSON text, with the means of the properties."""
     content: dict[str, Any] = asdict(comparison)
     for plain, candidate in zip(content["candidates"], comparison.candidates, strict=True):
-        plain |= {"accuracy": candidate.accuracy, "spread": candidate.spread}
+        plain |= {"value": candidate.value, "spread": candidate.spread}
+        plain["gradient_steps"] = candidate.gradient_steps
     for name, pair in comparison.against_best.items():
         content["against_best"][name]["is_noise"] = pair.is_noise
-    content["baseline_against_best"]["is_noise"] = comparison.baseline_against_best.is_noise
+    for plain, baseline in zip(content["baselines"], comparison.baselines, strict=True):
+        plain["against_best"]["is_noise"] = baseline.against_best.is_noise
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
@@ -146,7 +176,7 @@ def to_csv(comparison: Comparison) -> str:
     """A row per candidate and recipe, units in the names of the columns."""
     text = io.StringIO(newline="")
     rows = [
-        _row(candidate, device)
+        _row(candidate, device, comparison.metric)
         for candidate in comparison.candidates
         for device in candidate.devices
     ]
@@ -156,7 +186,7 @@ def to_csv(comparison: Comparison) -> str:
     return text.getvalue()
 
 
-def _row(candidate: CandidateResult, device: DeviceRun) -> dict[str, Any]:
+def _row(candidate: CandidateResult, device: DeviceRun, metric: Metric) -> dict[str, Any]:
     run = candidate.best_run
     return {
         "name": candidate.name,
@@ -168,9 +198,16 @@ def _row(candidate: CandidateResult, device: DeviceRun) -> dict[str, Any]:
         "parameter_ratio": candidate.parameter_ratio,
         "epochs_to_best": run.best_epoch,
         "seconds_to_best": run.seconds_to_best,
-        "test_accuracy_mean": candidate.accuracy,
-        "test_accuracy_spread": candidate.spread,
+        "metric": metric.name,
+        "test_mean": candidate.value,
+        "test_spread": candidate.spread,
         "seeds": len(candidate.runs),
         "gradient_steps": candidate.gradient_steps,
-        **{name: value for name, value in vars(device).items() if name != "file_name"},
+        "quantize": device.quantize,
+        "file_bytes": device.file_bytes,
+        "device": device.value,
+        "step_us_p50": device.step_us_p50,
+        "step_us_p99": device.step_us_p99,
+        "real_time_factor": device.real_time_factor,
+        "failure": device.failure,
     }

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kgated_edge.evaluation.limits import METRICS
+
 from kgated.compare.results import Latency
 
 
@@ -18,46 +20,69 @@ class Limits:
     Attributes:
         deadline_ms: maximum time of a step.
         max_misses: maximum number of steps that take longer.
-        min_accuracy: minimum accuracy, 0..1.
+        min_accuracy: minimum accuracy, 0..1; None: no limit.
     """
 
     deadline_ms: float
     max_misses: int
-    min_accuracy: float
+    min_accuracy: float | None = None
+
+    def arguments(self, task: str | None = None) -> list[str]:
+        """The options of `kgated-edge check`, with the task by which the outputs are scored."""
+        options = ["--deadline-ms", f"{self.deadline_ms!r}", "--max-misses", f"{self.max_misses}"]
+        if self.min_accuracy is not None:
+            options += ["--min-accuracy", f"{self.min_accuracy!r}"]
+        return options if task is None else [*options, "--task", task]
 
 
 @dataclass(frozen=True)
 class Checked:
-    """The results of `kgated-edge check`; see `kgated_edge.CheckResult`."""
+    """The results of `kgated-edge check`; see `kgated_edge.CheckResult`.
 
-    accuracy: float
+    Attributes:
+        metrics: the metrics of the task, by name.
+        latency, deadline_misses, peak_memory_mib, failures, real_time_factor: as in `CheckResult`.
+    """
+
+    metrics: dict[str, float]
     latency: Latency
     deadline_misses: int
     peak_memory_mib: float | None
     failures: tuple[str, ...]
     real_time_factor: float | None
 
+    @property
+    def accuracy(self) -> float:
+        """The fraction of correct decisions."""
+        return self.metrics["accuracy"]
 
-def run_check(model: Path, data: Path, limits: Limits) -> Checked:
+
+def run_check(model: Path, data: Path, limits: Limits, task: str | None = None) -> Checked:
     """Run a file over a data set in a process of the runner alone, without Keras and its threads.
+
+    Args:
+        model: the `.tflite` file.
+        data: the `.npz` file.
+        limits: of the run.
+        task: by which the outputs are scored; None: the runner chooses.
 
     Raises:
         RuntimeError: the runner failed; with the runner's message.
     """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "check.json")
-        command = [sys.executable, "-m", "kgated_edge", "check", model, "--data", data]
-        command += ["--deadline-ms", limits.deadline_ms, "--max-misses", limits.max_misses]
-        command += ["--min-accuracy", limits.min_accuracy, "--json", report]
-        run = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+        command = [sys.executable, "-m", "kgated_edge", "check", str(model), "--data", str(data)]
+        command += [*limits.arguments(task), "--json", str(report)]
+        run = subprocess.run(command, capture_output=True, text=True)
         if run.returncode not in (0, 1):
             lines = run.stderr.strip().splitlines() or [f"exit status {run.returncode}"]
             raise RuntimeError(f"{model}: the check did not run: {lines[-1]}")
-        return _checked(json.loads(report.read_text()))
+        return read_report(json.loads(report.read_text()))
 
 
-def _checked(content: dict[str, Any]) -> Checked:
-    histogram = content["latency_histogram"]
+def read_report(content: dict[str, Any]) -> Checked:
+    """The results in what `kgated-edge check --json` wrote."""
+    quality, histogram = content["quality"] or {}, content["latency_histogram"]
     latency = Latency(
         content["latency_us_p50"],
         content["latency_us_p99"],
@@ -66,7 +91,7 @@ def _checked(content: dict[str, Any]) -> Checked:
         tuple(histogram["counts"]),
     )
     return Checked(
-        content["accuracy"],
+        {name: quality[name] for name in METRICS if quality.get(name) is not None},
         latency,
         content["deadline_misses"],
         content["peak_memory_mib"],

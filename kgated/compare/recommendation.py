@@ -1,62 +1,75 @@
 """A recommendation in plain words, with its evidence."""
 
-from kgated.compare.comparison import CandidateResult, DeviceRun
-from kgated.compare.results import Baseline
+from dataclasses import dataclass
+
+from kgated.compare.comparison import BaselineResult, CandidateResult, DeviceRun
+from kgated.compare.metrics import Metric
 from kgated.compare.significance import Paired
 
-ACCURACY_LOSS_ALLOWED = 0.005
 
+@dataclass(frozen=True)
+class Evidence:
+    """What a recommendation is made from.
 
-def recommend(
-    candidates: tuple[CandidateResult, ...],
-    best: CandidateResult,
-    against_best: dict[str, Paired],
-    baseline: Baseline,
-    baseline_pair: Paired,
-) -> tuple[str, ...]:
-    """Sentences: which candidate and which file to take, and on what evidence.
-
-    The recommended candidate has the smallest file among those whose accuracy does not differ from
-    the best one's beyond noise.
+    Attributes:
+        metric: of the results.
+        candidates: what was measured.
+        best: the candidate with the best mean.
+        against_best: the best candidate compared with each other one, by name.
+        baselines: simple models; the first is linear.
     """
-    equal = [c for c in candidates if c is best or against_best[c.name].is_noise]
-    choice = min(equal, key=lambda c: (_bytes(best_file(c)), c.parameters))
-    sentences = [] if baseline_pair.low > 0 else [_no_better(best, baseline, baseline_pair)]
-    sentences.append(_choice(choice, best, against_best))
-    sentences += _differences(candidates, best, against_best)
-    sentences.append(_file(choice))
-    if baseline_pair.low > 0:
-        sentences.append(
-            f"{best.name} is better than the linear baseline ({100 * baseline.test_accuracy:.1f}%) "
-            f"beyond noise ({describe(baseline_pair)})."
-        )
-    if seeds_of(choice) == 1:
+
+    metric: Metric
+    candidates: tuple[CandidateResult, ...]
+    best: CandidateResult
+    against_best: dict[str, Paired]
+    baselines: tuple[BaselineResult, ...]
+
+    @property
+    def choice(self) -> CandidateResult:
+        """The candidate with the smallest file among those as good as the best one, but for noise.
+
+        Candidates without a file come last.
+        """
+        good = [c for c in self.candidates if c is self.best or self.against_best[c.name].is_noise]
+        return min(good, key=lambda c: (_bytes(best_file(c, self.metric)), c.parameters))
+
+
+def recommend(evidence: Evidence) -> tuple[str, ...]:
+    """Sentences: which candidate and which file to take, and on what evidence."""
+    better = [b for b in evidence.baselines if b.against_best.low > 0]
+    sentences = [_no_better(evidence, b) for b in evidence.baselines if b not in better]
+    sentences.append(_choice(evidence))
+    sentences += _differences(evidence)
+    sentences.append(_file(evidence))
+    sentences += [
+        f"{evidence.best.name} is better than the {baseline.name} "
+        f"({evidence.metric.text(baseline.value)}) beyond noise "
+        f"({describe(baseline.against_best, evidence.metric)})."
+        for baseline in better
+    ]
+    if len(evidence.choice.runs) == 1:
         sentences.append(
             "There is one seed, so the differences between trainings are not known: use --seeds 3."
         )
     return tuple(sentences)
 
 
-def best_file(candidate: CandidateResult) -> DeviceRun | None:
-    """The smallest file within half a point of the candidate's best file; None without files."""
-    files = [device for device in candidate.devices if device.accuracy is not None]
+def best_file(candidate: CandidateResult, metric: Metric) -> DeviceRun | None:
+    """The smallest file within the metric's tolerance of the best file; None without files."""
+    files = [(device, device.value) for device in candidate.devices if device.value is not None]
     if not files:
         return None
-    top = max(device.accuracy or 0.0 for device in files)
-    close = [d for d in files if (d.accuracy or 0.0) >= top - ACCURACY_LOSS_ALLOWED]
-    return min(close, key=_bytes)
+    values = [value for _, value in files]
+    top = max(values) if metric.higher_is_better else min(values)
+    return min((device for device, value in files if metric.is_close(value, top)), key=_bytes)
 
 
-def seeds_of(candidate: CandidateResult) -> int:
-    """The number of trainings."""
-    return len(candidate.runs)
-
-
-def describe(pair: Paired) -> str:
-    """A difference with its interval, in points."""
+def describe(pair: Paired, metric: Metric) -> str:
+    """A difference with its interval."""
     return (
-        f"{100 * pair.difference:+.1f} points, 95% interval {100 * pair.low:+.1f} to "
-        f"{100 * pair.high:+.1f}"
+        f"{metric.difference(pair.difference)}{metric.unit_of_difference}, 95% interval "
+        f"{metric.difference(pair.low)} to {metric.difference(pair.high)}"
     )
 
 
@@ -64,54 +77,54 @@ def _bytes(device: DeviceRun | None) -> float:
     return float("inf") if device is None or device.file_bytes is None else device.file_bytes
 
 
-def _choice(choice: CandidateResult, best: CandidateResult, against_best: dict[str, Paired]) -> str:
-    accuracy = f"{100 * choice.accuracy:.1f}% on the test set"
+def _choice(evidence: Evidence) -> str:
+    metric, choice, best = evidence.metric, evidence.choice, evidence.best
+    value = f"{metric.text(choice.value)} on the test set"
+    direction = "highest" if metric.higher_is_better else "lowest"
     if choice is best:
-        return f"Take {choice.name}: it has the highest accuracy, {accuracy}."
-    pair = against_best[choice.name]
+        return f"Take {choice.name}: it has the {direction} {metric.title}, {value}."
+    pair = evidence.against_best[choice.name]
     return (
-        f"Take {choice.name}: {accuracy}. {best.name} has the highest accuracy, "
-        f"{100 * best.accuracy:.1f}%, but the difference is within noise ({describe(pair)}), and "
-        f"{choice.name} has the smallest file of the candidates that are as good."
+        f"Take {choice.name}: {value}. {best.name} has the {direction} {metric.title}, "
+        f"{metric.text(best.value)}, but the difference is within noise "
+        f"({describe(pair, metric)}), and {choice.name} has the smallest file of the candidates "
+        "that are as good."
     )
 
 
-def _differences(
-    candidates: tuple[CandidateResult, ...], best: CandidateResult, pairs: dict[str, Paired]
-) -> list[str]:
-    sentences = []
-    noise = [c.name for c in candidates if c is not best and pairs[c.name].is_noise]
-    if noise:
-        sentences.append(f"Within noise of {best.name}: {', '.join(noise)}.")
-    for candidate in candidates:
-        if candidate is not best and not pairs[candidate.name].is_noise:
-            pair = pairs[candidate.name]
-            sentences.append(
-                f"{best.name} is better than {candidate.name} beyond noise ({describe(pair)}; "
-                f"McNemar p = {pair.mcnemar_p:.2g})."
-            )
-    return sentences
+def _differences(evidence: Evidence) -> list[str]:
+    best, pairs = evidence.best, evidence.against_best
+    noise = [name for name, pair in pairs.items() if pair.is_noise]
+    sentences = [f"Within noise of {best.name}: {', '.join(noise)}."] if noise else []
+    return sentences + [
+        f"{best.name} is better than {name} beyond noise ({describe(pair, evidence.metric)}; sign "
+        f"test p = {pair.sign_test_p:.2g})."
+        for name, pair in pairs.items()
+        if not pair.is_noise
+    ]
 
 
-def _file(choice: CandidateResult) -> str:
-    device = best_file(choice)
+def _file(evidence: Evidence) -> str:
+    choice, metric = evidence.choice, evidence.metric
+    device = best_file(choice, metric)
     if device is None:
         reasons = "; ".join(d.failure or "" for d in choice.devices)
         return f"{choice.name} has no file for a device: {reasons}"
     factor = device.real_time_factor
     speed = "" if factor is None else f", {100 * factor:.2g}% of the time between two frames"
     return (
-        f"On the device take `{device.quantize}`: {100 * (device.accuracy or 0.0):.1f}%, "
+        f"On the device take `{device.quantize}`: {metric.text(device.value or 0.0)}, "
         f"{(device.file_bytes or 0) / 1024:.1f} KiB, {device.step_us_p50:.0f} µs per "
         f"{'sequence' if choice.bidirectional else 'step'}{speed}. It is the smallest file within "
-        "half a point of the best recipe."
+        f"{metric.tolerance_text} the best recipe."
     )
 
 
-def _no_better(best: CandidateResult, baseline: Baseline, pair: Paired) -> str:
+def _no_better(evidence: Evidence, baseline: BaselineResult) -> str:
+    pair, metric = baseline.against_best, evidence.metric
     relation = "not better beyond noise" if pair.is_noise else "worse beyond noise"
     return (
-        f"No model beats the linear baseline ({100 * baseline.test_accuracy:.1f}%): {best.name} is "
-        f"{relation} ({describe(pair)}). Where a decision may wait for the last frame, a linear "
-        "model is enough."
+        f"No model beats the {baseline.name} ({metric.text(baseline.value)}): "
+        f"{evidence.best.name} is {relation} ({describe(pair, metric)}). It may be enough: "
+        f"{baseline.description}."
     )

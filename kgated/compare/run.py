@@ -1,6 +1,5 @@
 """Compare cells on a data set of one's own: `kgated compare`."""
 
-import json
 import os
 import platform
 from collections.abc import Sequence
@@ -12,13 +11,19 @@ from rich.console import Console
 
 from kgated import run_record
 from kgated.atomic_write import replace_file
-from kgated.compare.baseline import baseline_decisions
 from kgated.compare.candidates import Candidate
-from kgated.compare.comparison import CandidateResult, Comparison, to_csv, to_json
+from kgated.compare.comparison import (
+    BaselineResult,
+    CandidateResult,
+    Comparison,
+    to_csv,
+    to_json,
+)
 from kgated.compare.demo import prepare_folder
 from kgated.compare.measure import Places, measure
-from kgated.compare.recommendation import recommend
-from kgated.compare.significance import compare_pairs
+from kgated.compare.metrics import Scores
+from kgated.compare.recommendation import Evidence, recommend
+from kgated.compare.significance import Paired, compare_pairs
 from kgated.compare.splits import Parts, load_parts
 from kgated.compare.storage import TrialQueue
 from kgated.compare.study import Budget, CandidateStudy, Trained
@@ -27,7 +32,7 @@ from kgated.data import save_npz
 from kgated.deploy import Recipe
 from kgated.optional_imports import from_demo, from_extra
 
-OPTIONS = "options.json"
+OPTIONS = "options"
 DEFAULT_PERIOD_S = 0.01
 NEEDED = ("jinja2", "matplotlib", "sklearn")
 
@@ -43,6 +48,8 @@ class CompareOptions:
         period_s: seconds between two frames; None: the data's, else 0.01.
         group: see `load_parts`.
         split_seed: of the split into parts.
+        task: what is learned; see `choose_task`; None: what the data say.
+        storage: the address of a PostgreSQL database for the trials; None: a file in the folder.
     """
 
     quantizations: tuple[str, ...] = ("none", "dynamic", "int8")
@@ -54,6 +61,8 @@ class CompareOptions:
     period_s: float | None = None
     group: str | None = None
     split_seed: int = 0
+    task: str | None = None
+    storage: str | None = None
 
     def __post_init__(self) -> None:
         for quantize in self.quantizations:
@@ -83,42 +92,52 @@ def compare_candidates(
     continues after a kill; the same call in several processes shares the trials.
 
     Args:
-        data: an `.npz` data set with a class label per sequence.
+        data: an `.npz` data set; see `choose_task` for the tasks.
         out: the folder to write to; it is made if it does not exist.
         models: the candidates, see `candidates`.
         options: the rest; None: the defaults.
-        test: a data set to test on; None: a fifth of each class of `data`.
+        test: a data set to test on; None: a fifth of `data`.
         console: where to print; None: the terminal.
 
     Returns:
         The results.
 
     Raises:
-        ValueError: data that can't be compared on, or a folder with a comparison of other options.
-        OSError: `out` can't be written to.
+        ValueError: data that can't be compared on, or a storage with a comparison of other options.
+        OSError: `out` can't be written to, the disk is full, or the database can't be reached.
         ImportError: a package of the extra `compare` is missing.
     """
     options, console = options or CompareOptions(), console or Console()
     from_extra("optuna", "compare")
     for module in NEEDED:
         from_demo(module)
-    parts = load_parts(data, test, group=options.group, seed=options.split_seed)
+    parts = load_parts(data, test, task=options.task, group=options.group, seed=options.split_seed)
+    _check_models(models, parts)
     folder = prepare_folder(out)
-    _check_same(folder, parts, options)
     places = Places(folder / "models", folder / "files", folder / "test.npz")
     for path in (places.models, places.files):
         path.mkdir(exist_ok=True)
-    queue = TrialQueue(folder)
+    queue = TrialQueue(folder, options.storage)
     try:
+        _check_same(queue, parts, options)
         trained = _train(queue, models, parts, options, places.models, console)
         with queue.reporting(), console.status("converting, and running on the device runner"):
             save_npz(places.test, parts.test)
-            results = _report(Path(data).stem, trained, parts, options, places)
+            results = _report(Path(data).stem, trained, parts, options, places, queue)
             publish(results, folder)
     finally:
         queue.close()
     show(results, folder, console)
     return results
+
+
+def _check_models(models: Sequence[Candidate], parts: Parts) -> None:
+    """Refuse models that see the token that they are to predict; `ValueError`."""
+    if parts.task.predicts_next and any(model.bidirectional for model in models):
+        raise ValueError(
+            "a model in both directions sees the token that it is to predict: leave "
+            "--bidirectional out"
+        )
 
 
 def _train(
@@ -143,10 +162,10 @@ def _train(
     return [CandidateStudy(queue, model, parts, budget, folder, log).run() for model in models]
 
 
-def _check_same(folder: Path, parts: Parts, options: CompareOptions) -> None:
-    """Refuse a folder with trials of other data or another training; write down what it is."""
-    path = folder / OPTIONS
+def _check_same(queue: TrialQueue, parts: Parts, options: CompareOptions) -> None:
+    """Refuse a storage with trials of other data or another training; write down what it is."""
     content: dict[str, Any] = {
+        "task": parts.task.name,
         "data": run_record.digest(parts.development),
         "test": run_record.digest(parts.test),
         "budget_minutes": options.budget_minutes,
@@ -156,38 +175,42 @@ def _check_same(folder: Path, parts: Parts, options: CompareOptions) -> None:
         "group": options.group,
         "split_seed": options.split_seed,
     }
-    if not path.is_file():
-        replace_file(path, json.dumps(content, indent=2).encode() + b"\n")
-        return
-    before = json.loads(path.read_text())
+    before = queue.choose_once(queue.study(OPTIONS), OPTIONS, content)
     changes = [f"{k} {before.get(k)} became {v}" for k, v in content.items() if before.get(k) != v]
     if changes:
         raise ValueError(
-            f"{folder} holds a comparison with other options ({', '.join(changes)}): "
-            f"{run_record.WAY_OUT}"
+            f"{queue.backend.name} holds a comparison with other options ({', '.join(changes)}): "
+            "name another folder or database, or delete this one"
         )
 
 
 def _report(
-    name: str, trained: list[Trained], parts: Parts, options: CompareOptions, places: Places
+    name: str,
+    trained: list[Trained],
+    parts: Parts,
+    options: CompareOptions,
+    places: Places,
+    queue: TrialQueue,
 ) -> Comparison:
     """Measure the trained candidates and compare them."""
     period_s = options.period_s or parts.train.info.sample_period_s or DEFAULT_PERIOD_S
-    measured = [measure(t, parts, options.quantizations, period_s, places) for t in trained]
+    fetch = queue.backend.fetch_file
+    measured = [
+        measure(candidate, parts, options.quantizations, period_s, places, fetch)
+        for candidate in trained
+    ]
+    metric = parts.task.metric
     results = tuple(result for result, _ in measured)
-    right = {result.name: decisions for result, decisions in measured}
-    best = max(results, key=lambda result: result.accuracy)
-    groups = parts.test.groups
-    against = {
-        result.name: compare_pairs(right[best.name], right[result.name], groups)
-        for result in results
-        if result is not best
-    }
-    baseline, baseline_right = baseline_decisions(parts.development, parts.test)
-    baseline_pair = compare_pairs(right[best.name], baseline_right[None], groups)
+    best = max(results, key=lambda result: metric.gain(result.value, 0.0))
+    scores = {result.name: of_model for result, of_model in measured}
+    against = _against(best.name, scores, parts)
+    baselines = _baselines(parts, scores[best.name])
+    evidence = Evidence(metric, results, best, against, baselines)
     return Comparison(
         data=name,
-        classes=parts.classes,
+        task=parts.task.name,
+        metric=metric,
+        outputs=parts.outputs,
         train_sequences=len(parts.train),
         validation_sequences=len(parts.validation),
         test_sequences=len(parts.test),
@@ -196,12 +219,33 @@ def _report(
         candidates=results,
         best=best.name,
         against_best=against,
-        baseline=baseline,
-        baseline_against_best=baseline_pair,
-        recommendation=recommend(results, best, against, baseline, baseline_pair),
+        baselines=baselines,
+        recommended=evidence.choice.name,
+        recommendation=recommend(evidence),
         notes=(*parts.notes, *_training_notes(results)),
         machine=f"{platform.machine()}, {platform.system()}, {os.cpu_count()} CPUs",
     )
+
+
+def _against(best: str, scores: dict[str, Scores], parts: Parts) -> dict[str, Paired]:
+    """The best candidate compared with each other one, by name."""
+    metric, groups = parts.task.metric, parts.test.groups
+    return {
+        name: compare_pairs(scores[best], scores[name], metric, groups)
+        for name in scores
+        if name != best
+    }
+
+
+def _baselines(parts: Parts, best: Scores) -> tuple[BaselineResult, ...]:
+    """The simple models of the task on the test set, and the best candidate against each."""
+    task, results = parts.task, []
+    for reference in task.baselines(parts.development, parts.test, parts.outputs):
+        scores = task.score(reference.outputs, parts.test)
+        pair = compare_pairs(best, scores, task.metric, parts.test.groups)
+        value = scores.value(task.metric)
+        results.append(BaselineResult(reference.name, reference.description, value, pair))
+    return tuple(results)
 
 
 def _training_notes(results: tuple[CandidateResult, ...]) -> list[str]:
@@ -235,10 +279,9 @@ def show(results: Comparison, folder: Path, console: Console) -> None:
     """Print the tables and the recommendation."""
     console.print(terminal_table(training_rows(results)))
     console.print(terminal_table(device_rows(results)))
-    baseline = results.baseline
     lines = [
         *(f"{name}, {quantize}: {reason}" for name, quantize, reason in failures(results)),
-        f"linear baseline: {100 * baseline.test_accuracy:.1f}%, {baseline.description}",
+        *(f"{b.name}: {results.metric.text(b.value)}, {b.description}" for b in results.baselines),
         "",
         *results.recommendation,
         *results.notes,

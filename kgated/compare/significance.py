@@ -5,6 +5,8 @@ from math import comb
 
 import numpy as np
 
+from kgated.compare.metrics import Metric, Scores
+
 RESAMPLES, CONFIDENCE = 4000, 0.95
 
 
@@ -13,12 +15,13 @@ class Paired:
     """One model against another on the same test sequences.
 
     Attributes:
-        difference: of the mean accuracies over the seeds, the first minus the second.
+        difference: of the means of the metric over the seeds; above 0 where the first is better.
         low, high: the 95% interval of the difference, from a paired bootstrap over test sequences
             (or their groups) and seeds.
-        only_first, only_second: sequences that one model's first seed decides right and the
-            other's wrong.
-        mcnemar_p: the exact p-value of McNemar's test on those counts.
+        only_first, only_second: sequences on which the first seed of one model is better than that
+            of the other; for decisions, those that one alone decides right.
+        sign_test_p: the exact p-value of the sign test on those counts; for decisions it is
+            McNemar's test.
     """
 
     difference: float
@@ -26,7 +29,7 @@ class Paired:
     high: float
     only_first: int
     only_second: int
-    mcnemar_p: float
+    sign_test_p: float
 
     @property
     def is_noise(self) -> bool:
@@ -35,33 +38,42 @@ class Paired:
 
 
 def compare_pairs(
-    first: np.ndarray, second: np.ndarray, groups: np.ndarray | None = None, *, seed: int = 0
+    first: Scores,
+    second: Scores,
+    metric: Metric,
+    groups: np.ndarray | None = None,
+    *,
+    seed: int = 0,
 ) -> Paired:
-    """Compare two models by the test sequences that they decide right.
+    """Compare two models by their scores on the same test sequences.
 
     Args:
-        first: (seeds, N) boolean, whether a seed's model decides a sequence right.
-        second: the same of the other model, for the same N sequences.
+        first: of one model.
+        second: of the other model, for the same N sequences.
+        metric: of the scores.
         groups: (N,) which sequences belong together and are drawn together; None: each alone.
         seed: of the bootstrap.
 
     Returns:
-        The difference with its interval, and McNemar's test of the first seeds.
+        The difference with its interval, and the sign test of the first seeds.
     """
     rng = np.random.default_rng(seed)
-    weights = _sequence_weights(first.shape[1], groups, rng)
-    draws = _resampled(first, weights, rng) - _resampled(second, weights, rng)
+    weights = _sequence_weights(len(first.counts), groups, rng)
+    sign = 1.0 if metric.higher_is_better else -1.0
+    draws = sign * (
+        _resampled(first, metric, weights, rng) - _resampled(second, metric, weights, rng)
+    )
     tail = 100 * (1 - CONFIDENCE) / 2
     low, high = np.percentile(draws, [tail, 100 - tail])
-    only_first = int((first[0] & ~second[0]).sum())
-    only_second = int((second[0] & ~first[0]).sum())
-    p = mcnemar(only_first, only_second)
-    difference = float(first.mean() - second.mean())
+    better = sign * (first.totals[0] - second.totals[0])
+    only_first, only_second = int((better > 0).sum()), int((better < 0).sum())
+    p = sign_test(only_first, only_second)
+    difference = metric.gain(first.value(metric), second.value(metric))
     return Paired(difference, float(low), float(high), only_first, only_second, p)
 
 
-def mcnemar(first: int, second: int) -> float:
-    """The exact two-sided p-value of McNemar's test for two counts of discordant pairs."""
+def sign_test(first: int, second: int) -> float:
+    """The exact two-sided p-value of the sign test for two counts of discordant pairs."""
     count = first + second
     tail = sum(comb(count, k) for k in range(min(first, second) + 1)) / 2**count
     return min(1.0, 2 * tail)
@@ -70,15 +82,18 @@ def mcnemar(first: int, second: int) -> float:
 def _sequence_weights(
     count: int, groups: np.ndarray | None, rng: np.random.Generator
 ) -> np.ndarray:
-    """How often each sequence is in each resample, (RESAMPLES, N), as a fraction."""
+    """How often each sequence is in each resample, (RESAMPLES, N)."""
     units = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1]
     number = int(units.max()) + 1
-    drawn = rng.multinomial(number, np.full(number, 1 / number), size=RESAMPLES)[:, units]
-    return drawn / drawn.sum(axis=1, keepdims=True)
+    return rng.multinomial(number, np.full(number, 1 / number), size=RESAMPLES)[:, units]
 
 
-def _resampled(right: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The accuracy (RESAMPLES,) of resampled seeds on resampled sequences."""
-    seeds = len(right)
+def _resampled(
+    scores: Scores, metric: Metric, weights: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """The metric (RESAMPLES,) of resampled seeds on resampled sequences."""
+    seeds = len(scores.totals)
     drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=RESAMPLES) / seeds
-    return np.einsum("rs,sn,rn->r", drawn, right.astype(float), weights, optimize=True)
+    counts = np.maximum(weights @ scores.counts, 1e-12)[:, None]
+    values = metric.mean(weights @ scores.totals.T, counts)
+    return np.asarray((drawn * values).sum(axis=1))

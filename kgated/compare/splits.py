@@ -8,8 +8,12 @@ import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData, load_npz
 from kgated_edge.evaluation.file_array import FileArray
 
-from kgated.data import class_count, real_frames, split
-from kgated.data.matching import check_class_names, match_validation, with_class_numbers
+from kgated.compare.chunks import MIN_GROUPS, concatenated, group_count, in_chunks, split_in_time
+from kgated.compare.tasks import Task, as_targets, choose_task
+from kgated.data import class_count, is_real, real_frames, split, take
+from kgated.data.matching import check_class_names, match_validation
+from kgated.data.sequences import split_recordings
+from kgated.data.splitting import assign_groups
 
 TEST, VALIDATION = 0.2, 0.2
 # Two to train on, so that cross-validation has two folds, and one each to validate and to test.
@@ -21,19 +25,23 @@ class Parts:
     """The data set of a comparison.
 
     Attributes:
+        task: what is learned.
         train: what the weights are learned from.
         validation: what the weights and hyperparameters are chosen by.
         test: what nothing is chosen by while training.
         development: `train` and `validation` together.
-        labels: the name of each class.
+        labels: the name of each class; none for a task without classes.
+        outputs: of a model: classes, numbers or tokens.
         notes: what is unusual in the data, a sentence each.
     """
 
+    task: Task
     train: SequenceData
     validation: SequenceData
     test: SequenceData
     development: SequenceData
     labels: tuple[str, ...]
+    outputs: int
     notes: tuple[str, ...]
 
     @property
@@ -48,13 +56,22 @@ class Parts:
 
 
 def load_parts(
-    data: str | Path, test: str | Path | None = None, *, group: str | None = None, seed: int = 0
+    data: str | Path,
+    test: str | Path | None = None,
+    *,
+    task: str | None = None,
+    group: str | None = None,
+    seed: int = 0,
 ) -> Parts:
-    """Read a data set of classes and split it by class, each group of sequences in one part.
+    """Read a data set and split it, each group of sequences in one part.
+
+    Classes are split so that each part has its fraction of each. Long recordings with a result per
+    frame are cut into chunks, and where there are few of them, each is split in time.
 
     Args:
-        data: an `.npz` file of sequences with a class label each.
-        test: a second file to test on; None: a fifth of each class of `data`.
+        data: an `.npz` file of sequences with targets, or of tokens.
+        test: a second file to test on; None: a fifth of `data`.
+        task: see `choose_task`; None: what the data say.
         group: a regular expression with one group, such as "(p[0-9]+)_": what has to match in the
             file's `groups` for sequences to stay together. None: equal `groups`.
         seed: of the split.
@@ -62,42 +79,102 @@ def load_parts(
     Raises:
         ValueError: data that can't be compared on; one line that says why.
     """
-    development = _grouped(_read(data), group, data)
-    classes = class_count(development.y, data)
-    check_class_names(development, classes, data)
-    names = development.info.class_names or tuple(map(str, range(classes)))
-    if classes < 2:
-        raise ValueError(
-            f"{data}: all sequences are of class {names[0]!r}: two classes or more can be compared"
-        )
-    _check_counts(development, names, MIN_OF_CLASS - (test is not None), data)
-    if test is None:
-        development, held_out = _split(development, TEST, seed, data)
-    else:
-        held_out = _matching_test(development, _grouped(_read(test), group, test), classes, test)
-    train, validation = _split(development, VALIDATION, seed, data)
-    notes = _notes(train, validation, held_out, names)
-    return Parts(train, validation, held_out, development, names, notes)
+    development, chosen = _read(data, task)
+    development = _grouped(development, group, data)
+    labels = _labels(chosen, development, data, 0 if test is None else 1)
+    held_out = None
+    if test is not None:
+        held_out = _grouped(_read(test, chosen.name)[0], group, test)
+        held_out = _matching_test(chosen, development, held_out, len(labels), test)
+    outputs = _outputs(chosen, development, held_out, len(labels))
+    train, validation, held_out = _three(chosen, development, held_out, seed, data)
+    notes = _notes(chosen, train, validation, held_out, labels)
+    development = concatenated(chosen, train, validation)
+    return Parts(chosen, train, validation, held_out, development, labels, outputs, notes)
 
 
-def _read(path: str | Path) -> SequenceData:
-    data = with_class_numbers(load_npz(path))
+def _read(path: str | Path, task: str | None) -> tuple[SequenceData, Task]:
+    data = load_npz(path)
     if isinstance(data.x, FileArray):
         data = replace(data, x=np.stack([data.x[n] for n in range(len(data))]))
-    if data.x.ndim != 3:
+    chosen = choose_task(data, task, path)
+    data = replace(data, y=as_targets(chosen, data))
+    if chosen.is_regression:
+        y = np.asarray(data.y)
+        real = y[is_real(data.lengths, data.x.shape[1])] if chosen.each else y
+        if not np.isfinite(real).all():
+            raise ValueError(f"{path}: `y` holds NaN or inf: leave such sequences out")
+    if chosen.predicts_next and data.lengths.max() < 2:
+        raise ValueError(f"{path}: no sequence has two tokens, so there is no next one to predict")
+    return data, chosen
+
+
+def _labels(task: Task, data: SequenceData, where: object, test_files: int) -> tuple[str, ...]:
+    """The names of the classes, after checking that there are enough; none for other tasks."""
+    if not task.has_classes:
+        _check_targets_vary(task, data, where)
+        return ()
+    y = np.asarray(data.y)
+    y = y[is_real(data.lengths, data.x.shape[1])] if task.each else y
+    classes = class_count(y, where)
+    check_class_names(data, classes, where)
+    names = data.info.class_names or tuple(map(str, range(classes)))
+    if classes < 2:
+        items = "frames" if task.each else "sequences"
         raise ValueError(
-            f"{path}: `x` must be (N, T, features) frames. Received: shape {data.x.shape}; reshape "
-            "each frame to one row, and encode tokens first"
+            f"{where}: all {items} are of class {names[0]!r}: two classes or more can be compared"
         )
-    y = data.y
-    if y is not None and (y.ndim != 1 or y.dtype.kind not in "iu"):
-        kind = "targets that are no classes" if y.dtype.kind == "f" else "a label for each frame"
-        raise ValueError(
-            f"{path}: a comparison needs one class per sequence, and `y` has {kind} (shape "
-            f"{y.shape} of {y.dtype}): compare takes no frame labels and no regression yet; use "
-            "windows with one label, by `kgated data csv --window 2.0 --window-label majority`"
-        )
-    return data
+    if not task.each:
+        _check_counts(data, names, MIN_OF_CLASS - test_files, where)
+    return names
+
+
+def _check_targets_vary(task: Task, data: SequenceData, where: object) -> None:
+    if task.is_regression:
+        y = np.asarray(data.y)
+        rows = y[is_real(data.lengths, data.x.shape[1])] if task.each else y
+        constant = np.flatnonzero(np.ptp(rows.reshape(len(rows), -1), axis=0) == 0)
+        what = f"target {constant[0]} of `y` is" if len(constant) else ""
+    else:
+        tokens = real_frames(data)
+        what = "" if tokens.min() < tokens.max() else "all tokens are"
+    if what:
+        raise ValueError(f"{where}: {what} the same everywhere: there is nothing to learn")
+    if data.x.ndim == 2 and data.x.min() < 0:
+        raise ValueError(f"{where}: tokens must be 0 or above. Received: {data.x.min()}")
+
+
+def _outputs(task: Task, development: SequenceData, test: SequenceData | None, classes: int) -> int:
+    if task.has_classes:
+        return classes
+    if task.predicts_next:
+        files = [data for data in (development, test) if data is not None]
+        return 1 + max(int(real_frames(data).max()) for data in files)
+    y = np.asarray(development.y)
+    return y.shape[-1] if y.ndim > 1 + task.each else 1
+
+
+def _three(
+    task: Task,
+    development: SequenceData,
+    test: SequenceData | None,
+    seed: int,
+    where: object,
+) -> tuple[SequenceData, SequenceData, SequenceData]:
+    """Training, validation and test data."""
+    held_out: SequenceData
+    if task.each and group_count(development) < MIN_GROUPS:
+        fractions = (TEST,) * (test is None) + (VALIDATION,)
+        train, validation, *rest = split_in_time(task, development, fractions, where)
+        held_out = rest[0] if test is None else test
+    else:
+        if test is None:
+            development, test = _split(task, development, TEST, seed, where)
+        held_out = test
+        train, validation = _split(task, development, VALIDATION, seed, where)
+    if not task.each:
+        return train, validation, held_out
+    return in_chunks(task, train), in_chunks(task, validation), in_chunks(task, held_out)
 
 
 def _grouped(data: SequenceData, pattern: str | None, where: object) -> SequenceData:
@@ -131,28 +208,38 @@ def _check_counts(data: SequenceData, names: tuple[str, ...], minimum: int, wher
 
 
 def _split(
-    data: SequenceData, fraction: float, seed: int, where: object
+    task: Task, data: SequenceData, fraction: float, seed: int, where: object
 ) -> tuple[SequenceData, SequenceData]:
     try:
-        return split(data, fraction, seed=seed)
+        if task.has_classes:
+            return (split_recordings if task.each else split)(data, fraction, seed=seed)
+        names = np.arange(len(data)).astype(str) if data.groups is None else data.groups
+        weights = data.lengths.astype(float) if task.each else None
+        zeros = np.zeros(len(data), np.int64)
+        parts = assign_groups(names.tolist(), zeros, {"aside": fraction}, seed, weights)
+        aside = parts == "aside"
+        return take(data, np.flatnonzero(~aside)), take(data, np.flatnonzero(aside))
     except ValueError as error:
         reason = str(error).removeprefix("--split: ")
         raise ValueError(f"{where}: the data can't be split: {reason}") from None
 
 
 def _matching_test(
-    development: SequenceData, test: SequenceData, classes: int, where: object
+    task: Task, development: SequenceData, test: SequenceData, classes: int, where: object
 ) -> SequenceData:
     """The test data with the class numbers of the data to learn from."""
-    if test.y is None:
-        raise ValueError(f"{where}: there are no labels `y` to test on: save one per sequence")
     if test.x.shape[2:] != development.x.shape[2:]:
         raise ValueError(
             f"{where}: the frames must have the shape {development.x.shape[2:]} of the data to "
             f"learn from. Received: {test.x.shape[2:]}"
         )
     test = match_validation(development, test, where)
-    labels = np.asarray(test.y)
+    if task.is_regression:
+        _check_same_targets(task, development, test, where)
+    if not task.has_classes:
+        return test
+    y = np.asarray(test.y)
+    labels = y[is_real(test.lengths, test.x.shape[1])] if task.each else y
     if labels.min() < 0 or labels.max() >= classes:
         raise ValueError(
             f"{where}: `y` has the classes {labels.min()}..{labels.max()}, and the data to learn "
@@ -161,16 +248,39 @@ def _matching_test(
     return test
 
 
+def _check_same_targets(
+    task: Task, development: SequenceData, test: SequenceData, where: object
+) -> None:
+    axes = 1 + task.each
+    learned, tested = (np.asarray(data.y).shape[axes:] for data in (development, test))
+    if learned != tested:
+        raise ValueError(
+            f"{where}: the targets must have the shape {learned} of the data to learn from. "
+            f"Received: {tested}"
+        )
+
+
 def _notes(
-    train: SequenceData, validation: SequenceData, test: SequenceData, names: tuple[str, ...]
+    task: Task,
+    train: SequenceData,
+    validation: SequenceData,
+    test: SequenceData,
+    names: tuple[str, ...],
 ) -> tuple[str, ...]:
     notes = []
-    for part, data in (("validation", validation), ("test", test)):
-        missing = [name for k, name in enumerate(names) if k not in np.asarray(data.y)]
+    for part, data in (("training", train), ("validation", validation), ("test", test)):
+        y = np.asarray(data.y) if names else np.zeros(0)
+        labels = y[is_real(data.lengths, data.x.shape[1])] if names and task.each else y
+        missing = [name for k, name in enumerate(names) if k not in labels]
         if missing:
-            notes.append(f"The {part} data have no sequence of class {', '.join(missing)}.")
-    constant = np.flatnonzero(np.ptp(real_frames(train), axis=0) == 0)
-    if len(constant):
-        listed = ", ".join(str(n) for n in constant[:8]) + (", ..." if len(constant) > 8 else "")
-        notes.append(f"Constant in the training data, so of no use: feature {listed} (from 0).")
+            notes.append(f"The {part} data have no {_item(task)} of class {', '.join(missing)}.")
+    if not task.takes_tokens:
+        constant = np.flatnonzero(np.ptp(real_frames(train), axis=0) == 0)
+        if len(constant):
+            listed = ", ".join(map(str, constant[:8])) + (", ..." if len(constant) > 8 else "")
+            notes.append(f"Constant in the training data, so of no use: feature {listed} (from 0).")
     return tuple(notes)
+
+
+def _item(task: Task) -> str:
+    return "frame" if task.each else "sequence"

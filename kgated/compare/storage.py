@@ -1,86 +1,45 @@
-"""Trials in a journal file: shared by processes, continued after a kill, none run twice."""
+"""Trials in a storage: shared by processes, continued after a kill, none run twice."""
 
 import contextlib
-import fcntl
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from kgated.compare.backends import open_backend
 from kgated.optional_imports import from_extra
 
-JOURNAL = "trials.journal"
 WORKER = "worker"
 POLL_S = 0.5
 
 
-class FileLock:
-    """A lock on a file that the system releases when its process ends, however it ends."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file: IO[str] | None = None
-
-    def acquire(self, blocking: bool = True) -> bool:
-        """Take the lock; False if another holder has it and `blocking` is off."""
-        file = self.path.open("a")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if blocking else fcntl.LOCK_NB))
-        except BlockingIOError:
-            file.close()
-            return False
-        self._file = file
-        return True
-
-    def release(self) -> None:
-        """Give the lock back."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def __enter__(self) -> "FileLock":
-        self.acquire()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.release()
-
-
 class TrialQueue:
-    """The trials of all candidates in one folder.
+    """The trials of all candidates.
 
     Start the same comparison in several processes: each trial is run by one of them. A trial whose
     process was killed is run again with its own parameters.
 
     Args:
         folder: the folder of the comparison; it exists.
+        storage: the address of a PostgreSQL database; None: a journal file in the folder.
 
     Raises:
         ImportError: optuna is not installed.
+        ValueError, OSError: the storage can't be used; see `open_backend`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, storage: str | None = None) -> None:
         self.optuna = from_extra("optuna", "compare")
-        journal = from_extra("optuna.storages.journal", "compare")
         self.optuna.logging.set_verbosity(self.optuna.logging.ERROR)
-        self.locks = folder / ".locks"
-        self.locks.mkdir(exist_ok=True)
-        self._turn = FileLock(self.locks / "turn")
+        self.backend = open_backend(folder, storage, self.optuna)
+        self.locks, self.storage = self.backend.locks, self.backend.storage
         self.worker = uuid.uuid4().hex
-        self._alive = FileLock(self.locks / self.worker)
-        self._alive.acquire()
-        path = folder / JOURNAL
-        lock = FileLock(self.locks / "journal")
-        with lock:
-            _drop_torn_line(path)
-        backend = journal.JournalFileBackend(str(path), lock_obj=lock)
-        self.storage = self.optuna.storages.JournalStorage(backend)
+        self.locks.register(self.worker)
 
     def close(self) -> None:
         """Let other processes know that this one runs no trial any more."""
-        self._alive.release()
-        self._alive.path.unlink(missing_ok=True)
+        self.backend.close()
 
     def study(self, name: str) -> Any:
         """The study of this name, made if there is none; its value is minimized.
@@ -88,7 +47,7 @@ class TrialQueue:
         The sampler depends on the number of trials so far, so that a continued search samples what
         it would have sampled without the kill.
         """
-        with self._turn:
+        with self.locks.hold("turn"):
             return self.optuna.create_study(
                 storage=self.storage,
                 study_name=name,
@@ -98,7 +57,7 @@ class TrialQueue:
 
     def take(self, study: Any, max_trials: int) -> Any:
         """The next trial for this process, or None where `max_trials` are done or under way."""
-        with self._turn:
+        with self.locks.hold("turn"):
             self._requeue(study)
             trials = study.get_trials(deepcopy=False)
             states = self.optuna.trial.TrialState
@@ -115,19 +74,22 @@ class TrialQueue:
 
     def enqueue(self, study: Any, rows: list[dict[str, Any]]) -> None:
         """Add trials with these parameters, those alone that the study does not have."""
-        with self._turn:
+        with self.locks.hold("turn"):
             for row in rows:
                 study.enqueue_trial(row, skip_if_exists=True)
 
     def choose_once(self, study: Any, name: str, value: Any) -> Any:
         """The study's attribute: set to `value` by the first process that asks."""
-        with self._turn:
+        with self.locks.hold("turn"):
             if name not in study.user_attrs:
                 study.set_user_attr(name, value)
             return study.user_attrs[name]
 
     def wait(self, study: Any) -> bool:
         """Whether other processes still run trials of the study; waits a moment if they do."""
+        with self.locks.hold("turn"):
+            if self._requeue(study):
+                return True  # what a killed process left is to be taken again
         running = self.optuna.trial.TrialState.RUNNING
         if not study.get_trials(deepcopy=False, states=(running,)):
             return False
@@ -137,27 +99,16 @@ class TrialQueue:
     @contextlib.contextmanager
     def reporting(self) -> Iterator[None]:
         """One process at a time, for the measurements and the files of the report."""
-        with FileLock(self.locks / "report"):
+        with self.locks.hold("report"):
             yield
 
-    def _requeue(self, study: Any) -> None:
-        """Put the trials of processes that have ended back into the queue."""
-        states = self.optuna.trial.TrialState
+    def _requeue(self, study: Any) -> int:
+        """Put the trials of processes that have ended back into the queue; their number."""
+        states, count = self.optuna.trial.TrialState, 0
         for trial in study.get_trials(deepcopy=False, states=(states.RUNNING,)):
-            if not self._is_alive(trial.user_attrs.get(WORKER)):
+            worker = trial.user_attrs.get(WORKER)
+            if worker is None or not self.locks.is_alive(worker):
                 study.tell(trial.number, state=states.FAIL)
                 study.enqueue_trial(trial.params)
-
-    def _is_alive(self, worker: str | None) -> bool:
-        if worker is None or not (self.locks / worker).exists():
-            return False
-        lock = FileLock(self.locks / worker)
-        is_dead = lock.acquire(blocking=False)
-        lock.release()
-        return not is_dead
-
-
-def _drop_torn_line(path: Path) -> None:
-    """Cut off the end of a journal that a kill left without its last newline."""
-    if path.is_file() and (content := path.read_bytes()) and not content.endswith(b"\n"):
-        path.write_bytes(content[: content.rfind(b"\n") + 1])
+                count += 1
+        return count

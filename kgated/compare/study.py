@@ -1,29 +1,32 @@
-"""The training of a candidate: a search for the learning rate and the dropout, then the seeds."""
+"""The training of a candidate: a search for its hyperparameters, then the seeds."""
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from kgated.compare.candidates import Candidate, build
+from kgated.compare.fitting import Watch, disturbance, fit_model, saved
 from kgated.compare.splits import Parts
 from kgated.compare.storage import TrialQueue
 from kgated.data import real_frames
-from kgated.training import DivergenceError, Plan, fit
+from kgated.training import DivergenceError, Plan
 
 # The range of the search, and its first trial: the defaults of `kgated train`.
 LEARNING_RATES, DROPOUTS = (5e-4, 2e-2), (0.0, 0.5)
 FIRST = {"learning_rate": 3e-3, "dropout": 0.3}
+# The strengths of the augmentation, a factor of all of it, that are tried first.
+AUGMENTATIONS, FIRST_AUGMENTATIONS = (0.0, 1.0), (1.0, 0.1)
 SEARCH_PART = 0.5  # of a candidate's time; the seeds share the rest
+TRIAL_PART = 0.5  # of the search's time that a trial may take, so that there are two or more
 MIN_PART = 0.3  # of a trial's time that has to be left for another one
-CHOSEN = "search_trial"
+CHOSEN, AUGMENTATION = "search_trial", "augmentation"
 CURVES = ("loss", "val_loss", "val_accuracy")
 
 Log = Callable[[str], None]
+Values = dict[str, float]
+"""Hyperparameters by name."""
 
 
 @dataclass(frozen=True)
@@ -51,21 +54,22 @@ class Run:
     Attributes:
         seed: of the weights and the order of the data.
         learning_rate, dropout: the hyperparameters.
-        val_loss, val_accuracy: of the best epoch, whose weights are saved.
+        augmentation: strength of the augmentation, 1: as in `kgated train`; 0: none.
+        val_loss: of the best epoch, whose weights are saved.
         best_epoch: that epoch, from 1.
         epochs: number of epochs in all.
         seconds_to_best: from the start to the end of the best epoch.
         seconds: duration of the training.
         out_of_time: whether the time ended the training, and not early stopping.
-        curves: a value per epoch of loss, val_loss and val_accuracy.
+        curves: a value per epoch of loss, val_loss, and val_accuracy where there are classes.
         file_name: of the saved model, in the folder of models.
     """
 
     seed: int
     learning_rate: float
     dropout: float
+    augmentation: float
     val_loss: float
-    val_accuracy: float
     best_epoch: int
     epochs: int
     seconds_to_best: float
@@ -91,33 +95,6 @@ class Trained:
     trials: int
     pruned: int
     seconds: float
-
-
-class Watch(keras.callbacks.Callback):
-    """Ends a training when its time is over, or when its trial is hopeless.
-
-    Args:
-        seconds: how long the training may take; its first epoch always ends.
-        trial: Optuna's trial, to report the validation loss to; None: no pruning.
-        pruned: the exception to raise for a hopeless trial.
-    """
-
-    def __init__(self, seconds: float, trial: Any = None, pruned: type[Exception] = Exception):
-        super().__init__()
-        self.seconds, self.trial, self.pruned = seconds, trial, pruned
-        self.times: list[float] = []
-        self.out_of_time = False
-        self.start = time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Take the time, report the loss."""
-        self.times.append(time.perf_counter() - self.start)
-        if self.trial is not None:
-            self.trial.report(float((logs or {})["val_loss"]), epoch)
-            if self.trial.should_prune():
-                raise self.pruned
-        if self.times[-1] > self.seconds and not self.model.stop_training:
-            self.out_of_time = self.model.stop_training = True
 
 
 class CandidateStudy:
@@ -175,15 +152,31 @@ class CandidateStudy:
 
     def _search(self) -> None:
         study, limit = self.search_study, self._search_seconds()
-        self.queue.enqueue(study, [FIRST])
+        self.queue.enqueue(study, self._first_trials())
         while True:
             spent = self._spent(study)
             ended = bool(self._complete(study)) and limit - spent < self._min_seconds()
             trial = None if ended else self.queue.take(study, self.budget.trials)
             if trial is not None:
-                self._search_trial(trial, max(limit - spent, 0.0))
+                part = limit * (TRIAL_PART if self.budget.trials > 1 else 1.0)
+                self._search_trial(trial, max(min(limit - spent, part), 0.0))
             elif not self.queue.wait(study):
                 return
+
+    def _first_trials(self) -> list[Values]:
+        if not self.parts.task.augments:
+            return [FIRST]
+        rows = [{**FIRST, AUGMENTATION: strength} for strength in reversed(FIRST_AUGMENTATIONS)]
+        return rows[: self.budget.trials]
+
+    def _suggest(self, trial: Any) -> Values:
+        values = {
+            "learning_rate": trial.suggest_float("learning_rate", *LEARNING_RATES, log=True),
+            "dropout": trial.suggest_float("dropout", *DROPOUTS),
+        }
+        if self.parts.task.augments:
+            values[AUGMENTATION] = trial.suggest_float(AUGMENTATION, *AUGMENTATIONS)
+        return values
 
     def _search_seconds(self) -> float:
         return self.budget.seconds * (SEARCH_PART if self.budget.seeds > 1 else 1.0)
@@ -194,21 +187,27 @@ class CandidateStudy:
         return MIN_PART * sum(times) / len(times)
 
     def _search_trial(self, trial: Any, seconds: float) -> None:
-        rate = trial.suggest_float("learning_rate", *LEARNING_RATES, log=True)
-        dropout = trial.suggest_float("dropout", *DROPOUTS)
+        values = self._suggest(trial)
         watch = Watch(seconds, trial, self.queue.optuna.TrialPruned)
-        start, states = time.perf_counter(), self.queue.optuna.trial.TrialState
         name = f"{self.candidate.name}: trial {trial.number + 1}"
+        self._run_trial(self.search_study, trial, watch, (0, values), name)
+
+    def _run_trial(
+        self, study: Any, trial: Any, watch: Watch, options: tuple[int, Values], name: str
+    ) -> None:
+        """Train with a seed and hyperparameters, and store how it ended."""
+        start, states = time.perf_counter(), self.queue.optuna.trial.TrialState
+        kind = "search" if study is self.search_study else "seeds"
         try:
-            run = self._train(0, rate, dropout, watch, f"search-{trial.number}")
+            run = self._train(*options, watch, f"{kind}-{trial.number}")
         except (self.queue.optuna.TrialPruned, DivergenceError) as error:
             reason = "diverged" if isinstance(error, DivergenceError) else "pruned"
             trial.set_user_attr("seconds", time.perf_counter() - start)
             trial.set_user_attr("reason", reason)
-            self.search_study.tell(trial, state=states.PRUNED)
+            study.tell(trial, state=states.PRUNED)
             self.log(f"{name} {reason}, {watch.times[-1] if watch.times else 0:.0f} s")
             return
-        self._tell(self.search_study, trial, run, name)
+        self._tell(study, trial, run, name)
 
     def _train_seeds(self) -> None:
         spent = self._spent(self.search_study)
@@ -220,38 +219,47 @@ class CandidateStudy:
                     return
                 continue
             seed = trial.suggest_int("seed", 0, 10**6)
-            rate = trial.suggest_float("learning_rate", *LEARNING_RATES, log=True)
-            dropout = trial.suggest_float("dropout", *DROPOUTS)
-            run = self._train(seed, rate, dropout, Watch(seconds), f"seed-{seed}")
-            self._tell(self.seed_study, trial, run, f"{self.candidate.name}: seed {seed}")
+            values = self._suggest(trial)
+            name = f"{self.candidate.name}: seed {seed}"
+            self._run_trial(self.seed_study, trial, Watch(seconds), (seed, values), name)
 
-    def _train(self, seed: int, rate: float, dropout: float, watch: Watch, name: str) -> Run:
+    def _train(self, seed: int, values: Values, watch: Watch, name: str) -> Run:
         parts, budget = self.parts, self.budget
-        frames, info = real_frames(parts.train), parts.train.info
-        options: dict[str, Any] = {"dropout": dropout, "seed": seed, "info": info}
-        model = build(self.candidate, frames=frames, classes=parts.classes, **options)
-        plan = Plan(budget.epochs, budget.patience, learning_rate=rate, seed=seed)
-        history = fit(
-            model, parts.train, parts.validation, plan, quiet=True, callbacks=[watch]
-        ).history
+        model = build(
+            self.candidate,
+            parts.task,
+            frames=real_frames(parts.train),
+            outputs=parts.outputs,
+            dropout=values["dropout"],
+            seed=seed,
+            info=parts.train.info,
+        )
+        plan = Plan(
+            budget.epochs,
+            budget.patience,
+            learning_rate=values["learning_rate"],
+            disturbance=disturbance(values.get(AUGMENTATION, 0.0)),
+            seed=seed,
+        )
+        history = fit_model(model, parts, plan, [watch])
         file_name = f"{self.candidate.name}.{name}.keras"
-        temporary = self.folder / f".{file_name}"
-        model.save(temporary)
-        os.replace(temporary, self.folder / file_name)
+        self.queue.backend.save_file(self.folder / file_name, saved(model))
         losses = history["val_loss"]
         best = min(range(len(losses)), key=losses.__getitem__)
         return Run(
             seed=seed,
-            learning_rate=rate,
-            dropout=dropout,
+            learning_rate=values["learning_rate"],
+            dropout=values["dropout"],
+            augmentation=values.get(AUGMENTATION, 0.0),
             val_loss=float(losses[best]),
-            val_accuracy=float(history["val_accuracy"][best]),
             best_epoch=best + 1,
             epochs=len(losses),
             seconds_to_best=watch.times[best],
             seconds=watch.times[-1],
             out_of_time=watch.out_of_time,
-            curves={key: [float(value) for value in history[key]] for key in CURVES},
+            curves={
+                key: [float(value) for value in history[key]] for key in CURVES if key in history
+            },
             file_name=file_name,
         )
 

@@ -1,78 +1,88 @@
-"""The charts of a comparison of candidates: Pareto fronts and learning curves, as SVG."""
+"""The charts of a comparison: Pareto fronts, learning curves, gradients and gates, as SVG."""
 
 import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from kgated.compare.charts import GREY, METADATA, STYLE, inlined
-from kgated.compare.comparison import Comparison
+from kgated.compare.comparison import BaselineResult, Comparison
+from kgated.compare.dynamics import REACH
+from kgated.compare.metrics import Metric
 from kgated.optional_imports import from_demo
 
 # Okabe and Ito's colour-blind-safe palette, then again with other lines.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINES = ("-", "--", ":")
 MARKERS = "osD^vP*"
+BASELINE_LINES = (":", "--")
+GATE_COLOURS = ("#0072B2", "#dddddd", "#E69F00")  # closed, between, open
 SIZE_INCHES = (4.7, 3.4)
+MIN_NORM = 1e-8
 
 Point = tuple[float, float, str, str]
-"""Cost, accuracy, the candidate's name, the recipe."""
+"""Cost, value of the metric, the candidate's name, the recipe."""
 
 
 def size_points(comparison: Comparison) -> list[Point]:
-    """File size in KiB against the accuracy on the device, of each file."""
+    """File size in KiB against the metric on the device, of each file."""
     return [
-        (device.file_bytes / 1024, device.accuracy, candidate.name, device.quantize)
+        (device.file_bytes / 1024, device.value, candidate.name, device.quantize)
         for candidate in comparison.candidates
         for device in candidate.devices
-        if device.file_bytes is not None and device.accuracy is not None
+        if device.file_bytes is not None and device.value is not None
     ]
 
 
 def latency_points(comparison: Comparison) -> list[Point]:
-    """Median time of one frame in µs against the accuracy on the device, of each file."""
+    """Median time of one frame in µs against the metric on the device, of each file."""
     frame_us = 1e6 * comparison.sample_period_s
     return [
-        (device.real_time_factor * frame_us, device.accuracy, candidate.name, device.quantize)
+        (device.real_time_factor * frame_us, device.value, candidate.name, device.quantize)
         for candidate in comparison.candidates
         for device in candidate.devices
-        if device.real_time_factor is not None and device.accuracy is not None
+        if device.real_time_factor is not None and device.value is not None
     ]
 
 
-def pareto_front(points: Sequence[Point]) -> list[Point]:
-    """The points that no other point beats: cheaper and at least as accurate, or the reverse."""
+def pareto_front(points: Sequence[Point], higher_is_better: bool = True) -> list[Point]:
+    """The points that no other point beats: cheaper and at least as good, or the reverse."""
+    sign = 1.0 if higher_is_better else -1.0
     front: list[Point] = []
-    for point in sorted(points, key=lambda p: (p[0], -p[1])):
-        if not front or point[1] > front[-1][1]:
+    for point in sorted(points, key=lambda p: (p[0], -sign * p[1])):
+        if not front or sign * point[1] > sign * front[-1][1]:
             front.append(point)
     return front
 
 
-def front_chart(points: Sequence[Point], baseline: float, cost: str, label: str) -> str:
-    """Accuracy against a cost, with the Pareto front and the linear baseline, as SVG."""
+def front_chart(
+    points: Sequence[Point], metric: Metric, baselines: Sequence[BaselineResult], cost: str
+) -> str:
+    """The metric against a cost, with the Pareto front and the simple models, as SVG."""
     names = list(dict.fromkeys(point[2] for point in points))
     recipes = list(dict.fromkeys(point[3] for point in points))
+    colours = {name: PALETTE[n % len(PALETTE)] for n, name in enumerate(names)}
+    markers = {recipe: MARKERS[n % len(MARKERS)] for n, recipe in enumerate(recipes)}
 
     def draw(axes: Any) -> None:
-        front = pareto_front(points)
-        xs, ys = [point[0] for point in front], [100 * point[1] for point in front]
+        front = pareto_front(points, metric.higher_is_better)
+        xs, ys = [point[0] for point in front], [metric.factor * point[1] for point in front]
         axes.plot(xs, ys, drawstyle="steps-post", color=GREY, linewidth=1.2, label="Pareto front")
-        axes.axhline(100 * baseline, color=GREY, linestyle=":", label="linear baseline")
+        for line, baseline in zip(BASELINE_LINES, baselines, strict=False):
+            value = metric.factor * baseline.value
+            axes.axhline(value, color=GREY, linestyle=line, label=baseline.name)
         for x, y, name, recipe in points:
-            colour = PALETTE[names.index(name) % len(PALETTE)]
-            marker = MARKERS[recipes.index(recipe) % len(MARKERS)]
-            axes.plot(x, 100 * y, marker, color=colour, ms=7)
+            axes.plot(x, metric.factor * y, markers[recipe], color=colours[name], ms=7)
         for name in names:
-            colour = PALETTE[names.index(name) % len(PALETTE)]
-            axes.plot([], [], "o", color=colour, label=name)
+            axes.plot([], [], "o", color=colours[name], label=name)
         for recipe in recipes:
-            marker = MARKERS[recipes.index(recipe) % len(MARKERS)]
-            axes.plot([], [], marker, color=GREY, mfc="none", label=recipe)
+            axes.plot([], [], markers[recipe], color=GREY, mfc="none", label=recipe)
         axes.set_xlabel(cost)
-        axes.set_ylabel("accuracy on the device, %")
-        axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        axes.set_ylabel(f"{metric.title} on the device{', %' if metric.unit == '%' else ''}")
+        _legend(axes)
 
-    return _svg(draw, label)
+    return _svg(draw, f"{metric.title} and {cost}")
 
 
 def learning_chart(comparison: Comparison) -> str:
@@ -82,21 +92,77 @@ def learning_chart(comparison: Comparison) -> str:
         for n, candidate in enumerate(comparison.candidates):
             run = candidate.best_run
             losses = run.curves["val_loss"]
-            colour, line = PALETTE[n % len(PALETTE)], LINES[n // len(PALETTE) % len(LINES)]
-            epochs = range(1, len(losses) + 1)
-            axes.plot(epochs, losses, line, color=colour, label=candidate.name, linewidth=1.4)
+            colour, epochs = _colour(n), range(1, len(losses) + 1)
+            axes.plot(epochs, losses, _line(n), color=colour, label=candidate.name, linewidth=1.4)
             axes.plot(run.best_epoch, run.val_loss, "o", color=colour, ms=6)
         axes.set_xlabel("epoch")
         axes.set_ylabel("validation loss")
-        axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        _legend(axes)
 
     return _svg(draw, "validation loss of each candidate")
 
 
-def _svg(draw: Callable[[Any], None], label: str) -> str:
+def gradient_chart(comparison: Comparison) -> str:
+    """The gradient's norm at each step back from the last frame, of each candidate, as SVG."""
+
+    def draw(axes: Any) -> None:
+        for n, candidate in enumerate(comparison.candidates):
+            if candidate.gradient_norms is None:
+                continue
+            norms = np.maximum(np.array(candidate.gradient_norms)[::-1], MIN_NORM)
+            axes.plot(
+                np.arange(len(norms)), norms, _line(n), color=_colour(n), label=candidate.name
+            )
+        axes.axhline(REACH, color=GREY, linestyle=":", label="1%")
+        axes.set_yscale("log")
+        axes.set_xlabel("steps back from the last frame")
+        axes.set_ylabel("norm of the gradient, last frame = 1")
+        _legend(axes)
+
+    return _svg(draw, "gradient of each candidate")
+
+
+def gate_chart(comparison: Comparison) -> str:
+    """How much of the time each gate is closed, between, and open, as SVG; empty without gates."""
+    rows = [(c.name, gate) for c in comparison.candidates for gate in c.gates]
+    if not rows:
+        return ""
+
+    def draw(axes: Any) -> None:
+        for n, (_, gate) in enumerate(rows):
+            between = 1.0 - gate.closed - gate.open
+            parts = (gate.closed, between, gate.open)
+            lefts = (0.0, gate.closed, gate.closed + between)
+            for width, left, colour in zip(parts, lefts, GATE_COLOURS, strict=True):
+                axes.barh(n, 100 * width, left=100 * left, color=colour, height=0.7)
+            axes.plot(100 * gate.mean, n, "|", color="black", ms=9)
+        axes.set_yticks(range(len(rows)), [f"{name} {gate.name}" for name, gate in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        for colour, text in zip(GATE_COLOURS, ("below 0.1", "between", "above 0.9"), strict=True):
+            axes.plot([], [], "s", color=colour, label=text)
+        axes.plot([], [], "|", color="black", label="mean, of 100")
+        axes.set_xlabel("% of the values of a gate")
+        _legend(axes)
+
+    return _svg(draw, "gates of each candidate", 1.1 + 0.28 * len(rows))
+
+
+def _legend(axes: Any) -> None:
+    axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def _colour(n: int) -> str:
+    return PALETTE[n % len(PALETTE)]
+
+
+def _line(n: int) -> str:
+    return LINES[n // len(PALETTE) % len(LINES)]
+
+
+def _svg(draw: Callable[[Any], None], label: str, height: float = SIZE_INCHES[1]) -> str:
     mpl, figure_module = from_demo("matplotlib"), from_demo("matplotlib.figure")
     with mpl.rc_context({**STYLE, "svg.hashsalt": label}):
-        figure = figure_module.Figure(SIZE_INCHES, layout="constrained")
+        figure = figure_module.Figure((SIZE_INCHES[0], height), layout="constrained")
         axes = figure.subplots()
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#dddddd", linewidth=0.7)

@@ -5,11 +5,21 @@ from importlib.resources import files
 from rich.table import Table
 
 from kgated.compare.comparison import CandidateResult, Comparison, DeviceRun
+from kgated.compare.metrics import Metric
 from kgated.compare.recommendation import describe
-from kgated.compare.study_charts import front_chart, latency_points, learning_chart, size_points
+from kgated.compare.study_charts import (
+    front_chart,
+    gate_chart,
+    gradient_chart,
+    latency_points,
+    learning_chart,
+    size_points,
+)
 from kgated.optional_imports import from_demo
 
 TableRow = dict[str, str]
+PERPLEXITY = "perplexity"
+EXTRA_OF = {"rmse": "MAE", "bits_per_character": PERPLEXITY}
 
 
 def training_rows(comparison: Comparison) -> list[TableRow]:
@@ -20,7 +30,7 @@ def training_rows(comparison: Comparison) -> list[TableRow]:
 def device_rows(comparison: Comparison) -> list[TableRow]:
     """A row per candidate and recipe: accuracy, size and speed on the device."""
     return [
-        _device(candidate, device)
+        _device(candidate, device, comparison.metric)
         for candidate in comparison.candidates
         for device in candidate.devices
     ]
@@ -48,64 +58,81 @@ def render(comparison: Comparison) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     markup = jinja2.utils.markupsafe.Markup
-    accuracy = comparison.baseline.test_accuracy
+    metric, baselines = comparison.metric, comparison.baselines
     sizes, latencies = size_points(comparison), latency_points(comparison)
     return environment.from_string(template).render(
         comparison=comparison,
         tables=[training_rows(comparison), device_rows(comparison)],
         pairs=pair_lines(comparison),
-        baseline=f"{100 * accuracy:.1f}",
-        size_chart=markup(front_chart(sizes, accuracy, "file size, KiB", "accuracy and size")),
-        latency_chart=markup(
-            front_chart(latencies, accuracy, "time per frame, µs", "accuracy and latency")
-        ),
+        size_chart=markup(front_chart(sizes, metric, baselines, "file size, KiB")),
+        latency_chart=markup(front_chart(latencies, metric, baselines, "time per frame, µs")),
         learning_chart=markup(learning_chart(comparison)),
+        gradient_chart=markup(gradient_chart(comparison)),
+        gate_chart=markup(gate_chart(comparison)),
     )
 
 
 def _training(candidate: CandidateResult, comparison: Comparison) -> TableRow:
-    run, steps = candidate.best_run, candidate.gradient_steps
-    spread = f" ± {100 * candidate.spread:.1f}" if len(candidate.runs) > 1 else ""
-    gradient = "?" if steps is None else f"{steps} of {candidate.gradient_frames - 1}"
+    run, steps, metric = candidate.best_run, candidate.gradient_steps, comparison.metric
+    spread = f" ± {metric.number(candidate.spread)}" if len(candidate.runs) > 1 else ""
+    frames = len(candidate.gradient_norms or ())
     if candidate.name == comparison.best:
         against = "best"
     else:
         pair = comparison.against_best[candidate.name]
-        against = "noise" if pair.is_noise else f"{-100 * pair.difference:+.1f}"
+        against = "noise" if pair.is_noise else metric.difference(-pair.difference)
     return {
         "model": candidate.name,
         "parameters": f"{candidate.parameters:,}",
         "to rnn": f"{candidate.parameter_ratio:.2f}",
         "best epoch": f"{run.best_epoch}{'*' if candidate.out_of_time else ''}",
         "s to best": f"{run.seconds_to_best:.1f}",
-        "test %": f"{100 * candidate.accuracy:.1f}{spread}",
+        f"test {short_unit(metric)}": f"{metric.number(candidate.value)}{spread}",
         "to best": against,
-        "reach": gradient,
+        "reach": "?" if steps is None else f"{steps} of {frames - 1}",
     }
 
 
-def _device(candidate: CandidateResult, device: DeviceRun) -> TableRow:
-    if device.file_bytes is None or device.accuracy is None:
-        empty = dict.fromkeys(("device %", "KiB", "p50 µs", "real time"), "-")
-        return {"model": candidate.name, "recipe": device.quantize, **empty}
+def _device(candidate: CandidateResult, device: DeviceRun, metric: Metric) -> TableRow:
+    title = f"device {short_unit(metric)}"
+    if device.file_bytes is None or device.value is None:
+        names = (title, *_extra(device, metric), "KiB", "p50 µs", "real time")
+        return {"model": candidate.name, "recipe": device.quantize, **dict.fromkeys(names, "-")}
     factor = device.real_time_factor
     return {
         "model": candidate.name,
         "recipe": device.quantize,
-        "device %": f"{100 * device.accuracy:.1f}",
+        title: metric.number(device.value),
+        **_extra(device, metric),
         "KiB": f"{device.file_bytes / 1024:.1f}",
         "p50 µs": f"{device.step_us_p50:.1f}",
         "real time": "-" if factor is None else f"{factor:.2g}",
     }
 
 
+def _extra(device: DeviceRun, metric: Metric) -> TableRow:
+    """The second metric of a task, where it has one."""
+    title = EXTRA_OF.get(metric.name)
+    if title is None:
+        return {}
+    if device.value is None:
+        return {title: "-"}
+    value = 2.0**device.value if title == PERPLEXITY else device.metrics[title.lower()]
+    return {title: f"{value:.4g}"}
+
+
+def short_unit(metric: Metric) -> str:
+    """The unit of a column, or the name of a metric without one."""
+    return metric.unit.split()[0] if metric.unit else metric.title
+
+
 def pair_lines(comparison: Comparison) -> list[str]:
-    """A line per candidate that is not the best: its difference, and McNemar's test."""
+    """The best candidate against each other one and each simple model, a line each."""
+    pairs = dict(comparison.against_best)
+    pairs |= {f"the {b.name}": b.against_best for b in comparison.baselines}
     return [
-        f"{comparison.best} against {name}: {describe(pair)}; right where the other is wrong: "
-        f"{pair.only_first} and {pair.only_second} sequences, McNemar p = {pair.mcnemar_p:.2g}"
-        for name, pair in {
-            **comparison.against_best,
-            "the linear baseline": comparison.baseline_against_best,
-        }.items()
+        f"{comparison.best} against {name}: {describe(pair, comparison.metric)}; better on "
+        f"{pair.only_first} sequences and worse on {pair.only_second}, sign test "
+        f"p = {pair.sign_test_p:.2g}"
+        for name, pair in pairs.items()
     ]

@@ -246,7 +246,9 @@ class _Builder:
                 total, square = total + x.sum(axis=0), square + (x * x).sum(axis=0)
                 count += len(x)
         mean = total / count
-        deviation = np.sqrt(np.maximum(square / count - mean * mean, 1e-12))
+        variance = square / count - mean * mean
+        constant = variance <= 1e-12 * np.maximum(1.0, mean * mean)  # but for rounding
+        deviation = np.sqrt(np.where(constant, 1.0, variance))
         self.mean, self.scale = mean, 1 / deviation
         spec = replace(info.front_end, mean=tuple(mean.tolist()), scale=tuple(self.scale.tolist()))
         return replace(info, front_end=spec)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kgated.data.csv_table import Table, read_table
+from kgated.data.csv_table import Table, is_missing, read_table
 from kgated.data.recordings import Recording, files_in, resampled
 from kgated.data.time_column import (
     UNITS,
@@ -147,11 +147,14 @@ def _is_index(table: Table, place: int) -> bool:
 
 
 def _check_labels(table: Table, labels: np.ndarray | None, place: int | None) -> None:
-    if labels is not None and place is not None and "" in labels:
-        line = table.lines[int(np.argmax(labels == ""))]
-        raise ValueError(
-            f"{table.path}: line {line}, column {table.names[place]!r} holds no label: write one"
-        )
+    if labels is None or place is None:
+        return
+    for line, label in zip(table.lines, labels.tolist(), strict=True):
+        if is_missing(label):
+            raise ValueError(
+                f"{table.path}: line {line}, column {table.names[place]!r} holds no label, got "
+                f"{label!r}: write one, or drop the line"
+            )
 
 
 def _timed(

@@ -72,6 +72,11 @@ class Table:
         )
 
 
+def is_missing(label: str) -> bool:
+    """Whether a cell holds no label: it is empty, or NaN, as pandas writes what is missing."""
+    return label.strip().lower() in ("", "nan")
+
+
 def to_number(cell: str) -> float:
     """The number in a cell, with a decimal point or comma; NaN where there is none."""
     text = cell.strip()
@@ -120,6 +125,8 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     """The lines with their numbers, from 1."""
     try:
         text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise OSError(f"{path}: cannot be read ({error.strerror}): check the path") from None
     except UnicodeDecodeError:
         raise ValueError(f"{path}: this is not a text in UTF-8: save it as CSV in UTF-8") from None
     if "\0" in text:
@@ -163,6 +170,8 @@ def _drop_trailing(cells: list[list[str]]) -> None:
     first, *data = cells
     if not data or not all(len(row) > 1 and not row[-1].strip() for row in data):
         return
+    if first[-1].strip() and len(first) == len(data[0]):
+        return  # the last column has a name, and its cells are empty
     for row in data:
         row.pop()
     if not first[-1].strip():

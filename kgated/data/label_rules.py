@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kgated.data.csv_table import Table, read_table
+from kgated.data.csv_table import Table, is_missing, read_table
 from kgated.data.recordings import Recording
 
 BACKGROUND = "background"
@@ -89,7 +89,8 @@ def by_table(root: Path, table_path: Path, files: list[Path]) -> Rule:
     other frame "background".
 
     Raises:
-        ValueError: columns of another kind, a file that does not exist, two labels for a file.
+        ValueError: columns of another kind, a file that does not exist, an empty label, two labels
+            for a file.
         OSError: the table can't be read.
     """
     table = read_table(table_path)
@@ -100,6 +101,10 @@ def by_table(root: Path, table_path: Path, files: list[Path]) -> Rule:
     for line, (name, *rest) in zip(table.lines, rows, strict=True):
         if name not in names:
             raise ValueError(f"{table_path}: line {line}: there is no file {name!r} in {root}")
+        if is_missing(rest[-1]):
+            raise ValueError(
+                f"{table_path}: line {line}: the label is empty or NaN: give one, or drop the line"
+            )
         events.setdefault(names[name], []).append((line, rest))
     if len(columns) == 4:
         return lambda recording: _event_labels(table_path, recording, events)

@@ -39,7 +39,13 @@ def files_in(folder: Path, suffixes: Iterable[str]) -> list[Path]:
         ValueError: no folder, or no such files in it.
     """
     if not folder.is_dir():
-        raise ValueError(f"{folder}: there is no such folder: check the path")
+        is_file = folder.exists()
+        reason = (
+            "this is a file: name its folder"
+            if is_file
+            else "there is no such folder: check the path"
+        )
+        raise ValueError(f"{folder}: {reason}")
     known = tuple(suffixes)
     paths = (path for path in folder.rglob("*") if path.suffix.lower() in known)
     files = sorted(path for path in paths if path.is_file() and not path.name.startswith("."))

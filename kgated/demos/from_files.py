@@ -71,6 +71,7 @@ class EventTask:
         smoothing_s: for `tune`.
         refractory_s: for `tune`.
         min_duration_s: for `tune`.
+        keep_misses: for `tune`.
     """
 
     name: str
@@ -83,6 +84,7 @@ class EventTask:
     smoothing_s: tuple[float, ...]
     refractory_s: float
     min_duration_s: float = 0.0
+    keep_misses: bool = False
 
 
 def run_event_demo(
@@ -120,6 +122,7 @@ def run_event_demo(
             folder / TUNING,
             folder / f"{TUNING}.csv",
             max_false_accepts_per_hour=task.max_false_accepts_per_hour,
+            keep_misses=task.keep_misses,
             smoothing_s=task.smoothing_s,
             refractory_s=task.refractory_s,
             min_duration_s=task.min_duration_s,

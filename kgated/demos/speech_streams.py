@@ -1,66 +1,57 @@
 """Streams of synthetic speech: words, pauses, and babble of other voices behind them."""
 
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 
 from kgated.demos.espeak import RATE, Voice, speak
+from kgated.demos.speech_words import (
+    KEYWORDS,
+    SENTENCES,
+    invented_word,
+    near_keyword,
+    words_of,
+)
 from kgated.demos.streams import Array, Stream, join_pieces
 
-KEYWORDS = ("computer", "sunshine")
 _ACCENTS = ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-029")
 # Voices of espeak-ng; each is in one part.
 _VARIANTS = {
-    "train": "m1 m2 m3 m4 m5 f1 f2 f3 Alex Andy Annie Lee Michael adam anika antonio belinda "
-    "benjamin boris caleb david ed edward iven",
-    "tuning": "m6 f4 Gene Mike Andrea john linda max",
+    "train": "m1 m2 m3 m4 m5 m8 f1 f2 f3 Alex Alicia Andy Annie Henrique Hugo Jacky Lee Marco "
+    "Michael Nguyen adam anika antonio aunty belinda benjamin boris caleb david ed edward edward2 "
+    "grandma grandpa iven iven2 iven3 iven4 kaukovalta klatt klatt2 klatt3 michel norbert pedro "
+    "quincy victor",
+    "tuning": "m6 f4 Gene Mike Andrea john linda max sandro miguel gustave marcelo Diogo zac",
     "testing": "m7 f5 Mario Denis steph rob travis shelby paul pablo",
 }
-_COMMON = (
-    "commuter competitor sunset sunny morning window water people because number "
-    "another pictures together yesterday kitchen something open moonshine"
-)
-_WORDS = {
-    "train": "committee company composer summer sunday shining garden paper letter music answer "
-    "mountain river seven eleven please nothing market doctor winter computing pewter tutor future "
-    "complete common company neuter shutter sunlight sunburn shiny china design sunroof machine "
-    "outside believe minister number remind fortune guitar banana umbrella elephant battery "
-    "telephone carpet engine window island language general hospital beautiful important "
-    "interesting somebody Sunday combine son shine come pew other under thunder shoulder",
-    "tuning": "conclude polluter recline someone sandwich fashion butter lesson police basket "
-    "holiday chicken pepper quarter",
-    "testing": "commander intruder confused suntan sometime ocean teacher finger travel remember "
-    "pocket hundred student nature",
-}
-_SENTENCES = (
-    "the train to the coast leaves at half past nine every morning",
-    "she asked for a cup of tea and some bread with butter",
-    "we have never seen so many birds over the old harbour",
-    "please put the boxes next to the door before you go home",
-    "nobody knew why the road had been closed for a week",
-    "it may rain later but the wind will bring clear air tonight",
-)
+# Of the training alone: each is said once, and heard several times, at another speed and pitch.
+_SAID = {"keywords": 900, "no keywords": 1900}
+_STRETCH = (0.85, 1.18)
+_COLOR_DB = 6.0
+_COLOR_BANDS = 6
+_TRAIN_PAUSE_S = (0.1, 0.7)
+_PITCHES = (15, 85)
+_WORDS_PER_MINUTE = (120, 210)
 _BABBLE_VOICES = 5
-_BABBLE_POOL = 8  # of the voices of a part
+_BABBLE_POOL = 8  # voices of a part
 _SNR_DB = (8.0, 20.0)
 _SENTENCE_SHARE = 0.1
+# Of the training alone: unseen words are then like trained ones.
+_INVENTED_SHARE = 0.2
+_NEAR_SHARE = 0.4
 _GAIN_DB = 6.0
 _PAUSE_S = (0.2, 1.5)
 _LEVEL = 0.05  # effective value of a word
 
 
-def voices_of(part: str) -> list[Voice]:
-    """The voices of a part, the same in each run."""
-    rng = np.random.default_rng(len(part))
-    return [
-        Voice(
-            f"{_ACCENTS[rng.integers(len(_ACCENTS))]}+{variant}",
-            int(rng.integers(25, 75)),
-            int(rng.integers(130, 200)),
-        )
-        for variant in _VARIANTS[part].split()
-        for _ in range(2 if part == "train" else 1)
-    ]
+def voice_of(part: str, rng: np.random.Generator) -> Voice:
+    """A random voice of a part: accent, variant, pitch and speed."""
+    return Voice(
+        f"{rng.choice(_ACCENTS)}+{rng.choice(_VARIANTS[part].split())}",
+        int(rng.integers(*_PITCHES)),
+        int(rng.integers(*_WORDS_PER_MINUTE)),
+    )
 
 
 def speech_stream(part: str, seconds: float, fraction: float, rng: np.random.Generator) -> Stream:
@@ -75,20 +66,21 @@ def speech_stream(part: str, seconds: float, fraction: float, rng: np.random.Gen
     Returns:
         samples (n,) in -1..1 at `RATE`, with the keywords as events.
     """
-    voices = voices_of(part)
-    clean = join_pieces(_words(part, voices, fraction, rng), seconds, RATE)
+    clean = join_pieces(_utterances(part, fraction, rng), seconds, RATE)
     snr_db = rng.uniform(*_SNR_DB)
-    noise = babble(voices, len(clean.samples), rng) * (_LEVEL * 10 ** (-snr_db / 20))
+    noise = babble(part, len(clean.samples), rng) * (_LEVEL * 10 ** (-snr_db / 20))
     return Stream((clean.samples + noise).astype(np.float32), clean.events, RATE)
 
 
-def babble(voices: list[Voice], samples: int, rng: np.random.Generator) -> Array:
-    """Several voices that talk at once, (samples,) of effective value 1."""
+def babble(part: str, samples: int, rng: np.random.Generator) -> Array:
+    """Several voices of a part that talk at once, (samples,) of effective value 1."""
+    pool_rng = np.random.default_rng(len(part))
+    pool = [voice_of(part, pool_rng) for _ in range(_BABBLE_POOL)]
     total = np.zeros(samples)
     for _ in range(_BABBLE_VOICES):
-        voice = voices[rng.integers(min(len(voices), _BABBLE_POOL))]
-        order = rng.permutation(len(_SENTENCES))[:3]
-        talk = np.concatenate([speak(_SENTENCES[n], voice) for n in order])
+        voice = pool[rng.integers(len(pool))]
+        order = rng.permutation(len(SENTENCES))[:3]
+        talk = np.concatenate([speak(SENTENCES[n], voice) for n in order])
         repeated = np.resize(talk, samples)
         total += np.roll(repeated, int(rng.integers(samples))) / effective(talk)
     return total / effective(total)
@@ -99,15 +91,65 @@ def effective(samples: Array) -> float:
     return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))) + 1e-9)
 
 
-def _words(
-    part: str, voices: list[Voice], fraction: float, rng: np.random.Generator
+def _utterances(
+    part: str, fraction: float, rng: np.random.Generator
 ) -> Iterator[tuple[Array, str | None]]:
-    words = (_COMMON + " " + _WORDS[part]).split()
+    is_training = part == "train"
     while True:
-        yield np.zeros(int(rng.uniform(*_PAUSE_S) * RATE)), None
+        pause_s = rng.uniform(*(_TRAIN_PAUSE_S if is_training else _PAUSE_S))
+        yield np.zeros(int(pause_s * RATE)), None
         is_keyword = rng.random() < fraction
-        others = _SENTENCES if rng.random() < _SENTENCE_SHARE else words
-        word = str(rng.choice(KEYWORDS if is_keyword else others))
-        samples = speak(word, voices[rng.integers(len(voices))])
+        if is_training:
+            said = _bank(is_keyword)
+            text, voice = said[rng.integers(len(said))]
+            samples = stretched(speak(text, voice), rng.uniform(*_STRETCH))
+            samples = colored(samples, rng)
+        else:
+            text, voice = _drawn(part, is_keyword, rng)
+            samples = speak(text, voice)
         gain = 10 ** (rng.uniform(-_GAIN_DB, _GAIN_DB) / 20)
-        yield samples * (gain * _LEVEL / effective(samples)), word if is_keyword else None
+        yield samples * (gain * _LEVEL / effective(samples)), text if is_keyword else None
+
+
+def stretched(samples: Array, factor: float) -> Array:
+    """Samples played faster by a factor: higher, and with other formants, as of another speaker."""
+    places = np.arange(0, len(samples) - 1, factor)
+    return np.interp(places, np.arange(len(samples)), samples).astype(np.float32)
+
+
+def colored(samples: Array, rng: np.random.Generator) -> Array:
+    """Samples through a filter with random gains in bands, as of another mouth and microphone."""
+    spectrum = np.fft.rfft(samples)
+    bands = np.geomspace(1, len(spectrum), _COLOR_BANDS)
+    gains_db = np.interp(
+        np.log(np.arange(len(spectrum)) + 1.0),
+        np.log(bands),
+        rng.uniform(-_COLOR_DB, _COLOR_DB, _COLOR_BANDS),
+    )
+    return np.fft.irfft(spectrum * 10 ** (gains_db / 20), len(samples)).astype(np.float32)
+
+
+@cache
+def _bank(is_keyword: bool) -> list[tuple[str, Voice]]:
+    """What is said in the training, and by whom."""
+    rng = np.random.default_rng(int(is_keyword))
+    count = _SAID["keywords" if is_keyword else "no keywords"]
+    return [_drawn("train", is_keyword, rng) for _ in range(count)]
+
+
+def _drawn(part: str, is_keyword: bool, rng: np.random.Generator) -> tuple[str, Voice]:
+    """What is said next, and by whom."""
+    text = str(rng.choice(KEYWORDS)) if is_keyword else _no_keyword(part, rng)
+    return text, voice_of(part, rng)
+
+
+def _no_keyword(part: str, rng: np.random.Generator) -> str:
+    """What is said between the keywords."""
+    if rng.random() < _SENTENCE_SHARE:
+        return str(rng.choice(SENTENCES))
+    draw = rng.random() if part == "train" else 1.0
+    if draw < _NEAR_SHARE:
+        return near_keyword(rng)
+    if draw < _NEAR_SHARE + _INVENTED_SHARE:
+        return invented_word(rng)
+    return str(rng.choice(words_of(part)))

@@ -172,8 +172,7 @@ def to_tflite(
         OSError: `path` can't be written.
     """
     chosen, skipped = "stream" if mode is None else mode, as_names("skip", skip)
-    ranges = (calibration_method, percentile)
-    more = (*ranges, sessions, block, results)
+    more = (calibration_method, percentile, sessions, block, results)
     recipe = Recipe(chosen, quantize, state, skipped, target, lowering, batch, *more)
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a Keras model. Received: {model!r}")
@@ -182,10 +181,7 @@ def to_tflite(
     facts |= {"calibration": calibration, "evaluation": evaluation, "tolerance": tolerance}
     options = ConversionOptions.of(recipe, length=length, max_length=max_length, **facts)
     conversion = convert(model, as_path("path", path), options)
-    return replace(
-        conversion,
-        notes=notes_on_default_mode(model) if mode is None else (),
-    )
+    return replace(conversion, notes=notes_on_default_mode(model) if mode is None else ())
 
 
 @no_mask_warnings()

@@ -1,11 +1,13 @@
 """Classifiers of sequences that can stream."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
 from kgated_edge.evaluation.dataset_info import DataInfo
 
+from kgated.cells.minimal import MinimalCell
 from kgated.described_model import DescribedSequential
 from kgated.layers import LSTM
 
@@ -31,7 +33,8 @@ def sequence_classifier(
     Normalization, `layers` times a recurrent layer and Dropout, and Dense with softmax.
 
     A frame of zeros is padding and is skipped, so that padding does not change the result. The
-    frames are not normalized beforehand: their mean and variance are part of the model.
+    frames are not normalized beforehand: their mean and variance are part of the model. A feature
+    that is constant in `frames` gets a variance of 1.
 
     Args:
         recurrent: called as `recurrent(units, return_sequences=..., kernel_initializer=...,
@@ -87,26 +90,66 @@ def classifier_stack(
     """
     check_shape(frames, classes, layers)
     seeds = iter(np.random.default_rng(seed).integers(2**31, size=3 * layers + 1).tolist())
-    scale = keras.layers.Normalization(name="scale")
-    scale.adapt(frames)
-    stack: list[keras.Layer] = [scale]
-    for n in range(layers):
-        stack += [
-            recurrent(
-                units,
-                return_sequences=each or n < layers - 1,
-                kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
-                recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
-                dtype=dtype,
-                name=f"recurrent_{n + 1}",
-            ),
-            keras.layers.Dropout(dropout, seed=next(seeds), name=f"dropout_{n + 1}"),
-        ]
+    stack: list[keras.Layer] = [
+        fitted_normalization(frames),
+        *recurrent_stack(recurrent, units, layers, dropout, seeds, dtype, each=each),
+    ]
     glorot = keras.initializers.GlorotUniform(next(seeds))
     head = keras.layers.Dense(
         classes, activation="softmax", kernel_initializer=glorot, name="classes"
     )
     return [*stack, head]
+
+
+def fitted_normalization(frames: np.ndarray) -> keras.layers.Normalization:
+    """A layer `scale` with the mean and variance of frames (n, F).
+
+    A constant feature gets a variance of 1, as in scikit-learn's StandardScaler. Keras would divide
+    it by 1e-7, so that the smallest deviation in the field would drown all other features.
+    """
+    scale = keras.layers.Normalization(name="scale")
+    scale.adapt(frames)
+    constant = np.ptp(frames, axis=0) == 0
+    if constant.any():
+        variance = keras.ops.convert_to_numpy(scale.adapt_variance)
+        scale.adapt_variance.assign(np.where(constant, 1.0, variance))
+        scale.finalize_state()
+    return scale
+
+
+def recurrent_stack(
+    recurrent: Recurrent,
+    units: int,
+    layers: int,
+    dropout: float,
+    seeds: Iterator[int],
+    dtype: str | None = None,
+    *,
+    each: bool,
+) -> list[keras.Layer]:
+    """`layers` times a recurrent layer and Dropout; `seeds` gives three for each.
+
+    With `each` the last recurrent layer has an output per frame, else one per sequence.
+    """
+    stack: list[keras.Layer] = []
+    for n in range(layers):
+        options = {
+            "return_sequences": each or n < layers - 1,
+            "kernel_initializer": keras.initializers.GlorotUniform(next(seeds)),
+            "recurrent_initializer": keras.initializers.Orthogonal(seed=next(seeds)),
+            "dtype": dtype,
+            "name": f"recurrent_{n + 1}",
+        }
+        dropout_layer = keras.layers.Dropout(dropout, seed=next(seeds), name=f"dropout_{n + 1}")
+        stack += [recurrent(units, **accepted(recurrent, options)), dropout_layer]
+    return stack
+
+
+def accepted(recurrent: Recurrent, options: dict[str, Any]) -> dict[str, Any]:
+    """The options without those of a recurrent kernel, for a layer whose cell has none."""
+    if not issubclass(getattr(recurrent, "cell_class", object), MinimalCell):
+        return options
+    return {name: value for name, value in options.items() if not name.startswith("recurrent_")}
 
 
 def described(

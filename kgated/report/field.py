@@ -40,7 +40,8 @@ def read_field_log(path: str | Path) -> FieldLog:
         OSError: the file cannot be read.
     """
     lines = []
-    for number, text in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+    content = Path(path).read_text(encoding="utf-8", errors="replace")
+    for number, text in enumerate(content.splitlines(), 1):
         try:
             line = json.loads(text)
         except ValueError:

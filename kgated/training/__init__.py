@@ -2,6 +2,7 @@
 
 from kgated.training.batches import Batches, Disturbance
 from kgated.training.callbacks import DivergenceError
+from kgated.training.distillation import SoftTargets
 from kgated.training.distribution import clip_after_sum, data_parallel
 from kgated.training.fitting import Plan, fit
 from kgated.training.recordings import NextEpoch, Recordings, carry_state
@@ -16,6 +17,7 @@ __all__ = [
     "Plan",
     "Recordings",
     "Run",
+    "SoftTargets",
     "carry_state",
     "clip_after_sum",
     "data_parallel",

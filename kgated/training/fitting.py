@@ -16,6 +16,7 @@ from kgated.cells import choose
 from kgated.data import SensorAugmentation, zero_padded
 from kgated.training.batches import Batches, Disturbance, integer, number
 from kgated.training.callbacks import StopOnDivergence
+from kgated.training.distillation import LabelAccuracy, SoftTargets, without_soft_targets
 from kgated.training.distribution import clip_after_sum
 from kgated.training.mapped import MappedBatches, MappedSequences, is_mapped
 from kgated.training.progress import ProgressBar
@@ -90,6 +91,7 @@ def fit(
     folder: str | Path | None = None,
     tensorboard: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    soft_targets: SoftTargets | None = None,
 ) -> keras.callbacks.History:
     """Train a classifier of sequences and leave it with its best weights.
 
@@ -108,6 +110,7 @@ def fit(
             from the backup, with the same result as without the kill; see `start_or_resume`.
         tensorboard: also write logs for TensorBoard to `folder`.
         callbacks: further Keras callbacks, called after those of the training.
+        soft_targets: a teacher's outputs on `train`, to learn from beside the labels.
 
     Returns:
         Keras's history: loss, accuracy, val_loss and val_accuracy of each epoch, including the
@@ -124,8 +127,10 @@ def fit(
     features, classes = model.input_shape[-1], model.output_shape[-1]
     targets = targets_of("train", train, features, classes)
     held_out = targets_of("validation", validation, features, classes)
+    if soft_targets is not None:
+        targets, held_out = soft_targets.beside(targets), without_soft_targets(held_out)
     batches = _batches(train, targets, plan)
-    _compile(model, plan, steps=plan.epochs * len(batches))
+    _compile(model, plan, plan.epochs * len(batches), soft_targets)
     keeper = _Keeper(model, plan, batches, folder, tensorboard)
     with contextlib.ExitStack() as screen:
         shown = []
@@ -236,13 +241,14 @@ def check_precision(model: keras.Model, precision: str) -> None:
         )
 
 
-def _compile(model: keras.Model, plan: Plan, steps: int) -> None:
+def _compile(model: keras.Model, plan: Plan, steps: int, soft_targets: SoftTargets | None) -> None:
     rate = keras.optimizers.schedules.CosineDecay(plan.learning_rate, steps)
     optimizer = clip_after_sum(keras.optimizers.Adam(rate, global_clipnorm=plan.clip_norm))
     if plan.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    model.compile(
-        optimizer,
-        keras.losses.CategoricalCrossentropy(label_smoothing=plan.label_smoothing),
-        metrics=["accuracy"],
-    )
+    smoothing = plan.label_smoothing
+    if soft_targets is None:
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
+        model.compile(optimizer, loss, metrics=["accuracy"])
+    else:
+        model.compile(optimizer, soft_targets.loss(smoothing), metrics=[LabelAccuracy()])

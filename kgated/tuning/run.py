@@ -19,7 +19,7 @@ from kgated_edge.recordings.reader import labelled_recordings
 from kgated_edge.recordings.runner import stored_scores
 
 from kgated.tuning.operating_points import StoredRecording, off_of, points_of, smoothed
-from kgated.tuning.search import Choice, Curve, best_choices
+from kgated.tuning.search import Choice, Curve, best_choices, best_curve
 
 SMOOTHING_S = (0.0, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 _MIN_CURVE, _MAX_CURVE = 50, 2000  # false accepts that the curve reaches
@@ -56,6 +56,7 @@ def tune(
     labels: str | Path,
     *,
     max_false_accepts_per_hour: float = 1.0,
+    keep_misses: bool = False,
     smoothing_s: Sequence[float] = SMOOTHING_S,
     smoothings: Sequence[str] = ("mean", "exponential"),
     score: str | None = None,
@@ -75,6 +76,8 @@ def tune(
         recordings: a folder of recordings, or one.
         labels: their events, see `kgated_edge.recordings.labels.read_labels`.
         max_false_accepts_per_hour: over all classes.
+        keep_misses: choose the fewest false accepts at which no more events are missed than by the
+            raw decisions, where the limit of the rate permits it.
         smoothing_s: times to try, in seconds.
         smoothings: of "mean" and "exponential", those to try.
         score: as in `EventSettings`; by default that of the manifest.
@@ -90,26 +93,25 @@ def tune(
         EdgeError: recordings, labels or settings that do not fit the model; no labelled event.
     """
     _check_rate(max_false_accepts_per_hour)
-    manifest = read_manifest(path)
-    base = _base_settings(manifest, score, settings)
+    base = _base_settings(manifest := read_manifest(path), score, settings)
     names, step_s = score_labels(manifest, base.score), step_seconds(manifest, sample_period_s)
     stored = store(path, recordings, labels, base.score, names, step_s, options or {})
     classes = _labelled_classes(names, stored, labels)
     budget = _false_accept_budget(stored, step_s, max_false_accepts_per_hour)
     background = tuple(name for name in names if name not in classes)
-    base = replace(base, background=background, classes={})
-    ways = _ways_to_smooth(base, smoothing_s, smoothings)
-    curves = [
-        _curve(stored, way, names, classes, step_s, collar_s, max(budget, _MIN_CURVE))
-        for way in ways
-    ]
-    best = min(range(len(ways)), key=lambda n: curves[n].choices[budget][:2])
-    chosen = chosen_settings(ways[best], classes, curves[best].choices[budget])
+    ways = _ways_to_smooth(
+        replace(base, background=background, classes={}), smoothing_s, smoothings
+    )
+    size = max(budget, _MIN_CURVE)
+    curves = [_curve(stored, way, names, classes, step_s, collar_s, size) for way in ways]
+    before = raw_decisions(stored, names, background, step_s, collar_s)
+    best, choice = best_curve(curves, budget, before.misses if keep_misses else -1)
+    chosen = chosen_settings(ways[best], classes, choice)
     return Tuned(
         chosen,
         names,
         step_s,
-        raw_decisions(stored, names, background, step_s, collar_s),
+        before,
         evaluate(stored, names, chosen, step_s, collar_s),
         tuple(curves),
         max_false_accepts_per_hour,

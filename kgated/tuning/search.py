@@ -51,6 +51,26 @@ def best_choices(points: Sequence[Sequence[Point]], max_false_accepts: int) -> t
     return tuple(best)
 
 
+def best_curve(curves: Sequence[Curve], budget: int, max_misses: int) -> tuple[int, Choice]:
+    """The way of smoothing and the thresholds to use.
+
+    Args:
+        curves: of each way of smoothing.
+        budget: false accepts that are allowed.
+        max_misses: where a choice has no more misses than this, the first such with the fewest
+            false accepts is taken; else the fewest misses within the budget.
+
+    Returns:
+        the index of the curve, and the choice.
+    """
+    for allowed in range(budget + 1):
+        best = min(range(len(curves)), key=lambda n: curves[n].choices[allowed][:2])
+        choice = curves[best].choices[allowed]
+        if choice[0] <= max_misses:
+            break
+    return best, choice
+
+
 def plateaus(points: Sequence[Point]) -> list[Point]:
     """One point for each run of thresholds with equal counts: the middle one.
 

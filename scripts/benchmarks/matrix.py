@@ -18,7 +18,7 @@ from benchmarks import stock
 from benchmarks.stock import Job
 from benchmarks.tables import Row
 from benchmarks.worker_pool import run_all, serve
-from kgated.deploy.quantizations import QUANTIZATIONS
+from kgated.deploy.recipe import QUANTIZATIONS
 
 Result = tuple[float | None, str]
 

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
+from typing import Any
 
 import typer
 from kgated_edge.cli import main as edge
@@ -19,7 +20,7 @@ def workstation_page() -> str:
     return "\n\n".join(["# `kgated`", intro, *_typer_commands(group, "kgated")]) + "\n"
 
 
-def _typer_commands(group: typer.core.TyperGroup, program: str) -> Iterator[str]:
+def _typer_commands(group: Any, program: str) -> Iterator[str]:
     for name, command in group.commands.items():
         path = f"{program} {name}"
         if isinstance(command, typer.core.TyperGroup):
@@ -28,7 +29,7 @@ def _typer_commands(group: typer.core.TyperGroup, program: str) -> Iterator[str]
             yield _typer_command(command, path)
 
 
-def _typer_command(command: typer.core.TyperCommand, path: str) -> str:
+def _typer_command(command: Any, path: str) -> str:
     context = typer.Context(command, info_name=path)
     usage = command.get_usage(context).removeprefix("Usage: ")
     records = [parameter.get_help_record(context) for parameter in command.get_params(context)]

@@ -10,12 +10,13 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from kgated.compare import baseline, run, study
+from kgated.compare import baseline, fitting, run, study
 from kgated.compare.candidates import Candidate, build, candidates, cell_layers, parameter_count
-from kgated.compare.measure import steps_above
+from kgated.compare.dynamics import steps_above
 from kgated.compare.splits import load_parts
 from kgated.compare.storage import TrialQueue
 from kgated.compare.study_charts import pareto_front
+from kgated.compare.tasks import CLASSIFICATION
 from kgated.data import pad, save_npz
 from kgated.layers import CELLS
 from kgated_cli.app import app
@@ -54,11 +55,11 @@ def resumed(data, tmp_path_factory):
     folder, trainings = tmp_path_factory.mktemp("compare"), []
     train = study.CandidateStudy._train
 
-    def counted(self, seed, rate, dropout, watch, name):
-        trainings.append((self.candidate.name, rate, dropout))
+    def counted(self, seed, values, watch, name):
+        trainings.append((self.candidate.name, *values.values()))
         if len(trainings) == 2:
             raise KilledError
-        return train(self, seed, rate, dropout, watch, name)
+        return train(self, seed, values, watch, name)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study.CandidateStudy, "_train", counted)
@@ -80,7 +81,7 @@ def test_a_killed_comparison_continues_and_runs_no_trial_twice(resumed):
 
 def test_the_same_trials_again_train_nothing(resumed, data, monkeypatch):
     folder, results, _ = resumed
-    monkeypatch.setattr(study, "fit", lambda *_, **__: pytest.fail("it trained"))
+    monkeypatch.setattr(study, "fit_model", lambda *_, **__: pytest.fail("it trained"))
     queue, parts = TrialQueue(folder), load_parts(data)
     budget = study.Budget(900.0, OPTIONS.trials, OPTIONS.seeds, OPTIONS.epochs)
     for model, result in zip(MODELS, results.candidates, strict=True):
@@ -118,25 +119,29 @@ def test_the_report_has_what_was_measured(resumed):
     assert [row["name"] for row in rows] == ["rnn-4", "gru-4"]
     for plain, candidate, row in zip(content["candidates"], results.candidates, rows, strict=True):
         (device,) = candidate.devices
-        assert plain["accuracy"] == candidate.accuracy == float(row["test_accuracy_mean"])
-        assert device.accuracy == candidate.accuracy  # float32: as Keras decides
+        assert plain["value"] == candidate.value == float(row["test_mean"])
+        assert device.value == candidate.value  # float32: as Keras decides
         assert device.file_bytes == (folder / "files" / device.file_name).stat().st_size
         assert device.step_us_p50 > 0.0
         assert device.real_time_factor < 1.0
         assert f"<td>{device.file_bytes / 1024:.1f}</td>" in page
-        assert 0 <= candidate.gradient_steps < candidate.gradient_frames
+        assert 0 <= candidate.gradient_steps < len(candidate.gradient_norms)
     rnn, gru = results.candidates
     assert rnn.parameters == 4 * (3 + 4 + 1) + 2 * (4 + 1)
     assert gru.parameter_ratio == pytest.approx((3 * 32 + 10) / 42)
     for sentence in results.recommendation:
         assert sentence[:20] in page
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 5
+    assert [[gate.name for gate in c.gates] for c in results.candidates] == [[], ["z", "r"]]
+    assert all(0 < gate.mean < 1 for gate in gru.gates)
 
 
 def test_the_baseline_and_the_seeds_are_in_the_recommendation(resumed):
     _, results, _ = resumed
     text = " ".join(results.recommendation)
-    assert f"linear baseline ({100 * results.baseline.test_accuracy:.1f}%)" in text
+    for simple in results.baselines:
+        assert f"{simple.name} ({100 * simple.value:.1f}%)" in text
+    assert [simple.name for simple in results.baselines] == ["linear baseline", "nearest neighbour"]
     assert "There is one seed" in text
 
 
@@ -170,10 +175,21 @@ def test_cells_are_those_of_the_library_and_a_plain_one():
     assert names == ["gru-4", "gru-4-bi"]
 
 
+@pytest.mark.parametrize("cell", cell_layers())
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_every_cell_is_built_in_one_direction_and_in_both(cell, bidirectional, rng):
+    frames = rng.normal(size=(20, 3)).astype(np.float32)
+    candidate = Candidate(cell, 4, 2, bidirectional)
+    model = build(candidate, CLASSIFICATION, frames=frames, outputs=2)
+    assert model.output_shape == (None, 2)
+
+
 def test_a_bidirectional_candidate_has_twice_the_cells(rng):
     frames = rng.normal(size=(20, 3)).astype(np.float32)
     one_way, both = (
-        parameter_count(build(Candidate("lstm", 4, 1, both), frames=frames, classes=2))
+        parameter_count(
+            build(Candidate("lstm", 4, 1, both), CLASSIFICATION, frames=frames, outputs=2)
+        )
         for both in (False, True)
     )
     assert both - 2 * one_way == -2  # the bias of the classes is there once
@@ -184,12 +200,17 @@ def test_a_bidirectional_candidate_has_twice_the_cells(rng):
     [
         ({"y": np.zeros(12, np.int64)}, "all sequences are of class '0'"),
         ({"y": np.repeat([0, 1], [10, 2])}, "class '1' has 2 sequences, and 4 are needed"),
-        ({"y": np.zeros((12, 6), np.int64)}, "a label for each frame"),
-        ({"y": np.linspace(0, 1, 12)}, "targets that are no classes"),
+        ({"y": np.zeros((12, 6), np.int64)}, "all frames are of class '0'"),
+        ({"y": np.zeros((12, 6), np.float32)}, "target 0 of `y` is the same everywhere"),
+        ({"y": np.full(12, np.nan)}, "`y` holds NaN or inf"),
+        ({"y": np.zeros((12, 2), np.int64)}, "fits no task"),
         ({"y": None}, "there are no labels `y`"),
         ({"x": np.full((12, 6, 3), np.nan, np.float32)}, "NaN"),
         ({"y": np.repeat([0, 2], 6)}, "without gaps"),
-        ({"x": np.zeros((12, 6), np.int32)}, r"must be \(N, T, features\) frames"),
+        (
+            {"x": np.zeros((12, 6), np.int32)},
+            r"must be \(N, T, features\) frames, or \(N, T\) tokens",
+        ),
     ],
 )
 def test_data_that_can_t_be_compared_on_are_refused(changes, message, rng, tmp_path):
@@ -244,7 +265,7 @@ def test_lengths_of_one_run_and_constant_features_are_reported(rng, tmp_path, mo
         assert candidate.gradient_steps == 0
         assert len(candidate.runs) == 2
         dynamic, int8 = candidate.devices
-        assert dynamic.accuracy is not None
+        assert dynamic.value is not None
         assert "constant" in int8.failure
     printed = console.file.getvalue()
     assert "gru-4-bi, int8: layer `scale` divides features [1]" in printed
@@ -263,11 +284,9 @@ def test_the_pareto_front_has_no_point_that_a_cheaper_one_beats():
 
 def test_a_training_ends_when_its_time_is_over(data):
     parts = load_parts(data)
-    model = build(MODELS[0], frames=parts.train.x[:, 0], classes=2)
-    watch = study.Watch(seconds=0.0)
+    model = build(MODELS[0], CLASSIFICATION, frames=parts.train.x[:, 0], outputs=2)
+    watch = fitting.Watch(seconds=0.0)
     plan = study.Plan(epochs=5, batch_size=8)
-    history = study.fit(
-        model, parts.train, parts.validation, plan, quiet=True, callbacks=[watch]
-    ).history
+    history = fitting.fit_model(model, parts, plan, [watch])
     assert len(history["loss"]) == len(watch.times) == 1
     assert watch.out_of_time

@@ -12,8 +12,8 @@ from kgated_edge.format.reader import read_manifest
 from kgated_edge.recordings.labels import read_labels
 from rich.console import Console
 
-from kgated.demos import espeak, keyword, motion, speech_streams
-from kgated.demos.streams import join_pieces
+from kgated.demos import espeak, keyword, motion, speech_streams, speech_words
+from kgated.demos.streams import Labelled, Stream, join_pieces
 from kgated.training import Plan
 
 SCALE = 0.05
@@ -73,12 +73,44 @@ def test_events_stand_where_their_pieces_are():
     np.testing.assert_array_equal(stream.samples, [0] * 5 + [1] * 3 + [0] * 2)
 
 
-def test_voices_of_the_parts_differ():
+def test_voices_of_the_parts_differ(rng):
     names = [
-        {voice.name.partition("+")[2] for voice in speech_streams.voices_of(part)}
+        {speech_streams.voice_of(part, rng).name.partition("+")[2] for _ in range(400)}
         for part in ("train", "tuning", "testing")
     ]
+    assert min(map(len, names)) > 8
     assert sum(map(len, names)) == len(set.union(*names))
+
+
+def test_words_that_sound_much_like_a_keyword_are_none(rng):
+    said = {speech_words.near_keyword(rng).strip("[]").replace("'", "") for _ in range(3000)}
+    assert len(said) > 500
+    assert not said & {"k@mpju:t3", "sVnSaIn"}
+    assert {"k@mju:t3", "k@mpju:"} & said
+
+
+def test_labels_are_late_and_do_not_overlap():
+    events = [Labelled(1.0, 2.0, "a"), Labelled(2.0, 2.5, "b"), Labelled(9.0, 9.9, "a")]
+    stream = Stream(np.zeros(100), events, 10.0)
+    labels = keyword._with_late_labels(stream).events
+    assert [label.label for label in labels] == ["a", "b", "a"]
+    assert labels[0].start_s == pytest.approx(1.6)
+    assert labels[0].end_s == labels[1].start_s == pytest.approx(2.3)
+    assert labels[2].end_s == 10.0
+
+
+def test_another_voice_is_made_by_stretching_and_coloring(rng):
+    tone = np.sin(2 * np.pi * 1000 * np.arange(22_050) / 22_050).astype(np.float32)
+    higher = speech_streams.stretched(tone, 1.2)
+    assert len(higher) == pytest.approx(len(tone) / 1.2, abs=1)
+    peak = np.abs(np.fft.rfft(higher)).argmax() * 22_050 / len(higher)
+    assert peak == pytest.approx(1200, abs=2)
+    noise = rng.normal(size=22_050).astype(np.float32)
+    gains_db = 20 * np.log10(
+        np.abs(np.fft.rfft(speech_streams.colored(noise, rng))) / np.abs(np.fft.rfft(noise))
+    )
+    assert np.abs(gains_db).max() < 6.1
+    assert np.ptp(gains_db) > 1
 
 
 def test_keyword_demo_names_the_package_that_is_missing(tmp_path, monkeypatch):
@@ -90,14 +122,14 @@ def test_keyword_demo_names_the_package_that_is_missing(tmp_path, monkeypatch):
 
 def test_speech_has_the_keywords_where_it_says(monkeypatch):
     def speak(text, voice):
-        return np.full(4410, 1.0 if text in speech_streams.KEYWORDS else 0.01, np.float32)
+        return np.full(4410, 1.0 if text in speech_words.KEYWORDS else 0.01, np.float32)
 
     monkeypatch.setattr(speech_streams, "speak", speak)
     monkeypatch.setattr(speech_streams, "_SNR_DB", (60.0, 60.0))
-    stream = speech_streams.speech_stream("train", 20.0, 0.5, np.random.default_rng(0))
+    stream = speech_streams.speech_stream("tuning", 20.0, 0.5, np.random.default_rng(0))
     assert len(stream.events) > 3
     for event in stream.events:
-        assert event.label in speech_streams.KEYWORDS
+        assert event.label in speech_words.KEYWORDS
         assert event.end_s - event.start_s == pytest.approx(0.2)
         word = stream.samples[round(event.start_s * stream.rate) + 1 :][:4000]
         assert np.abs(word).min() > 0.01

@@ -4,25 +4,11 @@ import re
 
 import numpy as np
 import pytest
+from csv_files import folder, rows, write
 
 from kgated.data import BuildOptions, CsvOptions, LabelOptions, csv_to_npz, load_npz
 from kgated.data.csv_folder import read_csv
 from kgated.data.csv_table import read_table
-
-
-def write(path, text):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def rows(delimiter=",", decimal=".", header="time,ax,ay", count=6):
-    lines = [header.replace(",", delimiter)] if header else []
-    for n in range(count):
-        cells = [f"{0.02 * n:.2f}", f"{n + 0.5}", f"{-n}e-1"]
-        lines.append(delimiter.join(cells).replace(".", decimal))
-    return "\n".join(lines) + "\n"
-
 
 EXPECTED = np.array([[n + 0.5, -n / 10] for n in range(6)], np.float32)
 
@@ -94,16 +80,6 @@ def test_resampling_keeps_a_slow_sine_and_follows_jitter(tmp_path, rng):
     times = t[0] + np.arange(len(recording.x)) * 0.02
     error = recording.x[:, 0] - np.sin(2 * np.pi * times)
     assert np.abs(error[10:-10]).max() < 0.02
-
-
-def folder(tmp_path, count=8, classes=("run", "walk"), seconds=2.0):
-    rng = np.random.default_rng(0)
-    for label in classes:
-        for n in range(count):
-            x = rng.normal(size=(int(50 * seconds), 2))
-            lines = ["time,ax,ay", *(f"{k / 50:.2f},{a:.4f},{b:.4f}" for k, (a, b) in enumerate(x))]
-            write(tmp_path / "in" / label / f"p{n % 4}_{n}.csv", "\n".join(lines))
-    return tmp_path / "in"
 
 
 def test_windows_and_groups_of_a_folder(tmp_path):
@@ -203,56 +179,6 @@ def test_a_bad_file_is_one_sentence_and_nothing_is_written(tmp_path, text, messa
     assert "\n" not in str(caught.value)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out.npz"]
     assert (tmp_path / "out.npz").read_bytes() == b"old"
-
-
-EVENTS = [
-    ("file,start,end,label\np0_0.csv,1.5,2.5,step\n", "line 2: the event ends at 2.5 s, beyond"),
-    ("file,start,end,label\np0_0.csv,0,1,a\np0_0.csv,0.5,2,b\n", "line 3: the event at 0.5 s"),
-    ("file,start,end,label\np0_0.csv,1,1,a\n", "line 2: start and end must be seconds"),
-    ("file,start,end,label\np9.csv,0,1,a\n", "line 2: there is no file 'p9.csv'"),
-    ("file,label\np0_0.csv,a\np0_0.csv,b\n", "has the labels ['a', 'b']"),
-    ("who,what,when\np0_0.csv,a,b\n", "must have the columns file,label"),
-]
-
-
-@pytest.mark.parametrize(("text", "message"), EVENTS)
-def test_a_bad_table_of_labels_is_one_sentence(tmp_path, text, message):
-    root = folder(tmp_path, count=1, classes=("x",))
-    table = write(tmp_path / "table.csv", text)
-    with pytest.raises(ValueError, match=re.escape(message)) as caught:
-        csv_to_npz(root, tmp_path / "out.npz", labels=LabelOptions(table=table))
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "out.npz").exists()
-
-
-def test_bad_labels_and_folders_are_refused(tmp_path):
-    root, out = folder(tmp_path, count=2, classes=("x",)), tmp_path / "out.npz"
-    with pytest.raises(ValueError, match="one class only, 'x'"):
-        csv_to_npz(root, out)
-    with pytest.raises(ValueError, match=r"the pattern .* finds no label in the name"):
-        csv_to_npz(root, out, labels=LabelOptions(pattern="(q)"))
-    with pytest.raises(ValueError, match="no column 'az'; the columns are time, ax, ay"):
-        csv_to_npz(root, out, CsvOptions(columns=("az",)))
-    with pytest.raises(ValueError, match="--window in seconds needs the sample period"):
-        csv_to_npz(
-            root, out, CsvOptions(time="none"), LabelOptions(none=True), BuildOptions(window=1.0)
-        )
-    with pytest.raises(
-        ValueError, match="--sample-period-ms is 10, the time column steps by 20 ms"
-    ):
-        csv_to_npz(root, out, CsvOptions(sample_period_s=0.01))
-    with pytest.raises(ValueError, match="2 groups are too few for 3 parts"):
-        csv_to_npz(
-            root,
-            out,
-            None,
-            LabelOptions(none=True),
-            BuildOptions(split={"test": 0.2, "valid": 0.2}),
-        )
-    write(root / "loose.csv", rows())
-    with pytest.raises(ValueError, match=r"loose\.csv: there is no folder to take the label from"):
-        csv_to_npz(root, out)
-    assert not out.exists()
 
 
 def test_a_name_may_hold_the_delimiter_in_quotes(tmp_path):

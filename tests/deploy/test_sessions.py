@@ -40,11 +40,11 @@ def files(tmp_path_factory):
     model = randomize(classifier(), rng)
 
     def convert(quantize):
-        given = {"mode": "stream", "quantize": quantize, "calibration": x}
+        options = {"mode": "stream", "quantize": quantize, "calibration": x}
         many, plain = (folder / f"{quantize}_{kind}.tflite" for kind in ("many", "plain"))
-        kgated.to_tflite(model, many, sessions=SESSIONS, **given)
+        kgated.to_tflite(model, many, sessions=SESSIONS, **options)
         if quantize in WITH_PLAIN_FILE:
-            kgated.to_tflite(model, plain, **given)
+            kgated.to_tflite(model, plain, **options)
         return model, plain if plain.exists() else many, many
 
     return {name: convert(name) for name in RECIPES}
@@ -57,9 +57,9 @@ def test_sessions_together_are_sessions_alone(files, quantize, x):
     assert pool.manifest.sessions == (8, SESSIONS)
     sessions = [pool.open() for _ in x]
     together = np.stack([pool.step(sessions, x[:, t]) for t in range(T)], axis=1)
-    alone = np.stack([EdgeModel(plain).run(frames) for frames in x])
+    separate = np.stack([EdgeModel(plain).run(frames) for frames in x])
     limit = 0.0 if quantize.startswith("int") else 1e-6
-    assert np.abs(together - alone).max() <= limit
+    assert np.abs(together - separate).max() <= limit
     expected = np.asarray(model(x, training=False))
     assert np.abs(together[:, -1] - expected).max() <= RECIPES[quantize]
     assert np.abs(together[:, -1] - expected[::-1]).max() > RECIPES[quantize]
@@ -160,14 +160,14 @@ def test_options_that_exclude_each_other(options, reason, tmp_path):
 
 @keras.saving.register_keras_serializable("tests")
 class OverBatch(L.Layer):
-    """Subtracts the mean over all streams."""
+    """Subtracts the sum of a stream's features, which it puts on the first axis before."""
 
     def call(self, x):
         """See the class."""
-        return x - keras.ops.mean(x, axis=0, keepdims=True)
+        return x - keras.ops.expand_dims(keras.ops.sum(keras.ops.transpose(x), axis=0), -1)
 
 
-def test_a_layer_that_mixes_streams_is_refused_by_name(tmp_path):
+def test_a_layer_that_works_on_the_first_axis_is_refused_by_name(tmp_path):
     x = keras.Input((None, F))
     y = OverBatch(name="over_batch")(kgated.GRU(4)(x))
     with pytest.raises(
@@ -186,9 +186,9 @@ def test_the_command(tmp_path):
 
 
 def test_a_pool_refuses_files_of_a_fixed_batch(tmp_path):
-    made = kgated.to_tflite(classifier(), tmp_path / "b.tflite", mode="stream", batch=2)
+    conversion = kgated.to_tflite(classifier(), tmp_path / "b.tflite", mode="stream", batch=2)
     with pytest.raises(EdgeError, match="`sessions`"):
-        SessionPool(made.path)
+        SessionPool(conversion.path)
 
 
 def test_a_damaged_row_is_found(files, x, monkeypatch):

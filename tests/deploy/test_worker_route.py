@@ -12,7 +12,7 @@ from registry import randomized
 from tflite_files import left_in_float
 
 import kgated
-from kgated.deploy.quantizations import QUANTIZATIONS
+from kgated.deploy.recipe import QUANTIZATIONS
 from kgated_worker import WORKER
 
 TIME, FEATURES = 12, 5

@@ -1,8 +1,10 @@
 """The guide to data: four commands from a folder of files to `check`, without Python."""
 
+import json
 import re
 import shlex
 import wave
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -17,9 +19,9 @@ GUIDE = page("docs/data.md")
 QUICK = ["--epochs", "12", "--units", "8", "--learning-rate", "0.02", "--quiet"]
 
 
-def commands(name):
-    """The commands of the block that is marked by a name."""
-    block = re.search(rf"<!-- commands: {name} -->\n```sh\n(.*?)```", GUIDE, re.DOTALL).group(1)
+def commands(name, kind="commands"):
+    """The commands of the block that is marked by a kind and a name."""
+    block = re.search(rf"<!-- {kind}: {name} -->\n```sh\n(.*?)```", GUIDE, re.DOTALL).group(1)
     return [shlex.split(line) for line in block.splitlines()]
 
 
@@ -49,16 +51,36 @@ def write_sensors(folder, rng):
 
 
 def write_sounds(folder, rng):
-    """60 recordings of tones in noise as WAV files."""
-    for n in range(60):
+    """200 recordings of tones in noise as WAV files."""
+    for n in range(200):
         label, hz = (("bell", 1800), ("hum", 200))[n % 2]
-        time = np.arange(4800) / 16000
-        tone = 6000 * np.sin(2 * np.pi * hz * rng.uniform(0.9, 1.1) * time)
-        path = folder / label / f"{n:02d}.wav"
+        path = folder / label / f"{n:03d}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with wave.open(str(path), "wb") as file:
-            file.setparams((1, 2, 16000, 0, "NONE", ""))
-            file.writeframes((tone + rng.normal(0, 500, 4800)).astype("<i2").tobytes())
+        write_wav(path, tone_in_noise(hz, 2400, rng))
+
+
+def tone_in_noise(hz, samples, rng):
+    time = np.arange(samples) / 16000
+    tone = 6000 * np.sin(2 * np.pi * hz * rng.uniform(0.9, 1.1) * time)
+    return tone + rng.normal(0, 500, samples)
+
+
+def write_wav(path, samples):
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes(samples.astype("<i2").tobytes())
+
+
+def write_new(name, rng):
+    """A longer recording: new.wav of a bell and a hum, or new.csv of running and rest."""
+    if name == "wav":
+        write_wav("new.wav", np.concatenate([tone_in_noise(hz, 8000, rng) for hz in (1800, 200)]))
+        return
+    times = np.arange(100) / 50
+    waves = np.sin(2 * np.pi * (4.0 * times[:, None] + rng.random(3)))
+    rows = np.concatenate([2 * np.eye(3)[1] + waves, 2 * np.eye(3)[0] + np.zeros((100, 3))])
+    lines = [f"{n / 50:.2f}," + ",".join(f"{v:.4f}" for v in row) for n, row in enumerate(rows)]
+    Path("new.csv").write_text("\n".join(["time,ax,ay,az", *lines]))
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="converts")
@@ -80,6 +102,14 @@ def test_four_commands_lead_from_files_to_check(
     assert float(accuracy) > 0.8
     if name == "wav":
         run([*lines[-1][:-1], folder])
+        capsys.readouterr()
+    write_new(name, rng)
+    (line,) = commands(name, "events")
+    run(line)
+    events = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
+    labels = [event["label"] for event in events]
+    expected = {"csv": ("run", "rest"), "wav": ("bell", "hum")}[name]
+    assert [labels[0], labels[-1]] == list(expected)
 
 
 def test_the_example_in_python_runs(rng, tmp_path, monkeypatch, capsys):

@@ -10,7 +10,7 @@ from documents import blocks, page
 
 import kgated
 from kgated.data import SequenceData, pad, save_npz
-from kgated.deploy.quantizations import QUANTIZATIONS
+from kgated.deploy.recipe import QUANTIZATIONS
 
 TRAINING = page("docs/training.md")
 EXAMPLES = blocks(TRAINING, "python")

@@ -37,6 +37,20 @@ def test_a_padded_batch_gives_what_the_real_frames_give(data, recurrent, layers)
     assert np.abs(longer[1] - separate[1]).max() > 1e-3
 
 
+def test_a_constant_feature_has_a_variance_of_one_and_converts_to_int8(data, tmp_path):
+    data.x[..., 1] = np.where(np.any(data.x != 0.0, axis=-1), 1013.25, 0.0)
+    model = build(data)
+    variance = np.asarray(model.layers[1].variance).ravel()
+    assert variance[1] == 1.0
+    np.testing.assert_allclose(variance[[0, 2]], real_frames(data)[:, [0, 2]].var(0), rtol=1e-4)
+    path = tmp_path / "model.keras"
+    model.save(path)
+    loaded = keras.saving.load_model(path)
+    np.testing.assert_array_equal(np.asarray(loaded.layers[1].variance).ravel(), variance)
+    data.x[..., 1] *= 0.001  # of like size; else int8 has no steps for the others
+    kgated.to_tflite(build(data), tmp_path / "m.tflite", quantize="int8", calibration=data)
+
+
 def test_mean_and_variance_are_those_of_the_real_frames(data):
     scaled = keras.Sequential(build(data).layers[:2])(data.x)
     real = np.asarray(scaled)[np.arange(9) < data.lengths[:, None]]

@@ -1,5 +1,6 @@
 """`kgated tune`: the exact search over stored scores, the file that it changes, the page."""
 
+import argparse
 import itertools
 import json
 from dataclasses import replace
@@ -18,6 +19,7 @@ from kgated_edge import (
     match_events,
     read_manifest,
 )
+from kgated_edge.cli.reading import add_reading
 from kgated_edge.events.smoothing import make_smoother
 from typer.testing import CliRunner
 
@@ -29,7 +31,7 @@ from kgated.tuning.operating_points import (
     points_of,
     smoothed,
 )
-from kgated.tuning.search import best_choices
+from kgated.tuning.search import Curve, best_choices, best_curve
 from kgated_cli.app import app
 
 STEP_S = 0.25
@@ -142,6 +144,27 @@ def test_tuning_meets_its_limit_and_beats_raw_decisions(model, recordings):
     assert tuned.after.hours == pytest.approx(60 / 3600)
 
 
+def test_the_fewest_false_accepts_without_more_misses(model, recordings):
+    tuned = tune(model, *recordings, max_false_accepts_per_hour=100_000, keep_misses=True)
+    allowed = tuned.before.misses
+    assert tuned.after.misses <= allowed
+    assert tuned.after.false_accepts < tuned.before.false_accepts
+    fewer = [curve.choices[tuned.after.false_accepts - 1] for curve in tuned.curves]
+    assert tuned.after.false_accepts > 0
+    assert min(misses for misses, *_ in fewer) > allowed
+
+
+def test_the_search_takes_the_first_point_with_few_misses():
+    curves = [
+        Curve("mean", 0.0, ((9, 0.0, (0.9,)), (5, 0.0, (0.8,)), (1, 0.0, (0.1,)))),
+        Curve("mean", 0.5, ((8, 0.0, (0.7,)), (6, 0.0, (0.6,)), (2, 0.0, (0.2,)))),
+    ]
+    assert best_curve(curves, 2, -1) == (0, curves[0].choices[2])
+    assert best_curve(curves, 2, 5) == (0, curves[0].choices[1])
+    assert best_curve(curves, 2, 8) == (1, curves[1].choices[0])
+    assert best_curve(curves, 0, 1) == (1, curves[1].choices[0])
+
+
 def test_the_command_writes_settings_that_the_device_uses(model, recordings, tmp_path):
     page = tmp_path / "page.html"
     arguments = ["tune", model, *recordings, "--max-false-accepts-per-hour", 60, "--page", page]
@@ -226,3 +249,46 @@ def test_labels_without_an_event_are_refused(model, recordings):
 def test_the_settings_are_json(model, recordings):
     tuned = tune(model, *recordings, smoothing_s=(0.2,), smoothings=("mean",))
     assert json.loads(json.dumps(tuned.settings.to_plain()))["smoothing_s"] == 0.2
+
+
+def test_tune_reads_recordings_by_the_options_of_check(model, recordings, tmp_path):
+    """The same recordings as CSV, with another order of columns and a damaged line."""
+    folder, labels = tmp_path / "csv", recordings[1].read_text().replace(".npy", ".csv")
+    folder.mkdir()
+    for path in recordings[0].iterdir():
+        rows = [f"9,{c:.9g},{b:.9g},{a:.9g}" for a, b, c in np.load(path)]
+        (folder / path.with_suffix(".csv").name).write_text("\n".join(["x,c,b,a", *rows]))
+    (tmp_path / "csv.csv").write_text(labels)
+    command = ["tune", str(model), str(folder), str(tmp_path / "csv.csv"), "--dry-run"]
+    plain = ["tune", str(model), *map(str, recordings), "--dry-run"]
+    expected = CliRunner().invoke(app, plain, catch_exceptions=False).output
+    command += ["--columns", "a,b,c"]
+    assert CliRunner().invoke(app, command, catch_exceptions=False).output == expected
+    with (folder / "a.csv").open("a") as file:
+        file.write("\ndamaged")
+    refused = CliRunner().invoke(app, command)
+    assert "a.csv" in str(refused.exception)
+    held = CliRunner().invoke(app, [*command, "--on-bad-frame", "hold"])
+    assert held.exit_code == 0, held.output
+
+
+def test_tune_has_the_options_of_check_that_read_recordings():
+    parser = argparse.ArgumentParser()
+    add_reading(parser)
+    shared = {option for action in parser._actions for option in action.option_strings}
+    help_text = CliRunner().invoke(app, ["tune", "--help"], env={"COLUMNS": "200"}).output
+    assert len(shared) > 8
+    assert [option for option in shared - {"-h"} if option not in help_text] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--on-bad-frame", "skip"), "must be one of ['refuse', 'hold']"),
+        (("--columns", "a"), "are for csv, not npy"),
+        (("--rate", "16000"), "are for audio, not npy"),
+    ],
+)
+def test_reading_options_that_do_not_fit(model, recordings, arguments, message):
+    result = CliRunner().invoke(app, ["tune", str(model), *map(str, recordings), *arguments])
+    assert message in str(result.exception)

@@ -56,3 +56,11 @@ def count(minimum: int) -> Callable[[str], int]:
         return int(text)
 
     return integer
+
+
+def add_pool_and_limits(parser: argparse.ArgumentParser) -> None:
+    """Adds how `check` runs the sequences, and what it checks them against."""
+    parser.add_argument("--limits", metavar="LIMITS.toml", help="a file of limits")
+    parser.add_argument(
+        "--pool", action="store_true", help="run sequences side by side, as sessions of a pool"
+    )

@@ -32,6 +32,8 @@ def event_check_text(model: str, result: EventCheckResult) -> str:
         *metric_rows(result.events),
         ("step p50 / p99", f"{result.latency_us_p50:.1f} / {result.latency_us_p99:.1f} us"),
     ]
+    if result.held_frames:
+        rows.append(("frames held", str(result.held_frames)))
     if result.deadline_ms is not None:
         late = f"{result.deadline_ms:g} ms, {result.deadline_misses} steps missed"
         rows.append(("deadline", f"{late} (allowed {result.max_misses})"))

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from kgated_edge.cli.arguments import above_zero, from_zero, number
-from kgated_edge.cli.live import add_input, discard_rest, input_blocks, input_options, write_line
+from kgated_edge.cli.live import add_input, discard_rest, input_blocks, write_line
+from kgated_edge.cli.reading import reading_of
 from kgated_edge.errors import EdgeError
 from kgated_edge.events.detector import Event
 from kgated_edge.events.scores import default_settings
@@ -71,10 +72,10 @@ def run_events(options: argparse.Namespace) -> EventsResult:
     detector_of(manifest, settings, period_of(options))
     if options.state is not None:
         check_external(manifest)
-    inputs = input_options(options)
+    reading = reading_of(options)
     if isinstance(options.window, float) or isinstance(options.hop, float):
         raise EdgeError("windows in seconds are for `live`: give samples, or leave them out")
-    with input_blocks(options, manifest, inputs) as blocks:
+    with input_blocks(options, manifest, reading) as blocks:
         stream = EventStream(
             EdgeModel(options.model, options.threads), settings, period_of(options)
         )
@@ -86,7 +87,7 @@ def run_events(options: argparse.Namespace) -> EventsResult:
             lambda event: write_line(event_line(event)),
             (lambda event: write_line(start_line(event))) if options.at_start else None,
             keep_open=options.state is not None,
-            counts=inputs.counts,
+            counts=reading.counts,
         )
     if options.state is not None:
         stream.save_state(options.state)

@@ -9,22 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from kgated_edge.cli.arguments import above_zero, count, from_zero, samples_or_seconds
+from kgated_edge.cli.arguments import above_zero, count
 from kgated_edge.cli.output import finite
+from kgated_edge.cli.reading import add_live_reading, reading_of
 from kgated_edge.errors import DataError, EdgeError
 from kgated_edge.evaluation.tasks import check_alone
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_manifest
-from kgated_edge.ingest.csv_frames import CsvColumns
-from kgated_edge.ingest.input_counts import POLICIES, REFUSE
+from kgated_edge.ingest.reading import Reading
 from kgated_edge.ingest.runner import LIVE_TASKS, READER_GONE, LiveResult, live, live_blocks
-from kgated_edge.ingest.sources import FORMATS, InputOptions, form_of
+from kgated_edge.ingest.sources import FORMATS, form_of
 from kgated_edge.ingest.windows import WindowedModel, windowed
 from kgated_edge.runtime.stream_model import EdgeModel
 from kgated_edge.telemetry.session import INTERVAL_S, MonitorSession
-
-_SOUND = ("window", "hop", "low_hz", "high_hz")
-_FAIL = "fail"  # a second name of "refuse"
 
 
 def add_live(parser: argparse.ArgumentParser) -> None:
@@ -50,39 +47,15 @@ def add_input(parser: argparse.ArgumentParser) -> None:
         "input", nargs="?", default="-", metavar="INPUT", help="a file, or - for standard input (-)"
     )
     add("--format", choices=FORMATS, help="of the input (by the file's suffix, else float32)")
-    add(
-        "--on-bad-frame",
-        choices=(*POLICIES, _FAIL),
-        default=REFUSE,
-        help="for bad lines and frames with NaN or inf (refuse, also called fail)",
-    )
-    add("--columns", metavar="A,B", help="columns of csv, by name, or number from 1 (all)")
-    add("--time-column", metavar="A", help="column of csv with the time (one called time)")
-    add("--rate", type=count(1), metavar="HZ", help="samples per second in training (the file's)")
-    add("--input-rate", type=count(1), metavar="HZ", help="of pcm, where it differs from --rate")
-    add(
-        "--window",
-        type=samples_or_seconds,
-        metavar="N",
-        help="samples per frame of audio (400); with a point, 2.0: seconds after which the state "
-        "starts anew",
-    )
-    add(
-        "--hop",
-        type=samples_or_seconds,
-        metavar="N",
-        help="samples from frame to frame (160); with a point, 0.25: seconds from result to result",
-    )
-    add("--low-hz", type=from_zero, metavar="F", help="lower limit of the bands (20)")
-    add("--high-hz", type=above_zero, metavar="F", help="upper limit of the bands (half the rate)")
+    add_live_reading(parser)
 
 
 def run_live(options: argparse.Namespace) -> LiveResult:
     """Runs the command; raises as `live`."""
     # All input is checked before an interpreter exists, since that writes to stderr.
-    inputs, manifest = input_options(options), read_manifest(options.model)
-    with input_blocks(options, manifest, inputs) as blocks:
-        monitor = _monitor(options, manifest, inputs)
+    reading, manifest = reading_of(options), read_manifest(options.model)
+    with input_blocks(options, manifest, reading) as blocks:
+        monitor = _monitor(options, manifest, reading)
         model = opened_model(options)
         if monitor is not None:
             monitor.attach(model)
@@ -93,7 +66,7 @@ def run_live(options: argparse.Namespace) -> LiveResult:
             options.task,
             deadline_ms=options.deadline_ms,
             every=options.every,
-            counts=inputs.counts,
+            counts=reading.counts,
             watch=None if monitor is None else monitor.watch,
         )
     if monitor is not None:
@@ -103,11 +76,11 @@ def run_live(options: argparse.Namespace) -> LiveResult:
 
 
 def _monitor(
-    options: argparse.Namespace, manifest: Manifest, inputs: InputOptions
+    options: argparse.Namespace, manifest: Manifest, reading: Reading
 ) -> MonitorSession | None:
     if options.monitor is None:
         return None
-    return MonitorSession(options.monitor, manifest, inputs.counts, options.monitor_s)
+    return MonitorSession(options.monitor, manifest, reading.counts, options.monitor_s)
 
 
 def opened_model(options: argparse.Namespace) -> EdgeModel | WindowedModel:
@@ -121,35 +94,19 @@ def opened_model(options: argparse.Namespace) -> EdgeModel | WindowedModel:
     return model
 
 
-def input_options(options: argparse.Namespace) -> InputOptions:
-    """How the input is read."""
-    policy = REFUSE if options.on_bad_frame == _FAIL else options.on_bad_frame
-    names = None if options.columns is None else options.columns.split(",")
-    return InputOptions(CsvColumns(names, options.time_column), policy, rate=options.input_rate)
-
-
 @contextmanager
 def input_blocks(
-    options: argparse.Namespace, manifest: Manifest, inputs: InputOptions
+    options: argparse.Namespace, manifest: Manifest, reading: Reading
 ) -> Iterator[Iterator[Any]]:
     """The argument of each step, from the input that the options name."""
     form = options.format or form_of(Path(options.input))
-    # Numbers with a point are seconds of a window, not samples of audio.
-    sound = {n: x for n in _SOUND if (x := getattr(options, n)) is not None}
-    sound = {n: x for n, x in sound.items() if n in ("low_hz", "high_hz") or type(x) is int}
-    if form not in ("wav", "pcm") and (sound or options.rate or options.input_rate):
-        raise EdgeError(
-            f"--rate, --window, --hop, --low-hz and --high-hz are for audio, not {form}; windows "
-            "in seconds are written with a point, such as --window 2.0"
-        )
-    if form != "csv" and (options.columns or options.time_column):
-        raise EdgeError(f"--columns and --time-column are for csv, not {form}: leave them out")
+    reading.check((form,))
     if sys.stdout is None:
         raise EdgeError("standard output is closed, but results go there: open it")
     check_alone(manifest)
     stream = _open(options.input)
     try:
-        yield live_blocks(manifest, stream, form, options.rate, options=inputs, **sound)
+        yield live_blocks(manifest, stream, form, **reading.block_options())
     finally:
         if options.input != "-":
             stream.close()

@@ -14,23 +14,23 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from kgated_edge.cli import native_commands, text_commands
-from kgated_edge.cli.arguments import above_zero, count, fraction, from_zero, streams
+from kgated_edge.cli.arguments import above_zero, add_pool_and_limits, count, fraction, from_zero
 from kgated_edge.cli.event_check import add_event_check, refuse_event_options, run_event_check
 from kgated_edge.cli.event_text import event_check_text, events_text
 from kgated_edge.cli.events import add_events, run_events
 from kgated_edge.cli.live import add_live, run_live
 from kgated_edge.cli.output import reserve_output, save_steps
+from kgated_edge.cli.realtime import add_realtime_arguments, plan_of
 from kgated_edge.cli.sandbox import run_in_sandbox
 from kgated_edge.cli.signals import ended_by_signals
 from kgated_edge.cli.text import check_text, live_text, realtime_text, selftest_text
-from kgated_edge.errors import EdgeError
+from kgated_edge.errors import EdgeError, readable
 from kgated_edge.evaluation.checker import check, selftest
 from kgated_edge.evaluation.dataset import SequenceData
 from kgated_edge.evaluation.task_choice import OLD_NAMES, TASKS
 from kgated_edge.format.reader import read_manifest
 from kgated_edge.ingest.runner import INTERRUPTED
 from kgated_edge.ingest.wav_folder import load_wav_folder
-from kgated_edge.loadtest.plan import Plan
 from kgated_edge.loadtest.runner import realtime
 from kgated_edge.measure.device import this_device
 
@@ -51,8 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
         return 0 if passed else 1
-    except (EdgeError, OSError) as error:
+    except EdgeError as error:
         return _fail(str(error))
+    except OSError as error:
+        return _fail(readable(error))
     except MemoryError:
         return _fail("out of memory: use smaller data")
     except KeyboardInterrupt:
@@ -132,7 +134,7 @@ def _add_check(commands: Any) -> None:
         metavar="TASK",
         help=f"how outputs are scored: {', '.join(TASKS)} (by `y` and the model)",
     )
-    parser.add_argument("--limits", metavar="LIMITS.toml", help="a file of limits")
+    add_pool_and_limits(parser)
     add_event_check(parser)
 
 
@@ -147,20 +149,7 @@ def _add_selftest(commands: Any) -> None:
 def _add_realtime(commands: Any) -> None:
     summary = "run on frames that arrive on a schedule, each with a deadline"
     parser = _command(commands, "realtime", _run_realtime, summary)
-    add, integer = parser.add_argument, count(0)
-    add("--data", required=True, metavar="X.npz", help="sequences, run as one repeating stream")
-    add("--period-ms", type=above_zero, metavar="MS", help="between two arrivals (the model's)")
-    add("--deadline-ms", type=above_zero, metavar="MS", help="from arrival to end (the period)")
-    add("--seconds", type=above_zero, default=60.0, metavar="S", help="how long frames arrive (60)")
-    add("--max-misses", type=integer, default=0, metavar="N", help="deadlines allowed to miss (0)")
-    add("--streams", type=streams, default=1, metavar="N", help="models per period (1), or auto")
-    add("--pool", action="store_true", help="streams as sessions of one interpreter")
-    add("--load", type=integer, default=0, metavar="N", help="busy background processes (0)")
-    add("--priority", type=count(1), metavar="P", help="real-time priority, 1 to 99")
-    add("--cpu", type=integer, metavar="K", help="run on this CPU alone")
-    add("--lock-memory", action="store_true", help="keep memory from being swapped out")
-    add("--every-step", metavar="OUT.csv", help="write the times of each step to this file")
-    add("--spin", action="store_true", help="poll the clock instead of sleeping; uses a whole CPU")
+    add_realtime_arguments(parser)
 
 
 def _command(
@@ -193,6 +182,7 @@ def _run_check(options: argparse.Namespace) -> bool:
             max_mae=options.max_mae,
             max_rmse=options.max_rmse,
             num_threads=options.threads,
+            pool=options.pool,
         )
         write(_with_context(options, data=options.data) | asdict(result))
     print(check_text(options.model, result))
@@ -227,20 +217,7 @@ def _run_selftest(options: argparse.Namespace) -> bool:
 
 
 def _run_realtime(options: argparse.Namespace) -> bool:
-    plan = Plan(
-        period_ms=options.period_ms,
-        deadline_ms=options.deadline_ms,
-        seconds=options.seconds,
-        streams=options.streams,
-        pool=options.pool,
-        load=options.load,
-        priority=options.priority,
-        cpu=options.cpu,
-        lock_memory=options.lock_memory,
-        spin=options.spin,
-        max_misses=options.max_misses,
-        num_threads=options.threads,
-    )
+    plan = plan_of(options)
     inputs, every = (options.model, options.data), options.every_step
     if every is not None and options.json and Path(every).resolve() == Path(options.json).resolve():
         raise EdgeError("--json and --every-step name the same file: name two")

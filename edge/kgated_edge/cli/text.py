@@ -22,6 +22,7 @@ def check_text(model: str, result: CheckResult) -> str:
         ("golden outputs", _golden(result.golden_max_abs_error, result.golden_tolerance)),
         ("step p50 / p90 / p99", _microseconds(result)),
         ("step mean / max", f"{result.latency_us_mean:.1f} / {result.latency_us_max:.1f} us"),
+        *_pool_rows(result),
         ("deadline", _deadline(result)),
         ("real-time factor", _real_time(result)),
         ("peak memory", _or_dash(result.peak_memory_mib, "{:.1f} MiB")),
@@ -103,9 +104,15 @@ def _input_rows(result: LiveResult) -> list[Row]:
 
 
 def _streams(result: RealtimeResult) -> str:
-    pooled = " (in a pool)" if result.pool else ""
+    pooled = f" (in a pool{_together(result)})" if result.pool else ""
     pooled += ", limited by memory" if result.memory_bound else ""
     return f"{result.streams}{pooled} / {result.num_threads} / {result.load}"
+
+
+def _together(result: RealtimeResult) -> str:
+    sizes = ", ".join(map(str, result.batches))
+    workers = f" of {result.workers} processes" if result.workers > 1 else ""
+    return workers + (f", {sizes} at once" if sizes else "")
 
 
 def table_of(rows: list[Row], failures: tuple[str, ...], more: Iterable[str] = ()) -> str:
@@ -139,6 +146,12 @@ def lines_of(rows: list[Row]) -> str:
     """Rows of names and values, aligned."""
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in rows)
+
+
+def _pool_rows(result: CheckResult) -> list[Row]:
+    if result.us_per_session is None:
+        return []
+    return [("in a pool", f"{result.pool_sessions} at once, {result.us_per_session:.2f} us each")]
 
 
 def _quality_rows(result: CheckResult) -> list[Row]:

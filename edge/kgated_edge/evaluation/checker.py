@@ -12,6 +12,7 @@ from kgated_edge.evaluation.golden import replay_golden
 from kgated_edge.evaluation.info_check import check_info, with_labels_of
 from kgated_edge.evaluation.limits import Limits, override_limits, read_limits
 from kgated_edge.evaluation.metrics import Quality, Scorer
+from kgated_edge.evaluation.pooled import PooledRun, real_results, run_in_pool
 from kgated_edge.evaluation.results import CheckResult, SelftestResult
 from kgated_edge.evaluation.tasks import check_fit, make_scorer
 from kgated_edge.evaluation.text_data import load_for
@@ -22,6 +23,7 @@ from kgated_edge.measure.monitor import peak_memory_mib
 from kgated_edge.runtime.batching import as_dict
 from kgated_edge.runtime.open import open_model
 from kgated_edge.runtime.sequence_model import SequenceModel
+from kgated_edge.runtime.session_pool import SessionPool
 from kgated_edge.runtime.stream_model import EdgeModel
 
 
@@ -51,6 +53,7 @@ def check(
     max_rmse: float | None = None,
     num_threads: int = 1,
     warmup_steps: int = 200,
+    pool: bool = False,
 ) -> CheckResult:
     """Runs every sequence frame by frame from zero state, and times each step.
 
@@ -72,6 +75,7 @@ def check(
         max_rmse: largest root of the mean squared error, in the same units.
         num_threads: threads of the interpreter.
         warmup_steps: untimed steps before the run.
+        pool: whether sequences run side by side, as sessions of a `SessionPool`; of a stream.
 
     Raises:
         ManifestError: the file cannot be run.
@@ -91,13 +95,22 @@ def check(
     manifest = read_manifest(path)
     sequences, scorer = checked_inputs(manifest, data, task)
     _check_metrics(manifest, scorer, limits)
+    _check_pool(manifest, pool)
     model = open_model(path, num_threads)
     golden = replay_golden(model, path)
-    _warm_up(model, sequences, warmup_steps)
-    times = run_sequences(model, sequences, scorer)
+    if pool:
+        run = run_in_pool(SessionPool(path, num_threads), sequences, scorer, warmup_steps)
+    else:
+        _warm_up(model, sequences, warmup_steps)
+        run = PooledRun.of_one(run_sequences(model, sequences, scorer))
     quality = None if scorer is None else scorer.quality()
     sizes = {"model_bytes": Path(path).stat().st_size, "num_threads": num_threads}
-    return _result(manifest, limits, sequences, times, quality, golden, sizes)
+    return _result(manifest, limits, sequences, run, quality, golden, sizes)
+
+
+def _check_pool(manifest: Manifest, pool: bool) -> None:
+    if pool and manifest.mode != "stream":
+        raise EdgeError("`pool` is for streams, this file takes whole sequences: leave it out")
 
 
 def _limits(limits: str | Path | Limits | None, **overrides: float | None) -> Limits:
@@ -114,13 +127,13 @@ def _result(
     manifest: Manifest,
     limits: Limits,
     sequences: SequenceData,
-    times: latency.Nanoseconds,
+    run: PooledRun,
     quality: Quality | None,
     golden: SelftestResult,
     sizes: dict[str, int],
 ) -> CheckResult:
     """The result of a run, with the limits that it failed."""
-    deadline_ms, period = limits.deadline_ms, manifest.sample_period_s
+    deadline_ms, times = limits.deadline_ms, run.times
     misses = None if deadline_ms is None else int((times > deadline_ms * 1e6).sum())
     metrics = latency.metrics(times) | {"model_bytes": sizes["model_bytes"]}
     metrics |= {} if quality is None else vars(quality)
@@ -144,9 +157,10 @@ def _result(
         deadline_ms=deadline_ms,
         deadline_misses=misses,
         max_misses=limits.max_misses or 0,
-        sample_period_s=period,
-        real_time_factor=_real_time_factor(manifest, sequences, times),
+        sample_period_s=manifest.sample_period_s,
+        real_time_factor=_real_time_factor(manifest, sequences, run.times_per_session),
         peak_memory_mib=peak_memory_mib(),
+        **run.metrics(),
         passed=not failures,
         failures=failures,
     )
@@ -199,13 +213,6 @@ def _warm_up(model: EdgeModel | SequenceModel, data: SequenceData, steps: int) -
         model.step(block)
 
 
-def _real_results(manifest: Manifest, data: SequenceData, n: int, count: int) -> int:
-    """How many results of sequence n are of real frames, and not of those that fill a step."""
-    if manifest.mode == "sequence" or manifest.results_per_step == 1:
-        return count
-    return min(count, int(data.lengths[n]) // manifest.frames_per_result)
-
-
 def run_sequences(
     model: EdgeModel | SequenceModel, data: SequenceData, scorer: Scorer | None
 ) -> latency.Nanoseconds:
@@ -219,5 +226,5 @@ def run_sequences(
         if scorer is not None:
             arrays = [as_dict(model.manifest.outputs, result)[first.name] for result in results]
             rows = np.concatenate([array.reshape(-1, first.size) for array in arrays])
-            scorer.add(n, rows[: _real_results(model.manifest, data, n, len(rows))])
+            scorer.add(n, rows[: real_results(model.manifest, data, n, len(rows))])
     return np.concatenate(times)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kgated_edge.errors import DataError
+from kgated_edge.errors import DataError, damage
 from kgated_edge.evaluation.dataset_info import INFO_KEYS
 from kgated_edge.evaluation.file_array import FileArray
 from kgated_edge.format.tensor_spec import Array
@@ -36,7 +36,7 @@ def read_arrays(path: Path, inputs: Sequence[str] | None, targets: bool) -> dict
         if hint := _of_recording(path):
             raise DataError(hint) from None
         raise DataError(
-            f"this is not an intact .npz file ({_reason(error)}): copy it again, "
+            f"this is not an intact .npz file ({damage(error)}): copy it again, "
             "or save it with np.savez(path, x=x)"
         ) from None
 
@@ -120,8 +120,3 @@ def _member(archive: Any, name: str) -> Array:
     if not isinstance(array, np.ndarray):
         raise DataError(f"`{name}` is not an array: save it with np.savez(path, {name}={name})")
     return array
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 80 else text[:77] + "..."

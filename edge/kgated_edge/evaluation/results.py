@@ -50,6 +50,10 @@ class CheckResult:
         max_misses: how many are allowed.
         sample_period_s: time between two frames, from the manifest, or None.
         real_time_factor: mean step time / time between two steps; below 1 is faster than real time.
+            With a pool the time is that per session.
+        pool_sessions: how many sequences ran side by side as sessions of a pool, at most; a step
+            then takes until the call for all of them ends; None without a pool.
+        us_per_session: mean time of such a call / sessions in it; None without a pool.
         peak_memory_mib: peak resident memory of the process, None where unknown.
         passed: whether all limits were met.
         failures: a sentence per limit missed.
@@ -82,6 +86,8 @@ class CheckResult:
     peak_memory_mib: float | None
     passed: bool
     failures: tuple[str, ...]
+    pool_sessions: int | None = None
+    us_per_session: float | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,8 @@ class RealtimeResult:
         streams: models, or sessions of a pool, that ran a frame each in every period.
         memory_bound: whether memory limited their number rather than the deadline.
         pool: whether they were sessions of a pool.
+        workers: processes that shared the sessions.
+        batches: of a pool: for how many sessions at once the file has signatures.
         period_ms: time between two arrivals.
         deadline_ms: longest time from a frame's arrival to the end of its step.
         steps: frames scheduled.
@@ -149,3 +157,5 @@ class RealtimeResult:
     interrupted: bool
     passed: bool
     failures: tuple[str, ...]
+    workers: int = 1
+    batches: tuple[int, ...] = ()

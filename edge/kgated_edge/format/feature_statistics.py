@@ -1,17 +1,17 @@
 """What the features of training or calibration data were like: a section of the manifest."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from kgated_edge.format.json_fields import Fields
+from kgated_edge.format.packed_statistics import BINS, pack, rounded, unpack
 from kgated_edge.format.tensor_spec import Array
 
-BINS = 10
 MAX_FEATURES = 512
-_DIGITS = 4
 
 
 @dataclass(frozen=True)
@@ -31,31 +31,43 @@ class FeatureStatistics:
     shares: tuple[tuple[float, ...], ...]
 
     @classmethod
-    def of(cls, frames: Array) -> "FeatureStatistics":
-        """The statistics of frames (n, F), n from 1."""
+    def of(cls, frames: Array) -> Self:
+        """The statistics of frames (n, F), n from 1, in the precision of the manifest."""
         values = np.asarray(frames, np.float64)
         levels = np.linspace(0, 1, BINS + 1)[1:-1]
-        edges = _short(np.quantile(values, levels, axis=0).T)
-        above = np.count_nonzero(values[:, :, None] > edges, axis=0)
+        quantiles = np.quantile(values, levels, axis=0).T
+        low, high, edges = rounded(values.min(axis=0), values.max(axis=0), quantiles)
+        above = np.count_nonzero(values[:, :, None] > edges.astype(np.float32), axis=0)
         shares = shares_of(above, len(values))
-        return cls(
-            tuple(values.min(axis=0).tolist()),
-            tuple(values.max(axis=0).tolist()),
-            tuple(map(tuple, edges.tolist())),
-            tuple(map(tuple, np.round(shares, 4).tolist())),
-        )
+        return cls._of_arrays(*unpack(pack(low, high, edges, shares), len(low)))
 
     def to_plain(self) -> dict[str, object]:
         """The entry of the JSON document."""
-        return asdict(self)
+        arrays = (np.array(x) for x in (self.low, self.high, self.edges, self.shares))
+        return {"packed": pack(*arrays)}
 
     @classmethod
-    def read(cls, items: Fields, size: int) -> "FeatureStatistics":
+    def _of_arrays(cls, low: Array, high: Array, edges: Array, shares: Array) -> Self:
+        return cls(
+            tuple(low.tolist()),
+            tuple(high.tolist()),
+            tuple(map(tuple, edges.tolist())),
+            tuple(map(tuple, shares.tolist())),
+        )
+
+    @classmethod
+    def read(cls, items: Fields, size: int) -> Self:
         """Reads the entry of an input with `size` features.
 
         Raises:
             ManifestError: a field is absent, has another type or length, or edges that fall.
         """
+        if "packed" in items:
+            text = items.text("packed")
+            try:
+                return cls._of_arrays(*unpack(text, size))
+            except ValueError as error:
+                raise items.wrong("packed", f"the statistics of {size} features") from error
         low, high = items.finites("low"), items.finites("high")
         edges = _rows(items, "edges", size, BINS - 1)
         shares = _rows(items, "shares", size, BINS)
@@ -73,12 +85,6 @@ def shares_of(above: npt.NDArray[np.integer], count: int) -> npt.NDArray[np.floa
     ends = np.full((len(above), 1), count)
     counts = -np.diff(np.concatenate([ends, above, 0 * ends], axis=1), axis=1)
     return np.asarray(counts / max(count, 1))
-
-
-def _short(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The values with few digits, so that the manifest stays small."""
-    rows = [[float(f"{value:.{_DIGITS}g}") for value in row] for row in values.tolist()]
-    return np.array(rows)
 
 
 def _rows(items: Fields, key: str, size: int, width: int) -> tuple[tuple[float, ...], ...]:

@@ -133,8 +133,8 @@ def _intervals(items: Fields, outputs: tuple[TensorSpec, ...]) -> Intervals | No
 def _sessions(items: Fields) -> tuple[int, ...]:
     if "sessions" not in items:
         return ()
-    sizes = tuple(items.array("sessions"))
-    if not all(type(n) is int and n > 1 for n in sizes) or list(sizes) != sorted(set(sizes)):
+    sizes = tuple(n for n in items.array("sessions") if type(n) is int and n > 1)
+    if list(sizes) != items.array("sessions") or list(sizes) != sorted(set(sizes)):
         raise items.wrong("sessions", "ascending integers above 1")
     return sizes
 

@@ -5,7 +5,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from kgated_edge.errors import DataError
+from kgated_edge.errors import DataError, damage
 from kgated_edge.format.tensor_spec import Array, TensorSpec
 
 
@@ -33,8 +33,9 @@ def _load(stream: IO[bytes], form: str) -> dict[str, Array]:
             return {name: archive[name] for name in ("x", "lengths") if name in archive.files}
     # NumPy and zipfile raise a dozen kinds of exception on damaged bytes.
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"this is not an intact .{form} file ({reason}): save it again") from None
+        raise DataError(
+            f"this is not an intact .{form} file ({damage(error)}): save it again"
+        ) from None
 
 
 def _sequences(arrays: dict[str, Array], spec: TensorSpec) -> Iterator[Array]:

@@ -1,19 +1,16 @@
 """Reads the frames of a front end from audio: WAV files and headerless samples."""
 
-import wave
 from collections.abc import Callable, Iterator
 from typing import IO
 
-import numpy as np
-
-from kgated_edge.errors import DataError
 from kgated_edge.format.tensor_spec import Array
 from kgated_edge.ingest.front_end import FrontEnd
 from kgated_edge.ingest.logmel import LogMel
-from kgated_edge.ingest.resample import Resampler, Samples
+from kgated_edge.ingest.resample import Resampler
+from kgated_edge.ingest.wav_files import WavFormat, check_size, read_header
 
-_CHUNK_S = 0.01  # of audio per read
-_CONVERT = "convert it with `sox IN.wav -b 16 -e signed-integer OUT.wav`"
+_CHUNK_S = 0.01  # of audio per read, as it arrives
+_FILE_CHUNK_S = 2.0  # of a file that is there: fewer calls
 AnyFrontEnd = LogMel | FrontEnd
 MakeFrontEnd = Callable[[int | None], AnyFrontEnd]
 """Makes the front end for audio of a rate, None where the audio does not say it. The front end may
@@ -21,63 +18,62 @@ have another rate, to which the audio is then resampled."""
 
 
 def wav_frames(stream: IO[bytes], front_end: MakeFrontEnd) -> Iterator[Array]:
-    """Yields the frames of a WAV file: PCM of 8, 16, 24 or 32 bits; the mean of the channels.
+    """Yields the frames of WAV: 8, 16, 24 or 32 bits, or float; the mean of the channels.
 
     Raises:
-        DataError: another kind of file.
+        DataError: another kind of file; a file, not a pipe, that is cut short.
     """
-    try:
-        with wave.open(stream) as sound:
-            width, channels, rate = (
-                sound.getsampwidth(),
-                sound.getnchannels(),
-                sound.getframerate(),
-            )
-            computed = front_end(rate)
-            # readframes counts frames of all channels.
-            size = width * channels
-            read = lambda count: sound.readframes(count // size)  # noqa: E731
-            yield from audio_frames(read, computed, width, channels, rate)
-    except (wave.Error, EOFError) as error:
-        raise DataError(f"this is not a WAV file of PCM samples ({error}): {_CONVERT}") from None
+    header, size = read_header(stream)
+    is_file = stream.seekable()
+    if is_file:
+        check_size(stream, header, size)
+    yield from audio_frames(
+        _limited(stream, size),
+        front_end(header.rate),
+        header,
+        header.rate,
+        _FILE_CHUNK_S if is_file else _CHUNK_S,
+    )
 
 
 def audio_frames(
     read: Callable[[int], bytes],
     front_end: AnyFrontEnd,
-    width: int = 2,
-    channels: int = 1,
+    header: WavFormat | None = None,
     rate: int | None = None,
+    chunk_s: float = _CHUNK_S,
 ) -> Iterator[Array]:
-    """Yields the frames of audio.
+    """Yields the frames of audio; they do not depend on the size of the chunks.
 
     Args:
         read: reads up to so many bytes, none at the end.
         front_end: computes the frames.
-        width: bytes per sample.
-        channels: samples side by side; their mean is used.
+        header: format of the samples; None: 16 bits in one channel.
         rate: samples per second; None for that of the front end.
+        chunk_s: seconds of audio per read.
     """
-    stream, size = front_end.stream(), width * channels
     rate = rate or front_end.rate
+    header = header or WavFormat(rate, 1, 16, False)
+    stream = front_end.stream()
     resampler = None if rate == front_end.rate else Resampler(rate, front_end.rate)
-    chunk = size * max(1, round(rate * _CHUNK_S))
+    chunk = header.width * max(1, round(rate * chunk_s))
     while content := read(chunk):
-        samples = _mono(content[: len(content) // size * size], width, channels)
+        samples = header.mono(content)
         yield from stream.push(samples if resampler is None else resampler.push(samples))
     if resampler is not None:
         yield from stream.push(resampler.finish())
 
 
-def _mono(content: bytes, width: int, channels: int) -> Samples:
-    """Samples of 16 bits: the upper bits of wider ones, the mean of the channels rounded down."""
-    if width == 1:
-        samples = (np.frombuffer(content, np.uint8).astype(np.int32) - 128) << 8
-    elif width == 3:
-        bytes_ = np.frombuffer(content, np.uint8).reshape(-1, 3)
-        samples = bytes_[:, 1:].copy().view("<i2").ravel().astype(np.int32)
-    else:
-        samples = np.frombuffer(content, f"<i{width}").astype(np.int32) >> (8 * (width - 2))
-    if channels > 1:
-        samples = samples.reshape(-1, channels).sum(axis=1, dtype=np.int64) // channels
-    return samples.astype(np.int16)
+def _limited(stream: IO[bytes], size: int | None) -> Callable[[int], bytes]:
+    """Reads from a stream, in all no more than `size` bytes."""
+    if size is None:
+        return stream.read
+    left = size
+
+    def read(count: int) -> bytes:
+        nonlocal left
+        content = stream.read(min(count, left))
+        left -= len(content)
+        return content
+
+    return read

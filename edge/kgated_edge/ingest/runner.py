@@ -134,17 +134,13 @@ def live(
     counts, is_classifier = counts or InputCounts(), _is_classifier(manifest, task)
     try:
         for block in blocks:
-            count = manifest.results_per_step
-            if isinstance(block, PartialBlock):
-                count, block = block.count // manifest.frames_per_result, block.frames
-            result, is_late = _timed_step(model, block, times, deadline_ms)
-            steps += 1
-            late_steps += is_late
+            frames, count = _frames_and_count(manifest, block)
+            result, is_late = _timed_step(model, frames, times, deadline_ms)
+            steps, late_steps = steps + 1, late_steps + is_late
             if watch is not None and result is not None:
-                watch(block, result, is_late)
+                watch(frames, result, is_late)
             if result is not None and steps % every == 0:
-                for line in _lines(manifest, steps, result, is_classifier, counts.time_s)[:count]:
-                    write(line)
+                _write_lines(write, (manifest, steps, result, is_classifier, counts.time_s), count)
     except KeyboardInterrupt:
         ended = INTERRUPTED
     except BrokenPipeError:
@@ -162,6 +158,13 @@ def live(
         error=error,
         **times.metrics(),
     )
+
+
+def _frames_and_count(manifest: Manifest, block: Any) -> tuple[Any, int]:
+    """The argument of a step, and how many of its results are of frames that were read."""
+    if isinstance(block, PartialBlock):
+        return block.frames, block.count // manifest.frames_per_result
+    return block, manifest.results_per_step
 
 
 def _timed_step(
@@ -232,6 +235,14 @@ def _is_classifier(manifest: Manifest, task: str | None) -> bool:
         return task != "regression"
     golden = manifest.golden.outputs[first.name]
     return "accuracy" in manifest.figures or (golden.shape[-1] > 1 and are_probabilities(golden))
+
+
+def _write_lines(
+    write: Callable[[dict[str, Any]], None], arguments: tuple[Any, ...], count: int
+) -> None:
+    """Writes the first lines of a step; `arguments`: those of `_lines`."""
+    for line in _lines(*arguments)[:count]:
+        write(line)
 
 
 def _lines(

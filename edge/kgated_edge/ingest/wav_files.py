@@ -1,4 +1,4 @@
-"""Reads WAV files of 8, 16, 24 and 32 bits and float as mono int16, in training and on the device.
+"""Reads WAV of 8, 16, 24 and 32 bits and float as mono int16, in training and on the device.
 
 Everything in the file is input from outside: each size is checked before it is used.
 """
@@ -18,6 +18,7 @@ _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _WIDTHS = {_PCM: (8, 16, 24, 32), _FLOAT: (32, 64)}
 _OPEN_ENDED = (0, 0x7FFFFFFF, 0xFFFFFFFF)  # written to a pipe: the size was not known yet
 _FULL_SCALE = 2**15
+_PIECE = 1 << 16  # bytes read at once
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,28 @@ class WavFormat:
         channels: how many.
         bits: of one sample.
         is_float: whether samples are floats in -1..1.
-        frames: samples of each channel.
     """
 
     rate: int
     channels: int
     bits: int
     is_float: bool
-    frames: int
+
+    @property
+    def width(self) -> int:
+        """Bytes of the samples of all channels at one time."""
+        return self.channels * self.bits // 8
+
+    def mono(self, content: bytes) -> Samples:
+        """The samples (n,) in bytes; channels are averaged, an incomplete sample is left out.
+
+        Raises:
+            DataError: NaN or inf in them.
+        """
+        content = content[: len(content) // self.width * self.width]
+        if (self.bits, self.channels) == (16, 1):
+            return np.frombuffer(content, "<i2").astype(np.int16)
+        return to_int16(_decode(self, content))
 
 
 def read_wav(path: str | Path) -> tuple[int, Samples]:
@@ -50,8 +65,9 @@ def read_wav(path: str | Path) -> tuple[int, Samples]:
     """
     try:
         with Path(path).open("rb") as file:
-            header, content = _read(file)
-        return header.rate, to_int16(_decode(header, content))
+            header, size = read_header(file)
+            check_size(file, header, size)
+            return header.rate, header.mono(file.read() if size is None else file.read(size))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}): check the path") from None
     except (DataError, struct.error) as error:
@@ -73,47 +89,80 @@ def to_int16(samples: npt.NDArray[np.float64]) -> Samples:
     return np.asarray(np.clip(scaled, -_FULL_SCALE, _FULL_SCALE - 1), np.int16)
 
 
-def _read(file: IO[bytes]) -> tuple[WavFormat, bytes]:
-    start = file.read(12)
+def read_header(stream: IO[bytes]) -> tuple[WavFormat, int | None]:
+    """Reads a WAV stream up to its first sample; it need not be seekable.
+
+    Returns:
+        the format, and the bytes of samples that follow, None where the header does not know it.
+
+    Raises:
+        DataError: not a WAV file, or one of another encoding.
+    """
+    start = stream.read(12)
     if not start:
-        raise DataError("the file is empty: record it again")
+        raise DataError("the file is empty, not a WAV file: record it again")
     if start[:4] not in (b"RIFF", b"RF64") or start[8:] != b"WAVE":
         raise DataError("this is not a WAV file: convert it, as by `sox IN OUT.wav`")
     layout: bytes | None = None
-    while len(chunk := file.read(8)) == 8:
+    while len(chunk := stream.read(8)) == 8:
         name, size = chunk[:4], struct.unpack("<I", chunk[4:])[0]
         if name == b"data":
             if layout is None:
                 break
-            return _data(layout, size, file)
+            return _format(layout), None if size in _OPEN_ENDED else size
+        content = _take(stream, size + size % 2)
         if name == b"fmt ":
-            layout = file.read(min(size, 64))
-            file.seek(max(0, size - 64) + size % 2, 1)
-        else:
-            file.seek(size + size % 2, 1)
-    raise DataError("the WAV file is cut short in its header: copy or record it again")
+            layout = content
+    raise _cut_header()
 
 
-def _data(layout: bytes, size: int, file: IO[bytes]) -> tuple[WavFormat, bytes]:
+def check_size(stream: IO[bytes], header: WavFormat, size: int | None) -> None:
+    """Refuses a file that ends before the last sample of which its header speaks.
+
+    Args:
+        stream: seekable, after `read_header`.
+        header: from `read_header`.
+        size: from `read_header`.
+
+    Raises:
+        DataError: it is cut short.
+    """
+    place = stream.tell()
+    left = stream.seek(0, 2) - place
+    stream.seek(place)
+    if size is not None and left < size:
+        raise DataError(
+            f"the WAV file is cut short: {left // header.width} of {size // header.width} samples "
+            "are there: copy or record it again"
+        )
+
+
+def _take(stream: IO[bytes], size: int) -> bytes:
+    """The first bytes of the next `size`; the others are read and dropped."""
+    content = stream.read(min(size, _PIECE))
+    left = size - len(content)
+    while left > 0 and (piece := stream.read(min(left, _PIECE))):
+        left -= len(piece)
+    return content
+
+
+def _format(layout: bytes) -> WavFormat:
+    """The format in a chunk of that name."""
     if len(layout) < 16:
-        raise DataError("the WAV file is cut short in its header: copy or record it again")
+        raise _cut_header()
     code, channels, rate, _, _, bits = struct.unpack("<HHIIHH", layout[:16])
     if code == _EXTENSIBLE and len(layout) >= 26:
         code = struct.unpack("<H", layout[24:26])[0]
     if bits not in _WIDTHS.get(code, ()) or not channels or not 1 <= rate <= 10**6:
         raise DataError(
             f"samples of encoding {code} with {bits} bits, {channels} channels and {rate} Hz are "
-            "not read: convert it, as by `sox IN -b 16 -e signed-integer OUT.wav`"
+            "not read: convert it, as by `sox IN.wav -b 16 -e signed-integer OUT.wav`"
         )
-    content = file.read() if size in _OPEN_ENDED else file.read(size)
-    width = channels * bits // 8
-    if size not in _OPEN_ENDED and len(content) < size:
-        raise DataError(
-            f"the WAV file is cut short: {len(content) // width} of {size // width} samples are "
-            "there: copy or record it again"
-        )
-    frames = len(content) // width
-    return WavFormat(rate, channels, bits, code == _FLOAT, frames), content[: frames * width]
+    return WavFormat(rate, channels, bits, code == _FLOAT)
+
+
+def _cut_header() -> DataError:
+    return DataError("the WAV file is cut short in its header: copy or record it again")
 
 
 def _decode(header: WavFormat, content: bytes) -> npt.NDArray[np.float64]:

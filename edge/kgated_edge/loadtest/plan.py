@@ -12,6 +12,7 @@ _MAX_STEPS = 100_000_000
 _MAX_LOAD_PER_CPU = 16
 _NUMBERS = ("period_ms", "deadline_ms", "seconds")
 _FLAGS = ("pool", "lock_memory", "spin")
+_MINIMA = {"streams": 1, "workers": 1, "load": 0, "cpu": 0, "max_misses": 0}
 _OPTIONAL = ("period_ms", "deadline_ms", "streams", "priority", "cpu")
 
 
@@ -26,6 +27,7 @@ class Plan:
         streams: models that process a frame each in every period; None for as many as meet their
             deadlines, found by trials.
         pool: whether the streams are sessions of a `SessionPool` rather than clones of a model.
+        workers: processes that share the sessions of the pool, one per core.
         load: busy background processes, at most 16 per CPU of the machine.
         priority: real-time priority, 1..99, or None.
         cpu: the CPU to run on, or None.
@@ -44,6 +46,7 @@ class Plan:
     seconds: float = 60.0
     streams: int | None = 1
     pool: bool = False
+    workers: int = 1
     load: int = 0
     priority: int | None = None
     cpu: int | None = None
@@ -59,10 +62,17 @@ class Plan:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise EdgeError(f"`{name}` must be above 0, got {value}")
-        for name, minimum in (("streams", 1), ("load", 0), ("cpu", 0), ("max_misses", 0)):
+        for name, minimum in _MINIMA.items():
             value = getattr(self, name)
             if value is not None and value < minimum:
                 raise EdgeError(f"`{name}` must be at least {minimum}, got {value}")
+        if self.workers > 1 and not self.pool:
+            raise EdgeError("`workers` share the sessions of a pool: give `pool` (--pool) too")
+        if self.workers > 1 and self.num_threads > 1:
+            raise EdgeError(
+                "`workers` and `num_threads` exclude each other, a process for each core has one "
+                "thread: leave one of the two out"
+            )
         max_load = _MAX_LOAD_PER_CPU * (os.cpu_count() or 1)
         if self.load > max_load:
             raise EdgeError(

@@ -3,8 +3,8 @@
 import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,13 @@ from kgated_edge.measure.monitor import SystemMonitor
 from kgated_edge.runtime.batching import split_steps
 from kgated_edge.runtime.session_pool import Session, SessionPool
 from kgated_edge.runtime.stream_model import EdgeModel
+from kgated_edge.runtime.worker_pool import WorkerPool
 
 _WARM_UP_STEPS = 200
-_SETTINGS = ("pool", "max_misses", "load", "priority", "cpu", "lock_memory", "spin", "num_threads")
+_SETTINGS = (
+    *("pool", "workers", "max_misses", "load", "priority", "cpu", "lock_memory", "spin"),
+    "num_threads",
+)
 
 
 def realtime(
@@ -62,12 +66,13 @@ def realtime(
     schedule = plan.schedule(manifest)
     frames = _frames(manifest, data, schedule.count)
     with (
+        ExitStack() as resources,
         background_load(plan.load),
         scheduling_and_affinity(plan.priority, plan.cpu, plan.lock_memory),
         _without_garbage_collection(),
     ):
-        make = _sessions if plan.pool else _clones
-        add_streams = MemoryLimited(make(path, plan, frames))
+        make = _worker_sessions if plan.workers > 1 else _sessions if plan.pool else _clones
+        add_streams = MemoryLimited(make(path, plan, frames, resources))
         streams = plan.streams or max(
             1, find_capacity(add_streams, schedule, plan.max_misses, clock)
         )
@@ -76,6 +81,7 @@ def realtime(
             step(n)
         record = Record(schedule)
         result = _run(step, record, streams, add_streams.is_full, plan, clock)
+        result = replace(result, batches=manifest.sessions if plan.pool else ())
         keep(record)
         return result
 
@@ -110,7 +116,7 @@ def _frames(manifest: Manifest, data: str | Path | SequenceData, max_steps: int)
     return steps
 
 
-def _clones(path: str | Path, plan: Plan, frames: list[Any]) -> AddStreams:
+def _clones(path: str | Path, plan: Plan, frames: list[Any], _: ExitStack) -> AddStreams:
     """Adds streams that are clones of one model."""
     models = [EdgeModel(path, plan.num_threads)]
 
@@ -121,13 +127,26 @@ def _clones(path: str | Path, plan: Plan, frames: list[Any]) -> AddStreams:
     return add_streams
 
 
-def _sessions(path: str | Path, plan: Plan, frames: list[Any]) -> AddStreams:
+def _sessions(path: str | Path, plan: Plan, frames: list[Any], _: ExitStack) -> AddStreams:
     """Adds streams that are sessions of one pool."""
     pool, sessions = SessionPool(path, plan.num_threads), list[Session]()
 
     def add_streams(count: int) -> Callable[[int], object]:
         sessions[count:] = [pool.open() for _ in range(count - len(sessions))]
         return lambda n: pool.step(sessions, _repeated(frames[n % len(frames)], count))
+
+    return add_streams
+
+
+def _worker_sessions(
+    path: str | Path, plan: Plan, frames: list[Any], resources: ExitStack
+) -> AddStreams:
+    """Makes a pool of processes for each number of streams; one process each below that number."""
+
+    def add_streams(count: int) -> Callable[[int], object]:
+        resources.close()  # the pool of the number before
+        pool = resources.enter_context(WorkerPool(path, count, min(plan.workers, count)))
+        return lambda n: pool.step(_repeated(frames[n % len(frames)], count))
 
     return add_streams
 

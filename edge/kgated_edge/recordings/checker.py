@@ -17,6 +17,7 @@ from kgated_edge.events.detector import Event, EventDetector
 from kgated_edge.events.stream import detector_of
 from kgated_edge.format.event_settings import EventSettings
 from kgated_edge.format.reader import read_manifest
+from kgated_edge.ingest.sources import InputOptions
 from kgated_edge.measure import latency
 from kgated_edge.measure.monitor import peak_memory_mib
 from kgated_edge.recordings.labels import check_labels
@@ -34,6 +35,7 @@ class EventCheckResult:
     Attributes:
         recordings: recordings run.
         steps: steps run.
+        held_frames: bad frames that were replaced by the last good one.
         model_bytes: size of the `.tflite` file.
         settings: how scores became events.
         collar_s: tolerance of the matching.
@@ -48,6 +50,7 @@ class EventCheckResult:
 
     recordings: int
     steps: int
+    held_frames: int
     model_bytes: int
     settings: EventSettings
     collar_s: float
@@ -90,7 +93,8 @@ def check_events(
         collar_s: tolerance of the matching in seconds, see `match_events`.
         sample_period_s: by default that of the manifest.
         num_threads: threads of the interpreter.
-        options: arguments of `live_blocks`, such as `columns`.
+        options: arguments of `live_blocks`; `options`, an `InputOptions`, names columns of CSV and
+            what happens to bad frames.
         overrides: fields of `Limits` that override `limits` where they are not None.
 
     Raises:
@@ -102,22 +106,22 @@ def check_events(
     labelled = labelled_recordings(recordings, labels)
     detector = detector_of(read_manifest(path), settings, sample_period_s)
     scorer, model = EventScorer(collar_s), EdgeModel(path, num_threads)
-    times = _run_all(model, labelled, detector, scorer, options or {})
-    metrics, model_bytes = scorer.metrics(), Path(path).stat().st_size
-    _check_has_events(metrics, limits, labels)
+    options, model_bytes = {"options": InputOptions(), **(options or {})}, Path(path).stat().st_size
+    times = _run_all(model, labelled, detector, scorer, options)
+    metrics = _metrics_of(scorer, limits, labels)
     values = latency.metrics(times) | {"model_bytes": model_bytes} | vars(metrics)
-    deadline_ms = limits.deadline_ms
-    late = None if deadline_ms is None else int((times > deadline_ms * 1e6).sum())
+    late = _late_steps(times, limits)
     failures = limits.failures(values, {}) + limits.missed_deadlines(late, len(times))
     return EventCheckResult(
         recordings=len(labelled),
         steps=len(times),
+        held_frames=options["options"].counts.held_frames,
         model_bytes=model_bytes,
         settings=detector.settings,
         collar_s=collar_s,
         events=metrics,
         **latency.metrics(times),
-        deadline_ms=deadline_ms,
+        deadline_ms=limits.deadline_ms,
         deadline_misses=late,
         max_misses=limits.max_misses or 0,
         peak_memory_mib=peak_memory_mib(),
@@ -125,6 +129,12 @@ def check_events(
         passed=not failures,
         failures=failures,
     )
+
+
+def _late_steps(times: npt.NDArray[np.int64], limits: Limits) -> int | None:
+    """The steps that missed the deadline; None without one."""
+    ms = limits.deadline_ms
+    return None if ms is None else int((times > ms * 1e6).sum())
 
 
 EVENT_LIMITS = ("max_false_accepts_per_hour", "max_miss_rate", "max_delay_ms")
@@ -139,9 +149,12 @@ def _limits_of(limits: str | Path | Limits | None, overrides: Mapping[str, Any])
     return limits
 
 
-def _check_has_events(metrics: EventMetrics, limits: Limits, labels: str | Path) -> None:
+def _metrics_of(scorer: EventScorer, limits: Limits, labels: str | Path) -> EventMetrics:
+    """The metrics of a run; refuses a limit on misses where there is no event."""
+    metrics = scorer.metrics()
     if metrics.reference == 0 and limits.max_miss_rate is not None:
         raise DataError(f"{labels}: there is no event to miss: label some, or drop the limit")
+    return metrics
 
 
 def _check_limits(limits: Limits) -> None:

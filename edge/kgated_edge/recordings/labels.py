@@ -23,14 +23,21 @@ def read_labels(path: str | Path) -> Labels:
             of the only recording.
 
     Raises:
-        DataError: the file cannot be read; a line that breaks these rules, an event that ends
-            before it starts, two events of one label that overlap.
+        DataError: the file cannot be read, or is empty; a line that breaks these rules, an event
+            that ends before it starts, two events of one label that overlap.
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: labels must be text in UTF-8: save them so") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: labels cannot be read ({reason}): check the path") from None
+    if not text.strip():
+        raise DataError(
+            f"{path}: the file of labels is empty: where nothing happens, it has the line "
+            f"{','.join(COLUMNS)} alone"
+        )
     try:
         is_track = Path(path).suffix.lower() == ".txt"
         return _by_file(_track_rows(text) if is_track else _table_rows(text))

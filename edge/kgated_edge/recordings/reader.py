@@ -37,7 +37,9 @@ def list_recordings(path: str | Path) -> list[Path]:
         return [root]
     if not root.is_dir():
         raise DataError(f"{path}: no such file or folder of recordings: check the path")
-    paths = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES)
+    paths = sorted(
+        file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()
+    )
     if not paths:
         raise DataError(f"{path}: there is no recording ({', '.join(SUFFIXES)}) in this folder")
     return paths

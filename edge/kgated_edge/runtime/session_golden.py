@@ -28,9 +28,9 @@ def pool_golden_outputs(pool: SessionPool, count: int) -> dict[str, Array]:
         blocks = as_dict(manifest.frames, block)
         rows = {name: np.stack([np.asarray(block)] * count) for name, block in blocks.items()}
         results.append(as_dict(manifest.outputs, pool.step(sessions, unwrap_single(rows))))
-    whole, total = replace(manifest, batch=count), len(results) * manifest.results_per_step
+    batched, total = replace(manifest, batch=count), len(results) * manifest.results_per_step
     outputs = {
-        o.name: in_order(whole, np.stack([result[o.name] for result in results]), total)
+        o.name: in_order(batched, np.stack([result[o.name] for result in results]), total)
         for o in manifest.outputs
     }
     return {name: outputs[name][:, -len(y) :] for name, y in manifest.golden.outputs.items()}

@@ -62,10 +62,10 @@ def plan_groups(numbers: Sequence[int], sizes: Sequence[int]) -> list[Group]:
 def _waves(numbers: Sequence[int]) -> list[list[int]]:
     """The places of the first occurrence of each number, then of the second, and so on."""
     waves: list[list[int]] = []
-    seen: dict[int, int] = {}
+    counts: dict[int, int] = {}
     for place, number in enumerate(numbers):
-        turn = seen.get(number, 0)
-        seen[number] = turn + 1
+        turn = counts.get(number, 0)
+        counts[number] = turn + 1
         if turn == len(waves):
             waves.append([])
         waves[turn].append(place)
@@ -165,10 +165,10 @@ class SingleRunner:
                 for add, read in zip(more_adds, more_reads, strict=True):
                     add(read())
         for (name, _), rows in zip(self._results, contents, strict=True):
-            results[name][positions] = _joined(rows, results[name])
+            results[name][positions] = _concatenated(rows, results[name])
 
 
-def _joined(rows: Sequence[bytes], like: Array) -> Array:
+def _concatenated(rows: Sequence[bytes], like: Array) -> Array:
     """The rows as an array with the dtype, and the shape of a row, of another one."""
     return np.frombuffer(bytearray().join(rows), like.dtype).reshape(len(rows), *like.shape[1:])
 

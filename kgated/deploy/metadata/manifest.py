@@ -100,7 +100,9 @@ def results_of(graph: StepModel | SequenceGraph, names: Sequence[str]) -> tuple[
     """
     tensors = {name: graph.model.output[name] for name in names}
     is_sequence = isinstance(graph, SequenceGraph)
-    has_time = is_sequence or (graph.results_per_step > 1 and names == graph.outputs)
+    has_time = is_sequence
+    if isinstance(graph, StepModel) and names == graph.outputs:
+        has_time = graph.results_per_step > 1
     first = {name: first_axis(name, graph.single, has_time) for name in names}
     for name, x in tensors.items():
         check_output(name, x, first[name])
@@ -142,7 +144,8 @@ def check_recipe(recipe: Recipe, step: StepModel | SequenceGraph, has_ranges: bo
 
     Raises:
         ConversionError: a layer counts frames without end, and the recipe has integers.
-        ValueError: `skip` names no layer of the model; a static recipe without ranges.
+        ValueError: `skip` names no layer of the model; a static recipe without ranges; several
+            results per step for a microcontroller.
     """
     layers = set(step.owners.values())
     counting = [name for name in step.counters if name not in recipe.skip]
@@ -155,6 +158,11 @@ def check_recipe(recipe: Recipe, step: StepModel | SequenceGraph, has_ranges: bo
     if unknown := sorted(set(recipe.skip) - set(layers)):
         raise ValueError(
             f"`skip` must name layers of the model: {sorted(layers)}. Received: {unknown}"
+        )
+    if recipe.target == "mcu" and isinstance(step, StepModel) and step.results_per_step > 1:
+        raise ValueError(
+            "`target='mcu'` makes sources that return one result per call, and a `block` of "
+            f"{recipe.block} frames has {step.results_per_step}; take `results='last'`"
         )
     if recipe.is_static and not has_ranges:
         raise ValueError(

@@ -63,6 +63,8 @@ class ConversionOptions:
             raise ValueError(f"`tolerance` must be above 0. Received: {self.tolerance!r}")
         if not all(isinstance(x, str) and len(x.splitlines()) == 1 for x in self.labels or ()):
             raise ValueError(f"`labels` must be names of one line each. Received: {self.labels!r}")
+        if len(set(self.labels or ())) < len(self.labels or ()):
+            raise ValueError(f"`labels` must be different names. Received: {self.labels!r}")
         if self.sample_period_s is not None and not 0.0 < self.sample_period_s < float("inf"):
             raise ValueError(
                 f"`sample_period_s` must be above 0. Received: {self.sample_period_s!r}"

@@ -5,6 +5,7 @@
 | FOR_INTEGERS | NEG x | MUL x by -1 |
 | | SQUARE x | MUL x by x |
 | | RELU6, RELU_N1_TO_1 x | MUL x by 1, activation fused: the kernel clips its integers |
+| | CAST of a mask | SELECT_V2 of 1 and 0 |
 | | TILE of axes of size 1 | BROADCAST_TO, which TensorFlow Lite Micro has too |
 | FOR_INT16 | SQUARED_DIFFERENCE | SUB, and MUL by itself |
 | FOR_INTEGER_WEIGHTS | GATHER of rows of a matrix | EMBEDDING_LOOKUP, which takes 8 and 4 bits |
@@ -50,6 +51,18 @@ def _clip(model: schema.ModelT, graph: schema.SubGraphT, operator: schema.Operat
     activation = getattr(schema.ActivationFunctionType, name)
     _multiply(model, operator, [operator.inputs[0], _scalar(model, graph, operator, 1.0)])
     operator.builtinOptions.fusedActivationFunction = activation
+
+
+def _select(model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT) -> None:
+    mask = operator.inputs[0]
+    if graph.tensors[mask].type != _TYPES.BOOL:
+        return
+    pairs = (("one", 1.0), ("zero", 0.0))
+    ends = [_scalar(model, graph, operator, value, suffix) for suffix, value in pairs]
+    operator.inputs = [mask, *ends]
+    operator.opcodeIndex = flatbuffer.code_index(model, _CODES.SELECT_V2)
+    operator.builtinOptionsType = _OPTIONS.SelectV2Options
+    operator.builtinOptions = schema.SelectV2OptionsT()
 
 
 def _broadcast(model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT) -> None:
@@ -125,10 +138,14 @@ def _multiply(model: schema.ModelT, operator: schema.OperatorT, inputs: list[int
 
 
 def _scalar(
-    model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT, value: float
+    model: schema.ModelT,
+    graph: schema.SubGraphT,
+    operator: schema.OperatorT,
+    value: float,
+    suffix: str = "factor",
 ) -> int:
     values = np.array([value], np.float32)
-    return flatbuffer.add_constant(model, graph, operator.outputs[0], "factor", values)
+    return flatbuffer.add_constant(model, graph, operator.outputs[0], suffix, values)
 
 
 def _is_float(graph: schema.SubGraphT, operator: schema.OperatorT) -> bool:
@@ -142,6 +159,7 @@ FOR_INTEGERS: Mapping[str, Rewrite] = {
     "SQUARE": _square,
     "RELU6": _clip,
     "RELU_N1_TO_1": _clip,
+    "CAST": _select,
     "TILE": _broadcast,
 }
 FOR_INT16: Mapping[str, Rewrite] = {"SQUARED_DIFFERENCE": _subtract_and_square}

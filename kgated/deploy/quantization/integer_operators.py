@@ -15,6 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from kgated.deploy.quantization.calibration import Ranges
 from kgated.deploy.quantization.integer_kernels import INTEGER, KERNELS, LOOKUP, IntegerKernel
+from kgated.deploy.quantization.masked_means import MaskedMean, write_masked_mean
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.cleanup import eliminate_dead_code, remove_unread_operators
 from kgated.deploy.tflite.layer_table import LayerTable, scopes
@@ -60,6 +61,7 @@ def use_integer_kernels(
     bits: int,
     skip: Collection[str] = (),
     functions: Mapping[str, Callable[[np.ndarray], np.ndarray]] | None = None,
+    means: Mapping[str, MaskedMean] | None = None,
 ) -> None:
     """Compute in integers what LiteRT has an integer kernel for and the quantizer left in float.
 
@@ -70,10 +72,11 @@ def use_integer_kernels(
         bits: of an activation, 8 or 16.
         skip: layers that stay in float.
         functions: of the placeholders of `collapse_activations`, by name of the result.
+        means: of those of `collapse_masked_means`, likewise.
     """
     skipped = scopes(skip)
     for subgraph in model.subgraphs:
-        rewriter = _Rewriter(model, subgraph, layers, ranges, bits, functions or {})
+        rewriter = _Rewriter(model, subgraph, layers, ranges, bits, functions or {}, means or {})
         for operator in list(subgraph.operators):
             if layers.layer(subgraph, operator) not in skipped:
                 rewriter.visit(operator)
@@ -91,6 +94,7 @@ class _Rewriter:
     ranges: Ranges
     bits: int
     functions: Mapping[str, Callable[[np.ndarray], np.ndarray]]
+    means: Mapping[str, MaskedMean]
     _integers: dict[int, int] = field(default_factory=dict)  # float tensor -> its integers
 
     def visit(self, operator: schema.OperatorT) -> None:
@@ -98,7 +102,11 @@ class _Rewriter:
         name = flatbuffer.operator_name(self.model, operator)
         if name == DEQUANTIZE:
             self._integers[operator.outputs[0]] = operator.inputs[0]
-        function = self.functions.get(self._name(operator.outputs[0]))
+        key = self._name(operator.outputs[0])
+        if key in self.means and self._in_float(operator):
+            self._write_masked_mean(operator, self.means[key])
+            return
+        function = self.functions.get(key)
         kernel = KERNELS.get(name) if function is None else LOOKUP
         if kernel is None or self.bits not in kernel.bits or not self._in_float(operator):
             return
@@ -110,6 +118,15 @@ class _Rewriter:
         if function is not None:
             self._look_up(operator, function)
         self._read_integers(operator, result, int(operator.outputs[0]))
+
+    def _write_masked_mean(self, operator: schema.OperatorT, mean: MaskedMean) -> None:
+        result = int(operator.outputs[0])
+        source, target = self._source(operator, operator.inputs[0]), self._target(result, LOOKUP)
+        ends = (source, target)
+        write_masked_mean(self.model, self.graph, self.layers, operator, mean, ends)
+        self.layers.inherit(self.graph, target, result)
+        self._integers[result] = target
+        self._read_integers(operator, result, target)
 
     def _look_up(self, operator: schema.OperatorT, function: Callable[..., np.ndarray]) -> None:
         """The result from a table with an entry for each integer of the operand."""

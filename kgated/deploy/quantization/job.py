@@ -10,6 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 from kgated.deploy.quantization.activation_tables import Function
 from kgated.deploy.quantization.calibration import Ranges
 from kgated.deploy.quantization.lstm.ranges import LstmRanges
+from kgated.deploy.quantization.masked_means import MaskedMean
 from kgated.deploy.quantization.shared_scales import SharedScales
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.tflite.float_file import FloatFile
@@ -30,6 +31,7 @@ class QuantizationState:
         rules: the quantizer's.
         lstm_ranges: by the name of a fused LSTM.
         functions: by name of the result, of the regions that a lookup table computes.
+        means: by name of the result, of the divisions by the number of real frames.
         quantized: the result; None before the quantizer has run.
         used_ranges: those that the result was made of, of shared scales too.
     """
@@ -44,6 +46,7 @@ class QuantizationState:
     rules: Any = None
     lstm_ranges: dict[str, LstmRanges] = field(default_factory=dict)
     functions: dict[str, Function] = field(default_factory=dict)
+    means: dict[str, MaskedMean] = field(default_factory=dict)
     quantized: schema.ModelT | None = None
     used_ranges: Ranges = field(default_factory=dict)
 

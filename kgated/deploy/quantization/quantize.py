@@ -33,6 +33,7 @@ from kgated.deploy.quantization.lstm.weights import (
     write_half,
     write_hybrid,
 )
+from kgated.deploy.quantization.masked_means import collapse_masked_means
 from kgated.deploy.quantization.quantizer_rules import apply_rules, rules_for
 from kgated.deploy.quantization.range_rules import (
     avoid_power_of_two_scales,
@@ -41,7 +42,11 @@ from kgated.deploy.quantization.range_rules import (
 )
 from kgated.deploy.quantization.robust_ranges import robust_ranges
 from kgated.deploy.quantization.scale_checks import check_scales
-from kgated.deploy.quantization.shared_scales import SharedScales, quantize_with_shared_scales
+from kgated.deploy.quantization.shared_scales import (
+    SharedScales,
+    quantize_with_shared_scales,
+    share_ranges_of_selects,
+)
 from kgated.deploy.quantization.weight_checks import check_weights
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.tflite.float_file import FloatFile
@@ -138,17 +143,16 @@ def _narrow_ranges(job: QuantizationState) -> None:
 def _limit_ranges(job: QuantizationState) -> None:
     job.ranges = limit_masks(job.file, job.ranges, job.bits)
     job.ranges = clamp_rsqrt_ranges(job.file.model, job.ranges, job.bits)
-
-
-def _widen_constant(job: QuantizationState) -> None:
     job.ranges = widen_constant_ranges(job.file.model, job.ranges)
+    job.ranges = share_ranges_of_selects(job.file.model, job.ranges)
 
 
 def _avoid_powers_of_two(job: QuantizationState) -> None:
     job.ranges = avoid_power_of_two_scales(job.file.model, job.ranges)
 
 
-def _collapse_activations(job: QuantizationState) -> None:
+def _collapse(job: QuantizationState) -> None:
+    job.means = collapse_masked_means(job.file, job.recipe.skip)
     points, on_mcu = job.ranges if job.from_qat else (), job.recipe.target == "mcu"
     job.functions = collapse_activations(job.file, job.bits, job.recipe.skip, points, on_mcu)
 
@@ -170,7 +174,7 @@ def _quantize_static(job: QuantizationState) -> None:
         model = apply_rules(job.file.content, job.rules, ranges)
         fit_weight_scales(job.file.model, model)
         skip, layers = job.recipe.skip, job.file.layers
-        use_integer_kernels(model, layers, ranges, job.bits, skip, job.functions)
+        use_integer_kernels(model, layers, ranges, job.bits, skip, job.functions, job.means)
         if job.lstm_ranges:
             write_integer(model, layers, job.lstm_ranges, skip)
         use_float_io(model)
@@ -261,12 +265,7 @@ STAGES = (
     Stage(
         _limit_ranges,
         lambda job: job.recipe.is_static and not job.from_qat,
-        "it may make a range narrower, and a power of two of its scale",
-    ),
-    Stage(
-        _widen_constant,
-        lambda job: job.recipe.is_static and not job.from_qat,
-        "it may make a power of two of a scale",
+        "it changes ranges, and may make a power of two of a scale",
     ),
     Stage(
         _avoid_powers_of_two,
@@ -275,14 +274,14 @@ STAGES = (
         "the quantizer makes scales of the ranges as they are then",
     ),
     Stage(
-        _collapse_activations,
-        _is_static,
-        "the ranges around a region are known, and the quantizer must not see what is in it",
-    ),
-    Stage(
         _observe_lstms,
         lambda job: job.recipe.is_static and has_fused(job.file.model),
-        "the float file runs here, and its LSTMs are written in integers after the quantizer",
+        "the float file runs here, which it can't with placeholders",
+    ),
+    Stage(
+        _collapse,
+        _is_static,
+        "the ranges around a region are known, and the quantizer must not see what is in it",
     ),
     Stage(
         _quantize_static,

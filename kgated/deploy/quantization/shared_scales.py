@@ -1,6 +1,6 @@
 """Tensors that must share scale and zero point, as a state that goes out and comes in again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -50,6 +50,43 @@ def quantize_with_shared_scales(
             f"input and output of {unequal} can't share a scale; name their layers in `skip`"
         )
     return quantized
+
+
+def share_ranges_of_selects(model: schema.ModelT, ranges: Ranges) -> Ranges:
+    """The ranges; those of results that a chain of SELECTs hands on are the same.
+
+    A masked step of an unrolled recurrent layer selects the state before it. In a scale of its own
+    it would round that state once more.
+
+    Args:
+        model: the float file.
+        ranges: by tensor name.
+    """
+    name, shared = flatbuffer.tensor_name, dict(ranges)
+    for graph in model.subgraphs:
+        for group in _select_chains(model, graph):
+            names = [name(graph.tensors[n]) for n in group]
+            known = [ranges[tensor] for tensor in names if tensor in ranges]
+            if len(known) == len(names):
+                union = known[0]
+                for limits in known[1:]:
+                    union = _union(union, limits)
+                shared |= {tensor: dict(union) for tensor in names}
+    return shared
+
+
+def _select_chains(model: schema.ModelT, graph: schema.SubGraphT) -> Iterator[set[int]]:
+    """The results of SELECTs that read each other's, two or more."""
+    groups: dict[int, set[int]] = {}
+    for operator in graph.operators:
+        if flatbuffer.operator_name(model, operator) not in ("SELECT", "SELECT_V2"):
+            continue
+        group = {int(operator.outputs[0])}
+        for source in (int(n) for n in operator.inputs[1:]):
+            group |= groups.get(source, set())
+        groups |= dict.fromkeys(group, group)
+    unique = {id(group): group for group in groups.values() if len(group) > 1}
+    yield from unique.values()
 
 
 def unequal_pairs(quantized: schema.ModelT, shared: SharedScales) -> list[tuple[str, str]]:

@@ -45,7 +45,8 @@ def _fit_operand(
         graph.reshape_input(operator, place, (1,) * (rank - len(shape) + 1) + shape[1:])
     elif len(shape) > rank or (is_stream and (len(shape), shape[0]) != (rank, first)):
         raise BatchError("broadcasts the first axis")
-    elif not is_stream and len(shape) == rank and shape[0] != 1:
+    elif not is_stream and len(shape) == rank and (shape[0] != 1 or graph.is_int16(operator)):
+        # The kernels of int16 round another way where they broadcast.
         graph.repeat(operator, place)
 
 

@@ -46,13 +46,18 @@ class BatchedGraph:
         shape = self.shape(tensor)
         if not shape:
             raise BatchError("makes one number of all values")
-        self.graph.tensors[tensor].shape = self._wide(shape)
+        self.graph.tensors[tensor].shape = self._with_all_streams(shape)
         self.graph.tensors[tensor].shapeSignature = None
         self.streams.add(tensor)
 
     def is_stored(self, tensor: int) -> bool:
         """Whether a tensor is a constant that stands in the file."""
         return is_constant(self.model, self.graph.tensors[tensor])
+
+    def is_int16(self, operator: schema.OperatorT) -> bool:
+        """Whether an operator writes int16."""
+        kind = self.graph.tensors[int(operator.outputs[0])].type
+        return bool(kind == schema.TensorType.INT16)
 
     def integers(self, tensor: int) -> np.ndarray:
         """The values of a constant of integers, such as a shape or an axis.
@@ -79,21 +84,21 @@ class BatchedGraph:
         if not self.is_stored(index) or not shape or (np.prod(shape) % 2 and _is_packed(tensor)):
             raise BatchError("joins values of a stream with computed ones")
         content = bytes(self.model.buffers[tensor.buffer].data) * self.batch
-        tensor.buffer, tensor.shape = add_buffer(self.model, content), self._wide(shape)
+        tensor.buffer, tensor.shape = add_buffer(self.model, content), self._with_all_streams(shape)
         self._use(operator, place, tensor)
 
     def reshape_input(self, operator: schema.OperatorT, place: int, shape: tuple[int, ...]) -> None:
         """Put a RESHAPE before an operator; `shape` is that for one stream."""
         source = int(operator.inputs[place])
         tensor = copy.copy(self.graph.tensors[source])
-        tensor.shape = self._wide(shape)
+        tensor.shape = self._with_all_streams(shape)
         self._use(operator, place, tensor)
         target = len(self.graph.tensors) - 1
         self.streams.add(target)
         before = self.graph.operators.index(operator)
         self.graph.operators.insert(before, reshape(self.model, self.graph, source, target))
 
-    def _wide(self, shape: tuple[int, ...]) -> np.ndarray:
+    def _with_all_streams(self, shape: tuple[int, ...]) -> np.ndarray:
         return np.array([shape[0] * self.batch, *shape[1:]], np.int32)
 
     def _use(self, operator: schema.OperatorT, place: int, tensor: schema.TensorT) -> None:

@@ -12,8 +12,7 @@ import numpy as np
 from kgated_edge import open_model
 from kgated_edge.format.manifest import DEFAULT_THRESHOLD
 
-from kgated.deploy.quantizations import QUANTIZATIONS
-from kgated.deploy.recipe import Recipe
+from kgated.deploy.recipe import QUANTIZATIONS, Recipe
 from kgated.errors import ConversionError
 
 MAX_RELATIVE_RMSE = 0.01  # of a float file

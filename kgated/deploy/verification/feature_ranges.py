@@ -79,5 +79,16 @@ def check_constant_features(model: keras.Model, skip: Sequence[str]) -> None:
                 f"layer `{layer.name}` divides features {constant[:MAX_NAMED].tolist()} by "
                 f"{keras.config.epsilon():g}, because they were constant in `adapt`; integers "
                 "can't hold them beside the others. Leave the features out, or give them a "
-                f'variance of 1, or use `quantize="dynamic"`, or `skip=["{layer.name}"]`'
+                f"variance of 1 ({_unit_variance(layer, constant)}), or use "
+                f'`quantize="dynamic"`, or `skip=["{layer.name}"]`'
             )
+
+
+def _unit_variance(layer: keras.layers.Normalization, features: np.ndarray) -> str:
+    """The code that gives features a variance of 1."""
+    if layer.input_variance is not None:
+        return "in the argument `variance` of the layer"
+    return (
+        f"with `v = layer.adapt_variance.numpy(); v[{features.tolist()}] = 1; "
+        "layer.adapt_variance.assign(v); layer.finalize_state()`"
+    )

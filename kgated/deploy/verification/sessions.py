@@ -32,11 +32,11 @@ def check_sessions(path: Path, recipe: Recipe, sequences: Sequences) -> None:
     except EdgeError as error:
         raise ConversionError(f"`sessions` makes no file that runs: {error}") from None
     for size in recipe.session_sizes:
-        error = _largest_difference(pool, _blocks(pool, sequences, size))
-        if not error <= _limit(recipe):
+        difference = _largest_difference(pool, _blocks(pool, sequences, size))
+        if not difference <= _limit(recipe):
             raise ConversionError(
                 f"`sessions` can't take streams together: results of {size} sessions differ from "
-                f"those of each alone by {error:.2g}; convert without `sessions`"
+                f"those of each alone by {difference:.2g}; convert without `sessions`"
             )
 
 
@@ -68,11 +68,11 @@ def _blocks(pool: SessionPool, sequences: Sequences, size: int) -> list[Arrays]:
 def _largest_difference(pool: SessionPool, steps: list[Arrays]) -> float:
     """Over all steps, relative to max(1, |output|)."""
     count = len(next(iter(steps[0].values())))
-    together, alone = ([pool.open() for _ in range(count)] for _ in range(2))
+    together, separate = ([pool.open() for _ in range(count)] for _ in range(2))
     errors = []
     for frames in steps:
         results = as_dict(pool.manifest.outputs, pool.step(together, unwrap_single(frames)))
-        for n, session in enumerate(alone):
+        for n, session in enumerate(separate):
             block = {name: rows[n] for name, rows in frames.items()}
             expected = as_dict(pool.manifest.outputs, session.step(unwrap_single(block)))
             for name, y in expected.items():

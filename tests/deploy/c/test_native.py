@@ -59,8 +59,8 @@ def test_a_stream_equals_keras_step_by_step(stream, frames):
     native.reset()
     native.state = half
     np.testing.assert_array_equal(native.run(frames[1]), after)
-    twin = native.clone()
-    np.testing.assert_array_equal(twin.run(frames[0]), results)
+    copy = native.clone()
+    np.testing.assert_array_equal(copy.run(frames[0]), results)
 
 
 def test_a_bad_frame_is_refused_and_changes_nothing(stream, frames):
@@ -97,13 +97,13 @@ def test_what_does_not_fit_is_refused_and_never_replaced(stream, tmp_path, monke
 
 
 def test_a_library_of_another_file_or_with_wrong_results_is_refused(tmp_path, frames):
-    other, digest = tmp_path / "m.tflite", "0" * 64
+    second, digest = tmp_path / "m.tflite", "0" * 64
     options = {"mode": "stream", "target": "c", "calibration": frames}
-    kgated.to_tflite(model_of(L.Dense(2)), other, **options)
-    built = build(other.with_suffix(".c"))
+    kgated.to_tflite(model_of(L.Dense(2)), second, **options)
+    built = build(second.with_suffix(".c"))
     with pytest.raises(EdgeError, match="built for the model file with digest"):
         library.Library.open(built, digest)
-    source = other.with_suffix(".c")
+    source = second.with_suffix(".c")
     text = source.read_text()
     assert "kg_golden_out_output[] = {\n    " in text
     wrong = text.replace(

@@ -8,7 +8,7 @@ from model_builders import sequential
 from registry import randomized
 
 import kgated
-from kgated.deploy.quantizations import QUANTIZATIONS
+from kgated.deploy.recipe import QUANTIZATIONS
 from kgated.deploy.tflite import flatbuffer
 
 T, F = 42, 5  # a stretch of 32 steps, one of 8, and 2 that are written out

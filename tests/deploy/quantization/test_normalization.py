@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import kgated
-from kgated.deploy.quantizations import QUANTIZATIONS
+from kgated.deploy.recipe import QUANTIZATIONS
 
 
 @pytest.mark.parametrize("quantize", ["int8", "int16x8"])

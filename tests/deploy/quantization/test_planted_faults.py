@@ -13,8 +13,7 @@ from kgated.deploy.lowering.converter import lower
 from kgated.deploy.manifest_writer import embed
 from kgated.deploy.quantization import quantize
 from kgated.deploy.quantization.calibration import record
-from kgated.deploy.quantizations import QUANTIZATIONS
-from kgated.deploy.recipe import Recipe
+from kgated.deploy.recipe import QUANTIZATIONS, Recipe
 from kgated.deploy.streaming import step_model
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.float_file import FloatFile

@@ -20,8 +20,7 @@ from kgated.deploy.quantization.worker_job import (
     quantize_in_worker,
     quantized_file,
 )
-from kgated.deploy.quantizations import QUANTIZATIONS
-from kgated.deploy.recipe import Recipe
+from kgated.deploy.recipe import QUANTIZATIONS, Recipe
 from kgated.deploy.streaming import step_model
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.float_file import FloatFile

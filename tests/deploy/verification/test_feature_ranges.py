@@ -1,5 +1,7 @@
 """Features of unlike size share an integer scale: the conversion says so."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -71,3 +73,21 @@ def test_a_normalization_that_blows_up_a_constant_feature_is_refused(like, tmp_p
         kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", calibration=like)
     assert not list(tmp_path.iterdir())
     kgated.to_tflite(model, tmp_path / "m.tflite", quantize="dynamic", calibration=like)
+
+
+def test_each_way_out_for_a_constant_feature_works(like, tmp_path):
+    like[..., 1] = 0.25
+    model, path = normalized_classifier(like), tmp_path / "m.tflite"
+    (layer,) = (part for part in model.layers if isinstance(part, keras.layers.Normalization))
+    with pytest.raises(ConversionError) as refusal:
+        kgated.to_tflite(model, path, quantize="int8", calibration=like)
+    code, _, skip = re.findall("`([^`]*)`", str(refusal.value))[2:]
+    assert skip == f'skip=["{layer.name}"]'
+    kgated.to_tflite(model, path, quantize="int8", calibration=like, skip=[layer.name])
+    expected = np.asarray(model(like))
+    exec(code, {"layer": layer})
+    kgated.to_tflite(model, path, quantize="int8", calibration=like)
+    np.testing.assert_allclose(np.asarray(model(like)), expected, atol=1e-5)
+    moved = like.copy()
+    moved[..., 1] += 0.01  # times 1e7 it would decide alone
+    np.testing.assert_allclose(np.asarray(model(moved)), expected, atol=0.05)

@@ -162,10 +162,8 @@ def test_limits_of_events_in_a_file(command, speech, npz, long_frames, recording
     code, out, _ = command(*arguments, "--events", labels, *SETTINGS)
     assert code == 1
     assert "at most 0.5 allowed" in out
-    assert (
-        "is on delay_ms_p95" in command("check", speech, "--data", "x.npz", "--limits", limits)[2]
-        or True
-    )
+    _, _, refusal = command("check", speech, "--data", npz, "--limits", limits)
+    assert "delay_ms_p95" in refusal
     limits.write_text("min_accuracy = 1")
     assert (
         "a limit is on accuracy, a run over events has"
@@ -184,6 +182,10 @@ def test_limits_of_events_in_a_file(command, speech, npz, long_frames, recording
         ([("a.npy", "x", 1, "yes")], "must be seconds, got 'x' and '1'"),
         ([("a.npy", 0, 2, "yes"), ("a.npy", 1, 3, "yes")], "two events 'yes' overlap"),
         ([("a.npy", 0, 2)], "line 2 must hold file, start, end, label, got 3 fields"),
+        ([("a.npy", -1, 1, "yes")], "end after it starts, from 0"),
+        ([("a.npy", "nan", 1, "yes")], "end after it starts, from 0"),
+        ([("a.npy", 0, 1, "")], "must have a label"),
+        ([("a.npy", 0, 2, "yes"), ("a.npy", 0, 2, "yes")], "two events 'yes' overlap"),
     ],
 )
 def test_bad_labels(error, speech, recording, tmp_path, rows, message):
@@ -213,6 +215,36 @@ def test_bad_recordings_and_options(error, speech, recording, tmp_path, npz):
     assert "a label track is for one recording" in error(
         "check", speech, "--events", track, "--data", folder
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file of labels is empty"),
+        (b"\n \n", "the file of labels is empty"),
+        (b"file,start,end,label\na.npy,0,1,\xe9\n", "must be text in UTF-8"),
+        (
+            b"file;start;end;label\na.npy;0,5;1,5;yes\n",
+            "separate them by commas, with decimal points",
+        ),
+        (
+            b"file,start,end,label,end\na.npy,0,1,yes,2\n",
+            "name each of file, start, end, label once",
+        ),
+    ],
+)
+def test_a_file_of_labels_of_another_kind(error, speech, recording, tmp_path, content, message):
+    labels = tmp_path / "labels.csv"
+    labels.write_bytes(content)
+    assert message in error("check", speech, "--data", recording, "--events", labels)
+    assert "Is a directory" in error("check", speech, "--data", recording, "--events", tmp_path)
+
+
+def test_folders_named_as_recordings_are_none(command, speech, recording, tmp_path):
+    (recording.parent / "b.npy").mkdir()
+    labels = labels_file(tmp_path, [])
+    code, out, _ = command("check", speech, "--data", recording.parent, "--events", labels)
+    assert (code, "recordings / steps      1 / 600" in out) == (0, True)
 
 
 def test_a_label_track(command, speech, recording, tmp_path):

@@ -1,5 +1,7 @@
 """Matching of events, against SciPy and against all assignments."""
 
+import sys
+import types
 from itertools import permutations
 
 import numpy as np
@@ -83,3 +85,32 @@ def test_an_augmenting_path_of_any_length():
 def test_bad_arguments(arguments, message):
     with pytest.raises(EdgeError, match=message):
         match_events([], [], *arguments)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_counts_are_those_of_sed_eval(seed, monkeypatch):
+    """An independent scorer: hits, false accepts and misses by onset, of each class."""
+    # sed_eval imports this module, which setuptools no longer has, and does not use it here.
+    monkeypatch.setitem(sys.modules, "pkg_resources", types.ModuleType("pkg_resources"))
+    sed_eval = pytest.importorskip("sed_eval")
+    rng = np.random.default_rng(seed)
+    reference, estimated = random_events(rng, 60, 60.0), random_events(rng, 80, 60.0)
+    scorer = sed_eval.sound_event.EventBasedMetrics(
+        ["a", "b"], t_collar=0.4, evaluate_offset=False, event_matching_type="optimal"
+    )
+    scorer.evaluate(as_rows(reference), as_rows(estimated))
+    matching = match_events(reference, estimated, 0.4, "onset")
+    hits = 0
+    for label, counts in scorer.class_wise.items():
+        own = [r for r, _ in matching.pairs if reference[r].label == label]
+        false_accepts = [k for k in matching.false_accepts if estimated[k].label == label]
+        assert (len(own), len(false_accepts)) == (counts["Ntp"], counts["Nfp"])
+        hits += len(own)
+    assert hits == scorer.overall["Ntp"] > 12
+    assert len(matching.misses) == len(reference) - hits
+
+
+def as_rows(events):
+    """Events as sed_eval takes them."""
+    keys = ("event_label", "event_onset", "event_offset")
+    return [{**dict(zip(keys, event, strict=True)), "file": "x"} for event in events]

@@ -129,9 +129,9 @@ def test_audio_of_another_rate_is_resampled(command, speech, tmp_path):
     assert command("live", speech, raw, *options)[1] == out
 
 
-def test_float_wav_files_are_refused_with_a_command(command, speech, tmp_path):
+def test_wav_files_of_unknown_encodings_are_refused_with_a_command(command, speech, tmp_path):
     path, content = tmp_path / "f.wav", bytearray(wav(tones(16000)))
-    content[20:22] = b"\3\0"  # the format: IEEE float
+    content[20:22] = b"\3\0"  # the format: IEEE float, of 16 bits
     path.write_bytes(content)
     code, _, err = command("live", speech, path)
     assert code == 2

@@ -1,11 +1,13 @@
 """WAV files of every kind become the same mono int16; damaged ones are refused in one sentence."""
 
+import io
 import struct
 import wave
 
 import numpy as np
 import pytest
-from kgated_edge import DataError
+from kgated_edge import DataError, LogMel
+from kgated_edge.ingest.audio import wav_frames
 from kgated_edge.ingest.wav_files import read_wav
 
 
@@ -87,6 +89,53 @@ def test_a_damaged_file_is_refused_in_one_sentence(tmp_path, content, message):
         read_wav(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+class Pipe(io.BytesIO):
+    """A stream that cannot go back."""
+
+    def seekable(self):
+        return False
+
+    def seek(self, *arguments):
+        raise io.UnsupportedOperation("seek")
+
+
+@pytest.mark.parametrize("stream", [io.BytesIO, Pipe])
+@pytest.mark.parametrize(("code", "bits"), [(1, 8), (1, 16), (1, 24), (1, 32), (3, 32), (3, 64)])
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_the_device_reads_the_samples_of_the_training(rng, tmp_path, stream, code, bits, channels):
+    kind = np.dtype(f"<f{bits // 8}") if code == 3 else None
+    count = 6000 * channels
+    values = rng.uniform(-1.1, 1.1, count)
+    content = rng.bytes(count * bits // 8) if kind is None else values.astype(kind).tobytes()
+    path, front_end = tmp_path / "a.wav", LogMel(mels=5)
+    path.write_bytes(riff(content, code, bits, channels) + b"LIST\4\0\0\0text")
+    frames = list(wav_frames(stream(path.read_bytes()), lambda rate: front_end))
+    assert len(frames) > 20
+    assert np.array_equal(np.array(frames), front_end(read_wav(path)[1]))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (riff(b"\0" * 8000, 1, 16)[:4000], "cut short: 1972 of 4000 samples are there"),
+        (riff(b"\0" * 8000, 1, 16, rate=0), "1 channels and 0 Hz are not read"),
+        (riff(b"\0" * 8000, 1, 12), "12 bits"),
+        (riff(b"\0" * 8000, 1, 16, channels=0), "0 channels"),
+        (b"", "the file is empty"),
+    ],
+)
+def test_a_damaged_recording_is_refused_before_its_first_step(
+    error, speech, tmp_path, content, message
+):
+    (tmp_path / "a.wav").write_bytes(content)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("file,start,end,label\n")
+    options = ("--data", tmp_path / "a.wav", "--events", labels, "--low-hz", 0)
+    text = error("check", speech, *options)
+    assert "a.wav: " in text
+    assert message in text
 
 
 def test_damage_never_ends_in_anything_but_a_data_error(samples, tmp_path, rng):

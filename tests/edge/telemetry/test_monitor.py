@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from kgated_edge import EdgeModel, FieldMonitor, ManifestError, read_manifest
-from kgated_edge.format.feature_statistics import BINS, FeatureStatistics
+from kgated_edge.format.feature_statistics import BINS, FeatureStatistics, shares_of
 from kgated_edge.format.reader import parse_manifest
 from kgated_edge.telemetry.monitor import stability_index
 
@@ -116,6 +116,48 @@ def test_statistics_survive_the_manifest(manifest):
     assert np.array(read["frame"].shares) == pytest.approx(np.full((3, BINS), 0.1), abs=0.01)
 
 
+def test_statistics_of_forty_features_take_less_than_a_kibibyte(rng):
+    frames = rng.normal(2.0, 3.0, size=(4000, 40)).astype(np.float32)
+    frames[:, :8] = np.exp(frames[:, :8])  # a long tail
+    frames[:, 8:12] = rng.integers(0, 4, (4000, 4))
+    plain = FeatureStatistics.of(frames).to_plain()
+    assert len(json.dumps({"frame": plain})) < 1024
+
+
+@pytest.mark.parametrize("kind", ["normal", "long tail", "levels", "constant", "offset"])
+def test_short_statistics_see_the_drift_that_exact_quantiles_see(kind, rng):
+    frames = rng.normal(size=(4000, 2)).astype(np.float32)
+    kinds = {"normal": frames, "long tail": np.exp(2 * frames), "offset": 1013 + frames}
+    kinds |= {"levels": np.round(2 * frames), "constant": np.full_like(frames, 3.3)}
+    frames = kinds[kind]
+    statistics = FeatureStatistics.of(frames)
+    levels = np.linspace(0, 1, BINS + 1)[1:-1]
+    exact = np.quantile(frames, levels, axis=0).T.astype(np.float32)
+    moved = frames + 0.4 * max(frames.std(), 0.1)
+
+    def psi(edges, values, shares=None):
+        above = np.count_nonzero(values[:, :, None] > np.asarray(edges, np.float32), axis=0)
+        frequencies = shares_of(above, len(values))
+        return frequencies if shares is None else stability_index(frequencies, np.asarray(shares))
+
+    short = psi(statistics.edges, moved, statistics.shares)
+    np.testing.assert_allclose(short, psi(exact, moved, psi(exact, frames)), rtol=0.1, atol=0.01)
+    assert psi(statistics.edges, frames, statistics.shares).max() < 0.005
+    assert np.all(statistics.low <= frames.min(axis=0))
+    assert np.all(statistics.high >= frames.max(axis=0))
+
+
+def in_lists(statistics):
+    """As earlier versions wrote them."""
+    return {name: getattr(statistics, name) for name in ("low", "high", "edges", "shares")}
+
+
+def test_statistics_in_lists_are_still_read(manifest):
+    document = json.loads(manifest.to_json())
+    document["feature_statistics"]["frame"] = in_lists(manifest.feature_statistics["frame"])
+    assert parse_manifest(json.dumps(document)).feature_statistics == manifest.feature_statistics
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -124,11 +166,15 @@ def test_statistics_survive_the_manifest(manifest):
         ({"edges": [[float(-n) for n in range(9)]] * 3}, "must be of numbers that do not fall"),
         ({"shares": [[2.0] * 10] * 3}, "must be of numbers in 0..1"),
         ({"shares": 1}, "`feature_statistics.frame.shares` must be an array"),
+        ({"packed": "\u00e4"}, "`feature_statistics.frame.packed` must be the statistics of 3"),
+        ({"packed": "abcde"}, "`feature_statistics.frame.packed` must be the statistics of 3"),
+        ({"packed": 1}, "`feature_statistics.frame.packed` must be a non-empty string"),
     ],
 )
 def test_damaged_statistics_are_refused(manifest, change, message):
     document = json.loads(manifest.to_json())
-    document["feature_statistics"]["frame"].update(change)
+    lists = in_lists(manifest.feature_statistics["frame"])
+    document["feature_statistics"]["frame"] = lists | change
     with pytest.raises(ManifestError) as error:
         parse_manifest(json.dumps(document))
     assert message in str(error.value)

@@ -1,19 +1,19 @@
 """What a conversion does, as frozen data with readable names."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from kgated.argument_checks import check_choice
 from kgated.atomic_write import replace_file
-from kgated.deploy.quantizations import QUANTIZATIONS, Quantization
+from kgated.deploy.recipe.quantizations import QUANTIZATIONS, Quantization
+from kgated.deploy.recipe.rules import RULES
 
 MODES = ("stream", "sequence")
 STATES = ("external", "internal")
 TARGETS = ("cpu", "mcu", "c")
-_QUANTIZE_OF_C = ("none", "dynamic", "dynamic4", "int8")
 LOWERINGS = ("auto", "unrolled", "while", "fused")
 SESSION_STEP = 8  # from one batch size of a file with sessions to the next
 RESULTS = ("auto", "each", "last")
@@ -77,7 +77,7 @@ class Recipe:
             raise ValueError(
                 f"`percentile` must be above 50 and at most 100. Received: {self.percentile!r}"
             )
-        for rule in _RULES:
+        for rule in RULES:
             if rule.is_broken(self):
                 raise ValueError(rule.message.format(recipe=self, skip=list(self.skip)))
 
@@ -128,19 +128,6 @@ class Recipe:
         return cls(**{**document, "skip": tuple(document.get("skip", ()))})
 
 
-@dataclass(frozen=True)
-class _Rule:
-    """Two choices that exclude each other.
-
-    Attributes:
-        is_broken: whether a recipe has both.
-        message: the error, a format string of `recipe` and `skip`.
-    """
-
-    is_broken: Callable[[Recipe], bool]
-    message: str
-
-
 _OPTIONS = {
     "mode": MODES,
     "quantize": tuple(QUANTIZATIONS),
@@ -150,86 +137,6 @@ _OPTIONS = {
     "calibration_method": CALIBRATION_METHODS,
     "results": RESULTS,
 }
-_RULES = (
-    _Rule(
-        lambda recipe: recipe.calibration_method != "minmax" and not recipe.is_static,
-        "`calibration_method` is of ranges, which `quantize={recipe.quantize!r}` has none of; "
-        "leave it out. Received: {recipe.calibration_method!r}",
-    ),
-    _Rule(
-        lambda recipe: recipe.target == "mcu" and recipe.batch > 1,
-        "`target='mcu'` makes C++ sources for one sequence at a time; leave `batch` at 1. "
-        "Received: {recipe.batch}",
-    ),
-    _Rule(
-        lambda recipe: recipe.target == "c" and recipe.quantize not in _QUANTIZE_OF_C,
-        "`target='c'` has float32, int8 weights and int8 throughout; take `quantize='none'`, "
-        "'dynamic', 'dynamic4' or 'int8'. Received: {recipe.quantize!r}",
-    ),
-    _Rule(
-        lambda recipe: (recipe.target, recipe.mode, recipe.quantize) == ("c", "sequence", "int8"),
-        "`target='c'` runs a sequence as the steps of a stream, which have scales of their own in "
-        "int8; take `mode='stream'`, or `quantize='dynamic'`",
-    ),
-    _Rule(
-        lambda recipe: recipe.target == "c" and recipe.state == "internal",
-        "`target='c'` keeps the state in the caller's struct; leave `state` at 'external'",
-    ),
-    _Rule(
-        lambda recipe: recipe.sessions > 1 and (recipe.mode, recipe.batch) != ("stream", 1),
-        "`sessions` is for `mode='stream'` with a `batch` of 1: its sessions take their steps in "
-        "any order, and a batch steps all at once; leave one out. Received: {recipe.sessions}",
-    ),
-    _Rule(
-        lambda recipe: recipe.sessions > 1 and recipe.state == "internal",
-        "`sessions` needs `state='external'`: each session has its own. "
-        "Received: {recipe.sessions}",
-    ),
-    _Rule(
-        lambda recipe: recipe.sessions > 1 and recipe.target != "cpu",
-        "`target={recipe.target!r}` makes sources for one stream at a time; leave `sessions` out. "
-        "Received: {recipe.sessions}",
-    ),
-    _Rule(
-        lambda recipe: recipe.block > 1 and recipe.mode != "stream",
-        "`block` is for `mode='stream'`: a sequence takes all of its frames in one call; leave it "
-        "out. Received: {recipe.block}",
-    ),
-    _Rule(
-        lambda recipe: recipe.results != "auto" and recipe.block == 1,
-        "`results` is of the frames of a `block`, and this is 1; give a `block`, or leave it out. "
-        "Received: {recipe.results!r}",
-    ),
-    _Rule(
-        lambda recipe: bool(recipe.skip) and recipe.quantization.is_float,
-        "`skip` names layers to keep in float, and `quantize='none'` keeps all; "
-        "leave it out. Received: {skip}",
-    ),
-    _Rule(
-        lambda recipe: recipe.mode == "stream" and recipe.lowering != "auto",
-        "`lowering` is for `mode='sequence'`; a stream takes its steps one by one. "
-        "Received: {recipe.lowering!r}",
-    ),
-    _Rule(
-        lambda recipe: recipe.mode == "sequence" and recipe.state == "internal",
-        "`state='internal'` is for `mode='stream'`: a sequence keeps no state",
-    ),
-    _Rule(
-        lambda recipe: recipe.is_static and recipe.state == "internal",
-        "`state='internal'` keeps floats in the file, which `quantize={recipe.quantize!r}` "
-        "has none of; take `state='external'`, or `quantize='dynamic'`",
-    ),
-    _Rule(
-        lambda recipe: recipe.target == "mcu" and recipe.lowering == "while",
-        "`target='mcu'` takes no loops, whose memory its arena is not measured for; take "
-        "`lowering='unrolled'`, 'fused' or `mode='stream'`. Received: 'while'",
-    ),
-    _Rule(
-        lambda recipe: recipe.target == "mcu" and (not recipe.is_static or bool(recipe.skip)),
-        "`target='mcu'` computes in integers throughout; take `quantize='int8'` or "
-        "'int16x8' and no `skip`. Received: {recipe.quantize!r}, skip {skip}",
-    ),
-)
 
 
 def save_recipe(path: str | Path, recipe: Recipe) -> None:
@@ -250,8 +157,10 @@ def load_recipe(path: str | Path) -> Recipe:
     known = {field.name for field in fields(Recipe)}
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: can't be read as a recipe: {error}") from error
+    except OSError as error:
+        raise ValueError(f"{path}: can't be read as a recipe: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: can't be read as a recipe: it is no JSON ({error})") from error
     if not isinstance(document, dict) or not set(document) <= known:
         raise ValueError(
             f"{path}: a recipe is a JSON object of {sorted(known)}; save one by `kgated optimize`"

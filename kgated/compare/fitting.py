@@ -1,0 +1,176 @@
+"""The training of one model of a comparison, by its task."""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from kgated_edge.evaluation.dataset import SequenceData
+
+from kgated.compare.splits import Parts
+from kgated.compare.tasks import CLASSIFICATION, Task
+from kgated.data import zero_padded
+from kgated.training import Plan, SoftTargets, fit
+from kgated.training.batches import Disturbance
+from kgated.training.callbacks import StopOnDivergence
+from kgated.training.distribution import clip_after_sum
+
+Array = np.ndarray
+Batch = tuple[Array, Array, Array]
+
+
+class WeightedBatches(keras.utils.PyDataset):
+    """Batches of padded sequences, targets and weights, in another order in each epoch.
+
+    Args:
+        arrays: x (N, T, ...), targets (N, ...), weights (N,) or (N, T).
+        batch_size: B; the last batch may be smaller.
+        seed: of the order.
+    """
+
+    def __init__(self, arrays: Batch, batch_size: int, seed: int) -> None:
+        super().__init__()
+        self.arrays, self.batch_size = arrays, batch_size
+        self.rng = np.random.default_rng(seed)
+        self.order = self.rng.permutation(len(arrays[0]))
+
+    def __len__(self) -> int:
+        return -(-len(self.order) // self.batch_size)
+
+    def __getitem__(self, index: int) -> Batch:
+        rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        x, y, weights = (array[rows] for array in self.arrays)
+        return x, y, weights
+
+    def on_epoch_end(self) -> None:
+        """Draw the order of the next epoch."""
+        self.order = self.rng.permutation(len(self.order))
+
+
+class Watch(keras.callbacks.Callback):
+    """Ends a training when its time is over, or when its trial is hopeless.
+
+    Args:
+        seconds: how long the training may take; its first epoch always ends.
+        trial: Optuna's trial, to report the validation loss to; None: no pruning.
+        pruned: the exception to raise for a hopeless trial.
+    """
+
+    def __init__(self, seconds: float, trial: Any = None, pruned: type[Exception] = Exception):
+        super().__init__()
+        self.seconds, self.trial, self.pruned = seconds, trial, pruned
+        self.times: list[float] = []
+        self.out_of_time = False
+        self.start = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Take the time, report the loss."""
+        self.times.append(time.perf_counter() - self.start)
+        if self.trial is not None:
+            self.trial.report(float((logs or {})["val_loss"]), epoch)
+            if self.trial.should_prune():
+                raise self.pruned
+        if self.times[-1] > self.seconds and not self.model.stop_training:
+            self.out_of_time = self.model.stop_training = True
+
+
+def inputs_of(task: Task, data: SequenceData) -> Array:
+    """What a model takes: frames with zeros as padding, or tokens."""
+    return np.asarray(data.x) if task.takes_tokens else zero_padded(data)
+
+
+def fit_model(
+    model: keras.Model,
+    parts: Parts,
+    plan: Plan,
+    callbacks: list[keras.callbacks.Callback],
+    soft_targets: SoftTargets | None = None,
+) -> dict[str, list[float]]:
+    """Train a model and leave it with the weights of the lowest validation loss.
+
+    Classifiers of sequences are trained by `kgated.training.fit`, with its augmentation. Numbers
+    are learned in units of their standard deviation; afterwards the model gives the real ones.
+
+    Args:
+        model: the model.
+        parts: the data.
+        plan: options of the training.
+        callbacks: of Keras.
+        soft_targets: a teacher's outputs on the training data, for a classifier of sequences.
+
+    Returns:
+        A value per epoch of loss and val_loss, and of accuracies where there are classes.
+
+    Raises:
+        DivergenceError: the loss became NaN or infinite.
+    """
+    if parts.task is CLASSIFICATION:
+        more: dict[str, Any] = {"callbacks": callbacks, "soft_targets": soft_targets}
+        return dict(fit(model, parts.train, parts.validation, plan, quiet=True, **more).history)
+    task = parts.task
+    train, validation = (_arrays(task, data) for data in (parts.train, parts.validation))
+    mean, deviation = _scale(task, train)
+    if task.is_regression:
+        train, validation = (
+            (x, (y.reshape(*weights.shape, parts.outputs) - mean) / deviation, weights)
+            for x, y, weights in (train, validation)
+        )
+    batches = WeightedBatches(train, plan.batch_size, plan.seed)
+    rate = keras.optimizers.schedules.CosineDecay(plan.learning_rate, plan.epochs * len(batches))
+    optimizer = clip_after_sum(keras.optimizers.Adam(rate, global_clipnorm=plan.clip_norm))
+    accuracies = ["accuracy"] if task.has_classes else []
+    model.compile(optimizer, task.loss, weighted_metrics=accuracies)
+    stopping = keras.callbacks.EarlyStopping(
+        "val_loss", patience=plan.patience, restore_best_weights=True
+    )
+    history = model.fit(
+        batches,
+        shuffle=False,  # `WeightedBatches` shuffles, by its own seed
+        epochs=plan.epochs,
+        validation_data=validation,
+        validation_batch_size=max(plan.batch_size, 64),
+        callbacks=[StopOnDivergence(), stopping, *callbacks],
+        verbose=0,
+    )
+    if task.is_regression:
+        _give_real_numbers(model, mean, deviation)
+    return dict(history.history)
+
+
+def disturbance(strength: float) -> Disturbance:
+    """The augmentation of `kgated train`, weaker by a factor of 0 to 1."""
+    full = Disturbance()
+    return Disturbance(strength * full.stretch, strength * full.noise, strength * full.mix)
+
+
+def _arrays(task: Task, data: SequenceData) -> Batch:
+    return (inputs_of(task, data), *task.targets(data))
+
+
+def _scale(task: Task, train: Batch) -> tuple[Array, Array]:
+    """Mean and standard deviation (K,) of the targets that count."""
+    if not task.is_regression:
+        return np.zeros(1, np.float32), np.ones(1, np.float32)
+    _, y, weights = train
+    rows = y[weights > 0]
+    rows = rows.reshape(len(rows), -1).astype(np.float64)
+    deviation = rows.std(axis=0)
+    deviation[deviation == 0] = 1.0
+    return rows.mean(axis=0).astype(np.float32), deviation.astype(np.float32)
+
+
+def _give_real_numbers(model: Any, mean: Array, deviation: Array) -> None:
+    """Write the scale of the targets into the last layer."""
+    head = model.layers[-1]
+    kernel, bias = head.get_weights()
+    head.set_weights([kernel * deviation, bias * deviation + mean])
+
+
+def saved(model: keras.Model) -> bytes:
+    """The content of a model's `.keras` file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.keras")
+        model.save(path)
+        return path.read_bytes()

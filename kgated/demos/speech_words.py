@@ -1,0 +1,103 @@
+"""What is said in the keyword demo: the keywords, other words, sentences, and invented words."""
+
+import numpy as np
+
+KEYWORDS = ("computer", "sunshine")
+SENTENCES = (
+    "the train to the coast leaves at half past nine every morning",
+    "she asked for a cup of tea and some bread with butter",
+    "we have never seen so many birds over the old harbour",
+    "please put the boxes next to the door before you go home",
+    "nobody knew why the road had been closed for a week",
+    "it may rain later but the wind will bring clear air tonight",
+)
+_COMMON = (
+    "commuter competitor sunset sunny morning window water people because number "
+    "another pictures together yesterday kitchen something open moonshine"
+)
+_WORDS = {
+    "train": "committee company composer summer sunday shining garden paper letter music answer "
+    "mountain river seven eleven please nothing market doctor winter computing pewter tutor future "
+    "complete common company neuter shutter sunlight sunburn shiny china design sunroof machine "
+    "outside believe minister number remind fortune guitar banana umbrella elephant battery "
+    "telephone carpet engine window island language general hospital beautiful important "
+    "interesting somebody Sunday combine son shine come pew other under thunder shoulder",
+    "tuning": "conclude polluter recline someone sandwich fashion butter lesson police basket "
+    "holiday chicken pepper quarter",
+    "testing": "commander intruder confused suntan sometime ocean teacher finger travel remember "
+    "pocket hundred student nature",
+}
+# Phonemes of espeak-ng, for invented words.
+_ONSETS = (
+    "b bj d f fj g h dZ k l m n p r s t v w j j z S tS T br dr fl gr kl kr pl pr sl sp st sw tr"
+)
+_VOWELS = "a e I 0 V U i: eI aI oU u: A@ O: 3: aU OI"
+_ENDS = "n m t k s l d p S nd st ks"
+_OPEN_SHARE = 0.3  # syllables that end with their vowel
+# The syllables of the keywords: (onset, vowel, end).
+_SYLLABLES = {
+    "computer": (("k", "@", "m"), ("pj", "u:", ""), ("t", "3", "")),
+    "sunshine": (("s", "V", "n"), ("S", "aI", "n")),
+}
+_UNSTRESSED = ("@", "3")
+_MAX_SYLLABLES = 4
+
+
+def words_of(part: str) -> list[str]:
+    """The other words of a part of the data; half of them are in no other part."""
+    return (_COMMON + " " + _WORDS[part]).split()
+
+
+def invented_word(rng: np.random.Generator) -> str:
+    """A word of 1 to 4 random syllables, as phonemes for espeak-ng."""
+    return _said([_syllable(rng) for _ in range(rng.integers(1, _MAX_SYLLABLES + 1))], rng)
+
+
+def near_keyword(rng: np.random.Generator) -> str:
+    """A word that is not a keyword, and sounds much like one, as phonemes for espeak-ng.
+
+    One syllable of the keyword has another onset or another vowel, is replaced by a random one, or
+    is left out. A further syllable may stand before or after.
+    """
+    syllables = list(_SYLLABLES[str(rng.choice(KEYWORDS))])
+    place = int(rng.integers(len(syllables)))
+    draw = rng.random()
+    if draw < 0.2:
+        del syllables[place]
+    else:
+        syllables[place] = _different(syllables[place], rng, is_close=draw < 0.65)
+    if rng.random() < 0.25:
+        syllables.insert(int(rng.integers(2)) * len(syllables), _syllable(rng))
+    return _said(syllables, rng)
+
+
+Syllable = tuple[str, str, str]
+
+
+def _syllable(rng: np.random.Generator) -> Syllable:
+    onset, vowel, end = (str(rng.choice(s.split())) for s in (_ONSETS, _VOWELS, _ENDS))
+    return onset, vowel, "" if rng.random() < _OPEN_SHARE else end
+
+
+def _different(syllable: Syllable, rng: np.random.Generator, *, is_close: bool) -> Syllable:
+    """A random syllable of another onset and vowel; a close one differs in one of both."""
+    onset, vowel, end = syllable
+    while True:
+        drawn = _syllable(rng)
+        if drawn[0] != onset[:1] and drawn[1] != vowel:
+            break
+    if not is_close:
+        return drawn
+    # Unstressed vowels sound alike.
+    keeps_vowel = vowel in _UNSTRESSED or rng.random() < 0.5
+    return (drawn[0], vowel, end) if keeps_vowel else (onset, drawn[1], end)
+
+
+def _said(syllables: list[Syllable], rng: np.random.Generator) -> str:
+    stressed = int(rng.integers(len(syllables)))
+    marks = ["'" if n == stressed else "" for n in range(len(syllables))]
+    sounds = "".join(
+        onset + mark + vowel + end
+        for mark, (onset, vowel, end) in zip(marks, syllables, strict=True)
+    )
+    return f"[[{sounds}]]"

@@ -1,0 +1,1 @@
+"""The smallest model for a data set that meets the limits of a device: `kgated search`."""

@@ -1,0 +1,86 @@
+"""The charts of a search: the metric against size and step time, with the limits, as SVG."""
+
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kgated.compare.charts import GREY, METADATA, STYLE, inlined
+from kgated.compare.metrics import Metric
+from kgated.compare.study_charts import MARKERS, PALETTE
+from kgated.optional_imports import from_demo
+from kgated.search.outcome import Outcome
+
+SIZE_INCHES = (5.2, 3.6)
+Cost = Callable[[Outcome], float]
+
+
+def front_line(outcomes: Sequence[Outcome], cost: Cost) -> list[Outcome]:
+    """The outcomes that no other one beats in score and this cost, by cost."""
+    front: list[Outcome] = []
+    for outcome in sorted(outcomes, key=lambda o: (cost(o), -o.score)):
+        if not front or outcome.score > front[-1].score:
+            front.append(outcome)
+    return front
+
+
+def front_chart(
+    outcomes: Sequence[Outcome],
+    chosen: Outcome,
+    metric: Metric,
+    cost: Cost,
+    title: str,
+    limit: float | None,
+) -> str:
+    """The metric on the validation data against a cost: every file, the front, the limit.
+
+    Args:
+        outcomes: the trained files; colours are cells, markers recipes.
+        chosen: the file with a ring.
+        metric: of the vertical axis.
+        cost: of the horizontal axis.
+        title: of that axis.
+        limit: the largest cost allowed, or None.
+    """
+    cells = list(dict.fromkeys(outcome.design.cell for outcome in outcomes))
+    recipes = list(dict.fromkeys(outcome.design.quantize for outcome in outcomes))
+
+    def draw(axes: Any) -> None:
+        front = front_line(outcomes, cost)
+        line = [cost(o) for o in front], [metric.factor * o.value for o in front]
+        axes.plot(*line, drawstyle="steps-post", color=GREY, linewidth=1.2, label="front")
+        for outcome in outcomes:
+            colour = PALETTE[cells.index(outcome.design.cell) % len(PALETTE)]
+            marker = MARKERS[recipes.index(outcome.design.quantize) % len(MARKERS)]
+            axes.plot(cost(outcome), metric.factor * outcome.value, marker, color=colour, ms=6)
+        ring = {"mfc": "none", "mec": "#222222", "ms": 13}
+        axes.plot(cost(chosen), metric.factor * chosen.value, "o", label="chosen", **ring)
+        if limit is not None:
+            axes.axvline(limit, color=GREY, linestyle="--", label="limit")
+        _keys(axes, cells, recipes)
+        axes.set_xlabel(title)
+        unit = f", {metric.unit}" if metric.unit == "%" else ""
+        axes.set_ylabel(f"{metric.title} on the validation data{unit}")
+
+    return _svg(draw, f"{metric.title} and {title}")
+
+
+def _keys(axes: Any, cells: list[str], recipes: list[str]) -> None:
+    for n, cell in enumerate(cells):
+        axes.plot([], [], "o", color=PALETTE[n % len(PALETTE)], label=cell)
+    for n, recipe in enumerate(recipes):
+        axes.plot([], [], MARKERS[n % len(MARKERS)], color=GREY, mfc="none", label=recipe)
+    axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def _svg(draw: Callable[[Any], None], label: str) -> str:
+    mpl, figure_module = from_demo("matplotlib"), from_demo("matplotlib.figure")
+    with mpl.rc_context({**STYLE, "svg.hashsalt": label}):
+        figure = figure_module.Figure(SIZE_INCHES, layout="constrained")
+        axes = figure.subplots()
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="#dddddd", linewidth=0.7)
+        axes.set_axisbelow(True)
+        draw(axes)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", transparent=True, metadata=dict.fromkeys(METADATA))
+        return inlined(text.getvalue(), label)

@@ -1,0 +1,138 @@
+"""Where files are measured: on this machine, or on a device over ssh."""
+
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Protocol
+
+from kgated.compare.device import Checked, Limits, read_report, run_check
+
+LOCAL = "local"
+HOST = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9_.-]*")
+# No question on the terminal, which a search that runs for hours would wait for.
+OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
+NO_CONNECTION, NO_COMMAND = 255, 127
+TIMEOUT_S = 900.0
+
+
+class DeviceError(OSError):
+    """A device can't be reached, or can't run the runner."""
+
+
+class Device(Protocol):
+    """Runs files over data sets, as `kgated-edge check` does."""
+
+    name: str
+
+    def check(self, model: Path, data: Path, limits: Limits, task: str | None = None) -> Checked:
+        """Measure a file."""
+
+    def close(self) -> None:
+        """Remove what was copied to the device."""
+
+
+class LocalDevice:
+    """This machine: the runner in a process of its own."""
+
+    name = LOCAL
+
+    def check(self, model: Path, data: Path, limits: Limits, task: str | None = None) -> Checked:
+        """See `run_check`."""
+        return run_check(model, data, limits, task)
+
+    def close(self) -> None:
+        """Nothing was copied."""
+
+
+class SshDevice:
+    """A device that `ssh` reaches without a password, with `kgated-edge` installed.
+
+    Files go by `scp` to a temporary directory there, a data set once.
+
+    Args:
+        host: as ssh takes it: "pi@raspberry.local", or a name of ssh's configuration.
+        runner: the command there, such as ".venv/bin/kgated-edge".
+
+    Raises:
+        ValueError: no name of a host.
+        DeviceError: the host can't be reached, or has no such command.
+    """
+
+    def __init__(self, host: str, runner: str = "kgated-edge") -> None:
+        if not HOST.fullmatch(host):
+            raise ValueError(
+                f"--device must be `local` or a host as ssh takes it, such as pi@192.168.1.20. "
+                f"Received: {host!r}"
+            )
+        self.name, self.runner = host, runner
+        self._sent: set[Path] = set()
+        self._run([runner, "--version"])
+        self._folder = self._run(["mktemp", "-d", "-t", "kgated-search.XXXXXXXX"]).strip()
+
+    def check(self, model: Path, data: Path, limits: Limits, task: str | None = None) -> Checked:
+        """Copy the file, run it there, and read the report.
+
+        Raises:
+            RuntimeError: the runner failed there; with its message.
+            DeviceError: the connection failed.
+        """
+        if data not in self._sent:
+            self._send(data)
+            self._sent.add(data)
+        self._send(model)
+        there, report = self._path(model), f"{self._folder}/check.json"
+        command = [self.runner, "check", there, "--data", self._path(data), "--json", report]
+        command += limits.arguments(task)
+        self._run(command, allowed=(0, 1))
+        text = self._run(["cat", report])
+        self._run(["rm", "-f", there, report])
+        return read_report(json.loads(text))
+
+    def close(self) -> None:
+        """Remove the temporary directory."""
+        self._run(["rm", "-rf", self._folder])
+
+    def _path(self, file: Path) -> str:
+        return f"{self._folder}/{file.name}"
+
+    def _send(self, file: Path) -> None:
+        target = f"{self.name}:{self._path(file)}"
+        self._call(["scp", "-q", *OPTIONS, str(file.resolve()), target], (0,), "scp")
+
+    def _run(self, words: list[str], allowed: tuple[int, ...] = (0,)) -> str:
+        """Run a command there; its words reach it as they are, whatever is in them."""
+        line = shlex.join(words)
+        return self._call(["ssh", *OPTIONS, "--", self.name, line], allowed, words[0])
+
+    def _call(self, command: list[str], allowed: tuple[int, ...], what: str) -> str:
+        try:
+            run = subprocess.run(
+                command, capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL
+            )
+        except FileNotFoundError:
+            raise DeviceError(
+                f"--device {self.name} needs the command `{command[0]}`: install OpenSSH's client"
+            ) from None
+        except subprocess.TimeoutExpired:
+            raise DeviceError(f"{self.name}: `{what}` took longer than {TIMEOUT_S:g} s") from None
+        if run.returncode not in allowed:
+            lines = run.stderr.strip().splitlines() or [f"exit status {run.returncode}"]
+            raise self._error(run.returncode, what, lines[-1])
+        return run.stdout
+
+    def _error(self, status: int, what: str, reason: str) -> Exception:
+        if status == NO_CONNECTION or what == "scp":
+            return DeviceError(f"{self.name} can't be reached by ssh without a password: {reason}")
+        if status == NO_COMMAND and what == self.runner:
+            return DeviceError(
+                f"{self.name} has no command {self.runner!r} ({reason}): install the runner there "
+                "by `pip install kgated-edge`, or name its path by --runner"
+            )
+        return RuntimeError(f"{self.name}: `{what}` failed: {reason}")
+
+
+def open_device(name: str, runner: str = "kgated-edge") -> Device:
+    """The device of `--device`: "local", or a host."""
+    return LocalDevice() if name == LOCAL else SshDevice(name, runner)

@@ -1,0 +1,147 @@
+"""From a design to a Keras model: a mean of k frames, low-rank kernels, recurrent layers."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from inspect import signature
+from typing import Any
+
+import keras
+import numpy as np
+from kgated_edge.evaluation.dataset import SequenceData
+from kgated_edge.evaluation.dataset_info import DataInfo
+
+from kgated.compare.candidates import cell_layers, front_layers
+from kgated.compare.splits import Parts
+from kgated.compare.tasks import Task
+from kgated.data import zero_padded
+from kgated.models.sequence import accepted, described
+from kgated.optimize import masks
+from kgated.optimize.weights import matrices, values_of
+from kgated.search.space import Design
+
+FRONT = "mean_of_frames"
+
+
+def build(
+    design: Design,
+    task: Task,
+    *,
+    frames: np.ndarray,
+    outputs: int,
+    dropout: float = 0.0,
+    seed: int = 0,
+    info: DataInfo | None = None,
+) -> keras.Sequential:
+    """The untrained model of a design, for frames that are means of `stride` frames already.
+
+    With a rank of d, a Dense layer without bias and activation before each recurrent layer reduces
+    its n inputs to n / d: a kernel as the product of two. Where the cell has a projection, that
+    reduces the state to units / d, and so the rank of the recurrent kernel.
+
+    Args:
+        design: the model.
+        task: what it learns.
+        frames: (n, F) frames after the mean, to take the scale of the features from; or (n,)
+            tokens.
+        outputs: classes, numbers or tokens.
+        dropout: after each recurrent layer.
+        seed: of the weights and the dropout.
+        info: description of the data, saved with the model.
+    """
+    seeds = iter(np.random.default_rng(seed).integers(2**31, size=4 * design.layers + 1).tolist())
+    stack = front_layers(task, frames, outputs, seed, masked=not task.each)
+    size: Any = getattr(stack[-1], "output_dim", frames.shape[-1])  # of an embedding
+    for n in range(design.layers):
+        stack += _low_rank(design, size, f"rank_{n + 1}", seeds)
+        each = task.each or n < design.layers - 1
+        stack.append(_recurrent(design, f"recurrent_{n + 1}", each, seeds))
+        stack.append(keras.layers.Dropout(dropout, seed=next(seeds), name=f"dropout_{n + 1}"))
+        size = output_size(design)
+    glorot = keras.initializers.GlorotUniform(next(seeds))
+    stack.append(
+        keras.layers.Dense(
+            outputs, activation=task.activation, kernel_initializer=glorot, name="outputs"
+        )
+    )
+    return described(stack, design.model_name, info)
+
+
+def with_front(model: keras.Sequential, design: Design, info: DataInfo | None) -> keras.Sequential:
+    """The model that takes the frames themselves: the mean of each k of them is its first layer."""
+    if design.stride == 1:
+        return model
+    front = keras.layers.AveragePooling1D(design.stride, name=FRONT)
+    return described(
+        [keras.Input((None, model.input_shape[-1])), front, *model.layers], model.name, info
+    )
+
+
+def averaged(data: SequenceData, stride: int, each: bool) -> SequenceData:
+    """The means of each `stride` frames; frames at the end that are too few for one are left out.
+
+    Args:
+        data: sequences of `stride` frames or more.
+        stride: k.
+        each: whether there is a target per frame.
+
+    Returns:
+        The sequences with lengths // k frames.
+    """
+    if stride == 1:
+        return data
+    x = zero_padded(data)
+    steps = x.shape[1] // stride
+    means = x[:, : steps * stride].reshape(len(x), steps, stride, -1).mean(axis=2)
+    y = data.y
+    if each:  # the target of a step is that of its last frame
+        y = np.asarray(y)[:, stride - 1 :: stride][:, :steps]
+    short = replace(data, x=means.astype(np.float32), lengths=data.lengths // stride, y=y)
+    return replace(short, x=zero_padded(short))
+
+
+def averaged_parts(parts: Parts, stride: int) -> Parts:
+    """The data to train on, as means of `stride` frames; see `averaged`."""
+    train, validation = (
+        averaged(data, stride, parts.task.each) for data in (parts.train, parts.validation)
+    )
+    return replace(parts, train=train, validation=validation)
+
+
+def zero_smallest_weights(model: keras.Model, sparsity: float) -> None:
+    """Zero this fraction of each weight matrix, as a pruned model has it."""
+    for group in matrices(model).values():
+        for weight in group:
+            values = values_of(weight)
+            weight.assign(values * masks.largest(np.abs(values), sparsity))
+
+
+def output_size(design: Design) -> int:
+    """The size of a recurrent layer's output, which a projection reduces."""
+    if not _has_projection(design):
+        return design.units
+    return max(1, design.units // design.rank)
+
+
+def _low_rank(design: Design, size: int, name: str, seeds: Iterator[int]) -> list[keras.Layer]:
+    seed = next(seeds)
+    if design.rank == 1 or size // design.rank < 1:
+        return []
+    initializer = keras.initializers.GlorotUniform(seed)
+    units = size // design.rank
+    return [keras.layers.Dense(units, use_bias=False, kernel_initializer=initializer, name=name)]
+
+
+def _recurrent(design: Design, name: str, each: bool, seeds: Iterator[int]) -> keras.Layer:
+    layer = cell_layers()[design.cell]
+    kernel = keras.initializers.GlorotUniform(next(seeds))
+    options: dict[str, Any] = {"kernel_initializer": kernel, "name": name}
+    recurrent_seed = next(seeds)
+    options["recurrent_initializer"] = keras.initializers.Orthogonal(seed=recurrent_seed)
+    if _has_projection(design):
+        options["projection_units"] = output_size(design)
+    return layer(design.units, return_sequences=each, **accepted(layer, options))
+
+
+def _has_projection(design: Design) -> bool:
+    layer: Callable[..., Any] = cell_layers()[design.cell]
+    return design.rank > 1 and "projection_units" in signature(layer).parameters

@@ -1,0 +1,124 @@
+"""The options of a search, and the folder that belongs to them."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from kgated import run_record
+from kgated.compare.run import OPTIONS
+from kgated.compare.splits import Parts
+from kgated.compare.storage import TrialQueue
+from kgated.compare.tasks import CLASSIFICATION, Task
+from kgated.search.choice import Goal
+from kgated.search.device import LOCAL
+from kgated.search.files import Budget
+from kgated.search.space import SearchSpace
+from kgated.search.study import Effort
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What is searched for, where, and how long.
+
+    Attributes:
+        budget: the limits of the device.
+        space: the designs.
+        effort: how much is tried.
+        goal: how accurate the file has to be.
+        device: "local", or a host for ssh.
+        runner: the command `kgated-edge` on that host.
+        teacher: a .keras file, "auto" to train one, or None.
+        temperature, soft_weight: of the distillation; see `SoftTargets`.
+        period_s: seconds between two frames; None: the data's, else 0.01.
+        group: see `load_parts`.
+        split_seed: of the split into parts.
+        task: what is learned; see `choose_task`; None: what the data say.
+        storage: the address of a PostgreSQL database for the trials; None: a file in the folder.
+
+    Raises:
+        ValueError: a limit or an effort that is not above 0.
+    """
+
+    budget: Budget
+    space: SearchSpace = field(default_factory=SearchSpace)
+    effort: Effort = field(default_factory=Effort)
+    goal: Goal = field(default_factory=Goal)
+    device: str = LOCAL
+    runner: str = "kgated-edge"
+    teacher: str | None = None
+    temperature: float = 3.0
+    soft_weight: float = 0.5
+    period_s: float | None = None
+    group: str | None = None
+    split_seed: int = 0
+    task: str | None = None
+    storage: str | None = None
+
+    def __post_init__(self) -> None:
+        limits: dict[str, Any] = {**vars(self.budget), **vars(self.effort)}
+        limits |= {"period_s": self.period_s, "temperature": self.temperature}
+        for name, value in limits.items():
+            if value is not None and name != "compressed" and not 0 < value < float("inf"):
+                raise ValueError(f"`{name}` must be above 0. Received: {value!r}")
+        if not 0.0 <= self.soft_weight <= 1.0:
+            raise ValueError(f"`soft_weight` must be in 0..1. Received: {self.soft_weight!r}")
+        minimum = self.goal.min_accuracy
+        if minimum is not None and not 0.0 < minimum <= 1.0:
+            raise ValueError(f"`min_accuracy` must be above 0 and at most 1. Received: {minimum!r}")
+
+
+def possible_space(space: SearchSpace, parts: Parts) -> SearchSpace:
+    """The space without strides that a sequence is too short for, or that tokens have not."""
+    if parts.task.takes_tokens:
+        return replace(space, strides=(1,))
+    shortest = int(min(parts.development.lengths.min(), parts.test.lengths.min()))
+    strides = tuple(stride for stride in space.strides if stride <= shortest)
+    if not strides:
+        raise ValueError(
+            f"`strides` must be at most {shortest}, the frames of the shortest sequence. "
+            f"Received: {space.strides[0]}"
+        )
+    return replace(space, strides=strides)
+
+
+def check_task(task: Task, options: SearchOptions) -> None:
+    """Refuse options that a task has no use for; `ValueError`."""
+    if options.teacher is not None and task is not CLASSIFICATION:
+        raise ValueError(
+            f"--teacher is for one class per sequence, and this is {task.name}: leave it out"
+        )
+    if options.goal.min_accuracy is not None and task.metric.name != "accuracy":
+        raise ValueError(
+            f"--min-accuracy is for classes, and this is {task.name}: use --tolerance, in percent "
+            f"of the {task.metric.title}"
+        )
+    if task.is_regression and max(options.space.sparsities) > 0.0:
+        raise ValueError("--sparsities is for classes and tokens: leave it out for regression")
+
+
+def check_same(queue: TrialQueue, parts: Parts, options: SearchOptions) -> None:
+    """Refuse a storage with trials of another search; write down what this one is."""
+    content: dict[str, Any] = {
+        "search": True,
+        "task": parts.task.name,
+        "data": run_record.digest(parts.development),
+        "test": run_record.digest(parts.test),
+        "device": options.device,
+        "max_kib": options.budget.max_kib,
+        "deadline_us": options.budget.deadline_us,
+        "compressed": options.budget.compressed,
+        "space": {name: list(values) for name, values in vars(options.space).items()},
+        "teacher": options.teacher,
+        "temperature": options.temperature,
+        "soft_weight": options.soft_weight,
+        "epochs": options.effort.epochs,
+        "patience": options.effort.patience,
+        "group": options.group,
+        "split_seed": options.split_seed,
+    }
+    before = queue.choose_once(queue.study(OPTIONS), OPTIONS, content)
+    changes = [f"{k} {before.get(k)} became {v}" for k, v in content.items() if before.get(k) != v]
+    if changes:
+        raise ValueError(
+            f"{queue.backend.name} holds another search or comparison ({', '.join(changes)}): "
+            "name another folder or database, or delete this one"
+        )

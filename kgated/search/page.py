@@ -1,0 +1,67 @@
+"""The report of a search: tables for the terminal, and one HTML file."""
+
+from importlib.resources import files
+
+from kgated.compare.metrics import Metric
+from kgated.optional_imports import from_demo
+from kgated.search.charts import front_chart
+from kgated.search.outcome import Outcome
+from kgated.search.results import SearchResults, Simple
+
+TableRow = dict[str, str]
+
+
+def table_rows(outcomes: tuple[Outcome, ...], results: SearchResults) -> list[TableRow]:
+    """A row of text per outcome; the chosen one is marked."""
+    return [_row(outcome, results) for outcome in outcomes]
+
+
+def render(results: SearchResults) -> str:
+    """The page as text.
+
+    Raises:
+        ImportError: jinja2 or matplotlib is missing.
+    """
+    jinja2 = from_demo("jinja2")
+    template = files("kgated.search").joinpath("templates", "search.html").read_text("utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    markup = jinja2.utils.markupsafe.Markup
+    by_size = sorted(results.outcomes, key=lambda o: o.cost.size(results.budget))
+    budget, drawn = results.budget, (results.outcomes, results.chosen, results.metric)
+    return environment.from_string(template).render(
+        results=results,
+        front=table_rows(results.front, results),
+        trained=table_rows(tuple(by_size), results),
+        baselines=[baseline_line(simple, results.metric) for simple in results.baselines],
+        size_chart=markup(
+            front_chart(*drawn, lambda o: o.cost.size(budget) / 1024, "size, KiB", budget.max_kib)
+        ),
+        time_chart=markup(
+            front_chart(
+                *drawn, lambda o: o.cost.step_us_p99, "p99 of a step, µs", budget.deadline_us
+            )
+        ),
+    )
+
+
+def baseline_line(simple: Simple, metric: Metric) -> str:
+    """A simple model in words."""
+    return f"{simple.name}: {metric.text(simple.value)}, {simple.description}"
+
+
+def _row(outcome: Outcome, results: SearchResults) -> TableRow:
+    test, cost = results.test_values.get(outcome.name), outcome.cost
+    mark = "* " if outcome == results.chosen else ""
+    return {
+        "file": f"{mark}{outcome.name}",
+        "parameters": f"{outcome.parameters:,}",
+        "KiB": f"{cost.file_bytes / 1024:.1f}",
+        "gzip KiB": f"{cost.compressed_bytes / 1024:.1f}",
+        "p50 µs": f"{cost.step_us_p50:.1f}",
+        "p99 µs": f"{cost.step_us_p99:.1f}",
+        "validation": results.metric.text(outcome.value),
+        "test": "-" if test is None else results.metric.text(test),
+        "fits": "yes" if cost.fits(results.budget) else "NO",
+    }

@@ -1,0 +1,131 @@
+"""The results of a search as data, JSON and CSV."""
+
+import csv
+import io
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from kgated.compare.metrics import Metric
+from kgated.search.files import Budget, FileCost
+from kgated.search.outcome import Outcome, Rejected
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The teacher's own file, for comparison.
+
+    Attributes:
+        name: of its model.
+        quantize: the recipe of the file.
+        cost: of the file.
+        validation_value, test_value: the metric of the file on the device.
+    """
+
+    name: str
+    quantize: str
+    cost: FileCost
+    validation_value: float
+    test_value: float
+
+
+@dataclass(frozen=True)
+class Simple:
+    """A simple model on the same data.
+
+    Attributes:
+        name: such as "linear baseline".
+        description: the model and its features, in words.
+        value: the metric on the test data.
+    """
+
+    name: str
+    description: str
+    value: float
+
+
+@dataclass(frozen=True)
+class SearchResults:
+    """What a search found.
+
+    Attributes:
+        data: the data set's name.
+        task: what is learned.
+        metric: of the values.
+        outputs, train_sequences, validation_sequences, test_sequences: its sizes.
+        sample_period_s: seconds between two frames.
+        device: where the files were measured.
+        budget: the limits.
+        goal: the value on the validation data that was asked for.
+        reached: whether the chosen file has it.
+        chosen: the outcome whose file is taken.
+        front: the Pareto front of the validation value, size and time, by size.
+        test_values: by name of an outcome: of the chosen file and those of the front.
+        outcomes: of all trained designs.
+        rejected: the designs that were not trained, or not to the end.
+        reference: the teacher's file, or None.
+        baselines: simple models on the same data.
+        sentences: what was chosen, why, and what the nearest rejected candidates were.
+        notes: what is unusual in the data.
+        machine: processor and system of this machine.
+    """
+
+    data: str
+    task: str
+    metric: Metric
+    outputs: int
+    train_sequences: int
+    validation_sequences: int
+    test_sequences: int
+    sample_period_s: float
+    device: str
+    budget: Budget
+    goal: float
+    reached: bool
+    chosen: Outcome
+    front: tuple[Outcome, ...]
+    test_values: dict[str, float]
+    outcomes: tuple[Outcome, ...]
+    rejected: tuple[Rejected, ...]
+    reference: Reference | None
+    baselines: tuple[Simple, ...]
+    sentences: tuple[str, ...]
+    notes: tuple[str, ...]
+    machine: str
+
+
+def to_json(results: SearchResults) -> str:
+    """The results as indented JSON text; `chosen` and `front` are names of outcomes."""
+    content: dict[str, Any] = asdict(results)
+    content["chosen"] = results.chosen.name
+    content["front"] = [outcome.name for outcome in results.front]
+    content["outcomes"] = [row_of(outcome, results) for outcome in results.outcomes]
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def to_csv(results: SearchResults) -> str:
+    """A row per trained design, units in the names of the columns."""
+    text = io.StringIO(newline="")
+    rows = [row_of(outcome, results) for outcome in results.outcomes]
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def row_of(outcome: Outcome, results: SearchResults) -> dict[str, Any]:
+    """An outcome as flat data."""
+    nested = ("design", "training", "cost", "value", "score")
+    plain = {key: value for key, value in asdict(outcome).items() if key not in nested}
+    return {
+        "name": outcome.name,
+        **asdict(outcome.design),
+        **asdict(outcome.training),
+        **plain,
+        **asdict(outcome.cost),
+        f"validation_{results.metric.name}": outcome.value,
+        f"test_{results.metric.name}": results.test_values.get(outcome.name),
+        "fits": outcome.cost.fits(results.budget),
+        "on_front": outcome in results.front,
+        "chosen": outcome == results.chosen,
+    }

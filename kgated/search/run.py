@@ -1,0 +1,148 @@
+"""Search the smallest model for a data set and a device: `kgated search`."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from kgated.compare.demo import prepare_folder
+from kgated.compare.metrics import Metric
+from kgated.compare.run import DEFAULT_PERIOD_S, NEEDED
+from kgated.compare.splits import Parts, load_parts
+from kgated.optional_imports import from_demo, from_extra
+from kgated.search.device import Device, open_device
+from kgated.search.files import Workshop, check_reachable
+from kgated.search.options import SearchOptions, check_same, check_task, possible_space
+from kgated.search.outcome import Outcome
+from kgated.search.report import publish, report, show
+from kgated.search.results import SearchResults
+from kgated.search.study import SearchStudy
+from kgated.search.teacher import AUTO, Teacher, TeacherStudy, load_teacher
+from kgated.search.trials import SearchQueue
+
+
+def search_models(
+    data: str | Path,
+    out: str | Path,
+    options: SearchOptions,
+    *,
+    test: str | Path | None = None,
+    console: Console | None = None,
+) -> SearchResults:
+    """Search the smallest model that meets the limits of a device.
+
+    Writes `chosen.tflite`, `chosen.keras`, `search.json`, `search.csv` and `search.html` to `out`,
+    all trained models to `out/models`, their files to `out/files` and the trials to
+    `out/trials.journal`. The same call continues after a kill; in several processes it shares the
+    trials.
+
+    Args:
+        data: an `.npz` data set; see `choose_task` for the tasks.
+        out: the folder to write to; it is made if it does not exist.
+        options: the limits, and what is searched.
+        test: a data set to test on; None: a fifth of each class of `data`.
+        console: where to print; None: the terminal.
+
+    Returns:
+        The results.
+
+    Raises:
+        ValueError: data that can't be searched on, limits that no design meets, a folder with a
+            search on other data.
+        OSError: `out` can't be written to, or the device can't be reached.
+        ImportError: a package of the extra `compare` is missing.
+    """
+    console = console or Console()
+    from_extra("optuna", "compare")
+    for module in NEEDED:
+        from_demo(module)
+    parts = load_parts(data, test, task=options.task, group=options.group, seed=options.split_seed)
+    check_task(parts.task, options)
+    options = replace(options, space=possible_space(options.space, parts))
+    folder = prepare_folder(out)
+    teacher = None
+    if options.teacher not in (None, AUTO):
+        teacher = _soft(load_teacher(Path(str(options.teacher))), parts, options)
+    device = open_device(options.device, options.runner)
+    try:
+        results = _search(Path(data).stem, parts, folder, options, device, teacher, console)
+    finally:
+        device.close()
+    show(results, folder, console)
+    return results
+
+
+def _search(
+    name: str,
+    parts: Parts,
+    folder: Path,
+    options: SearchOptions,
+    device: Device,
+    teacher: Teacher | None,
+    console: Console,
+) -> SearchResults:
+    for sub in ("models", "files", "probes"):
+        (folder / sub).mkdir(exist_ok=True)
+    period_s = options.period_s or parts.train.info.sample_period_s or DEFAULT_PERIOD_S
+
+    def log(line: str) -> None:
+        console.print(line, soft_wrap=True, highlight=False)
+
+    queue = SearchQueue(folder, options.storage)
+    try:
+        check_same(queue, parts, options)
+        turn = partial(queue.hold, "device")
+        workshop = Workshop(device, parts, period_s, folder, turn, queue.worker)
+        with console.status("checking whether the limits can be met"):
+            check_reachable(workshop, options.space, options.budget)
+        if options.teacher == AUTO:
+            teacher = _auto_teacher(queue, parts, options, folder, log)
+        study = SearchStudy(
+            queue, options.space, workshop, options.budget, options.effort, teacher, log
+        )
+        with _progress(options.effort.trials, parts.task.metric, console) as progress:
+            study.run(progress)
+        with queue.reporting(), console.status("measuring the front on the test data"):
+            results = report(name, workshop, study, options, teacher)
+            publish(results, folder, queue.backend.fetch_file)
+    finally:
+        queue.close()
+    return results
+
+
+def _soft(model: Any, parts: Parts, options: SearchOptions) -> Teacher:
+    return Teacher.of(model, parts, options.temperature, options.soft_weight)
+
+
+def _auto_teacher(
+    queue: SearchQueue,
+    parts: Parts,
+    options: SearchOptions,
+    folder: Path,
+    log: Callable[[str], None],
+) -> Teacher:
+    effort = options.effort
+    study = TeacherStudy(queue, parts, effort.epochs, effort.patience, folder / "models", log)
+    return _soft(study.run(), parts, options)
+
+
+@contextmanager
+def _progress(
+    trials: int, metric: Metric, console: Console
+) -> Iterator[Callable[[list[Outcome]], None]]:
+    """A bar with the number of trained designs and the best of them."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
+        task = bar.add_task("search", total=trials)
+
+        def update(outcomes: list[Outcome]) -> None:
+            best = max(outcomes, key=lambda outcome: outcome.score, default=None)
+            text = "search" if best is None else f"search, best {metric.text(best.value)}"
+            bar.update(task, completed=len(outcomes), description=text)
+
+        yield update

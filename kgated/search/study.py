@@ -1,0 +1,267 @@
+"""The trials of a search: design, limits, training, file, measurement."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import keras
+
+from kgated.compare.candidates import parameter_count
+from kgated.compare.fitting import fit_model, saved
+from kgated.compare.study import Log
+from kgated.deploy.recipe import QUANTIZATIONS
+from kgated.errors import ConversionError
+from kgated.optimize import ConstantSparsity, prune
+from kgated.search.files import Budget, FileCost, Workshop
+from kgated.search.model import averaged_parts
+from kgated.search.outcome import Outcome, Rejected
+from kgated.search.space import Design, SearchSpace, Training
+from kgated.search.teacher import Teacher
+from kgated.search.trials import (
+    CURVE,
+    MIN_EPOCHS,
+    MIN_PART,
+    PARAMETERS,
+    REASON,
+    SECONDS,
+    SearchQueue,
+    is_hopeless,
+)
+from kgated.training import DivergenceError
+
+OUTCOME, NAME = "outcome", "name"
+Progress = Callable[[list[Outcome]], None]
+# After pruning the model is trained again, shorter and with smaller steps.
+FINE_TUNING = 0.4
+# Of the mean time of a trial that has to be left for another one.
+MIN_TIME_PART = 0.5
+# Of a file without its weights: 6 to 12 KiB in the files measured.
+MAX_OVERHEAD_BYTES = 24 * 1024
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is tried.
+
+    Attributes:
+        trials: maximum number of trained designs.
+        seconds: of all trials, in all processes together; a trial that has begun ends.
+        epochs, patience: of each training; see `Plan`.
+    """
+
+    trials: int = 40
+    seconds: float = 1800.0
+    epochs: int = 100
+    patience: int = 20
+
+
+class HopelessError(Exception):
+    """A training that is worse than those of cheaper models."""
+
+
+class Watch(keras.callbacks.Callback):
+    """Records the validation loss of each epoch, and stops a hopeless or too long training.
+
+    Args:
+        is_hopeless: called with the losses so far.
+        seconds: how long the training may take; its first epoch always ends.
+        min_epochs: before them no training is hopeless.
+    """
+
+    def __init__(
+        self, is_hopeless: Callable[[list[float]], bool], seconds: float, min_epochs: int
+    ) -> None:
+        super().__init__()
+        self.is_hopeless, self.seconds, self.min_epochs = is_hopeless, seconds, min_epochs
+        self.start = time.perf_counter()
+        self.curve: list[float] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Take the loss."""
+        self.curve.append(float((logs or {})["val_loss"]))
+        if len(self.curve) >= self.min_epochs and self.is_hopeless(self.curve):
+            raise HopelessError
+        if time.perf_counter() - self.start > self.seconds:
+            self.model.stop_training = True
+
+
+class SearchStudy:
+    """Runs the trials of a search; continues where killed processes stopped.
+
+    Args:
+        queue: the trials.
+        space: what is searched.
+        workshop: makes and measures files.
+        budget: the limits of the device.
+        effort: how much is tried.
+        teacher: to learn from beside the labels, or None.
+        log: takes a line for each trial that ends.
+    """
+
+    def __init__(
+        self,
+        queue: SearchQueue,
+        space: SearchSpace,
+        workshop: Workshop,
+        budget: Budget,
+        effort: Effort,
+        teacher: Teacher | None,
+        log: Log,
+    ) -> None:
+        self.queue, self.space, self.workshop = queue, space, workshop
+        self.budget, self.effort = budget, effort
+        self.teacher, self.log = teacher, log
+        self.study = queue.search()
+        self.states = queue.optuna.trial.TrialState
+
+    def run(self, progress: Progress) -> list[Outcome]:
+        """Run trials until the number or the time is used up, in all processes.
+
+        Args:
+            progress: called with the outcomes so far, after each trial.
+
+        Returns:
+            The outcomes.
+        """
+        self.queue.enqueue(self.study, self.space.first_trials()[: self.effort.trials])
+        progress(self.outcomes())
+        while True:
+            left = self.effort.seconds - self._spent()
+            trial = None if self._is_over(left) else self.queue.next(self.study, self.effort.trials)
+            if trial is not None:
+                self._trial(trial, max(left, 0.0))
+                progress(self.outcomes())
+            elif not self.queue.wait(self.study):
+                return self.outcomes()
+
+    def outcomes(self) -> list[Outcome]:
+        """Of all trials that were trained to the end, in all processes."""
+        trials = self.study.get_trials(deepcopy=False, states=(self.states.COMPLETE,))
+        return [Outcome.from_dict(trial.user_attrs[OUTCOME]) for trial in trials]
+
+    def rejected(self) -> list[Rejected]:
+        """The designs that were not trained, or not to the end."""
+        trials = self.study.get_trials(deepcopy=False, states=(self.states.PRUNED,))
+        return [
+            Rejected(t.user_attrs[NAME], t.user_attrs[REASON], CURVE in t.user_attrs)
+            for t in trials
+        ]
+
+    def _is_over(self, left: float) -> bool:
+        """Whether the seconds left are too few for another trial; one at least is trained."""
+        times = [outcome.seconds for outcome in self.outcomes()]
+        return bool(times) and left < MIN_TIME_PART * sum(times) / len(times)
+
+    def _spent(self) -> float:
+        trials = self.study.get_trials(deepcopy=False)
+        return float(sum(trial.user_attrs.get(SECONDS, 0.0) for trial in trials))
+
+    def _trial(self, trial: Any, seconds: float) -> None:
+        start = time.perf_counter()
+        design, training = self.space.draw(trial)
+        trial.set_user_attr(NAME, design.name)
+        try:
+            model = self.workshop.untrained(design, training.dropout, seed=trial.number)
+            trial.set_user_attr(PARAMETERS, parameter_count(model))
+            if not self._surely_fits(design, parameter_count(model)):
+                cost = self.workshop.probe(design)
+                if not cost.fits(self.budget):
+                    self._constrain(trial, cost)
+                    self._reject(trial, design, start, cost.misses(self.budget))
+                    return
+            outcome = self._outcome(trial, model, design, training, seconds)
+        except HopelessError:
+            self._reject(trial, design, start, "worse than smaller models at the same epoch")
+        except (ConversionError, DivergenceError, RuntimeError) as error:
+            self._reject(trial, design, start, str(error))
+        else:
+            self._complete(trial, outcome, time.perf_counter() - start)
+
+    def _surely_fits(self, design: Design, parameters: int) -> bool:
+        """Whether size and time are so far below the limits that no untrained file is needed."""
+        bits = QUANTIZATIONS[design.quantize].weight_bits
+        size, limit = parameters * bits / 8 + MAX_OVERHEAD_BYTES, 1024 * self.budget.max_kib
+        if self.budget.compressed or size > limit:
+            return False
+        deadline = self.budget.deadline_us
+        return deadline is None or any(
+            outcome.parameters >= parameters
+            and outcome.design.layers >= design.layers
+            and outcome.design.quantize == design.quantize
+            and outcome.cost.step_us_p99 <= deadline / 2
+            for outcome in self.outcomes()
+        )
+
+    def _reject(self, trial: Any, design: Design, start: float, reason: str) -> None:
+        trial.set_user_attr(REASON, reason)
+        trial.set_user_attr(SECONDS, time.perf_counter() - start)
+        self.study.tell(trial, state=self.states.PRUNED)
+        was_trained = "stopped" if CURVE in trial.user_attrs else "not trained"
+        self.log(f"trial {trial.number + 1}, {design.name}: {was_trained}: {reason}")
+
+    def _complete(self, trial: Any, outcome: Outcome, seconds: float) -> None:
+        outcome = replace(outcome, seconds=seconds)
+        trial.set_user_attr(SECONDS, seconds)
+        trial.set_user_attr(OUTCOME, asdict(outcome))
+        self._constrain(trial, outcome.cost)
+        size = outcome.cost.size(self.budget)
+        self.study.tell(trial, (outcome.score, size, outcome.cost.step_us_p50))
+        value = self.workshop.parts.task.metric.text(outcome.value)
+        self.log(
+            f"trial {trial.number + 1}, {outcome.design.name}: {value}, "
+            f"{size / 1024:.1f} KiB, {outcome.cost.step_us_p50:.1f} µs, {outcome.epochs} epochs, "
+            f"{seconds:.0f} s"
+        )
+
+    def _constrain(self, trial: Any, cost: FileCost) -> None:
+        """Tell the sampler, once, by how much the limits are missed."""
+        for name, excess in zip(("size", "time"), cost.excess(self.budget), strict=True):
+            trial.set_constraint(name, excess)
+
+    def _outcome(
+        self,
+        trial: Any,
+        model: keras.Sequential,
+        design: Design,
+        training: Training,
+        seconds: float,
+    ) -> Outcome:
+        trials = self.study.get_trials(deepcopy=False, states=(self.states.COMPLETE,))
+        count = parameter_count(model)
+        min_epochs = max(MIN_EPOCHS, round(MIN_PART * self.effort.epochs))
+        watch = Watch(lambda curve: is_hopeless(curve, count, trials), seconds, min_epochs)
+        try:
+            self._train(model, design, training, watch, trial.number)
+        finally:
+            if watch.curve:
+                trial.set_user_attr(CURVE, watch.curve)
+        name = f"{design.name}-{trial.number}"
+        folder = self.workshop.folder
+        file = folder / "files" / f"{name}.tflite"
+        complete = self.workshop.convert(model, design, file, self.workshop.parts.train)
+        backend = self.queue.backend
+        backend.save_file(file, file.read_bytes())
+        backend.save_file(folder / "models" / f"{name}.keras", saved(complete))
+        cost, value = self.workshop.measure(file, "validation")
+        score = self.workshop.parts.task.metric.gain(value, 0.0)
+        loss, epochs = min(watch.curve), len(watch.curve)
+        return Outcome(
+            trial.number, design, training, count, loss, epochs, value, score, cost, seconds=0.0
+        )
+
+    def _train(
+        self, model: keras.Sequential, design: Design, training: Training, watch: Watch, seed: int
+    ) -> None:
+        """Train a design's model, on means of frames."""
+        parts = averaged_parts(self.workshop.parts, design.stride)
+        plan = training.plan(self.effort.epochs, self.effort.patience, seed)
+        soft = None if self.teacher is None else self.teacher.soft_targets
+        fit_model(model, parts, plan, [watch], soft)
+        if design.sparsity:
+            schedule = ConstantSparsity(design.sparsity, 0)
+            epochs = max(1, round(FINE_TUNING * self.effort.epochs))
+            rate = FINE_TUNING * plan.learning_rate
+            plan = replace(plan, epochs=epochs, learning_rate=rate)
+            watch.curve.clear()  # of the model as it will be
+            fit_model(model, parts, plan, [prune(model, schedule), watch], soft)

@@ -1,0 +1,81 @@
+"""The trials of a search in the journal file: a sampler of several objectives, limits, pruning."""
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from kgated.compare.storage import WORKER, TrialQueue
+
+STUDY = "search"
+# Score on the device, bytes, microseconds; with constraints for the limits.
+DIRECTIONS = ("maximize", "minimize", "minimize")
+REASON, SECONDS = "reason", "seconds"
+CURVE, PARAMETERS = "curve", "parameters"
+STARTUP_TRIALS = 8
+MIN_PEERS, MIN_EPOCHS = 3, 10  # of the median rule
+MIN_PART = 0.3  # of the epochs: large models may begin slowly
+# Designs that are rejected before their training are no trials; but the search has an end.
+MAX_REJECTED = 10  # times the number of trials
+
+
+class SearchQueue(TrialQueue):
+    """`TrialQueue` for trials with several objectives and limits."""
+
+    def hold(self, name: str) -> AbstractContextManager[None]:
+        """A lock among the processes of the search."""
+        return self.locks.hold(name)
+
+    def search(self) -> Any:
+        """The study of the search, made if there is none."""
+        with self.hold("turn"):
+            return self.optuna.create_study(
+                storage=self.storage,
+                study_name=STUDY,
+                load_if_exists=True,
+                directions=DIRECTIONS,
+            )
+
+    def next(self, study: Any, max_trials: int) -> Any:
+        """The next trial for this process, or None where `max_trials` are done or under way.
+
+        The sampler is seeded by the number of trials so far: a continued search draws what it
+        would have drawn without the kill.
+        """
+        with self.hold("turn"):
+            self._requeue(study)
+            states = self.optuna.trial.TrialState
+            trials = [t for t in study.get_trials(deepcopy=False) if t.state != states.FAIL]
+            rejected = sum(is_rejected(trial) for trial in trials)
+            waiting = any(trial.state == states.WAITING for trial in trials)
+            is_full = len(trials) - rejected >= max_trials or rejected >= MAX_REJECTED * max_trials
+            if is_full and not waiting:
+                return None
+            study.sampler = self.optuna.samplers.TPESampler(
+                seed=len(trials), n_startup_trials=STARTUP_TRIALS, multivariate=True
+            )
+            trial = study.ask()
+            trial.set_user_attr(WORKER, self.worker)
+            return trial
+
+
+def is_rejected(trial: Any) -> bool:
+    """Whether a trial's design was rejected before it was trained."""
+    return REASON in trial.user_attrs and CURVE not in trial.user_attrs
+
+
+def is_hopeless(curve: list[float], parameters: int, trials: list[Any]) -> bool:
+    """Whether a training is worse than those of models that are no larger, at the same epoch.
+
+    The median rule: the lowest validation loss so far is above the median of that of the trained
+    models with as many parameters or fewer. So a small model is compared with smaller ones alone.
+
+    Args:
+        curve: the validation loss of each epoch so far.
+        parameters: number of weights of the model.
+        trials: of the study; those that are trained to the end count.
+    """
+    peers = []
+    for trial in trials:
+        losses, size = trial.user_attrs.get(CURVE), trial.user_attrs.get(PARAMETERS)
+        if losses and size is not None and size <= parameters:
+            peers.append(min(losses[: len(curve)]))
+    return len(peers) >= MIN_PEERS and min(curve) > sorted(peers)[len(peers) // 2]

@@ -1,0 +1,99 @@
+/** A run of the model: frames in; outputs, events and step times out. */
+
+import {eventDetector} from '../kgated/events.js';
+import {StepTimes} from './timing.js';
+
+const MAX_ROWS = 200_000;
+
+/** What a page shows of a run. */
+export class Session {
+  /** @param {import('../kgated/kgated.js').Model} model */
+  constructor(model) {
+    this.model = model;
+    const {manifest} = model;
+    this.labels = outputLabels(manifest);
+    /** Milliseconds for one step, or null where the file does not say it. */
+    this.deadline = manifest.sample_period_s
+      ? 1000 * manifest.sample_period_s * manifest.frames_per_step
+      : null;
+    this.eventsNote = '';
+    try {
+      this.events = eventDetector(manifest);
+    } catch (error) {
+      this.events = null;
+      this.eventsNote = `None: ${error.message}.`;
+    }
+    this.reset();
+  }
+
+  /** Starts anew, from zero state. */
+  reset() {
+    this.model.reset();
+    this.times = new StepTimes(this.deadline);
+    /** @type {Float32Array[]} */
+    this.rows = [];
+    this.count = 0;
+    this.waiting = [];
+    this.ended = [];
+    if (this.events) this.events = eventDetector(this.model.manifest);
+  }
+
+  /** @returns {any?} The event that is open now. */
+  get openEvent() {
+    return this.events?.detector.openEvent ?? null;
+  }
+
+  /** Runs frames, block by block. @param {Float32Array[]} frames */
+  push(frames) {
+    const size = this.model.manifest.frames_per_step;
+    for (const frame of frames) {
+      this.waiting.push(frame);
+      if (this.waiting.length === size) {
+        this.step(joined(this.waiting));
+        this.waiting = [];
+      }
+    }
+  }
+
+  /** Runs the argument of one step. */
+  step(block) {
+    const start = performance.now();
+    const result = this.model.step(block);
+    this.times.add(performance.now() - start);
+    const first = this.model.manifest.outputs[0].name;
+    const output = result instanceof Float32Array ? result : result[first];
+    const results = this.model.manifest.results_per_step;
+    for (let n = 0; n < results; n++) this.#keep(output, n, output.length / results);
+    if (this.events) {
+      const {detector, scores} = this.events;
+      this.ended.push(...detector.step(scores(block, output)));
+    }
+  }
+
+  /** Ends the open event; an incomplete block of frames is left out. */
+  finish() {
+    this.waiting = [];
+    if (this.events) this.ended.push(...this.events.detector.finish());
+  }
+
+  #keep(output, n, size) {
+    this.count += 1;
+    this.rows.push(output.slice(n * size, (n + 1) * size));
+    if (this.rows.length > MAX_ROWS) this.rows.splice(0, MAX_ROWS / 2);
+  }
+}
+
+function joined(frames) {
+  if (frames.length === 1) return frames[0];
+  const joinedFrames = new frames[0].constructor(frames.length * frames[0].length);
+  frames.forEach((frame, n) => joinedFrames.set(frame, n * frame.length));
+  return joinedFrames;
+}
+
+/** A name for each number of the first output. */
+export function outputLabels({labels, outputs, threshold}) {
+  const size = outputs[0].shape.reduce((a, b) => a * b, 1);
+  if (labels?.length === size) return labels;
+  if (labels?.length === 2 && size === 1) return [`${labels[1]} (from ${threshold})`];
+  return Array.from({length: size}, (_, n) => `${outputs[0].name} ${n}`);
+}

@@ -1,0 +1,173 @@
+"""Trials on a journal file and on PostgreSQL: real kills, several processes, a full disk."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from postgresql import server
+
+from kgated.compare import backends
+from kgated.compare.storage import TrialQueue
+from kgated.data import pad, save_npz
+
+TRIALS, LIMIT_S = 3, 600
+SEARCH = "rnn-3/search"
+# Takes a trial in another process, and dies while it runs.
+TAKE_AND_DIE = """
+import os, signal, sys
+from pathlib import Path
+from kgated.compare.storage import TrialQueue
+queue = TrialQueue(Path(sys.argv[1]), sys.argv[2] or None)
+trial = queue.take(queue.study("search"), 3)
+print(trial.number, trial.suggest_float("rate", 0.0, 1.0), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture(scope="module")
+def database():
+    with server() as address:
+        yield address
+
+
+@pytest.fixture(params=["journal", "postgresql"])
+def storage(request):
+    """The address of a storage; None: a journal file."""
+    return None if request.param == "journal" else request.getfixturevalue("database")
+
+
+def states(queue, name=SEARCH):
+    return [trial.state.name for trial in queue.study(name).get_trials(deepcopy=False)]
+
+
+def test_a_killed_process_leaves_its_trial_to_the_others(storage, tmp_path):
+    killed, first, second = (tmp_path / name for name in ("killed", "first", "second"))
+    if storage is None:  # one folder
+        killed = first = second = tmp_path
+    for folder in (killed, first, second):
+        folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-c", TAKE_AND_DIE, str(killed), storage or ""]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    number, rate = ended.stdout.split()
+    a, b = TrialQueue(first, storage), TrialQueue(second, storage)
+    try:
+        studies = [queue.study("search") for queue in (a, b)]
+        again, second_trial = a.take(studies[0], 3), b.take(studies[1], 3)
+        assert again.suggest_float("rate", 0.0, 1.0) == float(rate)
+        assert len({int(number), again.number, second_trial.number}) == 3
+        assert a.take(studies[0], 3) is not None
+        assert b.take(studies[1], 3) is None  # of three, all under way
+        assert sorted(states(a, "search")) == ["FAIL", "RUNNING", "RUNNING", "RUNNING"]
+        assert a.choose_once(studies[0], "best", 1) == b.choose_once(studies[1], "best", 2) == 1
+        a.backend.save_file(first / "model.keras", b"weights")
+        assert b.backend.fetch_file(second / "model.keras").read_bytes() == b"weights"
+    finally:
+        a.close()
+        b.close()
+
+
+@pytest.mark.slow
+def test_a_killed_command_continues_in_two_processes_and_trains_nothing_twice(storage, tmp_path):
+    rng, y = np.random.default_rng(0), np.arange(24) % 2
+    rows = [rng.normal(3 * label, 1.0, (3, 2)).astype(np.float32) for label in y]
+    save_npz(tmp_path / "data.npz", pad(rows, y))
+    folder = tmp_path / "out"
+    folder.mkdir()
+    command = [sys.executable, "-m", "kgated_cli", "compare", str(tmp_path / "data.npz")]
+    command += ["--cells", "rnn", "--units", "3", "--trials", str(TRIALS), "--seeds", "2"]
+    command += ["--epochs", "3", "--quantize", "none", "--budget-minutes", "30"]
+    command += ["--out", str(folder), *([] if storage is None else ["--storage", storage])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        wait_until_second_trial(process, folder, storage)
+        process.kill()
+    before = TrialQueue(folder, storage)
+    complete = {t.number: t.user_attrs["run"] for t in ended_trials(before)}
+    before.close()
+    assert 1 <= len(complete) < TRIALS
+    runs = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for _ in range(2)
+    ]
+    for process in runs:
+        output = process.communicate(timeout=LIMIT_S)[0]
+        assert process.returncode == 0, output
+    after = TrialQueue(folder, storage)
+    try:
+        assert states(after).count("FAIL") <= 1  # the one that was killed
+        assert states(after).count("COMPLETE") + states(after).count("PRUNED") == TRIALS
+        assert states(after, "rnn-3/seeds") == ["COMPLETE"]
+        runs_by_number = {t.number: t.user_attrs["run"] for t in ended_trials(after)}
+        assert {number: runs_by_number[number] for number in complete} == complete
+        params = [tuple(sorted(t.params.items())) for t in ended_trials(after)]
+        assert len(set(params)) == len(params)
+    finally:
+        after.close()
+    assert (folder / "compare.html").is_file()
+
+
+def ended_trials(queue):
+    trials = queue.study(SEARCH).get_trials(deepcopy=False)
+    return [trial for trial in trials if "run" in trial.user_attrs]
+
+
+def wait_until_second_trial(process, folder, storage):
+    """Until a trial has ended and another one runs."""
+    end = time.monotonic() + LIMIT_S
+    queue = TrialQueue(folder, storage)
+    try:
+        while not {"COMPLETE", "RUNNING"} <= set(states(queue)):
+            assert process.poll() is None, process.stdout.read().decode()
+            assert time.monotonic() < end, "no second trial began"
+            time.sleep(0.05)
+    finally:
+        queue.close()
+
+
+def test_a_full_disk_leaves_a_whole_journal_and_says_what_to_do(tmp_path, monkeypatch):
+    queue = TrialQueue(tmp_path)
+    study = queue.study("search")
+    trial = queue.take(study, 3)
+    path = tmp_path / backends.JOURNAL
+    before, write = path.read_bytes(), os.write
+
+    def half(file, content):
+        if len(content) < 20:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(file, content[: len(content) // 2])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backends.os, "write", half)
+        with pytest.raises(OSError, match="No space left on device; make room, then start") as full:
+            study.tell(trial, 1.0)
+    assert "\n" not in str(full.value)
+    assert path.read_bytes() == before
+    queue.close()
+    again = TrialQueue(tmp_path)  # as after a new start
+    assert again.take(again.study("search"), 3) is not None
+    assert states(again, "search") == ["FAIL", "RUNNING"]
+    again.close()
+
+
+def test_a_file_that_is_no_journal_is_refused(tmp_path):
+    (tmp_path / backends.JOURNAL).write_text("name,value\n1,2\n")
+    with pytest.raises(ValueError, match="is no journal of trials"):
+        TrialQueue(tmp_path)
+
+
+@pytest.mark.parametrize("address", ["sqlite:///a.db", "trials", "mysql://u@h/d"])
+def test_other_databases_are_refused(address, tmp_path):
+    with pytest.raises(ValueError, match="must be the address of a PostgreSQL database"):
+        TrialQueue(tmp_path, address)
+
+
+def test_a_database_that_can_t_be_reached_is_named_without_its_password(tmp_path):
+    with pytest.raises(OSError, match="can't use the database") as caught:
+        TrialQueue(tmp_path, "postgresql://me:secret@127.0.0.1:9/trials")
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,170 @@
+"""Front end, resampler and readers of files compute in Chromium what `ingest` computes."""
+
+import io
+import wave
+from functools import partial
+
+import numpy as np
+import pytest
+from kgated_edge.errors import DataError
+from kgated_edge.format.front_end import FrontEndSpec, pcen_parameters
+from kgated_edge.format.tensor_spec import TensorSpec
+from kgated_edge.ingest.audio import wav_frames
+from kgated_edge.ingest.csv_frames import CsvColumns, csv_frames
+from kgated_edge.ingest.front_end import FrontEnd
+from kgated_edge.ingest.input_counts import REFUSE, InputCounts
+from kgated_edge.ingest.resample import Resampler
+
+pytestmark = pytest.mark.slow
+SPECS = {
+    "log-mel": FrontEndSpec(),
+    "mfcc": FrontEndSpec(kind="mfcc", coefficients=13, deltas=2),
+    "pcen": FrontEndSpec(
+        kind="pcen", pcen=pcen_parameters(), rate=8000, window=256, hop=80, mels=20, deltas=1
+    ),
+    "standardized": FrontEndSpec(mels=4, hop=500, deltas=1, mean=(-5.1,) * 8, scale=(0.3,) * 8),
+    "narrow": FrontEndSpec(rate=22050, window=1024, hop=256, mels=32, low_hz=300, high_hz=5000.5),
+}
+PUSH = """
+    const stream = new m.FrontEnd(spec);
+    return chunks.flatMap(chunk => stream.push(Int16Array.from(chunk))).map(f => Array.from(f));
+"""
+
+
+@pytest.fixture
+def sound(rng):
+    """Noise, silence and a rising tone, half a second."""
+    n = np.arange(8000)
+    tone = 8000 * np.sin(2 * np.pi * (0.01 + 4e-6 * n) * n)
+    sound = np.rint(rng.normal(0, 2000, 8000) + tone).clip(-32768, 32767).astype(np.int16)
+    sound[3000:4500] = 0
+    return sound
+
+
+def chunks_of(samples, rng):
+    """The samples in chunks of random lengths, some of them empty."""
+    cuts = np.sort(rng.integers(0, len(samples), 25))
+    return [chunk.tolist() for chunk in np.split(samples, cuts)]
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_frames_have_the_same_bits_in_any_chunks(run_js, sound, rng, name):
+    spec = SPECS[name]
+    expected = FrontEnd(spec)(sound)
+    frames = run_js(PUSH, "front_end", spec=spec.to_plain(), chunks=chunks_of(sound, rng))
+    assert len(expected) > 10
+    np.testing.assert_array_equal(np.array(frames, np.float32), expected)
+
+
+def test_another_front_end_is_seen_as_another(run_js, sound, rng):
+    frames = run_js(
+        PUSH, "front_end", spec=FrontEndSpec(low_hz=21).to_plain(), chunks=chunks_of(sound, rng)
+    )
+    assert (np.array(frames, np.float32) != FrontEnd(SPECS["log-mel"])(sound)).any()
+
+
+@pytest.mark.parametrize(("source", "target"), [(48000, 16000), (44100, 16000), (8000, 16000)])
+def test_resampled_audio_has_the_same_samples(run_js, sound, rng, source, target):
+    resampler = Resampler(source, target)
+    expected = np.concatenate([resampler.push(sound), resampler.finish()])
+    samples = run_js(
+        """
+        const resampler = new m.Resampler(source, target);
+        const parts = chunks.map(chunk => resampler.push(Int16Array.from(chunk)));
+        return [...parts, resampler.finish()].flatMap(part => Array.from(part));
+        """,
+        "resample",
+        source=source,
+        target=target,
+        chunks=chunks_of(sound, rng),
+    )
+    np.testing.assert_array_equal(samples, expected)
+
+
+def wav_file(content, width, channels, rate=16000):
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(channels)
+        writer.setsampwidth(width)
+        writer.setframerate(rate)
+        writer.writeframes(content)
+    return file.getvalue()
+
+
+FRAMES_OF_WAV = """
+    const {audioFrames} = await import("/page/files.js");
+    const sound = m.readWav(Uint8Array.from(content).buffer);
+    return audioFrames(sound, spec).map(frame => Array.from(frame));
+"""
+
+
+@pytest.mark.parametrize(
+    ("width", "channels", "rate"), [(1, 1, 16000), (2, 2, 16000), (3, 3, 16000), (4, 1, 44100)]
+)
+def test_wav_files_of_every_width_become_the_same_frames(run_js, rng, width, channels, rate):
+    content = wav_file(rng.bytes(6000 * width * channels), width, channels, rate)
+    spec = SPECS["log-mel"]
+    expected = list(wav_frames(io.BytesIO(content), lambda _: FrontEnd(spec)))
+    frames = run_js(FRAMES_OF_WAV, "audio_files", content=list(content), spec=spec.to_plain())
+    assert len(expected) > 5
+    np.testing.assert_array_equal(np.array(frames, np.float32), np.array(expected))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda wav: b"RIFX" + wav[4:], "not a WAV file"),
+        (lambda wav: wav[:20] + b"\3\0" + wav[22:], "not a WAV file of PCM samples"),
+        (lambda wav: wav[:36], "has no samples"),
+    ],
+)
+def test_a_file_that_is_no_wav_is_refused(run_js, change, words):
+    content = change(wav_file(bytes(800), 2, 1))
+    body = "try { m.readWav(Uint8Array.from(content).buffer); } catch (e) { return e.message; }"
+    assert words in run_js(body, "audio_files", content=list(content))
+
+
+FRAMES_OF_TEXT = """
+    const {csvFrames} = await import("/page/csv.js");
+    try { return csvFrames(text, spec).map(frame => Array.from(frame)); }
+    catch (error) { return error.message; }
+"""
+TEXTS = {
+    "plain": "1,2,3\n4,5,6e-3\n",
+    "header and time": "time,a,b,c\r\n0,1,2,3\r\n1, -4 ,5,6\r\n",
+    "header of names alone": "a;b;c\n1,5;2;3\n\n4;5;6,25\n",
+    "tabs": "1\t2\t3\n4\t5\t6\n",
+    "blanks": " 1 2  3\n4 5 6\n",
+    "commas and blanks": "1, 2, 3\n4 5 6\n",
+    "quoted": '"a","b","c"\n"1","2","3"\n',
+    "too few": "1,2,3\n4,5\n",
+    "a word": "1,2,3\n4,five,6\n",
+    "another header": "a,b\n1,2\n",
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_lines_of_text_become_the_same_frames_or_the_same_refusal(run_js, name):
+    text, spec = TEXTS[name], TensorSpec("frame", (3,))
+    stream = io.BytesIO(text.encode())
+    frames = run_js(FRAMES_OF_TEXT, spec=spec.to_plain(), text=text)
+    read = partial(csv_frames, stream, spec, CsvColumns(), REFUSE, InputCounts())
+    if isinstance(frames, str):
+        with pytest.raises(DataError) as refusal:
+            list(read())
+        # The hint is another: the page has no options.
+        assert rule_of(frames) == rule_of(str(refusal.value))
+    else:
+        np.testing.assert_array_equal(np.array(frames, np.float32), np.array(list(read())))
+
+
+def rule_of(message):
+    return message.split(":")[0].split(", got ")[0]
+
+
+def test_lines_of_tokens(run_js):
+    spec = TensorSpec("frame", (), "int32", vocabulary=5)
+    assert run_js(FRAMES_OF_TEXT, spec=spec.to_plain(), text="1\n4\n") == [[1], [4]]
+    assert "line 2 must hold 1 numbers of int32" in run_js(
+        FRAMES_OF_TEXT, spec=spec.to_plain(), text="1\n4.5\n"
+    )
