@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from kgated.web import build_site
-from kgated.web.litert_js import litert_files
 
 OWN = Path(__file__).parent / "fixtures"
 FIXTURES = Path(__file__).parents[1] / "edge" / "fixtures"
@@ -23,11 +22,7 @@ def model_file():
 
 @pytest.fixture(scope="session")
 def litert():
-    """LiteRT.js is there, or npm can fetch it."""
-    try:
-        return litert_files()
-    except OSError as error:
-        pytest.skip(f"{error}: nothing was run with LiteRT.js")
+    return chromium.litert_or_skip()
 
 
 @pytest.fixture(scope="session")

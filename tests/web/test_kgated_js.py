@@ -1,5 +1,7 @@
 """`kgated.js` in Chromium computes what the runner computes, step by step."""
 
+import re
+
 import numpy as np
 import pytest
 from kgated_edge import EdgeModel
@@ -127,3 +129,20 @@ def test_what_does_not_run_is_refused_by_name(run_js, site, model_file, name, wo
     kind, message = run_js(body, "kgated", name=name)
     assert kind == "KgatedError"
     assert words in message
+
+
+@pytest.mark.slow
+def test_the_types_name_what_the_module_has(run_js, site):
+    types = (site / "kgated" / "kgated.d.ts").read_text()
+    exported = set(re.findall(r"^export (?:class|function) (\w+)", types, re.MULTILINE))
+    body = """
+        const members = (type) => Object.getOwnPropertyNames(type.prototype);
+        return [Object.keys(m), members(m.Model), members(m.FrontEnd), members(m.EventDetector)];
+    """
+    names, *members = run_js(body, "kgated")
+    assert set(names) == exported
+    for kind, present in zip(("Model", "FrontEnd", "EventDetector"), members, strict=True):
+        text = types.split(f"export class {kind} ")[1].split("\n}")[0]
+        declared = set(re.findall(r"^  (?:[gs]et )?(\w+)\(", text, re.MULTILINE))
+        assert declared <= set(present)
+        assert len(declared) >= 3
