@@ -89,13 +89,12 @@ def served_page(folder: Path) -> Iterator[Any]:
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    with (
-        sync_playwright() as driver,
-        driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"]) as browser,
-    ):
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page()
         page.goto(f"http://127.0.0.1:{server.server_port}/style.css")
         yield page
+        browser.close()
     server.shutdown()
 
 

@@ -1,4 +1,4 @@
-"""Generate the model files of `tests/edge/fixtures`, and two of `tests/web/fixtures`.
+"""Generate the model files of `tests/edge/fixtures`, and one of `tests/web/fixtures`.
 
 In `tests/edge` each consists of NAME.tflite, converted by kgated, and NAME.npz with the weights and
 a sequence of frames, from which the tests compute the outputs independently. The models are seeded:
@@ -90,7 +90,6 @@ def main() -> None:
     save(model, frames, "fixed", mode="sequence", length=5)
     WEB.mkdir(exist_ok=True)
     kgated.to_tflite(model, WEB / "fused.tflite", mode="sequence", length=5, lowering="fused")
-    kgated.to_tflite(model, WEB / "dynamic.tflite", quantize="dynamic", sample_period_s=0.01)
     calibration = np.random.default_rng(7).normal(size=(32, 20, 3)).astype(np.float32)
     for quantize in ("int8", "int16x8"):
         save(model, frames, quantize, quantize=quantize, calibration=calibration)
