@@ -1,4 +1,4 @@
-"""Generate the model files of `tests/edge/fixtures`, and one of `tests/web/fixtures`.
+"""Generate the model files of `tests/edge/fixtures`, and two of `tests/web/fixtures`.
 
 In `tests/edge` each consists of NAME.tflite, converted by kgated, and NAME.npz with the weights and
 a sequence of frames, from which the tests compute the outputs independently. The models are seeded:
@@ -59,6 +59,16 @@ def blocks() -> tuple[keras.Model, dict[str, np.ndarray]]:
     return keras.Model([sound, word], [each, sequence_result], name="blocks"), frames
 
 
+def each_frame() -> keras.Model:
+    """Float frames (3,) to two classes, a result per frame."""
+    layers = [
+        keras.Input((None, 3)),
+        kgated.LSTM(4, return_sequences=True, name="lstm"),
+        keras.layers.Dense(2, activation="softmax", name="dense"),
+    ]
+    return keras.Sequential(layers, name="each_frame")
+
+
 def spread(model: keras.Model, seed: int) -> None:
     """Replace the weights by larger ones, so that the outputs change from frame to frame."""
     rng = np.random.default_rng(seed)
@@ -93,6 +103,9 @@ def main() -> None:
     calibration = np.random.default_rng(7).normal(size=(32, 20, 3)).astype(np.float32)
     for quantize in ("int8", "int16x8"):
         save(model, frames, quantize, quantize=quantize, calibration=calibration)
+    model = each_frame()
+    spread(model, 8)
+    kgated.to_tflite(model, WEB / "block.tflite", block=4)
     model, frames = text()
     spread(model, 4)
     save(model, frames, "text")

@@ -7,7 +7,7 @@ import pytest
 from kgated_edge import EdgeModel
 from kgated_edge.runtime.batching import as_dict, split_steps
 
-MODELS = ("speech", "inside", "int8", "int16x8", "text", "blocks", "events")
+MODELS = ("speech", "inside", "int8", "int16x8", "text", "blocks", "events", "block")
 RECIPES = ("none", "float16", "dynamic", "dynamic4", "int8", "int16x8", "internal")
 STEPS = 40
 RUN = """

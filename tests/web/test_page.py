@@ -123,6 +123,20 @@ def test_a_csv_file_gives_the_outputs_of_the_runner(browser, sound_address, soun
     page.close()
 
 
+def test_the_last_block_is_filled_as_in_the_runner(browser, site, model_file, tmp_path):
+    frames = np.random.default_rng(4).normal(size=(30, 3)).astype(np.float32)
+    np.savetxt(tmp_path / "frames.csv", frames, "%.9g", ",")
+    folder = shutil.copytree(site, tmp_path / "site")
+    shutil.copyfile(model_file("block"), folder / "model.tflite")
+    with chromium.served(folder) as url:
+        page = opened(browser, url)
+        page.set_input_files("#file", tmp_path / "frames.csv")
+        wait_for_message(page, "30 frames, 30 outputs")
+        _, outputs = saved_outputs(page, tmp_path)
+        page.close()
+    np.testing.assert_allclose(outputs, EdgeModel(model_file("block")).run(frames), atol=1e-5)
+
+
 def test_a_recording_gives_the_outputs_and_events_of_the_runner(
     browser, sound_address, sound_model, sound_file, tmp_path
 ):
