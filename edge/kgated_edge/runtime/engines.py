@@ -11,6 +11,7 @@ from kgated_edge.errors import EdgeError, ManifestError
 from kgated_edge.format.manifest import LENGTHS, Manifest
 from kgated_edge.format.reader import read_model
 from kgated_edge.format.tensor_spec import Array, TensorSpec
+from kgated_edge.format.verified_file import ModelPath, VerifiedFile
 from kgated_edge.native.library import Library, aligned, library_path
 from kgated_edge.runtime.interpreter import Binding, bind
 
@@ -43,7 +44,7 @@ class NativeBinding(Binding):
         return _bind_library(self.library, self.content, self.manifest)
 
 
-def bind_engine(path: str | Path, num_threads: int, mode: str, engine: str) -> Binding:
+def bind_engine(path: ModelPath, num_threads: int, mode: str, engine: str) -> Binding:
     """Opens a model file with an engine.
 
     Args:
@@ -54,12 +55,15 @@ def bind_engine(path: str | Path, num_threads: int, mode: str, engine: str) -> B
 
     Raises:
         ManifestError: the file cannot be run; the message says why and what to do.
-        EdgeError: an unknown engine, or a library that is missing or does not fit.
+        EdgeError: an unknown engine, a library that is missing or does not fit, or a library where
+            a signature is required.
     """
     if engine == LITERT:
         return bind(path, num_threads, mode)
     if engine != NATIVE:
         raise EdgeError(f'`engine` must be "{LITERT}" or "{NATIVE}", got {engine!r}')
+    if isinstance(path, VerifiedFile):
+        raise EdgeError('engine="native" runs a library that no signature covers: use "litert"')
     if num_threads != 1:
         raise EdgeError(f'engine="native" runs in one thread, got num_threads={num_threads}')
     content, manifest = read_model(path)

@@ -1,17 +1,18 @@
 """Runs a streaming model frame by frame."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from kgated_edge.errors import EdgeError, StateError, cannot_run
 from kgated_edge.format.tensor_spec import Array, TensorSpec
+from kgated_edge.format.verified_file import ModelPath
 from kgated_edge.runtime.bad_frames import HOLD, REFUSE, LastGoodFrames, check_policy
 from kgated_edge.runtime.batching import as_dict, broadcast_batch, tail, unwrap_single
 from kgated_edge.runtime.engines import LITERT, bind_engine
+from kgated_edge.runtime.exclusive import busy, exclusive
 from kgated_edge.runtime.input_writer import Writer, step_writer
 from kgated_edge.runtime.interpreter import Binding
 from kgated_edge.runtime.quantization import results_reader
@@ -19,9 +20,9 @@ from kgated_edge.runtime.results import in_order, steps_and_results
 from kgated_edge.runtime.state_file import Stateful, check_external
 from kgated_edge.runtime.tensor_views import ByteCopies, state_copies
 from kgated_edge.runtime.text_methods import TextMethods, texts_to_ids
+from kgated_edge.signing.check import opened
 
 _ALL = slice(None)
-R = TypeVar("R")
 
 
 # A plain tuple: a NamedTuple takes up to 40 ns longer to unpack, of a microsecond around `invoke`.
@@ -55,9 +56,11 @@ class EdgeModel(Stateful, TextMethods):
             since the last reset, "hold" raises too.
         engine: "litert": the interpreter; "native": the library that `kgated-edge build` made of
             the file's C sources.
+        require_key, version_file: refuse a file without a signature; see `require_signature`.
 
     Raises:
         ManifestError: the file cannot be run; the message says why and what to do.
+        SignatureError: the file is not signed as `require_key` and `version_file` ask.
         EdgeError: engine="native", and the library is missing, of another file or CPU, or wrong.
 
     Example:
@@ -71,13 +74,16 @@ class EdgeModel(Stateful, TextMethods):
 
     def __init__(
         self,
-        path: str | Path,
+        path: ModelPath,
         num_threads: int = 1,
         *,
         on_bad_frame: str = REFUSE,
         engine: str = LITERT,
+        require_key: str | Path | None = None,
+        version_file: str | Path | None = None,
     ) -> None:
         check_policy(on_bad_frame)
+        path = opened(path, require_key, version_file)
         self._set_up(bind_engine(path, num_threads, "stream", engine), on_bad_frame)
 
     def _set_up(self, binding: Binding, on_bad_frame: str) -> None:
@@ -256,19 +262,6 @@ class EdgeModel(Stateful, TextMethods):
         return {name: tail(outputs[name], len(rows), manifest.batch) for name, rows in expected}
 
 
-@contextmanager
-def exclusive(idle: list[R], what: str) -> Iterator[R]:
-    """Takes the resources that one thread at a time may use; `EdgeError` where another does."""
-    try:
-        resources = idle.pop()
-    except IndexError:
-        raise busy(what) from None
-    try:
-        yield resources
-    finally:
-        idle.append(resources)
-
-
 def check_states(specs: Sequence[TensorSpec], values: Mapping[str, Array]) -> None:
     """Raises `StateError` unless there is a valid array for each state, and nothing else."""
     names = sorted(spec.name for spec in specs)
@@ -279,11 +272,6 @@ def check_states(specs: Sequence[TensorSpec], values: Mapping[str, Array]) -> No
         )
     for spec in specs:
         _check_state_array(spec, values[spec.name])
-
-
-def busy(what: str) -> EdgeError:
-    """The error for a call during another thread's call."""
-    return EdgeError(f"another thread uses this {what}: give each its own, by {what}.clone()")
 
 
 def _check_state_array(spec: TensorSpec, value: Any) -> None:
