@@ -8,6 +8,8 @@ import threading
 
 import pytest
 
+from kgated.web.litert_js import litert_files
+
 FLAGS = ("--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
 
 
@@ -17,6 +19,14 @@ def path_of_chromium():
     if path is None:
         pytest.skip("there is no chromium: the page was NOT opened in a browser")
     return path
+
+
+def litert_or_skip():
+    """LiteRT.js's files, fetched by npm if need be; skips the test, with a word, without them."""
+    try:
+        return litert_files()
+    except OSError as error:
+        pytest.skip(f"{error}: nothing was run with LiteRT.js")
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ PACKAGES = {
     "kgated.interop": "kgated.interop",
     "kgated.inspection": "kgated.inspection",
     "kgated.demos": "kgated.demos",
+    "kgated.web": "kgated.web",
     "kgated_edge": "kgated_edge",
 }
 

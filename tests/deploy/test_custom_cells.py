@@ -157,3 +157,18 @@ def test_files_start_again_from_the_cells_own_states(state, quantize, limit, rng
         assert np.abs(edge.run(x[0]) - expected).max() <= limit * np.abs(expected).max()
     edge.run(x[0])
     assert np.abs(edge.run(x[0]) - expected).max() > 2 * limit * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(("quantize", "limit"), [("int8", 0.1), ("int16x8", 0.02)])
+def test_learned_starts_and_selected_constants_are_quantized(quantize, limit, rng, tmp_path):
+    table = ops.convert_to_tensor(rng.normal(size=(1, 1, 2)).astype(np.float32))
+    inputs = keras.Input((T, F))
+    states = cell(start="learned")(inputs)
+    chosen = L.Dense(2)(ops.where(states > 0, states, table))
+    models = {"sequence": keras.Model(inputs, chosen), "stream": keras.Model(inputs, states)}
+    x = rng.normal(size=(16, T, F)).astype(np.float32)
+    for mode, model in models.items():
+        path, expected = tmp_path / f"{mode}.tflite", graphs.predict(randomize(model, rng), [x[:1]])
+        kgated.to_tflite(model, path, mode=mode, quantize=quantize, calibration=x)
+        error = np.abs(open_model(path).run(x[0]) - expected[0][0]).max()
+        assert error <= limit * np.abs(expected[0][0]).max()

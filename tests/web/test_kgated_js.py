@@ -1,11 +1,14 @@
 """`kgated.js` in Chromium computes what the runner computes, step by step."""
 
+import re
+
 import numpy as np
 import pytest
 from kgated_edge import EdgeModel
 from kgated_edge.runtime.batching import as_dict, split_steps
 
-FIXTURES_OF_EDGE = ("speech", "inside", "int8", "int16x8", "text", "blocks")
+MODELS = ("speech", "inside", "int8", "int16x8", "text", "blocks", "events", "block")
+RECIPES = ("none", "float16", "dynamic", "dynamic4", "int8", "int16x8", "internal")
 STEPS = 40
 RUN = """
     const model = await m.load(`/${name}.tflite`);
@@ -43,7 +46,7 @@ def largest_difference(expected, actual):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*FIXTURES_OF_EDGE, "dynamic"])
+@pytest.mark.parametrize("name", [*MODELS, *(f"stream-{recipe}" for recipe in RECIPES)])
 def test_every_recipe_computes_what_the_runner_computes(run_js, model_file, rng, name):
     model = EdgeModel(model_file(name))
     manifest = model.manifest
@@ -127,3 +130,20 @@ def test_what_does_not_run_is_refused_by_name(run_js, site, model_file, name, wo
     kind, message = run_js(body, "kgated", name=name)
     assert kind == "KgatedError"
     assert words in message
+
+
+@pytest.mark.slow
+def test_the_types_name_what_the_module_has(run_js, site):
+    types = (site / "kgated" / "kgated.d.ts").read_text()
+    exported = set(re.findall(r"^export (?:class|function) (\w+)", types, re.MULTILINE))
+    body = """
+        const members = (type) => Object.getOwnPropertyNames(type.prototype);
+        return [Object.keys(m), members(m.Model), members(m.FrontEnd), members(m.EventDetector)];
+    """
+    names, *members = run_js(body, "kgated")
+    assert set(names) == exported
+    for kind, present in zip(("Model", "FrontEnd", "EventDetector"), members, strict=True):
+        text = types.split(f"export class {kind} ")[1].split("\n}")[0]
+        declared = set(re.findall(r"^  (?:[gs]et )?(\w+)\(", text, re.MULTILINE))
+        assert declared <= set(present)
+        assert len(declared) >= 3

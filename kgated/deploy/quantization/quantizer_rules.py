@@ -55,7 +55,22 @@ def apply_rules(tflite: bytes, rules: Any, ranges: Ranges | None) -> schema.Mode
     begin("the quantizer")
     job = quantizer.Quantizer(bytearray(tflite), rules.get_quantization_recipe())
     with _quietly():
-        return flatbuffer.parse(bytes(job.quantize(ranges).quantized_model))
+        quantized = job.quantize(None if ranges is None else _without_axes(ranges))
+        return flatbuffer.parse(bytes(quantized.quantized_model))
+
+
+def _without_axes(ranges: Ranges) -> Ranges:
+    """The ranges of one number each as scalars.
+
+    The quantizer gives a constant the scale of the operator's result, and fails where that scale
+    has an axis and the constant has two or more.
+    """
+    return {
+        name: {
+            end: value.reshape(()) if value.size == 1 else value for end, value in limits.items()
+        }
+        for name, limits in ranges.items()
+    }
 
 
 def try_once(tflite: bytes, recipe: Recipe, sample: dict[str, np.ndarray]) -> None:
