@@ -60,7 +60,7 @@ def apply_rules(tflite: bytes, rules: Any, ranges: Ranges | None) -> schema.Mode
 
 
 def _without_axes(ranges: Ranges) -> Ranges:
-    """The ranges of one number each as scalars.
+    """The ranges, those of one number as scalars.
 
     The quantizer gives a constant the scale of the operator's result, and fails where that scale
     has an axis and the constant has two or more.
