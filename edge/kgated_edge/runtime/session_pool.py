@@ -22,8 +22,9 @@ from kgated_edge.runtime.session_rounds import (
     plan_groups,
 )
 from kgated_edge.runtime.session_states import SessionStates
+from kgated_edge.runtime.state_checks import check_states
 from kgated_edge.runtime.state_file import Stateful, check_external
-from kgated_edge.runtime.stream_model import busy, check_states, exclusive
+from kgated_edge.runtime.stream_model import busy, exclusive
 
 _ALL = slice(None)
 
