@@ -23,11 +23,11 @@ class _Caller:
     """What stands in for the interpreter.
 
     Attributes:
-        invoke: runs one step, or one sequence.
+        invoke: runs one step, or one sequence; returns 0, or the C sources' error.
         memory: the struct of states and working memory, which lives as long as this object.
     """
 
-    invoke: Callable[[], None]
+    invoke: Callable[[], object]
     memory: Array = field(repr=False)
 
 
@@ -36,6 +36,11 @@ class NativeBinding(Binding):
     """A library ready to run, and its arrays; a state's input and output are the same array."""
 
     library: Library | None = None
+
+    @property
+    def checks_numbers(self) -> bool:
+        """Whether `invoke()` returns true, and does nothing, for NaN and inf in an input."""
+        return True
 
     def clone(self) -> "NativeBinding":
         """A second binding on the same library, with arrays of its own."""

@@ -40,6 +40,11 @@ class Binding:
     outputs: dict[str, Array]
     whole: bytes | None = None
 
+    @property
+    def checks_numbers(self) -> bool:
+        """Whether `invoke()` returns true, and does nothing, for NaN and inf in an input."""
+        return False
+
     def clone(self) -> "Binding":
         """A second binding on the same bytes, with its own interpreter and tensors."""
         binding = _bind(self.content, self.manifest, self.num_threads)

@@ -24,8 +24,8 @@ from kgated_edge.runtime.session_rounds import (
     plan_groups,
 )
 from kgated_edge.runtime.session_states import SessionStates
+from kgated_edge.runtime.state_checks import check_states
 from kgated_edge.runtime.state_file import Stateful, check_external
-from kgated_edge.runtime.stream_model import check_states
 from kgated_edge.signing.check import opened
 
 _ALL = slice(None)
