@@ -137,9 +137,10 @@ def _dynamic_product(
     n, k = weights.shape
     q, sums, _ = _integers(code, n, k)
     packed, totals, scales = integer_weights(code, operator, weights)
+    ends = f"{q}, range.zero_point, {sums}, {n}, {k}, s->turn"
     yield "{"
     yield f"  const kg_range range = kg_quantize_row({x}, {q}, {k});"
-    yield f"  kg_{_dot(code)}({packed}, {totals}, {q}, range.zero_point, {sums}, {n}, {k}, s->turn);"
+    yield f"  kg_{_dot(code)}({packed}, {totals}, {ends});"
     arguments = f"{scales}, {bias_of(code, operator)}"
     yield f"  kg_scale_sums({sums}, range.scale, {arguments}, {result}, {n});"
     yield "}"
