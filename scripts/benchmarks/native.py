@@ -1,5 +1,6 @@
 """What the native engine costs, beside LiteRT and ONNX Runtime int8."""
 
+import statistics
 import tempfile
 from collections.abc import Iterable
 from functools import partial
@@ -12,7 +13,7 @@ from kgated_edge.native.compiler import build
 from benchmarks import other_runtimes
 from benchmarks.models import CELLS, SIZES, Sizes, model_of, noise, to_file
 from benchmarks.tables import Row, judged
-from benchmarks.timing import Run, medians_us
+from benchmarks.timing import Run, Summary, times_us
 
 # The most that the native engine may take of ONNX Runtime's int8 time, `dynamic`, by U.
 STEP_TARGETS = {128: 0.12, 512: 0.45}
@@ -20,13 +21,19 @@ SEQUENCE_TARGETS = {128: 0.7, 512: 0.95}
 RECIPES = ("none", "dynamic")
 
 
-def steps(rounds: int, sizes: Sizes = SIZES, cells: Iterable[str] = CELLS) -> list[Row]:
+def steps(
+    rounds: int,
+    sizes: Sizes = SIZES,
+    cells: Iterable[str] = CELLS,
+    summary: Summary = statistics.median,
+) -> list[Row]:
     """A step by every engine: the call from Python, and the C step alone."""
     rows = []
     for features, units in sizes:
         for cell in cells:
             with tempfile.TemporaryDirectory() as folder:
-                us = medians_us(step_runs(cell, features, units, Path(folder)), rounds)
+                runs = step_runs(cell, features, units, Path(folder))
+                us = times_us(runs, rounds, summary)
             for recipe in RECIPES:
                 target = STEP_TARGETS.get(units) if recipe == "dynamic" else None
                 row = _row(cell, features, units, 1, recipe, us)
@@ -57,6 +64,7 @@ def sequences(
     sizes: Sizes = SIZES,
     lengths: Iterable[int] = (64, 256),
     cells: Iterable[str] = CELLS,
+    summary: Summary = statistics.median,
 ) -> list[Row]:
     """A whole sequence by every engine, a result per frame."""
     rows = []
@@ -65,7 +73,7 @@ def sequences(
             for cell in cells:
                 with tempfile.TemporaryDirectory() as folder:
                     runs = sequence_runs(cell, features, units, length, Path(folder))
-                    us = medians_us(runs, rounds)
+                    us = times_us(runs, rounds, summary)
                 row = _row(cell, features, units, length, "dynamic", us)
                 ratio = us["dynamic native"] / us["onnxruntime int8"]
                 rows.append(judged(row, ratio, SEQUENCE_TARGETS.get(units)))

@@ -137,9 +137,10 @@ def _dynamic_product(
     n, k = weights.shape
     q, sums, _ = _integers(code, n, k)
     packed, totals, scales = integer_weights(code, operator, weights)
+    ends = f"{q}, range.zero_point, {sums}, {n}, {k}, s->turn"
     yield "{"
     yield f"  const kg_range range = kg_quantize_row({x}, {q}, {k});"
-    yield f"  kg_{_dot(code)}({packed}, {totals}, {q}, range.zero_point, {sums}, {n}, {k});"
+    yield f"  kg_{_dot(code)}({packed}, {totals}, {ends});"
     arguments = f"{scales}, {bias_of(code, operator)}"
     yield f"  kg_scale_sums({sums}, range.scale, {arguments}, {result}, {n});"
     yield "}"
@@ -166,7 +167,8 @@ def _integer_product(
         yield f"memcpy({q}, {x}, {k});"
         yield f"memset({q} + {k}, 0, {padded - k});"
         x = q
-    yield f"kg_{_dot(code)}({packed}, {totals}, {x}, {source.zero_point}, {sums}, {n}, {k});"
+    zero = source.zero_point
+    yield f"kg_{_dot(code)}({packed}, {totals}, {x}, {zero}, {sums}, {n}, {k}, s->turn);"
     added = "NULL" if bias is None or bias.data is None else code.constant(bias.data, "b")
     yield from requantized(code, operator, (sums, added, result), n)
 

@@ -132,7 +132,8 @@ def _sizes(written: Program, ports: Ports, work: list[tuple[str, str, int]]) -> 
     golden = sum(4 * port.golden_values.size for port in framed if port.golden_values is not None)
     states = _bytes(ports.states)
     held = _bytes([port for port in framed if port.is_quantized])
-    ram = 4 + states + held + sum(_SIZES[ctype] * size for ctype, _, size in work)
+    turn = 4 if "dot_s8" in written.code.kernels else 0
+    ram = 4 + turn + states + held + sum(_SIZES[ctype] * size for ctype, _, size in work)
     return {
         "flash": constants + golden,
         "golden_bytes": golden,

@@ -73,6 +73,8 @@ def test_a_bad_frame_is_refused_and_changes_nothing(stream, frames):
             native.step(frame)
     for name, state in native.state.items():
         np.testing.assert_array_equal(state, before[name])
+    with pytest.raises(FrameError, match=r"finite, got nan at \(2,\)"):
+        native.step(bad)
 
 
 def test_what_does_not_fit_is_refused_and_never_replaced(stream, tmp_path, monkeypatch):
@@ -121,8 +123,9 @@ def test_a_library_of_another_file_or_with_wrong_results_is_refused(tmp_path, fr
         (kgated.PeepholeLSTM(9, return_sequences=True), {"length": STEPS}),
         (kgated.GRU(9), {"max_length": STEPS, "batch": 3}),
         (L.LSTM(9), {"max_length": STEPS, "quantize": "dynamic"}),
+        (kgated.GRU(20), {"max_length": STEPS, "batch": 3, "quantize": "dynamic"}),
     ],
-    ids=["each frame", "padded batch", "int8 weights"],
+    ids=["each frame", "padded batch", "int8 weights", "int8 weights of a padded batch"],
 )
 def test_a_whole_sequence_equals_litert(cell, options, tmp_path, frames):
     path = tmp_path / "m.tflite"
