@@ -48,7 +48,7 @@ def _run(words: list[str], log: str) -> int:
     except BAD_INPUT as error:
         _fail(str(error))
     except Exception as error:
-        if type(error).__name__ == "ConversionError":
+        if "ConversionError" in (kind.__name__ for kind in type(error).__mro__):
             _fail(str(error))
         traceback.print_exc()
         if log:
