@@ -104,6 +104,12 @@ def test_a_layer_that_can_not_stream_is_refused_with_the_way_out(run, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["m.keras"]
 
 
+def test_a_wrong_option_points_to_the_help_of_its_command(run):
+    assert "See `kgated web --help`." in run("web", "m.tflite", "--out", "page")[2]
+    assert "See `kgated data csv --help`." in run("data", "csv", "folder")[2]
+    assert "See `kgated --help`." in run("nonsense")[2]
+
+
 def test_a_file_named_as_a_source_needs_a_target_that_has_sources(run, tmp_path):
     save("m.keras")
     for name in ("m.c", "m.h", "m.cc"):
