@@ -4,7 +4,19 @@ A package beside `kgated`, not in it: importing `kgated` imports Keras and its b
 seconds and logs to stderr, and `kgated --help` needs neither.
 """
 
-from kgated_cli import compare, convert, data, intervals, optimize, search, show, train, tune, web
+from kgated_cli import (
+    compare,
+    convert,
+    data,
+    intervals,
+    optimize,
+    search,
+    show,
+    sign,
+    train,
+    tune,
+    web,
+)
 from kgated_cli.app import main
 from kgated_cli.models import load_model
 
@@ -18,6 +30,7 @@ __all__ = [
     "optimize",
     "search",
     "show",
+    "sign",
     "train",
     "tune",
     "web",

@@ -59,6 +59,16 @@ def blocks() -> tuple[keras.Model, dict[str, np.ndarray]]:
     return keras.Model([sound, word], [each, sequence_result], name="blocks"), frames
 
 
+def each_frame() -> keras.Model:
+    """Float frames (3,) to two classes, a result per frame."""
+    layers = [
+        keras.Input((None, 3)),
+        kgated.LSTM(4, return_sequences=True, name="lstm"),
+        keras.layers.Dense(2, activation="softmax", name="dense"),
+    ]
+    return keras.Sequential(layers, name="each_frame")
+
+
 def spread(model: keras.Model, seed: int) -> None:
     """Replace the weights by larger ones, so that the outputs change from frame to frame."""
     rng = np.random.default_rng(seed)
@@ -90,10 +100,12 @@ def main() -> None:
     save(model, frames, "fixed", mode="sequence", length=5)
     WEB.mkdir(exist_ok=True)
     kgated.to_tflite(model, WEB / "fused.tflite", mode="sequence", length=5, lowering="fused")
-    kgated.to_tflite(model, WEB / "dynamic.tflite", quantize="dynamic", sample_period_s=0.01)
     calibration = np.random.default_rng(7).normal(size=(32, 20, 3)).astype(np.float32)
     for quantize in ("int8", "int16x8"):
         save(model, frames, quantize, quantize=quantize, calibration=calibration)
+    model = each_frame()
+    spread(model, 8)
+    kgated.to_tflite(model, WEB / "block.tflite", block=4)
     model, frames = text()
     spread(model, 4)
     save(model, frames, "text")

@@ -23,6 +23,7 @@ STAGES = {
         models
         optimize
         tuning
+        signing
         deploy
         mixed_precision
         compare
@@ -58,7 +59,7 @@ STAGES = {
     "kgated_edge": """
         errors measure
         format verifier
-        text
+        signing text
         native
         runtime
         events
@@ -78,6 +79,8 @@ DISTRIBUTIONS = {
 }
 STARTS_THE_COMMAND = "kgated.__main__"
 ON_DEVICE = {"kgated_edge", "numpy", "ai_edge_litert"} | sys.stdlib_module_names
+# The only module of the device half that needs an extra, when a signature is checked.
+CHECKS_SIGNATURES = "kgated_edge.signing.ed25519"
 ROOT_FILES = {"kgated.deploy": 8, "kgated_edge": 4}
 MAX_LINES = 300
 CODE = ("kgated", "kgated_cli", "edge", "scripts", "tests")
@@ -253,7 +256,19 @@ def test_the_device_half_imports_nothing_heavy():
     assert len(device) > 30
     assert {
         name.split(".")[0] for tree in device for name in source_code.imports(tree)
-    } <= ON_DEVICE
+    } <= ON_DEVICE | {"cryptography"}
+
+
+def test_one_module_of_the_device_half_imports_cryptography_and_only_in_functions():
+    tops = {
+        module: {name.split(".")[0] for name in source_code.imports(syntax(path))}
+        for module, path in modules().items()
+        if module.startswith("kgated_edge")
+    }
+    assert [m for m, names in tops.items() if "cryptography" in names] == [CHECKS_SIGNATURES]
+    body = syntax(modules()[CHECKS_SIGNATURES]).body
+    at_import = ast.Module([node for node in body if not isinstance(node, ast.FunctionDef)], [])
+    assert "cryptography" not in str(list(source_code.imports(at_import)))
 
 
 @pytest.mark.parametrize("module", ["kgated_edge", "kgated_cli", "kgated_worker"])

@@ -1,6 +1,13 @@
 """Runs kgated models on a device, per frame or per sequence, and measures them."""
 
-from kgated_edge.errors import DataError, EdgeError, FrameError, ManifestError, StateError
+from kgated_edge.errors import (
+    DataError,
+    EdgeError,
+    FrameError,
+    ManifestError,
+    SignatureError,
+    StateError,
+)
 from kgated_edge.evaluation.checker import check, selftest
 from kgated_edge.evaluation.dataset import SequenceData, load_npz
 from kgated_edge.evaluation.dataset_info import DataInfo
@@ -27,6 +34,7 @@ from kgated_edge.runtime.sequence_model import SequenceModel
 from kgated_edge.runtime.session_pool import Session, SessionPool
 from kgated_edge.runtime.stream_model import EdgeModel
 from kgated_edge.runtime.worker_pool import WorkerPool
+from kgated_edge.signing.check import require_signature
 from kgated_edge.telemetry.monitor import FieldMonitor, FieldReport
 from kgated_edge.text.generation import generate
 
@@ -65,6 +73,7 @@ __all__ = [
     "SequenceModel",
     "Session",
     "SessionPool",
+    "SignatureError",
     "StateError",
     "WorkerPool",
     "check",
@@ -80,5 +89,6 @@ __all__ = [
     "read_limits",
     "read_manifest",
     "realtime",
+    "require_signature",
     "selftest",
 ]

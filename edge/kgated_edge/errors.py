@@ -12,6 +12,10 @@ class ManifestError(EdgeError):
     """A model file that cannot be run: missing, damaged, or not made by `kgated convert`."""
 
 
+class SignatureError(ManifestError):
+    """A model file without the signature that the caller requires; it was not run."""
+
+
 class FrameError(EdgeError):
     """A frame that the model does not accept; the state is as before the call."""
 

@@ -5,9 +5,11 @@ metadata entry then refers to the new place, and blanks remain at the old one.
 """
 
 import json
+import warnings
 from pathlib import Path
 
 from kgated_edge.format.reader import parse_manifest, read_model
+from kgated_edge.format.signing_section import SECTION as SIGNING
 from kgated_edge.format.tflite_file import (
     MANIFEST_NAME,
     NO_DIGEST,
@@ -26,6 +28,8 @@ _SPARE = 512  # so that the next change fits
 def write_section(path: str | Path, name: str, section: object) -> None:
     """Writes a section of the manifest of a file; whole or not at all.
 
+    A signature of the file is removed, with a warning.
+
     Args:
         path: a `.tflite` file made by `kgated convert`.
         name: of the section.
@@ -36,17 +40,25 @@ def write_section(path: str | Path, name: str, section: object) -> None:
         OSError: it cannot be written.
     """
     content, _ = read_model(path)
-    replace_file(check_writable(path), with_section(content, name, section))
+    changed = with_section(content, name, section)
+    replace_file(check_writable(path), changed)
+    if is_signed(content):
+        warnings.warn(
+            f"{path} was signed, and its signature does not fit the changed file, so it was "
+            "removed: sign the file again",
+            stacklevel=2,
+        )
 
 
 def with_section(content: bytes, name: str, section: object) -> bytes:
-    """The file with a section of its manifest changed; arguments as in `write_section`."""
+    """The file with a section of its manifest changed and no signature; see `write_section`."""
     span, place = metadata_span(content, MANIFEST_NAME), metadata_place(content, MANIFEST_NAME)
     assert span is not None, "a file with a manifest"
     assert place is not None, "a file with a manifest"
     start, end = span
     document = json.loads(content[start:end])
     document.pop(name, None)
+    document.pop(SIGNING, None)  # it does not fit the changed file
     if section is not None:
         document[name] = section
     document["file_sha256"] = NO_DIGEST
@@ -55,6 +67,13 @@ def with_section(content: bytes, name: str, section: object) -> bytes:
     if len(text) <= end - start:
         return _signed(content[:start] + text.ljust(end - start) + content[end:], start, end)
     return _appended(content, (start, end), place, text.ljust(len(text) + _SPARE))
+
+
+def is_signed(content: bytes) -> bool:
+    """Whether the manifest of a file has a signature, right or wrong."""
+    span = metadata_span(content, MANIFEST_NAME)
+    assert span is not None, "a file with a manifest"
+    return SIGNING in json.loads(content[slice(*span)])
 
 
 def _appended(content: bytes, span: tuple[int, int], place: int, text: bytes) -> bytes:

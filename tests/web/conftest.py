@@ -12,12 +12,13 @@ from kgated.web import build_site
 
 OWN = Path(__file__).parent / "fixtures"
 FIXTURES = Path(__file__).parents[1] / "edge" / "fixtures"
+FOLDERS = (OWN, FIXTURES, FIXTURES / "archive" / "0.2.0.dev0")
 
 
 @pytest.fixture
 def model_file():
     """The model file of a name."""
-    return lambda name: next(p for f in (OWN, FIXTURES) if (p := f / f"{name}.tflite").exists())
+    return lambda name: next(p for f in FOLDERS if (p := f / f"{name}.tflite").exists())
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +31,7 @@ def site(tmp_path_factory, litert):
     """The site of `speech`, with all other model files beside its own."""
     assert litert
     folder = build_site(FIXTURES / "speech.tflite", tmp_path_factory.mktemp("web") / "site")
-    for path in (*FIXTURES.glob("*.tflite"), *OWN.glob("*.tflite")):
+    for path in (path for source in FOLDERS for path in source.glob("*.tflite")):
         shutil.copyfile(path, folder / path.name)
     return folder
 

@@ -103,6 +103,10 @@ FRAMES_OF_WAV = """
 )
 def test_wav_files_of_every_width_become_the_same_frames(run_js, rng, width, channels, rate):
     content = wav_file(rng.bytes(6000 * width * channels), width, channels, rate)
+    compare_frames(run_js, content)
+
+
+def compare_frames(run_js, content):
     spec = SPECS["log-mel"]
     expected = list(wav_frames(io.BytesIO(content), lambda _: FrontEnd(spec)))
     frames = run_js(FRAMES_OF_WAV, "audio_files", content=list(content), spec=spec.to_plain())
@@ -110,18 +114,35 @@ def test_wav_files_of_every_width_become_the_same_frames(run_js, rng, width, cha
     np.testing.assert_array_equal(np.array(frames, np.float32), np.array(expected))
 
 
+def float_wav(samples):
+    """A WAV file of float32 from one of 32-bit integers."""
+    content = wav_file(samples.astype("<f4").tobytes(), 4, 1)
+    return content[:20] + b"\3\0" + content[22:]
+
+
+def test_a_wav_file_of_floats_and_one_of_unknown_length(run_js, rng):
+    content = float_wav(rng.normal(0, 0.4, 4000))
+    compare_frames(run_js, content)
+    compare_frames(run_js, content[:40] + b"\xff" * 4 + content[44:])
+
+
 @pytest.mark.parametrize(
-    ("change", "words"),
+    "change",
     [
-        (lambda wav: b"RIFX" + wav[4:], "not a WAV file"),
-        (lambda wav: wav[:20] + b"\3\0" + wav[22:], "not a WAV file of PCM samples"),
-        (lambda wav: wav[:36], "has no samples"),
+        lambda wav: b"RIFX" + wav[4:],
+        lambda wav: wav[:20] + b"\7\0" + wav[22:],
+        lambda wav: wav[:30],
+        lambda wav: wav[:36],
+        lambda wav: wav[:200],
+        lambda wav: float_wav(np.array([0.0, np.nan] * 300)),
     ],
 )
-def test_a_file_that_is_no_wav_is_refused(run_js, change, words):
+def test_a_bad_wav_file_is_refused_with_the_same_words(run_js, change):
     content = change(wav_file(bytes(800), 2, 1))
     body = "try { m.readWav(Uint8Array.from(content).buffer); } catch (e) { return e.message; }"
-    assert words in run_js(body, "audio_files", content=list(content))
+    with pytest.raises(DataError) as refusal:
+        list(wav_frames(io.BytesIO(content), lambda _: FrontEnd(SPECS["log-mel"])))
+    assert run_js(body, "audio_files", content=list(content)) == str(refusal.value)
 
 
 FRAMES_OF_TEXT = """

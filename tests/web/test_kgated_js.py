@@ -7,7 +7,8 @@ import pytest
 from kgated_edge import EdgeModel
 from kgated_edge.runtime.batching import as_dict, split_steps
 
-FIXTURES_OF_EDGE = ("speech", "inside", "int8", "int16x8", "text", "blocks")
+MODELS = ("speech", "inside", "int8", "int16x8", "text", "blocks", "events", "block")
+RECIPES = ("none", "float16", "dynamic", "dynamic4", "int8", "int16x8", "internal")
 STEPS = 40
 RUN = """
     const model = await m.load(`/${name}.tflite`);
@@ -45,7 +46,7 @@ def largest_difference(expected, actual):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*FIXTURES_OF_EDGE, "dynamic"])
+@pytest.mark.parametrize("name", [*MODELS, *(f"stream-{recipe}" for recipe in RECIPES)])
 def test_every_recipe_computes_what_the_runner_computes(run_js, model_file, rng, name):
     model = EdgeModel(model_file(name))
     manifest = model.manifest

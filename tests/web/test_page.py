@@ -99,7 +99,7 @@ def test_the_page_loads_tests_itself_and_fits(browser, sound_address, width, sch
     wait_for_message(page, "The golden frames of the file")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.inner_text("h1") == page.title() == "speech"
-    measured = page.locator("#measured td").all_inner_texts()
+    measured = page.locator("#times td:nth-child(2)").all_inner_texts()
     assert measured[2] == "10 ms"
     assert all(text.endswith(("µs", "ms")) for text in measured[:2])
     assert len(page.screenshot(full_page=True)) > 20_000, "a blank page compresses to less"
@@ -119,8 +119,22 @@ def test_a_csv_file_gives_the_outputs_of_the_runner(browser, sound_address, soun
         labels, outputs = saved_outputs(page, tmp_path)
         np.testing.assert_allclose(outputs, EdgeModel(sound_model).run(frames), atol=1e-5)
     assert labels == ["yes", "no"]
-    assert page.locator("#live td").all_inner_texts()[3].endswith(" of 450")
+    assert page.locator("#times td:nth-child(3)").all_inner_texts()[3].endswith(" of 450")
     page.close()
+
+
+def test_the_last_block_is_filled_as_in_the_runner(browser, site, model_file, tmp_path):
+    frames = np.random.default_rng(4).normal(size=(30, 3)).astype(np.float32)
+    np.savetxt(tmp_path / "frames.csv", frames, "%.9g", ",")
+    folder = shutil.copytree(site, tmp_path / "site")
+    shutil.copyfile(model_file("block"), folder / "model.tflite")
+    with chromium.served(folder) as url:
+        page = opened(browser, url)
+        page.set_input_files("#file", tmp_path / "frames.csv")
+        wait_for_message(page, "30 frames, 30 outputs")
+        _, outputs = saved_outputs(page, tmp_path)
+        page.close()
+    np.testing.assert_allclose(outputs, EdgeModel(model_file("block")).run(frames), atol=1e-5)
 
 
 def test_a_recording_gives_the_outputs_and_events_of_the_runner(
@@ -153,7 +167,9 @@ def test_the_microphone_is_heard(start_browser, sound_address, sound_model, tmp_
     with start_browser(device) as browser:
         page = opened(browser, sound_address)
         page.click("#microphone")
-        count = "document.querySelector('#live td:last-child').textContent.split(' ')[2]"
+        count = (
+            "document.querySelector('#times tr:last-child td:last-child').textContent.split(' ')[2]"
+        )
         page.wait_for_function(f"parseInt({count}) > 150", timeout=60_000)
         page.click("#microphone")
         wait_for_message(page, "is off")
@@ -174,7 +190,7 @@ def test_the_microphone_is_heard(start_browser, sound_address, sound_model, tmp_
     ("content", "words"),
     [
         ("1,2,3\n1,2\n", "line 2 must hold 3 numbers of float32, got '1,2'"),
-        (b"RIFF\0\0\0\0WAVE", "the WAV file has no samples"),
+        (b"RIFF\0\0\0\0WAVE", "the WAV file is cut short in its header"),
         (b"\xff\xfe\0", "neither a WAV file nor text"),
     ],
 )

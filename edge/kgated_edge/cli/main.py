@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,19 +23,27 @@ from kgated_edge.cli.output import reserve_output, save_steps
 from kgated_edge.cli.realtime import add_realtime_arguments, plan_of
 from kgated_edge.cli.sandbox import run_in_sandbox
 from kgated_edge.cli.signals import ended_by_signals
+from kgated_edge.cli.signature import (
+    add_signature,
+    add_verify,
+    open_signed,
+    signature_arguments,
+)
 from kgated_edge.cli.text import check_text, live_text, realtime_text, selftest_text
 from kgated_edge.errors import EdgeError, readable
 from kgated_edge.evaluation.checker import check, selftest
 from kgated_edge.evaluation.dataset import SequenceData
 from kgated_edge.evaluation.task_choice import OLD_NAMES, TASKS
 from kgated_edge.format.reader import read_manifest
+from kgated_edge.format.verified_file import size_of
 from kgated_edge.ingest.runner import INTERRUPTED
 from kgated_edge.ingest.wav_folder import load_wav_folder
 from kgated_edge.loadtest.runner import realtime
 from kgated_edge.measure.device import this_device
 
 _PROGRAM = "kgated-edge"
-_COMMANDS = "{check,selftest,realtime,live,events,generate,encode,decode,build}"
+_OUT_OF_MEMORY = "out of memory: use smaller data"
+_COMMANDS = "{check,selftest,realtime,live,events,generate,encode,decode,build,verify}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         options = _parser().parse_args(arguments)
+        open_signed(options)
         passed: bool = options.run(options)
         # None where the shell closed it with `>&-`.
         if sys.stdout is not None:
@@ -55,8 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except OSError as error:
         return _fail(readable(error))
-    except MemoryError:
-        return _fail("out of memory: use smaller data")
+    except (MemoryError, SystemError):  # the second from extensions, with no error set
+        return _fail(_OUT_OF_MEMORY)
+    except RuntimeError as error:
+        if "can't allocate" not in str(error):  # of a lock, in an import
+            raise
+        return _fail(_OUT_OF_MEMORY)
+    except PackageNotFoundError:
+        return _fail("the package's version cannot be read: install kgated-edge again")
     except KeyboardInterrupt:
         return 130
 
@@ -93,6 +108,7 @@ def _parser() -> _Parser:
     text_commands.add_encode(_command(commands, "encode", _run_text, "print the ids of texts"))
     text_commands.add_decode(_command(commands, "decode", _run_text, "print the text of ids"))
     native_commands.add_build(commands)
+    add_verify(commands)
     return parser
 
 
@@ -162,6 +178,7 @@ def _command(
         "--threads", type=count(1), default=1, metavar="N", help="threads of the interpreter (1)"
     )
     parser.add_argument("--json", metavar="OUT", help="write the result to this file")
+    add_signature(parser)
     return parser
 
 
@@ -209,7 +226,7 @@ def _sequences(options: argparse.Namespace) -> str | SequenceData:
 def _run_selftest(options: argparse.Namespace) -> bool:
     with reserve_output(options.json, (options.model,)) as write:
         if options.isolated:
-            run_in_sandbox(options.model, options.threads)
+            run_in_sandbox(options.model, options.threads, signature_arguments(options))
         result = selftest(options.model, options.threads)
         write(_with_context(options) | asdict(result))
     print(selftest_text(options.model, result))
@@ -272,5 +289,5 @@ def _run_text(options: argparse.Namespace) -> bool:
 def _with_context(options: argparse.Namespace, **more: str) -> dict[str, Any]:
     about = {"kgated_edge": version(_PROGRAM), "command": options.command}
     where = {"device": asdict(this_device()), "time": datetime.now(UTC).isoformat("T", "seconds")}
-    size = Path(options.model).stat().st_size
-    return {**about, "model": options.model, "model_bytes": size, **more, **where}
+    model = {"model": str(options.model), "model_bytes": size_of(options.model)}
+    return {**about, **model, **more, **where}

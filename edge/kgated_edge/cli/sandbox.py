@@ -2,9 +2,10 @@
 
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 
 from kgated_edge.errors import ManifestError
+from kgated_edge.format.verified_file import ModelPath
 
 _CHILD = """
 import sys
@@ -21,13 +22,19 @@ sys.exit(main(["selftest", *sys.argv[2:]]))
 
 
 def run_in_sandbox(
-    path: str | Path, num_threads: int = 1, seconds: float = 60.0, memory_mib: int = 4096
+    path: ModelPath,
+    num_threads: int = 1,
+    arguments: Sequence[str] = (),
+    *,
+    seconds: float = 60.0,
+    memory_mib: int = 4096,
 ) -> None:
     """Replays the golden frames of a file in a child process, with limits of time and memory.
 
     Args:
         path: a `.tflite` file of any origin.
         num_threads: threads of the interpreter.
+        arguments: more arguments of `selftest`.
         seconds: time limit.
         memory_mib: limit of address space, where the system supports one.
 
@@ -35,7 +42,7 @@ def run_in_sandbox(
         ManifestError: the process crashed or took too long. Errors that it reports itself are
             left to the run in this process, which raises them again.
     """
-    limits = [str(memory_mib << 20), str(path), "--threads", str(num_threads)]
+    limits = [str(memory_mib << 20), str(path), "--threads", str(num_threads), *arguments]
     command = [sys.executable, "-P", "-c", _CHILD, *limits]
     quiet = subprocess.DEVNULL
     try:

@@ -8,6 +8,7 @@ from typing import Any
 from kgated_edge.cli.arguments import count, from_zero
 from kgated_edge.errors import EdgeError
 from kgated_edge.format.reader import read_manifest
+from kgated_edge.format.verified_file import ModelPath
 from kgated_edge.format.vocabulary import Vocabulary
 from kgated_edge.runtime.stream_model import EdgeModel
 from kgated_edge.text.codec import decode, encode
@@ -75,7 +76,7 @@ def run_decode(options: argparse.Namespace) -> dict[str, Any]:
     return {"ids": options.ids, "text": text}
 
 
-def _vocabulary(path: str) -> Vocabulary:
+def _vocabulary(path: ModelPath) -> Vocabulary:
     vocabulary = read_manifest(path).vocabulary
     if vocabulary is None:
         raise EdgeError(

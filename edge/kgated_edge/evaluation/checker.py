@@ -18,6 +18,7 @@ from kgated_edge.evaluation.tasks import check_fit, make_scorer
 from kgated_edge.evaluation.text_data import load_for
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_manifest
+from kgated_edge.format.verified_file import ModelPath, size_of
 from kgated_edge.measure import latency
 from kgated_edge.measure.monitor import peak_memory_mib
 from kgated_edge.runtime.batching import as_dict
@@ -27,7 +28,7 @@ from kgated_edge.runtime.session_pool import SessionPool
 from kgated_edge.runtime.stream_model import EdgeModel
 
 
-def selftest(path: str | Path, num_threads: int = 1) -> SelftestResult:
+def selftest(path: ModelPath, num_threads: int = 1) -> SelftestResult:
     """Replays the golden frames of a model file on this device and compares the outputs.
 
     Args:
@@ -41,7 +42,7 @@ def selftest(path: str | Path, num_threads: int = 1) -> SelftestResult:
 
 
 def check(
-    path: str | Path,
+    path: ModelPath,
     data: Data,
     *,
     task: str | None = None,
@@ -104,7 +105,7 @@ def check(
         _warm_up(model, sequences, warmup_steps)
         run = PooledRun.of_one(run_sequences(model, sequences, scorer))
     quality = None if scorer is None else scorer.quality()
-    sizes = {"model_bytes": Path(path).stat().st_size, "num_threads": num_threads}
+    sizes = {"model_bytes": size_of(path), "num_threads": num_threads}
     return _result(manifest, limits, sequences, run, quality, golden, sizes)
 
 

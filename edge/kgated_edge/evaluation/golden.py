@@ -1,19 +1,19 @@
 """The self-test of a file: its golden frames, through every signature that steps."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import numpy as np
 
 from kgated_edge.evaluation.results import SelftestResult
 from kgated_edge.format.tensor_spec import Array
+from kgated_edge.format.verified_file import ModelPath
 from kgated_edge.runtime.sequence_model import SequenceModel
 from kgated_edge.runtime.session_golden import pool_golden_outputs
 from kgated_edge.runtime.session_pool import SessionPool
 from kgated_edge.runtime.stream_model import EdgeModel
 
 
-def replay_golden(model: EdgeModel | SequenceModel, path: str | Path) -> SelftestResult:
+def replay_golden(model: EdgeModel | SequenceModel, path: ModelPath) -> SelftestResult:
     """Replays the golden frames and compares the outputs, those of sessions together, too.
 
     Args:

@@ -18,8 +18,9 @@ from kgated_edge.events.scores import (
 from kgated_edge.format.event_settings import EventSettings
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.tensor_spec import Array
+from kgated_edge.runtime.state_checks import check_states
 from kgated_edge.runtime.state_file import check_external, read_arrays, write_arrays
-from kgated_edge.runtime.stream_model import EdgeModel, check_states
+from kgated_edge.runtime.stream_model import EdgeModel
 
 _MODEL, _DETECTOR, _PREDICTION = "state.", "events.", "prediction"
 

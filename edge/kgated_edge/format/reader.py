@@ -18,17 +18,18 @@ from kgated_edge.format.manifest import (
 )
 from kgated_edge.format.tensor_spec import Golden, TensorSpec
 from kgated_edge.format.tflite_file import read_verified
+from kgated_edge.format.verified_file import ModelPath, VerifiedFile
 from kgated_edge.format.vocabulary import read_vocabularies
 
 _HEX = frozenset("0123456789abcdef")
 
 
-def read_manifest(path: str | Path) -> Manifest:
+def read_manifest(path: ModelPath) -> Manifest:
     """Reads the manifest of a `.tflite` file; raises as `read_model`."""
     return read_model(path)[1]
 
 
-def read_model(path: str | Path) -> tuple[bytes, Manifest]:
+def read_model(path: ModelPath) -> tuple[bytes, Manifest]:
     """Reads a `.tflite` file once, checks its digest, then parses its manifest.
 
     Returns:
@@ -38,6 +39,8 @@ def read_model(path: str | Path) -> tuple[bytes, Manifest]:
         ManifestError: the file is missing, a directory, empty, not TFLite, cut short, without a
             manifest, changed since it was written, of a newer format, or breaks a field's rule.
     """
+    if isinstance(path, VerifiedFile):
+        return path.content, path.manifest
     try:
         content, text = read_verified(Path(path))
         return content, parse_manifest(text)

@@ -242,8 +242,16 @@ def _fields(text: str, delimiter: str | None) -> list[str]:
     if delimiter is None:
         return text.split()
     if '"' in text:
-        return [field.strip() for field in next(csv.reader([text], delimiter=delimiter), [])]
+        return _quoted_fields(text, delimiter)
     return [field.strip() for field in text.split(delimiter)]
+
+
+def _quoted_fields(text: str, delimiter: str) -> list[str]:
+    """The fields of a line with quotes; none where it is damaged, such as by a carriage return."""
+    try:
+        return [field.strip() for field in next(csv.reader([text], delimiter=delimiter), [])]
+    except csv.Error:
+        return []
 
 
 def _real(field: str) -> float:

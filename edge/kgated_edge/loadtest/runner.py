@@ -17,6 +17,7 @@ from kgated_edge.evaluation.tasks import check_fit
 from kgated_edge.evaluation.text_data import load_for
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_manifest
+from kgated_edge.format.verified_file import ModelPath
 from kgated_edge.loadtest.capacity import AddStreams, MemoryLimited, find_capacity
 from kgated_edge.loadtest.host import background_load, scheduling_and_affinity
 from kgated_edge.loadtest.plan import Plan
@@ -36,7 +37,7 @@ _SETTINGS = (
 
 
 def realtime(
-    path: str | Path,
+    path: ModelPath,
     data: str | Path | SequenceData,
     plan: Plan,
     clock: Clock | None = None,
@@ -116,7 +117,7 @@ def _frames(manifest: Manifest, data: str | Path | SequenceData, max_steps: int)
     return steps
 
 
-def _clones(path: str | Path, plan: Plan, frames: list[Any], _: ExitStack) -> AddStreams:
+def _clones(path: ModelPath, plan: Plan, frames: list[Any], _: ExitStack) -> AddStreams:
     """Adds streams that are clones of one model."""
     models = [EdgeModel(path, plan.num_threads)]
 
@@ -127,7 +128,7 @@ def _clones(path: str | Path, plan: Plan, frames: list[Any], _: ExitStack) -> Ad
     return add_streams
 
 
-def _sessions(path: str | Path, plan: Plan, frames: list[Any], _: ExitStack) -> AddStreams:
+def _sessions(path: ModelPath, plan: Plan, frames: list[Any], _: ExitStack) -> AddStreams:
     """Adds streams that are sessions of one pool."""
     pool, sessions = SessionPool(path, plan.num_threads), list[Session]()
 
@@ -139,7 +140,7 @@ def _sessions(path: str | Path, plan: Plan, frames: list[Any], _: ExitStack) -> 
 
 
 def _worker_sessions(
-    path: str | Path, plan: Plan, frames: list[Any], resources: ExitStack
+    path: ModelPath, plan: Plan, frames: list[Any], resources: ExitStack
 ) -> AddStreams:
     """Makes a pool of processes for each number of streams; one process each below that number."""
 

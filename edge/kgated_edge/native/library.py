@@ -56,6 +56,8 @@ class Library:
             raise EdgeError(f"{path}: built for another CPU: run `kgated-edge build` here")
         size = ctypes.c_uint64.in_dll(functions, "kgated_state_bytes").value
         offsets = (ctypes.c_uint64 * states).in_dll(functions, "kgated_state_offsets")
+        if not hasattr(functions, "kgated_call"):
+            raise EdgeError(f"{path}: built of older sources: convert the model again")
         memory = aligned(size)
         functions.kgated_selftest.argtypes = [ctypes.c_void_p]
         if error := functions.kgated_selftest(memory.ctypes.data):
@@ -65,16 +67,17 @@ class Library:
             )
         return cls(functions, size, tuple(offsets))
 
-    def caller(self, arrays: Sequence[Array]) -> Callable[[], None]:
+    def caller(self, arrays: Sequence[Array]) -> Callable[[], int]:
         """A function that runs one step, or one sequence, on these arrays.
 
         Args:
             arrays: the struct's bytes, then all inputs and outputs in the manifest's order.
+
+        Returns:
+            a function that returns 0, or another number, and does nothing, for NaN and inf.
         """
         addresses = (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
-        function = self.functions.kgated_invoke
-        function.restype = None
-        return partial(function, addresses)
+        return partial(self.functions.kgated_call, addresses)
 
     def state_views(self, memory: Array, specs: Sequence[TensorSpec]) -> dict[str, Array]:
         """A view of each state in the struct's bytes."""

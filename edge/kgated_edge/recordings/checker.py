@@ -17,6 +17,7 @@ from kgated_edge.events.detector import Event, EventDetector
 from kgated_edge.events.stream import detector_of
 from kgated_edge.format.event_settings import EventSettings
 from kgated_edge.format.reader import read_manifest
+from kgated_edge.format.verified_file import ModelPath, size_of
 from kgated_edge.ingest.sources import InputOptions
 from kgated_edge.measure import latency
 from kgated_edge.measure.monitor import peak_memory_mib
@@ -70,7 +71,7 @@ class EventCheckResult:
 
 
 def check_events(
-    path: str | Path,
+    path: ModelPath,
     recordings: str | Path,
     labels: str | Path,
     *,
@@ -106,7 +107,7 @@ def check_events(
     labelled = labelled_recordings(recordings, labels)
     detector = detector_of(read_manifest(path), settings, sample_period_s)
     scorer, model = EventScorer(collar_s), EdgeModel(path, num_threads)
-    options, model_bytes = {"options": InputOptions(), **(options or {})}, Path(path).stat().st_size
+    options, model_bytes = {"options": InputOptions(), **(options or {})}, size_of(path)
     times = _run_all(model, labelled, detector, scorer, options)
     metrics = _metrics_of(scorer, limits, labels)
     values = latency.metrics(times) | {"model_bytes": model_bytes} | vars(metrics)

@@ -74,10 +74,14 @@ def check_labels(
 
 def _table_rows(text: str) -> Iterable[tuple[int, str, ReferenceEvent]]:
     lines = text.splitlines()
-    header = [field.strip().lower() for field in next(csv.reader(lines), [])]
+    try:
+        rows = list(csv.reader(lines))
+    except csv.Error as error:
+        raise DataError(f"this is not a table ({error}): save it again as CSV") from None
+    header = [field.strip().lower() for field in (rows or [[]])[0]]
     has_header = "label" in header
     places = _places(header) if has_header else tuple(range(len(COLUMNS)))
-    for number, fields in enumerate(csv.reader(lines), 1):
+    for number, fields in enumerate(rows, 1):
         if (has_header and number == 1) or not any(field.strip() for field in fields):
             continue
         if len(fields) <= max(places):

@@ -11,6 +11,7 @@ from kgated_edge.errors import EdgeError, ManifestError
 from kgated_edge.format.manifest import LENGTHS, Manifest
 from kgated_edge.format.reader import read_model
 from kgated_edge.format.tensor_spec import Array, TensorSpec
+from kgated_edge.format.verified_file import ModelPath, VerifiedFile
 from kgated_edge.native.library import Library, aligned, library_path
 from kgated_edge.runtime.interpreter import Binding, bind
 
@@ -22,11 +23,11 @@ class _Caller:
     """What stands in for the interpreter.
 
     Attributes:
-        invoke: runs one step, or one sequence.
+        invoke: runs one step, or one sequence; returns 0, or the C sources' error.
         memory: the struct of states and working memory, which lives as long as this object.
     """
 
-    invoke: Callable[[], None]
+    invoke: Callable[[], object]
     memory: Array = field(repr=False)
 
 
@@ -36,6 +37,11 @@ class NativeBinding(Binding):
 
     library: Library | None = None
 
+    @property
+    def checks_numbers(self) -> bool:
+        """Whether `invoke()` returns true, and does nothing, for NaN and inf in an input."""
+        return True
+
     def clone(self) -> "NativeBinding":
         """A second binding on the same library, with arrays of its own."""
         if self.library is None:
@@ -43,7 +49,7 @@ class NativeBinding(Binding):
         return _bind_library(self.library, self.content, self.manifest)
 
 
-def bind_engine(path: str | Path, num_threads: int, mode: str, engine: str) -> Binding:
+def bind_engine(path: ModelPath, num_threads: int, mode: str, engine: str) -> Binding:
     """Opens a model file with an engine.
 
     Args:
@@ -54,12 +60,15 @@ def bind_engine(path: str | Path, num_threads: int, mode: str, engine: str) -> B
 
     Raises:
         ManifestError: the file cannot be run; the message says why and what to do.
-        EdgeError: an unknown engine, or a library that is missing or does not fit.
+        EdgeError: an unknown engine, a library that is missing or does not fit, or a library where
+            a signature is required.
     """
     if engine == LITERT:
         return bind(path, num_threads, mode)
     if engine != NATIVE:
         raise EdgeError(f'`engine` must be "{LITERT}" or "{NATIVE}", got {engine!r}')
+    if isinstance(path, VerifiedFile):
+        raise EdgeError('engine="native" runs a library that no signature covers: use "litert"')
     if num_threads != 1:
         raise EdgeError(f'engine="native" runs in one thread, got num_threads={num_threads}')
     content, manifest = read_model(path)

@@ -12,9 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from kgated_edge.errors import FrameError, NotFiniteError
+from kgated_edge.errors import FrameError
 from kgated_edge.format.tensor_spec import Array, TensorSpec
 from kgated_edge.runtime.bad_frames import LastGoodFrames
+from kgated_edge.runtime.frame_errors import (
+    BOOLS,
+    cast_hint,
+    describe,
+    explain,
+    frame_error,
+    shape_text,
+    takes_dtype,
+)
 from kgated_edge.runtime.quantization import storer
 from kgated_edge.runtime.tensor_views import as_bytes
 
@@ -22,7 +31,6 @@ Writer = Callable[[Any], None]
 _ALL = slice(None)
 _TOP_BYTES = slice(3 if sys.byteorder == "little" else 0, None, 4)
 _SMALL = 256
-_BOOLS = (bool, np.bool_)
 
 
 def step_writer(
@@ -30,6 +38,7 @@ def step_writer(
     targets: Mapping[str, Array],
     last_good: LastGoodFrames | None = None,
     frames: Sequence[TensorSpec] = (),
+    finite: bool = True,
 ) -> Writer:
     """A function that checks the frames of one step and copies them into the input tensors.
 
@@ -38,23 +47,25 @@ def step_writer(
         targets: a view of each input tensor by name.
         last_good: replaces bad frames; None to refuse them.
         frames: with `last_good`, one frame of each input.
+        finite: whether to check that numbers of a float tensor are finite; the caller does else.
 
     Returns:
         a function of the frame for one input, of a dict by name for several.
     """
-    writers = {spec.name: frame_writer(spec, targets[spec.name]) for spec in specs}
+    writers = {spec.name: frame_writer(spec, targets[spec.name], finite) for spec in specs}
     if last_good is not None:
         writers |= {f.name: last_good.writer(f, writers[f.name]) for f in frames if f.is_real}
     write = _dict_writer(writers) if len(specs) > 1 else writers[specs[0].name]
     return write if last_good is None else last_good.recording(write)
 
 
-def frame_writer(spec: TensorSpec, target: Array) -> Writer:
+def frame_writer(spec: TensorSpec, target: Array, finite: bool = True) -> Writer:
     """A function that checks a frame and copies it into `target`.
 
     Args:
         spec: the frame, as the manifest describes it.
         target: a view of the input tensor, of shape `spec.shape`.
+        finite: whether to check that the numbers of a float tensor are finite.
 
     Returns:
         a function of one frame. It raises `FrameError` for another shape or dtype, for NaN and inf,
@@ -67,6 +78,8 @@ def frame_writer(spec: TensorSpec, target: Array) -> Writer:
         return _token_writer(spec, target, spec.vocabulary or 0)
     if spec.vocabulary is not None:
         return _ids_writer(spec, target)
+    if not finite:
+        return _unchecked_writer(spec, target)
     is_plain = target.ndim == 1 and target.size <= _SMALL
     if is_plain:
         return _vector_writer(spec, target)
@@ -81,11 +94,11 @@ def check_frames(spec: TensorSpec, frames: Any, finite: bool = True) -> None:
     """
     is_stored = isinstance(frames, np.ndarray) and frames.dtype == spec.dtype
     spec = spec if is_stored else spec.real
-    expected = f"an array of shape {_shape('T', *spec.shape)} and dtype {spec.dtype}"
+    expected = f"an array of shape {shape_text('T', *spec.shape)} and dtype {spec.dtype}"
     if not isinstance(frames, np.ndarray) or frames.shape[1:] != spec.shape or frames.ndim == 0:
-        raise _error(f"frames must be {expected}", frames, "reshape it")
-    if not _takes_dtype(spec, frames):
-        raise _error(f"frames must be {expected}", frames, _cast(spec, "frames"))
+        raise frame_error(f"frames must be {expected}", frames, "reshape it")
+    if not takes_dtype(spec, frames):
+        raise frame_error(f"frames must be {expected}", frames, cast_hint(spec, "frames"))
     # A reduction over all axes is five times as fast as one per frame.
     if spec.vocabulary is None and (not finite or np.isfinite(frames).all()):
         return
@@ -104,11 +117,6 @@ def bad_frames(spec: TensorSpec, frames: Array) -> np.ndarray[Any, np.dtype[np.b
     return np.asarray(~np.isfinite(frames).all(axis=axes))
 
 
-def explain(spec: TensorSpec, frame: Any) -> FrameError:
-    """The error for a frame that a writer refused."""
-    return _explain_token(spec, frame) if spec.is_token else _explain_array(spec, frame)
-
-
 def _vector_writer(spec: TensorSpec, target: Array) -> Writer:
     # Assignment to a memoryview checks shape and dtype itself, in half of NumPy's time.
     # `_small_check` is inlined, to save a call.
@@ -124,6 +132,22 @@ def _vector_writer(spec: TensorSpec, target: Array) -> Writer:
         tops = content()[top]
         if (127 in tops or 255 in tops) and not np.isfinite(target).all():
             raise explain(spec, frame)
+
+    return write
+
+
+def _unchecked_writer(spec: TensorSpec, target: Array) -> Writer:
+    """Checks the shape and the dtype alone."""
+    write_any = _array_writer(spec, target, lambda: True)
+    if target.ndim != 1:
+        return write_any
+    memory = target.data
+
+    def write(frame: Any) -> None:
+        try:
+            memory[_ALL] = frame
+        except (TypeError, ValueError):
+            write_any(frame)
 
     return write
 
@@ -165,7 +189,7 @@ def _dict_writer(writers: Mapping[str, Writer]) -> Writer:
     def write(frames: Any) -> None:
         if not isinstance(frames, Mapping) or frames.keys() != names:
             rule = f"a step of this model takes a dict of {sorted(names)}"
-            got = sorted(frames) if isinstance(frames, Mapping) else _describe(frames)
+            got = sorted(frames) if isinstance(frames, Mapping) else describe(frames)
             raise FrameError(f"{rule}, got {got}: pass one array per name")
         for name, write_input in writers.items():
             try:
@@ -207,7 +231,7 @@ def _large_check(target: Array) -> Callable[[], bool]:
 
 
 def _token_writer(spec: TensorSpec, target: Array, vocabulary: int) -> Writer:
-    memory, index, bools = target.reshape(1).data, operator.index, _BOOLS
+    memory, index, bools = target.reshape(1).data, operator.index, BOOLS
 
     def write(token: Any) -> None:
         # A bool is an integer in Python, but no token.
@@ -235,66 +259,3 @@ def _ids_writer(spec: TensorSpec, target: Array) -> Writer:
         target[...] = frame
 
     return write
-
-
-def _takes_dtype(spec: TensorSpec, array: Array) -> bool:
-    """Whether an array has the tensor's dtype, or integers of another width where those are ids."""
-    return array.dtype == spec.dtype or (spec.vocabulary is not None and array.dtype.kind in "iu")
-
-
-def _explain_array(spec: TensorSpec, frame: Any) -> FrameError:
-    rule = f"a frame must be an array of shape {_shape(*spec.shape)} and dtype {spec.dtype}"
-    if not isinstance(frame, np.ndarray):
-        return _error(rule, frame, f"pass np.asarray(frame, np.{spec.dtype})")
-    if frame.shape == (1, *spec.shape):
-        return _error(rule, frame, "drop the batch axis: frame[0]")
-    if frame.shape != spec.shape:
-        return _error(rule, frame, "pass one frame of the shape that the model was trained on")
-    if not _takes_dtype(spec, frame):
-        return _error(rule, frame, _cast(spec, "frame"))
-    if spec.vocabulary is not None:
-        bad = frame[(frame < 0) | (frame >= spec.vocabulary)]
-        return _outside(spec.vocabulary, bad[0])
-    bad = np.argwhere(~np.isfinite(frame))
-    if len(bad):
-        place = tuple(map(int, bad[0]))
-        return NotFiniteError(
-            f"a frame must be finite, got {frame[place]} at {_shape(*place)}: "
-            "skip the frame or repeat the last good one"
-        )
-    return _error(rule, frame, "pass a plain NumPy array")
-
-
-def _explain_token(spec: TensorSpec, token: Any) -> FrameError:
-    try:
-        is_index = not isinstance(token, _BOOLS) and operator.index(token) is not None
-    except TypeError:
-        is_index = False
-    if not is_index:
-        return _error("a frame must be one integer token", token, "pass an int")
-    return _outside(spec.vocabulary or 1, operator.index(token))
-
-
-def _outside(vocabulary: int, token: int) -> FrameError:
-    return FrameError(
-        f"a token must be in 0..{vocabulary - 1}, got {token}: "
-        "encode with the vocabulary that the model was trained on"
-    )
-
-
-def _error(rule: str, received: Any, hint: str) -> FrameError:
-    return FrameError(f"{rule}, got {_describe(received)}: {hint}")
-
-
-def _describe(value: Any) -> str:
-    if isinstance(value, np.ndarray):
-        return f"shape {_shape(*value.shape)} and dtype {value.dtype}"
-    return f"a {type(value).__name__}"
-
-
-def _cast(spec: TensorSpec, name: str) -> str:
-    return f"convert it: {name}.astype(np.{spec.dtype})"
-
-
-def _shape(*sizes: object) -> str:
-    return f"({', '.join(map(str, sizes))}{',' if len(sizes) == 1 else ''})"

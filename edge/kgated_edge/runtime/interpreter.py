@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from ai_edge_litert.interpreter import Interpreter
@@ -12,6 +11,7 @@ from kgated_edge.format.manifest import SIGNATURES, Manifest
 from kgated_edge.format.reader import read_model
 from kgated_edge.format.signature_selection import select_signature
 from kgated_edge.format.tensor_spec import Array, TensorSpec
+from kgated_edge.format.verified_file import ModelPath
 from kgated_edge.runtime import tensor_views
 from kgated_edge.verifier.structure import check_structure
 
@@ -40,6 +40,11 @@ class Binding:
     outputs: dict[str, Array]
     whole: bytes | None = None
 
+    @property
+    def checks_numbers(self) -> bool:
+        """Whether `invoke()` returns true, and does nothing, for NaN and inf in an input."""
+        return False
+
     def clone(self) -> "Binding":
         """A second binding on the same bytes, with its own interpreter and tensors."""
         binding = _bind(self.content, self.manifest, self.num_threads)
@@ -65,7 +70,7 @@ class Binding:
             self.interpreter.get_signature_runner("reset")()
 
 
-def bind(path: str | Path, num_threads: int, mode: str, keep_whole: bool = False) -> Binding:
+def bind(path: ModelPath, num_threads: int, mode: str, keep_whole: bool = False) -> Binding:
     """Opens a file and binds every input and output of its signature.
 
     Args:

@@ -8,6 +8,7 @@ import numpy as np
 from kgated_edge.errors import FrameError, cannot_run
 from kgated_edge.format.manifest import LENGTHS, Manifest
 from kgated_edge.format.tensor_spec import Array, TensorSpec
+from kgated_edge.format.verified_file import ModelPath
 from kgated_edge.runtime.batching import (
     as_dict,
     broadcast_batch,
@@ -21,6 +22,7 @@ from kgated_edge.runtime.engines import LITERT, bind_engine
 from kgated_edge.runtime.input_writer import step_writer
 from kgated_edge.runtime.quantization import results_reader
 from kgated_edge.runtime.text_methods import TextMethods, texts_to_ids
+from kgated_edge.signing.check import opened
 
 
 class SequenceModel(TextMethods):
@@ -34,9 +36,11 @@ class SequenceModel(TextMethods):
         num_threads: threads of the interpreter, at least 1.
         engine: "litert": the interpreter; "native": the library that `kgated-edge build` made of
             the file's C sources.
+        require_key, version_file: refuse a file without a signature; see `require_signature`.
 
     Raises:
         ManifestError: the file cannot be run; the message says why and what to do.
+        SignatureError: the file is not signed as `require_key` and `version_file` ask.
         EdgeError: engine="native", and the library is missing, of another file or CPU, or wrong.
 
     Example:
@@ -44,7 +48,16 @@ class SequenceModel(TextMethods):
         >>> output = model.run(frames)      # (T, 40) float32 to (12,), or to (T, 12)
     """
 
-    def __init__(self, path: str | Path, num_threads: int = 1, *, engine: str = LITERT) -> None:
+    def __init__(
+        self,
+        path: ModelPath,
+        num_threads: int = 1,
+        *,
+        engine: str = LITERT,
+        require_key: str | Path | None = None,
+        version_file: str | Path | None = None,
+    ) -> None:
+        path = opened(path, require_key, version_file)
         self._binding = binding = bind_engine(path, num_threads, "sequence", engine)
         self._manifest = manifest = binding.manifest
         self._write = step_writer(manifest.blocks, binding.inputs)

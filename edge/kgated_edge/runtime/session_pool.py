@@ -10,7 +10,9 @@ import numpy as np
 from kgated_edge.errors import EdgeError, FrameError, cannot_run
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.tensor_spec import Array, TensorSpec
+from kgated_edge.format.verified_file import ModelPath
 from kgated_edge.runtime.batching import as_dict, unwrap_single
+from kgated_edge.runtime.exclusive import busy, exclusive
 from kgated_edge.runtime.input_writer import Writer, check_frames, step_writer
 from kgated_edge.runtime.interpreter import Binding, bind
 from kgated_edge.runtime.quantization import reader, results_reader, storer
@@ -22,8 +24,9 @@ from kgated_edge.runtime.session_rounds import (
     plan_groups,
 )
 from kgated_edge.runtime.session_states import SessionStates
+from kgated_edge.runtime.state_checks import check_states
 from kgated_edge.runtime.state_file import Stateful, check_external
-from kgated_edge.runtime.stream_model import busy, check_states, exclusive
+from kgated_edge.signing.check import opened
 
 _ALL = slice(None)
 
@@ -46,9 +49,11 @@ class SessionPool:
     Args:
         path: a `.tflite` file made by `kgated convert`, with external state.
         num_threads: threads of the interpreter, at least 1.
+        require_key, version_file: refuse a file without a signature; see `require_signature`.
 
     Raises:
         ManifestError: the file cannot be run; the message says why and what to do.
+        SignatureError: the file is not signed as `require_key` and `version_file` ask.
         StateError: the file keeps its state inside the interpreter.
 
     Example:
@@ -58,7 +63,15 @@ class SessionPool:
         >>> output = sessions[7].step(frame)            # or each session when its frame arrives
     """
 
-    def __init__(self, path: str | Path, num_threads: int = 1) -> None:
+    def __init__(
+        self,
+        path: ModelPath,
+        num_threads: int = 1,
+        *,
+        require_key: str | Path | None = None,
+        version_file: str | Path | None = None,
+    ) -> None:
+        path = opened(path, require_key, version_file)
         self._set_up(bind(path, num_threads, "stream", keep_whole=True))
 
     def _set_up(self, binding: Binding) -> None:

@@ -1,31 +1,33 @@
 """Runs a streaming model frame by frame."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from kgated_edge.errors import EdgeError, StateError, cannot_run
-from kgated_edge.format.tensor_spec import Array, TensorSpec
+from kgated_edge.errors import EdgeError, cannot_run
+from kgated_edge.format.tensor_spec import Array
+from kgated_edge.format.verified_file import ModelPath
 from kgated_edge.runtime.bad_frames import HOLD, REFUSE, LastGoodFrames, check_policy
 from kgated_edge.runtime.batching import as_dict, broadcast_batch, tail, unwrap_single
 from kgated_edge.runtime.engines import LITERT, bind_engine
+from kgated_edge.runtime.exclusive import busy, exclusive
 from kgated_edge.runtime.input_writer import Writer, step_writer
 from kgated_edge.runtime.interpreter import Binding
 from kgated_edge.runtime.quantization import results_reader
 from kgated_edge.runtime.results import in_order, steps_and_results
+from kgated_edge.runtime.state_checks import check_states
 from kgated_edge.runtime.state_file import Stateful, check_external
 from kgated_edge.runtime.tensor_views import ByteCopies, state_copies
 from kgated_edge.runtime.text_methods import TextMethods, texts_to_ids
+from kgated_edge.signing.check import opened
 
 _ALL = slice(None)
-R = TypeVar("R")
 
 
 # A plain tuple: a NamedTuple takes up to 40 ns longer to unpack, of a microsecond around `invoke`.
-StepResources = tuple[Writer, Callable[[], None], ByteCopies, Callable[[], Any]]
+StepResources = tuple[Writer, Callable[[], object], ByteCopies, Callable[[], Any]]
 """What a step needs: (write, invoke, copies, read).
 
 `write` checks a frame and copies it into the input tensors, `invoke` runs the interpreter, `copies`
@@ -55,9 +57,11 @@ class EdgeModel(Stateful, TextMethods):
             since the last reset, "hold" raises too.
         engine: "litert": the interpreter; "native": the library that `kgated-edge build` made of
             the file's C sources.
+        require_key, version_file: refuse a file without a signature; see `require_signature`.
 
     Raises:
         ManifestError: the file cannot be run; the message says why and what to do.
+        SignatureError: the file is not signed as `require_key` and `version_file` ask.
         EdgeError: engine="native", and the library is missing, of another file or CPU, or wrong.
 
     Example:
@@ -67,17 +71,28 @@ class EdgeModel(Stateful, TextMethods):
         >>> model.reset()
     """
 
-    __slots__ = ("__weakref__", "_binding", "_idle", "_interpreter", "_last_good", "_states")
+    __slots__ = (
+        "__weakref__",
+        "_binding",
+        "_check",
+        "_idle",
+        "_interpreter",
+        "_last_good",
+        "_states",
+    )
 
     def __init__(
         self,
-        path: str | Path,
+        path: ModelPath,
         num_threads: int = 1,
         *,
         on_bad_frame: str = REFUSE,
         engine: str = LITERT,
+        require_key: str | Path | None = None,
+        version_file: str | Path | None = None,
     ) -> None:
         check_policy(on_bad_frame)
+        path = opened(path, require_key, version_file)
         self._set_up(bind_engine(path, num_threads, "stream", engine), on_bad_frame)
 
     def _set_up(self, binding: Binding, on_bad_frame: str) -> None:
@@ -89,7 +104,10 @@ class EdgeModel(Stateful, TextMethods):
         self._last_good = LastGoodFrames() if on_bad_frame == HOLD else None
         names = [spec.name for spec in manifest.states]
         self._states = {name: inputs[name] for name in names}
-        write = step_writer(manifest.blocks, inputs, self._last_good, manifest.frames)
+        self._check = step_writer(manifest.blocks, inputs, self._last_good, manifest.frames)
+        write = self._check
+        if binding.checks_numbers and self._last_good is None:
+            write = step_writer(manifest.blocks, inputs, finite=False)
         pairs = [(inputs[name], outputs[name]) for name in names]
         # A native library updates the states where they are.
         copies = state_copies(
@@ -162,7 +180,8 @@ class EdgeModel(Stateful, TextMethods):
         try:
             write, invoke, copies, read = resources
             write(frame)
-            invoke()
+            if invoke():  # numbers that are not finite, of an engine that checks them
+                self._check(frame)
             for target, source in copies:
                 target[_ALL] = source
             return read()
@@ -254,44 +273,3 @@ class EdgeModel(Stateful, TextMethods):
         outputs = as_dict(manifest.outputs, self.run(unwrap_single(frames)))
         self.reset()
         return {name: tail(outputs[name], len(rows), manifest.batch) for name, rows in expected}
-
-
-@contextmanager
-def exclusive(idle: list[R], what: str) -> Iterator[R]:
-    """Takes the resources that one thread at a time may use; `EdgeError` where another does."""
-    try:
-        resources = idle.pop()
-    except IndexError:
-        raise busy(what) from None
-    try:
-        yield resources
-    finally:
-        idle.append(resources)
-
-
-def check_states(specs: Sequence[TensorSpec], values: Mapping[str, Array]) -> None:
-    """Raises `StateError` unless there is a valid array for each state, and nothing else."""
-    names = sorted(spec.name for spec in specs)
-    if set(values) != set(names):
-        raise StateError(
-            f"`state` must hold {names}, got {sorted(values)}: "
-            "assign what `state` of the same file returned"
-        )
-    for spec in specs:
-        _check_state_array(spec, values[spec.name])
-
-
-def busy(what: str) -> EdgeError:
-    """The error for a call during another thread's call."""
-    return EdgeError(f"another thread uses this {what}: give each its own, by {what}.clone()")
-
-
-def _check_state_array(spec: TensorSpec, value: Any) -> None:
-    if not isinstance(value, np.ndarray) or value.shape != spec.shape or value.dtype != spec.dtype:
-        got = f"{value.shape} {value.dtype}" if isinstance(value, np.ndarray) else type(value)
-        raise StateError(
-            f"state `{spec.name}` must be an array of shape {spec.shape} and dtype {spec.dtype}, "
-            f"got {got}: assign what `model.state` of the same file returned"
-        )
-    if not np.isfinite(value).all():
-        raise StateError(f"state `{spec.name}` must be finite, got NaN or inf: call reset()")

@@ -11,9 +11,11 @@ from kgated_edge.errors import EdgeError, FrameError
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_manifest
 from kgated_edge.format.tensor_spec import Array, TensorSpec
+from kgated_edge.format.verified_file import ModelPath
 from kgated_edge.runtime.batching import as_dict, unwrap_single
 from kgated_edge.runtime.input_writer import check_frames
 from kgated_edge.runtime.session_pool import Session, SessionPool
+from kgated_edge.signing.check import opened
 
 if TYPE_CHECKING:  # imported where it is used: a device without a pool does not need it
     from multiprocessing.connection import Connection
@@ -33,6 +35,7 @@ class WorkerPool:
         path: a `.tflite` file made by `kgated convert`, best with `sessions`.
         sessions: how many.
         workers: processes, at least 1.
+        require_key, version_file: refuse a file without a signature; see `require_signature`.
 
     Raises:
         ManifestError: the file cannot be run.
@@ -43,7 +46,15 @@ class WorkerPool:
         ...     outputs = pool.step(frames)     # (3000, 12) float32 to (3000, 9)
     """
 
-    def __init__(self, path: str | Path, sessions: int, workers: int) -> None:
+    def __init__(
+        self,
+        path: ModelPath,
+        sessions: int,
+        workers: int,
+        *,
+        require_key: str | Path | None = None,
+        version_file: str | Path | None = None,
+    ) -> None:
         for name, value in (("sessions", sessions), ("workers", workers)):
             if type(value) is not int or value < 1:
                 raise EdgeError(f"`{name}` must be an int of at least 1, got {value!r}")
@@ -52,6 +63,7 @@ class WorkerPool:
                 f"`workers` must be at most {min(_MAX_WORKERS, sessions)}, a session for each, "
                 f"got {workers}"
             )
+        path = opened(path, require_key, version_file)
         self._manifest = read_manifest(path)
         self._workers: list[_Worker] = []
         self._shares = _shares(sessions, workers)
@@ -132,14 +144,14 @@ class _Worker:
     """One process, as its parent sees it."""
 
     def __init__(
-        self, path: str | Path, sessions: int, start: int, stop: int, names: tuple[str, str]
+        self, path: ModelPath, sessions: int, start: int, stop: int, names: tuple[str, str]
     ) -> None:
         import multiprocessing
 
         # Not forked: an interpreter's threads would not be there after a fork.
         context = multiprocessing.get_context("spawn")
         self._pipe, remote = context.Pipe()
-        arguments = (remote, str(path), sessions, start, stop, names)
+        arguments = (remote, path, sessions, start, stop, names)
         self._process = context.Process(target=_serve, args=arguments, daemon=True)
         self._process.start()
         remote.close()
@@ -240,7 +252,7 @@ def _shares(sessions: int, workers: int) -> list[tuple[int, int]]:
 
 
 def _serve(
-    pipe: "Connection", path: str, total: int, start: int, stop: int, names: tuple[str, str]
+    pipe: "Connection", path: ModelPath, total: int, start: int, stop: int, names: tuple[str, str]
 ) -> None:
     """The work of a process, until its parent closes the pipe."""
     try:

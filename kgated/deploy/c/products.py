@@ -125,7 +125,7 @@ def _float_product(
     code: Code, operator: Operator, weights: np.ndarray, x: str, result: str
 ) -> Iterator[str]:
     n, k = weights.shape
-    packed, bias = code.constant(pack_float(weights), "w"), _bias(code, operator)
+    packed, bias = code.constant(pack_float(weights), "w"), bias_of(code, operator)
     yield f"kg_{code.use('product_f32')}({packed}, {bias}, {x}, {result}, {n}, {k});"
     yield from _activate(code, operator, result, n)
 
@@ -135,17 +135,24 @@ def _dynamic_product(
 ) -> Iterator[str]:
     """The input is quantized anew for each product; its result is float."""
     n, k = weights.shape
-    scales = np.broadcast_to(operator.input(1).scales, (n,)).astype(np.float32)
     q, sums, _ = _integers(code, n, k)
-    packed, totals = code.constant(pack_int8(weights), "w"), code.constant(_sums(weights), "r")
-    code.use("quantize_rows")
+    packed, totals, scales = integer_weights(code, operator, weights)
     yield "{"
     yield f"  const kg_range range = kg_quantize_row({x}, {q}, {k});"
     yield f"  kg_{_dot(code)}({packed}, {totals}, {q}, range.zero_point, {sums}, {n}, {k});"
-    arguments = f"{code.constant(scales, 's')}, {_bias(code, operator)}"
+    arguments = f"{scales}, {bias_of(code, operator)}"
     yield f"  kg_scale_sums({sums}, range.scale, {arguments}, {result}, {n});"
     yield "}"
     yield from _activate(code, operator, result, n)
+
+
+def integer_weights(code: Code, operator: Operator, weights: np.ndarray) -> tuple[str, str, str]:
+    """The names of the packed weights (N, K), of the sums of their rows and of their scales."""
+    scales = np.broadcast_to(operator.input(1).scales, (len(weights),)).astype(np.float32)
+    code.use("quantize_rows")
+    arrays = (pack_int8(weights), "w"), (_sums(weights), "r"), (scales, "s")
+    packed, totals, factors = (code.constant(*array) for array in arrays)
+    return packed, totals, factors
 
 
 def _integer_product(
@@ -180,7 +187,8 @@ def _sums(weights: np.ndarray) -> np.ndarray:
     return np.pad(sums, (0, -len(sums) % ROWS))
 
 
-def _bias(code: Code, operator: Operator) -> str:
+def bias_of(code: Code, operator: Operator) -> str:
+    """The C expression of the address of an operator's bias, or NULL."""
     bias = operator.optional(2)
     return "NULL" if bias is None else code.pointer(bias)
 

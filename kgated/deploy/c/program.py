@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from kgated.deploy.c.ahead import Ahead, split
+from kgated.deploy.c.ahead import lines as ahead_lines
 from kgated.deploy.c.code import Code
 from kgated.deploy.c.elementwise import is_elementwise
 from kgated.deploy.c.graph import Graph, Tensor
@@ -15,31 +17,39 @@ from kgated.deploy.c.views import Views
 
 @dataclass(frozen=True)
 class Program:
-    """The lines of the step, and what they need."""
+    """The lines of the step, what they need, and the products that run before the steps."""
 
     lines: list[str]
     code: Code
+    ahead: list[Ahead]
+    ahead_lines: list[str]
 
 
-def write_program(graph: Graph, states: dict[str, str], ports: dict[str, str]) -> Program:
+def write_program(
+    graph: Graph, states: dict[str, str], ports: dict[str, str], is_sequence: bool = False
+) -> Program:
     """The C step of a graph.
 
     Args:
         graph: the operators.
         states: by state the C name of its member.
         ports: by input and output the C name of its parameter.
+        is_sequence: whether the frames of the next steps are known.
 
     Raises:
         ConversionError: an operator that C cannot express, with its layer.
     """
+    graph, products = split(graph, set(states)) if is_sequence else (graph, [])
     views = Views(graph.operators)
     steps = steps_of(graph.operators, views, is_elementwise)
     memory = Memory(steps, views, graph.outputs.values())
     names = {x: f"s->{states[n]}" if n in states else ports[n] for n, x in graph.inputs.items()}
+    names |= {product.operator.output: product.name for product in products}
     code = Code(views, memory, names)
     lines = [line for step in steps for line in _lines(code, step)]
     lines += _copies(code, graph, states, ports)
-    return Program(lines, code)
+    before = [line for product in products for line in ahead_lines(code, product)]
+    return Program(lines, code, products, before)
 
 
 def _lines(code: Code, step: Step) -> Iterator[str]:

@@ -7,6 +7,7 @@ import jinja2
 from ai_edge_litert import schema_py_generated as schema
 from kgated_edge.format.manifest import Manifest
 
+from kgated.deploy.c.ahead import INTEGERS
 from kgated.deploy.c.code import C_TYPES
 from kgated.deploy.c.elementwise import literal
 from kgated.deploy.c.graph import Graph
@@ -40,7 +41,7 @@ def sources(
     """
     model = flatbuffer.parse(tflite)
     ports = Ports.of(manifest, (sequence or manifest).golden)
-    written = _program(model, LayerTable.from_names(model), ports)
+    written = _program(model, LayerTable.from_names(model), ports, sequence is not None)
     if any(port.is_quantized for port in (*ports.inputs, *ports.outputs)):
         written.code.use("integers")
     fields = _fields(written, ports, manifest, stem)
@@ -64,10 +65,10 @@ def check_operators(model: schema.ModelT, layers: LayerTable) -> None:
     write_program(graph, {}, names)
 
 
-def _program(model: schema.ModelT, layers: LayerTable, ports: Ports) -> Program:
+def _program(model: schema.ModelT, layers: LayerTable, ports: Ports, is_sequence: bool) -> Program:
     states = {port.spec.name: port.name for port in ports.states}
     names = {port.spec.name: port.name for port in (*ports.inputs, *ports.outputs)}
-    return write_program(Graph.of(model, layers), states, names)
+    return write_program(Graph.of(model, layers), states, names, is_sequence)
 
 
 def _environment() -> jinja2.Environment:
@@ -85,6 +86,9 @@ def _fields(written: Program, ports: Ports, manifest: Manifest, stem: str) -> di
     code, prefix = written.code, prefix_of(stem)
     work = [(_CTYPES_OF_MEMBERS[m], m, n) for m, n in code.memory.sizes.items()]
     work += [(_CTYPES_OF_MEMBERS[m.split("_")[-1]], m, n) for m, n in code.scratch.items()]
+    ahead = [("float", product.name, product.size) for product in written.ahead]
+    if ahead:
+        ahead.append(("int8_t", INTEGERS, max(product.columns for product in written.ahead)))
     return {
         "mark": MARK,
         "stem": stem,
@@ -97,10 +101,13 @@ def _fields(written: Program, ports: Ports, manifest: Manifest, stem: str) -> di
         "constants": code.constants,
         "lines": written.lines,
         "work": work,
+        "ahead": ahead,
+        "products": written.ahead,
+        "ahead_lines": written.ahead_lines,
         "tanh_error": TANH_ERROR,
         "sigmoid_error": SIGMOID_ERROR,
         **vars(ports),
-        **_sizes(written, ports, work),
+        **_sizes(written, ports, work + ahead),
         **_facts(manifest),
     }
 

@@ -138,9 +138,17 @@ def test_an_error_leaves_the_old_result(error, speech, tmp_path):
     assert os.listdir(tmp_path) == ["result.json"]
 
 
-def test_out_of_memory_is_one_line(error, speech, npz, monkeypatch):
+@pytest.mark.parametrize(
+    "cause",
+    [
+        MemoryError(),
+        SystemError("error return without exception set"),
+        RuntimeError("can't allocate read lock"),
+    ],
+)
+def test_out_of_memory_is_one_line(cause, error, speech, npz, monkeypatch):
     def exhausted(*_, **__):
-        raise MemoryError
+        raise cause
 
     monkeypatch.setattr(main, "check", exhausted)
     assert "out of memory" in error("check", speech, "--data", npz)

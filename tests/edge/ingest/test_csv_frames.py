@@ -41,6 +41,17 @@ def test_frames_of_many_dialects(text, policy):
     assert (counts.bad_lines, counts.skipped_frames, counts.held_frames) == (0, 0, 0)
 
 
+def test_a_quoted_line_that_csv_refuses_is_a_bad_line():
+    """The fuzzer came upon this line, which raised `csv.Error`."""
+    damaged = 'x,y,z\n1,2,3\n"4"\r,5,6\n7,8,9\n'
+    frames, counts = read(damaged)
+    assert (frames, counts.bad_lines) == ([[1, 2, 3], [7, 8, 9]], 1)
+    with pytest.raises(DataError, match="line 3 must hold 3 numbers"):
+        read(damaged, "refuse")
+    with pytest.raises(DataError, match="line 1 must hold 3 numbers"):
+        read('"1"\r,2,3\n', "refuse")
+
+
 @pytest.mark.parametrize(
     ("text", "columns"),
     [

@@ -1,68 +1,96 @@
-/** Samples of 16 bits from WAV files and from a microphone, as `kgated-edge live` reads them. */
+/** Samples of 16 bits from WAV files and from a microphone, as `kgated_edge.ingest.wav_files`. */
 
 import {KgatedError} from './errors.js';
 import {rint} from './tensors.js';
 
-const PCM = 1;
-const EXTENSIBLE = 0xfffe;
+const [PCM, FLOAT, EXTENSIBLE] = [1, 3, 0xfffe];
+const WIDTHS = {[PCM]: [8, 16, 24, 32], [FLOAT]: [32, 64]};
+const OPEN_ENDED = new Set([0, 0x7fffffff, 0xffffffff]); // written before the size was known
+const FULL_SCALE = 2 ** 15;
+const MAX_RATE = 10 ** 6;
+
+/** A sample in -1..1 at an offset, by encoding and bits. */
+const READERS = {
+  [PCM]: {
+    8: (data, at) => (data.getUint8(at) - 128) / 2 ** 7,
+    16: (data, at) => data.getInt16(at, true) / 2 ** 15,
+    24: (data, at) => ((data.getUint8(at) << 8) | (data.getInt16(at + 1, true) << 16)) / 2 ** 31,
+    32: (data, at) => data.getInt32(at, true) / 2 ** 31,
+  },
+  [FLOAT]: {
+    32: (data, at) => data.getFloat32(at, true),
+    64: (data, at) => data.getFloat64(at, true),
+  },
+};
 
 /**
- * @param {ArrayBuffer} content A WAV file of PCM samples, 8, 16, 24 or 32 bits.
- * @returns {{rate: number, samples: Int16Array}} The mean of the channels, rounded down.
+ * @param {ArrayBuffer} content A WAV file: PCM of 8, 16, 24 or 32 bits, or float of 32 or 64.
+ * @returns {{rate: number, samples: Int16Array}} The mean of the channels.
+ * @throws {KgatedError} Another kind of file, one cut short, or NaN or inf in it.
  */
 export function readWav(content) {
   const data = new DataView(content);
   const tag = (at) => String.fromCharCode(...new Uint8Array(content, at, 4));
-  if (content.byteLength < 12 || tag(0) !== 'RIFF' || tag(8) !== 'WAVE') {
-    throw new KgatedError('this is not a WAV file: convert it with `sox IN OUT.wav`');
+  if (content.byteLength < 12 || !['RIFF', 'RF64'].includes(tag(0)) || tag(8) !== 'WAVE') {
+    throw new KgatedError('this is not a WAV file: convert it, as by `sox IN OUT.wav`');
   }
   let format = null;
   for (let at = 12; at + 8 <= content.byteLength; ) {
     const size = data.getUint32(at + 4, true);
-    if (tag(at) === 'fmt ') format = readFormat(data, at + 8);
     if (tag(at) === 'data' && format) {
-      const end = Math.min(at + 8 + size, content.byteLength);
-      return {rate: format.rate, samples: mono(data, at + 8, end, format)};
+      return {rate: format.rate, samples: mono(data, at + 8, size, format)};
     }
+    if (tag(at) === 'fmt ') format = readFormat(data, at + 8, size);
     at += 8 + size + (size % 2);
   }
-  throw new KgatedError('the WAV file has no samples: copy it again');
+  throw cutHeader();
 }
 
-function readFormat(data, at) {
-  const code = data.getUint16(at, true);
-  const kind = code === EXTENSIBLE ? data.getUint16(at + 24, true) : code;
-  const format = {
-    channels: data.getUint16(at + 2, true),
-    rate: data.getUint32(at + 4, true),
-    width: data.getUint16(at + 14, true) / 8,
-  };
-  if (kind !== PCM || ![1, 2, 3, 4].includes(format.width) || !format.channels || !format.rate) {
+const cutHeader = () =>
+  new KgatedError('the WAV file is cut short in its header: copy or record it again');
+
+function readFormat(data, at, size) {
+  if (size < 16 || at + size > data.byteLength) throw cutHeader();
+  const first = data.getUint16(at, true);
+  const code = first === EXTENSIBLE && size >= 26 ? data.getUint16(at + 24, true) : first;
+  const channels = data.getUint16(at + 2, true);
+  const rate = data.getUint32(at + 4, true);
+  const bits = data.getUint16(at + 14, true);
+  const isRead = WIDTHS[code]?.includes(bits) && channels > 0 && rate >= 1 && rate <= MAX_RATE;
+  if (!isRead) {
     throw new KgatedError(
-      'this is not a WAV file of PCM samples: convert it with ' +
-        '`sox IN.wav -b 16 -e signed-integer OUT.wav`',
+      `samples of encoding ${code} with ${bits} bits, ${channels} channels and ${rate} Hz are ` +
+        'not read: convert it, as by `sox IN.wav -b 16 -e signed-integer OUT.wav`',
     );
   }
-  return format;
+  return {rate, channels, bytes: bits / 8, read: READERS[code][bits]};
 }
 
-/** The upper 16 bits of each sample, the mean of the channels. */
-function mono(data, start, end, {channels, width}) {
-  const read = {
-    1: (at) => (data.getUint8(at) - 128) << 8,
-    2: (at) => data.getInt16(at, true),
-    3: (at) => data.getInt16(at + 1, true),
-    4: (at) => data.getInt32(at, true) >> 16,
-  }[width];
-  const count = Math.floor((end - start) / (width * channels));
+function mono(data, start, size, {channels, bytes, read}) {
+  const width = channels * bytes;
+  const left = data.byteLength - start;
+  if (!OPEN_ENDED.has(size) && left < size) {
+    throw new KgatedError(
+      `the WAV file is cut short: ${Math.floor(left / width)} of ${Math.floor(size / width)} ` +
+        'samples are there: copy or record it again',
+    );
+  }
+  const count = Math.floor((OPEN_ENDED.has(size) ? left : size) / width);
   return Int16Array.from({length: count}, (_, n) => {
-    let sum = 0;
-    for (let c = 0; c < channels; c++) sum += read(start + (n * channels + c) * width);
-    return Math.floor(sum / channels);
+    let total = 0;
+    for (let c = 0; c < channels; c++) total += read(data, start + (n * channels + c) * bytes);
+    return toSample(total, FULL_SCALE / channels);
   });
 }
 
-/** @param {Float32Array} floats -1..1. @returns {Int16Array} */
+function toSample(value, scale) {
+  if (!Number.isFinite(value)) {
+    throw new KgatedError('there is NaN or inf among the samples: convert it again');
+  }
+  return Math.min(Math.max(rint(value * scale), -FULL_SCALE), FULL_SCALE - 1);
+}
+
+/** @param {Float32Array} floats In -1..1; louder ones saturate. @returns {Int16Array} */
 export function toSamples(floats) {
-  return Int16Array.from(floats, (x) => rint(Math.min(Math.max(x, -1), 1) * 32767));
+  return Int16Array.from(floats, (value) => toSample(value, FULL_SCALE));
 }

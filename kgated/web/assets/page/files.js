@@ -32,7 +32,7 @@ export async function framesOfFile(file, manifest) {
 }
 
 const isRiff = (content) =>
-  content.byteLength > 4 && new TextDecoder().decode(content.slice(0, 4)) === 'RIFF';
+  /^(RIFF|RF64)/.test(new TextDecoder().decode(content.slice(0, 4)));
 
 function textOf(content, name) {
   try {

@@ -55,23 +55,37 @@ export class Session {
     }
   }
 
-  /** Runs the argument of one step. */
-  step(block) {
+  /**
+   * Runs the argument of one step.
+   * @param {any} block
+   * @param {number} [used] How many of its results are of real frames.
+   */
+  step(block, used = this.model.manifest.results_per_step) {
     const start = performance.now();
     const result = this.model.step(block);
     this.times.add(performance.now() - start);
     const first = this.model.manifest.outputs[0].name;
     const output = result instanceof Float32Array ? result : result[first];
     const results = this.model.manifest.results_per_step;
-    for (let n = 0; n < results; n++) this.#keep(output, n, output.length / results);
+    for (let n = 0; n < used; n++) this.#keep(output, n, output.length / results);
     if (this.events) {
       const {detector, scores} = this.events;
       this.ended.push(...detector.step(scores(block, output)));
     }
   }
 
-  /** Ends the open event; an incomplete block of frames is left out. */
+  /**
+   * Ends the open event. An incomplete block of frames is filled with copies of the last one where
+   * a step has several results, else left out; as in the runner.
+   */
   finish() {
+    const {frames_per_step: size, results_per_step: results, state} = this.model.manifest;
+    const used = Math.floor((this.waiting.length * results) / size);
+    if (used > 0 && results > 1 && state === 'external') {
+      const last = this.waiting.at(-1);
+      const filled = Array.from({length: size}, (_, n) => this.waiting[n] ?? last);
+      this.step(joined(filled), used);
+    }
     this.waiting = [];
     if (this.events) this.ended.push(...this.events.detector.finish());
   }

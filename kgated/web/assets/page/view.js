@@ -5,6 +5,7 @@ import {quantile} from './timing.js';
 
 const MAX_BARS = 12;
 const MAX_EVENTS = 200;
+const [MEASURED, LIVE] = [1, 2]; // columns of the table of times
 const byId = (id) => document.getElementById(id);
 
 /** Writes into the page's elements. */
@@ -77,18 +78,17 @@ export class View {
     showBars(session);
     drawTimeline(byId('timeline'), session.rows, session.labels.length);
     showEvents(session);
-    showRow('live', session.times.times, session.times);
+    showTimes(LIVE, timesOf(session.times));
     byId('save').disabled = !session.rows.length;
   }
 
   showMeasured({p50, p99, steps, stepsPerBlock}, deadline) {
-    const row = byId('measured');
-    setCells(row, [milliseconds(p50), milliseconds(p99), deadlineText(deadline), '–']);
+    showTimes(MEASURED, [milliseconds(p50), milliseconds(p99), deadlineText(deadline), '–']);
     byId('times-note').textContent =
       (deadline === null
         ? 'The file has no sample period, so there is no deadline. '
         : 'A step must end before the next frame comes, its deadline. ') +
-      `The first row is of ${steps} steps of the golden frames, each time the mean of ` +
+      `The measured times are of ${steps} steps of the golden frames, each time the mean of ` +
       `${stepsPerBlock} steps, since a browser's clock is coarse.`;
   }
 
@@ -160,17 +160,18 @@ function showEvents(session) {
   byId('events').querySelector('tbody').replaceChildren(...rows);
 }
 
-function showRow(id, times, {steps, late, deadline}) {
-  const values = times.length ? [0.5, 0.99].map((q) => milliseconds(quantile(times, q))) : ['–', '–'];
+function timesOf({times, steps, late, deadline}) {
+  const quantiles = [0.5, 0.99].map((q) => (times.length ? milliseconds(quantile(times, q)) : '–'));
   const lateSteps = deadline === null ? '–' : `${late} of ${steps}`;
-  setCells(byId(id), [...values, deadlineText(deadline), lateSteps]);
+  return [...quantiles, deadlineText(deadline), lateSteps];
 }
 
 const deadlineText = (deadline) => (deadline === null ? '–' : milliseconds(deadline));
 
-function setCells(row, values) {
-  const cells = values.map((value) => element('td', '', String(value)));
-  row.replaceChildren(row.firstElementChild, ...cells);
+/** Writes a column of the table of times. */
+function showTimes(column, values) {
+  const rows = byId('times').querySelectorAll('tbody tr');
+  values.forEach((value, n) => (rows[n].children[column].textContent = value));
 }
 
 /** A time that a coarse clock measured: below its resolution it is not zero. */

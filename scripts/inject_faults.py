@@ -1,0 +1,118 @@
+"""Fill the disk, or fail an allocation, at every place of `kgated-edge check` and `events`.
+
+    python scripts/inject_faults.py                       # every write, 400 allocations each
+    python scripts/inject_faults.py --allocations 20000   # by hand
+
+Each run must end with code 0 or with one clear line, and must leave the result file and the state
+file as they were or whole, and nothing else in the folder.
+"""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from kgated_edge.cli.main import main as edge
+from robust.faults import Fault, full_disk, no_memory, run
+
+FIXTURES = Path(__file__).parents[1] / "tests" / "edge" / "fixtures"
+EVENTS = FIXTURES / "archive" / "0.2.0.dev0" / "events.tflite"
+COMMANDS = ("check", "events")
+BEFORE = b"{}\n"
+_NEVER = 1 << 40
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code is 1 if a guarantee was violated."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--allocations", type=int, default=400, help="to fail, each command (400)")
+    options = parser.parse_args(arguments)
+    failures = []
+    for name in COMMANDS:
+        with TemporaryDirectory() as folder:
+            for kind, outcomes in inject(name, Path(folder), options.allocations):
+                violations = [text for text in outcomes if text not in ("refused", "ran")]
+                print(f"{name:<7} {kind:<10} {_counts(outcomes)}", flush=True)
+                failures += violations
+    print("\n".join([*sorted(set(failures))[:40], "FAIL" if failures else "PASS"]))
+    return 1 if failures else 0
+
+
+def inject(name: str, folder: Path, allocations: int) -> Iterator[tuple[str, Counter[str]]]:
+    """The outcomes of a command, of each kind of fault."""
+    command = prepared(name, folder)
+    complete = run(command, full_disk(_NEVER))
+    assert complete.code == 0, complete.error
+    writes = range(1, complete.operations + 1)
+    yield "full disk", Counter(outcome(command, folder, full_disk(n)) for n in writes)
+    total = count_allocations(command)
+    numbers = np.unique(np.linspace(1, total, allocations).astype(int)).tolist()
+    yield "no memory", Counter(outcome(command, folder, no_memory(n)) for n in numbers)
+
+
+def prepared(name: str, folder: Path) -> Callable[[], int]:
+    """The command, with its inputs in `folder`/in and its outputs in `folder`/out."""
+    inputs, outputs = folder / "in", folder / "out"
+    inputs.mkdir()
+    outputs.mkdir()
+    rng = np.random.default_rng(3)
+    frames = rng.normal(size=(2, 5, 3)).astype(np.float32)
+    np.savez(inputs / "data.npz", x=frames, y=np.array([0, 1]))
+    np.savetxt(inputs / "frames.csv", frames.reshape(-1, 3), delimiter=",")
+    result = ["--json", str(outputs / "result.json")]
+    if name == "check":
+        words = [str(FIXTURES / "speech.tflite"), "--data", str(inputs / "data.npz"), *result]
+    else:
+        state = ["--state", str(outputs / "events.state")]
+        words = [str(EVENTS), str(inputs / "frames.csv"), *state, *result]
+    return lambda: edge([name, *words])
+
+
+def outcome(command: Callable[[], int], folder: Path, fault: Fault) -> str:
+    """How a run with a fault ended: "ran", "refused", or what is wrong."""
+    outputs = folder / "out"
+    for path in outputs.iterdir():
+        path.unlink()
+    (outputs / "result.json").write_bytes(BEFORE)
+    ended = run(command, fault)
+    return ended.violation() or damage(outputs) or ("refused" if ended.code else "ran")
+
+
+def damage(outputs: Path) -> str:
+    """What is half-written, or left behind; an empty text for nothing."""
+    names = {path.name for path in outputs.iterdir()}
+    if extra := names - {"result.json", "events.state"}:
+        return f"left behind: {sorted(extra)}"
+    try:
+        json.loads((outputs / "result.json").read_bytes())
+        if "events.state" in names:
+            with np.load(outputs / "events.state") as archive:
+                assert all(archive[name] is not None for name in archive.files)
+    except (OSError, ValueError) as error:
+        return f"half-written: {error}"
+    return ""
+
+
+def count_allocations(command: Callable[[], int]) -> int:
+    """The number of allocations of a run: the smallest from which on all may fail."""
+    low, high = 1, 1 << 24
+    while low < high:
+        middle = (low + high) // 2
+        if run(command, no_memory(middle, onwards=True)).code == 0:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _counts(outcomes: Counter[str]) -> str:
+    refused, ran, total = outcomes["refused"], outcomes["ran"], outcomes.total()
+    return f"{total} faults: {refused} refused, {ran} ran, {total - refused - ran} wrong"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

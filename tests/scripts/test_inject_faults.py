@@ -1,0 +1,67 @@
+"""Injected faults: every write of a command, and some allocations; a fault that matters is seen."""
+
+import os
+import sys
+
+import pytest
+from inject_faults import BEFORE, damage, outcome, prepared
+from robust.faults import Run, full_disk, no_memory, run
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="runs in forked processes")
+
+
+@pytest.mark.parametrize("name", ["check", "events"])
+def test_a_full_disk_at_any_write_leaves_nothing_half_written(name, tmp_path):
+    command = prepared(name, tmp_path)
+    writes = run(command, full_disk(1 << 40)).operations
+    assert writes > 2
+    for number in range(1, writes + 1, 1 if writes < 10 else 8):
+        assert outcome(command, tmp_path, full_disk(number)) == "refused"
+        # `events` saves its state first, then the result.
+        assert (tmp_path / "out" / "result.json").read_bytes() == BEFORE
+
+
+def test_an_allocation_that_fails_is_one_clear_line(tmp_path):
+    pytest.importorskip("_testcapi")
+    command = prepared("check", tmp_path)
+    for number in (1, 50, 3000, 20_000):
+        assert outcome(command, tmp_path, no_memory(number)) in ("refused", "ran")
+
+
+def test_a_command_that_writes_in_place_is_seen(tmp_path):
+    (tmp_path / "out").mkdir()
+    target = tmp_path / "out" / "result.json"
+
+    def in_place():
+        with open(target, "w") as file:
+            file.write('{"a":')
+            file.write("1}")
+        return 0
+
+    assert outcome(in_place, tmp_path, full_disk(3)).startswith("exit 99: OSError")
+    target.write_text('{"a":')
+    assert damage(target.parent).startswith("half-written")
+    (target.parent / "scratch.tmp").touch()
+    assert damage(target.parent) == "left behind: ['scratch.tmp']"
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "violation"),
+    [
+        (0, "", ""),
+        (2, "kgated-edge: error: the disk is full\n", ""),
+        (2, "INFO: a delegate\nkgated-edge: error: why\n", ""),
+        (2, "", "unclear"),
+        (2, "Traceback\nkgated-edge: error: why\n", "unclear"),
+        (1, "Traceback\nKeyError: 'a'\n", "exit 1: Traceback KeyError: 'a'"),
+        (-11, "", "exit -11"),
+    ],
+)
+def test_what_counts_as_a_violation(code, error, violation):
+    actual = Run(code, error, 0).violation()
+    assert actual.startswith(violation)
+    assert bool(actual) == bool(violation)
+
+
+def test_a_crash_is_seen(tmp_path):
+    assert run(os.abort, full_disk(1)).code == -6

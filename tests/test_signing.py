@@ -1,0 +1,135 @@
+"""`kgated sign` and `kgated keygen`, with the device's check as the judge."""
+
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+from kgated_edge import EdgeModel, SignatureError, require_signature
+from kgated_edge.format.event_settings import EventSettings
+
+from kgated_cli.app import main
+from kgated_cli.light import import_light
+
+FIXTURES = Path(__file__).parent / "edge" / "fixtures"
+
+
+@pytest.fixture
+def model(tmp_path):
+    return shutil.copy(FIXTURES / "speech.tflite", tmp_path / "speech.tflite")
+
+
+@pytest.fixture
+def key(tmp_path, run):
+    run("keygen", tmp_path / "key")
+    return tmp_path / "key"
+
+
+@pytest.fixture
+def run(capfd):
+    """(arguments) -> (exit code, stdout, stderr) of `kgated`."""
+
+    def command(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        return (ended.value.code, *capfd.readouterr())
+
+    return command
+
+
+def public(key):
+    return f"{key}.pub"
+
+
+def test_a_signed_file_computes_the_same_and_carries_its_name_and_version(run, model, key):
+    golden = EdgeModel(model).golden_outputs()
+    assert run("sign", model, "--key", key, "--model-version", 7)[0] == 0
+    file = require_signature(model, public(key))
+    assert (file.signing.name, file.signing.version) == ("speech", 7)
+    outputs = EdgeModel(file).golden_outputs()
+    assert {n: x.tolist() for n, x in outputs.items()} == {n: x.tolist() for n, x in golden.items()}
+
+
+def test_a_second_signature_replaces_the_first(run, model, key, tmp_path):
+    run("keygen", tmp_path / "second")
+    run("sign", model, "--key", key, "--model-version", 1)
+    size = model.stat().st_size
+    code, out, _ = run("sign", model, "--key", tmp_path / "second", "--name", "words")
+    assert code == 0
+    assert "model words, version 1" in out  # the time, of ten digits
+    assert model.stat().st_size == size
+    with pytest.raises(SignatureError, match="it was signed by the key"):
+        require_signature(model, public(key))
+    require_signature(model, public(tmp_path / "second"))
+
+
+def test_signing_twice_gives_the_same_bytes(run, model, key):
+    run("sign", model, "--key", key, "--model-version", 3)
+    content = model.read_bytes()
+    run("sign", model, "--key", key, "--model-version", 3)
+    assert model.read_bytes() == content
+
+
+def test_the_secret_key_is_its_owners_and_is_never_overwritten(run, key):
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    before = key.read_bytes()
+    assert run("keygen", key)[0] == 2
+    code, _, err = run("keygen", key, f"{key}.new.pub")
+    assert (code, key.read_bytes()) == (2, before)
+    assert "exists" in err
+
+
+def test_openssl_reads_the_keys(run, key):
+    command = shutil.which("openssl")
+    if command is None:
+        pytest.skip("no openssl here")
+    shown = subprocess.run(
+        [command, "pkey", "-in", str(key), "-pubout"], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout == Path(public(key)).read_text()
+
+
+@pytest.mark.parametrize("kind", ["p256", "public", "text", "missing"])
+def test_a_key_that_cannot_sign_is_an_error_and_changes_nothing(kind, run, model, key, tmp_path):
+    path = tmp_path / "wrong"
+    if kind == "p256":
+        run("keygen", path, "--kind", "p256")
+    elif kind != "missing":
+        path.write_bytes(Path(public(key)).read_bytes() if kind == "public" else b"secret")
+    content = model.read_bytes()
+    code, _, err = run("sign", model, "--key", path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert model.read_bytes() == content
+
+
+@pytest.mark.parametrize("version", [-1, 2**53])
+def test_a_version_out_of_range_is_refused(version, run, model, key):
+    code, _, err = run("sign", model, "--key", key, f"--model-version={version}")
+    assert code == 2
+    assert "`version` must be an int" in err
+
+
+def test_a_change_of_the_manifest_removes_the_signature_and_says_so(run, model, key):
+    run("sign", model, "--key", key)
+    tuning = import_light("kgated.tuning")
+    with pytest.warns(UserWarning, match=r"was signed, .* removed: sign the file again"):
+        tuning.write_section(model, "events", EventSettings().to_plain())
+    with pytest.raises(SignatureError, match="it has no signature"):
+        require_signature(model, public(key))
+    run("sign", model, "--key", key)
+    require_signature(model, public(key))
+
+
+def test_a_bundle_is_written_beside_the_file(run, model, key, tmp_path):
+    verifying = pytest.importorskip("model_signing.verifying")
+    run("keygen", tmp_path / "ec", "--kind", "p256")
+    code, out, err = run("sign", model, "--key", key, "--bundle-key", tmp_path / "ec")
+    assert (code, err) == (0, "")
+    bundle = Path(f"{model}.sig")
+    assert f"{bundle}: the bundle" in out
+    config = verifying.Config().use_elliptic_key_verifier(public_key=tmp_path / "ec.pub")
+    config.verify(model, bundle)
+    model.write_bytes(model.read_bytes() + b"\0")
+    with pytest.raises(ValueError, match="mismatch"):
+        config.verify(model, bundle)
