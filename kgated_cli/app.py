@@ -36,9 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _run(words: list[str], log: str) -> int:
     try:
-        return app(words, standalone_mode=False) or 0
+        return app(words, prog_name="kgated", standalone_mode=False) or 0
     except typer.TyperException as error:
-        _fail(f"{error.format_message()} See `kgated --help`.")
+        command = getattr(getattr(error, "ctx", None), "command_path", "kgated")
+        _fail(f"{error.format_message()} See `{command} --help`.")
     except (typer.Abort, KeyboardInterrupt):
         return 130
     except OSError as error:
@@ -48,7 +49,7 @@ def _run(words: list[str], log: str) -> int:
     except BAD_INPUT as error:
         _fail(str(error))
     except Exception as error:
-        if type(error).__name__ == "ConversionError":
+        if "ConversionError" in (kind.__name__ for kind in type(error).__mro__):
             _fail(str(error))
         traceback.print_exc()
         if log:

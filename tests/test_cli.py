@@ -129,7 +129,7 @@ def test_bad_input_is_one_line_and_status_2(saved, tmp_path, capfd):
     before = sorted(tmp_path.iterdir())
     output = tmp_path / "m.tflite"
     assert_one_line(run("convert", tmp_path / "no.keras", output), "no.keras", "no such file")
-    assert_one_line(run("convert", text, output), "text.keras", "can't be loaded")
+    assert_one_line(run("convert", text, output), "text.keras", "no intact file of Keras")
     assert_one_line(run("convert", saved, tmp_path / "no" / "m.tflite"), "no folder")
     assert_one_line(run("convert", saved, tmp_path), "it is a folder")
     assert_one_line(run("convert", saved, saved), "one of the inputs")

@@ -89,6 +89,36 @@ def test_a_lambda_is_refused_with_the_way_out(run):
     assert "--import my_layers.py" in error
 
 
+def test_a_layer_that_can_not_stream_is_refused_with_the_way_out(run, tmp_path):
+    save("m.keras", keras.layers.Bidirectional(keras.layers.GRU(4)), time=4)
+    status, _, error = run("convert", "m.keras", "m.tflite")
+    assert (status, error.count("\n")) == (2, 1)
+    assert "layer `bidirectional" in error
+    assert 'convert with `mode="sequence"`' in error
+    for mode in ("stream", "sequence"):
+        options = ("--target", "c", "--mode", mode)
+        status, _, error = run("convert", "m.keras", "m.tflite", *options)
+        assert (status, error.count("\n")) == (2, 1)
+        assert "take `target='cpu'`" in error
+        assert "convert with" not in error
+    assert [path.name for path in tmp_path.iterdir()] == ["m.keras"]
+
+
+def test_a_wrong_option_points_to_the_help_of_its_command(run):
+    assert "See `kgated web --help`." in run("web", "m.tflite", "--out", "page")[2]
+    assert "See `kgated data csv --help`." in run("data", "csv", "folder")[2]
+    assert "See `kgated --help`." in run("nonsense")[2]
+
+
+def test_a_file_named_as_a_source_needs_a_target_that_has_sources(run, tmp_path):
+    save("m.keras")
+    for name in ("m.c", "m.h", "m.cc"):
+        status, _, error = run("convert", "m.keras", name)
+        assert status == 2
+        assert f"{name} is the name of a source" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["m.keras"]
+
+
 def test_a_file_in_hdf5(run):
     save("m.h5", keras.layers.Dense(2))
     status, out, error = run("convert", "m.h5", "m.tflite")

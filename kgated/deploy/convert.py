@@ -232,6 +232,7 @@ def _convert_stream(model: keras.Model, path: Path, options: ConversionOptions) 
     """The model of a sequence as a stream of one row, for C sources."""
     recipe = replace(options.recipe, mode="stream", lowering="auto", batch=1)
     plain = replace(options, length=None, max_length=None, evaluation=None, tolerance=None)
+    plain = replace(plain, vocabularies={})  # they are by input, and a stream's has another name
     convert(model, path, replace(plain, recipe=recipe, explain_cost=False))
 
 

@@ -28,6 +28,7 @@ class IntegerKernel:
 
 KERNELS: Mapping[str, IntegerKernel] = {
     "ABS": IntegerKernel(),
+    "BATCH_TO_SPACE_ND": IntegerKernel(same_scale=True),
     "ELU": IntegerKernel(bits=(8,)),
     "EXP": IntegerKernel(),
     "L2_NORMALIZATION": IntegerKernel(bits=(8,), output=(1 / 128, 0)),
@@ -40,6 +41,7 @@ KERNELS: Mapping[str, IntegerKernel] = {
     "REDUCE_MAX": IntegerKernel(same_scale=True),
     "REDUCE_MIN": IntegerKernel(same_scale=True),
     "REVERSE_V2": IntegerKernel(same_scale=True),
+    "SPACE_TO_BATCH_ND": IntegerKernel(same_scale=True),
     "TILE": IntegerKernel(same_scale=True),
 }
 LOOKUP = IntegerKernel()  # a table knows both scales

@@ -12,6 +12,7 @@ from kgated.deploy.sequence.rnn import Lowering
 from kgated.deploy.streaming import StepModel, step_model
 from kgated.deploy.verification.reference import Reference
 from kgated.deploy.verification.targets import Target, TargetSequence, TargetStream
+from kgated.errors import ConversionError
 from kgated.keras_graph import check_graph, flatten_layers
 
 
@@ -35,11 +36,18 @@ def target_of(
         affine,
         recipe.batch,
         block_lowering(recipe, model),
-        sequence_error,
+        _no_sequence if recipe.target == "c" else sequence_error,
         recipe.block,
         recipe.results,
     )
     return recipe, step, TargetStream(Reference.of(model, step), recipe.batch)
+
+
+def _no_sequence(_model: keras.Model) -> Exception:
+    """Why a model that can't stream has no C sources of a sequence either."""
+    return ConversionError(
+        "`target='c'` runs a sequence as the steps of a stream; take `target='cpu'`"
+    )
 
 
 def layer_names(model: keras.Model, graph: StepModel | SequenceGraph) -> list[str]:

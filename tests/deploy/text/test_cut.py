@@ -153,3 +153,15 @@ def test_ids_of_64_bits_and_a_given_vocabulary(mode, rng, tmp_path):
         edge.run(np.array([1, 2**32 + 1, 0]))
     with pytest.raises(ValueError, match=r"`vocabulary` has 7 tokens, and input `\w+` takes 6"):
         kgated.to_tflite(model, path, vocabulary=list("abcdefg"), **options)
+
+
+def test_a_whole_text_has_c_sources(tmp_path):
+    vectorize = K.TextVectorization(max_tokens=20, output_sequence_length=6)
+    vectorize.adapt(TEXTS)
+    embedding = K.Embedding(20, 4, mask_zero=True)
+    inputs = keras.Input((1,), dtype="string")
+    model = keras.Sequential([inputs, vectorize, embedding, K.GRU(3), K.Dense(2)])
+    path = tmp_path / "m.tflite"
+    kgated.to_tflite(model, path, mode="sequence", target="c", calibration=TEXTS)
+    assert SequenceModel(path).manifest.vocabulary is not None
+    assert "int32_t" in path.with_suffix(".h").read_text()
