@@ -68,7 +68,7 @@ def test_state_is_carried_on_jax():
 def test_smaller_models_train_on(backend):
     pytest.importorskip(backend)
     wanted = "wrapped or follow_the_schedule or only_these or share_values or gradients"
-    wanted += " or trains_is_saved"
+    wanted += " or training_continues_after_saving"
     assert (
         run_tests(
             backend,

@@ -66,6 +66,7 @@ def folder(tmp_path_factory):
     np.savez(folder / "good.npz", x=x, y=np.arange(8) % 2)
     shutil.copy(FIXTURES / "speech.tflite", folder)
     (folder / "recordings").mkdir()
+    np.save(folder / "recordings" / "a.npy", x[0])
     return folder
 
 

@@ -65,7 +65,7 @@ def test_folders_are_no_recordings(tmp_path):
         csv_to_npz(empty, tmp_path / "new.npz")
     with pytest.raises(OSError, match=r"empty: cannot be read \(Is a directory\): check the path"):
         csv_to_npz(root, tmp_path / "new.npz", labels=LabelOptions(table=empty))
-    with pytest.raises(ValueError, match=r"out\.npz: there is no such folder"):
+    with pytest.raises(ValueError, match=r"out\.npz: this is a file: name its folder"):
         csv_to_npz(tmp_path / "out.npz", tmp_path / "new.npz")
 
 

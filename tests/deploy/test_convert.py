@@ -88,6 +88,9 @@ def test_manifest_tells_the_contract(model, x, tmp_path):
         "batch": 1,
         "calibration_method": "minmax",
         "percentile": 99.99,
+        "sessions": 1,
+        "block": 1,
+        "results": "auto",
     }
     golden = manifest.golden.frames["frame"]
     np.testing.assert_array_equal(golden, x[0, : len(golden)])

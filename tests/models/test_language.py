@@ -103,7 +103,7 @@ def test_tokens_come_back_as_the_prompt_came(rng):
 @pytest.mark.parametrize(
     ("prompt", "options", "message"),
     [
-        ("", {}, "`prompt` must hold a symbol"),
+        ("", {}, "`prompt` must have at least one symbol"),
         ("ax", {}, "holds 'x', which is not among the 5"),
         ("a", {"stop_token": "!"}, "holds '!'"),
         ("a", {"temperature": -0.1}, "`temperature` must be 0"),
@@ -121,8 +121,8 @@ def test_bad_requests_are_refused(lstm, prompt, options, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"vocabulary": ""}, "`vocabulary` must hold a symbol"),
-        ({"vocabulary": "aba"}, "once. Received 'a' again"),
+        ({"vocabulary": ""}, "`vocabulary` must have at least one symbol"),
+        ({"vocabulary": "aba"}, "once. Received 'a' twice"),
         ({"vocabulary": "ab", "cell": "lstm"}, "`cell` must be one of"),
         ({"vocabulary": "ab", "layers": 0}, "`layers` must be at least 1"),
     ],

@@ -89,7 +89,7 @@ def test_precision_is_the_models(model, train, validation):
         ({"epochs": 0}, ValueError, "`epochs` must be 1 or above. Received: 0"),
         ({"seed": -1}, ValueError, "`seed` must be 0 or above"),
         ({"learning_rate": -1e-3}, ValueError, "`learning_rate` must be above 0"),
-        ({"label_smoothing": 1}, ValueError, "`label_smoothing` must be in 0..1"),
+        ({"label_smoothing": 1}, ValueError, "`label_smoothing` must be from 0 to below 1"),
     ],
 )
 def test_plans_say_which_argument_is_wrong(values, error, message):
