@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import warnings
 
 import keras
 import numpy as np
@@ -81,7 +80,7 @@ def run_training(environment):
     command = [sys.executable, "-c", TRAINING]
     run = subprocess.run(command, env=environment, capture_output=True, text=True)
     if run.returncode < 0:
-        warnings.warn(f"the training ended by signal {-run.returncode}: run again", stacklevel=2)
+        print(f"the training ended by signal {-run.returncode}: run again")
         run = subprocess.run(command, env=environment, capture_output=True, text=True)
     return run
 
