@@ -82,7 +82,7 @@ def front_chart(
         axes.set_ylabel(f"{metric.title} on the device{', %' if metric.unit == '%' else ''}")
         _legend(axes)
 
-    return _svg(draw, f"{metric.title} and {cost}")
+    return svg(draw, f"{metric.title} and {cost}")
 
 
 def learning_chart(comparison: Comparison) -> str:
@@ -99,7 +99,7 @@ def learning_chart(comparison: Comparison) -> str:
         axes.set_ylabel("validation loss")
         _legend(axes)
 
-    return _svg(draw, "validation loss of each candidate")
+    return svg(draw, "validation loss of each candidate")
 
 
 def gradient_chart(comparison: Comparison) -> str:
@@ -119,7 +119,7 @@ def gradient_chart(comparison: Comparison) -> str:
         axes.set_ylabel("norm of the gradient, last frame = 1")
         _legend(axes)
 
-    return _svg(draw, "gradient of each candidate")
+    return svg(draw, "gradient of each candidate")
 
 
 def gate_chart(comparison: Comparison) -> str:
@@ -144,7 +144,7 @@ def gate_chart(comparison: Comparison) -> str:
         axes.set_xlabel("% of the values of a gate")
         _legend(axes)
 
-    return _svg(draw, "gates of each candidate", 1.1 + 0.28 * len(rows))
+    return svg(draw, "gates of each candidate", (SIZE_INCHES[0], 1.1 + 0.28 * len(rows)))
 
 
 def _legend(axes: Any) -> None:
@@ -159,10 +159,13 @@ def _line(n: int) -> str:
     return LINES[n // len(PALETTE) % len(LINES)]
 
 
-def _svg(draw: Callable[[Any], None], label: str, height: float = SIZE_INCHES[1]) -> str:
+def svg(
+    draw: Callable[[Any], None], label: str, size_inches: tuple[float, float] = SIZE_INCHES
+) -> str:
+    """A chart as SVG text for a page, drawn on empty axes; width and height in inches."""
     mpl, figure_module = from_demo("matplotlib"), from_demo("matplotlib.figure")
     with mpl.rc_context({**STYLE, "svg.hashsalt": label}):
-        figure = figure_module.Figure((SIZE_INCHES[0], height), layout="constrained")
+        figure = figure_module.Figure(size_inches, layout="constrained")
         axes = figure.subplots()
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#dddddd", linewidth=0.7)

@@ -1,13 +1,11 @@
 """The charts of a search: the metric against size and step time, with the limits, as SVG."""
 
-import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kgated.compare.charts import GREY, METADATA, STYLE, inlined
+from kgated.compare.charts import GREY
 from kgated.compare.metrics import Metric
-from kgated.compare.study_charts import MARKERS, PALETTE
-from kgated.optional_imports import from_demo
+from kgated.compare.study_charts import MARKERS, PALETTE, svg
 from kgated.search.outcome import Outcome
 
 SIZE_INCHES = (5.2, 3.6)
@@ -61,7 +59,7 @@ def front_chart(
         unit = f", {metric.unit}" if metric.unit == "%" else ""
         axes.set_ylabel(f"{metric.title} on the validation data{unit}")
 
-    return _svg(draw, f"{metric.title} and {title}")
+    return svg(draw, f"{metric.title} and {title}", SIZE_INCHES)
 
 
 def _keys(axes: Any, cells: list[str], recipes: list[str]) -> None:
@@ -70,17 +68,3 @@ def _keys(axes: Any, cells: list[str], recipes: list[str]) -> None:
     for n, recipe in enumerate(recipes):
         axes.plot([], [], MARKERS[n % len(MARKERS)], color=GREY, mfc="none", label=recipe)
     axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-
-
-def _svg(draw: Callable[[Any], None], label: str) -> str:
-    mpl, figure_module = from_demo("matplotlib"), from_demo("matplotlib.figure")
-    with mpl.rc_context({**STYLE, "svg.hashsalt": label}):
-        figure = figure_module.Figure(SIZE_INCHES, layout="constrained")
-        axes = figure.subplots()
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(color="#dddddd", linewidth=0.7)
-        axes.set_axisbelow(True)
-        draw(axes)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", transparent=True, metadata=dict.fromkeys(METADATA))
-        return inlined(text.getvalue(), label)
