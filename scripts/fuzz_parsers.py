@@ -125,7 +125,10 @@ def _run(
 ) -> "subprocess.CompletedProcess[str]":
     limits = [f"-timeout={INPUT_SECONDS}", f"-rss_limit_mb={MEMORY_MIB}", "-print_final_stats=1"]
     places = [f"-artifact_prefix={findings}/{target}."]
-    command = [sys.executable, __file__, "--worker", target, *limits, *places, *arguments]
+    worker = [sys.executable, __file__, "--worker", target, *limits, *places, *arguments]
+    # libFuzzer reads the peak memory of the process, which Linux hands down from the process that
+    # starts it. A shell in between is small, and this process may hold TensorFlow.
+    command = ["/bin/sh", "-c", '"$@"; exit $?', "sh", *worker]
     pipe = subprocess.PIPE  # Atheris reports to stdout, libFuzzer to stderr
     return subprocess.run(
         command, stdout=pipe, stderr=subprocess.STDOUT, text=True, errors="replace"

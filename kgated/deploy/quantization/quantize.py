@@ -170,11 +170,11 @@ def _observe_lstms(job: QuantizationState) -> None:
 
 def _quantize_static(job: QuantizationState) -> None:
     def apply(ranges: Ranges) -> schema.ModelT:
-        job.used_ranges = ranges
-        model = apply_rules(job.file.content, job.rules, ranges)
+        model, job.used_ranges = apply_rules(job.file, job.rules, ranges)
         fit_weight_scales(job.file.model, model)
         skip, layers = job.recipe.skip, job.file.layers
-        use_integer_kernels(model, layers, ranges, job.bits, skip, job.functions, job.means)
+        known = job.used_ranges
+        use_integer_kernels(model, layers, known, job.bits, skip, job.functions, job.means)
         if job.lstm_ranges:
             write_integer(model, layers, job.lstm_ranges, skip)
         use_float_io(model)
@@ -185,7 +185,7 @@ def _quantize_static(job: QuantizationState) -> None:
 
 
 def _quantize_weights(job: QuantizationState) -> None:
-    job.quantized = apply_rules(job.file.content, job.rules, None)
+    job.quantized, _ = apply_rules(job.file, job.rules, None)
 
 
 def _write_lstm_weights(job: QuantizationState) -> None:

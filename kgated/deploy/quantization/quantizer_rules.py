@@ -48,26 +48,47 @@ def rules_for(recipe: Recipe, file: FloatFile) -> Any:
     return rules
 
 
-def apply_rules(tflite: bytes, rules: Any, ranges: Ranges | None) -> schema.ModelT:
-    """The file that the quantizer makes by the rules, from ranges where they are static."""
+def apply_rules(
+    file: FloatFile, rules: Any, ranges: Ranges | None
+) -> tuple[schema.ModelT, Ranges]:
+    """Quantize a float file by rules.
+
+    Args:
+        file: the float file.
+        rules: as from `rules_for`.
+        ranges: by tensor name; None where the rules have no static ones.
+
+    Returns:
+        The quantized file, and the ranges that its scales are of. A result whose kernel copies
+        integers has the range of its operand there.
+    """
     from ai_edge_quantizer import quantizer
 
     begin("the quantizer")
-    job = quantizer.Quantizer(bytearray(tflite), rules.get_quantization_recipe())
+    job = quantizer.Quantizer(bytearray(file.content), rules.get_quantization_recipe())
+    used = None if ranges is None else _with_rank(file.model, ranges)
     with _quietly():
-        quantized = job.quantize(None if ranges is None else _without_axes(ranges))
-        return flatbuffer.parse(bytes(quantized.quantized_model))
+        quantized = job.quantize(used)  # writes the ranges of copies into `used`
+        return flatbuffer.parse(bytes(quantized.quantized_model)), used or {}
 
 
-def _without_axes(ranges: Ranges) -> Ranges:
-    """The ranges, those of one number as scalars.
+def _with_rank(model: schema.ModelT, ranges: Ranges) -> Ranges:
+    """The ranges of one number each: of a constant with the constant's rank, of others as scalars.
 
-    The quantizer gives a constant the scale of the operator's result, and fails where that scale
-    has an axis and the constant has two or more.
+    The quantizer adds axes to the scale of a constant until it has the constant's rank. It adds too
+    many where the scale is of a result (SELECT, CONCATENATION) and has an axis, and too few where
+    the constant is multiplied by weights and the scale has none.
     """
+    ranks = {
+        flatbuffer.tensor_name(tensor): len(tensor.shape)
+        for graph in model.subgraphs
+        for tensor in graph.tensors
+        if model.buffers[tensor.buffer].data is not None
+    }
     return {
         name: {
-            end: value.reshape(()) if value.size == 1 else value for end, value in limits.items()
+            end: value.reshape((1,) * ranks.get(name, 0)) if value.size == 1 else value
+            for end, value in limits.items()
         }
         for name, limits in ranges.items()
     }
