@@ -48,9 +48,7 @@ def rules_for(recipe: Recipe, file: FloatFile) -> Any:
     return rules
 
 
-def apply_rules(
-    file: FloatFile, rules: Any, ranges: Ranges | None
-) -> tuple[schema.ModelT, Ranges]:
+def apply_rules(file: FloatFile, rules: Any, ranges: Ranges | None) -> tuple[schema.ModelT, Ranges]:
     """Quantize a float file by rules.
 
     Args:
