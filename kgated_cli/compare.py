@@ -23,6 +23,7 @@ def compare(
     period_ms: options.ComparedPeriod = None,
     group: options.StayTogether = None,
     test: options.TestData = None,
+    refit: options.Refit = True,
     task: options.ComparedTask = None,
     storage: options.TrialStorage = None,
     out: options.ComparisonFolder = Path("kgated-compare"),
@@ -40,7 +41,7 @@ def compare(
         checks.check_recipe({"quantize": recipe, "skip": ()})
     plan: dict[str, Any] = {"trials": trials, "seeds": seeds, "epochs": epochs}
     plan |= {"patience": patience, "budget_minutes": budget_minutes, "group": group, "task": task}
-    plan["storage"] = storage
+    plan |= {"storage": storage, "refit": refit}
     plan["period_s"] = None if period_ms is None else period_ms / 1e3
 
     from kgated.compare.candidates import candidates

@@ -165,6 +165,13 @@ Units = Annotated[int, typer.Option(min=1, help="Width of each recurrent layer."
 Layers = Annotated[int, typer.Option(min=1, help="Recurrent layers.")]
 Dropout = Annotated[float, typer.Option(help="After each recurrent layer.")]
 Epochs = Annotated[int, typer.Option(min=1, help="At most so many.")]
+Refit = Annotated[
+    bool,
+    typer.Option(
+        help="Train the final models on the training and validation data together, for the epochs "
+        "that the search found best."
+    ),
+]
 Patience = Annotated[
     int, typer.Option(min=1, help="Stop after so many epochs without a lower validation loss.")
 ]

@@ -136,11 +136,13 @@ def table(report: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in report["candidates"]:
-        best = next(run for run in row["runs"] if run["seed"] == row["exported_seed"])
+        exported = next(run for run in row["runs"] if run["seed"] == row["exported_seed"])
+        best = row["search_run"] if exported["val_loss"] is None else exported
         values = [f"{factor * d['value']:.4g}" for d in row["devices"] if d["value"] is not None]
         sizes = [f"{d['file_bytes'] / 1024:.1f}" for d in row["devices"] if d["file_bytes"]]
         times = [f"{d['step_us_p50']:.1f}" for d in row["devices"] if d["file_bytes"]]
-        mark = "*" if any(run["out_of_time"] for run in row["runs"]) else ""
+        runs = [row["search_run"], *row["runs"]]
+        mark = "*" if any(run["out_of_time"] for run in runs) else ""
         lines.append(
             f"| {row['name']} | {row['parameters']:,} | {best['best_epoch']}{mark}, "
             f"{best['seconds_to_best']:.0f} | {factor * row['value']:.4g} ± "

@@ -11,7 +11,7 @@ import numpy as np
 from kgated.compare.dynamics import Gate, steps_above
 from kgated.compare.metrics import Metric, spread
 from kgated.compare.significance import Paired
-from kgated.compare.study import Run
+from kgated.compare.trainer import Run
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,11 @@ class CandidateResult:
         parameter_ratio: to a plain RNN of the same shape.
         trials, pruned: of the search, and how many of them were stopped early.
         seconds: of all trainings.
+        search_run: the best training of the search.
         runs: a training per seed.
         values: the metric of each seed's Keras model on the test set.
-        exported_seed: the seed of the lowest validation loss, whose model is converted.
+        exported_seed: the seed whose model is converted: that of the lowest validation loss, or,
+            where the seeds are trained without validation, the first.
         gradient_norms: see `gradient_reach`.
         gates: see `gate_activity`.
         devices: a run per recipe.
@@ -69,6 +71,7 @@ class CandidateResult:
     trials: int
     pruned: int
     seconds: float
+    search_run: Run
     runs: tuple[Run, ...]
     values: tuple[float, ...]
     exported_seed: int
@@ -87,14 +90,15 @@ class CandidateResult:
         return spread(self.values)
 
     @property
-    def best_run(self) -> Run:
-        """The training whose model is converted."""
-        return next(run for run in self.runs if run.seed == self.exported_seed)
+    def validated_run(self) -> Run:
+        """The training whose model is converted, or, where it had no validation, the search's."""
+        run = next(run for run in self.runs if run.seed == self.exported_seed)
+        return self.search_run if run.val_loss is None else run
 
     @property
     def out_of_time(self) -> bool:
-        """Whether the time ended a training before early stopping did."""
-        return any(run.out_of_time for run in self.runs)
+        """Whether the time ended or shortened a training."""
+        return any(run.out_of_time for run in (self.search_run, *self.runs))
 
     @property
     def gradient_steps(self) -> int | None:
@@ -187,7 +191,7 @@ def to_csv(comparison: Comparison) -> str:
 
 
 def _row(candidate: CandidateResult, device: DeviceRun, metric: Metric) -> dict[str, Any]:
-    run = candidate.best_run
+    run = candidate.validated_run
     return {
         "name": candidate.name,
         "cell": candidate.cell,

@@ -106,32 +106,67 @@ def fit_model(
     Raises:
         DivergenceError: the loss became NaN or infinite.
     """
-    if parts.task is CLASSIFICATION:
-        more: dict[str, Any] = {"callbacks": callbacks, "soft_targets": soft_targets}
-        return dict(fit(model, parts.train, parts.validation, plan, quiet=True, **more).history)
+    return _fit(model, parts, (parts.train, parts.validation), plan, callbacks, soft_targets)
+
+
+def refit_model(
+    model: keras.Model, parts: Parts, plan: Plan, callbacks: list[keras.callbacks.Callback]
+) -> dict[str, list[float]]:
+    """Train a model on the training and validation data together, for all epochs of the plan.
+
+    The learning rate has fallen to 0 in the last epoch, whose weights are kept.
+
+    Args:
+        model: as from `build`; its weights are changed.
+        parts: the data.
+        plan: how long, and how.
+        callbacks: called after those of the training.
+
+    Returns:
+        Keras's history: the loss of each epoch.
+
+    Raises:
+        DivergenceError: the loss became NaN or infinite.
+    """
+    return _fit(model, parts, (parts.development, None), plan, callbacks, None)
+
+
+def _fit(
+    model: keras.Model,
+    parts: Parts,
+    data: tuple[SequenceData, SequenceData | None],
+    plan: Plan,
+    callbacks: list[keras.callbacks.Callback],
+    soft_targets: SoftTargets | None,
+) -> dict[str, list[float]]:
+    """Train on the first data and, if there is a second, stop early by its loss."""
     task = parts.task
-    train, validation = (_arrays(task, data) for data in (parts.train, parts.validation))
+    if task is CLASSIFICATION:
+        more: dict[str, Any] = {"callbacks": callbacks, "soft_targets": soft_targets}
+        return dict(fit(model, *data, plan, quiet=True, **more).history)
+    train, *validation = (_arrays(task, part) for part in data if part is not None)
     mean, deviation = _scale(task, train)
     if task.is_regression:
-        train, validation = (
+        train, *validation = (
             (x, (y.reshape(*weights.shape, parts.outputs) - mean) / deviation, weights)
-            for x, y, weights in (train, validation)
+            for x, y, weights in (train, *validation)
         )
     batches = WeightedBatches(train, plan.batch_size, plan.seed)
     rate = keras.optimizers.schedules.CosineDecay(plan.learning_rate, plan.epochs * len(batches))
     optimizer = clip_after_sum(keras.optimizers.Adam(rate, global_clipnorm=plan.clip_norm))
     accuracies = ["accuracy"] if task.has_classes else []
     model.compile(optimizer, task.loss, weighted_metrics=accuracies)
-    stopping = keras.callbacks.EarlyStopping(
-        "val_loss", patience=plan.patience, restore_best_weights=True
-    )
+    stopping = [
+        keras.callbacks.EarlyStopping("val_loss", patience=plan.patience, restore_best_weights=True)
+        for _ in validation
+    ]
     history = model.fit(
         batches,
         shuffle=False,  # `WeightedBatches` shuffles, by its own seed
         epochs=plan.epochs,
-        validation_data=validation,
+        validation_data=validation[0] if validation else None,
         validation_batch_size=max(plan.batch_size, 64),
-        callbacks=[StopOnDivergence(), stopping, *callbacks],
+        callbacks=[StopOnDivergence(), *stopping, *callbacks],
         verbose=0,
     )
     if task.is_regression:

@@ -64,7 +64,8 @@ def measure(
     paths = [fetch(places.models / run.file_name) for run in trained.runs]
     models = [keras.saving.load_model(path, compile=False) for path in paths]
     scores = stacked([scores_of(model, task, parts.test) for model in models])
-    best = min(range(len(models)), key=lambda n: trained.runs[n].val_loss)
+    losses = [run.val_loss for run in trained.runs if run.val_loss is not None]
+    best = losses.index(min(losses)) if losses else 0
     model = models[best]
     result = CandidateResult(
         name=candidate.name,
@@ -77,6 +78,7 @@ def measure(
         trials=trained.trials,
         pruned=trained.pruned,
         seconds=trained.seconds,
+        search_run=trained.search_run,
         runs=trained.runs,
         values=tuple(scores.values(task.metric).tolist()),
         exported_seed=trained.runs[best].seed,

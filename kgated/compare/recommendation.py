@@ -29,10 +29,28 @@ class Evidence:
     def choice(self) -> CandidateResult:
         """The candidate with the smallest file among those as good as the best one, but for noise.
 
+        If the file of any of them beats every simple model, those whose file does not are left out.
         Candidates without a file come last.
         """
-        good = [c for c in self.candidates if c is self.best or self.against_best[c.name].is_noise]
-        return min(good, key=lambda c: (_bytes(best_file(c, self.metric)), c.parameters))
+        ahead = [candidate for candidate in self.good if self.beats_baselines(candidate)]
+        return self.smallest(ahead or self.good)
+
+    @property
+    def good(self) -> list[CandidateResult]:
+        """The best candidate, and those whose difference from it is within noise."""
+        return [c for c in self.candidates if c is self.best or self.against_best[c.name].is_noise]
+
+    def smallest(self, candidates: list[CandidateResult]) -> CandidateResult:
+        """The candidate with the smallest file."""
+        return min(candidates, key=lambda c: (_bytes(best_file(c, self.metric)), c.parameters))
+
+    def beats_baselines(self, candidate: CandidateResult) -> bool:
+        """Whether a candidate's file has a better result than every simple model."""
+        device = best_file(candidate, self.metric)
+        if device is None or device.value is None:
+            return False
+        gains = [self.metric.gain(device.value, baseline.value) for baseline in self.baselines]
+        return min(gains, default=1.0) > 0.0
 
 
 def recommend(evidence: Evidence) -> tuple[str, ...]:
@@ -88,8 +106,15 @@ def _choice(evidence: Evidence) -> str:
         f"Take {choice.name}: {value}. {best.name} has the {direction} {metric.title}, "
         f"{metric.text(best.value)}, but the difference is within noise "
         f"({describe(pair, metric)}), and {choice.name} has the smallest file of the candidates "
-        "that are as good."
+        f"that are as good{_and_ahead(evidence)}."
     )
+
+
+def _and_ahead(evidence: Evidence) -> str:
+    """A condition that left a smaller candidate out, or nothing."""
+    if evidence.smallest(evidence.good) is evidence.choice:
+        return ""
+    return " and beat every simple model on the device"
 
 
 def _differences(evidence: Evidence) -> list[str]:

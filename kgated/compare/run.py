@@ -26,8 +26,9 @@ from kgated.compare.recommendation import Evidence, recommend
 from kgated.compare.significance import Paired, compare_pairs
 from kgated.compare.splits import Parts, load_parts
 from kgated.compare.storage import TrialQueue
-from kgated.compare.study import Budget, CandidateStudy, Trained
+from kgated.compare.study import CandidateStudy, Trained
 from kgated.compare.study_page import device_rows, render, terminal_table, training_rows
+from kgated.compare.trainer import Budget
 from kgated.data import save_npz
 from kgated.deploy import Recipe
 from kgated.optional_imports import from_demo, from_extra
@@ -50,6 +51,7 @@ class CompareOptions:
         split_seed: of the split into parts.
         task: what is learned; see `choose_task`; None: what the data say.
         storage: the address of a PostgreSQL database for the trials; None: a file in the folder.
+        refit: whether the final models learn from the validation data too; see `Budget`.
     """
 
     quantizations: tuple[str, ...] = ("none", "dynamic", "int8")
@@ -63,6 +65,7 @@ class CompareOptions:
     split_seed: int = 0
     task: str | None = None
     storage: str | None = None
+    refit: bool = True
 
     def __post_init__(self) -> None:
         for quantize in self.quantizations:
@@ -154,6 +157,7 @@ def _train(
         options.seeds,
         options.epochs,
         options.patience,
+        options.refit,
     )
 
     def log(line: str) -> None:
@@ -174,6 +178,7 @@ def _check_same(queue: TrialQueue, parts: Parts, options: CompareOptions) -> Non
         "patience": options.patience,
         "group": options.group,
         "split_seed": options.split_seed,
+        "refit": options.refit,
     }
     before = queue.choose_once(queue.study(OPTIONS), OPTIONS, content)
     changes = [f"{k} {before.get(k)} became {v}" for k, v in content.items() if before.get(k) != v]
@@ -253,7 +258,7 @@ def _training_notes(results: tuple[CandidateResult, ...]) -> list[str]:
     if not names:
         return []
     return [
-        f"The time ended a training of {', '.join(names)} before early stopping did: with more "
+        f"The time ended or shortened a training of {', '.join(names)}: with more "
         "--budget-minutes they may become better."
     ]
 

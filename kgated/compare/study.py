@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kgated.compare.candidates import Candidate, build
-from kgated.compare.fitting import Watch, disturbance, fit_model, saved
+from kgated.compare.candidates import Candidate
+from kgated.compare.fitting import Watch
 from kgated.compare.splits import Parts
 from kgated.compare.storage import TrialQueue
-from kgated.data import real_frames
-from kgated.training import DivergenceError, Plan
+from kgated.compare.trainer import AUGMENTATION, Budget, Run, Trainer, Values
+from kgated.training import DivergenceError
 
 # The range of the search, and its first trial: the defaults of `kgated train`.
 LEARNING_RATES, DROPOUTS = (5e-4, 2e-2), (0.0, 0.5)
@@ -21,62 +21,9 @@ AUGMENTATIONS, FIRST_AUGMENTATIONS = (0.0, 1.0), (1.0, 0.1)
 SEARCH_PART = 0.5  # of a candidate's time; the seeds share the rest
 TRIAL_PART = 0.5  # of the search's time that a trial may take, so that there are two or more
 MIN_PART = 0.3  # of a trial's time that has to be left for another one
-CHOSEN, AUGMENTATION = "search_trial", "augmentation"
-CURVES = ("loss", "val_loss", "val_accuracy")
+CHOSEN = "search_trial"
 
 Log = Callable[[str], None]
-Values = dict[str, float]
-"""Hyperparameters by name."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What each candidate may use.
-
-    Attributes:
-        seconds: of training, for the search and all seeds together.
-        trials: maximum number of trials of the search.
-        seeds: number of trainings with the chosen hyperparameters.
-        epochs, patience: of each training; see `Plan`.
-    """
-
-    seconds: float
-    trials: int = 8
-    seeds: int = 3
-    epochs: int = 100
-    patience: int = 15
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training of a candidate.
-
-    Attributes:
-        seed: of the weights and the order of the data.
-        learning_rate, dropout: the hyperparameters.
-        augmentation: strength of the augmentation, 1: as in `kgated train`; 0: none.
-        val_loss: of the best epoch, whose weights are saved.
-        best_epoch: that epoch, from 1.
-        epochs: number of epochs in all.
-        seconds_to_best: from the start to the end of the best epoch.
-        seconds: duration of the training.
-        out_of_time: whether the time ended the training, and not early stopping.
-        curves: a value per epoch of loss, val_loss, and val_accuracy where there are classes.
-        file_name: of the saved model, in the folder of models.
-    """
-
-    seed: int
-    learning_rate: float
-    dropout: float
-    augmentation: float
-    val_loss: float
-    best_epoch: int
-    epochs: int
-    seconds_to_best: float
-    seconds: float
-    out_of_time: bool
-    curves: dict[str, list[float]]
-    file_name: str
 
 
 @dataclass(frozen=True)
@@ -85,12 +32,14 @@ class Trained:
 
     Attributes:
         candidate: the model.
-        runs: a training per seed, by seed.
+        search_run: the best training of the search.
+        runs: a training per seed, by seed; without a refit the first one is `search_run`.
         trials, pruned: number of trials of the search, and of those that were stopped early.
         seconds: of all trainings.
     """
 
     candidate: Candidate
+    search_run: Run
     runs: tuple[Run, ...]
     trials: int
     pruned: int
@@ -119,7 +68,8 @@ class CandidateStudy:
         log: Log,
     ) -> None:
         self.queue, self.candidate, self.parts = queue, candidate, parts
-        self.budget, self.folder, self.log = budget, folder, log
+        self.budget, self.log = budget, log
+        self.trainer = Trainer(candidate, parts, budget, folder, queue.backend)
         self.search_study = queue.study(f"{candidate.name}/search")
         self.seed_study = queue.study(f"{candidate.name}/seeds")
 
@@ -132,18 +82,19 @@ class CandidateStudy:
         if CHOSEN not in self.search_study.user_attrs:
             self._search()
         best = self._best_trial()
-        rows = [
-            {"seed": seed, **best.params} for seed in range(1, self.budget.seeds)
-        ]  # seed 0 is the search's
+        begin = 0 if self.budget.refit else 1  # seed 0 is the search's
+        rows = [{"seed": seed, **best.params} for seed in range(begin, self.budget.seeds)]
         self.queue.enqueue(self.seed_study, rows)
         self._train_seeds()
         seeds = [Run(**trial.user_attrs["run"]) for trial in self._complete(self.seed_study)]
-        first = Run(**best.user_attrs["run"])
-        runs = [first, *sorted(seeds, key=lambda run: run.seed)][: self.budget.seeds]
+        search_run = Run(**best.user_attrs["run"])
+        runs = [] if self.budget.refit else [search_run]
+        runs = [*runs, *sorted(seeds, key=lambda run: run.seed)][: self.budget.seeds]
         trials = self.search_study.get_trials(deepcopy=False)
         states = [trial.state.name for trial in trials]
         return Trained(
             self.candidate,
+            search_run,
             tuple(runs),
             states.count("COMPLETE") + states.count("PRUNED"),
             states.count("PRUNED"),
@@ -179,7 +130,8 @@ class CandidateStudy:
         return values
 
     def _search_seconds(self) -> float:
-        return self.budget.seconds * (SEARCH_PART if self.budget.seeds > 1 else 1.0)
+        is_all = self.budget.seeds == 1 and not self.budget.refit
+        return self.budget.seconds * (1.0 if is_all else SEARCH_PART)
 
     def _min_seconds(self) -> float:
         """The time below which another trial is not begun: a part of a complete one's."""
@@ -198,8 +150,9 @@ class CandidateStudy:
         """Train with a seed and hyperparameters, and store how it ended."""
         start, states = time.perf_counter(), self.queue.optuna.trial.TrialState
         kind = "search" if study is self.search_study else "seeds"
+        train = self._refit if kind == "seeds" and self.budget.refit else self._train
         try:
-            run = self._train(*options, watch, f"{kind}-{trial.number}")
+            run = train(*options, watch, f"{kind}-{trial.number}")
         except (self.queue.optuna.TrialPruned, DivergenceError) as error:
             reason = "diverged" if isinstance(error, DivergenceError) else "pruned"
             trial.set_user_attr("seconds", time.perf_counter() - start)
@@ -211,7 +164,9 @@ class CandidateStudy:
 
     def _train_seeds(self) -> None:
         spent = self._spent(self.search_study)
-        seconds = (self.budget.seconds - spent) / max(1, self.budget.seeds - 1)
+        seconds = (self.budget.seconds - spent) / max(
+            1, self.budget.seeds - (not self.budget.refit)
+        )
         while True:
             trial = self.queue.take(self.seed_study, 0)
             if trial is None:
@@ -224,53 +179,24 @@ class CandidateStudy:
             self._run_trial(self.seed_study, trial, Watch(seconds), (seed, values), name)
 
     def _train(self, seed: int, values: Values, watch: Watch, name: str) -> Run:
-        parts, budget = self.parts, self.budget
-        model = build(
-            self.candidate,
-            parts.task,
-            frames=real_frames(parts.train),
-            outputs=parts.outputs,
-            dropout=values["dropout"],
-            seed=seed,
-            info=parts.train.info,
-        )
-        plan = Plan(
-            budget.epochs,
-            budget.patience,
-            learning_rate=values["learning_rate"],
-            disturbance=disturbance(values.get(AUGMENTATION, 0.0)),
-            seed=seed,
-        )
-        history = fit_model(model, parts, plan, [watch])
-        file_name = f"{self.candidate.name}.{name}.keras"
-        self.queue.backend.save_file(self.folder / file_name, saved(model))
-        losses = history["val_loss"]
-        best = min(range(len(losses)), key=losses.__getitem__)
-        return Run(
-            seed=seed,
-            learning_rate=values["learning_rate"],
-            dropout=values["dropout"],
-            augmentation=values.get(AUGMENTATION, 0.0),
-            val_loss=float(losses[best]),
-            best_epoch=best + 1,
-            epochs=len(losses),
-            seconds_to_best=watch.times[best],
-            seconds=watch.times[-1],
-            out_of_time=watch.out_of_time,
-            curves={
-                key: [float(value) for value in history[key]] for key in CURVES if key in history
-            },
-            file_name=file_name,
-        )
+        return self.trainer.train(seed, values, watch, name)
+
+    def _refit(self, seed: int, values: Values, watch: Watch, name: str) -> Run:
+        search_run = Run(**self._best_trial().user_attrs["run"])
+        return self.trainer.refit(seed, values, search_run, watch, name)
 
     def _tell(self, study: Any, trial: Any, run: Run, name: str) -> None:
         trial.set_user_attr("seconds", run.seconds)
         trial.set_user_attr("run", vars(run))
+        end = f"{run.seconds:.0f} s{', out of time' if run.out_of_time else ''}"
+        if run.val_loss is None:
+            study.tell(trial, run.curves["loss"][-1])
+            self.log(f"{name}, all data, {run.epochs} epochs, {end}")
+            return
         study.tell(trial, run.val_loss)
-        end = ", out of time" if run.out_of_time else ""
         self.log(
             f"{name}, validation loss {run.val_loss:.4f} in epoch {run.best_epoch} of "
-            f"{run.epochs}, {run.seconds:.0f} s{end}"
+            f"{run.epochs}, {end}"
         )
 
     def _best_trial(self) -> Any:

@@ -86,11 +86,11 @@ def front_chart(
 
 
 def learning_chart(comparison: Comparison) -> str:
-    """The validation loss of each candidate's converted training, epoch by epoch, as SVG."""
+    """The validation loss of each candidate's validated training, epoch by epoch, as SVG."""
 
     def draw(axes: Any) -> None:
         for n, candidate in enumerate(comparison.candidates):
-            run = candidate.best_run
+            run = candidate.validated_run
             losses = run.curves["val_loss"]
             colour, epochs = _colour(n), range(1, len(losses) + 1)
             axes.plot(epochs, losses, _line(n), color=colour, label=candidate.name, linewidth=1.4)

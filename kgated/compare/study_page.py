@@ -73,7 +73,7 @@ def render(comparison: Comparison) -> str:
 
 
 def _training(candidate: CandidateResult, comparison: Comparison) -> TableRow:
-    run, steps, metric = candidate.best_run, candidate.gradient_steps, comparison.metric
+    run, steps, metric = candidate.validated_run, candidate.gradient_steps, comparison.metric
     spread = f" ± {metric.number(candidate.spread)}" if len(candidate.runs) > 1 else ""
     frames = len(candidate.gradient_norms or ())
     if candidate.name == comparison.best:

@@ -83,7 +83,7 @@ class Plan:
 def fit(
     model: keras.Model,
     train: SequenceData,
-    validation: SequenceData,
+    validation: SequenceData | None,
     plan: Plan | None = None,
     *,
     quiet: bool = False,
@@ -103,6 +103,7 @@ def fit(
             `sequence_classifier`; compiled here, its weights changed.
         train: frames (N, T, F) float32 and labels y (N,) in 0..classes-1 to learn from.
         validation: the same; the weights of the epoch with the lowest validation loss are kept.
+            None: all epochs of the plan are trained, and the weights of the last one are kept.
         plan: all other options; None: the defaults.
         quiet: show no progress.
         console: where to show the progress; None: the terminal.
@@ -118,20 +119,25 @@ def fit(
 
     Raises:
         ValueError: there are no sequences, a real frame holds NaN or inf, the features are not the
-            model's, labels are missing or out of range, `tensorboard` is set without `folder`, or
-            the precisions of model and plan differ.
+            model's, labels are missing or out of range, `tensorboard` is set without `folder`,
+            `folder` without `validation`, or the precisions of model and plan differ.
         DivergenceError: the loss became NaN or infinite; the message names the epoch.
     """
     plan = plan or Plan()
     check_precision(model, plan.precision)
     features, classes = model.input_shape[-1], model.output_shape[-1]
     targets = targets_of("train", train, features, classes)
-    held_out = targets_of("validation", validation, features, classes)
+    held_out = None
+    if validation is not None:
+        held_out = targets_of("validation", validation, features, classes)
+    elif folder is not None:
+        raise ValueError("`folder` keeps the best epoch, which needs `validation`: give both")
     if soft_targets is not None:
-        targets, held_out = soft_targets.beside(targets), without_soft_targets(held_out)
+        targets = soft_targets.beside(targets)
+        held_out = None if held_out is None else without_soft_targets(held_out)
     batches = _batches(train, targets, plan)
     _compile(model, plan, plan.epochs * len(batches), soft_targets)
-    keeper = _Keeper(model, plan, batches, folder, tensorboard)
+    keeper = _Keeper(model, plan, batches, folder, tensorboard, stops=validation is not None)
     with contextlib.ExitStack() as screen:
         shown = []
         if not quiet:
@@ -156,8 +162,12 @@ def _batches(train: SequenceData, targets: np.ndarray, plan: Plan) -> Batches | 
     return kind(train, targets, plan.batch_size, disturbance, plan.seed, augmentation)
 
 
-def _validation(data: SequenceData, targets: np.ndarray, plan: Plan) -> dict[str, Any]:
+def _validation(
+    data: SequenceData | None, targets: np.ndarray | None, plan: Plan
+) -> dict[str, Any]:
     """The arguments of Keras's `fit` for validation."""
+    if data is None:
+        return {}
     if is_mapped(data):
         return {"validation_data": MappedSequences(data, targets, plan.batch_size)}
     return {
@@ -181,6 +191,8 @@ class _Keeper:
         batches: Batches | MappedBatches,
         folder: str | Path | None,
         tensorboard: bool,
+        *,
+        stops: bool,
     ) -> None:
         self.model, self.run, self.initial_epoch = model, None, 0
         self.callbacks: list[keras.callbacks.Callback]
@@ -190,7 +202,7 @@ class _Keeper:
             self.stopping = keras.callbacks.EarlyStopping(
                 "val_loss", patience=plan.patience, restore_best_weights=True
             )
-            self.callbacks = [StopOnDivergence(), self.stopping]
+            self.callbacks = [StopOnDivergence(), *([self.stopping] if stops else [])]
             return
         self.best = Path(folder) / "best.keras"
         self.run = start_or_resume(model, folder, patience=plan.patience, tensorboard=tensorboard)

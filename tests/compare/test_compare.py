@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from kgated.compare import baseline, fitting, run, study
+from kgated.compare import baseline, fitting, run, study, trainer
 from kgated.compare.candidates import Candidate, build, candidates, cell_layers, parameter_count
 from kgated.compare.dynamics import steps_above
 from kgated.compare.splits import load_parts
@@ -19,6 +19,7 @@ from kgated.compare.study_charts import pareto_front
 from kgated.compare.tasks import CLASSIFICATION
 from kgated.data import pad, save_npz
 from kgated.layers import CELLS
+from kgated.training import Plan
 from kgated_cli.app import app
 
 OPTIONS = run.CompareOptions(
@@ -81,9 +82,10 @@ def test_a_killed_comparison_continues_and_runs_no_trial_twice(resumed):
 
 def test_the_same_trials_again_train_nothing(resumed, data, monkeypatch):
     folder, results, _ = resumed
-    monkeypatch.setattr(study, "fit_model", lambda *_, **__: pytest.fail("it trained"))
+    for name in ("fit_model", "refit_model"):
+        monkeypatch.setattr(trainer, name, lambda *_, **__: pytest.fail("it trained"))
     queue, parts = TrialQueue(folder), load_parts(data)
-    budget = study.Budget(900.0, OPTIONS.trials, OPTIONS.seeds, OPTIONS.epochs)
+    budget = trainer.Budget(900.0, OPTIONS.trials, OPTIONS.seeds, OPTIONS.epochs)
     for model, result in zip(MODELS, results.candidates, strict=True):
         again = study.CandidateStudy(queue, model, parts, budget, folder / "models", print).run()
         assert again.runs == result.runs
@@ -286,7 +288,7 @@ def test_a_training_ends_when_its_time_is_over(data):
     parts = load_parts(data)
     model = build(MODELS[0], CLASSIFICATION, frames=parts.train.x[:, 0], outputs=2)
     watch = fitting.Watch(seconds=0.0)
-    plan = study.Plan(epochs=5, batch_size=8)
+    plan = Plan(epochs=5, batch_size=8)
     history = fitting.fit_model(model, parts, plan, [watch])
     assert len(history["loss"]) == len(watch.times) == 1
     assert watch.out_of_time

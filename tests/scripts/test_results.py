@@ -36,8 +36,9 @@ def test_the_table_has_a_row_per_model_and_the_simple_models_below():
     device = {"value": 0.91, "file_bytes": 2048, "step_us_p50": 3.25}
     failed = {"value": None, "file_bytes": None, "step_us_p50": None}
     run = {"seed": 1, "best_epoch": 7, "seconds_to_best": 2.6, "out_of_time": True}
-    row = {"name": "gru-4", "parameters": 1234, "runs": [run], "exported_seed": 1, "value": 0.925}
-    row |= {"spread": 0.0125, "gradient_steps": 4, "gradient_norms": [0.1] * 9}
+    refit = {**run, "best_epoch": 6, "out_of_time": False, "val_loss": None}
+    row = {"name": "gru-4", "parameters": 1234, "runs": [refit], "exported_seed": 1, "value": 0.925}
+    row |= {"search_run": run, "spread": 0.0125, "gradient_steps": 4, "gradient_norms": [0.1] * 9}
     report = {"metric": {"factor": 100.0, "title": "accuracy"}, "recommendation": ["Take it."]}
     report["candidates"] = [{**row, "devices": [device, failed]}]
     report["baselines"] = [{"name": "linear baseline", "value": 0.5}]

@@ -114,6 +114,15 @@ def test_it_stops_early_and_leaves_the_best_weights(
     assert loss == pytest.approx(losses[0], abs=1e-4)
 
 
+def test_without_validation_it_trains_all_epochs_and_keeps_the_last(model, train, tmp_path):
+    history = fit(model, train, None, Plan(3, 1, batch_size=8), quiet=True).history
+    assert len(history["loss"]) == 3
+    assert "val_loss" not in history
+    assert model.evaluate(train.x, train.y, verbose=0)[0] < history["loss"][0]
+    with pytest.raises(ValueError, match="which needs `validation`"):
+        fit(model, train, None, Plan(3), quiet=True, folder=tmp_path)
+
+
 def test_a_seed_gives_the_same_training_whatever_the_padding_holds(train, validation, capfd):
     def rubbish(data):
         real = np.arange(data.x.shape[1]) < data.lengths[:, None]

@@ -1,0 +1,182 @@
+"""One training of a candidate, with given hyperparameters."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kgated.compare.backends import Backend
+from kgated.compare.candidates import Candidate, build
+from kgated.compare.fitting import Watch, disturbance, fit_model, refit_model, saved
+from kgated.compare.splits import Parts
+from kgated.data import real_frames
+from kgated.training import Plan
+
+AUGMENTATION = "augmentation"
+CURVES = ("loss", "val_loss", "val_accuracy")
+
+Values = dict[str, float]
+"""Hyperparameters by name."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What each candidate may use.
+
+    Attributes:
+        seconds: of training, for the search and all seeds together.
+        trials: maximum number of trials of the search.
+        seeds: number of trainings with the chosen hyperparameters.
+        epochs, patience: of each training; see `Plan`.
+        refit: whether the seeds are trained on the training and validation data together, for the
+            epochs that the search found best.
+    """
+
+    seconds: float
+    trials: int = 8
+    seeds: int = 3
+    epochs: int = 100
+    patience: int = 15
+    refit: bool = True
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a candidate.
+
+    Attributes:
+        seed: of the weights and the order of the data.
+        learning_rate, dropout: the hyperparameters.
+        augmentation: strength of the augmentation, 1: as in `kgated train`; 0: none.
+        val_loss: of the best epoch, whose weights are saved; None: there was no validation.
+        best_epoch: that epoch, from 1; without validation the last one.
+        epochs: number of epochs in all.
+        seconds_to_best: from the start to the end of the best epoch.
+        seconds: duration of the training.
+        out_of_time: whether the time ended the training, and not early stopping.
+        curves: a value per epoch of loss, val_loss, and val_accuracy where there are classes.
+        file_name: of the saved model, in the folder of models.
+    """
+
+    seed: int
+    learning_rate: float
+    dropout: float
+    augmentation: float
+    val_loss: float | None
+    best_epoch: int
+    epochs: int
+    seconds_to_best: float
+    seconds: float
+    out_of_time: bool
+    curves: dict[str, list[float]]
+    file_name: str
+
+
+class Trainer:
+    """Trains the models of a candidate and saves them.
+
+    Args:
+        candidate: the model.
+        parts: the data.
+        budget: of the candidate.
+        folder: for the trained models; it exists.
+        backend: stores the saved models.
+    """
+
+    def __init__(
+        self, candidate: Candidate, parts: Parts, budget: Budget, folder: Path, backend: Backend
+    ) -> None:
+        self.candidate, self.parts, self.budget = candidate, parts, budget
+        self.folder, self.backend = folder, backend
+
+    def train(self, seed: int, values: Values, watch: Watch, name: str) -> Run:
+        """Train on the training data, and keep the epoch of the lowest validation loss.
+
+        Args:
+            seed: of the weights and the order of the data.
+            values: the hyperparameters.
+            watch: ends the training.
+            name: of the saved model, after the candidate's.
+
+        Raises:
+            DivergenceError: the loss became NaN or infinite.
+        """
+        model = self._build(seed, values, real_frames(self.parts.train))
+        plan = self._plan(seed, values, self.budget.epochs)
+        history = fit_model(model, self.parts, plan, [watch])
+        return self._save(model, (seed, values), history, watch, name)
+
+    def refit(self, seed: int, values: Values, search_run: Run, watch: Watch, name: str) -> Run:
+        """Train on the training and validation data, as long as the search found best.
+
+        A training that would take too long gets fewer epochs, so that its learning rate falls to 0.
+
+        Args:
+            seed: of the weights and the order of the data.
+            values: the hyperparameters.
+            search_run: the best training of the search.
+            watch: ends the training.
+            name: of the saved model, after the candidate's.
+
+        Raises:
+            DivergenceError: the loss became NaN or infinite.
+        """
+        growth = len(self.parts.development) / len(self.parts.train)
+        possible = int(watch.seconds / (growth * search_run.seconds / search_run.epochs))
+        epochs = max(1, min(search_run.best_epoch, possible))
+        model = self._build(seed, values, real_frames(self.parts.development))
+        history = refit_model(model, self.parts, self._plan(seed, values, epochs), [watch])
+        run = self._save(model, (seed, values), history, watch, name)
+        return replace(run, out_of_time=run.epochs < search_run.best_epoch)
+
+    def _build(self, seed: int, values: Values, frames: np.ndarray) -> Any:
+        return build(
+            self.candidate,
+            self.parts.task,
+            frames=frames,
+            outputs=self.parts.outputs,
+            dropout=values["dropout"],
+            seed=seed,
+            info=self.parts.train.info,
+        )
+
+    def _plan(self, seed: int, values: Values, epochs: int) -> Plan:
+        return Plan(
+            epochs,
+            self.budget.patience,
+            learning_rate=values["learning_rate"],
+            disturbance=disturbance(values.get(AUGMENTATION, 0.0)),
+            seed=seed,
+        )
+
+    def _save(
+        self,
+        model: Any,
+        options: tuple[int, Values],
+        history: dict[str, list[float]],
+        watch: Watch,
+        name: str,
+    ) -> Run:
+        """Save a trained model, and describe its training."""
+        seed, values = options
+        file_name = f"{self.candidate.name}.{name}.keras"
+        self.backend.save_file(self.folder / file_name, saved(model))
+        epochs, losses = len(history["loss"]), history.get("val_loss")
+        best = min(range(epochs), key=losses.__getitem__) if losses else epochs - 1
+        return Run(
+            seed=seed,
+            learning_rate=values["learning_rate"],
+            dropout=values["dropout"],
+            augmentation=values.get(AUGMENTATION, 0.0),
+            val_loss=float(losses[best]) if losses else None,
+            best_epoch=best + 1,
+            epochs=epochs,
+            seconds_to_best=watch.times[best],
+            seconds=watch.times[-1],
+            out_of_time=watch.out_of_time,
+            curves={
+                key: [float(value) for value in history[key]] for key in CURVES if key in history
+            },
+            file_name=file_name,
+        )
