@@ -23,13 +23,13 @@ constraints=()
 [ "$version" = 3.11 ] && constraints=(-c constraints.txt)
 
 "$python" -m venv "$work/edge"
-"$work/edge/bin/pip" install -q "${constraints[@]}" "$wheels"/kgated_edge-*.whl
+"$work/edge/bin/pip" install -q --no-compile "${constraints[@]}" "$wheels"/kgated_edge-*.whl
 model="$PWD/tests/edge/fixtures/speech.tflite"
 (cd "$work" && "$work/edge/bin/kgated-edge" selftest "$model")
 echo "kgated-edge runs with $("$work/edge/bin/python" --version)"
 
 "$python" -m venv "$work/kgated"
-if ! "$work/kgated/bin/pip" install -q "${constraints[@]}" "$wheels"/kgated_edge-*.whl "$wheels"/kgated-*.whl \
+if ! "$work/kgated/bin/pip" install -q --no-compile "${constraints[@]}" "$wheels"/kgated_edge-*.whl "$wheels"/kgated-*.whl \
   >"$work/log" 2>&1; then
   if grep -q "No matching distribution" "$work/log"; then
     grep "No matching distribution" "$work/log"
