@@ -70,8 +70,8 @@ def test_the_seeds_are_refits_unless_they_are_not_wanted(refit, tmp_path, monkey
         assert candidate.validated_run == candidate.search_run
     else:
         assert candidate.runs[0] == candidate.search_run
+    changed = replace(options, refit=not refit)
     with pytest.raises(ValueError, match=f"refit {refit} became {not refit}"):
-        changed = replace(options, refit=not refit)
         run.compare_candidates(path, tmp_path / "out", MODELS, changed, console=console)
 
 
