@@ -166,7 +166,7 @@ def _validation(
     data: SequenceData | None, targets: np.ndarray | None, plan: Plan
 ) -> dict[str, Any]:
     """The arguments of Keras's `fit` for validation."""
-    if data is None:
+    if data is None or targets is None:
         return {}
     if is_mapped(data):
         return {"validation_data": MappedSequences(data, targets, plan.batch_size)}
