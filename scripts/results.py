@@ -86,11 +86,11 @@ def text() -> tuple[SequenceData, None]:
 
 
 CELLS = ("--cells", "rnn,lstm,gru", "--units", "32", "--trials", "1")
-PLAID = ("--cells", "lstm,gru", "--units", "64", "--trials", "2", "--seeds", "1", "--epochs", "60")
+PLAID = ("--cells", "lstm,gru", "--units", "64", "--trials", "3", "--seeds", "3", "--epochs", "80")
 BOTH, SMALL = ("--quantize", "dynamic,int8"), ("--quantize", "dynamic")
 STUDIES = {
     "plaid": Study(
-        of_data_set(plaid), (*PLAID, "--patience", "25", "--budget-minutes", "12", *BOTH)
+        of_data_set(plaid), (*PLAID, "--patience", "25", "--budget-minutes", "20", *BOTH)
     ),
     "adding": Study(
         adding, (*CELLS, "--seeds", "1", "--budget-minutes", "9", "--patience", "40", *BOTH)
