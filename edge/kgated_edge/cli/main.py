@@ -1,7 +1,7 @@
 """The command `kgated-edge`.
 
 Exit codes: 0 passed, 1 a limit was missed, 2 bad input or arguments (one line on stderr), 130
-interrupted.
+interrupted, 141 the reader of a pipe has ended.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from kgated_edge.cli import native_commands, text_commands
 from kgated_edge.cli.arguments import above_zero, add_pool_and_limits, count, fraction, from_zero
+from kgated_edge.cli.closed_pipe import CLOSED_PIPE, discard_output, flushed_output, write_error
 from kgated_edge.cli.event_check import add_event_check, refuse_event_options, run_event_check
 from kgated_edge.cli.event_text import event_check_text, events_text
 from kgated_edge.cli.events import add_events, run_events
@@ -23,12 +24,7 @@ from kgated_edge.cli.output import reserve_output, save_steps
 from kgated_edge.cli.realtime import add_realtime_arguments, plan_of
 from kgated_edge.cli.sandbox import run_in_sandbox
 from kgated_edge.cli.signals import ended_by_signals
-from kgated_edge.cli.signature import (
-    add_signature,
-    add_verify,
-    open_signed,
-    signature_arguments,
-)
+from kgated_edge.cli.signature import add_signature, add_verify, open_signed, signature_arguments
 from kgated_edge.cli.text import check_text, live_text, realtime_text, selftest_text
 from kgated_edge.errors import EdgeError, readable
 from kgated_edge.evaluation.checker import check, selftest
@@ -53,13 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         the exit code.
     """
     try:
-        options = _parser().parse_args(arguments)
-        open_signed(options)
-        passed: bool = options.run(options)
-        # None where the shell closed it with `>&-`.
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        with flushed_output():
+            options = _parser().parse_args(arguments)
+            open_signed(options)
+            passed: bool = options.run(options)
         return 0 if passed else 1
+    except BrokenPipeError:
+        discard_output()
+        return CLOSED_PIPE
     except EdgeError as error:
         return _fail(str(error))
     except OSError as error:
@@ -87,7 +84,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _fail(message: str) -> int:
-    print(f"{_PROGRAM}: error: {' '.join(message.splitlines())}", file=sys.stderr)
+    write_error(f"{_PROGRAM}: error: {' '.join(message.splitlines())}")
     return 2
 
 
