@@ -23,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command, with the process's arguments or those given.
 
     Exit status: 0, 1 (a check failed), 2 (bad input, one line on stderr), 3 (a defect of ours), 130
-    (Ctrl-C), 141 (the reader of a pipe has ended). What native libraries log is shown in the case of a defect, and with `--verbose`.
+    (Ctrl-C), 141 (the reader of a pipe has ended). What native libraries log is shown in the case
+    of a defect, and with `--verbose`.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     verbose = "--verbose" in words
