@@ -39,6 +39,8 @@ from kgated_edge.measure.device import this_device
 
 _PROGRAM = "kgated-edge"
 _OUT_OF_MEMORY = "out of memory: use smaller data"
+# What Python raises in place of MemoryError: for a lock in an import, for the path of a file.
+_NO_MEMORY = ("can't allocate", "os.PathLike object, not PosixPath")
 _COMMANDS = "{check,selftest,realtime,live,events,generate,encode,decode,build,verify}"
 
 
@@ -63,8 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(readable(error))
     except (MemoryError, SystemError):  # the second from extensions, with no error set
         return _fail(_OUT_OF_MEMORY)
-    except RuntimeError as error:
-        if "can't allocate" not in str(error):  # of a lock, in an import
+    except (RuntimeError, TypeError) as error:
+        if not any(words in str(error) for words in _NO_MEMORY):
             raise
         return _fail(_OUT_OF_MEMORY)
     except PackageNotFoundError:

@@ -144,6 +144,7 @@ def test_an_error_leaves_the_old_result(error, speech, tmp_path):
         MemoryError(),
         SystemError("error return without exception set"),
         RuntimeError("can't allocate read lock"),
+        TypeError("expected str, bytes or os.PathLike object, not PosixPath"),
     ],
 )
 def test_out_of_memory_is_one_line(cause, error, speech, npz, monkeypatch):
