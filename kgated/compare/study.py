@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kgated.compare.candidates import Candidate, build
+from kgated.compare.candidates import Candidate, ModelOptions, build
 from kgated.compare.fitting import Watch, disturbance, fit_model, saved
 from kgated.compare.splits import Parts
 from kgated.compare.storage import TrialQueue
-from kgated.data import real_frames
 from kgated.training import DivergenceError, Plan
 
 # The range of the search, and its first trial: the defaults of `kgated train`.
@@ -225,15 +224,7 @@ class CandidateStudy:
 
     def _train(self, seed: int, values: Values, watch: Watch, name: str) -> Run:
         parts, budget = self.parts, self.budget
-        model = build(
-            self.candidate,
-            parts.task,
-            frames=real_frames(parts.train),
-            outputs=parts.outputs,
-            dropout=values["dropout"],
-            seed=seed,
-            info=parts.train.info,
-        )
+        model = build(self.candidate, ModelOptions.of(parts, values["dropout"], seed))
         plan = Plan(
             budget.epochs,
             budget.patience,

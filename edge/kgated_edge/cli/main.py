@@ -39,8 +39,8 @@ from kgated_edge.measure.device import this_device
 
 _PROGRAM = "kgated-edge"
 _OUT_OF_MEMORY = "out of memory: use smaller data"
-# What Python raises in place of MemoryError: for a lock in an import, for the path of a file.
-_NO_MEMORY = ("can't allocate", "os.PathLike object, not PosixPath")
+# What Python raises in place of MemoryError: for a lock in an import, for a path.
+_NO_MEMORY = ("can't allocate", "not PosixPath")
 _COMMANDS = "{check,selftest,realtime,live,events,generate,encode,decode,build,verify}"
 
 
