@@ -29,7 +29,12 @@ _NEVER = 1 << 40
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code is 1 if a guarantee was violated."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--allocations", type=int, default=400, help="to fail, each command (400)")
+    parser.add_argument(
+        "--allocations",
+        type=int,
+        default=400,
+        help="number of failed allocations per command (400)",
+    )
     options = parser.parse_args(arguments)
     failures = []
     for name in COMMANDS:

@@ -15,7 +15,8 @@ from kgated_edge.events.stream import EventStream, detector_of, override_setting
 from kgated_edge.format.event_settings import SMOOTHINGS, EventSettings
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_manifest
-from kgated_edge.ingest.event_runner import READER_GONE, EventsResult, live_events
+from kgated_edge.ingest.event_runner import EventsResult, live_events
+from kgated_edge.ingest.runner import READER_GONE
 from kgated_edge.runtime.state_file import check_external
 from kgated_edge.runtime.stream_model import EdgeModel
 
