@@ -76,4 +76,6 @@ def test_what_counts_as_a_violation(code, error, violation):
 
 
 def test_a_crash_is_seen(tmp_path):
-    assert run(os.abort, full_disk(1)).code == -6
+    crash = run(os.abort, full_disk(1))
+    assert crash.code == -6
+    assert crash.violation().startswith("exit -6: File ")
