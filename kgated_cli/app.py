@@ -56,6 +56,9 @@ def _run(words: list[str], log: str) -> int:
     except BrokenPipeError:
         raise
     except typer.TyperException as error:
+        # A command without arguments has printed its help.
+        if not error.format_message():
+            return 2
         command = getattr(getattr(error, "ctx", None), "command_path", "kgated")
         _fail(f"{error.format_message()} See `{command} --help`.")
     except (typer.Abort, KeyboardInterrupt):

@@ -233,6 +233,8 @@ def publish(results: Results, folder: Path, console: Console) -> None:
     console.print(table(results))
     for failure in results.failures:
         console.print(f"FAIL {failure}", style="red", soft_wrap=True)
+    if any("took longer" in failure for failure in results.failures):
+        console.print("Other programs may have delayed these steps: repeat it on an idle machine.")
     console.print(f"{folder / 'report.html'}, after {results.total_s:.0f} s", soft_wrap=True)
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from kgated_edge.cli import native_commands, text_commands
 from kgated_edge.cli.arguments import above_zero, add_pool_and_limits, count, fraction, from_zero
@@ -21,6 +21,7 @@ from kgated_edge.cli.event_text import event_check_text, events_text
 from kgated_edge.cli.events import add_events, run_events
 from kgated_edge.cli.live import add_live, run_live
 from kgated_edge.cli.output import reserve_output, save_steps
+from kgated_edge.cli.parser import Parser
 from kgated_edge.cli.realtime import add_realtime_arguments, plan_of
 from kgated_edge.cli.sandbox import run_in_sandbox
 from kgated_edge.cli.signals import ended_by_signals
@@ -75,23 +76,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-class _Parser(argparse.ArgumentParser):
-    """Reports wrong arguments in one line."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, **settings)
-
-    def error(self, message: str) -> NoReturn:
-        raise EdgeError(f"{message}: see {self.prog} --help")
-
-
 def _fail(message: str) -> int:
     write_error(f"{_PROGRAM}: error: {' '.join(message.splitlines())}")
     return 2
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog=_PROGRAM, description="Runs kgated models on this device and measures them."
     )
     parser.add_argument("--version", action="version", version=f"{_PROGRAM} {version(_PROGRAM)}")
