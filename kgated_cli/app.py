@@ -23,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command, with the process's arguments or those given.
 
     Exit status: 0, 1 (a check failed), 2 (bad input, one line on stderr), 3 (a defect of ours), 130
-    (Ctrl-C). What native libraries log is shown in the case of a defect, and with `--verbose`.
+    (Ctrl-C), 141 (the reader of a pipe has ended). What native libraries log is shown in the case
+    of a defect, and with `--verbose`.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     verbose = "--verbose" in words
@@ -31,13 +32,33 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         words = ["--verbose", *(word for word in words if word != "--verbose")]
     with contextlib.nullcontext("") if verbose else quiet() as log, warnings.catch_warnings():
         warnings.showwarning = _warn
-        raise SystemExit(_run(words, log))
+        raise SystemExit(_run_to_pipe(words, log))
+
+
+def _run_to_pipe(words: list[str], log: str) -> int:
+    """The exit status; a closed pipe ends the command without a message."""
+    try:
+        status = _run(words, log)
+        # None where the shell closed it with `>&-`.
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return status
+    except (BrokenPipeError, SystemExit) as error:
+        # Typer and rich exit with 1, as if a check had failed.
+        if not isinstance(error.__context__ or error, BrokenPipeError):
+            raise
+        return _discard_output()
 
 
 def _run(words: list[str], log: str) -> int:
     try:
         return app(words, prog_name="kgated", standalone_mode=False) or 0
+    except BrokenPipeError:
+        raise
     except typer.TyperException as error:
+        # A command without arguments has printed its help.
+        if not error.format_message():
+            return 2
         command = getattr(getattr(error, "ctx", None), "command_path", "kgated")
         _fail(f"{error.format_message()} See `{command} --help`.")
     except (typer.Abort, KeyboardInterrupt):
@@ -55,6 +76,14 @@ def _run(words: list[str], log: str) -> int:
         if log:
             sys.stderr.write(f"The native libraries had logged:\n{Path(log).read_text()}")
         return 3
+
+
+def _discard_output() -> int:
+    """Discard what a closed pipe can't take; the exit status of a command that it ended."""
+    from kgated_edge.cli.closed_pipe import CLOSED_PIPE, discard_output
+
+    discard_output()
+    return CLOSED_PIPE
 
 
 @contextlib.contextmanager
@@ -95,7 +124,10 @@ def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    sys.stderr.write(f"kgated: error: {' '.join(message.split())}\n")
+    try:
+        sys.stderr.write(f"kgated: error: {' '.join(message.split())}\n")
+    except BrokenPipeError:
+        _discard_output()
     raise SystemExit(2)
 
 

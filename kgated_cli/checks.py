@@ -219,3 +219,13 @@ def _different(labels: list[str]) -> list[str]:
     if len(set(labels)) < len(labels):
         raise ValueError(f"--labels must be different names. Received: {labels}")
     return labels
+
+
+def seconds_of(option: str, milliseconds: float | None) -> float | None:
+    """A period of the command line in seconds; None where there is none.
+
+    Raises:
+        ValueError: it is not above 0.
+    """
+    check_number(option, milliseconds, 0.0)
+    return None if milliseconds is None else milliseconds / 1e3

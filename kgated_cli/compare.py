@@ -34,7 +34,6 @@ def compare(
     a kill, and shares the trials with other processes that run it on the same folder or database.
     """
     checks.check_number("--budget-minutes", budget_minutes, 0.0)
-    checks.check_number("--period-ms", period_ms, 0.0)
     checks.check_folder(out)
     widths, depths = numbers("--units", units), numbers("--layers", layers)
     for recipe in words(quantize):
@@ -42,7 +41,7 @@ def compare(
     plan: dict[str, Any] = {"trials": trials, "seeds": seeds, "epochs": epochs}
     plan |= {"patience": patience, "budget_minutes": budget_minutes, "group": group, "task": task}
     plan |= {"storage": storage, "refit": refit}
-    plan["period_s"] = None if period_ms is None else period_ms / 1e3
+    plan["period_s"] = checks.seconds_of("--period-ms", period_ms)
 
     from kgated.compare.candidates import candidates
     from kgated.compare.run import CompareOptions, compare_candidates

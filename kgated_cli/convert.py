@@ -77,11 +77,10 @@ def _metadata(
     threshold: float | None,
 ) -> dict[str, Any]:
     """The options of a conversion that go into the manifest, checked."""
-    checks.check_number("--sample-period-ms", sample_period_ms, 0.0)
     return {
         "labels": checks.labels_of(labels),
         "figures": checks.figures_of(metrics or []),
-        "sample_period_s": None if sample_period_ms is None else sample_period_ms / 1000.0,
+        "sample_period_s": checks.seconds_of("--sample-period-ms", sample_period_ms),
         "vocabulary": checks.vocabulary_of(vocabulary),
         "threshold": checks.threshold_of(threshold),
     }

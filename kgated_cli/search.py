@@ -60,7 +60,7 @@ def search(
 
 def settings_of(values: Mapping[str, Any]) -> Any:
     """The `SearchOptions` of the command's arguments, checked; `ValueError`."""
-    for name in ("max_kib", "deadline_us", "temperature", "budget_minutes", "period_ms"):
+    for name in ("max_kib", "deadline_us", "temperature", "budget_minutes"):
         checks.check_number(f"--{name.replace('_', '-')}", values[name], 0.0)
     listed = ("units", "layers", "strides", "ranks")
     space: dict[str, Any] = {name: numbers(f"--{name}", values[name]) for name in listed}
@@ -74,7 +74,6 @@ def settings_of(values: Mapping[str, Any]) -> Any:
     from kgated.search.study import Effort
 
     plain = ("device", "runner", "teacher", "temperature", "soft_weight", "group", "task")
-    period_ms = values["period_ms"]
     return SearchOptions(
         Budget(values["max_kib"], values["deadline_us"], values["compressed"]),
         SearchSpace(**space),
@@ -82,7 +81,7 @@ def settings_of(values: Mapping[str, Any]) -> Any:
             values["trials"], 60.0 * values["budget_minutes"], values["epochs"], values["patience"]
         ),
         Goal(values["min_accuracy"], values["tolerance"] / 100.0),
-        period_s=None if period_ms is None else period_ms / 1e3,
+        period_s=checks.seconds_of("--period-ms", values["period_ms"]),
         storage=values["storage"],
         **{name: values[name] for name in plain},
     )

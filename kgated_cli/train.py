@@ -38,6 +38,7 @@ def train(
     quiet: options.Quiet = False,
 ) -> None:
     """Train a classifier of sequences on an .npz data set; write the best model."""
+    cell = {name.lower(): name for name in CELLS}.get(cell.lower(), cell)
     model = {"cell": cell, "units": units, "layers": layers, "dropout": dropout}
     plan: dict[str, Any] = {"epochs": epochs, "patience": patience, "batch_size": batch_size}
     plan |= {"learning_rate": learning_rate, "clip_norm": clip_norm}

@@ -37,12 +37,11 @@ def tune(
 ) -> None:
     """Choose smoothing and thresholds on labelled recordings, and write them into the file."""
     checks.check_outputs([page], [model, labels])
-    checks.check_number("--period-ms", period_ms, 0.0)
     _check_purpose(labels, false_alarms_per_day)
     sound = {"rate": rate, "window": window, "hop": hop, "low_hz": low_hz, "high_hz": high_hz}
     lines = {"columns": columns, "time_column": time_column, "on_bad_frame": on_bad_frame}
     facts: dict[str, Any] = {"min_duration_s": min_duration_s, "refractory_s": refractory_s}
-    facts |= {"sample_period_s": None if period_ms is None else period_ms / 1e3, "score": score}
+    facts |= {"sample_period_s": checks.seconds_of("--period-ms", period_ms), "score": score}
     facts["options"] = _block_options(recordings, sound | lines)
     if false_alarms_per_day is not None:
         settings = _tune_alarms(model, recordings, false_alarms_per_day, smoothing_s, facts, page)

@@ -76,11 +76,18 @@ def convert_all(jobs: list[dict[str, str]], cells: Cells, path: Path | None, wor
 
 
 def main(
-    only: Annotated[list[str] | None, typer.Option(help="A row; may be given again.")] = None,
-    again: Annotated[bool, typer.Option(help="Convert again what was no success.")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes at once.")] = 2,
-    out: Annotated[Path | None, typer.Option("--json", help="Cells, read and written.")] = None,
-    write: Annotated[Path | None, typer.Option(help="Write the page here.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A row to convert; may be repeated. Default: all.")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option(help="Convert again each cell that is not correct.")
+    ] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Number of parallel processes.")] = 2,
+    out: Annotated[
+        Path | None,
+        typer.Option("--json", help="File of the cells: read at the start, updated after each."),
+    ] = None,
+    write: Annotated[Path | None, typer.Option(help="Markdown page to write.")] = None,
 ) -> None:
     """Convert, print the cells that are neither correct nor refused, and write the page."""
     for path in filter(None, (out, write)):
@@ -100,7 +107,7 @@ def main(
     rest = [x for k, x in cells.items() if k[0] in rows and x["outcome"] not in (RIGHT, REFUSED)]
     for cell in rest:
         print(*key_of(cell), cell["outcome"], str(cell.get("reason", ""))[:300], sep=": ")
-    print(f"{len(cells)} cells, {len(rest)} neither right nor refused with a way out")
+    print(f"{len(cells)} cells, {len(rest)} neither correct nor refused with a remedy")
     sys.exit(bool(rest))
 
 

@@ -143,8 +143,8 @@ def _crowd_row(count: int, us: dict[str, float]) -> dict[str, Any]:
 def main(
     features: Annotated[int, typer.Option(min=1, help="Features per frame.")] = 40,
     units: Annotated[int, typer.Option(min=1, help="Units of the cell.")] = 128,
-    rounds: Annotated[int, typer.Option(min=3, help="Rounds of 200 steps of each.")] = 60,
-    out: Annotated[Path | None, typer.Option("--json", help="Write the rows here.")] = None,
+    rounds: Annotated[int, typer.Option(min=3, help="Measurement rounds of 200 steps.")] = 60,
+    out: Annotated[Path | None, typer.Option("--json", help="JSON file for the rows.")] = None,
 ) -> None:
     """Measure and print the table; µs are medians of `rounds` rounds of 200 steps."""
     if out is not None:

@@ -41,17 +41,17 @@ TITLES = {
 
 def main(
     only: Annotated[
-        list[Section] | None, typer.Option(help="A section to run; may be given again. Else all.")
+        list[Section] | None, typer.Option(help="A section to run; may be repeated. Default: all.")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=3, help="Turns of each candidate.")] = 40,
+    rounds: Annotated[int, typer.Option(min=3, help="Measurement rounds per candidate.")] = 40,
     length: Annotated[
-        list[int] | None, typer.Option(help="Frames of a sequence; may be given again.")
+        list[int] | None, typer.Option(help="Frames of a sequence; may be repeated.")
     ] = None,
     fastest: Annotated[
-        bool, typer.Option("--fastest", help="Take the fastest turn, on a machine with other work.")
+        bool, typer.Option("--fastest", help="Report the fastest round, for a loaded machine.")
     ] = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Tables for a page.")] = False,
-    out: Annotated[Path | None, typer.Option("--json", help="Write the rows here.")] = None,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
+    out: Annotated[Path | None, typer.Option("--json", help="JSON file for the rows.")] = None,
 ) -> None:
     """Measure, print the tables, and say which targets are missed."""
     if out is not None:

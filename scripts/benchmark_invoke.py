@@ -78,8 +78,8 @@ def measured(cell: str, units: int, quantize: str, rounds: int) -> dict[str, Any
 
 
 def main(
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of 200 calls of each.")] = 9,
-    out: Annotated[Path | None, typer.Option("--json", help="Write the rows here.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Measurement rounds of 200 calls.")] = 9,
+    out: Annotated[Path | None, typer.Option("--json", help="JSON file for the rows.")] = None,
 ) -> None:
     """Print both times of each file; exit with 1 if a pair differs by more than a tenth."""
     if out is not None:

@@ -60,8 +60,8 @@ def rows_of(frames: int, rounds: int, shapes: Any = SHAPES) -> list[dict[str, An
 
 def main(
     frames: Annotated[int, typer.Option(min=2)] = 1000,
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each layer.")] = 9,
-    out: Annotated[Path | None, typer.Option("--json", help="Write the rows here.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Measurement rounds per layer.")] = 9,
+    out: Annotated[Path | None, typer.Option("--json", help="JSON file for the rows.")] = None,
 ) -> None:
     """Time a training step of each layer, and print the table."""
     if out is not None:

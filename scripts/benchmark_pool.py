@@ -139,9 +139,11 @@ def step_of(path: Path, features: int) -> Run:
 
 
 def main(
-    rounds: Annotated[int, typer.Option(help="Turns of each candidate.")] = 60,
-    output: Annotated[Path | None, typer.Option("--json", help="Write the rows here.")] = None,
-    chart: Annotated[Path | None, typer.Option(help="Draw the blocks into this image.")] = None,
+    rounds: Annotated[int, typer.Option(help="Measurement rounds per candidate.")] = 60,
+    output: Annotated[Path | None, typer.Option("--json", help="JSON file for the rows.")] = None,
+    chart: Annotated[
+        Path | None, typer.Option(help="Image file for the plot of block sizes.")
+    ] = None,
 ) -> None:
     """Measure pools and blocks, 18 conversions first."""
     if output is not None:

@@ -210,10 +210,12 @@ def show(rows: list[Row], console: Console) -> None:
 
 def main(
     json_path: Annotated[
-        Path | None, typer.Option("--json", help="Write the rows to this file.")
+        Path | None, typer.Option("--json", help="JSON file for the rows.")
     ] = None,
-    repeats: Annotated[int, typer.Option(help="Timed runs of each.", min=1)] = 60,
-    smallest: Annotated[bool, typer.Option(help="One small shape: a try-out.")] = False,
+    repeats: Annotated[int, typer.Option(help="Timed runs per layer.", min=1)] = 60,
+    smallest: Annotated[
+        bool, typer.Option(help="Measure one small shape only, to test the script.")
+    ] = False,
 ) -> None:
     """Time training steps of kgated's and Keras's layers; `KERAS_BACKEND` sets the backend."""
     path = None if json_path is None else check_writable(json_path)

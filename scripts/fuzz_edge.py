@@ -33,11 +33,17 @@ FORGED = ("graph", "fields")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code is 1 if a guarantee was violated."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("models", nargs="*", type=Path, help="files (the tests' own)")
-    parser.add_argument("--cases", type=int, default=20_000, help="damaged files in all (20000)")
-    parser.add_argument("--workers", type=int, default=2, help="processes at once (2)")
+    parser.add_argument(
+        "models", nargs="*", type=Path, help="model files (the fixtures of the tests)"
+    )
+    parser.add_argument(
+        "--cases", type=int, default=20_000, help="total number of damaged files (20000)"
+    )
+    parser.add_argument("--workers", type=int, default=2, help="number of parallel processes (2)")
     parser.add_argument("--first", type=int, default=0, help="number of the first case (0)")
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="of damage (all)")
+    parser.add_argument(
+        "--kinds", nargs="+", choices=KINDS, default=KINDS, help="kinds of damage (all)"
+    )
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     models = options.models or sorted(FIXTURES.glob("*.tflite"))

@@ -48,11 +48,17 @@ class Outcome:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code is 1 after a finding."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(NAMES)} (all)")
-    parser.add_argument("--seconds", type=int, default=8, help="for each target (8)")
-    parser.add_argument("--findings", type=Path, default=Path("findings"), help="folder (findings)")
-    parser.add_argument("--keep", action="store_true", help="add to the corpus in the tree")
-    parser.add_argument("--seed", type=int, default=1, help="of the fuzzer (1)")
+    parser.add_argument(
+        "targets", nargs="*", metavar="TARGET", help=f"targets: {', '.join(NAMES)} (all)"
+    )
+    parser.add_argument("--seconds", type=int, default=8, help="seconds per target (8)")
+    parser.add_argument(
+        "--findings", type=Path, default=Path("findings"), help="folder for the findings (findings)"
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="add new inputs to the corpus in the repository"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="seed of the fuzzer (1)")
     options = parser.parse_args(arguments)
     if unknown := set(options.targets) - set(NAMES):
         parser.error(f"no target {sorted(unknown)}: choose among {NAMES}")

@@ -45,10 +45,12 @@ def compared(gated: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("models", nargs="+", type=Path, help="files made by kgated convert")
+    parser.add_argument("models", nargs="+", type=Path, help="files written by kgated convert")
     action = parser.add_mutually_exclusive_group(required=True)
-    action.add_argument("--save", type=Path, help="write this device's answers to an .npz file")
-    action.add_argument("--against", type=Path, help="compare with the answers of another device")
+    action.add_argument(
+        "--save", type=Path, help="write the outputs of this device to an .npz file"
+    )
+    action.add_argument("--against", type=Path, help="compare with the outputs of another device")
     options = parser.parse_args()
     try:
         outputs = {name: rows for path in options.models for name, rows in answers(path).items()}

@@ -1,7 +1,7 @@
 """Fill the disk, or fail an allocation, at every place of `kgated-edge check` and `events`.
 
     python scripts/inject_faults.py                       # every write, 400 allocations each
-    python scripts/inject_faults.py --allocations 20000   # by hand
+    python scripts/inject_faults.py --allocations 20000 --seed 1 --only events    # by hand
 
 Each run must end with code 0 or with one clear line, and must leave the result file and the state
 file as they were or whole, and nothing else in the folder.
@@ -29,12 +29,19 @@ _NEVER = 1 << 40
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code is 1 if a guarantee was violated."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--allocations", type=int, default=400, help="to fail, each command (400)")
+    parser.add_argument(
+        "--allocations",
+        type=int,
+        default=400,
+        help="number of failed allocations per command (400)",
+    )
+    parser.add_argument("--seed", type=int, help="fail at random places with this seed (even ones)")
+    parser.add_argument("--only", choices=COMMANDS, help="the only command to run (all)")
     options = parser.parse_args(arguments)
     failures = []
-    for name in COMMANDS:
+    for name in [options.only] if options.only else COMMANDS:
         with TemporaryDirectory() as folder:
-            for kind, outcomes in inject(name, Path(folder), options.allocations):
+            for kind, outcomes in inject(name, Path(folder), options.allocations, options.seed):
                 violations = [text for text in outcomes if text not in ("refused", "ran")]
                 print(f"{name:<7} {kind:<10} {_counts(outcomes)}", flush=True)
                 failures += violations
@@ -42,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if failures else 0
 
 
-def inject(name: str, folder: Path, allocations: int) -> Iterator[tuple[str, Counter[str]]]:
+def inject(
+    name: str, folder: Path, allocations: int, seed: int | None = None
+) -> Iterator[tuple[str, Counter[str]]]:
     """The outcomes of a command, of each kind of fault."""
     command = prepared(name, folder)
     complete = run(command, full_disk(_NEVER))
@@ -50,7 +59,10 @@ def inject(name: str, folder: Path, allocations: int) -> Iterator[tuple[str, Cou
     writes = range(1, complete.operations + 1)
     yield "full disk", Counter(outcome(command, folder, full_disk(n)) for n in writes)
     total = count_allocations(command)
-    numbers = np.unique(np.linspace(1, total, allocations).astype(int)).tolist()
+    if seed is None:
+        numbers = np.unique(np.linspace(1, total, allocations).astype(int)).tolist()
+    else:
+        numbers = np.random.default_rng(seed).integers(1, total + 1, allocations).tolist()
     yield "no memory", Counter(outcome(command, folder, no_memory(n)) for n in numbers)
 
 

@@ -35,8 +35,10 @@ def make(path: Path, gib: float) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--gib", type=float, default=10.0, help="size of the data set")
-    parser.add_argument("--limit-gib", type=float, default=4.0, help="address space allowed")
+    parser.add_argument("--gib", type=float, default=10.0, help="size of the data set in GiB (10)")
+    parser.add_argument(
+        "--limit-gib", type=float, default=4.0, help="limit of the address space in GiB (4)"
+    )
     options = parser.parse_args()
     limit = round(options.limit_gib * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -155,7 +155,7 @@ def table(report: dict[str, Any]) -> str:
 
 
 def main(
-    folder: Annotated[Path, typer.Option(help="For data and results.")] = Path("results"),
+    folder: Annotated[Path, typer.Option(help="Folder for data and results.")] = Path("results"),
     only: Annotated[str, typer.Option(help="Studies, separated by commas.")] = ",".join(STUDIES),
 ) -> None:
     """Run the studies, and print their tables."""

@@ -38,8 +38,12 @@ class Mark:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code is 1 if memory grew or a golden output changed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("model", nargs="?", type=Path, default=FIXTURE, help="a file of one input")
-    parser.add_argument("--steps", type=int, default=10_000_000, help="in all (10000000)")
+    parser.add_argument(
+        "model", nargs="?", type=Path, default=FIXTURE, help="model file with one input"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=10_000_000, help="total number of steps (10000000)"
+    )
     options = parser.parse_args(arguments)
     failed = []
     for name, soak in (("model", model_soak), ("pool", pool_soak)):

@@ -38,7 +38,9 @@ def seconds_of(blocks: list[tuple[str, str]], folder: Path, path: str) -> float:
 
 
 def main(
-    here: Annotated[bool, typer.Option("--here", help="Install nothing.")] = False,
+    here: Annotated[
+        bool, typer.Option("--here", help="Use this environment; install nothing.")
+    ] = False,
 ) -> None:
     install, *others = steps()
     with tempfile.TemporaryDirectory() as temporary:

@@ -168,16 +168,18 @@ class Anneal(keras.callbacks.Callback):
 
 
 def main(
-    folder: Annotated[Path, typer.Option(help="Where the run is kept.")] = Path("runs/language"),
+    folder: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/language"),
     minutes: Annotated[float, typer.Option(min=0.05, help="Time for training.")] = 9.0,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the text.")] = 20,
     cell: Annotated[str, typer.Option(help=f"One of {', '.join(CELLS)}.")] = "LSTM",
     units: Annotated[int, typer.Option(min=1, help="Units of the recurrent layer.")] = 256,
-    dropout: Annotated[float, typer.Option(min=0.0, max=0.9, help="Between layers.")] = 0.25,
-    rate: Annotated[float, typer.Option(help="The highest learning rate.")] = 4e-3,
-    seed: Annotated[int, typer.Option(help="Of weights and dropout.")] = 0,
-    prompt: Annotated[str, typer.Option(help="What the sample of text starts with.")] = "The ",
-    out: Annotated[Path | None, typer.Option("--json", help="Write the numbers here.")] = None,
+    dropout: Annotated[
+        float, typer.Option(min=0.0, max=0.9, help="Dropout between layers.")
+    ] = 0.25,
+    rate: Annotated[float, typer.Option(help="Maximum learning rate.")] = 4e-3,
+    seed: Annotated[int, typer.Option(help="Seed of weights and dropout.")] = 0,
+    prompt: Annotated[str, typer.Option(help="Prompt of the text sample.")] = "The ",
+    out: Annotated[Path | None, typer.Option("--json", help="JSON file for the results.")] = None,
 ) -> None:
     """Train, and print the bits per character of both models and a sample of text."""
     if out is not None:

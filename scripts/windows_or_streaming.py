@@ -1,6 +1,6 @@
 """Accuracy per frame in an unbounded stream: training on windows compared with --streaming.
 
-It needs the folder of `kgated demo --task motion`.
+It needs the folder folder that `kgated demo --task motion` wrote.
 """
 
 import argparse
@@ -76,7 +76,7 @@ def main(folder: Path, streams: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="of `kgated demo --task motion`")
-    parser.add_argument("--streams", type=int, default=6, help="of the test")
+    parser.add_argument("folder", type=Path, help="folder that `kgated demo --task motion` wrote")
+    parser.add_argument("--streams", type=int, default=6, help="number of test streams (6)")
     arguments = parser.parse_args()
     main(arguments.folder, arguments.streams)

@@ -14,7 +14,7 @@ STAGES = {
     "kgated": """
         argument_checks
         errors atomic_write optional_imports audio tensorflow_private keras_patches
-        inference_copies run_record quantization_hook described_model
+        inference_copies run_record quantization_hook described_model html_page
         steps keras_graph data framewise report web
         weight_checks
         cells

@@ -6,6 +6,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from closed_pipes import run_into_closed_pipe
+from kgated_edge.cli.closed_pipe import CLOSED_PIPE
 from kgated_edge.cli.main import main as edge_main
 
 import kgated_cli
@@ -110,3 +112,13 @@ def test_class_names_must_differ(monkeypatch, folder, capfd):
         2,
         "kgated: error: --labels must be different names. Received: ['a', 'a']",
     )
+
+
+@pytest.mark.parametrize("arguments", ["--help", "inspect speech.tflite", "inspect FILE.tflite"])
+def test_a_closed_pipe_ends_a_command_without_a_message(arguments):
+    """`kgated inspect FILE | head -1`; an error keeps its status."""
+    words = arguments.replace("speech", str(FIXTURES / "speech")).split()
+    wrong = "FILE.tflite" in words
+    done = run_into_closed_pipe("stderr" if wrong else "stdout", *words, module="kgated_cli")
+    assert done.returncode == (2 if wrong else CLOSED_PIPE)
+    assert (done.stdout or "", done.stderr or "") == ("", "")

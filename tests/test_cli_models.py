@@ -110,12 +110,21 @@ def test_a_wrong_option_points_to_the_help_of_its_command(run):
     assert "See `kgated --help`." in run("nonsense")[2]
 
 
+@pytest.mark.parametrize("arguments", [(), ("data",)])
+def test_a_command_without_arguments_prints_its_help_and_no_error(run, arguments):
+    status, out, error = run(*arguments)
+    assert status == 2
+    assert "Commands" in out + error
+    assert "error" not in out + error
+
+
 def test_a_file_named_as_a_source_needs_a_target_that_has_sources(run, tmp_path):
     save("m.keras")
-    for name in ("m.c", "m.h", "m.cc"):
+    names = {"m.c": "source", "m.h": "source", "m.cc": "source", "out.keras": "Keras model"}
+    for name, kind in names.items():
         status, _, error = run("convert", "m.keras", name)
         assert status == 2
-        assert f"{name} is the name of a source" in error
+        assert f"{name} is the name of a {kind}" in error
     assert [path.name for path in tmp_path.iterdir()] == ["m.keras"]
 
 

@@ -1,6 +1,6 @@
 """The models of a comparison: a cell, its width, the number of layers, one direction or both."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -9,7 +9,9 @@ import keras
 import numpy as np
 from kgated_edge.evaluation.dataset_info import DataInfo
 
+from kgated.compare.splits import Parts
 from kgated.compare.tasks import Task
+from kgated.data import real_frames
 from kgated.layers import CELLS
 from kgated.models.sequence import accepted, described, recurrent_stack
 
@@ -88,64 +90,68 @@ def candidates(
     return tuple(dict.fromkeys(Candidate(*row) for row in rows))
 
 
-def build(
-    candidate: Candidate,
-    task: Task,
-    *,
-    frames: np.ndarray,
-    outputs: int,
-    dropout: float = 0.0,
-    seed: int = 0,
-    info: DataInfo | None = None,
-) -> keras.Sequential:
-    """The untrained model of a candidate.
+@dataclass(frozen=True)
+class ModelOptions:
+    """What a model is built for, beside its shape.
 
-    Args:
-        candidate: its shape.
+    Attributes:
         task: what it learns.
         frames: (n, F) real frames to take mean and variance from, or (n,) tokens.
         outputs: classes, numbers or tokens.
         dropout: after each recurrent layer.
         seed: of weights and dropout.
-        info: what the data say of themselves; it is saved with the model.
+        info: description of the data, saved with the model.
     """
+
+    task: Task
+    frames: np.ndarray
+    outputs: int
+    dropout: float = 0.0
+    seed: int = 0
+    info: DataInfo | None = None
+
+    @classmethod
+    def of(cls, parts: Parts, dropout: float = 0.0, seed: int = 0) -> "ModelOptions":
+        """The options of a model for the training data of a study."""
+        train = parts.train
+        return cls(parts.task, real_frames(train), parts.outputs, dropout, seed, train.info)
+
+    def random_seeds(self, count: int) -> Iterator[int]:
+        """Seeds of the layers, from `seed`."""
+        return iter(np.random.default_rng(self.seed).integers(2**31, size=count).tolist())
+
+
+def build(candidate: Candidate, options: ModelOptions) -> keras.Sequential:
+    """The untrained model of a candidate."""
+    task = options.task
     layer = cell_layers()[candidate.cell]
 
     def in_both_directions(units: int, *, name: str, **options: Any) -> keras.Layer:
         return keras.layers.Bidirectional(layer(units, **accepted(layer, options)), name=name)
 
-    numbers = np.random.default_rng(seed).integers(2**31, size=3 * candidate.layers + 1)
-    seeds = iter(numbers.tolist())
+    seeds = options.random_seeds(3 * candidate.layers + 1)
     recurrent = recurrent_stack(
         in_both_directions if candidate.bidirectional else layer,
         candidate.units,
         candidate.layers,
-        dropout,
+        options.dropout,
         seeds,
         each=task.each,
     )
-    head = keras.layers.Dense(
-        outputs,
-        activation=task.activation,
-        kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
-        name="outputs",
-    )
     # Causal results of each frame do not depend on padding, which the loss leaves out.
-    front = front_layers(
-        task, frames, outputs, seed, masked=candidate.bidirectional or not task.each
-    )
-    return described([*front, *recurrent, head], candidate.name, info)
+    front = front_layers(options, masked=candidate.bidirectional or not task.each)
+    head = output_layer(options, next(seeds))
+    return described([*front, *recurrent, head], candidate.name, options.info)
 
 
-def front_layers(
-    task: Task, frames: np.ndarray, outputs: int, seed: int, masked: bool
-) -> list[keras.Layer]:
+def front_layers(options: ModelOptions, masked: bool) -> list[keras.Layer]:
     """The input, the padding mask where it matters, and the scaling or the embedding."""
-    if task.takes_tokens:
+    frames, outputs = options.frames, options.outputs
+    if options.task.takes_tokens:
         vectors = keras.layers.Embedding(
             outputs,
             min(EMBEDDING_UNITS, outputs),
-            embeddings_initializer=keras.initializers.RandomUniform(seed=seed),
+            embeddings_initializer=keras.initializers.RandomUniform(seed=options.seed),
             name="embedding",
         )
         return [keras.Input((None,), dtype="int32"), vectors]
@@ -153,6 +159,16 @@ def front_layers(
     scale.adapt(frames)
     mask = [keras.layers.Masking(name="padding")] if masked else []
     return [keras.Input((None, frames.shape[1])), *mask, scale]
+
+
+def output_layer(options: ModelOptions, seed: int) -> keras.Layer:
+    """The Dense layer of the outputs."""
+    return keras.layers.Dense(
+        options.outputs,
+        activation=options.task.activation,
+        kernel_initializer=keras.initializers.GlorotUniform(seed),
+        name="outputs",
+    )
 
 
 def parameter_count(model: keras.Model) -> int:

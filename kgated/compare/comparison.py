@@ -1,7 +1,5 @@
 """The results of a comparison of candidates, as data, JSON and CSV."""
 
-import csv
-import io
 import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -11,6 +9,7 @@ import numpy as np
 from kgated.compare.dynamics import Gate, steps_above
 from kgated.compare.metrics import Metric, spread
 from kgated.compare.significance import Paired
+from kgated.compare.study_results import Simple, StudyResults, csv_text
 from kgated.compare.trainer import Run
 
 
@@ -107,32 +106,21 @@ class CandidateResult:
 
 
 @dataclass(frozen=True)
-class BaselineResult:
-    """A simple model on the same data.
+class BaselineResult(Simple):
+    """A simple model, compared with the best candidate.
 
     Attributes:
-        name: such as "linear baseline".
-        description: the model and its features, in words.
-        value: the metric on the test set.
         against_best: the best candidate compared with it.
     """
 
-    name: str
-    description: str
-    value: float
     against_best: Paired
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(StudyResults):
     """The results of a comparison.
 
     Attributes:
-        data: the data set's name.
-        task: what was learned, as `kgated-edge check --task` takes it.
-        metric: of the results.
-        outputs, train_sequences, validation_sequences, test_sequences: the sizes of the data.
-        sample_period_s: seconds from one frame to the next.
         budget_s: seconds of training that each candidate may use.
         candidates: what was measured, in the order asked for.
         best: the name of the candidate with the best mean of the metric.
@@ -144,14 +132,6 @@ class Comparison:
         machine: processor and system.
     """
 
-    data: str
-    task: str
-    metric: Metric
-    outputs: int
-    train_sequences: int
-    validation_sequences: int
-    test_sequences: int
-    sample_period_s: float
     budget_s: float
     candidates: tuple[CandidateResult, ...]
     best: str
@@ -178,16 +158,13 @@ def to_json(comparison: Comparison) -> str:
 
 def to_csv(comparison: Comparison) -> str:
     """A row per candidate and recipe, units in the names of the columns."""
-    text = io.StringIO(newline="")
-    rows = [
-        _row(candidate, device, comparison.metric)
-        for candidate in comparison.candidates
-        for device in candidate.devices
-    ]
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(
+        [
+            _row(candidate, device, comparison.metric)
+            for candidate in comparison.candidates
+            for device in candidate.devices
+        ]
+    )
 
 
 def _row(candidate: CandidateResult, device: DeviceRun, metric: Metric) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Train, convert, run and compare all cells on one data set."""
 
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,6 +19,7 @@ from kgated.compare.baseline import linear_baseline
 from kgated.compare.device import Limits, run_check
 from kgated.compare.report import percent, render, table_text
 from kgated.compare.results import Results, Row, Setting, disagreements, to_json
+from kgated.compare.study_results import this_machine
 from kgated.data import DataSet, japanese_vowels, real_frames, save_npz, split, zero_padded
 from kgated.deploy import Recipe, to_tflite
 from kgated.layers import CELLS
@@ -141,7 +140,7 @@ def setting_of(data: DataSet, seed: int) -> Setting:
         deadline_ms=DEADLINE_MS,
         max_misses=int(MISSES_ALLOWED * frames),
         seed=seed,
-        machine=f"{platform.machine()}, {platform.system()}, {os.cpu_count()} CPUs",
+        machine=this_machine(),
         versions={name: version(name) for name in PACKAGES},
     )
 
@@ -234,6 +233,8 @@ def publish(results: Results, folder: Path, console: Console) -> None:
     console.print(table(results))
     for failure in results.failures:
         console.print(f"FAIL {failure}", style="red", soft_wrap=True)
+    if any("took longer" in failure for failure in results.failures):
+        console.print("Other programs may have delayed these steps: repeat it on an idle machine.")
     console.print(f"{folder / 'report.html'}, after {results.total_s:.0f} s", soft_wrap=True)
 
 

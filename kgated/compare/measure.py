@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 
-from kgated.compare.candidates import PLAIN, Candidate, build, parameter_count
+from kgated.compare.candidates import PLAIN, Candidate, ModelOptions, build, parameter_count
 from kgated.compare.comparison import CandidateResult, DeviceRun
 from kgated.compare.device import Limits, run_check
 from kgated.compare.dynamics import gate_activity, gradient_reach
@@ -17,7 +17,7 @@ from kgated.compare.metrics import Scores, joined_scores, stacked
 from kgated.compare.splits import Parts
 from kgated.compare.study import Trained
 from kgated.compare.tasks import Task
-from kgated.data import real_frames, take
+from kgated.data import take
 from kgated.deploy import Recipe, to_tflite
 from kgated.errors import ConversionError
 
@@ -93,9 +93,8 @@ def measure(
 
 def _plain_parameters(candidate: Candidate, parts: Parts) -> int:
     """The number of weights of a plain RNN of the same shape."""
-    frames = real_frames(parts.train)
     plain = replace(candidate, cell=PLAIN)
-    return parameter_count(build(plain, parts.task, frames=frames, outputs=parts.outputs))
+    return parameter_count(build(plain, ModelOptions.of(parts)))
 
 
 def scores_of(model: keras.Model, task: Task, data: SequenceData) -> Scores:

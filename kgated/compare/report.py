@@ -1,10 +1,8 @@
 """The report of a comparison: one self-contained HTML file."""
 
-from importlib.resources import files
-
 from kgated.compare.charts import accuracy_chart, latency_chart
 from kgated.compare.results import FLOAT_TOLERANCE, Results, Row
-from kgated.optional_imports import from_demo
+from kgated.html_page import render_page
 
 
 def render(results: Results) -> str:
@@ -13,13 +11,9 @@ def render(results: Results) -> str:
     Raises:
         ImportError: jinja2 or matplotlib, of the extra `demo`, is missing.
     """
-    jinja2 = from_demo("jinja2")
-    template = files("kgated.compare").joinpath("templates", "report.html").read_text("utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    markup = jinja2.utils.markupsafe.Markup
-    return environment.from_string(template).render(
+    return render_page(
+        "compare/report.html",
+        "demo",
         results=results,
         setting=results.setting,
         cells=table_text(results),
@@ -27,8 +21,8 @@ def render(results: Results) -> str:
         quantizations=len(results.rows) // len(results.training_s),
         baseline=percent(results.baseline.test_accuracy),
         tolerance=f"{FLOAT_TOLERANCE:.0e}".replace("e-0", "e-"),
-        accuracy_chart=markup(accuracy_chart(results)),
-        latency_chart=markup(latency_chart(results)),
+        accuracy_chart=accuracy_chart(results),
+        latency_chart=latency_chart(results),
     )
 
 

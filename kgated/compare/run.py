@@ -1,15 +1,11 @@
 """Compare cells on a data set of one's own: `kgated compare`."""
 
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from kgated import run_record
 from kgated.atomic_write import replace_file
 from kgated.compare.candidates import Candidate
 from kgated.compare.comparison import (
@@ -22,35 +18,31 @@ from kgated.compare.comparison import (
 from kgated.compare.demo import prepare_folder
 from kgated.compare.measure import Places, measure
 from kgated.compare.metrics import Scores
+from kgated.compare.options import StudyOptions, check_above_zero, check_same_study
 from kgated.compare.recommendation import Evidence, recommend
 from kgated.compare.significance import Paired, compare_pairs
 from kgated.compare.splits import Parts, load_parts
 from kgated.compare.storage import TrialQueue
 from kgated.compare.study import CandidateStudy, Trained
 from kgated.compare.study_page import device_rows, render, terminal_table, training_rows
+from kgated.compare.study_results import data_fields, this_machine
 from kgated.compare.trainer import Budget
 from kgated.data import save_npz
 from kgated.deploy import Recipe
 from kgated.optional_imports import from_demo, from_extra
 
-OPTIONS = "options"
 DEFAULT_PERIOD_S = 0.01
 NEEDED = ("jinja2", "matplotlib", "sklearn")
 
 
 @dataclass(frozen=True)
-class CompareOptions:
+class CompareOptions(StudyOptions):
     """What a comparison is made with, beside the candidates.
 
     Attributes:
         quantizations: the recipes to convert each candidate by.
         budget_minutes: of training, for all candidates together; each has the same part.
         trials, seeds, epochs, patience: of each candidate; see `Budget`.
-        period_s: seconds between two frames; None: the data's, else 0.01.
-        group: see `load_parts`.
-        split_seed: of the split into parts.
-        task: what is learned; see `choose_task`; None: what the data say.
-        storage: the address of a PostgreSQL database for the trials; None: a file in the folder.
         refit: whether the final models learn from the validation data too; see `Budget`.
     """
 
@@ -60,11 +52,6 @@ class CompareOptions:
     seeds: int = 3
     epochs: int = 100
     patience: int = 15
-    period_s: float | None = None
-    group: str | None = None
-    split_seed: int = 0
-    task: str | None = None
-    storage: str | None = None
     refit: bool = True
 
     def __post_init__(self) -> None:
@@ -72,11 +59,8 @@ class CompareOptions:
             Recipe(quantize=quantize)
         if not self.quantizations:
             raise ValueError("`quantizations` must name at least one recipe")
-        for name in ("budget_minutes", "trials", "seeds", "epochs", "patience"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"`{name}` must be above 0. Received: {getattr(self, name)!r}")
-        if self.period_s is not None and not 0.0 < self.period_s < float("inf"):
-            raise ValueError(f"`period_s` must be above 0. Received: {self.period_s!r}")
+        names = ("budget_minutes", "trials", "seeds", "epochs", "patience", "period_s")
+        check_above_zero({name: getattr(self, name) for name in names})
 
 
 def compare_candidates(
@@ -168,25 +152,14 @@ def _train(
 
 def _check_same(queue: TrialQueue, parts: Parts, options: CompareOptions) -> None:
     """Refuse a storage with trials of other data or another training; write down what it is."""
-    content: dict[str, Any] = {
-        "task": parts.task.name,
-        "data": run_record.digest(parts.development),
-        "test": run_record.digest(parts.test),
+    details = {
         "budget_minutes": options.budget_minutes,
         "trials": options.trials,
         "epochs": options.epochs,
         "patience": options.patience,
-        "group": options.group,
-        "split_seed": options.split_seed,
         "refit": options.refit,
     }
-    before = queue.choose_once(queue.study(OPTIONS), OPTIONS, content)
-    changes = [f"{k} {before.get(k)} became {v}" for k, v in content.items() if before.get(k) != v]
-    if changes:
-        raise ValueError(
-            f"{queue.backend.name} holds a comparison with other options ({', '.join(changes)}): "
-            "name another folder or database, or delete this one"
-        )
+    check_same_study(queue, parts, options, details, "a comparison with other options")
 
 
 def _report(
@@ -212,14 +185,7 @@ def _report(
     baselines = _baselines(parts, scores[best.name])
     evidence = Evidence(metric, results, best, against, baselines)
     return Comparison(
-        data=name,
-        task=parts.task.name,
-        metric=metric,
-        outputs=parts.outputs,
-        train_sequences=len(parts.train),
-        validation_sequences=len(parts.validation),
-        test_sequences=len(parts.test),
-        sample_period_s=period_s,
+        **data_fields(name, parts, period_s),
         budget_s=60.0 * options.budget_minutes / len(trained),
         candidates=results,
         best=best.name,
@@ -228,7 +194,7 @@ def _report(
         recommended=evidence.choice.name,
         recommendation=recommend(evidence),
         notes=(*parts.notes, *_training_notes(results)),
-        machine=f"{platform.machine()}, {platform.system()}, {os.cpu_count()} CPUs",
+        machine=this_machine(),
     )
 
 

@@ -1,7 +1,5 @@
 """The tables of a comparison of candidates, for the terminal and as one HTML file."""
 
-from importlib.resources import files
-
 from rich.table import Table
 
 from kgated.compare.comparison import CandidateResult, Comparison, DeviceRun
@@ -15,7 +13,7 @@ from kgated.compare.study_charts import (
     learning_chart,
     size_points,
 )
-from kgated.optional_imports import from_demo
+from kgated.html_page import render_page
 
 TableRow = dict[str, str]
 PERPLEXITY = "perplexity"
@@ -52,23 +50,19 @@ def render(comparison: Comparison) -> str:
     Raises:
         ImportError: jinja2 or matplotlib is missing.
     """
-    jinja2 = from_demo("jinja2")
-    template = files("kgated.compare").joinpath("templates", "compare.html").read_text("utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    markup = jinja2.utils.markupsafe.Markup
     metric, baselines = comparison.metric, comparison.baselines
     sizes, latencies = size_points(comparison), latency_points(comparison)
-    return environment.from_string(template).render(
+    return render_page(
+        "compare/compare.html",
+        "demo",
         comparison=comparison,
         tables=[training_rows(comparison), device_rows(comparison)],
         pairs=pair_lines(comparison),
-        size_chart=markup(front_chart(sizes, metric, baselines, "file size, KiB")),
-        latency_chart=markup(front_chart(latencies, metric, baselines, "time per frame, µs")),
-        learning_chart=markup(learning_chart(comparison)),
-        gradient_chart=markup(gradient_chart(comparison)),
-        gate_chart=markup(gate_chart(comparison)),
+        size_chart=front_chart(sizes, metric, baselines, "file size, KiB"),
+        latency_chart=front_chart(latencies, metric, baselines, "time per frame, µs"),
+        learning_chart=learning_chart(comparison),
+        gradient_chart=gradient_chart(comparison),
+        gate_chart=gate_chart(comparison),
     )
 
 

@@ -4,10 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kgated.compare.backends import Backend
-from kgated.compare.candidates import Candidate, build
+from kgated.compare.candidates import Candidate, ModelOptions, build
 from kgated.compare.fitting import Watch, disturbance, fit_model, refit_model, saved
 from kgated.compare.splits import Parts
 from kgated.data import real_frames
@@ -102,7 +100,7 @@ class Trainer:
         Raises:
             DivergenceError: the loss became NaN or infinite.
         """
-        model = self._build(seed, values, real_frames(self.parts.train))
+        model = build(self.candidate, ModelOptions.of(self.parts, values["dropout"], seed))
         plan = self._plan(seed, values, self.budget.epochs)
         history = fit_model(model, self.parts, plan, [watch])
         return self._save(model, (seed, values), history, watch, name)
@@ -125,21 +123,12 @@ class Trainer:
         growth = len(self.parts.development) / len(self.parts.train)
         possible = int(watch.seconds / (growth * search_run.seconds / search_run.epochs))
         epochs = max(1, min(search_run.best_epoch, possible))
-        model = self._build(seed, values, real_frames(self.parts.development))
+        options = ModelOptions.of(self.parts, values["dropout"], seed)
+        options = replace(options, frames=real_frames(self.parts.development))
+        model = build(self.candidate, options)
         history = refit_model(model, self.parts, self._plan(seed, values, epochs), [watch])
         run = self._save(model, (seed, values), history, watch, name)
         return replace(run, out_of_time=run.epochs < search_run.best_epoch)
-
-    def _build(self, seed: int, values: Values, frames: np.ndarray) -> Any:
-        return build(
-            self.candidate,
-            self.parts.task,
-            frames=frames,
-            outputs=self.parts.outputs,
-            dropout=values["dropout"],
-            seed=seed,
-            info=self.parts.train.info,
-        )
 
     def _plan(self, seed: int, values: Values, epochs: int) -> Plan:
         return Plan(

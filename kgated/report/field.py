@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from kgated.html_page import plot_html, plotly_script
 from kgated.optional_imports import from_extra
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -63,7 +64,7 @@ def render_field(logs: Sequence[FieldLog], title: str) -> str:
     Raises:
         ImportError: plotly, of the extra `report`, is missing.
     """
-    script = from_extra("plotly.offline", "report").get_plotlyjs()
+    script = plotly_script()
     head = f"<meta charset=utf-8><title>{escape(title)}</title><style>{_STYLE}</style>"
     body = "".join(_section(log, n) for n, log in enumerate(logs))
     return (
@@ -106,11 +107,7 @@ def _picture(log: FieldLog, name: str, limit: float | None, place: str) -> str:
         margin={"l": 48, "r": 8, "t": 8, "b": 32},
         yaxis={"rangemode": "tozero", "gridcolor": "#e5e5e5"},
     )
-    return str(
-        figure.to_html(
-            full_html=False, include_plotlyjs=False, div_id=place, default_height="280px"
-        )
-    )
+    return plot_html(figure, place, "280px")
 
 
 def _series(log: FieldLog, name: str) -> list[tuple[str, list[Any]]]:

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any
 
-from kgated.optional_imports import from_extra
+from kgated.html_page import plot_html, plotly_script, render_page
 from kgated.report.charts import accuracies, histograms, pareto, swatch, timelines
 from kgated.report.read import Run
 
@@ -38,12 +37,6 @@ def render(runs: Sequence[Run], title: str = "On the device") -> str:
     """
     if not runs:
         raise ValueError("a report must have one result or more, got none: give result files")
-    jinja2 = from_extra("jinja2", "report")
-    folder = files("kgated.report").joinpath("templates")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    markup = jinja2.utils.markupsafe.Markup
     pictures = {
         "times": histograms(runs),
         "timeline": timelines(runs, scheduled=True),
@@ -52,28 +45,19 @@ def render(runs: Sequence[Run], title: str = "On the device") -> str:
         "pareto": pareto(runs, "time"),
         "sizes": pareto(runs, "size"),
     }
-    return environment.from_string(folder.joinpath("page.html").read_text("utf-8")).render(
+    script = files("kgated.report").joinpath("templates", "table.js").read_text("utf-8")
+    return render_page(
+        "report/page.html",
+        "report",
         title=title,
         runs=runs,
         swatches=[swatch(n) for n in range(len(runs))],
         columns=COLUMNS,
         rows=[_cells(run) for run in runs],
         failed=[run for run in runs if not run.passed],
-        pictures={
-            n: markup(_html(n, figure)) for n, figure in pictures.items() if figure is not None
-        },
-        plotly=markup(from_extra("plotly.offline", "report").get_plotlyjs()),
-        script=markup(folder.joinpath("table.js").read_text("utf-8")),
-    )
-
-
-def _html(name: str, figure: Any) -> str:
-    return figure.to_html(
-        full_html=False,
-        include_plotlyjs=False,
-        div_id=name,
-        default_height="360px",
-        config={"responsive": True, "displaylogo": False},
+        pictures={n: plot_html(figure, n) for n, figure in pictures.items() if figure is not None},
+        plotly=plotly_script(),
+        script=script,
     )
 
 

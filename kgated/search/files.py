@@ -13,6 +13,7 @@ import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 
 from kgated.atomic_write import replace_file
+from kgated.compare.candidates import ModelOptions
 from kgated.compare.device import Checked, Limits
 from kgated.compare.splits import Parts
 from kgated.data import real_frames, save_npz, take
@@ -138,15 +139,9 @@ class Workshop:
         """The model of a design before its training, for means of frames."""
         task = self.parts.task
         train = averaged(self.parts.train, design.stride, task.each)
-        return build(
-            design,
-            task,
-            frames=real_frames(train),
-            outputs=self.parts.outputs,
-            dropout=dropout,
-            seed=seed,
-            info=self.parts.train.info,
-        )
+        frames, info = real_frames(train), self.parts.train.info
+        options = ModelOptions(task, frames, self.parts.outputs, dropout, seed, info)
+        return build(design, options)
 
     def convert(
         self, model: keras.Sequential, design: Design, path: Path, calibration: SequenceData

@@ -10,9 +10,8 @@ import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 from kgated_edge.evaluation.dataset_info import DataInfo
 
-from kgated.compare.candidates import cell_layers, front_layers
+from kgated.compare.candidates import ModelOptions, cell_layers, front_layers, output_layer
 from kgated.compare.splits import Parts
-from kgated.compare.tasks import Task
 from kgated.data import zero_padded
 from kgated.models.sequence import accepted, described
 from kgated.optimize import masks
@@ -22,16 +21,7 @@ from kgated.search.space import Design
 FRONT = "mean_of_frames"
 
 
-def build(
-    design: Design,
-    task: Task,
-    *,
-    frames: np.ndarray,
-    outputs: int,
-    dropout: float = 0.0,
-    seed: int = 0,
-    info: DataInfo | None = None,
-) -> keras.Sequential:
+def build(design: Design, options: ModelOptions) -> keras.Sequential:
     """The untrained model of a design, for frames that are means of `stride` frames already.
 
     With a rank of d, a Dense layer without bias and activation before each recurrent layer reduces
@@ -40,30 +30,21 @@ def build(
 
     Args:
         design: the model.
-        task: what it learns.
-        frames: (n, F) frames after the mean, to take the scale of the features from; or (n,)
-            tokens.
-        outputs: classes, numbers or tokens.
-        dropout: after each recurrent layer.
-        seed: of the weights and the dropout.
-        info: description of the data, saved with the model.
+        options: its `frames` are those after the mean.
     """
-    seeds = iter(np.random.default_rng(seed).integers(2**31, size=4 * design.layers + 1).tolist())
-    stack = front_layers(task, frames, outputs, seed, masked=not task.each)
-    size: Any = getattr(stack[-1], "output_dim", frames.shape[-1])  # of an embedding
+    task, seeds = options.task, options.random_seeds(4 * design.layers + 1)
+    stack = front_layers(options, masked=not task.each)
+    size: Any = getattr(stack[-1], "output_dim", options.frames.shape[-1])  # of an embedding
     for n in range(design.layers):
         stack += _low_rank(design, size, f"rank_{n + 1}", seeds)
         each = task.each or n < design.layers - 1
         stack.append(_recurrent(design, f"recurrent_{n + 1}", each, seeds))
-        stack.append(keras.layers.Dropout(dropout, seed=next(seeds), name=f"dropout_{n + 1}"))
-        size = output_size(design)
-    glorot = keras.initializers.GlorotUniform(next(seeds))
-    stack.append(
-        keras.layers.Dense(
-            outputs, activation=task.activation, kernel_initializer=glorot, name="outputs"
+        stack.append(
+            keras.layers.Dropout(options.dropout, seed=next(seeds), name=f"dropout_{n + 1}")
         )
-    )
-    return described(stack, design.model_name, info)
+        size = output_size(design)
+    stack.append(output_layer(options, next(seeds)))
+    return described(stack, design.model_name, options.info)
 
 
 def with_front(model: keras.Sequential, design: Design, info: DataInfo | None) -> keras.Sequential:

@@ -3,8 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kgated import run_record
-from kgated.compare.run import OPTIONS
+from kgated.compare.options import StudyOptions, check_above_zero, check_same_study
 from kgated.compare.splits import Parts
 from kgated.compare.storage import TrialQueue
 from kgated.compare.tasks import CLASSIFICATION, Task
@@ -16,7 +15,7 @@ from kgated.search.study import Effort
 
 
 @dataclass(frozen=True)
-class SearchOptions:
+class SearchOptions(StudyOptions):
     """What is searched for, where, and how long.
 
     Attributes:
@@ -28,11 +27,6 @@ class SearchOptions:
         runner: the command `kgated-edge` on that host.
         teacher: a .keras file, "auto" to train one, or None.
         temperature, soft_weight: of the distillation; see `SoftTargets`.
-        period_s: seconds between two frames; None: the data's, else 0.01.
-        group: see `load_parts`.
-        split_seed: of the split into parts.
-        task: what is learned; see `choose_task`; None: what the data say.
-        storage: the address of a PostgreSQL database for the trials; None: a file in the folder.
 
     Raises:
         ValueError: a limit or an effort that is not above 0.
@@ -47,18 +41,11 @@ class SearchOptions:
     teacher: str | None = None
     temperature: float = 3.0
     soft_weight: float = 0.5
-    period_s: float | None = None
-    group: str | None = None
-    split_seed: int = 0
-    task: str | None = None
-    storage: str | None = None
 
     def __post_init__(self) -> None:
         limits: dict[str, Any] = {**vars(self.budget), **vars(self.effort)}
-        limits |= {"period_s": self.period_s, "temperature": self.temperature}
-        for name, value in limits.items():
-            if value is not None and name != "compressed" and not 0 < value < float("inf"):
-                raise ValueError(f"`{name}` must be above 0. Received: {value!r}")
+        del limits["compressed"]
+        check_above_zero({**limits, "period_s": self.period_s, "temperature": self.temperature})
         if not 0.0 <= self.soft_weight <= 1.0:
             raise ValueError(f"`soft_weight` must be in 0..1. Received: {self.soft_weight!r}")
         minimum = self.goal.min_accuracy
@@ -97,11 +84,8 @@ def check_task(task: Task, options: SearchOptions) -> None:
 
 def check_same(queue: TrialQueue, parts: Parts, options: SearchOptions) -> None:
     """Refuse a storage with trials of another search; write down what this one is."""
-    content: dict[str, Any] = {
+    details: dict[str, Any] = {
         "search": True,
-        "task": parts.task.name,
-        "data": run_record.digest(parts.development),
-        "test": run_record.digest(parts.test),
         "device": options.device,
         "max_kib": options.budget.max_kib,
         "deadline_us": options.budget.deadline_us,
@@ -112,13 +96,5 @@ def check_same(queue: TrialQueue, parts: Parts, options: SearchOptions) -> None:
         "soft_weight": options.soft_weight,
         "epochs": options.effort.epochs,
         "patience": options.effort.patience,
-        "group": options.group,
-        "split_seed": options.split_seed,
     }
-    before = queue.choose_once(queue.study(OPTIONS), OPTIONS, content)
-    changes = [f"{k} {before.get(k)} became {v}" for k, v in content.items() if before.get(k) != v]
-    if changes:
-        raise ValueError(
-            f"{queue.backend.name} holds another search or comparison ({', '.join(changes)}): "
-            "name another folder or database, or delete this one"
-        )
+    check_same_study(queue, parts, options, details, "another search or comparison")

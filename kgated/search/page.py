@@ -1,12 +1,11 @@
 """The report of a search: tables for the terminal, and one HTML file."""
 
-from importlib.resources import files
-
 from kgated.compare.metrics import Metric
-from kgated.optional_imports import from_demo
+from kgated.compare.study_results import Simple
+from kgated.html_page import render_page
 from kgated.search.charts import front_chart
 from kgated.search.outcome import Outcome
-from kgated.search.results import SearchResults, Simple
+from kgated.search.results import SearchResults
 
 TableRow = dict[str, str]
 
@@ -22,26 +21,20 @@ def render(results: SearchResults) -> str:
     Raises:
         ImportError: jinja2 or matplotlib is missing.
     """
-    jinja2 = from_demo("jinja2")
-    template = files("kgated.search").joinpath("templates", "search.html").read_text("utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    markup = jinja2.utils.markupsafe.Markup
     by_size = sorted(results.outcomes, key=lambda o: o.cost.size(results.budget))
     budget, drawn = results.budget, (results.outcomes, results.chosen, results.metric)
-    return environment.from_string(template).render(
+    return render_page(
+        "search/search.html",
+        "demo",
         results=results,
         front=table_rows(results.front, results),
         trained=table_rows(tuple(by_size), results),
         baselines=[baseline_line(simple, results.metric) for simple in results.baselines],
-        size_chart=markup(
-            front_chart(*drawn, lambda o: o.cost.size(budget) / 1024, "size, KiB", budget.max_kib)
+        size_chart=front_chart(
+            *drawn, lambda o: o.cost.size(budget) / 1024, "size, KiB", budget.max_kib
         ),
-        time_chart=markup(
-            front_chart(
-                *drawn, lambda o: o.cost.step_us_p99, "p99 of a step, µs", budget.deadline_us
-            )
+        time_chart=front_chart(
+            *drawn, lambda o: o.cost.step_us_p99, "p99 of a step, µs", budget.deadline_us
         ),
     )
 

@@ -1,7 +1,5 @@
 """The end of a search: the choice, the front on the test data, the files of the report."""
 
-import os
-import platform
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,13 +9,14 @@ from kgated.atomic_write import replace_file
 from kgated.compare.metrics import Metric
 from kgated.compare.splits import Parts
 from kgated.compare.study_page import terminal_table
+from kgated.compare.study_results import Simple, data_fields, this_machine
 from kgated.errors import ConversionError
 from kgated.search.choice import Choice, Story, choose
 from kgated.search.files import Workshop
 from kgated.search.options import SearchOptions
 from kgated.search.outcome import Outcome, Rejected, front
 from kgated.search.page import baseline_line, render, table_rows
-from kgated.search.results import Reference, SearchResults, Simple, to_csv, to_json
+from kgated.search.results import Reference, SearchResults, to_csv, to_json
 from kgated.search.space import Design
 from kgated.search.study import SearchStudy
 from kgated.search.teacher import Teacher
@@ -48,14 +47,7 @@ def report(
     story = _story(choice, outcomes, rejected, workshop, options, tests[choice.outcome.name])
     reference = None if teacher is None else _reference(teacher, workshop)
     return SearchResults(
-        data=name,
-        task=task.name,
-        metric=task.metric,
-        outputs=parts.outputs,
-        train_sequences=len(parts.train),
-        validation_sequences=len(parts.validation),
-        test_sequences=len(parts.test),
-        sample_period_s=workshop.period_s,
+        **data_fields(name, parts, workshop.period_s),
         device=workshop.device.name,
         budget=budget,
         goal=choice.goal,
@@ -69,7 +61,7 @@ def report(
         baselines=_baselines(parts),
         sentences=(*story.sentences(), *teacher_sentences(reference, story)),
         notes=parts.notes,
-        machine=f"{platform.machine()}, {platform.system()}, {os.cpu_count()} CPUs",
+        machine=this_machine(),
     )
 
 

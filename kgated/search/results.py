@@ -1,12 +1,10 @@
 """The results of a search as data, JSON and CSV."""
 
-import csv
-import io
 import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from kgated.compare.metrics import Metric
+from kgated.compare.study_results import Simple, StudyResults, csv_text
 from kgated.search.files import Budget, FileCost
 from kgated.search.outcome import Outcome, Rejected
 
@@ -30,30 +28,10 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Simple:
-    """A simple model on the same data.
-
-    Attributes:
-        name: such as "linear baseline".
-        description: the model and its features, in words.
-        value: the metric on the test data.
-    """
-
-    name: str
-    description: str
-    value: float
-
-
-@dataclass(frozen=True)
-class SearchResults:
+class SearchResults(StudyResults):
     """What a search found.
 
     Attributes:
-        data: the data set's name.
-        task: what is learned.
-        metric: of the values.
-        outputs, train_sequences, validation_sequences, test_sequences: its sizes.
-        sample_period_s: seconds between two frames.
         device: where the files were measured.
         budget: the limits.
         goal: the value on the validation data that was asked for.
@@ -70,14 +48,6 @@ class SearchResults:
         machine: processor and system of this machine.
     """
 
-    data: str
-    task: str
-    metric: Metric
-    outputs: int
-    train_sequences: int
-    validation_sequences: int
-    test_sequences: int
-    sample_period_s: float
     device: str
     budget: Budget
     goal: float
@@ -105,12 +75,7 @@ def to_json(results: SearchResults) -> str:
 
 def to_csv(results: SearchResults) -> str:
     """A row per trained design, units in the names of the columns."""
-    text = io.StringIO(newline="")
-    rows = [row_of(outcome, results) for outcome in results.outcomes]
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text([row_of(outcome, results) for outcome in results.outcomes])
 
 
 def row_of(outcome: Outcome, results: SearchResults) -> dict[str, Any]:

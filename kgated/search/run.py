@@ -64,12 +64,13 @@ def search_models(
     parts = load_parts(data, test, task=options.task, group=options.group, seed=options.split_seed)
     check_task(parts.task, options)
     options = replace(options, space=possible_space(options.space, parts))
-    folder = prepare_folder(out)
     teacher = None
     if options.teacher not in (None, AUTO):
         teacher = _soft(load_teacher(Path(str(options.teacher))), parts, options)
     device = open_device(options.device, options.runner)
     try:
+        # After the device, so that one that cannot be reached leaves nothing behind.
+        folder = prepare_folder(out)
         results = _search(Path(data).stem, parts, folder, options, device, teacher, console)
     finally:
         device.close()

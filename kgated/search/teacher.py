@@ -7,11 +7,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from kgated.compare.candidates import ModelOptions
 from kgated.compare.fitting import saved
 from kgated.compare.splits import Parts
 from kgated.compare.storage import TrialQueue
 from kgated.compare.study import FIRST_AUGMENTATIONS, Log
-from kgated.data import real_frames, zero_padded
+from kgated.data import zero_padded
 from kgated.search.model import build
 from kgated.search.space import SearchSpace
 from kgated.training import DivergenceError, SoftTargets, fit
@@ -121,15 +122,7 @@ class TeacherStudy:
         space = SearchSpace(CELLS, (UNITS,), (1,), (1,), (1,), (0.0,), ("none",))
         design, training = space.draw(trial)
         parts, seed = self.parts, trial.number
-        model = build(
-            design,
-            parts.task,
-            frames=real_frames(parts.train),
-            outputs=parts.outputs,
-            dropout=training.dropout,
-            seed=seed,
-            info=parts.train.info,
-        )
+        model = build(design, ModelOptions.of(parts, training.dropout, seed))
         plan = training.plan(self.epochs, self.patience, seed)
         try:
             history = fit(model, parts.train, parts.validation, plan, quiet=True).history

@@ -1,15 +1,16 @@
 """The page on a search: trade-off of misses against false accepts per hour, delay, thresholds."""
 
-from importlib.resources import files
 from typing import Any
 
 from kgated_edge import EventMetrics
 
+from kgated.html_page import plot_html, plotly_script, render_page
 from kgated.optional_imports import from_extra
 from kgated.tuning.run import Tuned
 from kgated.tuning.search import Curve
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+_HEIGHT = "420px"
 
 
 def render(
@@ -31,13 +32,9 @@ def render(
     Raises:
         ImportError: plotly or jinja2, of the extra `report`, is missing.
     """
-    jinja2 = from_extra("jinja2", "report")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    template = files("kgated.tuning").joinpath("templates", "page.html").read_text("utf-8")
-    markup = jinja2.utils.markupsafe.Markup
-    return environment.from_string(template).render(
+    return render_page(
+        "tuning/page.html",
+        "report",
         title=title,
         summary=_summary(tuned),
         note=note,
@@ -46,9 +43,9 @@ def render(
         test_hours="" if test is None else f"{test[1].hours:.3g}",
         confidence=f"{100 * tuned.after.confidence:g}%",
         classes=_classes(tuned),
-        tradeoff=markup(_html(_tradeoff(tuned), "tradeoff")),
-        delay=markup(_html(_delays(tuned), "delay")),
-        plotly=markup(from_extra("plotly.offline", "report").get_plotlyjs()),
+        tradeoff=plot_html(_tradeoff(tuned), "tradeoff", _HEIGHT),
+        delay=plot_html(_delays(tuned), "delay", _HEIGHT),
+        plotly=plotly_script(),
     )
 
 
@@ -165,15 +162,3 @@ def _figure(x: str, y: str) -> Any:
         font={"family": "system-ui, sans-serif", "size": 13, "color": "#222"},
     )
     return figure
-
-
-def _html(figure: Any, name: str) -> str:
-    return str(
-        figure.to_html(
-            full_html=False,
-            include_plotlyjs=False,
-            div_id=name,
-            default_height="420px",
-            config={"responsive": True, "displaylogo": False},
-        )
-    )

@@ -9,6 +9,8 @@ from kgated_edge.verifier.flatbuffer_reader import Graphs
 from kgated_edge.verifier.opcodes import Op
 from kgated_edge.verifier.structure import check_structure
 
+MAX_INTEGER = 2**53 - 1
+
 
 def read_browser_model(path: Path) -> tuple[bytes, Manifest]:
     """Reads a model file that a browser is to run.
@@ -17,13 +19,15 @@ def read_browser_model(path: Path) -> tuple[bytes, Manifest]:
         the file, and its manifest.
 
     Raises:
-        ManifestError: it is damaged, no stream with a batch of 1, or has variable tensors.
+        ManifestError: it is damaged, no stream with a batch of 1, has variable tensors, or a
+            vocabulary that JavaScript cannot hold.
     """
     content, manifest = read_model(path)
     try:
         check_structure(content)
         _check_variables(content)
         _check_mode(manifest)
+        _check_vocabularies(manifest)
     except ManifestError as error:
         raise ManifestError(f"{path}: {error}") from None
     return content, manifest
@@ -61,3 +65,13 @@ def _check_mode(manifest: Manifest) -> None:
             f"it runs {manifest.batch} streams at once, the page runs one: convert the model with "
             "--batch 1"
         )
+
+
+def _check_vocabularies(manifest: Manifest) -> None:
+    for name, vocabulary in manifest.vocabularies.items():
+        for token in vocabulary.tokens:
+            if isinstance(token, int) and abs(token) > MAX_INTEGER:
+                raise ManifestError(
+                    f"the vocabulary of {name!r} has the integer {token}, JavaScript rounds "
+                    "integers of 2**53 or more: convert the model with smaller ones"
+                )

@@ -6,6 +6,7 @@ matter, or with code 2 and one line on stderr, and must leave each output as it 
 
 import builtins
 import errno
+import faulthandler
 import io
 import os
 import signal
@@ -40,6 +41,9 @@ class Run:
         lines = [line for line in self.error.splitlines() if not line.startswith("INFO:")]
         if self.code == 0:
             return ""
+        if self.code < 0:  # the first place that faulthandler wrote
+            places = [line.strip() for line in lines if line.startswith("  File ")]
+            return f"exit {self.code}: {' '.join(places[:1])}"
         if self.code != 2:
             return f"exit {self.code}: {' '.join(lines[-2:])}"
         is_clear = bool(lines) and "kgated-edge: error: " in lines[-1]
@@ -144,6 +148,7 @@ def _child(command: Callable[[], int], fault: Fault, stderr: int, report: int) -
         os.dup2(quiet, 1)
         os.dup2(stderr, 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
+        faulthandler.enable(2)
         signal.alarm(LIMIT_S)
         switch_off = fault()
         try:

@@ -11,7 +11,14 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from kgated.compare import baseline, fitting, run, study, trainer
-from kgated.compare.candidates import Candidate, build, candidates, cell_layers, parameter_count
+from kgated.compare.candidates import (
+    Candidate,
+    ModelOptions,
+    build,
+    candidates,
+    cell_layers,
+    parameter_count,
+)
 from kgated.compare.dynamics import steps_above
 from kgated.compare.splits import load_parts
 from kgated.compare.storage import TrialQueue
@@ -182,7 +189,7 @@ def test_cells_are_those_of_the_library_and_a_plain_one():
 def test_every_cell_is_built_in_one_direction_and_in_both(cell, bidirectional, rng):
     frames = rng.normal(size=(20, 3)).astype(np.float32)
     candidate = Candidate(cell, 4, 2, bidirectional)
-    model = build(candidate, CLASSIFICATION, frames=frames, outputs=2)
+    model = build(candidate, ModelOptions(CLASSIFICATION, frames, 2))
     assert model.output_shape == (None, 2)
 
 
@@ -190,7 +197,7 @@ def test_a_bidirectional_candidate_has_twice_the_cells(rng):
     frames = rng.normal(size=(20, 3)).astype(np.float32)
     one_way, both = (
         parameter_count(
-            build(Candidate("lstm", 4, 1, both), CLASSIFICATION, frames=frames, outputs=2)
+            build(Candidate("lstm", 4, 1, both), ModelOptions(CLASSIFICATION, frames, 2))
         )
         for both in (False, True)
     )
@@ -286,7 +293,7 @@ def test_the_pareto_front_has_no_point_that_a_cheaper_one_beats():
 
 def test_a_training_ends_when_its_time_is_over(data):
     parts = load_parts(data)
-    model = build(MODELS[0], CLASSIFICATION, frames=parts.train.x[:, 0], outputs=2)
+    model = build(MODELS[0], ModelOptions(CLASSIFICATION, parts.train.x[:, 0], 2))
     watch = fitting.Watch(seconds=0.0)
     plan = Plan(epochs=5, batch_size=8)
     history = fitting.fit_model(model, parts, plan, [watch])

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from kgated.compare import baseline, fitting, run
-from kgated.compare.candidates import build, candidates
+from kgated.compare.candidates import ModelOptions, build, candidates
 from kgated.compare.comparison import BaselineResult, CandidateResult, DeviceRun
 from kgated.compare.recommendation import Evidence, recommend
 from kgated.compare.significance import Paired
@@ -37,7 +37,7 @@ def test_a_refit_trains_on_the_validation_data_and_for_all_epochs(name, tmp_path
     task, targets = TASKS[name]
     parts = load_parts(written(tmp_path / "data.npz", targets))
     assert parts.task is task
-    model = build(MODELS[0], task, frames=parts.train.x[:, 0], outputs=parts.outputs)
+    model = build(MODELS[0], ModelOptions.of(parts))
     sequences = []
 
     class Counting(fitting.Watch):

@@ -7,7 +7,7 @@ import pytest
 from kgated_edge.evaluation.dataset import SequenceData
 
 from kgated.compare import baseline
-from kgated.compare.candidates import Candidate, build
+from kgated.compare.candidates import Candidate, ModelOptions, build
 from kgated.compare.chunks import in_chunks
 from kgated.compare.dynamics import gradient_reach
 from kgated.compare.fitting import fit_model
@@ -77,7 +77,7 @@ def test_a_trained_model_scores_on_the_runner_as_in_keras(task, tmp_path):
     save_npz(path, EXAMPLES[task])
     parts = load_parts(path)
     assert parts.task is task
-    model = build(Candidate("gru", 4), task, frames=real_frames(parts.train), outputs=parts.outputs)
+    model = build(Candidate("gru", 4), ModelOptions.of(parts))
     before = scores_of(model, task, parts.test).value(task.metric)
     history = fit_model(model, parts, Plan(epochs=3, learning_rate=0.02, seed=0), [])
     assert history["val_loss"][-1] < history["val_loss"][0]

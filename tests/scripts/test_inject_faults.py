@@ -3,8 +3,10 @@
 import os
 import sys
 
+import numpy as np
 import pytest
 from inject_faults import BEFORE, damage, outcome, prepared
+from kgated_edge.runtime.tensor_views import address
 from robust.faults import Run, full_disk, no_memory, run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="runs in forked processes")
@@ -26,6 +28,16 @@ def test_an_allocation_that_fails_is_one_clear_line(tmp_path):
     command = prepared("check", tmp_path)
     for number in (1, 50, 3000, 20_000):
         assert outcome(command, tmp_path, no_memory(number)) in ("refused", "ran")
+
+
+def test_the_address_of_an_array_without_memory_is_no_crash():
+    """NumPy's own `__array_interface__` crashes at two of these allocations."""
+    pytest.importorskip("_testcapi")
+    array, ends = np.zeros(3, np.float32), []
+    for number in range(1, 40):
+        ends.append(run(lambda: min(address(array), 0), no_memory(number)).code)
+    assert min(ends) == 0
+    assert max(ends) > 0
 
 
 def test_a_command_that_writes_in_place_is_seen(tmp_path):
@@ -64,4 +76,6 @@ def test_what_counts_as_a_violation(code, error, violation):
 
 
 def test_a_crash_is_seen(tmp_path):
-    assert run(os.abort, full_disk(1)).code == -6
+    crash = run(os.abort, full_disk(1))
+    assert crash.code == -6
+    assert crash.violation().startswith("exit -6: File ")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from kgated_edge import EdgeModel
 
+from kgated.compare.candidates import ModelOptions
 from kgated.compare.metrics import ACCURACY, RMSE
 from kgated.compare.tasks import CLASSIFICATION, FRAMES
 from kgated.data import pad, zero_padded
@@ -41,7 +42,7 @@ def test_a_stride_is_the_mean_of_frames_in_the_model_and_on_the_host(sequences):
     design = Design("gru", 4, stride=2)
     means = averaged(sequences, 2, each=False)
     assert means.lengths.tolist() == [4, 2, 3]
-    model = build(design, CLASSIFICATION, frames=means.x[0, :4], outputs=3)
+    model = build(design, ModelOptions(CLASSIFICATION, means.x[0, :4], 3))
     complete = with_front(model, design, None)
     expected = model.predict(means.x, verbose=0)
     for n, length in enumerate(sequences.lengths // 2 * 2):
@@ -51,9 +52,7 @@ def test_a_stride_is_the_mean_of_frames_in_the_model_and_on_the_host(sequences):
 
 def test_a_design_of_stride_and_low_rank_streams_exactly(sequences, tmp_path):
     design = Design("lstm", 8, layers=2, stride=2, rank=2, quantize="none")
-    model = with_front(
-        build(design, CLASSIFICATION, frames=sequences.x[0], outputs=3), design, None
-    )
+    model = with_front(build(design, ModelOptions(CLASSIFICATION, sequences.x[0], 3)), design, None)
     by_name = {layer.name: layer for layer in model.layers}
     assert by_name["rank_1"].kernel.shape == (6, 3)
     assert by_name["rank_2"].kernel.shape == (4, 2)
@@ -69,16 +68,16 @@ def test_a_design_of_stride_and_low_rank_streams_exactly(sequences, tmp_path):
 
 @pytest.mark.parametrize("cell", ["rnn", "peephole", "gru", "mingru", "minlstm"])
 def test_every_cell_has_a_model_of_low_rank_and_two_layers(cell, sequences):
-    shape = {"frames": sequences.x[0], "outputs": 3}
-    model = build(Design(cell, 4, layers=2, rank=2), CLASSIFICATION, **shape)
+    options = ModelOptions(CLASSIFICATION, sequences.x[0], 3)
+    model = build(Design(cell, 4, layers=2, rank=2), options)
     assert model.output_shape == (None, 3)
-    full = build(Design(cell, 4, layers=2), FRAMES, **shape)
+    full = build(Design(cell, 4, layers=2), replace(options, task=FRAMES))
     assert isinstance(full.layers[1], keras.layers.RNN)
     assert full.output_shape == (None, None, 3)
 
 
 def test_the_smallest_weights_become_zero(sequences):
-    model = build(Design("gru", 4), CLASSIFICATION, frames=sequences.x[0], outputs=3)
+    model = build(Design("gru", 4), ModelOptions(CLASSIFICATION, sequences.x[0], 3))
     zero_smallest_weights(model, 0.5)
     assert sparsity(model) == {"recurrent_1": 0.5, "outputs": 0.5}
 

@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 from kgated.compare.device import Limits
+from kgated.data import pad, save_npz
 from kgated.search.device import DeviceError, LocalDevice, SshDevice, open_device
+from kgated.search.files import Budget
+from kgated.search.options import SearchOptions
+from kgated.search.run import search_models
 
 FIXTURES = Path(__file__).parents[1] / "edge" / "fixtures"
 LIMITS = Limits(10.0, 10**6, 0.0)
@@ -72,6 +76,14 @@ def test_a_file_is_copied_run_and_measured_and_nothing_is_left_behind(board, tmp
 def test_a_host_that_can_t_be_reached_is_named(board):
     with pytest.raises(DeviceError, match=r"pi@away can't be reached by ssh.*No route to host"):
         SshDevice("pi@away")
+
+
+def test_a_search_for_a_host_that_can_t_be_reached_makes_no_folder(board, tmp_path, rng):
+    save_npz(tmp_path / "data.npz", pad([rng.normal(size=(4, 3)) for _ in range(20)], [0, 1] * 10))
+    options = SearchOptions(Budget(64.0), device="pi@away")
+    with pytest.raises(DeviceError, match="pi@away can't be reached"):
+        search_models(tmp_path / "data.npz", tmp_path / "out", options)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_host_without_the_runner_is_named_with_the_remedy(board):

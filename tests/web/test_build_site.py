@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from kgated_edge.errors import ManifestError
 from kgated_edge.format.reader import read_model
+from kgated_edge.format.vocabulary import Vocabulary
 from typer.testing import CliRunner
 
 from kgated.deploy.manifest_writer import embed
@@ -116,6 +117,16 @@ def test_several_streams_at_once_are_refused(tmp_path, model_file):
     path.write_bytes(embed(parse(content), replace(manifest, batch=4)))
     with pytest.raises(ManifestError, match="runs 4 streams at once, the page runs one"):
         build_site(path, tmp_path / "site")
+
+
+def test_a_vocabulary_that_javascript_cannot_hold_is_refused_by_name(capfd, tmp_path, model_file):
+    content, manifest = read_model(model_file("text"))
+    vocabulary = Vocabulary((1, 2**53), split="given", unknown=0)
+    path = tmp_path / "model.tflite"
+    path.write_bytes(embed(parse(content), replace(manifest, vocabularies={"frame": vocabulary})))
+    error = refusal(capfd, path, "-o", tmp_path / "site")
+    assert "the vocabulary of 'frame' has the integer 9007199254740992, JavaScript rounds" in error
+    assert not (tmp_path / "site").exists()
 
 
 def test_an_output_that_exists_stays(capfd, tmp_path, model_file):

@@ -1,6 +1,7 @@
 """Front end, resampler and readers of files compute in Chromium what `ingest` computes."""
 
 import io
+import re
 import wave
 from functools import partial
 
@@ -147,7 +148,7 @@ def test_a_bad_wav_file_is_refused_with_the_same_words(run_js, change):
 
 FRAMES_OF_TEXT = """
     const {csvFrames} = await import("/page/csv.js");
-    try { return csvFrames(text, spec).map(frame => Array.from(frame)); }
+    try { return csvFrames(text, [spec], columns).map(frame => Array.from(frame)); }
     catch (error) { return error.message; }
 """
 TEXTS = {
@@ -162,14 +163,28 @@ TEXTS = {
     "a word": "1,2,3\n4,five,6\n",
     "another header": "a,b\n1,2\n",
 }
+TABLE = 'when,who,x,y,"z, up"\n1,"Ann, Bo",2,3,4\n2,"a ""b""",5,6,7\n'
+CHOSEN = {
+    "names": (TABLE, ["y", "x", "who"]),
+    "names in another order": (TABLE, ["z, up", "x", "y"]),
+    "numbers": (TABLE, ["3", "4", "5"]),
+    "numbers without a header": ("1,2,3,4\n5,6,7,8\n", ["4", "2", "1"]),
+    "a name without a header": ("1,2,3\n", ["x", "2", "3"]),
+    "a column that is not there": (TABLE, ["x", "y", "no"]),
+    "a number too large": (TABLE, ["x", "y", "6"]),
+    "a column twice": ("a,b,b,c\n1,2,3,4\n", ["a", "b", "c"]),
+    "a line cut short": ("a,b,c,d\n1,2,3,4\n1,2,3\n", ["a", "b", "c"]),
+}
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", [*TEXTS, *CHOSEN])
 def test_lines_of_text_become_the_same_frames_or_the_same_refusal(run_js, name):
-    text, spec = TEXTS[name], TensorSpec("frame", (3,))
+    text, chosen = CHOSEN.get(name) or (TEXTS[name], None)
+    spec = TensorSpec("frame", (3,))
     stream = io.BytesIO(text.encode())
-    frames = run_js(FRAMES_OF_TEXT, spec=spec.to_plain(), text=text)
-    read = partial(csv_frames, stream, spec, CsvColumns(), REFUSE, InputCounts())
+    columns = chosen and [chosen]
+    frames = run_js(FRAMES_OF_TEXT, spec=spec.to_plain(), text=text, columns=columns)
+    read = partial(csv_frames, stream, spec, CsvColumns(chosen), REFUSE, InputCounts())
     if isinstance(frames, str):
         with pytest.raises(DataError) as refusal:
             list(read())
@@ -180,12 +195,13 @@ def test_lines_of_text_become_the_same_frames_or_the_same_refusal(run_js, name):
 
 
 def rule_of(message):
-    return message.split(":")[0].split(", got ")[0]
+    return re.split(r":|, got|, the (?:first line|columns)", message)[0]
 
 
 def test_lines_of_tokens(run_js):
     spec = TensorSpec("frame", (), "int32", vocabulary=5)
-    assert run_js(FRAMES_OF_TEXT, spec=spec.to_plain(), text="1\n4\n") == [[1], [4]]
+    values = {"spec": spec.to_plain(), "columns": None}
+    assert run_js(FRAMES_OF_TEXT, text="1\n4\n", **values) == [[1], [4]]
     assert "line 2 must hold 1 numbers of int32" in run_js(
-        FRAMES_OF_TEXT, spec=spec.to_plain(), text="1\n4.5\n"
+        FRAMES_OF_TEXT, text="1\n4.5\n", **values
     )

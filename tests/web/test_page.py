@@ -1,6 +1,5 @@
 """The page of `kgated web` in Chromium, used as a person would."""
 
-import csv
 import shutil
 import wave
 from dataclasses import replace
@@ -16,6 +15,7 @@ from kgated_edge.format.front_end import FrontEndSpec
 from kgated_edge.format.reader import read_model
 from kgated_edge.ingest.audio import wav_frames
 from kgated_edge.ingest.front_end import FrontEnd
+from web_page import opened, saved_outputs, wait_for_message
 
 from kgated.deploy.manifest_writer import embed, manifest_in
 from kgated.deploy.tflite.flatbuffer import parse
@@ -59,34 +59,6 @@ def write_wav(path, rate, samples):
         file.setsampwidth(2)
         file.setframerate(rate)
         file.writeframes(samples.clip(-32768, 32767).astype("<i2").tobytes())
-
-
-def opened(browser, address, **options):
-    """A page that has loaded; it says nothing on the console and asks nobody else."""
-    page = browser.new_page(**options)
-    page.said, page.asked = [], []
-    page.on("console", lambda message: page.said.append(message.text))
-    page.on("pageerror", lambda error: page.said.append(str(error)))
-    page.on("request", lambda request: page.asked.append(request.url))
-    page.goto(f"{address}/index.html")
-    page.wait_for_selector("html[data-state]", timeout=60_000)
-    return page
-
-
-def wait_for_message(page, text):
-    page.wait_for_function(f"document.getElementById('message').textContent.includes('{text}')")
-
-
-def saved_outputs(page, folder):
-    """The outputs that the page lets the user save, (T, O)."""
-    with page.expect_download() as download:
-        page.click("#save")
-    path = folder / "outputs.csv"
-    download.value.save_as(path)
-    with path.open() as file:
-        header, *rows = csv.reader(file)
-    assert [int(row[0]) for row in rows] == list(range(1, len(rows) + 1))
-    return header[1:], np.array([row[1:] for row in rows], np.float32)
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from kgated_edge.cli.arguments import above_zero, from_zero, number
-from kgated_edge.cli.live import add_input, discard_rest, input_blocks, write_line
+from kgated_edge.cli.closed_pipe import discard_output
+from kgated_edge.cli.live import add_input, input_blocks, write_line
 from kgated_edge.cli.reading import reading_of
 from kgated_edge.errors import EdgeError
 from kgated_edge.events.detector import Event
@@ -15,6 +16,7 @@ from kgated_edge.format.event_settings import SMOOTHINGS, EventSettings
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_manifest
 from kgated_edge.ingest.event_runner import EventsResult, live_events
+from kgated_edge.ingest.runner import READER_GONE
 from kgated_edge.runtime.state_file import check_external
 from kgated_edge.runtime.stream_model import EdgeModel
 
@@ -91,7 +93,8 @@ def run_events(options: argparse.Namespace) -> EventsResult:
         )
     if options.state is not None:
         stream.save_state(options.state)
-    discard_rest(result.ended)
+    if result.ended == READER_GONE:
+        discard_output()
     return result
 
 

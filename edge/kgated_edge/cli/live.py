@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from kgated_edge.cli.arguments import above_zero, count
+from kgated_edge.cli.closed_pipe import discard_output
 from kgated_edge.cli.output import finite
 from kgated_edge.cli.reading import add_live_reading, reading_of
 from kgated_edge.errors import DataError, EdgeError
@@ -71,7 +71,8 @@ def run_live(options: argparse.Namespace) -> LiveResult:
         )
     if monitor is not None:
         monitor.write()
-    discard_rest(result.ended)
+    if result.ended == READER_GONE:
+        discard_output()
     return result
 
 
@@ -110,12 +111,6 @@ def input_blocks(
     finally:
         if options.input != "-":
             stream.close()
-
-
-def discard_rest(ended: str) -> None:
-    """Where nobody reads the results any more, discards what Python still flushes at its exit."""
-    if ended == READER_GONE:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open(name: str) -> IO[bytes]:

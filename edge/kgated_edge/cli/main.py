@@ -1,7 +1,7 @@
 """The command `kgated-edge`.
 
 Exit codes: 0 passed, 1 a limit was missed, 2 bad input or arguments (one line on stderr), 130
-interrupted.
+interrupted, 141 the reader of a pipe has ended.
 """
 
 import argparse
@@ -11,24 +11,21 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from kgated_edge.cli import native_commands, text_commands
 from kgated_edge.cli.arguments import above_zero, add_pool_and_limits, count, fraction, from_zero
+from kgated_edge.cli.closed_pipe import CLOSED_PIPE, discard_output, flushed_output, write_error
 from kgated_edge.cli.event_check import add_event_check, refuse_event_options, run_event_check
 from kgated_edge.cli.event_text import event_check_text, events_text
 from kgated_edge.cli.events import add_events, run_events
 from kgated_edge.cli.live import add_live, run_live
 from kgated_edge.cli.output import reserve_output, save_steps
+from kgated_edge.cli.parser import Parser
 from kgated_edge.cli.realtime import add_realtime_arguments, plan_of
 from kgated_edge.cli.sandbox import run_in_sandbox
 from kgated_edge.cli.signals import ended_by_signals
-from kgated_edge.cli.signature import (
-    add_signature,
-    add_verify,
-    open_signed,
-    signature_arguments,
-)
+from kgated_edge.cli.signature import add_signature, add_verify, open_signed, signature_arguments
 from kgated_edge.cli.text import check_text, live_text, realtime_text, selftest_text
 from kgated_edge.errors import EdgeError, readable
 from kgated_edge.evaluation.checker import check, selftest
@@ -43,6 +40,8 @@ from kgated_edge.measure.device import this_device
 
 _PROGRAM = "kgated-edge"
 _OUT_OF_MEMORY = "out of memory: use smaller data"
+# What Python raises in place of MemoryError: for a lock in an import, for a path.
+_NO_MEMORY = ("can't allocate", "not PosixPath")
 _COMMANDS = "{check,selftest,realtime,live,events,generate,encode,decode,build,verify}"
 
 
@@ -53,21 +52,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         the exit code.
     """
     try:
-        options = _parser().parse_args(arguments)
-        open_signed(options)
-        passed: bool = options.run(options)
-        # None where the shell closed it with `>&-`.
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        with flushed_output():
+            options = _parser().parse_args(arguments)
+            open_signed(options)
+            passed: bool = options.run(options)
         return 0 if passed else 1
+    except BrokenPipeError:
+        discard_output()
+        return CLOSED_PIPE
     except EdgeError as error:
         return _fail(str(error))
     except OSError as error:
         return _fail(readable(error))
     except (MemoryError, SystemError):  # the second from extensions, with no error set
         return _fail(_OUT_OF_MEMORY)
-    except RuntimeError as error:
-        if "can't allocate" not in str(error):  # of a lock, in an import
+    except (RuntimeError, TypeError) as error:
+        if not any(words in str(error) for words in _NO_MEMORY):
             raise
         return _fail(_OUT_OF_MEMORY)
     except PackageNotFoundError:
@@ -76,23 +76,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-class _Parser(argparse.ArgumentParser):
-    """Reports wrong arguments in one line."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, **settings)
-
-    def error(self, message: str) -> NoReturn:
-        raise EdgeError(f"{message}: see {self.prog} --help")
-
-
 def _fail(message: str) -> int:
-    print(f"{_PROGRAM}: error: {' '.join(message.splitlines())}", file=sys.stderr)
+    write_error(f"{_PROGRAM}: error: {' '.join(message.splitlines())}")
     return 2
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog=_PROGRAM, description="Runs kgated models on this device and measures them."
     )
     parser.add_argument("--version", action="version", version=f"{_PROGRAM} {version(_PROGRAM)}")

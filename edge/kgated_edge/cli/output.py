@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,14 @@ def reserve_output(
         return
     target = _target(path, inputs, option)
     scratch = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    with _writable(path):
-        scratch.touch(exist_ok=False)
     try:
+        # Inside, so that an error after its creation removes it.
+        with _writable(path):
+            scratch.touch(exist_ok=False)
         yield lambda result: _write(path, scratch, target, lambda: save(scratch, result))
     finally:
-        scratch.unlink(missing_ok=True)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            scratch.unlink()
 
 
 def to_json(result: dict[str, Any]) -> str:

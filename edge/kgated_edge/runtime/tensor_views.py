@@ -92,7 +92,8 @@ def state_copies(pairs: list[tuple[Array, Array]]) -> ByteCopies:
 
 def address(array: Array) -> int:
     """The address of an array's memory."""
-    return int(array.__array_interface__["data"][0])
+    # NumPy's `__array_interface__` is a segmentation fault where its allocation fails.
+    return int(array.ctypes.data)
 
 
 def _address(interpreter: Tensors, index: int) -> int:

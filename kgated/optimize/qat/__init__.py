@@ -1,4 +1,4 @@
-"""Quantization-aware training: rounding as the device does it, ranges that are learned."""
+"""Quantization-aware training: fake quantization with learned ranges."""
 
 from kgated.optimize.qat.model import QuantizeAware, quantize_aware
 

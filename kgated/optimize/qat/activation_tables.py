@@ -1,15 +1,15 @@
 """Lookup tables of the 16-bit kernels for σ and tanh, with linear interpolation.
 
-Both read one table of σ at multiples of 1/24, since tanh(x) = 2·σ(2x) - 1. An entry lies between
-the curve and the chord, so that the error inside an interval equals that at its ends::
+Both kernels read one table of σ at multiples of 1/24, since tanh(x) = 2·σ(2x) - 1. An entry lies
+between the curve and the chord: the error inside an interval equals the error at its ends::
 
     t_n = 2^16·(σ(n/24) - σ''(n/24)/(16·24²))
 
-An integer q of scale s comes in as d = q·m >> k, with m of 15 bits, which stands for 3·2^12·s·q.
-Since m is rounded down, results are up to three steps of 2^-15 off the rounded exact ones, all in
-one direction, and the error accumulates in a recurrent network.
+The kernel multiplies the integer q of scale s: d = q·m >> k, with m of 15 bits. d approximates
+3·2^12·s·q. Since m is rounded down, a result differs from the rounded exact one by up to three
+steps of 2^-15, always in one direction. The error accumulates in a recurrent network.
 
-The kernels have another code path where s is exactly 2^-12 (tanh: or 2^-11); no learned range gives
+The kernels have another code path for s of exactly 2^-12 (tanh: also 2^-11). No learned range has
 such a scale.
 """
 

@@ -1,4 +1,4 @@
-"""Activations as integers compute them: inside another operator, by a kernel, or by a lookup table.
+"""Integer activations: fused into another operator, by a kernel, or by a lookup table.
 
 | activation | on the device |
 |---|---|
@@ -21,13 +21,13 @@ TABLES = frozenset(
         *("softsign", "sparse_plus", "sparse_sigmoid", "squareplus", "tanh_shrink"),
     }
 )
-# Layers that are a function of each number, whatever their arguments.
+# Layers that are an elementwise function for all arguments.
 TABLE_LAYERS = (keras.layers.ELU, keras.layers.ReLU)
 LEAKY_SLOPE = 0.2  # of `keras.activations.leaky_relu`
 
 
 def function_name(function: Any) -> str:
-    """The name of an activation; of a layer that is one, of its class."""
+    """The name of an activation function, or of the class of an activation layer."""
     if isinstance(function, keras.layers.ReLU):
         return _relu_name(function)
     if isinstance(function, keras.layers.LeakyReLU):
@@ -46,12 +46,12 @@ def _relu_name(layer: keras.layers.ReLU) -> str:
 
 
 def slope_of(function: Any) -> float:
-    """The factor of a leaky ReLU for numbers below 0."""
+    """The slope of a leaky ReLU for negative numbers."""
     return float(getattr(function, "negative_slope", LEAKY_SLOPE))
 
 
 def is_included(function: Any) -> bool:
-    """Whether the integer operator before the activation computes it, too."""
+    """Whether the preceding integer operator includes the activation."""
     return function_name(function) in INCLUDED
 
 

@@ -18,7 +18,7 @@ import keras
 from keras import ops
 
 Array = Any
-MIN_RANGE = 1e-9  # the quantizer's own, so that no scale is zero
+MIN_RANGE = 1e-9  # as in the quantizer: no scale is zero
 
 
 def has_float64() -> bool:
@@ -50,10 +50,10 @@ class QuantParams(NamedTuple):
 
 @dataclass(frozen=True)
 class Scheme:
-    """The integers of activations; weights are int8 in each scheme.
+    """The integer type of activations. Weights are int8 in each scheme.
 
     Attributes:
-        name: as the recipe of a conversion spells it.
+        name: of the recipe of a conversion.
         qmin, qmax: the smallest and the largest integer.
         symmetric: whether the zero point is 0.
         sigmoid, tanh: the parameters that the kernels of these functions fix for their results.
@@ -67,7 +67,7 @@ class Scheme:
     tanh: QuantParams
 
     def params(self, low: Array, high: Array) -> QuantParams:
-        """The parameters for values from `low` to `high`, in the quantizer's own arithmetic."""
+        """The parameters for values from `low` to `high`, in the arithmetic of the quantizer."""
         if self.symmetric:
             bound = ops.maximum(ops.maximum(ops.abs(low), ops.abs(high)), MIN_RANGE)
             return QuantParams(_quotient(bound, self.qmax), float(self.qmin), float(self.qmax))
@@ -107,7 +107,7 @@ SCHEMES = {
 
 
 def fake_quantize(x: Array, params: QuantParams, step: Array | None = None) -> Array:
-    """Round x to multiples of the scale and clip it; straight-through gradient as above.
+    """Round x to multiples of the scale and clip it; with the straight-through gradient.
 
     Args:
         x: any shape.

@@ -1,7 +1,7 @@
-"""The state of one forward pass of a quantization-aware model, and what is observed on the way.
+"""The state of one forward pass of a quantization-aware model, and the observers of the pass.
 
-The state is built whole before the pass and is not changed by it. What the pass observes goes to an
-`Observer`: ranges in training, the names of the points when the model is built.
+The state is complete before the pass, and the pass does not change it. An `Observer` receives the
+observed values: ranges in training, the names of the points when the model is built.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,16 +28,16 @@ Maxima = tuple[Array, Array]  # of -x and of x
 
 @dataclass(frozen=True)
 class ForwardState:
-    """What one forward pass rounds to.
+    """The quantization of one forward pass.
 
     Attributes:
-        scheme: the integers of activations.
+        scheme: the integer type of activations.
         params: the quantization parameters of each point, in `dtype`.
-        active: whether activations are rounded yet, () boolean.
-        frozen: whether ranges and batch normalization stay as they are, () boolean.
+        active: whether activations are rounded, () boolean.
+        frozen: whether ranges and batch normalization are not updated, () boolean.
         training: whether the pass trains.
-        dtype: of the values: "float64" where each is rounded as by `int16_arithmetic`.
-        multipliers: of the int8 kernel of each point that is a sum.
+        dtype: of the values. "float64": each value is rounded as by `int16_arithmetic`.
+        multipliers: of the int8 kernel, by the name of a point that is a sum.
     """
 
     scheme: Scheme
@@ -142,21 +142,21 @@ def cast_params(params: QuantParams, dtype: str) -> QuantParams:
 
 
 def tensor_of(weight: Array) -> Array:
-    """The value of a variable or tensor: TensorFlow's own gradients take no variables."""
+    """The value of a variable or tensor: TensorFlow's custom gradients do not accept variables."""
     return weight * 1.0
 
 
 class Observer:
-    """Receives what happens at the points of a forward pass; this class ignores it."""
+    """Receives the values at the points of a forward pass. This class ignores them."""
 
     def visit(self, name: str, fixed: QuantParams | None) -> None:
-        """A point is used, whose parameters the kernel fixes if `fixed` is not None."""
+        """The pass uses a point. `fixed`: the parameters that its kernel fixes, or None."""
 
     def observe(self, name: str, x: Array) -> None:
-        """The exact values at a point."""
+        """The pass computed these values at a point, before they are rounded."""
 
     def add(self, name: str, operands: tuple[str, str]) -> None:
-        """A point is the sum or difference of two points."""
+        """The point is the sum or the difference of two points."""
 
 
 @dataclass(frozen=True)
@@ -183,18 +183,18 @@ class PointFinder(Observer):
         self._sums: dict[str, tuple[str, str]] = {}
 
     def visit(self, name: str, fixed: QuantParams | None) -> None:
-        """Note down the point once."""
+        """Record the point, once."""
         if fixed is not None:
             self._fixed[name] = fixed
         elif name not in self._fixed:
             self._learned[name] = None
 
     def add(self, name: str, operands: tuple[str, str]) -> None:
-        """Note down the operands."""
+        """Record the operands of a sum."""
         self._sums[name] = operands
 
     def points(self) -> Points:
-        """What was collected."""
+        """The collected points."""
         return Points(tuple(self._learned), self._fixed, self._sums)
 
 
@@ -203,7 +203,7 @@ class RangeObserver(Observer):
 
     Args:
         points: the names of the points to observe.
-        per_row: whether the maxima have shape (B,), and not ().
+        per_row: whether the maxima have the shape (B,) instead of ().
     """
 
     def __init__(self, points: Sequence[str], per_row: bool = False) -> None:
@@ -223,7 +223,7 @@ class RangeObserver(Observer):
         self._maxima[name] = (updated[0], updated[1])
 
     def drain(self) -> dict[str, Maxima]:
-        """Return what was observed since the last call, and forget it."""
+        """Return and clear the maxima that were observed since the last call."""
         maxima, self._maxima = self._maxima, {}
         return maxima
 

@@ -1,8 +1,8 @@
 """The rounding of LiteRT's int16x8 kernels, bit by bit, computed in float64.
 
-The scale of an int16 is so small that an error of one step in a state is several steps in the
-result. A model in this scheme computes its results in float64, where every sum of products is
-exact, and rounds each as its kernel does. A ratio M of scales is a multiplier m of 31 bits and a
+An error of one int16 step in a state causes an error of several steps in the result. A model in
+this scheme therefore computes its results in float64, where every sum of products is exact, and
+rounds each one as its kernel does. A ratio M of scales is a multiplier m of 31 bits and a
 shift, `M ≈ m·2^(e-31)`; an integer k becomes, with ⌊·⌉ for `floor(· + 1/2)`::
 
     fully_connected_bias   ⌊k·m·2^(e-31)⌉                    FULLY_CONNECTED with a bias
@@ -10,7 +10,7 @@ shift, `M ≈ m·2^(e-31)`; an integer k becomes, with ⌊·⌉ for `floor(· + 
     elementwise            the same, halves away from zero    MUL, ADD, SUB
     convolution            ⌊k·⌊m·2^-16⌉·2^(e-15)⌉            CONV_2D
 
-Training computes in float32, where one value in a thousand is a step off; training tolerates that.
+Training computes in float32: one value in a thousand differs by a step, which training tolerates.
 """
 
 from collections.abc import Callable, Mapping
@@ -88,7 +88,7 @@ KERNELS: Mapping[str, Callable[[Array, Array], Array]] = {
 def requantize(x: Array, accumulator: AccumulatorScale, params: QuantParams) -> Array:
     """Requantize x, a multiple of the accumulator's scale; float64, straight-through gradient."""
     ratio = accumulator.scale / params.scale
-    if accumulator.kernel == "elementwise":  # only here the kernel divides in float32
+    if accumulator.kernel == "elementwise":  # only this kernel divides in float32
         single = ops.cast(accumulator.scale, "float32") / ops.cast(params.scale, "float32")
         ratio = ops.cast(single, EXACT)
     q = KERNELS[accumulator.kernel](ops.round(x / accumulator.scale), ratio)

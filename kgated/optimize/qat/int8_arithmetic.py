@@ -1,12 +1,12 @@
 """Results of the int8 kernels that differ from the rounded exact result.
 
-A matrix product of int8 numbers is an integer multiple of s_x·s_W, and is rounded once, to the
-scale s of the result. A sum is computed with multipliers of 21 bits::
+A matrix product of int8 numbers is an integer multiple of s_x·s_W. The kernel rounds it once, to
+the scale s of the result. The kernel of a sum uses multipliers of 21 bits::
 
     a + b ≈ s · ((q_a·m_a + q_b·m_b + 2^(n-1)) >> n)        m_a = round(s_a/s · 2^n)
 
-with n so that the larger multiplier has 21 bits. It differs from the rounded exact sum in one of
-some thousand values, and a recurrent network feeds each of them back.
+n is such that the larger multiplier has 21 bits. The result differs from the rounded exact sum in
+one of several thousand values. A recurrent network feeds each of them back.
 """
 
 from typing import Any, NamedTuple
@@ -57,7 +57,7 @@ def requantize(x: Array, before: QuantParams, after: QuantParams) -> Array:
 
 
 def leaky_relu(x: Array, slope: float, before: QuantParams, after: QuantParams) -> Array:
-    """`max(x, slope·x)` by two multipliers that are multiples of 1/256, before it saturates."""
+    """`max(x, slope·x)` by two multipliers that are multiples of 1/256, before saturation."""
     ratio = ops.where(x >= 0, 1.0, slope) * (before.scale / after.scale)
     nearest = ops.floor((ops.round(x / before.scale) * ops.round(256.0 * ratio) + 128.0) / 256.0)
     return nearest * after.scale

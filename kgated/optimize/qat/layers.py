@@ -1,4 +1,4 @@
-"""The handlers: each kind of layer as a device computes it in integers."""
+"""The handlers: the integer computation of each kind of layer."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,10 +23,10 @@ from kgated.optimize.qat.prepare import (
 from kgated.optimize.qat.quantizer import SUM, Context, UnfusedProduct, Value
 from kgated.optimize.qat.recurrent import bidirectional, recurrent
 
-# Layers whose results keep the quantization parameters of their input: each is an input or 0.
+# Layers whose results have the quantization parameters of their input: each value is an input or 0.
 SAME_PARAMS = (
     *(row.kind for row in FRAMEWISE if row.keeps_grid and isinstance(row.kind, type)),
-    # These move frames or select among them.
+    # These layers move or select frames.
     keras.layers.Flatten,
     keras.layers.GlobalMaxPooling1D,
     keras.layers.MaxPooling1D,
@@ -146,7 +146,7 @@ def _elementwise(context: Context, layer: keras.Layer, values: list[Value], **_:
 
 
 def check_supported(layer: keras.Layer, scheme: str) -> None:
-    """Refuse a layer that no handler computes in the integers of a scheme.
+    """Refuse a layer that has no handler for the integers of a scheme.
 
     Raises:
         ValueError: names the layer.

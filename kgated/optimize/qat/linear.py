@@ -1,10 +1,10 @@
 """Dense and convolution layers, with batch-norm folding.
 
-Equations, with the moments μ and σ² of y = x·W + b, or their moving averages::
+Equations, where μ and σ² are the moments of y = x·W + b, or their moving averages::
 
     k = γ / √(σ² + ε)        (y - μ)·k + β = x·(W·k) + (b - μ)·k + β
 
-On the device W·k are the weights, rounded with a scale per output. So q(W·k) = q(W)·k, and training
+The weights of the device are W·k, with a scale per output. Hence q(W·k) = q(W)·k, and training
 computes x·q(W) once, before the moments of the batch are known.
 
 Reference: Jacob et al. 2018, section 3.2.
@@ -57,12 +57,12 @@ def folded(layer: keras.Layer, normalization: Any) -> tuple[Array, Array]:
 
 
 def folded_linear(state: ForwardState, layer: keras.Layer, normalization: Any, v: Value) -> Product:
-    """As `linear`, with the batch normalization folded in."""
+    """`linear` with the batch normalization folded in."""
     return _with_weights(state, layer, v, *folded(layer, normalization))
 
 
 def train_folded_linear(layer: keras.Layer, normalization: Any, x: Array, frozen: Array) -> Array:
-    """The same with the moments of the batch, until frozen; updates the moving averages."""
+    """`linear` with the batch normalization folded in, by the moments of the batch until frozen."""
     W, b = weights(layer)
     y = multiply(layer, x, _fake_quantize_kernel(layer, W))
     mean, variance = _moments(normalization, _plus(y, b), frozen)

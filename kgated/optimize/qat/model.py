@@ -1,4 +1,4 @@
-"""Quantization-aware training: a model that trains with the arithmetic of the device."""
+"""Quantization-aware training: a model that trains with fake quantization."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -86,7 +86,7 @@ class QuantizeAware(keras.Model):
         return self._quantization_points.fixed
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """What the device computes; in training the ranges are updated by what is observed."""
+        """Compute the results of the device; training also updates the ranges."""
         state = self._state(training)
         observer = RangeObserver(self.points) if training else Observer()
         outputs = self._run(inputs, Context(state, observer, self.fused))
@@ -96,7 +96,7 @@ class QuantizeAware(keras.Model):
 
     @property
     def has_learned(self) -> bool:
-        """Whether a batch updated the ranges."""
+        """Whether a batch has updated the ranges."""
         return int(self.batches) > 0
 
     def limits(self) -> dict[str, tuple[float, float]]:
@@ -106,7 +106,7 @@ class QuantizeAware(keras.Model):
         return {**learned, **{name: params.limits() for name, params in self.fixed.items()}}
 
     def _state(self, training: bool) -> ForwardState:
-        # Rounding to the last bit is for results, not for training: see `int16_arithmetic`.
+        # Training does not need rounding to the last bit: see `int16_arithmetic`.
         exact = self.scheme == "int16x8" and not training and has_float64()
         dtype, params = EXACT if exact else "float32", {**self._learned_params(), **self.fixed}
         return ForwardState(
@@ -137,7 +137,7 @@ class QuantizeAware(keras.Model):
         return keras.tree.map_structure(lambda y: ops.cast(y, "float32"), results)
 
     def _learned_params(self) -> dict[str, QuantParams]:
-        """The parameters of each point by the ranges learned up to now."""
+        """The parameters of each point, from the current ranges."""
         low, high = ops.unstack(ops.convert_to_tensor(self.ranges), axis=1)
         params = SCHEMES[self.scheme].params(low, high)
         columns = [ops.unstack(part * ops.ones_like(low), len(self.points)) for part in params]
@@ -163,7 +163,7 @@ class QuantizeAware(keras.Model):
         return ops.convert_to_tensor(self.batches) >= self.freeze_at
 
     def _learn(self, observed: Array, frozen: Array) -> None:
-        """Update the ranges: the widest while warming up, then a moving average."""
+        """Update the ranges: the maximum during the warm-up, then a moving average."""
         before = ops.convert_to_tensor(self.ranges)
         low = ops.minimum(before[:, 0], observed[:, 0])
         widest = ops.stack([low, ops.maximum(before[:, 1], observed[:, 1])], axis=1)

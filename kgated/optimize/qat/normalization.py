@@ -1,6 +1,6 @@
 """LayerNormalization and RMSNormalization of each frame, by operators of int8.
 
-Equations, with x (..., F), each value but eps rounded at a point of its name::
+Equations for x (..., F). Each value except eps is rounded at the point of its name::
 
     mean = x·1/F                  centred = x - mean
     variance = centred²·1/F + eps
@@ -8,9 +8,9 @@ Equations, with x (..., F), each value but eps rounded at a point of its name::
     normalized = centred·inverse
     scaled = normalized·gamma     y = scaled - (-beta)
 
-RMSNormalization takes x in place of `centred`. The means are matrix products, whose integer kernel
-adds eps as its bias before it rounds. A variance of less than half a step is the integer 0, for
-which the kernel of 1/√ returns its largest integer.
+RMSNormalization uses x in place of `centred`. The means are matrix products. Their integer kernel
+adds eps as its bias before it rounds. A variance below half a step becomes the integer 0, for which
+the kernel of 1/√ returns its largest integer.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ from kgated.optimize.qat.fake_quant import Array
 from kgated.optimize.qat.prepare import unsupported
 from kgated.optimize.qat.quantizer import Context, Value
 
-STEPS = 255.0  # of an int8 that starts at 0
+STEPS = 255.0  # steps of an int8 range that starts at 0
 LARGEST = 1e30  # saturates
 KINDS = (keras.layers.LayerNormalization, keras.layers.RMSNormalization)
 
@@ -57,7 +57,7 @@ def _with_weights(context: Context, layer: Any, centred: Value, inverse: Value) 
 
 
 def weights_of(layer: Any) -> tuple[Array | None, Array | None]:
-    """The gain and the bias of a normalization; None for what it does not have."""
+    """The gain and the bias of a normalization, each None if it has none."""
     gamma = layer.scale if isinstance(layer, keras.layers.RMSNormalization) else layer.gamma
     beta = getattr(layer, "beta", None)
     return _tensor(gamma), _tensor(beta)
@@ -87,7 +87,7 @@ def _mean(context: Context, name: str, v: Value, bias: float | None) -> Value:
 
 
 def _inverse(context: Context, name: str, variance: Value) -> Value:
-    """1/√variance; observed no wider than the integers of the variance can make use of."""
+    """1/√variance. The observed range is limited by the smallest variance that is not 0."""
     quantizer, params = context.quantizer(), variance.params
     assert params is not None, "the variance is rounded"
     is_zero = ops.logical_and(context.state.active, variance.x < 0.5 * params.scale)
@@ -100,7 +100,7 @@ def _inverse(context: Context, name: str, variance: Value) -> Value:
 
 
 def check_normalization(layer: Any, scheme: str) -> None:
-    """Refuse what the operators do not compute.
+    """Refuse arguments that the operators do not support.
 
     Raises:
         ValueError: names the layer.

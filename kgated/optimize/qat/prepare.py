@@ -1,4 +1,4 @@
-"""The float32 copy of a model that is trained, and which of its layers fuse into one operator."""
+"""The float32 copy of a model for training, and the layers that fuse into one operator."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from kgated.optimize.clustering import SharedValues
 from kgated.optimize.qat.elementwise import function_name, is_included
 from kgated.optimize.qat.fake_quant import Array
 
-# The layers that are a matrix product or a convolution, a bias and an activation.
+# Layers that consist of a matrix product or a convolution, a bias and an activation.
 LINEAR = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.DepthwiseConv1D)
 ELEMENTWISE: Mapping[type, Callable[[Array, Array], Array]] = {
     keras.layers.Add: ops.add,
@@ -54,7 +54,7 @@ def _is_fused_with_next(layer: keras.Layer) -> bool:
 
 
 def has_separate_activation(layer: keras.Layer) -> bool:
-    """Whether the activation of a Dense or convolution layer is an operator of its own."""
+    """Whether the activation of a Dense or convolution layer is a separate operator."""
     return not is_included(layer.activation)
 
 
@@ -65,7 +65,7 @@ def is_normalized(layer: keras.Layer) -> bool:
 
 
 def activation_of(layer: keras.Layer) -> Any:
-    """The function of a layer that has an activation; a layer that is one, but for Softmax."""
+    """The activation function of a layer, or an activation layer itself, except Softmax."""
     if isinstance(layer, keras.layers.Softmax):
         if layer.axis not in (-1, len(layer.output.shape) - 1):
             raise unsupported(layer, f"`axis={layer.axis}`, and kernels take the last axis, -1")
@@ -116,7 +116,7 @@ def _in_float32(layer: keras.Layer, **options: Any) -> keras.Layer:
         copy.build_from_config(layer.get_build_config())
         copy.set_weights(layer.get_weights())
     if isinstance(copy, keras.layers.Normalization) and copy.built:
-        copy.finalize_state()  # what it subtracts is no weight
+        copy.finalize_state()  # its mean is not a weight
     return copy
 
 
@@ -134,7 +134,8 @@ def clone_in_float32(model: keras.Model) -> keras.Model:
         return copies[id(layer)]
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(layer, keras.layers.Dense):  # perhaps a TimeDistributed before, with a mask
+        # The call may be that of the TimeDistributed around the layer, with a mask.
+        if isinstance(layer, keras.layers.Dense):
             kwargs = {}
         return layer(*args, **kwargs)
 

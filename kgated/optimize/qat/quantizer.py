@@ -1,4 +1,4 @@
-"""Fake quantization at the points of a model, and the values that the layers pass on."""
+"""Fake quantization at the points of a model, and the values between its layers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ SUM = "sum"  # the point before an activation that is an operator of its own
 
 
 class FakeQuantizer(QuantizationHook):
-    """Rounds each value as the device that will run the model.
+    """Rounds each value as the device does.
 
     Args:
         state: of the forward pass.
@@ -45,13 +45,13 @@ class FakeQuantizer(QuantizationHook):
         self._accumulators: dict[str, AccumulatorScale] = {}
 
     def __call__(self, name: str, value: Array) -> Array:
-        """The value, rounded to the parameters of the point."""
+        """Round a value to the parameters of the point."""
         return self.quantize(name, value, self._accumulators.get(name))
 
     def quantize(
         self, name: str, value: Array, accumulator: AccumulatorScale | None = None
     ) -> Array:
-        """The same for a value that is a multiple of the accumulator's scale."""
+        """Round a value that is a multiple of the accumulator's scale."""
         self.observer.observe(self.prefix + name, value)
         return self.state.round(value, self.params(name), accumulator)
 
@@ -66,11 +66,11 @@ class FakeQuantizer(QuantizationHook):
         return FakeQuantizer(self.state, self.observer, prefix, operands=operands)
 
     def function(self, name: str, f: Function, x: Array, of: str) -> Array:
-        """As the kernel of the function."""
+        """Compute and round a function as its kernel does."""
         return self(name, self.state.function(f, x, self.params(of)))
 
     def product(self, name: str, x: Array, y: Array, of: tuple[str, str]) -> Array:
-        """As the kernel of MUL."""
+        """Multiply and round as the kernel of MUL does."""
         accumulator = None
         if self.state.is_exact:
             scale = self.params(of[0]).scale * self.params(of[1]).scale
@@ -78,11 +78,11 @@ class FakeQuantizer(QuantizationHook):
         return self.quantize(name, x * y, accumulator)
 
     def sum(self, name: str, x: Array, y: Array, of: tuple[str, str]) -> Array:
-        """As the kernel of ADD."""
+        """Add and round as the kernel of ADD does."""
         return self._add(name, x, y, of, 1)
 
     def difference(self, name: str, x: Array, y: Array, of: tuple[str, str]) -> Array:
-        """As the kernel of SUB."""
+        """Subtract and round as the kernel of SUB does."""
         return self._add(name, x, y, of, -1)
 
     def subtract_weights(self, name: str, x: Array, params: QuantParams, v: Array) -> Array:
@@ -143,7 +143,7 @@ class FakeQuantizer(QuantizationHook):
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor on its way through the graph, with its quantization parameters.
+    """A tensor of the graph, with its quantization parameters.
 
     Attributes:
         x: the tensor.
@@ -168,7 +168,7 @@ class UnfusedProduct:
 
 @dataclass(frozen=True)
 class Context:
-    """One forward pass, as the layers use it.
+    """One forward pass, as the layers see it.
 
     Attributes:
         state: what values are rounded to.
@@ -256,11 +256,11 @@ class Context:
             return self.point(layer.name, self.state.function(function, v.x, v.params), fixed)
         if not has_table(function):
             raise unsupported(layer, f"its activation is {name}, which has no integer counterpart")
-        single = ops.cast(v.x, "float32")  # as the table is computed
+        single = ops.cast(v.x, "float32")  # the table is computed in float32
         return self.point(layer.name, ops.cast(function(single), self.state.dtype))
 
     def leaky_relu(self, layer: keras.Layer, v: Value, slope: float) -> Value:
-        """As the kernel of LEAKY_RELU."""
+        """Compute and round as the kernel of LEAKY_RELU does."""
         assert v.params is not None, "the operand is rounded"
         y, point = ops.where(v.x >= 0, v.x, slope * v.x), self.quantizer().params(layer.name)
         if self.state.is_exact:
@@ -272,7 +272,7 @@ class Context:
         return self.point(layer.name, y)
 
     def call_layer(self, layer: keras.Layer, x: Array, **options: Any) -> Array:
-        """The result of the layer itself, which computes in float32."""
+        """The result of the layer itself, computed in float32."""
         return ops.cast(layer(x, **options), self.state.dtype)
 
 

@@ -1,4 +1,4 @@
-"""Recurrent layers as a device computes them in integers, in one or both directions."""
+"""Integer computation of recurrent layers, in one or both directions."""
 
 from collections.abc import Callable
 from itertools import accumulate
@@ -17,7 +17,7 @@ from kgated.optimize.qat.quantizer import Context, FakeQuantizer, Value
 # The points that are results of the activations of a cell.
 SIGMOID_POINTS = ("i", "f", "o", "z|r", "z", "r")
 TANH_POINTS = ("g", "tanh_c")
-# Below every value: the maximum of nothing.
+# Below every value: the initial value of a maximum.
 NO_MAXIMUM = -3.0e38
 
 
@@ -161,7 +161,7 @@ def _with_dropout(
 
 
 class _LoopRanges:
-    """Carries the ranges inside a loop as one more state (B, 2P): the maxima of -x and x.
+    """Carries the ranges through a loop as an additional state (B, 2P): the maxima of -x and x.
 
     Without a `RangeObserver`, nothing is carried.
     """
@@ -176,7 +176,7 @@ class _LoopRanges:
             self.observer = self._inner
 
     def leave_prologue(self) -> None:
-        """Record what was observed before the loop; the loop observes the rest of the points."""
+        """Record the maxima observed before the loop. The loop observes the other points."""
         if self._outer is None:
             return
         observed = self._inner.drain()

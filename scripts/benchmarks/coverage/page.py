@@ -51,27 +51,28 @@ def page(cells: Cells, layers: list[str], activations: list[str], command: str, 
 
 
 INTRODUCTION = """\
-Every layer of `keras.layers` that can stand in a model of sequences and every activation of
+Every layer of `keras.layers` that a sequence model can contain, and every activation of
 `keras.activations`, converted in both modes by five recipes. Terms: [glossary](glossary.md).
 
-- **yes**: the file's results agree with Keras's.
-- **a number**: a `ConversionError` or `ValueError` refuses the model, names the layer and says what
-  to do. The number is that of the reason [below](#reasons-of-the-refusals).
-- **NO**: anything else, such as wrong numbers.
-- **-**: not measured yet.
+- **yes**: the file's results agree with those of Keras.
+- **a number**: the conversion raises `ConversionError` or `ValueError`. The message names the layer
+  and the remedy. The number refers to the [reasons](#reasons-of-the-refusals).
+- **NO**: any other outcome, such as wrong results.
+- **-**: not measured.
 
 `{command}`
-wrote this page on {day}. It converts each model, runs the file, and compares the results with
-Keras's own. The models are tiny and have random weights: 4 features, 6 frames, the layer between
-two Dense layers. `mcu` is `target="mcu"`.
+wrote this page on {day}. The script converts each model, runs the file, and compares its results
+with those of Keras. Each model is small and has random weights: 4 features, 6 frames, and the layer
+between two Dense layers. `mcu` is `target="mcu"`.
 """
 ERRORS = """\
-Root mean square of the error of the file's results, in percent of the standard deviation of Keras's
-results; the larger one of both modes. The weights are random, the calibration has 8 sequences."""
+Root mean square error of the file's results, in percent of the standard deviation of Keras's
+results: the larger one of the two modes. The weights are random. The calibration data has 8
+sequences."""
 
 
 def _counts(cells: Cells) -> list[str]:
-    lines = ["| mode | recipe | right | refused | anything else |", "|---|---|---|---|---|"]
+    lines = ["| mode | recipe | correct | refused | other |", "|---|---|---|---|---|"]
     for mode, recipe in COLUMNS:
         outcomes = [x["outcome"] for (_, m, r), x in cells.items() if (m, r) == (mode, recipe)]
         right, refused = outcomes.count(RIGHT), outcomes.count(REFUSED)

@@ -1,6 +1,7 @@
 """The command: every bad input ends in one line that names the thing and the way out."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -144,6 +145,7 @@ def test_an_error_leaves_the_old_result(error, speech, tmp_path):
         MemoryError(),
         SystemError("error return without exception set"),
         RuntimeError("can't allocate read lock"),
+        TypeError("expected str, bytes or os.PathLike object, not PosixPath"),
     ],
 )
 def test_out_of_memory_is_one_line(cause, error, speech, npz, monkeypatch):
@@ -152,3 +154,17 @@ def test_out_of_memory_is_one_line(cause, error, speech, npz, monkeypatch):
 
     monkeypatch.setattr(main, "check", exhausted)
     assert "out of memory" in error("check", speech, "--data", npz)
+
+
+def test_an_error_after_the_temporary_file_was_made_removes_it(
+    error, speech, tmp_path, monkeypatch
+):
+    create = Path.touch
+
+    def exhausted(path, **options):
+        create(path, **options)
+        raise MemoryError
+
+    monkeypatch.setattr(Path, "touch", exhausted)
+    assert "out of memory" in error("selftest", speech, "--json", tmp_path / "result.json")
+    assert not list(tmp_path.iterdir())

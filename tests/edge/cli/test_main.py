@@ -106,6 +106,14 @@ def test_numbers_that_json_does_not_know(tmp_path):
     }
 
 
+def test_options_may_stand_between_the_arguments(command, speech, frames, tmp_path):
+    path = tmp_path / "frames.csv"
+    np.savetxt(path, frames, delimiter=",", header="a,b,c", comments="")
+    code, out, _ = command("live", speech, "--columns", "c,b,a", path)
+    assert (code, len(out.splitlines())) == (0, len(frames))
+    assert command("live", "--every", 4, speech, path)[1].count("\n") == len(frames) // 4
+
+
 def test_version(capsys):
     with pytest.raises(SystemExit) as caught:
         main.main(["--version"])

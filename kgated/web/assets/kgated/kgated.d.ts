@@ -37,6 +37,8 @@ export interface Manifest {
   readonly threshold: number;
   readonly model: { readonly name: string; readonly sha256: string; readonly parameters: number };
   readonly front_end?: FrontEndSpec;
+  /** By input, how text becomes its ids. */
+  readonly vocabularies?: Readonly<Record<string, Vocabulary>>;
   readonly events?: EventSettings;
   readonly [entry: string]: unknown;
 }
@@ -86,6 +88,22 @@ export class Model {
   /** Frees the memory of the model. */
   delete(): void;
 }
+
+/** How a text becomes ids; see the Python class of that name. */
+export interface Vocabulary {
+  readonly tokens: readonly string[] | readonly number[];
+  readonly standardize: 'none' | 'lower' | 'strip_punctuation' | 'lower_and_strip_punctuation';
+  readonly split: 'whitespace' | 'character' | 'none' | 'given';
+  readonly unknown: number | null;
+  readonly padding: number | null;
+  readonly length: number | null;
+}
+
+/**
+ * The ids of a text, one step each, as `kgated-edge encode` prints them.
+ * @throws KgatedError A token that is not in a vocabulary without an id for unknown ones.
+ */
+export function encode(vocabulary: Vocabulary, text: string): Int32Array;
 
 /** How audio becomes frames: `manifest.front_end`. */
 export interface FrontEndSpec {

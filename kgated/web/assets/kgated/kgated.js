@@ -24,6 +24,7 @@ import {readManifest} from './tflite_file.js';
 export {EventDetector} from './events.js';
 export {FrontEnd} from './front_end.js';
 export {Resampler} from './resample.js';
+export {encode} from './vocabulary.js';
 export {KgatedError};
 
 const LITERT_FOLDER = new URL('../litert/', import.meta.url).href;

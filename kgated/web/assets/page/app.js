@@ -2,7 +2,8 @@
 
 import {FrontEnd} from '../kgated/front_end.js';
 import {load} from '../kgated/kgated.js';
-import {framesOfFile, kindsOfFiles} from './files.js';
+import {framesOfFile, framesOfText, kindsOfInput} from './files.js';
+import {chosenColumns} from './input_view.js';
 import {Microphone} from './microphone.js';
 import {Session} from './session.js';
 import {measure} from './timing.js';
@@ -36,8 +37,12 @@ class Page {
   }
 
   async runFile(file) {
-    const frames = await framesOfFile(file, this.model.manifest);
+    const frames = await framesOfFile(file, this.model.manifest, chosenColumns());
     await this.runFrames(frames, file.name);
+  }
+
+  async runText(text) {
+    await this.runFrames(framesOfText(text, this.model.manifest), 'The text');
   }
 
   async runGolden() {
@@ -110,6 +115,13 @@ function connect(page) {
     event.target.value = '';
   });
   byId('microphone').addEventListener('click', guarded(() => page.toggleMicrophone()));
+  byId('text-form').addEventListener(
+    'submit',
+    guarded((event) => {
+      event.preventDefault();
+      return page.runText(byId('text').value);
+    }),
+  );
   byId('golden').addEventListener('click', guarded(() => page.runGolden()));
   byId('measure').addEventListener('click', guarded(() => page.measure()));
   byId('save').addEventListener('click', guarded(() => view.save(page.session)));
@@ -129,7 +141,7 @@ function connect(page) {
 async function main() {
   const model = await load(MODEL);
   const page = new Page(model);
-  view.showModel(model.manifest, kindsOfFiles(model.manifest), page.session.eventsNote);
+  view.showModel(model.manifest, kindsOfInput(model.manifest), page.session.eventsNote);
   view.showSelftest(model.selftest());
   connect(page);
   await page.measure();

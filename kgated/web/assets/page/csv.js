@@ -1,6 +1,7 @@
-/** Frames from lines of text, by the rules of `kgated-edge live` without options. */
+/** Frames from lines of text, by the rules of `kgated-edge live`. */
 
 import {KgatedError} from '../kgated/errors.js';
+import {sizeOf} from '../kgated/tensors.js';
 
 const TIME_NAMES = new Set(['time', 'timestamp', 't', 'time_s', 'datetime', 'seconds']);
 
@@ -8,55 +9,118 @@ const TIME_NAMES = new Set(['time', 'timestamp', 't', 'time_s', 'datetime', 'sec
  * A frame per line. Fields are separated by commas, semicolons (numbers may then have decimal
  * commas), tabs or blanks. A first line without numbers is the header; its time column is left out.
  * @param {string} text
- * @param {any} spec One frame, from the manifest.
- * @returns {(Float32Array|Int32Array)[]}
- * @throws {KgatedError} A line that is no frame.
+ * @param {any[]} specs One frame of each input, from the manifest.
+ * @param {string[][]?} columns The columns of each input, by name or by number from 1; null for all
+ *     of them, in the order of the inputs.
+ * @returns {any[]} Arguments of `step` of one frame: arrays, by name with several inputs.
+ * @throws {KgatedError} A column that does not exist, or a line that is no frame.
  */
-export function csvFrames(text, spec) {
-  const size = spec.shape.reduce((product, length) => product * length, 1);
+export function csvFrames(text, specs, columns = null) {
   const lines = text.split(/\r\n|\n|\r/).map((line, n) => ({line, number: n + 1}));
   const rows = lines.filter(({line}) => line.trim());
   if (!rows.length) throw new KgatedError('the file has no lines: write one frame per line');
-  const layout = layoutOf(rows[0].line, size);
+  const layout = layoutOf(rows[0].line, specs, columns);
   const frames = layout.isHeader ? rows.slice(1) : rows;
-  return frames.map(({line, number}) => frameOf(line, number, layout, spec, size));
+  return frames.map(({line, number}) => frameOf(line, number, layout, specs));
 }
 
-function layoutOf(line, size) {
+/** The delimiter, the fields of a line, and by input the places of its columns. */
+function layoutOf(line, specs, columns) {
+  const size = specs.reduce((total, spec) => total + sizeOf(spec), 0);
   const delimiter = [';', '\t', ','].find((character) => line.includes(character)) ?? null;
   const fields = split(line, delimiter);
   const isHeader =
     /\p{Letter}/u.test(line) && fields.length >= Math.min(2, size) && !fields.some(isNumber);
+  const frame = {delimiter, isHeader, size};
+  if (columns) return {...frame, ...chosenPlaces(fields, isHeader, specs, columns)};
   const times = fields.map((name, n) => (TIME_NAMES.has(name.toLowerCase()) ? n : -1));
   const named = times.filter((n) => n >= 0);
   const time = isHeader && named.length === 1 && fields.length === size + 1 ? named[0] : -1;
-  const columns = isHeader ? fields.length - (time >= 0) : size;
-  if (columns !== size) {
+  const count = isHeader ? fields.length - (time >= 0) : size;
+  if (count !== size) {
     throw new KgatedError(
-      `the header has ${columns} columns of features, the model takes ${size}: keep those alone`,
+      `the header has ${count} columns of features, the model takes ${size}: name those to take`,
     );
   }
-  return {delimiter, isHeader, time, width: size + (time >= 0)};
+  const width = size + (time >= 0);
+  const places = Array.from({length: width}, (_, n) => n).filter((n) => n !== time);
+  return {...frame, width, places: groups(places, specs)};
 }
 
-function frameOf(line, number, {delimiter, time, width}, spec, size) {
-  let fields = split(line, delimiter);
-  if (fields.length !== width) fields = line.replaceAll(',', ' ').trim().split(/\s+/);
-  const chosen = fields.filter((_, n) => n !== time);
-  const values = chosen.map((field) => numberIn(field, delimiter));
-  const isWhole = spec.dtype !== 'int32' || values.every(Number.isInteger);
-  if (fields.length !== width || !values.every(Number.isFinite) || !isWhole) {
+function chosenPlaces(fields, isHeader, specs, columns) {
+  if (!isHeader && !columns.flat().every(isPlace)) {
+    throw new KgatedError('a header must name the columns, the first line has numbers: add one');
+  }
+  const names = isHeader ? fields : fields.map((_, n) => String(n + 1));
+  specs.forEach((spec, n) => {
+    if (columns[n].length !== sizeOf(spec)) {
+      throw new KgatedError(
+        `'${spec.name}' takes ${sizeOf(spec)} columns, got ${columns[n].length}: name as many`,
+      );
+    }
+  });
+  const places = columns.map((group) => group.map((name) => placeOf(name, names)));
+  return {width: names.length, places};
+}
+
+/** The place of a column by its name, or by its number from 1. */
+function placeOf(name, names) {
+  const place = names.indexOf(name);
+  if (place !== names.lastIndexOf(name)) {
     throw new KgatedError(
-      `line ${number} must hold ${size} numbers of ${spec.dtype}, got '${line.slice(0, 60)}': ` +
-        'write one frame per line',
+      `the header has the column '${name}' twice: name it by its number from 1`,
     );
   }
-  return spec.dtype === 'int32' ? Int32Array.from(values) : Float32Array.from(values);
+  if (place >= 0) return place;
+  if (isPlace(name) && Number(name) >= 1 && Number(name) <= names.length) return Number(name) - 1;
+  throw new KgatedError(
+    `there is no column '${name}', the columns are ${names.join(', ')}: name one of these`,
+  );
+}
+
+/** Divides places among the inputs, by their sizes. */
+function groups(places, specs) {
+  let start = 0;
+  return specs.map((spec) => places.slice(start, (start += sizeOf(spec))));
+}
+
+function frameOf(line, number, {delimiter, width, size, places}, specs) {
+  let fields = split(line, delimiter);
+  if (fields.length !== width) fields = line.replaceAll(',', ' ').trim().split(/\s+/);
+  const arrays = specs.map((spec, n) => {
+    const values = places[n].map((place) => numberIn(fields[place] ?? '', delimiter));
+    const isRight = spec.dtype === 'int32' ? Number.isInteger : Number.isFinite;
+    if (fields.length !== width || !values.every(isRight)) {
+      throw new KgatedError(
+        `line ${number} must hold ${size} numbers${specs.length > 1 ? '' : ` of ${spec.dtype}`}, ` +
+          `got '${line.slice(0, 60)}': write one frame per line`,
+      );
+    }
+    return spec.dtype === 'int32' ? Int32Array.from(values) : Float32Array.from(values);
+  });
+  if (arrays.length === 1) return arrays[0];
+  return Object.fromEntries(arrays.map((array, n) => [specs[n].name, array]));
 }
 
 function split(line, delimiter) {
   if (delimiter === null) return line.trim().split(/\s+/);
-  return line.split(delimiter).map((field) => field.trim().replace(/^"(.*)"$/, '$1'));
+  if (!line.includes('"')) return line.split(delimiter).map((field) => field.trim());
+  return quotedFields(line, delimiter).map((field) => field.trim());
+}
+
+/** The fields of a line with quotes: a quoted field may hold delimiters, and a quote as two. */
+function quotedFields(line, delimiter) {
+  const fields = [''];
+  let isQuoted = false;
+  for (let n = 0; n < line.length; n++) {
+    const character = line[n];
+    const isPair = isQuoted && character === '"' && line[n + 1] === '"';
+    if (character === '"' && !isPair && (isQuoted || !fields.at(-1))) isQuoted = !isQuoted;
+    else if (character === delimiter && !isQuoted) fields.push('');
+    else fields[fields.length - 1] += character;
+    n += isPair;
+  }
+  return fields;
 }
 
 function numberIn(field, delimiter) {
@@ -65,3 +129,4 @@ function numberIn(field, delimiter) {
 }
 
 const isNumber = (field) => Number.isFinite(numberIn(field.replace(',', '.'), null));
+const isPlace = (name) => /^\d+$/.test(name);

@@ -4,24 +4,33 @@ import {readWav} from '../kgated/audio_files.js';
 import {KgatedError} from '../kgated/errors.js';
 import {FrontEnd} from '../kgated/front_end.js';
 import {Resampler} from '../kgated/resample.js';
+import {encode} from '../kgated/vocabulary.js';
 import {csvFrames} from './csv.js';
 
-/** @returns {{csv: boolean, audio: boolean}} The kinds of files that a model takes. */
-export function kindsOfFiles(manifest) {
+/** @returns {{audio: boolean, text: boolean}} What a model takes besides CSV files. */
+export function kindsOfInput(manifest) {
+  const [spec] = manifest.frames;
   const isSingle = manifest.frames.length === 1;
-  return {csv: isSingle, audio: isSingle && Boolean(manifest.front_end)};
+  const isText = isSingle && !spec.shape.length && Boolean(manifest.vocabularies?.[spec.name]);
+  return {audio: isSingle && Boolean(manifest.front_end), text: isText};
 }
 
 /**
- * @param {File} file CSV or WAV.
- * @returns {Promise<Float32Array[]>}
- * @throws {KgatedError} It is neither, or not for this model.
+ * @param {File} file CSV, WAV, or for a text model a text with the ending .txt.
+ * @param {any} manifest Of the model.
+ * @param {string[][]?} columns As for `csvFrames`.
+ * @returns {Promise<any[]>} Arguments of `step` of one frame.
+ * @throws {KgatedError} It is none of these, or not for this model.
  */
-export async function framesOfFile(file, manifest) {
-  const kinds = kindsOfFiles(manifest);
-  if (!kinds.csv) throw new KgatedError('files are for models with one input: use kgated.js');
+export async function framesOfFile(file, manifest, columns) {
+  const kinds = kindsOfInput(manifest);
   const content = await file.arrayBuffer();
-  if (!isRiff(content)) return csvFrames(textOf(content, file.name), manifest.frames[0]);
+  if (!isRiff(content)) {
+    const text = textOf(content, file.name);
+    const isText = kinds.text && file.name.toLowerCase().endsWith('.txt');
+    if (isText) return framesOfText(text.replace(/\r?\n$/, ''), manifest);
+    return csvFrames(text, manifest.frames, columns);
+  }
   if (!kinds.audio) {
     throw new KgatedError(
       'the model has no front end in its manifest, so it does not say how sound becomes frames: ' +
@@ -29,6 +38,13 @@ export async function framesOfFile(file, manifest) {
     );
   }
   return audioFrames(readWav(content), manifest.front_end);
+}
+
+/** A frame per token of a text. */
+export function framesOfText(text, manifest) {
+  const ids = encode(manifest.vocabularies[manifest.frames[0].name], text);
+  if (!ids.length) throw new KgatedError('the text has no token: write one or more');
+  return Array.from(ids, (id) => Int32Array.of(id));
 }
 
 const isRiff = (content) =>

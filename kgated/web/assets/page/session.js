@@ -43,7 +43,7 @@ export class Session {
     return this.events?.detector.openEvent ?? null;
   }
 
-  /** Runs frames, block by block. @param {Float32Array[]} frames */
+  /** Runs frames, block by block. @param {any[]} frames Arrays, by name with several inputs. */
   push(frames) {
     const size = this.model.manifest.frames_per_step;
     for (const frame of frames) {
@@ -97,8 +97,13 @@ export class Session {
   }
 }
 
+/** The frames of a block as one argument of `step`. */
 function joined(frames) {
   if (frames.length === 1) return frames[0];
+  if (!ArrayBuffer.isView(frames[0])) {
+    const names = Object.keys(frames[0]);
+    return Object.fromEntries(names.map((name) => [name, joined(frames.map((f) => f[name]))]));
+  }
   const joinedFrames = new frames[0].constructor(frames.length * frames[0].length);
   frames.forEach((frame, n) => joinedFrames.set(frame, n * frame.length));
   return joinedFrames;

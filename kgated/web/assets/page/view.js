@@ -1,5 +1,6 @@
 /** What is on the page. */
 
+import {showInputs} from './input_view.js';
 import {drawTimeline, seriesColor} from './timeline.js';
 import {quantile} from './timing.js';
 
@@ -15,13 +16,7 @@ export class View {
     byId('name').textContent = document.title = manifest.model.name;
     const facts = factsOf(manifest).map((fact) => element('li', '', fact));
     byId('facts').replaceChildren(...facts);
-    const files = kinds.audio ? 'a WAV file, or a CSV file of frames' : 'a CSV file of frames';
-    const numbers = manifest.frames[0].shape.reduce((a, b) => a * b, 1);
-    byId('drop-text').textContent = kinds.csv
-      ? `Drop ${files}: ${numbers} ${numbers === 1 ? 'number' : 'numbers'} a line.`
-      : 'The model has several inputs: files are not taken, its golden frames run.';
-    byId('microphone').hidden = !kinds.audio;
-    byId('file').parentElement.querySelector('label').hidden = !kinds.csv;
+    showInputs(manifest, kinds);
     byId('events-note').textContent = eventsNote || 'None yet.';
     byId('main').hidden = false;
   }
@@ -110,7 +105,7 @@ export class View {
 
 function factsOf(manifest) {
   const {recipe, model, sample_period_s: period, frames} = manifest;
-  const shapes = frames.map(({name, shape}) => `${name} (${shape.join(', ') || 'token'})`);
+  const shapes = frames.map(({name, shape, vocabulary}) => `${name} (${shape.join(', ') || (vocabulary === null ? 'number' : 'token')})`);
   const facts = [
     `quantize ${recipe.quantize}`,
     `${model.parameters.toLocaleString('en')} parameters`,

@@ -1,0 +1,73 @@
+"""What a comparison and a search are both made with, and the storage that belongs to it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kgated import run_record
+from kgated.compare.splits import Parts
+from kgated.compare.storage import TrialQueue
+
+OPTIONS = "options"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions:
+    """The options of the data, their split and the storage of the trials.
+
+    Attributes:
+        period_s: seconds between two frames; None: the data's, else 0.01.
+        group: see `load_parts`.
+        split_seed: of the split into parts.
+        task: what is learned; see `choose_task`; None: what the data say.
+        storage: the address of a PostgreSQL database for the trials; None: a file in the folder.
+    """
+
+    period_s: float | None = None
+    group: str | None = None
+    split_seed: int = 0
+    task: str | None = None
+    storage: str | None = None
+
+
+def check_above_zero(values: Mapping[str, Any]) -> None:
+    """Refuse a number that is not above 0 and finite; None is not checked.
+
+    Raises:
+        ValueError: names the option.
+    """
+    for name, value in values.items():
+        if value is not None and not 0 < value < float("inf"):
+            raise ValueError(f"`{name}` must be above 0. Received: {value!r}")
+
+
+def check_same_study(
+    queue: TrialQueue, parts: Parts, options: StudyOptions, details: Mapping[str, Any], kind: str
+) -> None:
+    """Refuse a storage with trials of other data or options; write down what this study is.
+
+    Args:
+        queue: of the trials.
+        parts: the data.
+        options: of the study.
+        details: more options that all processes of the study share.
+        kind: what the storage holds otherwise, for the message.
+
+    Raises:
+        ValueError: one line with what changed.
+    """
+    content: dict[str, Any] = {
+        "task": parts.task.name,
+        "data": run_record.digest(parts.development),
+        "test": run_record.digest(parts.test),
+        "group": options.group,
+        "split_seed": options.split_seed,
+        **details,
+    }
+    before = queue.choose_once(queue.study(OPTIONS), OPTIONS, content)
+    changes = [f"{k} {before.get(k)} became {v}" for k, v in content.items() if before.get(k) != v]
+    if changes:
+        raise ValueError(
+            f"{queue.backend.name} holds {kind} ({', '.join(changes)}): "
+            "name another folder or database, or delete this one"
+        )
