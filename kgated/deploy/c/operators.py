@@ -7,10 +7,11 @@ import numpy as np
 from kgated.deploy.c.code import Code
 from kgated.deploy.c.elementwise import literal
 from kgated.deploy.c.graph import Operator, Tensor
+from kgated.deploy.c.nodes import Node
 from kgated.deploy.c.products import convolution, depthwise, fully_connected
 from kgated.deploy.c.views import slices
 
-Emitter = Callable[[Code, Operator], Iterator[str]]
+Emitter = Callable[[Code, Operator], Iterator[Node]]
 
 
 def emitter(operator: Operator) -> Emitter:
