@@ -49,6 +49,7 @@ class LiveResult:
         error: why a frame was refused, with the number of steps before it; else None.
         compute_us_p50, compute_us_p99: time of one step, to 12%; None without a step.
         compute_us_max, compute_us_mean: exact.
+        engine: what ran the model.
     """
 
     steps: int
@@ -63,6 +64,7 @@ class LiveResult:
     compute_us_p99: float | None
     compute_us_max: float | None
     compute_us_mean: float | None
+    engine: str = "litert"
 
 
 class StreamingHistogram:
@@ -157,6 +159,7 @@ def live(
         ended=ended,
         error=error,
         **times.metrics(),
+        engine=model.engine,
     )
 
 

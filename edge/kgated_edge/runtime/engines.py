@@ -38,6 +38,11 @@ class NativeBinding(Binding):
     library: Library | None = None
 
     @property
+    def engine(self) -> str:
+        """What runs the model."""
+        return NATIVE
+
+    @property
     def checks_numbers(self) -> bool:
         """Whether `invoke()` returns true, and does nothing, for NaN and inf in an input."""
         return True

@@ -84,9 +84,7 @@ class SessionPool:
                 "`sessions` for many sessions at once"
             )
         self._binding, self._states = binding, SessionStates(manifest.states)
-        is_native = isinstance(binding, NativeBinding)
-        rounds = NativeRounds(binding, self._states) if is_native else None
-        self._rounds = rounds or InterpreterRounds(binding, self._states)
+        self._rounds = _rounds(binding, self._states)
         self._inputs = manifest.blocks
         self._outputs = [(o.name, o.shape, np.dtype(o.dtype)) for o in manifest.answers]
         write = step_writer(manifest.blocks, binding.inputs)
@@ -99,6 +97,11 @@ class SessionPool:
     def manifest(self) -> Manifest:
         """What the file says about itself."""
         return self._manifest
+
+    @property
+    def engine(self) -> str:
+        """What runs the model: "litert" or "native"."""
+        return self._binding.engine
 
     def open(self) -> "Session":
         """A new session with states of zero; it ends when nothing refers to it."""
@@ -172,6 +175,12 @@ class SessionPool:
                 check_frames(spec, array)
             stored[spec.name] = array if array.dtype == spec.dtype else _quantized(spec, array)
         return stored
+
+
+def _rounds(binding: Binding, states: SessionStates) -> InterpreterRounds | NativeRounds:
+    if isinstance(binding, NativeBinding):
+        return NativeRounds(binding, states)
+    return InterpreterRounds(binding, states)
 
 
 class Session(Stateful):

@@ -61,7 +61,11 @@ def plan_groups(numbers: Sequence[int], sizes: Sequence[int]) -> list[Group]:
 
 
 def waves(numbers: Sequence[int]) -> list[list[int]]:
-    """Divides a call, so that no session is twice in a part: the places of the first occurrence of each number, then of the second, and so on."""
+    """Divides a call into parts in which each session is once.
+
+    Returns:
+        the places of the first occurrence of each number, then of the second, and so on.
+    """
     waves: list[list[int]] = []
     counts: dict[int, int] = {}
     for place, number in enumerate(numbers):
@@ -211,7 +215,9 @@ class InterpreterRounds:
                 self._batches[group.size].run(group, frames, results)
                 continue
             places = group.positions
-            chosen = sessions[places] if isinstance(places, slice) else [sessions[n] for n in places]
+            chosen = (
+                sessions[places] if isinstance(places, slice) else [sessions[n] for n in places]
+            )
             copies = [session._state_copies() for session in chosen]
             self.single.run(copies, places, frames, results)
 
