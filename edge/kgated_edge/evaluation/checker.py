@@ -2,6 +2,7 @@
 
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -155,9 +156,7 @@ def _result(
         quality=quality,
         labels=manifest.labels,
         float_figures=dict(manifest.figures),
-        golden_max_abs_error=golden.golden_max_abs_error,
-        golden_tolerance=golden.golden_tolerance,
-        golden_ok=golden.passed,
+        **_golden_metrics(golden),
         **latency.metrics(times),
         latency_histogram=latency.histogram(times),
         latency_timeline=latency.timeline(times),
@@ -170,8 +169,17 @@ def _result(
         **run.metrics(),
         passed=not failures,
         failures=failures,
-        engine=golden.engine,
     )
+
+
+def _golden_metrics(golden: SelftestResult) -> dict[str, Any]:
+    """The entries of a `CheckResult` that its self-test gives."""
+    return {
+        "golden_max_abs_error": golden.golden_max_abs_error,
+        "golden_tolerance": golden.golden_tolerance,
+        "golden_ok": golden.passed,
+        "engine": golden.engine,
+    }
 
 
 def _real_time_factor(

@@ -111,31 +111,40 @@ def check_events(
     limits = _limits_of(limits, overrides)
     labelled = labelled_recordings(recordings, labels)
     detector = detector_of(read_manifest(path), settings, sample_period_s)
-    scorer, model = EventScorer(collar_s), EdgeModel(path, num_threads, engine=engine)
-    options, model_bytes = {"options": InputOptions(), **(options or {})}, size_of(path)
+    model, scorer = EdgeModel(path, num_threads, engine=engine), EventScorer(collar_s)
+    options = {"options": InputOptions(), **(options or {})}
     times = _run_all(model, labelled, detector, scorer, options)
-    metrics = _metrics_of(scorer, limits, labels)
-    values = latency.metrics(times) | {"model_bytes": model_bytes} | vars(metrics)
-    late = _late_steps(times, limits)
+    metrics, late = _metrics_of(scorer, limits, labels), _late_steps(times, limits)
+    values = latency.metrics(times) | {"model_bytes": size_of(path)} | vars(metrics)
     failures = limits.failures(values, {}) + limits.missed_deadlines(late, len(times))
     return EventCheckResult(
         recordings=len(labelled),
         steps=len(times),
         held_frames=options["options"].counts.held_frames,
-        model_bytes=model_bytes,
+        model_bytes=size_of(path),
         settings=detector.settings,
         collar_s=collar_s,
         events=metrics,
         **latency.metrics(times),
-        deadline_ms=limits.deadline_ms,
-        deadline_misses=late,
-        max_misses=limits.max_misses or 0,
+        **_deadline_metrics(limits, late),
         peak_memory_mib=peak_memory_mib(),
-        limits={n: x for n, x in vars(limits).items() if n in EVENT_LIMITS and x is not None},
+        limits=_event_limits(limits),
         passed=not failures,
         failures=failures,
         engine=engine,
     )
+
+
+def _deadline_metrics(limits: Limits, late: int | None) -> dict[str, Any]:
+    return {
+        "deadline_ms": limits.deadline_ms,
+        "deadline_misses": late,
+        "max_misses": limits.max_misses or 0,
+    }
+
+
+def _event_limits(limits: Limits) -> dict[str, float]:
+    return {n: x for n, x in vars(limits).items() if n in EVENT_LIMITS and x is not None}
 
 
 def _late_steps(times: npt.NDArray[np.int64], limits: Limits) -> int | None:

@@ -51,11 +51,12 @@ class Product:
         """The lines for several sessions."""
         source, target, more = _TYPES[self.kernel]
         yield "{"
-        yield f"{_INDENT}{source}from[KG_TOGETHER];"
-        yield f"{_INDENT}{target}to[KG_TOGETHER];"
-        yield f"{_INDENT}{more}more[KG_TOGETHER];"
+        zero = "NULL" if more.endswith("*") else "0"
+        yield f"{_INDENT}{source}from[KG_TOGETHER] = {{NULL}};"
+        yield f"{_INDENT}{target}to[KG_TOGETHER] = {{NULL}};"
+        yield f"{_INDENT}{more}more[KG_TOGETHER] = {{{zero}}};"
         if self.quantized:
-            yield f"{_INDENT}kg_range ranges[KG_TOGETHER];"
+            yield f"{_INDENT}kg_range ranges[KG_TOGETHER] = {{{{1.0f, 0}}}};"
         prepare = [f"ranges[row] = {self.quantized};"] if self.quantized else []
         prepare += [*self.before, f"from[row] = {self.x};", f"to[row] = {self.result};"]
         prepare += [f"more[row] = {self._more('ranges[row]')};"]
