@@ -153,17 +153,13 @@ def live(
         steps=steps,
         held_frames=model.held_frames + counts.held_frames,
         skipped_frames=counts.skipped_frames,
-        **_line_counts(counts),
+        **counts.of_lines(),
         late_steps=late_steps,
         ended=ended,
         error=error,
         **times.metrics(),
         engine=model.engine,
     )
-
-
-def _line_counts(counts: InputCounts) -> dict[str, int]:
-    return {"bad_lines": counts.bad_lines, "joined_lines": counts.joined_lines}
 
 
 def _frames_and_count(manifest: Manifest, block: Any) -> tuple[Any, int]:

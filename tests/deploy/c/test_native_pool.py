@@ -107,6 +107,7 @@ def test_a_bad_frame_of_a_session_changes_no_session(path, frames):
             np.testing.assert_array_equal(array, spec.zero_point or 0)
 
 
+@pytest.mark.parametrize("path", ["dynamic"], indirect=True)
 def test_processes_of_a_pool_run_the_library(path, frames):
     expected, _ = lone_results(path, frames[:2])
     with WorkerPool(path, COUNT, 2, engine="native") as pool:
@@ -114,6 +115,7 @@ def test_processes_of_a_pool_run_the_library(path, frames):
             np.testing.assert_array_equal(pool.step(frames[n]), expected[n])
 
 
+@pytest.mark.parametrize("path", ["dynamic"], indirect=True)
 def test_the_commands_run_the_library_and_say_so(path, frames, tmp_path, capsys, monkeypatch):
     data, out = tmp_path / "x.npz", tmp_path / "out.json"
     np.savez(data, x=np.moveaxis(frames, 0, 1))
@@ -142,6 +144,7 @@ def test_the_commands_run_the_library_and_say_so(path, frames, tmp_path, capsys,
         assert "native" in text.out + text.err
 
 
+@pytest.mark.parametrize("path", ["dynamic"], indirect=True)
 def test_without_a_library_each_way_in_is_refused(path, frames, tmp_path, capsys):
     copy, data = tmp_path / "copy.tflite", tmp_path / "x.npz"
     copy.write_bytes(path.read_bytes())
@@ -162,6 +165,7 @@ def test_without_a_library_each_way_in_is_refused(path, frames, tmp_path, capsys
         WorkerPool(copy, 4, 2, engine="fast")
 
 
+@pytest.mark.parametrize("path", ["dynamic"], indirect=True)
 def test_a_library_of_older_sources_is_refused(path, tmp_path):
     for suffix in (".tflite", ".h", ".c"):
         content = path.with_suffix(suffix).read_text(errors="surrogateescape")
@@ -170,7 +174,7 @@ def test_a_library_of_older_sources_is_refused(path, tmp_path):
         target.write_text(content, errors="surrogateescape")
     (tmp_path / "m.tflite").write_bytes(path.read_bytes())
     build(tmp_path / "m.c")
-    with pytest.raises(EdgeError, match="older sources.*kgated-edge build"):
+    with pytest.raises(EdgeError, match=r"older sources.*kgated-edge build"):
         SessionPool(tmp_path / "m.tflite", engine="native")
 
 
@@ -210,7 +214,13 @@ int main(void) {
 """
 
 
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+KERNELS = {
+    "gcc": (["-O2"], ["-O1", "-mavx2"], ["-O3", "-march=native"]),
+    "clang": (["-O1", "-march=native"], c_programs.SANITIZED),
+}
+
+
+@pytest.mark.parametrize("compiler", KERNELS)
 def test_every_kernel_gives_the_results_of_lone_steps(path, compiler, tmp_path):
     if not c_programs.has(compiler):
         pytest.skip(f"no {compiler}: C was NOT compiled")
@@ -221,7 +231,7 @@ def test_every_kernel_gives_the_results_of_lone_steps(path, compiler, tmp_path):
     for suffix in (".h", ".c"):
         (tmp_path / f"m{suffix}").write_text(path.with_suffix(suffix).read_text())
     native = ["-DKGATED_NATIVE", '-DKGATED_HOST="test"']
-    for flags in (["-O2"], ["-O3", "-march=native"], ["-O2", "-mavx2"], c_programs.SANITIZED):
+    for flags in KERNELS[compiler]:
         command = [compiler, *c_programs.STRICT, *native, *flags, "main.c", "-o", "together", "-lm"]
         c_programs.run_command(command, tmp_path)
         c_programs.run_command(["./together"], tmp_path)
