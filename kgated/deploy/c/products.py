@@ -8,7 +8,7 @@ from kgated.deploy.c.code import Code
 from kgated.deploy.c.elementwise import with_activation
 from kgated.deploy.c.graph import Operator, Tensor
 from kgated.deploy.c.nodes import Loop, Node, Product
-from kgated.deploy.c.requantize import requantized
+from kgated.deploy.c.requantize import requantized, rescaled_sum
 
 ROWS, COLUMNS = 16, 4
 """Rows of a block of packed weights; columns of int8 weights that lie together in it."""
@@ -52,26 +52,31 @@ def convolution(code: Code, operator: Operator) -> Iterator[Node]:
     yield Loop(f"for (size_t b = 0; b < {x.shape[0]}; ++b)", [inner])
 
 
-def depthwise(code: Code, operator: Operator) -> Iterator[str]:
-    """A weighted sum over the kernel for each channel and place, in float."""
+def depthwise(code: Code, operator: Operator) -> Iterator[Node]:
+    """A weighted sum over the kernel for each channel and place."""
     x, weights, options = operator.input(0), operator.constant(1), operator.options
     _, height, width, out = weights.shape
     _check_one_row(operator, x, height)
-    if x.dtype != "float32":
+    if x.dtype not in ("float32", "int8"):
         raise operator.refused(f"its type is {x.dtype}")
     many, places = options["depthMultiplier"], operator.output.shape[2]
     before, channels = _padding(operator, x.shape[2], width), x.shape[3]
+    place = f"(b * {x.shape[2]} + t{f' - {before}' if before else ''}) * {channels} + k / {many}"
+    number, weight = f"{code.pointer(x)}[{place}]", f"{code.constant(weights, 'w')}[j * {out} + k]"
+    is_float = x.dtype == "float32"
+    value = f"{number} * (float){weight}" if is_float else f"({number} - {x.zero_point}) * {weight}"
+    inside = f"if (t >= {before} && t < {before + x.shape[2]}) " if _needs_padding(operator) else ""
     yield f"for (size_t n = 0; n < {operator.output.size}; ++n) {{"
     yield f"  const size_t k = n % {out}, p = n / {out} % {places}, b = n / {out * places};"
-    yield "  float sum = 0.0f;"
+    yield "  float sum = 0.0f;" if is_float else "  int32_t sum = 0;"
     yield f"  for (size_t j = 0; j < {width}; ++j) {{"
     yield f"    const size_t t = p * {options['strideW']} + j * {options['dilationWFactor']};"
-    place = f"(b * {x.shape[2]} + t{f' - {before}' if before else ''}) * {channels} + k / {many}"
-    value = f"{code.pointer(x)}[{place}] * (float){code.constant(weights, 'w')}[j * {out} + k]"
-    inside = f"if (t >= {before} && t < {before + x.shape[2]}) " if _needs_padding(operator) else ""
     yield f"    {inside}sum += {value};"
     yield "  }"
-    result = _activated(code, operator, f"(sum{_scale_and_bias(code, operator, out)})")
+    if is_float:
+        result = _activated(code, operator, f"(sum{_scale_and_bias(code, operator, out)})")
+    else:
+        result = rescaled_sum(code, operator, out)
     yield f"  {code.pointer(operator.output)}[n] = {result};"
     yield "}"
 
