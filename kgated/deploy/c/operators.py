@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from kgated.deploy.c.code import Code
+from kgated.deploy.c.convolutions import convolution, depthwise
 from kgated.deploy.c.elementwise import literal
 from kgated.deploy.c.graph import Operator, Tensor
 from kgated.deploy.c.nodes import Node
-from kgated.deploy.c.products import convolution, depthwise, fully_connected
+from kgated.deploy.c.products import fully_connected
 from kgated.deploy.c.quantized import check_same_scale
 from kgated.deploy.c.reductions import REDUCTIONS, pool, reduction
 from kgated.deploy.c.views import slices

@@ -1,4 +1,4 @@
-"""Matrix-vector products as C: FULLY_CONNECTED and the convolutions."""
+"""Matrix-vector products as C."""
 
 from collections.abc import Iterator
 
@@ -6,9 +6,9 @@ import numpy as np
 
 from kgated.deploy.c.code import Code
 from kgated.deploy.c.elementwise import with_activation
-from kgated.deploy.c.graph import Operator, Tensor
+from kgated.deploy.c.graph import Operator
 from kgated.deploy.c.nodes import Loop, Node, Product
-from kgated.deploy.c.requantize import requantized, rescaled_sum
+from kgated.deploy.c.requantize import requantized
 
 ROWS, COLUMNS = 16, 4
 """Rows of a block of packed weights; columns of int8 weights that lie together in it."""
@@ -25,69 +25,6 @@ def fully_connected(code: Code, operator: Operator) -> Iterator[Node]:
     ends = f"{start} + r * {columns}", f"{result} + r * {len(weights)}"
     body = list(product(code, operator, weights, *ends))
     yield Loop(f"for (size_t r = 0; r < {rows}; ++r)", body)
-
-
-def convolution(code: Code, operator: Operator) -> Iterator[Node]:
-    """One product for each place of the kernel."""
-    x, weights, options = operator.input(0), operator.constant(1), operator.options
-    out, height, width, channels = weights.shape
-    _check_one_row(operator, x, height)
-    if channels != x.shape[3]:
-        raise operator.refused("it has groups of channels")
-    stride, dilation = options["strideW"], options["dilationWFactor"]
-    before = _padding(operator, x.shape[2], width)
-    flat = weights.reshape(out, width * channels)
-    places, body = operator.output.shape[2], list[Node]()
-    source = f"{code.pointer(x)} + b * {x.shape[2] * channels}"
-    window = f"{source} + p * {stride * channels}"
-    if dilation > 1 or before or _needs_padding(operator):
-        window = code.temporary(x.dtype, width * channels, "w")
-        gather = code.use(f"gather_{_SUFFIX[x.dtype]}")
-        sizes = f"{width}, {channels}, {dilation}, {before}, {x.shape[2]}"
-        pad = f", {x.zero_point}" if x.dtype == "int8" else ""
-        body.append(f"kg_{gather}({source}, {window}, p * {stride}, {sizes}{pad});")
-    result = f"{code.pointer(operator.output)} + (b * {places} + p) * {out}"
-    body += product(code, operator, flat, window, result)
-    inner = Loop(f"for (size_t p = 0; p < {places}; ++p)", body)
-    yield Loop(f"for (size_t b = 0; b < {x.shape[0]}; ++b)", [inner])
-
-
-def depthwise(code: Code, operator: Operator) -> Iterator[Node]:
-    """A weighted sum over the kernel for each channel and place."""
-    x, weights, options = operator.input(0), operator.constant(1), operator.options
-    _, height, width, out = weights.shape
-    _check_one_row(operator, x, height)
-    if x.dtype not in ("float32", "int8"):
-        raise operator.refused(f"its type is {x.dtype}")
-    many, places = options["depthMultiplier"], operator.output.shape[2]
-    before, channels = _padding(operator, x.shape[2], width), x.shape[3]
-    place = f"(b * {x.shape[2]} + t{f' - {before}' if before else ''}) * {channels} + k / {many}"
-    number, weight = f"{code.pointer(x)}[{place}]", f"{code.constant(weights, 'w')}[j * {out} + k]"
-    is_float = x.dtype == "float32"
-    value = f"{number} * (float){weight}" if is_float else f"({number} - {x.zero_point}) * {weight}"
-    inside = f"if (t >= {before} && t < {before + x.shape[2]}) " if _needs_padding(operator) else ""
-    yield f"for (size_t n = 0; n < {operator.output.size}; ++n) {{"
-    yield f"  const size_t k = n % {out}, p = n / {out} % {places}, b = n / {out * places};"
-    yield "  float sum = 0.0f;" if is_float else "  int32_t sum = 0;"
-    yield f"  for (size_t j = 0; j < {width}; ++j) {{"
-    yield f"    const size_t t = p * {options['strideW']} + j * {options['dilationWFactor']};"
-    yield f"    {inside}sum += {value};"
-    yield "  }"
-    if is_float:
-        result = _activated(code, operator, f"(sum{_scale_and_bias(code, operator, out)})")
-    else:
-        result = rescaled_sum(code, operator, out)
-    yield f"  {code.pointer(operator.output)}[n] = {result};"
-    yield "}"
-
-
-def _scale_and_bias(code: Code, operator: Operator, channels: int) -> str:
-    """What turns a sum of channel k into its value: the scale of int8 weights, and the bias."""
-    weights, bias, text = operator.input(1), operator.optional(2), ""
-    if weights.scales.size:
-        scales = np.broadcast_to(weights.scales, (channels,)).astype(np.float32)
-        text = f" * {code.constant(scales, 's')}[k]"
-    return text if bias is None else f"{text} + {code.pointer(bias)}[k]"
 
 
 def product(
@@ -230,32 +167,12 @@ def bias_of(code: Code, operator: Operator) -> str:
 def _activate(code: Code, operator: Operator, result: str, n: int) -> Iterator[str]:
     if operator.options.get("fusedActivationFunction"):
         place = f"({result})[n]"
-        yield f"for (size_t n = 0; n < {n}; ++n) {place} = {_activated(code, operator, place)};"
+        yield f"for (size_t n = 0; n < {n}; ++n) {place} = {activated(code, operator, place)};"
 
 
-def _activated(code: Code, operator: Operator, text: str) -> str:
+def activated(code: Code, operator: Operator, text: str) -> str:
+    """A C expression with the operator's activation."""
     result = with_activation(operator, text)
     if "kg_" in result:
         code.use("math")
     return result
-
-
-def _check_one_row(operator: Operator, x: Tensor, height: int) -> None:
-    if x.shape[1] != 1 or height != 1:
-        raise operator.refused("it convolves over two axes")
-
-
-def _needs_padding(operator: Operator) -> bool:
-    return int(operator.options["padding"]) == 0  # SAME
-
-
-def _padding(operator: Operator, frames: int, width: int) -> int:
-    """Frames of zeros in front, of the padding "same"."""
-    if not _needs_padding(operator):
-        return 0
-    stride, dilation = operator.options["strideW"], operator.options["dilationWFactor"]
-    reach = (operator.output.shape[2] - 1) * stride + (width - 1) * dilation + 1
-    return int(max(reach - frames, 0) // 2)
-
-
-_SUFFIX = {"float32": "f32", "int8": "s8"}
