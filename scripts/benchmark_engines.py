@@ -44,7 +44,7 @@ RUNS: dict[Section, Callable[..., list[Row]]] = {
 }
 TITLES = {
     Section.STEPS: "One step of a stream; ratio: native over ONNX Runtime int8",
-    Section.SEQUENCES: "A whole sequence, `dynamic`; ratio: native over ONNX Runtime int8",
+    Section.SEQUENCES: "A whole sequence; ratio: native over ONNX Runtime int8",
     Section.ENGINES: "Engines side by side; largest error against Keras",
 }
 

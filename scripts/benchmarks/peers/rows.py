@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import onnx
 from kgated_edge.native.compiler import build
+from kgated_edge.runtime.engines import LITERT, NATIVE
 
 import kgated
 from benchmarks import other_runtimes
@@ -55,8 +56,8 @@ class Engine:
 
 
 ENGINES = (
-    *(Engine("kgated", precision, engine="native") for precision in ("float", "int8")),
-    *(Engine("kgated", precision, engine="litert") for precision in ("float", "int8")),
+    *(Engine("kgated", precision, engine=NATIVE) for precision in ("float", "int8")),
+    *(Engine("kgated", precision, engine=LITERT) for precision in ("float", "int8")),
     *(Engine("onnxruntime", precision) for precision in ("float", "int8")),
     *(Engine("openvino", precision, ("openvino", "numpy")) for precision in ("float", "int8")),
     *(Engine("tract", precision, ("tract", "numpy")) for precision in ("float", "int8")),
@@ -113,7 +114,7 @@ class _Files:
             **files,
             "weights": str(self.folder / "weights.npz"),
             "onnx": str(self._onnx[engine.precision]),
-            "tflite": str(self._tflite(engine.precision)) if engine.engine else None,
+            "tflite": str(self._tflite(engine)) if engine.engine else None,
             "engine": engine.engine,
             **{name: getattr(self, name) for name in _IN_SPEC},
             "precision": engine.precision,
@@ -127,15 +128,18 @@ class _Files:
         if not any("Quantize" in name or "Integer" in name for name in names):
             raise RefusedError("ONNX Runtime's quantize_dynamic leaves the layer in float")
 
-    def _tflite(self, precision: str) -> Path:
-        path, recipe = self.folder / f"{precision}.tflite", {"float": "none", "int8": "dynamic"}
-        if not path.exists():
-            options: dict[str, Any] = {"mode": "stream"}
-            if self.task == "sequence":
-                options = {"mode": "sequence", "length": LENGTH}
-            if self.task == "streams":
-                options["sessions"] = STREAMS
-            to_file(self._model, path, recipe[precision], target="c", **options)
+    def _tflite(self, engine: Engine) -> Path:
+        is_native, recipe = engine.engine == NATIVE, {"float": "none", "int8": "dynamic"}
+        options: dict[str, Any] = {"mode": "stream"}
+        if self.task == "sequence":
+            options = {"mode": "sequence", "length": LENGTH}
+        if is_native:
+            options["target"] = "c"
+        elif self.task == "streams":
+            options["sessions"] = STREAMS  # C takes any number together
+        path = self.folder / f"{engine.precision}_{engine.engine}.tflite"
+        to_file(self._model, path, recipe[engine.precision], **options)
+        if is_native:
             build(path.with_suffix(".c"))
         return path
 
