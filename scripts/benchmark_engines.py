@@ -1,4 +1,9 @@
-"""What each engine takes for the same layer: the native engine, LiteRT, ONNX Runtime.
+"""What each engine takes for the same layer: the native engine, LiteRT, ONNX Runtime, and others.
+
+    python scripts/benchmark_engines.py --only engines --environments DIR
+
+installs OpenVINO, tract, ncnn and PyTorch into environments of their own in DIR, and runs each in a
+process of its own.
 
 Batch 1, one thread, medians or the fastest turns, everything of a row in turns. The ratio is the
 native engine's time over that of ONNX Runtime int8.
@@ -14,6 +19,8 @@ from typing import Annotated, Any
 
 import typer
 from benchmarks import native
+from benchmarks.models import CELLS, SIZES
+from benchmarks.peers import rows
 from benchmarks.tables import Row, markdown, missed, table
 from rich.console import Console
 
@@ -27,15 +34,18 @@ class Section(StrEnum):
 
     STEPS = "steps"
     SEQUENCES = "sequences"
+    ENGINES = "engines"
 
 
 RUNS: dict[Section, Callable[..., list[Row]]] = {
     Section.STEPS: native.steps,
     Section.SEQUENCES: native.sequences,
+    Section.ENGINES: rows.engines,
 }
 TITLES = {
     Section.STEPS: "One step of a stream; ratio: native over ONNX Runtime int8",
-    Section.SEQUENCES: "A whole sequence, `dynamic`; ratio: native over ONNX Runtime int8",
+    Section.SEQUENCES: "A whole sequence; ratio: native over ONNX Runtime int8",
+    Section.ENGINES: "Engines side by side; largest error against Keras",
 }
 
 
@@ -50,6 +60,15 @@ def main(
     fastest: Annotated[
         bool, typer.Option("--fastest", help="Report the fastest round, for a loaded machine.")
     ] = False,
+    environments: Annotated[
+        Path, typer.Option(help="Environments of other engines, made here once.")
+    ] = Path("build/engines"),
+    cell: Annotated[
+        list[str] | None, typer.Option(help="A layer of the section engines; else all.")
+    ] = None,
+    units: Annotated[
+        list[int] | None, typer.Option(help="A size of the section engines; else all.")
+    ] = None,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
     out: Annotated[Path | None, typer.Option("--json", help="JSON file for the rows.")] = None,
 ) -> None:
@@ -59,17 +78,34 @@ def main(
     result: dict[str, Any] = {"tools": {name: version(name) for name in TOOLS}}
     summary = min if fastest else statistics.median
     for section in only or list(Section):
-        options = {"lengths": length} if length and section is Section.SEQUENCES else {}
-        rows = RUNS[section](rounds, summary=summary, **options)
-        if as_markdown:
-            print(markdown(rows, TITLES[section]))
-        else:
-            Console(width=170).print(table(rows, TITLES[section]))
-        judged = [row for row in rows if row["met"] is not None]
-        print(f"{section}: {len(judged) - len(missed(rows))} of {len(judged)} targets met\n")
-        result[section.value] = rows
+        options: dict[str, Any] = {}
+        if section is Section.SEQUENCES and length:
+            options["lengths"] = length
+        if section is Section.ENGINES:
+            options = _of_engines(environments, cell, units)
+        measured = RUNS[section](rounds, summary=summary, **options)
+        show(measured, section, as_markdown)
+        result[section.value] = measured
     if out is not None:
         replace_file(out, json.dumps(result, indent=2).encode())
+
+
+def _of_engines(folder: Path, cells: list[str] | None, units: list[int] | None) -> dict[str, Any]:
+    """The arguments of the section that are given."""
+    sizes = tuple(size for size in SIZES if not units or size[1] in units)
+    return {"folder": folder, "sizes": sizes, "cells": cells or CELLS}
+
+
+def show(measured: list[Row], section: Section, as_markdown: bool) -> None:
+    """Prints a table, and how many targets are met."""
+    if as_markdown:
+        print(markdown(measured, TITLES[section]))
+    else:
+        Console(width=190).print(table(measured, TITLES[section]))
+    judged = [row for row in measured if row["met"] is not None]
+    if judged:
+        met = len(judged) - len(missed(measured))
+        print(f"{section}: {met} of {len(judged)} targets met\n")
 
 
 if __name__ == "__main__":

@@ -53,3 +53,9 @@ def run_stream(program, frames, result_size, *emulator):
 def has(*tools):
     """Whether all tools are installed."""
     return all(map(shutil.which, tools))
+
+
+def run_command(command, folder):
+    """Runs a command that must succeed."""
+    process = subprocess.run(command, capture_output=True, timeout=300, cwd=folder, text=True)
+    assert process.returncode == 0, (command, process.returncode, process.stderr[-2000:])

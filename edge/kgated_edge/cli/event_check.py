@@ -63,6 +63,7 @@ def run_event_check(options: argparse.Namespace) -> EventCheckResult:
         collar_s=COLLAR_S if options.collar_s is None else options.collar_s,
         sample_period_s=period_of(options),
         num_threads=options.threads,
+        engine=options.engine,
         options=reading.block_options(),
         **limits,
     )

@@ -14,6 +14,7 @@ def events_text(model: str, result: EventsResult) -> str:
     return lines_of(
         [
             ("model", model),
+            ("engine", result.engine),
             ("ended", result.ended),
             ("steps run", str(result.steps)),
             ("events", str(result.events)),
@@ -27,6 +28,7 @@ def event_check_text(model: str, result: EventCheckResult) -> str:
     """An aligned table of a check of events, and PASS or FAIL with the reasons."""
     rows: list[Row] = [
         ("model", f"{model} ({result.model_bytes / 1024:.1f} KiB)"),
+        ("engine", result.engine),
         ("recordings / steps", f"{result.recordings} / {result.steps}"),
         ("smoothing", smoothing_text(result.settings)),
         *metric_rows(result.events),

@@ -78,9 +78,8 @@ def run_events(options: argparse.Namespace) -> EventsResult:
     if isinstance(options.window, float) or isinstance(options.hop, float):
         raise EdgeError("windows in seconds are for `live`: give samples, or leave them out")
     with input_blocks(options, manifest, reading) as blocks:
-        stream = EventStream(
-            EdgeModel(options.model, options.threads), settings, period_of(options)
-        )
+        model = EdgeModel(options.model, options.threads, engine=options.engine)
+        stream = EventStream(model, settings, period_of(options))
         if options.state is not None and Path(options.state).exists():
             stream.load_state(options.state)
         result = live_events(

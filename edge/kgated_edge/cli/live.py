@@ -86,7 +86,7 @@ def _monitor(
 
 def opened_model(options: argparse.Namespace) -> EdgeModel | WindowedModel:
     """The model, in staggered copies where `--window` is in seconds."""
-    model = EdgeModel(options.model, options.threads)
+    model = EdgeModel(options.model, options.threads, engine=options.engine)
     window, hop = options.window, options.hop
     if isinstance(window, float):
         return windowed(model, window, hop if isinstance(hop, float) else None)

@@ -167,6 +167,8 @@ def _command(
     parser.add_argument(
         "--threads", type=count(1), default=1, metavar="N", help="threads of the interpreter (1)"
     )
+    if name not in ("encode", "decode"):
+        native_commands.add_engine(parser)
     parser.add_argument("--json", metavar="OUT", help="write the result to this file")
     add_signature(parser)
     return parser
@@ -190,6 +192,7 @@ def _run_check(options: argparse.Namespace) -> bool:
             max_rmse=options.max_rmse,
             num_threads=options.threads,
             pool=options.pool,
+            engine=options.engine,
         )
         write(_with_context(options, data=options.data) | asdict(result))
     print(check_text(options.model, result))
@@ -216,8 +219,9 @@ def _sequences(options: argparse.Namespace) -> str | SequenceData:
 def _run_selftest(options: argparse.Namespace) -> bool:
     with reserve_output(options.json, (options.model,)) as write:
         if options.isolated:
-            run_in_sandbox(options.model, options.threads, signature_arguments(options))
-        result = selftest(options.model, options.threads)
+            arguments = ["--engine", options.engine, *signature_arguments(options)]
+            run_in_sandbox(options.model, options.threads, arguments)
+        result = selftest(options.model, options.threads, options.engine)
         write(_with_context(options) | asdict(result))
     print(selftest_text(options.model, result))
     return result.passed

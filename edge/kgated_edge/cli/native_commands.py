@@ -1,9 +1,10 @@
-"""`kgated-edge build`."""
+"""`kgated-edge build`, and `--engine` of the commands that run a model."""
 
 import argparse
 from typing import Any
 
 from kgated_edge.native.compiler import build
+from kgated_edge.runtime.engines import ENGINES, LITERT
 
 
 def add_build(commands: Any) -> None:
@@ -17,7 +18,17 @@ def add_build(commands: Any) -> None:
     parser.add_argument("--compiler", metavar="CC", help="its name or path (CC, cc, gcc or clang)")
 
 
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Adds the choice of what runs the model."""
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default=LITERT,
+        help="litert, or native: the library of `kgated-edge build` (litert)",
+    )
+
+
 def _run_build(options: argparse.Namespace) -> bool:
     library = build(options.source, options.compiler)
-    print(f'{library}: passed the self-test; use it by engine="native"')
+    print(f'{library}: passed the self-test; use it by engine="native", or --engine native')
     return True

@@ -41,4 +41,5 @@ def plan_of(options: argparse.Namespace) -> Plan:
         spin=options.spin,
         max_misses=options.max_misses,
         num_threads=options.threads,
+        engine=options.engine,
     )

@@ -17,6 +17,7 @@ def check_text(model: str, result: CheckResult) -> str:
     """An aligned table of a check, and PASS or FAIL with the reasons."""
     rows: list[Row] = [
         ("model", f"{model} ({result.model_bytes / 1024:.1f} KiB)"),
+        ("engine", result.engine),
         ("sequences / steps", f"{result.sequences} / {result.steps}"),
         *_quality_rows(result),
         ("golden outputs", _golden(result.golden_max_abs_error, result.golden_tolerance)),
@@ -38,6 +39,7 @@ def selftest_text(model: str, result: SelftestResult) -> str:
     """An aligned table of a self-test, and PASS or FAIL with the reason."""
     rows = [
         ("model", model),
+        ("engine", result.engine),
         ("golden frames", str(result.golden_frames)),
         ("golden outputs", _golden(result.golden_max_abs_error, result.golden_tolerance)),
     ]
@@ -49,6 +51,7 @@ def realtime_text(model: str, result: RealtimeResult) -> str:
     start, end, delay = result.start, result.end, result.start_delay
     rows = [
         ("model", model),
+        ("engine", result.engine),
         ("streams / threads / load", _streams(result)),
         ("period / deadline", f"{result.period_ms:g} / {result.deadline_ms:g} ms"),
         ("steps run", f"{result.steps_run} of {result.steps}"),
@@ -82,6 +85,7 @@ def live_text(model: str, result: LiveResult) -> str:
     p50, p99 = result.compute_us_p50, result.compute_us_p99
     rows = [
         ("model", model),
+        ("engine", result.engine),
         ("ended", result.ended),
         ("steps run", str(result.steps)),
         ("frames held", str(result.held_frames)),

@@ -44,7 +44,7 @@ def add_decode(parser: argparse.ArgumentParser) -> None:
 
 def run_generate(options: argparse.Namespace) -> dict[str, Any]:
     """Prints the tokens as they come; the result for `--json`."""
-    model = EdgeModel(options.model, options.threads)
+    model = EdgeModel(options.model, options.threads, engine=options.engine)
     vocabulary = _vocabulary(options.model)
     tokens = generate(
         model,

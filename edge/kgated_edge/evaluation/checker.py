@@ -2,6 +2,7 @@
 
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,23 +23,26 @@ from kgated_edge.format.verified_file import ModelPath, size_of
 from kgated_edge.measure import latency
 from kgated_edge.measure.monitor import peak_memory_mib
 from kgated_edge.runtime.batching import as_dict
+from kgated_edge.runtime.engines import LITERT
 from kgated_edge.runtime.open import open_model
 from kgated_edge.runtime.sequence_model import SequenceModel
 from kgated_edge.runtime.session_pool import SessionPool
 from kgated_edge.runtime.stream_model import EdgeModel
 
 
-def selftest(path: ModelPath, num_threads: int = 1) -> SelftestResult:
+def selftest(path: ModelPath, num_threads: int = 1, engine: str = LITERT) -> SelftestResult:
     """Replays the golden frames of a model file on this device and compares the outputs.
 
     Args:
         path: a `.tflite` file made by `kgated convert`.
         num_threads: threads of the interpreter.
+        engine: "litert" or "native", as of `EdgeModel`.
 
     Raises:
         ManifestError: the file cannot be run.
+        EdgeError: engine="native", and there is no library for the file and this CPU.
     """
-    return replay_golden(open_model(path, num_threads), path)
+    return replay_golden(open_model(path, num_threads, engine=engine), path)
 
 
 def check(
@@ -55,6 +59,7 @@ def check(
     num_threads: int = 1,
     warmup_steps: int = 200,
     pool: bool = False,
+    engine: str = LITERT,
 ) -> CheckResult:
     """Runs every sequence frame by frame from zero state, and times each step.
 
@@ -77,12 +82,13 @@ def check(
         num_threads: threads of the interpreter.
         warmup_steps: untimed steps before the run.
         pool: whether sequences run side by side, as sessions of a `SessionPool`; of a stream.
+        engine: "litert" or "native", as of `EdgeModel`.
 
     Raises:
         ManifestError: the file cannot be run.
         DataError: the data are invalid, do not fit the model, or fit several tasks.
         EdgeError: a limit out of range, a limit on a metric that the run does not have, or
-            `max_misses` without a deadline.
+            `max_misses` without a deadline, or engine="native" without a library.
     """
     limits = _limits(
         limits,
@@ -97,10 +103,11 @@ def check(
     sequences, scorer = checked_inputs(manifest, data, task)
     _check_metrics(manifest, scorer, limits)
     _check_pool(manifest, pool)
-    model = open_model(path, num_threads)
+    model = open_model(path, num_threads, engine=engine)
     golden = replay_golden(model, path)
     if pool:
-        run = run_in_pool(SessionPool(path, num_threads), sequences, scorer, warmup_steps)
+        sessions = SessionPool(path, num_threads, engine=engine)
+        run = run_in_pool(sessions, sequences, scorer, warmup_steps)
     else:
         _warm_up(model, sequences, warmup_steps)
         run = PooledRun.of_one(run_sequences(model, sequences, scorer))
@@ -149,9 +156,7 @@ def _result(
         quality=quality,
         labels=manifest.labels,
         float_figures=dict(manifest.figures),
-        golden_max_abs_error=golden.golden_max_abs_error,
-        golden_tolerance=golden.golden_tolerance,
-        golden_ok=golden.passed,
+        **_golden_metrics(golden),
         **latency.metrics(times),
         latency_histogram=latency.histogram(times),
         latency_timeline=latency.timeline(times),
@@ -165,6 +170,16 @@ def _result(
         passed=not failures,
         failures=failures,
     )
+
+
+def _golden_metrics(golden: SelftestResult) -> dict[str, Any]:
+    """The entries of a `CheckResult` that its self-test gives."""
+    return {
+        "golden_max_abs_error": golden.golden_max_abs_error,
+        "golden_tolerance": golden.golden_tolerance,
+        "golden_ok": golden.passed,
+        "engine": golden.engine,
+    }
 
 
 def _real_time_factor(

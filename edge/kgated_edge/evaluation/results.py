@@ -18,6 +18,7 @@ class SelftestResult:
         golden_tolerance: the largest difference allowed.
         passed: whether the difference is within it.
         failures: a sentence per limit missed.
+        engine: what ran the model, "litert" or "native".
     """
 
     golden_frames: int
@@ -25,6 +26,7 @@ class SelftestResult:
     golden_tolerance: float
     passed: bool
     failures: tuple[str, ...]
+    engine: str = "litert"
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class CheckResult:
         pool_sessions: how many sequences ran side by side as sessions of a pool, at most; a step
             then takes until the call for all of them ends; None without a pool.
         us_per_session: mean time of such a call / sessions in it; None without a pool.
+        engine: what ran the model, "litert" or "native".
         peak_memory_mib: peak resident memory of the process, None where unknown.
         passed: whether all limits were met.
         failures: a sentence per limit missed.
@@ -88,6 +91,7 @@ class CheckResult:
     failures: tuple[str, ...]
     pool_sessions: int | None = None
     us_per_session: float | None = None
+    engine: str = "litert"
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,8 @@ class RealtimeResult:
         memory_bound: whether memory limited their number rather than the deadline.
         pool: whether they were sessions of a pool.
         workers: processes that shared the sessions.
-        batches: of a pool: for how many sessions at once the file has signatures.
+        batches: of a pool of LiteRT: for how many sessions at once the file has signatures.
+        engine: what ran the model, "litert" or "native".
         period_ms: time between two arrivals.
         deadline_ms: longest time from a frame's arrival to the end of its step.
         steps: frames scheduled.
@@ -159,3 +164,4 @@ class RealtimeResult:
     failures: tuple[str, ...]
     workers: int = 1
     batches: tuple[int, ...] = ()
+    engine: str = "litert"

@@ -30,6 +30,7 @@ class EventsResult:
         held_frames, skipped_frames, ended, error: as in `LiveResult`.
         compute_us_p50, compute_us_p99, compute_us_max, compute_us_mean: time of one step of model
             and detector.
+        engine: what ran the model.
     """
 
     steps: int
@@ -42,6 +43,7 @@ class EventsResult:
     compute_us_p99: float | None
     compute_us_max: float | None
     compute_us_mean: float | None
+    engine: str = "litert"
 
 
 def live_events(
@@ -87,6 +89,7 @@ def live_events(
         ended,
         error,
         **times.metrics(),
+        engine=stream.model.engine,
     )
 
 

@@ -30,6 +30,10 @@ class InputCounts:
     skipped_frames: int = 0
     time_s: float | None = None
 
+    def of_lines(self) -> dict[str, int]:
+        """The counts of lines of CSV, by name."""
+        return {"bad_lines": self.bad_lines, "joined_lines": self.joined_lines}
+
 
 def good_frames(
     frames: Iterator[Array | None], spec: TensorSpec, policy: str, counts: InputCounts

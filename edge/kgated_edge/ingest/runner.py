@@ -49,6 +49,7 @@ class LiveResult:
         error: why a frame was refused, with the number of steps before it; else None.
         compute_us_p50, compute_us_p99: time of one step, to 12%; None without a step.
         compute_us_max, compute_us_mean: exact.
+        engine: what ran the model.
     """
 
     steps: int
@@ -63,6 +64,7 @@ class LiveResult:
     compute_us_p99: float | None
     compute_us_max: float | None
     compute_us_mean: float | None
+    engine: str = "litert"
 
 
 class StreamingHistogram:
@@ -151,12 +153,12 @@ def live(
         steps=steps,
         held_frames=model.held_frames + counts.held_frames,
         skipped_frames=counts.skipped_frames,
-        bad_lines=counts.bad_lines,
-        joined_lines=counts.joined_lines,
+        **counts.of_lines(),
         late_steps=late_steps,
         ended=ended,
         error=error,
         **times.metrics(),
+        engine=model.engine,
     )
 
 

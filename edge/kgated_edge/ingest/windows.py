@@ -49,6 +49,11 @@ class WindowedModel:
         return self._model.manifest
 
     @property
+    def engine(self) -> str:
+        """As in `EdgeModel`."""
+        return self._model.engine
+
+    @property
     def held_frames(self) -> int:
         """As in `EdgeModel`; the first copy counts for all."""
         return self._copies[0].held_frames

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from kgated_edge.errors import EdgeError
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.loadtest.scheduler import Schedule
+from kgated_edge.runtime.engines import LITERT, check_engine
 
 _MAX_STEPS = 100_000_000
 _MAX_LOAD_PER_CPU = 16
@@ -36,6 +37,7 @@ class Plan:
             caches warm.
         max_misses: missed deadlines allowed, in the run and in each trial.
         num_threads: threads of each interpreter.
+        engine: "litert" or "native", as of `EdgeModel`.
 
     Raises:
         EdgeError: a value of another type, or outside its range.
@@ -54,9 +56,13 @@ class Plan:
     spin: bool = False
     max_misses: int = 0
     num_threads: int = 1
+    engine: str = LITERT
 
     def __post_init__(self) -> None:
+        check_engine(self.engine)
         for field in fields(self):
+            if field.name == "engine":
+                continue
             _check_type(field.name, getattr(self, field.name), field.name in _NUMBERS)
         for name in _NUMBERS:
             value = getattr(self, name)

@@ -25,6 +25,7 @@ from kgated_edge.loadtest.scheduler import Clock, Record, run_on_schedule
 from kgated_edge.measure.latency import spread, timeline
 from kgated_edge.measure.monitor import SystemMonitor
 from kgated_edge.runtime.batching import split_steps
+from kgated_edge.runtime.engines import LITERT
 from kgated_edge.runtime.session_pool import Session, SessionPool
 from kgated_edge.runtime.stream_model import EdgeModel
 from kgated_edge.runtime.worker_pool import WorkerPool
@@ -32,7 +33,7 @@ from kgated_edge.runtime.worker_pool import WorkerPool
 _WARM_UP_STEPS = 200
 _SETTINGS = (
     *("pool", "workers", "max_misses", "load", "priority", "cpu", "lock_memory", "spin"),
-    "num_threads",
+    *("num_threads", "engine"),
 )
 
 
@@ -81,8 +82,9 @@ def realtime(
         for n in range(max(2, _WARM_UP_STEPS // streams)):
             step(n)
         record = Record(schedule)
+        has_batches = plan.pool and plan.engine == LITERT
         result = _run(step, record, streams, add_streams.is_full, plan, clock)
-        result = replace(result, batches=manifest.sessions if plan.pool else ())
+        result = replace(result, batches=manifest.sessions if has_batches else ())
         keep(record)
         return result
 
@@ -119,7 +121,7 @@ def _frames(manifest: Manifest, data: str | Path | SequenceData, max_steps: int)
 
 def _clones(path: ModelPath, plan: Plan, frames: list[Any], _: ExitStack) -> AddStreams:
     """Adds streams that are clones of one model."""
-    models = [EdgeModel(path, plan.num_threads)]
+    models = [EdgeModel(path, plan.num_threads, engine=plan.engine)]
 
     def add_streams(count: int) -> Callable[[int], object]:
         models[count:] = [models[0].clone() for _ in range(count - len(models))]
@@ -130,7 +132,8 @@ def _clones(path: ModelPath, plan: Plan, frames: list[Any], _: ExitStack) -> Add
 
 def _sessions(path: ModelPath, plan: Plan, frames: list[Any], _: ExitStack) -> AddStreams:
     """Adds streams that are sessions of one pool."""
-    pool, sessions = SessionPool(path, plan.num_threads), list[Session]()
+    pool = SessionPool(path, plan.num_threads, engine=plan.engine)
+    sessions = list[Session]()
 
     def add_streams(count: int) -> Callable[[int], object]:
         sessions[count:] = [pool.open() for _ in range(count - len(sessions))]
@@ -146,7 +149,8 @@ def _worker_sessions(
 
     def add_streams(count: int) -> Callable[[int], object]:
         resources.close()  # the pool of the number before
-        pool = resources.enter_context(WorkerPool(path, count, min(plan.workers, count)))
+        workers = WorkerPool(path, count, min(plan.workers, count), engine=plan.engine)
+        pool = resources.enter_context(workers)
         return lambda n: pool.step(_repeated(frames[n % len(frames)], count))
 
     return add_streams

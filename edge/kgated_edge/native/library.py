@@ -17,6 +17,7 @@ from kgated_edge.format.tensor_spec import Array, TensorSpec
 MARK = b"/* Made by kgated"
 SUFFIX = ".native.so"
 _ALIGNMENT = 64
+_OLD = "{path}: built of older sources: convert the model again, and run `kgated-edge build`"
 _CPU_FIELDS = ("flags", "features", "isa")
 
 
@@ -57,7 +58,7 @@ class Library:
         size = ctypes.c_uint64.in_dll(functions, "kgated_state_bytes").value
         offsets = (ctypes.c_uint64 * states).in_dll(functions, "kgated_state_offsets")
         if not hasattr(functions, "kgated_call"):
-            raise EdgeError(f"{path}: built of older sources: convert the model again")
+            raise EdgeError(_OLD.format(path=path))
         memory = aligned(size)
         functions.kgated_selftest.argtypes = [ctypes.c_void_p]
         if error := functions.kgated_selftest(memory.ctypes.data):
@@ -78,6 +79,30 @@ class Library:
         """
         addresses = (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
         return partial(self.functions.kgated_call, addresses)
+
+    def together(self) -> Callable[[Array, Sequence[Array]], None]:
+        """A function that runs a step of many sessions.
+
+        It takes the addresses (sessions, states) of their states, and the arrays (sessions, ...) of
+        all inputs and outputs in the manifest's order, each in one piece.
+
+        Raises:
+            EdgeError: the library is made of sources without it.
+        """
+        functions = self.functions
+        if not hasattr(functions, "kgated_together"):
+            raise EdgeError(_OLD.format(path=functions._name))
+        memory = aligned(ctypes.c_uint64.in_dll(functions, "kgated_together_bytes").value)
+        pointer = ctypes.c_void_p
+        functions.kgated_together.argtypes = [pointer, ctypes.c_size_t, pointer, pointer]
+        functions.kgated_together.restype = None
+
+        def step(states: Array, arrays: Sequence[Array]) -> None:
+            addresses = (pointer * len(arrays))(*(array.ctypes.data for array in arrays))
+            start = memory.ctypes.data
+            functions.kgated_together(start, len(states), addresses, states.ctypes.data)
+
+        return step
 
     def state_views(self, memory: Array, specs: Sequence[TensorSpec]) -> dict[str, Array]:
         """A view of each state in the struct's bytes."""

@@ -24,6 +24,7 @@ from kgated_edge.measure.monitor import peak_memory_mib
 from kgated_edge.recordings.labels import check_labels
 from kgated_edge.recordings.reader import Recording, labelled_recordings
 from kgated_edge.recordings.runner import scores_of
+from kgated_edge.runtime.engines import LITERT
 from kgated_edge.runtime.stream_model import EdgeModel
 
 _METRICS = ("false_accepts_per_hour", "miss_rate", "delay_ms_p95")
@@ -47,6 +48,7 @@ class EventCheckResult:
         limits: the limits on events, by name.
         passed: whether all limits were met.
         failures: a sentence per limit missed.
+        engine: what ran the model, "litert" or "native".
     """
 
     recordings: int
@@ -68,6 +70,7 @@ class EventCheckResult:
     limits: Mapping[str, float]
     passed: bool
     failures: tuple[str, ...]
+    engine: str = LITERT
 
 
 def check_events(
@@ -80,6 +83,7 @@ def check_events(
     collar_s: float = COLLAR_S,
     sample_period_s: float | None = None,
     num_threads: int = 1,
+    engine: str = LITERT,
     options: Mapping[str, Any] | None = None,
     **overrides: Any,
 ) -> EventCheckResult:
@@ -94,6 +98,7 @@ def check_events(
         collar_s: tolerance of the matching in seconds, see `match_events`.
         sample_period_s: by default that of the manifest.
         num_threads: threads of the interpreter.
+        engine: "litert" or "native", as of `EdgeModel`.
         options: arguments of `live_blocks`; `options`, an `InputOptions`, names columns of CSV and
             what happens to bad frames.
         overrides: fields of `Limits` that override `limits` where they are not None.
@@ -106,30 +111,40 @@ def check_events(
     limits = _limits_of(limits, overrides)
     labelled = labelled_recordings(recordings, labels)
     detector = detector_of(read_manifest(path), settings, sample_period_s)
-    scorer, model = EventScorer(collar_s), EdgeModel(path, num_threads)
-    options, model_bytes = {"options": InputOptions(), **(options or {})}, size_of(path)
+    model, scorer = EdgeModel(path, num_threads, engine=engine), EventScorer(collar_s)
+    options = {"options": InputOptions(), **(options or {})}
     times = _run_all(model, labelled, detector, scorer, options)
-    metrics = _metrics_of(scorer, limits, labels)
-    values = latency.metrics(times) | {"model_bytes": model_bytes} | vars(metrics)
-    late = _late_steps(times, limits)
+    metrics, late = _metrics_of(scorer, limits, labels), _late_steps(times, limits)
+    values = latency.metrics(times) | {"model_bytes": size_of(path)} | vars(metrics)
     failures = limits.failures(values, {}) + limits.missed_deadlines(late, len(times))
     return EventCheckResult(
         recordings=len(labelled),
         steps=len(times),
         held_frames=options["options"].counts.held_frames,
-        model_bytes=model_bytes,
+        model_bytes=size_of(path),
         settings=detector.settings,
         collar_s=collar_s,
         events=metrics,
         **latency.metrics(times),
-        deadline_ms=limits.deadline_ms,
-        deadline_misses=late,
-        max_misses=limits.max_misses or 0,
+        **_deadline_metrics(limits, late),
         peak_memory_mib=peak_memory_mib(),
-        limits={n: x for n, x in vars(limits).items() if n in EVENT_LIMITS and x is not None},
+        limits=_event_limits(limits),
         passed=not failures,
         failures=failures,
+        engine=engine,
     )
+
+
+def _deadline_metrics(limits: Limits, late: int | None) -> dict[str, Any]:
+    return {
+        "deadline_ms": limits.deadline_ms,
+        "deadline_misses": late,
+        "max_misses": limits.max_misses or 0,
+    }
+
+
+def _event_limits(limits: Limits) -> dict[str, float]:
+    return {n: x for n, x in vars(limits).items() if n in EVENT_LIMITS and x is not None}
 
 
 def _late_steps(times: npt.NDArray[np.int64], limits: Limits) -> int | None:

@@ -15,7 +15,7 @@ from kgated_edge.format.verified_file import ModelPath, VerifiedFile
 from kgated_edge.native.library import Library, aligned, library_path
 from kgated_edge.runtime.interpreter import Binding, bind
 
-LITERT, NATIVE = "litert", "native"
+ENGINES = LITERT, NATIVE = "litert", "native"
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,36 @@ class NativeBinding(Binding):
     library: Library | None = None
 
     @property
+    def engine(self) -> str:
+        """What runs the model."""
+        return NATIVE
+
+    @property
     def checks_numbers(self) -> bool:
         """Whether `invoke()` returns true, and does nothing, for NaN and inf in an input."""
         return True
 
-    def clone(self) -> "NativeBinding":
-        """A second binding on the same library, with arrays of its own."""
+    @property
+    def of_library(self) -> Library:
+        """The library."""
         if self.library is None:
             raise AssertionError("a binding without a library")
-        return _bind_library(self.library, self.content, self.manifest)
+        return self.library
+
+    def clone(self) -> "NativeBinding":
+        """A second binding on the same library, with arrays of its own."""
+        return _bind_library(self.of_library, self.content, self.manifest)
 
 
-def bind_engine(path: ModelPath, num_threads: int, mode: str, engine: str) -> Binding:
+def check_engine(engine: object) -> None:
+    """Raises `EdgeError` for another name than those of the engines."""
+    if engine not in ENGINES:
+        raise EdgeError(f'`engine` must be "{LITERT}" or "{NATIVE}", got {engine!r}')
+
+
+def bind_engine(
+    path: ModelPath, num_threads: int, mode: str, engine: str, keep_whole: bool = False
+) -> Binding:
     """Opens a model file with an engine.
 
     Args:
@@ -57,16 +75,16 @@ def bind_engine(path: ModelPath, num_threads: int, mode: str, engine: str) -> Bi
         num_threads: threads of LiteRT; a library takes 1.
         mode: the mode that the caller runs; a file of another mode is refused.
         engine: "litert" or "native".
+        keep_whole: whether LiteRT keeps the whole of a file with several signatures.
 
     Raises:
         ManifestError: the file cannot be run; the message says why and what to do.
         EdgeError: an unknown engine, a library that is missing or does not fit, or a library where
             a signature is required.
     """
+    check_engine(engine)
     if engine == LITERT:
-        return bind(path, num_threads, mode)
-    if engine != NATIVE:
-        raise EdgeError(f'`engine` must be "{LITERT}" or "{NATIVE}", got {engine!r}')
+        return bind(path, num_threads, mode, keep_whole)
     if isinstance(path, VerifiedFile):
         raise EdgeError('engine="native" runs a library that no signature covers: use "litert"')
     if num_threads != 1:

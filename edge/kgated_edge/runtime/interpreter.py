@@ -41,6 +41,11 @@ class Binding:
     whole: bytes | None = None
 
     @property
+    def engine(self) -> str:
+        """What runs the model."""
+        return "litert"
+
+    @property
     def checks_numbers(self) -> bool:
         """Whether `invoke()` returns true, and does nothing, for NaN and inf in an input."""
         return False

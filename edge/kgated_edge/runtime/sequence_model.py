@@ -70,6 +70,11 @@ class SequenceModel(TextMethods):
         """The manifest in the file."""
         return self._manifest
 
+    @property
+    def engine(self) -> str:
+        """What runs the model: "litert" or "native"."""
+        return self._binding.engine
+
     def run(self, frames: Any, lengths: Any = None) -> Any:
         """Runs a sequence.
 

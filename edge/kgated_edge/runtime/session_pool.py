@@ -12,17 +12,13 @@ from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.tensor_spec import Array, TensorSpec
 from kgated_edge.format.verified_file import ModelPath
 from kgated_edge.runtime.batching import as_dict, unwrap_single
+from kgated_edge.runtime.engines import LITERT, NativeBinding, bind_engine
 from kgated_edge.runtime.exclusive import busy, exclusive
 from kgated_edge.runtime.input_writer import Writer, check_frames, step_writer
-from kgated_edge.runtime.interpreter import Binding, bind
+from kgated_edge.runtime.interpreter import Binding
+from kgated_edge.runtime.native_rounds import NativeRounds
 from kgated_edge.runtime.quantization import reader, results_reader, storer
-from kgated_edge.runtime.session_rounds import (
-    BatchRunner,
-    Group,
-    SingleRunner,
-    StateCopies,
-    plan_groups,
-)
+from kgated_edge.runtime.session_rounds import InterpreterRounds, StateCopies
 from kgated_edge.runtime.session_states import SessionStates
 from kgated_edge.runtime.state_checks import check_states
 from kgated_edge.runtime.state_file import Stateful, check_external
@@ -39,7 +35,7 @@ returns a copy of the outputs.
 
 
 class SessionPool:
-    """Any number of sessions of a streaming model, served by one interpreter.
+    """Any number of sessions of a streaming model, served by one interpreter or library.
 
     Equation: (output_t, state_t) = step(frame_t, state_{t-1}), for each session on its own.
 
@@ -49,11 +45,15 @@ class SessionPool:
     Args:
         path: a `.tflite` file made by `kgated convert`, with external state.
         num_threads: threads of the interpreter, at least 1.
+        engine: "litert": the interpreter, which takes sessions together where the file has
+            signatures for several; "native": the library that `kgated-edge build` made of the
+            file's C sources, which takes any number together.
         require_key, version_file: refuse a file without a signature; see `require_signature`.
 
     Raises:
         ManifestError: the file cannot be run; the message says why and what to do.
         SignatureError: the file is not signed as `require_key` and `version_file` ask.
+        EdgeError: engine="native", and the library is missing, of another file or CPU, or wrong.
         StateError: the file keeps its state inside the interpreter.
 
     Example:
@@ -68,11 +68,12 @@ class SessionPool:
         path: ModelPath,
         num_threads: int = 1,
         *,
+        engine: str = LITERT,
         require_key: str | Path | None = None,
         version_file: str | Path | None = None,
     ) -> None:
         path = opened(path, require_key, version_file)
-        self._set_up(bind(path, num_threads, "stream", keep_whole=True))
+        self._set_up(bind_engine(path, num_threads, "stream", engine, keep_whole=True))
 
     def _set_up(self, binding: Binding) -> None:
         self._manifest = manifest = binding.manifest
@@ -83,11 +84,9 @@ class SessionPool:
                 "`sessions` for many sessions at once"
             )
         self._binding, self._states = binding, SessionStates(manifest.states)
-        self._single, self._inputs = SingleRunner(binding), manifest.blocks
+        self._rounds = _rounds(binding, self._states)
+        self._inputs = manifest.blocks
         self._outputs = [(o.name, o.shape, np.dtype(o.dtype)) for o in manifest.answers]
-        batches = [binding.for_sessions(size) for size in manifest.sessions]
-        self._batches = {b.manifest.batch: BatchRunner(b, self._states) for b in batches}
-        self._plan: tuple[list[int], list[Group]] = ([], [])
         write = step_writer(manifest.blocks, binding.inputs)
         invoke = binding.interpreter.invoke
         read = results_reader(manifest.answers, binding.outputs)
@@ -98,6 +97,11 @@ class SessionPool:
     def manifest(self) -> Manifest:
         """What the file says about itself."""
         return self._manifest
+
+    @property
+    def engine(self) -> str:
+        """What runs the model: "litert" or "native"."""
+        return self._binding.engine
 
     def open(self) -> "Session":
         """A new session with states of zero; it ends when nothing refers to it."""
@@ -136,8 +140,7 @@ class SessionPool:
         except IndexError:
             raise busy("pool") from None
         try:
-            for group in self._groups(numbers):
-                self._run(group, sessions, frames, results)
+            self._rounds.run(numbers, sessions, frames, results)
         except RuntimeError as error:
             raise cannot_run(error) from None
         finally:
@@ -157,28 +160,6 @@ class SessionPool:
             )
         return numbers
 
-    def _groups(self, numbers: list[int]) -> list[Group]:
-        """The groups of a call; those of the call before where the sessions are the same."""
-        if not self._batches:
-            return [Group(1, _ALL, [])] if numbers else []
-        if numbers != self._plan[0]:
-            self._plan = numbers, plan_groups(numbers, self._manifest.sessions)
-        return self._plan[1]
-
-    def _run(
-        self,
-        group: Group,
-        sessions: "Sequence[Session]",
-        frames: Mapping[str, Array],
-        results: Mapping[str, Array],
-    ) -> None:
-        if group.size > 1:
-            return self._batches[group.size].run(group, frames, results)
-        places = group.positions
-        chosen = sessions[places] if isinstance(places, slice) else [sessions[n] for n in places]
-        copies = [session._state_copies() for session in chosen]
-        self._single.run(copies, places, frames, results)
-
     def _stored(self, count: int, frames: Any) -> dict[str, Array]:
         """The frames of all sessions by input, in the dtypes of the tensors."""
         arrays, stored = as_dict(self._manifest.frames, frames), {}
@@ -194,6 +175,12 @@ class SessionPool:
                 check_frames(spec, array)
             stored[spec.name] = array if array.dtype == spec.dtype else _quantized(spec, array)
         return stored
+
+
+def _rounds(binding: Binding, states: SessionStates) -> InterpreterRounds | NativeRounds:
+    if isinstance(binding, NativeBinding):
+        return NativeRounds(binding, states)
+    return InterpreterRounds(binding, states)
 
 
 class Session(Stateful):
@@ -262,7 +249,7 @@ class Session(Stateful):
             return self._copies
         except AttributeError:
             pool = self._pool
-            self._copies = pool._single.copies(pool._states.arrays(self._number))
+            self._copies = pool._rounds.single.copies(pool._states.arrays(self._number))
             return self._copies
 
     def _zeros(self) -> dict[str, Array]:

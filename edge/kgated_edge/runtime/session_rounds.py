@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -46,21 +47,25 @@ def plan_groups(numbers: Sequence[int], sizes: Sequence[int]) -> list[Group]:
         sizes: batch sizes of the file above 1, ascending.
     """
     groups: list[Group] = []
-    for positions in _waves(numbers):
+    for positions in waves(numbers):
         start, count = 0, len(positions)
         for size in reversed(sizes):
             while 2 * (count - start) >= size:
                 chosen = positions[start : start + size]
                 parts = parts_of([numbers[n] for n in chosen])
-                groups.append(Group(size, _as_positions(chosen), parts))
+                groups.append(Group(size, as_positions(chosen), parts))
                 start += len(chosen)
         if start < count:
-            groups.append(Group(1, _as_positions(positions[start:]), []))
+            groups.append(Group(1, as_positions(positions[start:]), []))
     return groups
 
 
-def _waves(numbers: Sequence[int]) -> list[list[int]]:
-    """The places of the first occurrence of each number, then of the second, and so on."""
+def waves(numbers: Sequence[int]) -> list[list[int]]:
+    """Divides a call into parts in which each session is once.
+
+    Returns:
+        the places of the first occurrence of each number, then of the second, and so on.
+    """
     waves: list[list[int]] = []
     counts: dict[int, int] = {}
     for place, number in enumerate(numbers):
@@ -72,7 +77,8 @@ def _waves(numbers: Sequence[int]) -> list[list[int]]:
     return waves
 
 
-def _as_positions(places: list[int]) -> Positions:
+def as_positions(places: list[int]) -> Positions:
+    """Places as a slice where they ascend by one."""
     if places == list(range(places[0], places[0] + len(places))):
         return slice(places[0], places[0] + len(places))
     return np.array(places)
@@ -178,3 +184,47 @@ def _row_bytes(frames: Array) -> tuple[bytes, ...]:
     # Five times as fast as slices.
     size = frames.nbytes // max(1, len(frames))
     return struct.unpack(f"{size}s" * len(frames), frames.tobytes())
+
+
+class InterpreterRounds:
+    """One step of each session of a call, by signatures of the file.
+
+    Args:
+        binding: of the signature for one session, with those for several in `whole`.
+        states: of all sessions.
+
+    Attributes:
+        single: the step of a lone session.
+
+    Raises:
+        ManifestError: a signature for several sessions does not run.
+    """
+
+    def __init__(self, binding: Binding, states: SessionStates) -> None:
+        self.single, self._sizes = SingleRunner(binding), binding.manifest.sessions
+        batches = [binding.for_sessions(size) for size in self._sizes]
+        self._batches = {b.manifest.batch: BatchRunner(b, states) for b in batches}
+        self._plan: tuple[list[int], list[Group]] = ([], [])
+
+    def run(
+        self, numbers: list[int], sessions: Sequence[Any], frames: Arrays, results: Arrays
+    ) -> None:
+        """Runs the sessions with these rows of states; a session listed twice takes two steps."""
+        for group in self._groups(numbers):
+            if group.size > 1:
+                self._batches[group.size].run(group, frames, results)
+                continue
+            places = group.positions
+            chosen = (
+                sessions[places] if isinstance(places, slice) else [sessions[n] for n in places]
+            )
+            copies = [session._state_copies() for session in chosen]
+            self.single.run(copies, places, frames, results)
+
+    def _groups(self, numbers: list[int]) -> list[Group]:
+        """The groups of a call; those of the call before where the sessions are the same."""
+        if not self._batches:
+            return [Group(1, _ALL, [])] if numbers else []
+        if numbers != self._plan[0]:
+            self._plan = numbers, plan_groups(numbers, self._sizes)
+        return self._plan[1]

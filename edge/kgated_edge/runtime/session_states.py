@@ -41,6 +41,11 @@ class SessionStates:
         chunk, row = divmod(number, CHUNK)
         return [states[row] for states in self._chunks[chunk]]
 
+    def addresses(self, numbers: Sequence[int]) -> Array:
+        """Where the states of these rows lie: (rows, states)."""
+        pointers = [[array.ctypes.data for array in self.arrays(number)] for number in numbers]
+        return np.array(pointers, np.uintp).reshape(len(numbers), len(self._specs))
+
     def load(self, parts: Sequence[Part], targets: Sequence[Array]) -> None:
         """Copies states into the tensors of a batch, one per state."""
         for chunk, places, rows in parts:

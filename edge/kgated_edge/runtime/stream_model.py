@@ -119,6 +119,11 @@ class EdgeModel(Stateful, TextMethods):
         self.reset()
 
     @property
+    def engine(self) -> str:
+        """What runs the model: "litert" or "native"."""
+        return self._binding.engine
+
+    @property
     def held_frames(self) -> int:
         """How many frames with NaN or inf were replaced, with on_bad_frame="hold"."""
         return self._last_good.count if self._last_good else 0

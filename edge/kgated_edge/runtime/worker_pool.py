@@ -5,21 +5,20 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from kgated_edge.errors import EdgeError, FrameError
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_manifest
 from kgated_edge.format.tensor_spec import Array, TensorSpec
 from kgated_edge.format.verified_file import ModelPath
 from kgated_edge.runtime.batching import as_dict, unwrap_single
+from kgated_edge.runtime.engines import LITERT, check_engine
 from kgated_edge.runtime.input_writer import check_frames
 from kgated_edge.runtime.session_pool import Session, SessionPool
+from kgated_edge.runtime.shared_arrays import SharedArrays
 from kgated_edge.signing.check import opened
 
 if TYPE_CHECKING:  # imported where it is used: a device without a pool does not need it
     from multiprocessing.connection import Connection
-    from multiprocessing.shared_memory import SharedMemory
 
 _MAX_WORKERS = 256
 
@@ -35,6 +34,7 @@ class WorkerPool:
         path: a `.tflite` file made by `kgated convert`, best with `sessions`.
         sessions: how many.
         workers: processes, at least 1.
+        engine: "litert" or "native", as of `SessionPool`.
         require_key, version_file: refuse a file without a signature; see `require_signature`.
 
     Raises:
@@ -52,6 +52,7 @@ class WorkerPool:
         sessions: int,
         workers: int,
         *,
+        engine: str = LITERT,
         require_key: str | Path | None = None,
         version_file: str | Path | None = None,
     ) -> None:
@@ -63,16 +64,18 @@ class WorkerPool:
                 f"`workers` must be at most {min(_MAX_WORKERS, sessions)}, a session for each, "
                 f"got {workers}"
             )
+        check_engine(engine)
         path = opened(path, require_key, version_file)
         self._manifest = read_manifest(path)
         self._workers: list[_Worker] = []
         self._shares = _shares(sessions, workers)
-        self._frames = _Arrays.new(_real(self._manifest.blocks), sessions)
-        self._results = _Arrays.new(_real(self._manifest.answers), sessions)
+        self._frames = SharedArrays.new(_real(self._manifest.blocks), sessions)
+        self._results = SharedArrays.new(_real(self._manifest.answers), sessions)
         try:
             for start, stop in self._shares:
                 names = self._frames.name, self._results.name
-                self._workers.append(_Worker(path, sessions, start, stop, names))
+                worker = _Worker(path, engine, sessions, start, stop, names)
+                self._workers.append(worker)
             for worker in self._workers:
                 worker.wait()
         except BaseException:
@@ -144,14 +147,20 @@ class _Worker:
     """One process, as its parent sees it."""
 
     def __init__(
-        self, path: ModelPath, sessions: int, start: int, stop: int, names: tuple[str, str]
+        self,
+        path: ModelPath,
+        engine: str,
+        sessions: int,
+        start: int,
+        stop: int,
+        names: tuple[str, str],
     ) -> None:
         import multiprocessing
 
         # Not forked: an interpreter's threads would not be there after a fork.
         context = multiprocessing.get_context("spawn")
         self._pipe, remote = context.Pipe()
-        arguments = (remote, path, sessions, start, stop, names)
+        arguments = (remote, path, engine, sessions, start, stop, names)
         self._process = context.Process(target=_serve, args=arguments, daemon=True)
         self._process.start()
         remote.close()
@@ -186,61 +195,6 @@ class _Worker:
             self._process.join()
 
 
-class _Arrays:
-    """Arrays (sessions, *shape) by name in one piece of shared memory."""
-
-    def __init__(self, memory: "SharedMemory", specs: Sequence[TensorSpec], count: int) -> None:
-        self._memory, self._place = memory, 0
-        self.arrays = {spec.name: self._array(spec, count) for spec in specs}
-
-    @classmethod
-    def new(cls, specs: Sequence[TensorSpec], count: int) -> "_Arrays":
-        """Arrays in new memory."""
-        size = sum(spec.size * np.dtype(spec.dtype).itemsize for spec in specs)
-        from multiprocessing.shared_memory import SharedMemory
-
-        return cls(SharedMemory(create=True, size=max(1, size * count)), specs, count)
-
-    @classmethod
-    def of(cls, name: str, specs: Sequence[TensorSpec], count: int) -> "_Arrays":
-        """Those of another process."""
-        from multiprocessing.shared_memory import SharedMemory
-
-        return cls(SharedMemory(name), specs, count)
-
-    @property
-    def name(self) -> str:
-        """The name of the memory, for another process."""
-        return self._memory.name
-
-    def write(self, values: Mapping[str, Any]) -> None:
-        """Copies arrays of the same shapes and dtypes; `EdgeError` for others."""
-        for name, array in self.arrays.items():
-            value = values[name]
-            if not isinstance(value, np.ndarray) or value.shape != array.shape:
-                got = getattr(value, "shape", type(value).__name__)
-                raise EdgeError(f"`frames` must be an array of shape {array.shape}, got {got}")
-            if value.dtype != array.dtype:
-                raise EdgeError(f"`frames` must be {array.dtype}, got {value.dtype}: cast them")
-            array[...] = value
-
-    def close(self) -> None:
-        """Frees the memory."""
-        self.arrays.clear()
-        self._memory.close()
-        try:
-            self._memory.unlink()
-        except FileNotFoundError:
-            return
-
-    def _array(self, spec: TensorSpec, count: int) -> Array:
-        array: Array = np.ndarray(
-            (count, *spec.shape), spec.dtype, self._memory.buf, offset=self._place
-        )
-        self._place += array.nbytes
-        return array
-
-
 def _real(specs: Sequence[TensorSpec]) -> list[TensorSpec]:
     return [spec.real for spec in specs]
 
@@ -252,15 +206,21 @@ def _shares(sessions: int, workers: int) -> list[tuple[int, int]]:
 
 
 def _serve(
-    pipe: "Connection", path: ModelPath, total: int, start: int, stop: int, names: tuple[str, str]
+    pipe: "Connection",
+    path: ModelPath,
+    engine: str,
+    total: int,
+    start: int,
+    stop: int,
+    names: tuple[str, str],
 ) -> None:
     """The work of a process, until its parent closes the pipe."""
     try:
-        pool = SessionPool(path)
+        pool = SessionPool(path, engine=engine)
         sessions = [pool.open() for _ in range(start, stop)]
         manifest, (frames, results) = pool.manifest, names
-        blocks = _Arrays.of(frames, _real(manifest.blocks), total)
-        answers = _Arrays.of(results, _real(manifest.answers), total)
+        blocks = SharedArrays.of(frames, _real(manifest.blocks), total)
+        answers = SharedArrays.of(results, _real(manifest.answers), total)
     except EdgeError as error:
         pipe.send(error)
         return

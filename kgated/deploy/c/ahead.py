@@ -11,7 +11,7 @@ import numpy as np
 
 from kgated.deploy.c.code import Code
 from kgated.deploy.c.graph import Graph, Operator, Tensor
-from kgated.deploy.c.products import COLUMNS, ROWS, bias_of, integer_weights
+from kgated.deploy.c.products import ROWS, bias_of, integer_weights, padded_columns
 from kgated.deploy.c.views import Views
 
 INTEGERS = "q_ahead"
@@ -40,7 +40,7 @@ class Ahead:
     @property
     def columns(self) -> int:
         """How many numbers a quantized frame takes."""
-        return -(-self.frame.size // COLUMNS) * COLUMNS
+        return padded_columns(self.frame.size)
 
 
 def split(graph: Graph, states: set[str]) -> tuple[Graph, list[Ahead]]:
@@ -71,10 +71,9 @@ def lines(code: Code, product: Ahead) -> Iterator[str]:
     operator = product.operator
     weights = operator.constant(1)
     n, k = weights.shape
-    packed, totals, scales = integer_weights(code, operator, weights)
-    code.use("dot_s8")
+    kind, packed, totals, scales = integer_weights(code, operator, weights)
     sums = code.temporary("int32", -(-n // ROWS) * ROWS)
-    yield f"kg_ahead({packed}, {totals}, {scales}, {bias_of(code, operator)},"
+    yield f"kg_ahead_{kind}({packed}, {totals}, {scales}, {bias_of(code, operator)},"
     ends = f"{code.names[product.frame]}, s->{INTEGERS}, {sums}, s->{product.name}"
     yield f"         {ends}, {n}, {k}, count);"
 

@@ -21,6 +21,7 @@ class Tensor:
         dtype: as NumPy spells it; "int4" is unpacked to "int8".
         scales: float32, one, or one per channel; empty where it is not quantized.
         zero_point: of a quantized tensor.
+        bits: of each of its numbers that stand for floats: 4 of "int4".
         data: its numbers, where they stand in the file.
     """
 
@@ -30,6 +31,7 @@ class Tensor:
     scales: np.ndarray
     zero_point: int = 0
     data: np.ndarray | None = None
+    bits: int = 8
 
     @property
     def size(self) -> int:
@@ -131,7 +133,9 @@ def _tensor(model: schema.ModelT, index: int, tensor: schema.TensorT) -> Tensor:
         content = bytes(model.buffers[tensor.buffer].data)
         data = _unpacked(content, shape) if dtype == "int4" else np.frombuffer(content, dtype)
         data = data.reshape(shape)
-    return Tensor(index, shape, "int8" if dtype == "int4" else dtype, scales, zero_point, data)
+    bits = 4 if dtype == "int4" else 8
+    stored = "int8" if dtype == "int4" else dtype
+    return Tensor(index, shape, stored, scales, zero_point, data, bits)
 
 
 def _unpacked(content: bytes, shape: tuple[int, ...]) -> np.ndarray:

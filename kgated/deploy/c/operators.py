@@ -5,12 +5,16 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from kgated.deploy.c.code import Code
+from kgated.deploy.c.convolutions import convolution, depthwise
 from kgated.deploy.c.elementwise import literal
 from kgated.deploy.c.graph import Operator, Tensor
-from kgated.deploy.c.products import convolution, depthwise, fully_connected
+from kgated.deploy.c.nodes import Node
+from kgated.deploy.c.products import fully_connected
+from kgated.deploy.c.quantized import check_same_scale
+from kgated.deploy.c.reductions import REDUCTIONS, pool, reduction
 from kgated.deploy.c.views import slices
 
-Emitter = Callable[[Code, Operator], Iterator[str]]
+Emitter = Callable[[Code, Operator], Iterator[Node]]
 
 
 def emitter(operator: Operator) -> Emitter:
@@ -32,7 +36,7 @@ def _concatenation(code: Code, operator: Operator) -> Iterator[str]:
     for part in operator.inputs:
         if part is None:
             continue
-        _check_same_scale(operator, part)
+        check_same_scale(operator, part)
         size = part.size // outer
         yield from _copy(code, (part, 0, size), (result, start, width), outer, size)
         start += size
@@ -145,55 +149,6 @@ def _gather(code: Code, operator: Operator) -> Iterator[str]:
     yield f"  for (size_t n = 0; n < {width}; ++n) ({target})[n] = {scale} * {number};"
 
 
-def _reduction(code: Code, operator: Operator) -> Iterator[str]:
-    """MEAN, SUM and extremes over neighbouring axes."""
-    x = operator.input(0)
-    start, form = _REDUCTIONS[operator.name]
-    ctype = "int" if form in _LOGICAL else "float"
-    if x.dtype != ("bool" if ctype == "int" else "float32"):
-        raise operator.refused(f"its type is {x.dtype}")
-    axes = sorted({int(n) % len(x.shape) for n in operator.constant(1).ravel()})
-    crossed = [n for n in range(axes[0], axes[-1] + 1) if x.shape[n] > 1]
-    if not set(crossed) <= set(axes):
-        raise operator.refused("it combines axes that are apart")
-    inner = int(np.prod(x.shape[axes[-1] + 1 :]))
-    count = int(np.prod([x.shape[n] for n in axes]))
-    yield f"for (size_t n = 0; n < {operator.output.size}; ++n) {{"
-    outer = f"n / {inner} * {inner * count} + n % {inner}" if inner > 1 else f"n * {count}"
-    place = f"{code.pointer(x)}[{outer} + k * {inner}]"
-    if "kg_" in form:
-        code.use("math")
-    yield f"  {ctype} sum = {start};"
-    yield f"  for (size_t k = 0; k < {count}; ++k) sum = {form.format(place)};"
-    scale = f" / {literal(count)}" if operator.name == "MEAN" else ""
-    cast = "(uint8_t)" if ctype == "int" else ""
-    yield f"  {code.element(operator.output, 'n')} = {cast}sum{scale};"
-    yield "}"
-
-
-def _pool(code: Code, operator: Operator) -> Iterator[str]:
-    """The largest or the mean of the numbers under a window, which lies inside the frames."""
-    x, options = operator.input(0), operator.options
-    if x.dtype != "float32" or x.shape[1] != 1 or options["filterHeight"] != 1:
-        raise operator.refused("it pools over two axes, or its type is no float")
-    if int(options["padding"]) == 0 and options["filterWidth"] > 1:
-        raise operator.refused("it pads the frames")
-    channels, places, width = x.shape[3], operator.output.shape[2], options["filterWidth"]
-    is_mean = operator.name == "AVERAGE_POOL_2D"
-    code.use("math")
-    yield f"for (size_t n = 0; n < {operator.output.size}; ++n) {{"
-    yield f"  const size_t k = n % {channels}, p = n / {channels} % {places};"
-    yield f"  const size_t b = n / {channels * places};"
-    place = f"((b * {x.shape[2]} + p * {options['strideW']} + j) * {channels} + k)"
-    number = f"{code.pointer(x)}[{place}]"
-    yield f"  float best = {'0.0f' if is_mean else '-INFINITY'};"
-    form = f"best + {number}" if is_mean else f"kg_max(best, {number})"
-    yield f"  for (size_t j = 0; j < {width}; ++j) best = {form};"
-    scale = f" / {literal(width)}" if is_mean else ""
-    yield f"  {code.element(operator.output, 'n')} = best{scale};"
-    yield "}"
-
-
 def _softmax(code: Code, operator: Operator) -> Iterator[str]:
     x, result = operator.input(0), operator.output
     if x.dtype not in ("float32", "int8"):
@@ -211,24 +166,6 @@ def _softmax(code: Code, operator: Operator) -> Iterator[str]:
     yield f"  kg_{code.use('softmax_s8')}({rows}, {width}, {ends});"
 
 
-def _check_same_scale(operator: Operator, part: Tensor) -> None:
-    if not part.scales.size:
-        return
-    result = operator.output
-    if (part.scale, part.zero_point) != (result.scale, result.zero_point):
-        raise operator.refused("its parts have scales of their own")
-
-
-_LOGICAL = ("sum || {}", "sum && {}")
-_REDUCTIONS = {
-    "REDUCE_ANY": ("0", "sum || {}"),
-    "REDUCE_ALL": ("1", "sum && {}"),
-    "MEAN": ("0.0f", "sum + {}"),
-    "SUM": ("0.0f", "sum + {}"),
-    "REDUCE_MAX": ("-INFINITY", "kg_max(sum, {})"),
-    "REDUCE_MIN": ("INFINITY", "kg_min(sum, {})"),
-    "REDUCE_PROD": ("1.0f", "sum * {}"),
-}
 _EMITTERS: Mapping[str, Emitter] = {
     "FULLY_CONNECTED": fully_connected,
     "CONV_2D": convolution,
@@ -242,6 +179,6 @@ _EMITTERS: Mapping[str, Emitter] = {
     **dict.fromkeys(("SLICE", "STRIDED_SLICE"), _strided),
     **dict.fromkeys(("SPLIT", "SPLIT_V"), _split),
     **dict.fromkeys(("GATHER", "EMBEDDING_LOOKUP"), _gather),
-    **dict.fromkeys(_REDUCTIONS, _reduction),
-    **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D"), _pool),
+    **dict.fromkeys(REDUCTIONS, reduction),
+    **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D"), pool),
 }

@@ -1,4 +1,4 @@
-"""Matrix-vector products as C: FULLY_CONNECTED and the convolutions."""
+"""Matrix-vector products as C."""
 
 from collections.abc import Iterator
 
@@ -6,89 +6,31 @@ import numpy as np
 
 from kgated.deploy.c.code import Code
 from kgated.deploy.c.elementwise import with_activation
-from kgated.deploy.c.graph import Operator, Tensor
+from kgated.deploy.c.graph import Operator
+from kgated.deploy.c.nodes import Loop, Node, Product
 from kgated.deploy.c.requantize import requantized
 
 ROWS, COLUMNS = 16, 4
 """Rows of a block of packed weights; columns of int8 weights that lie together in it."""
 
 
-def fully_connected(code: Code, operator: Operator) -> Iterator[str]:
+def fully_connected(code: Code, operator: Operator) -> Iterator[Node]:
     """One product for each row of the input."""
     x, weights = operator.input(0), operator.constant(1)
     rows, columns = x.size // weights.shape[-1], weights.shape[-1]
     start, result = code.pointer(x), code.pointer(operator.output)
-    if rows > 1:
-        yield f"for (size_t r = 0; r < {rows}; ++r) {{"
-        start, result = f"{start} + r * {columns}", f"{result} + r * {len(weights)}"
-    yield from product(code, operator, weights, start, result)
-    if rows > 1:
-        yield "}"
-
-
-def convolution(code: Code, operator: Operator) -> Iterator[str]:
-    """One product for each place of the kernel."""
-    x, weights, options = operator.input(0), operator.constant(1), operator.options
-    out, height, width, channels = weights.shape
-    _check_one_row(operator, x, height)
-    if channels != x.shape[3]:
-        raise operator.refused("it has groups of channels")
-    stride, dilation = options["strideW"], options["dilationWFactor"]
-    before = _padding(operator, x.shape[2], width)
-    flat = weights.reshape(out, width * channels)
-    places = operator.output.shape[2]
-    yield f"for (size_t b = 0; b < {x.shape[0]}; ++b) {{"
-    yield f"for (size_t p = 0; p < {places}; ++p) {{"
-    source = f"{code.pointer(x)} + b * {x.shape[2] * channels}"
-    window = f"{source} + p * {stride * channels}"
-    if dilation > 1 or before or _needs_padding(operator):
-        window = code.temporary(x.dtype, width * channels, "w")
-        gather = code.use(f"gather_{_SUFFIX[x.dtype]}")
-        sizes = f"{width}, {channels}, {dilation}, {before}, {x.shape[2]}"
-        pad = f", {x.zero_point}" if x.dtype == "int8" else ""
-        yield f"kg_{gather}({source}, {window}, p * {stride}, {sizes}{pad});"
-    result = f"{code.pointer(operator.output)} + (b * {places} + p) * {out}"
-    yield from product(code, operator, flat, window, result)
-    yield from ("}", "}")
-
-
-def depthwise(code: Code, operator: Operator) -> Iterator[str]:
-    """A weighted sum over the kernel for each channel and place, in float."""
-    x, weights, options = operator.input(0), operator.constant(1), operator.options
-    _, height, width, out = weights.shape
-    _check_one_row(operator, x, height)
-    if x.dtype != "float32":
-        raise operator.refused(f"its type is {x.dtype}")
-    many, places = options["depthMultiplier"], operator.output.shape[2]
-    before, channels = _padding(operator, x.shape[2], width), x.shape[3]
-    yield f"for (size_t n = 0; n < {operator.output.size}; ++n) {{"
-    yield f"  const size_t k = n % {out}, p = n / {out} % {places}, b = n / {out * places};"
-    yield "  float sum = 0.0f;"
-    yield f"  for (size_t j = 0; j < {width}; ++j) {{"
-    yield f"    const size_t t = p * {options['strideW']} + j * {options['dilationWFactor']};"
-    place = f"(b * {x.shape[2]} + t{f' - {before}' if before else ''}) * {channels} + k / {many}"
-    value = f"{code.pointer(x)}[{place}] * (float){code.constant(weights, 'w')}[j * {out} + k]"
-    inside = f"if (t >= {before} && t < {before + x.shape[2]}) " if _needs_padding(operator) else ""
-    yield f"    {inside}sum += {value};"
-    yield "  }"
-    result = _activated(code, operator, f"(sum{_scale_and_bias(code, operator, out)})")
-    yield f"  {code.pointer(operator.output)}[n] = {result};"
-    yield "}"
-
-
-def _scale_and_bias(code: Code, operator: Operator, channels: int) -> str:
-    """What turns a sum of channel k into its value: the scale of int8 weights, and the bias."""
-    weights, bias, text = operator.input(1), operator.optional(2), ""
-    if weights.scales.size:
-        scales = np.broadcast_to(weights.scales, (channels,)).astype(np.float32)
-        text = f" * {code.constant(scales, 's')}[k]"
-    return text if bias is None else f"{text} + {code.pointer(bias)}[k]"
+    if rows == 1:
+        yield from product(code, operator, weights, start, result)
+        return
+    ends = f"{start} + r * {columns}", f"{result} + r * {len(weights)}"
+    body = list(product(code, operator, weights, *ends))
+    yield Loop(f"for (size_t r = 0; r < {rows}; ++r)", body)
 
 
 def product(
     code: Code, operator: Operator, weights: np.ndarray, x: str, result: str
-) -> Iterator[str]:
-    """The lines of one product.
+) -> Iterator[Node]:
+    """One product, with its activation.
 
     Args:
         code: what is written.
@@ -121,66 +63,93 @@ def pack_int8(weights: np.ndarray) -> np.ndarray:
     return padded.reshape(-1, ROWS, padded.shape[1] // COLUMNS, COLUMNS).transpose(0, 2, 1, 3)
 
 
+def pack_int4(weights: np.ndarray) -> np.ndarray:
+    """Weights (N, K) of 4 bits, two of w + 8 in a byte: (blocks, ceil(K / 8), ROWS, COLUMNS).
+
+    The lower half is of the first 4 of 8 columns.
+    """
+    padding = (0, -len(weights) % ROWS), (0, -weights.shape[1] % (2 * COLUMNS))
+    padded = (np.pad(weights, padding) + 8).astype(np.uint8)
+    halves = padded.reshape(-1, ROWS, padded.shape[1] // (2 * COLUMNS), 2, COLUMNS)
+    low, high = halves.transpose(3, 0, 2, 1, 4)
+    return low | (high << 4)
+
+
 def _float_product(
     code: Code, operator: Operator, weights: np.ndarray, x: str, result: str
-) -> Iterator[str]:
+) -> Iterator[Node]:
     n, k = weights.shape
-    packed, bias = code.constant(pack_float(weights), "w"), bias_of(code, operator)
-    yield f"kg_{code.use('product_f32')}({packed}, {bias}, {x}, {result}, {n}, {k});"
+    code.use("dot_f32")
+    packed = code.constant(pack_float(weights), "w")
+    yield Product("f32", packed, x, result, bias_of(code, operator), f"{n}, {k}")
     yield from _activate(code, operator, result, n)
 
 
 def _dynamic_product(
     code: Code, operator: Operator, weights: np.ndarray, x: str, result: str
-) -> Iterator[str]:
+) -> Iterator[Node]:
     """The input is quantized anew for each product; its result is float."""
     n, k = weights.shape
     q, sums, _ = _integers(code, n, k)
-    packed, totals, scales = integer_weights(code, operator, weights)
-    ends = f"{q}, range.zero_point, {sums}, {n}, {k}, s->turn"
-    yield "{"
-    yield f"  const kg_range range = kg_quantize_row({x}, {q}, {k});"
-    yield f"  kg_{_dot(code)}({packed}, {totals}, {ends});"
+    kind, packed, totals, scales = integer_weights(code, operator, weights)
     arguments = f"{scales}, {bias_of(code, operator)}"
-    yield f"  kg_scale_sums({sums}, range.scale, {arguments}, {result}, {n});"
-    yield "}"
+    yield Product(
+        kind,
+        f"{packed}, {totals}",
+        q,
+        sums,
+        "{range}.zero_point",
+        f"{n}, {k}",
+        quantized=f"kg_quantize_row({x}, {q}, {k})",
+        after=[f"kg_scale_sums({sums}, {{range}}.scale, {arguments}, {result}, {n});"],
+    )
     yield from _activate(code, operator, result, n)
 
 
-def integer_weights(code: Code, operator: Operator, weights: np.ndarray) -> tuple[str, str, str]:
-    """The names of the packed weights (N, K), of the sums of their rows and of their scales."""
+def integer_weights(
+    code: Code, operator: Operator, weights: np.ndarray
+) -> tuple[str, str, str, str]:
+    """The kernel of weights (N, K), and the names of the packed ones, of their sums and scales."""
     scales = np.broadcast_to(operator.input(1).scales, (len(weights),)).astype(np.float32)
     code.use("quantize_rows")
-    arrays = (pack_int8(weights), "w"), (_sums(weights), "r"), (scales, "s")
-    packed, totals, factors = (code.constant(*array) for array in arrays)
-    return packed, totals, factors
+    kind, packed = _packed(code, operator, weights)
+    return kind, packed, code.constant(_sums(weights), "r"), code.constant(scales, "s")
+
+
+def _packed(code: Code, operator: Operator, weights: np.ndarray) -> tuple[str, str]:
+    """The kernel for integer weights, and the name of the packed ones."""
+    kind, pack = ("s4", pack_int4) if operator.input(1).bits == 4 else ("s8", pack_int8)
+    code.use(f"dot_{kind}")
+    return kind, code.constant(pack(weights), "w")
 
 
 def _integer_product(
     code: Code, operator: Operator, weights: np.ndarray, x: str, result: str
-) -> Iterator[str]:
+) -> Iterator[Node]:
     n, k = weights.shape
     source, bias = operator.input(0), operator.optional(2)
     q, sums, padded = _integers(code, n, k)
-    packed, totals = code.constant(pack_int8(weights), "w"), code.constant(_sums(weights), "r")
+    kind, packed = _packed(code, operator, weights)
+    totals = code.constant(_sums(weights), "r")
+    before = []
     if padded != k:
-        yield f"memcpy({q}, {x}, {k});"
-        yield f"memset({q} + {k}, 0, {padded - k});"
+        before = [f"memcpy({q}, {x}, {k});", f"memset({q} + {k}, 0, {padded - k});"]
         x = q
-    zero = source.zero_point
-    yield f"kg_{_dot(code)}({packed}, {totals}, {x}, {zero}, {sums}, {n}, {k}, s->turn);"
     added = "NULL" if bias is None or bias.data is None else code.constant(bias.data, "b")
-    yield from requantized(code, operator, (sums, added, result), n)
-
-
-def _dot(code: Code) -> str:
-    return code.use("dot_s8")
+    after = list(requantized(code, operator, (sums, added, result), n))
+    zero, weights_of = str(source.zero_point), f"{packed}, {totals}"
+    yield Product(kind, weights_of, x, sums, zero, f"{n}, {k}", before=before, after=after)
 
 
 def _integers(code: Code, n: int, k: int) -> tuple[str, str, int]:
     """Memory for the quantized input and for the sums, and the input's padded size."""
-    columns, rows = -(-k // COLUMNS) * COLUMNS, -(-n // ROWS) * ROWS
+    columns, rows = padded_columns(k), -(-n // ROWS) * ROWS
     return code.temporary("int8", columns, "q"), code.temporary("int32", rows), columns
+
+
+def padded_columns(k: int) -> int:
+    """How many integers an input of k numbers takes."""
+    return -(-k // (2 * COLUMNS)) * 2 * COLUMNS
 
 
 def _sums(weights: np.ndarray) -> np.ndarray:
@@ -198,32 +167,12 @@ def bias_of(code: Code, operator: Operator) -> str:
 def _activate(code: Code, operator: Operator, result: str, n: int) -> Iterator[str]:
     if operator.options.get("fusedActivationFunction"):
         place = f"({result})[n]"
-        yield f"for (size_t n = 0; n < {n}; ++n) {place} = {_activated(code, operator, place)};"
+        yield f"for (size_t n = 0; n < {n}; ++n) {place} = {activated(code, operator, place)};"
 
 
-def _activated(code: Code, operator: Operator, text: str) -> str:
+def activated(code: Code, operator: Operator, text: str) -> str:
+    """A C expression with the operator's activation."""
     result = with_activation(operator, text)
     if "kg_" in result:
         code.use("math")
     return result
-
-
-def _check_one_row(operator: Operator, x: Tensor, height: int) -> None:
-    if x.shape[1] != 1 or height != 1:
-        raise operator.refused("it convolves over two axes")
-
-
-def _needs_padding(operator: Operator) -> bool:
-    return int(operator.options["padding"]) == 0  # SAME
-
-
-def _padding(operator: Operator, frames: int, width: int) -> int:
-    """Frames of zeros in front, of the padding "same"."""
-    if not _needs_padding(operator):
-        return 0
-    stride, dilation = operator.options["strideW"], operator.options["dilationWFactor"]
-    reach = (operator.output.shape[2] - 1) * stride + (width - 1) * dilation + 1
-    return int(max(reach - frames, 0) // 2)
-
-
-_SUFFIX = {"float32": "f32", "int8": "s8"}

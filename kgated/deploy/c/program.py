@@ -10,6 +10,7 @@ from kgated.deploy.c.elementwise import is_elementwise
 from kgated.deploy.c.graph import Graph, Tensor
 from kgated.deploy.c.loops import loop
 from kgated.deploy.c.memory import Memory
+from kgated.deploy.c.nodes import Node
 from kgated.deploy.c.operators import emitter
 from kgated.deploy.c.schedule import Step, steps_of
 from kgated.deploy.c.views import Views
@@ -17,9 +18,9 @@ from kgated.deploy.c.views import Views
 
 @dataclass(frozen=True)
 class Program:
-    """The lines of the step, what they need, and the products that run before the steps."""
+    """What the step runs, what it needs, and the products that run before the steps."""
 
-    lines: list[str]
+    nodes: list[Node]
     code: Code
     ahead: list[Ahead]
     ahead_lines: list[str]
@@ -46,13 +47,13 @@ def write_program(
     names = {x: f"s->{states[n]}" if n in states else ports[n] for n, x in graph.inputs.items()}
     names |= {product.operator.output: product.name for product in products}
     code = Code(views, memory, names)
-    lines = [line for step in steps for line in _lines(code, step)]
-    lines += _copies(code, graph, states, ports)
+    nodes = [node for step in steps for node in _nodes(code, step)]
+    nodes += _copies(code, graph, states, ports)
     before = [line for product in products for line in ahead_lines(code, product)]
-    return Program(lines, code, products, before)
+    return Program(nodes, code, products, before)
 
 
-def _lines(code: Code, step: Step) -> Iterator[str]:
+def _nodes(code: Code, step: Step) -> Iterator[Node]:
     if step.is_loop:
         yield from loop(code, step)
     else:

@@ -11,7 +11,9 @@ import numpy as np
 
 from kgated.deploy.c.code import Code
 from kgated.deploy.c.elementwise import literal
+from kgated.deploy.c.fixed_point import prelu, squared_difference
 from kgated.deploy.c.graph import Operator, Tensor
+from kgated.deploy.c.lookup import UNARY, table_of
 
 LOWEST, HIGHEST = -128, 127
 _MULTIPLIER_BITS = 20
@@ -26,9 +28,7 @@ def quantized_expression(code: Code, operator: Operator, arguments: list[str]) -
     """
     expression = _EXPRESSIONS.get(operator.name)
     kinds = tuple(x.dtype for x in (*filter(None, operator.inputs), operator.output))
-    if expression is None or set(kinds) - {"int8", "float32"}:
-        raise operator.refused(f"its types are {', '.join(kinds)}")
-    if "float32" in kinds and operator.name not in ("QUANTIZE", "DEQUANTIZE"):
+    if expression is None or set(kinds) - {"int8", *_MORE_TYPES.get(operator.name, ())}:
         raise operator.refused(f"its types are {', '.join(kinds)}")
     code.use("integers")
     return expression(code, operator, arguments)
@@ -116,13 +116,34 @@ def _leaky_relu(code: Code, operator: Operator, arguments: list[str]) -> str:
 
 def _extreme(sign: str) -> Callable[..., str]:
     def expression(code: Code, operator: Operator, arguments: list[str]) -> str:
-        a, b, result = operator.input(0), operator.input(1), operator.output
-        for x in (a, b):
-            if (x.scale, x.zero_point) != (result.scale, result.zero_point):
-                raise operator.refused("its inputs have scales of their own")
+        for x in (operator.input(0), operator.input(1)):
+            check_same_scale(operator, x)
         return "({0} {2} {1} ? {0} : {1})".format(*arguments, sign)
 
     return expression
+
+
+def check_same_scale(operator: Operator, part: Tensor) -> None:
+    """Refuse an operator that copies integers, where they stand for other numbers afterwards."""
+    if not part.scales.size:
+        return
+    result = operator.output
+    if (part.scale, part.zero_point) != (result.scale, result.zero_point):
+        raise operator.refused("its inputs have scales of their own")
+
+
+def _select(code: Code, operator: Operator, arguments: list[str]) -> str:
+    for part in (operator.input(1), operator.input(2)):
+        check_same_scale(operator, part)
+    return "({} ? {} : {})".format(*arguments)
+
+
+def _as_stored(code: Code, operator: Operator, arguments: list[str]) -> str:
+    return f"(int32_t){arguments[0]}"
+
+
+def _by_litert(code: Code, operator: Operator, arguments: list[str]) -> str:
+    return f"{code.constant(table_of(operator), 'f')}[{arguments[0]} + 128]"
 
 
 def _logistic(x: np.ndarray) -> np.ndarray:
@@ -141,4 +162,15 @@ _EXPRESSIONS: Mapping[str, Callable[[Code, Operator, list[str]], str]] = {
     "DEQUANTIZE": _dequantize,
     "MAXIMUM": _extreme(">"),
     "MINIMUM": _extreme("<"),
+    "SQUARED_DIFFERENCE": squared_difference,
+    "PRELU": prelu,
+    "CAST": _as_stored,
+    **dict.fromkeys(("SELECT", "SELECT_V2"), _select),
+    **dict.fromkeys(UNARY, _by_litert),
 }
+_MORE_TYPES = {
+    **dict.fromkeys(("QUANTIZE", "DEQUANTIZE"), ("float32",)),
+    **dict.fromkeys(("SELECT", "SELECT_V2"), ("bool",)),
+    "CAST": ("int32",),
+}
+"""Types of operands and result beside int8."""

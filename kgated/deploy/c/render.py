@@ -8,10 +8,11 @@ from ai_edge_litert import schema_py_generated as schema
 from kgated_edge.format.manifest import Manifest
 
 from kgated.deploy.c.ahead import INTEGERS
-from kgated.deploy.c.code import C_TYPES
+from kgated.deploy.c.code import C_TYPES, Code
 from kgated.deploy.c.elementwise import literal
 from kgated.deploy.c.graph import Graph
 from kgated.deploy.c.memory import MEMBERS
+from kgated.deploy.c.nodes import lone, together
 from kgated.deploy.c.ports import Port, Ports, identifier
 from kgated.deploy.c.program import Program, write_program
 from kgated.deploy.tflite import flatbuffer
@@ -99,7 +100,9 @@ def _fields(written: Program, ports: Ports, manifest: Manifest, stem: str) -> di
         "step": f"{prefix}_step",
         "kernels": code.kernels,
         "constants": code.constants,
-        "lines": written.lines,
+        "lines": lone(written.nodes),
+        "together_lines": [] if written.ahead else together(written.nodes, _of_a_session(ports)),
+        "has_turn": _has_turn(code),
         "work": work,
         "ahead": ahead,
         "products": written.ahead,
@@ -109,6 +112,15 @@ def _fields(written: Program, ports: Ports, manifest: Manifest, stem: str) -> di
         **vars(ports),
         **_sizes(written, ports, work + ahead),
         **_facts(manifest),
+    }
+
+
+def _of_a_session(ports: Ports) -> dict[str, str]:
+    """By the name of an input or output the declaration of a session's, from all sessions'."""
+    const = [(port, "const ") for port in ports.inputs] + [(port, "") for port in ports.outputs]
+    return {
+        port.name: f"{kind}{port.ctype} *const {port.name} = {port.name}_rows + row * {port.size};"
+        for port, kind in const
     }
 
 
@@ -132,7 +144,7 @@ def _sizes(written: Program, ports: Ports, work: list[tuple[str, str, int]]) -> 
     golden = sum(4 * port.golden_values.size for port in framed if port.golden_values is not None)
     states = _bytes(ports.states)
     held = _bytes([port for port in framed if port.is_quantized])
-    turn = 4 if "dot_s8" in written.code.kernels else 0
+    turn = 4 if _has_turn(written.code) else 0
     ram = 4 + turn + states + held + sum(_SIZES[ctype] * size for ctype, _, size in work)
     return {
         "flash": constants + golden,
@@ -140,6 +152,11 @@ def _sizes(written: Program, ports: Ports, work: list[tuple[str, str, int]]) -> 
         "ram": -(-ram // 4) * 4,
         "state_ram": states,
     }
+
+
+def _has_turn(code: Code) -> bool:
+    """Whether the step has a product that reads its weights in turns forwards and backwards."""
+    return bool({"dot_s8", "dot_s4"} & code.kernels)
 
 
 def _bytes(ports: list[Port]) -> int:

@@ -76,7 +76,7 @@ SECTIONS {
 """
 
 
-@pytest.fixture(scope="module", params=["none", "dynamic", "int8"])
+@pytest.fixture(scope="module", params=["none", "dynamic", "dynamic4", "int8"])
 def model(request, tmp_path_factory):
     """Folder, runner, frames, and the results of the sources on this machine."""
     if not has("gcc"):

@@ -11,6 +11,7 @@ from kgated_edge import EdgeModel
 
 import kgated
 from kgated.deploy.c.render import SIGMOID_ERROR, TANH_ERROR
+from kgated.errors import ConversionError
 
 FEATURES, STEPS = 5, 12
 L = keras.layers
@@ -28,6 +29,7 @@ MODELS = {
     "convolution": lambda: [
         L.Conv1D(6, 3, padding="causal", dilation_rate=2, activation="relu"),
         L.BatchNormalization(),
+        L.Conv1D(6, 3, padding="causal", groups=2),
         L.ZeroPadding1D((2, 0)),
         L.DepthwiseConv1D(3),
         L.AveragePooling1D(2),
@@ -73,6 +75,24 @@ def test_float_agrees_with_litert(name, tmp_path, rng):
         np.testing.assert_allclose(results, keras_results, rtol=1e-5, atol=1e-5)
 
 
+def test_weights_of_4_bits_take_half_of_the_flash_and_give_the_same_sums(tmp_path, rng):
+    x = rng.normal(size=(STEPS, FEATURES)).astype(np.float32)
+    _, edge = convert(tmp_path, MODELS["peephole"](), "dynamic4")
+    text = (tmp_path / "m.c").read_text()
+    size = sum(map(int, re.findall(r"static const uint8_t kg_w\d+\[(\d+)\]", text)))
+    columns = -(-(FEATURES + 20) // 8) * 8
+    assert size == 5 * 16 * columns // 2 + 16 * 24 // 2
+    assert "int8_t kg_w" not in text.replace("uint8_t kg_w", "")
+    # Integers are summed exactly: kernels differ by the rounding of floats alone.
+    results = [
+        run(tmp_path, edge, x, *flags)
+        for flags in (["-O2"], ["-O3", "-march=native"], ["-O2", "-mavx2"], c_programs.SANITIZED)
+    ]
+    for result in results[1:]:
+        np.testing.assert_allclose(result, results[0], atol=2e-4)
+    np.testing.assert_allclose(results[0], edge.run(x), atol=0.02)
+
+
 @pytest.mark.parametrize("name", ["peephole", "gru", "convolution"])
 def test_int8_weights_are_as_exact_as_in_litert(name, tmp_path, rng):
     x = rng.normal(size=(STEPS, FEATURES)).astype(np.float32)
@@ -91,9 +111,31 @@ INTEGERS = {
     "convolution": lambda: [
         L.Conv1D(6, 3, padding="causal", dilation_rate=2, activation="relu"),
         L.Conv1D(6, 2, padding="causal", strides=2),
+        L.Conv1D(6, 3, padding="causal", groups=3),
         L.GRU(8, return_sequences=True),
         L.Dense(3),
     ],
+    "pooling": lambda: [
+        L.Conv1D(6, 3, padding="causal"),
+        L.AveragePooling1D(2),
+        L.MaxPooling1D(2),
+        L.Dense(4, "gelu"),
+    ],
+    "depthwise": lambda: [
+        L.ZeroPadding1D((4, 0)),
+        L.DepthwiseConv1D(3, dilation_rate=2, depth_multiplier=2, activation="relu6"),
+        L.PReLU(shared_axes=[1]),
+        L.Dense(4, "elu"),
+        L.Dense(3, "softplus"),
+    ],
+    "normalization": lambda: [
+        L.Dense(8),
+        L.LayerNormalization(),
+        L.Dense(6, "silu"),
+        L.RMSNormalization(),
+        kgated.MinGRU(5, return_sequences=True),
+    ],
+    "extremes": lambda: [kgated.GRU(7, return_sequences=True), L.GlobalMaxPooling1D(), L.Dense(3)],
 }
 
 
@@ -102,8 +144,15 @@ def check_equal_integers(folder, edge, rng):
     x = rng.normal(0.0, 1.5, size=(1000, FEATURES)).astype(np.float32)
     expected = edge.run(x)
     assert len(np.unique(expected)) > 10
-    for flags in (["-O2"], ["-O3", "-march=native"], ["-O2", "-mavx2"], c_programs.SANITIZED):
+    for flags in (["-O3", "-march=native"], ["-O2", "-mavx2"], c_programs.SANITIZED):
         np.testing.assert_array_equal(run(folder, edge, x, *flags), expected)
+
+
+def test_an_operator_without_integers_is_refused_by_its_layer(tmp_path):
+    layers = [L.Dense(6), L.Dense(3, "log_softmax", name="last")]
+    with pytest.raises(ConversionError, match=r"layer `last` .* LOG_SOFTMAX.*LiteRT"):
+        convert(tmp_path, layers, "int8")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", INTEGERS)
