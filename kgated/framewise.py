@@ -155,6 +155,17 @@ def index_keeps_frames(key: Any, rank: int) -> bool:
     return all(are_full) and len(are_full) == 2
 
 
+def same_for_all_frames(constant: Any, rank: int) -> bool:
+    """Whether a constant, broadcast to (B, T, ...), has the same numbers for all frames.
+
+    Args:
+        constant: with an attribute `shape`.
+        rank: number of axes, batch and time included.
+    """
+    shape = tuple(constant.shape)
+    return len(shape) <= rank and set(shape[: max(0, len(shape) - rank + 2)]) <= {1}
+
+
 def operation_keeps_frames(operation: Any, *args: Any) -> bool:
     """Whether an index, or a product with a constant matrix, acts on each frame alone.
 

@@ -11,11 +11,27 @@ FLOAT32_TINY = 1.2e-38  # the smallest normal number
 
 
 @contextlib.contextmanager
+def float32_layers() -> Iterator[None]:
+    """Make layers in float32 meanwhile, whatever dtype policy and float type the user has set."""
+    policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
+    if (policy.name, floatx) == ("float32", "float32"):
+        yield
+        return
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
+
+
+@contextlib.contextmanager
 def exact_addition() -> Iterator[None]:
     """On TensorFlow, add tensors by its own addition, without Keras's shortcut for a bias.
 
     Keras takes an operand (1, T, 1) for a bias, and adds it to the wrong axis of (1, T, F) where T
-    is F.
+    is F. An operand of one axis of features is a bias, which the converter fuses with a product.
     """
     if keras.backend.backend() != "tensorflow":
         yield
@@ -27,13 +43,23 @@ def exact_addition() -> Iterator[None]:
 
     def add(x1: Any, x2: Any) -> Any:
         both = tf.is_tensor(x1) and tf.is_tensor(x2) and x1.dtype == x2.dtype
-        return tf.add(x1, x2) if both and len(x2.shape) > 1 else keras_add(x1, x2)
+        if not both or len(x2.shape) < 2:
+            return keras_add(x1, x2)
+        if _is_bias(x1, x2):
+            return tf.nn.bias_add(x1, tf.reshape(x2, (-1,)))
+        return tf.add(x1, x2)
 
     backend.numpy.add = add
     try:
         yield
     finally:
         backend.numpy.add = keras_add
+
+
+def _is_bias(x: Any, y: Any) -> bool:
+    """Whether y is (1, ..., 1, F), with no more axes than x (..., F)."""
+    *leading, features = y.shape
+    return len(y.shape) <= len(x.shape) and set(leading) == {1} and features == x.shape[-1]
 
 
 @contextlib.contextmanager

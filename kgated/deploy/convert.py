@@ -22,7 +22,7 @@ from kgated.deploy.metadata import (
     build_manifest,
     check_recipe,
     frames_of,
-    notes_on_default_mode,
+    notes_on,
     results_of,
 )
 from kgated.deploy.other_backend import convert_on_tensorflow, convert_saved
@@ -51,6 +51,7 @@ from kgated.deploy.verification.target_choice import layer_names, target_of
 from kgated.deploy.verification.targets import Target
 from kgated.deploy.worker import start_worker
 from kgated.keras_graph import no_mask_warnings
+from kgated.keras_patches import float32_layers
 from kgated.optimize import QuantizeAware
 from kgated.weight_checks import check_finite_weights
 
@@ -181,10 +182,11 @@ def to_tflite(
     facts |= {"calibration": calibration, "evaluation": evaluation, "tolerance": tolerance}
     options = ConversionOptions.of(recipe, length=length, max_length=max_length, **facts)
     conversion = convert(model, as_path("path", path), options)
-    return replace(conversion, notes=notes_on_default_mode(model) if mode is None else ())
+    return replace(conversion, notes=notes_on(model, mode))
 
 
 @no_mask_warnings()
+@float32_layers()
 def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conversion:
     """`to_tflite` with its options as data."""
     recipe = options.recipe

@@ -19,7 +19,7 @@ from kgated.deploy.tflite.flatbuffer import parse
 from kgated.deploy.tflite.layer_table import scope_name
 from kgated.deploy.tflite.lstm_operator import write_fused
 from kgated.deploy.worker import convert_in_worker
-from kgated.errors import ConversionError, first_line
+from kgated.errors import ConversionError, cause, naming_layer
 from kgated.keras_graph import run_on
 from kgated.keras_patches import builtin_operators, exact_addition
 
@@ -63,7 +63,7 @@ def _reason(error: Exception) -> str:
     locations = re.findall(r'error: loc\((?:callsite\()?fused\["(\w+):", "([^"/]+)/', str(error))
     names = sorted({f"{operator} (layer `{layer}`)" for operator, layer in locations})
     if not names:
-        return first_line(error)
+        return cause(error)
     return f"no builtin operator computes {', '.join(names)}; compute it before the model"
 
 
@@ -162,7 +162,8 @@ def call_in_scopes(
     def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
         # Keras numbers its scopes: `dense_1` may be the second call of `dense`. The slash at the
         # end makes TensorFlow take the name as it is.
-        with tf.name_scope(scope_name(names.get(operation.name, operation.name)) + "/"):
+        scope = tf.name_scope(scope_name(names.get(operation.name, operation.name)) + "/")
+        with scope, naming_layer(operation):
             return operation(*args, **kwargs)
 
     with exact_addition(), builtin_operators():

@@ -26,7 +26,16 @@ def sequence_error(model: keras.Model) -> Exception | None:
     """
     try:
         _, length = inputs_of(model)
-        length = length or FEW_FRAMES
+    except (ConversionError, ValueError) as error:
+        return error
+    error = _error(model, length or FEW_FRAMES)
+    if error is None or length is not None:
+        return error
+    return ConversionError(f"with `length={FEW_FRAMES}`, {error}")
+
+
+def _error(model: keras.Model, length: int) -> Exception | None:
+    try:
         recipe = choose_lowering(Recipe("sequence"), model, length, padded=False)
         graph = sequence_model(model, Lowering(recipe.lowering), length=length)
         for name in graph.outputs:

@@ -5,9 +5,9 @@ from kgated.deploy.metadata.manifest import (
     build_manifest,
     check_recipe,
     frames_of,
-    notes_on_default_mode,
     results_of,
 )
+from kgated.deploy.metadata.notes import notes_on
 from kgated.deploy.metadata.options import ConversionOptions
 
 __all__ = [
@@ -16,6 +16,6 @@ __all__ = [
     "build_manifest",
     "check_recipe",
     "frames_of",
-    "notes_on_default_mode",
+    "notes_on",
     "results_of",
 ]

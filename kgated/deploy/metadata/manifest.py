@@ -3,7 +3,6 @@
 import hashlib
 import importlib.metadata
 import json
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,8 +24,6 @@ from kgated.deploy.sequence.outputs import check_output, first_axis
 from kgated.deploy.streaming import StepModel
 from kgated.deploy.verification.sequences import Arrays
 from kgated.errors import ConversionError
-from kgated.inference_copies import has_graph
-from kgated.optimize import QuantizeAware
 
 TOOLS = ("kgated", "keras", "tensorflow", "ai-edge-quantizer", "ai-edge-litert")
 
@@ -115,23 +112,6 @@ def model_info(model: keras.Model) -> ModelInfo:
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
     return ModelInfo(model.name, digest.hexdigest(), model.count_params())
-
-
-def notes_on_default_mode(model: keras.Model) -> tuple[str, ...]:
-    """What to know where no mode was given and a window may have been meant; it is logged, too."""
-    model = model.inner if isinstance(model, QuantizeAware) else model
-    shape = model.inputs[0].shape if has_graph(model) else None
-    if shape is None or len(shape) < 2 or shape[1] is None:
-        return ()
-    frames = shape[1]
-    note = (
-        f"the `Input` of model `{model.name}` has a fixed length of {frames} frames, and the file "
-        "takes a stream, one frame per call, since `mode` was not given; for a model trained on "
-        f'windows of {frames} frames, to answer once for each, give `mode="sequence"`; else give '
-        '`mode="stream"`'
-    )
-    logging.getLogger("kgated").warning(note)
-    return (note,)
 
 
 def check_recipe(recipe: Recipe, step: StepModel | SequenceGraph, has_ranges: bool) -> None:

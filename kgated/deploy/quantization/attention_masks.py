@@ -14,7 +14,8 @@ from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.float_file import FloatFile
 
 HUGE = 1e8  # no score of a real frame is as large
-MARGIN = {8: 6.0, 16: 11.0}  # exp(-margin) is below a step of a probability of so many bits
+MOVES = ("EXPAND_DIMS", "RESHAPE", "SELECT", "SELECT_V2", "SQUEEZE", "TRANSPOSE")
+MARGIN = {8: 8.0, 16: 12.0}  # exp(-margin) is below half a step of a probability of so many bits
 
 
 def limit_masks(file: FloatFile, ranges: Ranges, bits: int) -> Ranges:
@@ -25,17 +26,35 @@ def limit_masks(file: FloatFile, ranges: Ranges, bits: int) -> Ranges:
         ranges: by tensor name, of calibration.
         bits: of an activation.
     """
-    limited = dict(ranges)
+    limited, lowered = dict(ranges), dict[str, dict[str, np.ndarray]]()
     for graph, operator in flatbuffer.operators(file.model):
+        _limit_moved(file, graph, operator, limited, lowered)
         for scores, mask in _masked(file.model, graph, operator, limited):
             low, high = _ends(graph, scores, limited)
             smallest = low - MARGIN[bits]
             is_select = flatbuffer.operator_name(file.model, operator).startswith("SELECT")
             _limit(file.model, graph, mask, -smallest if is_select else high - smallest, limited)
             result = flatbuffer.tensor_name(graph.tensors[operator.outputs[0]])
-            limited[result] = _like(limited[result], smallest, high)
+            limited[result] = lowered[result] = _like(limited[result], smallest, high)
             file.changed()
     return limited
+
+
+def _limit_moved(
+    file: FloatFile,
+    graph: schema.SubGraphT,
+    operator: schema.OperatorT,
+    ranges: Ranges,
+    lowered: Ranges,
+) -> None:
+    """Give the range of masked scores to what chooses or moves them."""
+    if flatbuffer.operator_name(file.model, operator) not in MOVES:
+        return
+    names = [flatbuffer.tensor_name(graph.tensors[n]) for n in operator.inputs]
+    result = flatbuffer.tensor_name(graph.tensors[operator.outputs[0]])
+    for name in names:
+        if name in lowered:
+            ranges[result] = lowered[result] = lowered[name]
 
 
 def _masked(

@@ -8,6 +8,7 @@ from keras import ops
 from kgated_edge.format.manifest import LENGTHS
 
 from kgated.deploy.sequence.inputs import Input, inputs_of, length_of
+from kgated.deploy.sequence.padded_attention import call_padded, takes_padding
 from kgated.deploy.sequence.padding import POOLING, PaddedTime, unsupported
 from kgated.deploy.sequence.rnn import Lowering
 from kgated.deploy.sequence.static_layer import StaticCalls, needs_static_call
@@ -68,9 +69,18 @@ class _SequenceCalls(LayerCalls):
         """As in `LayerCalls`."""
         if self._time is None or not self._time.timed(args, kwargs):
             return self._call(layer, args, kwargs)
+        if not _is_own(layer) and takes_padding(layer, args):
+            results, has_time = self._over_time(self._time, layer, args, kwargs)
+            if has_time:
+                self._time.mark(*keras.tree.flatten(results)[:1])
+            return results
         results = self._padded(self._time, layer, args, kwargs)
         self._time.mark_results(layer, results)
         return results
+
+    def _over_time(self, time: PaddedTime, layer: Any, args: Any, kwargs: Any) -> tuple[Any, bool]:
+        """See `call_padded`."""
+        return call_padded(time, layer, args, kwargs, lambda a, k: self._call(layer, a, k))
 
     def opens(self, layer: Any, *args: Any, **kwargs: Any) -> bool:
         """A layer of the user's own, where sequences are padded."""

@@ -6,7 +6,12 @@ import keras
 
 from kgated.deploy.streaming.context import Handler, Handlers, StreamContext
 from kgated.deploy.streaming.unsupported import check_axis, unsupported
-from kgated.framewise import FRAMEWISE, Framewise, has_weights_per_frame
+from kgated.framewise import (
+    FRAMEWISE,
+    Framewise,
+    has_weights_per_frame,
+    same_for_all_frames,
+)
 
 
 def _per_frame(context: StreamContext, layer: keras.Layer, x: Any, **kwargs: Any) -> Any:
@@ -22,9 +27,14 @@ def _embedding(context: StreamContext, layer: keras.layers.Embedding, x: Any) ->
 
 
 def _merge(context: StreamContext, layer: keras.Layer, inputs: list[Any], **kwargs: Any) -> Any:
-    rank, size = len(inputs[0].shape), inputs[0].shape[1]
+    symbolic = [x for x in inputs if isinstance(x, keras.KerasTensor)]
+    constants = [x for x in inputs if not isinstance(x, keras.KerasTensor)]
+    rank, size = len(symbolic[0].shape), symbolic[0].shape[1]
     check_axis(layer, rank)
-    if not all(context.has_time(x) and (len(x.shape), x.shape[1]) == (rank, size) for x in inputs):
+    alike = all(context.has_time(x) and x.shape[:2] == (x.shape[0], size) for x in symbolic)
+    broadcast = not constants or not isinstance(layer, keras.layers.Concatenate)
+    broadcast = broadcast and all(same_for_all_frames(x, rank) for x in constants)
+    if not alike or not broadcast or any(len(x.shape) != rank for x in symbolic):
         raise unsupported(
             layer, "its inputs must be sequences of as many frames each, with as many axes"
         )
@@ -38,7 +48,7 @@ def _elementwise(context: StreamContext, operation: Any, *args: Any, **kwargs: A
     # A constant such as a weight is the same for all frames where it has no axis of time.
     constants = [x for x in tensors if not isinstance(x, keras.KerasTensor)]
     alike = all(context.has_time(x) and x.shape[:2] == symbolic[0].shape[:2] for x in symbolic)
-    if not alike or any(len(x.shape) > rank - 2 for x in constants):
+    if not alike or not all(same_for_all_frames(x, rank) for x in constants):
         raise unsupported(
             operation, "it may combine frames only with numbers and with like sequences"
         )

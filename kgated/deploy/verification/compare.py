@@ -131,9 +131,10 @@ def check_exact(report: Agreement, what: str) -> None:
     for name, (error, limit) in limits.items():
         if not error <= limit:
             raise ConversionError(
-                f"the float file disagrees with the Keras model on {what}: {name} {error:.3g}, and "
-                f"{limit:.3g} is allowed; nothing was written. Nothing was quantized yet: try "
-                "another `mode` or `lowering`, or take layers out to find the one"
+                "the float file disagrees with the Keras model, computed in float32, on "
+                f"{what}: {name} {error:.3g}, and {limit:.3g} is allowed; nothing was written. "
+                "Nothing was quantized yet: try another `mode` or `lowering`, or take layers out "
+                "to find the one"
             )
 
 

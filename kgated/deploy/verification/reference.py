@@ -8,7 +8,8 @@ import numpy as np
 
 from kgated.deploy.streaming import StepModel
 from kgated.deploy.verification.sequences import Arrays, Sequences
-from kgated.keras_graph import any_length, flatten_layers
+from kgated.errors import ConversionError, cause
+from kgated.keras_graph import any_length, call_naming_layers, flatten_layers
 from kgated.keras_patches import exact_addition
 
 
@@ -53,18 +54,37 @@ class Reference:
     def predict(self, sequences: Sequences) -> Arrays:
         """Each output (N, ...) of N sequences of one length."""
         if len(sequences) > 1 and self._mixes_batch:
-            rows = [self.predict([sequence]) for sequence in sequences]
-            return {name: np.concatenate([row[name] for row in rows]) for name in self.outputs}
+            return self._predict_rows(sequences)
         batch = [np.stack([sequence[name] for sequence in sequences]) for name in self.frames]
         tensors = [keras.ops.convert_to_tensor(x) for x in batch]
-        with exact_addition():
-            results: Any = keras.tree.flatten(
-                self.model(tensors if len(tensors) > 1 else tensors[0], training=False)
-            )
-        arrays = [np.asarray(keras.ops.convert_to_numpy(y), np.float32) for y in results]
+        try:
+            with exact_addition():
+                results = self.model(tensors if len(tensors) > 1 else tensors[0], training=False)
+        except Exception as error:
+            if len(sequences) > 1:  # which a constant with a batch axis of 1 may forbid
+                return self._predict_rows(sequences)
+            raise self._failure(tensors, error) from error
+        flat: list[Any] = keras.tree.flatten(results)
+        arrays = [np.asarray(keras.ops.convert_to_numpy(y), np.float32) for y in flat]
         timed, stride = self.is_timed, self.stride
         outputs = dict(zip(self.outputs, arrays, strict=True))
         return {n: y[:, stride - 1 :: stride] if timed[n] else y for n, y in outputs.items()}
+
+    def _predict_rows(self, sequences: Sequences) -> Arrays:
+        rows = [self.predict([sequence]) for sequence in sequences]
+        return {name: np.concatenate([row[name] for row in rows]) for name in self.outputs}
+
+    def _failure(self, tensors: list[Any], error: Exception) -> ConversionError:
+        """The error for a model that Keras itself can't compute, with the layer that fails."""
+        shapes = " and ".join(str(tuple(x.shape)) for x in tensors)
+        where = f"in Keras itself, on sequences {shapes} as they are to be converted"
+        advice = "call the model on such a sequence to see, and mend the layer"
+        try:
+            if isinstance(self.model, keras.Model):
+                call_naming_layers(self.model, tensors, where, advice)
+        except ConversionError as named:
+            return named
+        return ConversionError(f"the model fails {where}: {cause(error)}; {advice}")
 
     def predict_steps(self, sequence: Arrays) -> Arrays:
         """The results after each step over one sequence: (results, *output) by output name.

@@ -96,5 +96,7 @@ def add(
 
         return ops.clip(nearest, qmin, qmax) * scale, gradient
 
+    if a.shape != b.shape:  # the gradient of a broadcast is a sum, which this one is not
+        a, b = a + ops.zeros_like(b), b + ops.zeros_like(a)
     parts = params[0].scale, params[1].scale, *params[2]
     return quantize(a, b, *(ops.convert_to_tensor(part, "float32") for part in parts))

@@ -11,6 +11,7 @@ from kgated.argument_checks import as_number, check_integer
 from kgated.cells import choose, register
 from kgated.described_model import PlainInfo
 from kgated.keras_graph import run_on, trace_function
+from kgated.keras_patches import float32_layers
 from kgated.optimize.qat.fake_quant import SCHEMES, Array, QuantParams, has_float64
 from kgated.optimize.qat.forward import (
     ForwardState,
@@ -201,6 +202,7 @@ class QuantizeAware(keras.Model):
         return cls(**{**config, "inner": inner})
 
 
+@float32_layers()
 def quantize_aware(
     model: keras.Model,
     scheme: str = "int8",

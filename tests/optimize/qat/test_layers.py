@@ -62,6 +62,21 @@ def trained(model, x, scheme, rng):
     return qat
 
 
+@pytest.mark.parametrize(("name", "scheme"), CASES)
+def test_every_weight_of_a_layer_is_trained(name, scheme, x, rng):
+    stack = [keras.Input((None, FEATURES)), *{**STREAMS, **INT8_STREAMS}[name](), layers.Dense(3)]
+    qat = trained(keras.Sequential(stack), x[:, :3], scheme, rng)
+    qat.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=True)
+    before = [np.array(weight) for weight in qat.trainable_variables]
+    qat.train_on_batch(x[:, :3], rng.normal(size=(8, 3, 3)).astype(np.float32))
+    unchanged = [
+        weight.path
+        for weight, old in zip(qat.trainable_variables, before, strict=True)
+        if np.array_equal(weight, old)
+    ]
+    assert not unchanged
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="files are made by TensorFlow")
 @pytest.mark.parametrize(("name", "scheme"), CASES)
 def test_a_stream_computes_the_numbers_of_the_model(name, scheme, x, rng, tmp_path):
