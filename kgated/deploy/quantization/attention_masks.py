@@ -5,6 +5,7 @@ score that integers need is the smallest real one less `MARGIN`.
 """
 
 from collections.abc import Iterator
+from copy import copy as shallow_copy
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -27,6 +28,9 @@ def limit_masks(file: FloatFile, ranges: Ranges, bits: int) -> Ranges:
         bits: of an activation.
     """
     limited, lowered = dict(ranges), dict[str, dict[str, np.ndarray]]()
+    for graph in file.model.subgraphs:
+        _unshare_products(file, graph, limited)
+        _unshare_constants(file, graph, limited)
     for graph, operator in flatbuffer.operators(file.model):
         _limit_moved(file, graph, operator, limited, lowered)
         for scores, mask in _masked(file.model, graph, operator, limited):
@@ -38,6 +42,53 @@ def limit_masks(file: FloatFile, ranges: Ranges, bits: int) -> Ranges:
             limited[result] = lowered[result] = _like(limited[result], smallest, high)
             file.changed()
     return limited
+
+
+def _unshare_constants(file: FloatFile, graph: schema.SubGraphT, ranges: Ranges) -> None:
+    """Give each operator a constant with huge numbers of its own: each needs another size."""
+    taken = set[int]()
+    for operator in graph.operators:
+        for n in {int(n) for n in operator.inputs if n >= 0}:
+            if _values(file.model, graph, n) is None or _constant_of(file.model, graph, n) is None:
+                continue
+            if n in taken:
+                copy = _copied(file, graph, n, ranges)
+                graph.tensors[copy].buffer = graph.tensors[n].buffer
+                operator.inputs = [copy if m == n else int(m) for m in operator.inputs]
+            taken.add(n)
+
+
+def _unshare_products(file: FloatFile, graph: schema.SubGraphT, ranges: Ranges) -> None:
+    """Give each operator a product with huge numbers of its own."""
+    for product in [o for o in graph.operators if _is_huge_product(file.model, graph, o)]:
+        result = int(product.outputs[0])
+        readers = [o for o in graph.operators if result in [int(n) for n in o.inputs]]
+        for reader in readers[1:]:
+            copy = _copied(file, graph, result, ranges)
+            operator = shallow_copy(product)
+            operator.inputs, operator.outputs = [int(n) for n in product.inputs], [copy]
+            reader.inputs = [copy if n == result else int(n) for n in reader.inputs]
+            graph.operators.insert(graph.operators.index(reader), operator)
+
+
+def _is_huge_product(
+    model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT
+) -> bool:
+    is_product = flatbuffer.operator_name(model, operator) == "MUL"
+    return is_product and _constant_of(model, graph, int(operator.outputs[0])) is not None
+
+
+def _copied(file: FloatFile, graph: schema.SubGraphT, n: int, ranges: Ranges) -> int:
+    """A new tensor like one of a graph, of the same layer and range."""
+    tensor = graph.tensors[n]
+    label = f"copy{len(graph.tensors)}"
+    shape = tuple(int(size) for size in tensor.shape)
+    copy = flatbuffer.add_tensor(graph, n, label, shape, tensor.type)
+    file.layers.inherit(graph, copy, n)
+    name = flatbuffer.tensor_name(tensor)
+    if name in ranges:
+        ranges[flatbuffer.tensor_name(graph.tensors[copy])] = ranges[name]
+    return copy
 
 
 def _limit_moved(

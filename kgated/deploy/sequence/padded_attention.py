@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from kgated.deploy.sequence.padding import PaddedTime, unsupported
+from kgated.keras_graph import mask_of
 
 _BY_LIST = (keras.layers.Attention, keras.layers.AdditiveAttention)
 _BY_ARGUMENT = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
@@ -69,7 +70,7 @@ def _attention_by_list(
 ) -> tuple[Any, bool]:
     query, value, *key = args[0]
     _check_keys(time, layer, value, key, kwargs)
-    query_mask, value_mask, *more = [*(kwargs.get("mask") or (None, None))]
+    query_mask, value_mask, *more = kwargs.get("mask") or [mask_of(query), mask_of(value)]
     if time.has_time(value):
         value_mask = time.combined(value_mask)
     masks = None if query_mask is None and value_mask is None else [query_mask, value_mask, *more]
@@ -85,7 +86,9 @@ def _attention_by_argument(
     if len(query.shape) != 3 or isinstance(kwargs.get("attention_mask"), keras.KerasTensor):
         raise unsupported(layer)
     if time.has_time(value):
-        kwargs = {**kwargs, "value_mask": time.combined(kwargs.get("value_mask"))}
+        mask = kwargs.get("value_mask")
+        mask = time.combined(mask_of(value) if mask is None else mask)
+        kwargs = {**kwargs, "value_mask": mask}
     return call(args, kwargs), time.has_time(query)
 
 
