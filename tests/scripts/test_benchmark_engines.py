@@ -8,6 +8,7 @@ from benchmark_capacity import capacity_rows
 from benchmarks.peers import rows
 from benchmarks.peers.environments import environment
 from benchmarks.peers.process import Peer, RefusedError
+from kgated_edge import EdgeModel
 
 FEATURES, UNITS = 5, 8
 
@@ -53,7 +54,10 @@ def test_a_package_that_cannot_be_installed_is_the_reason(tmp_path):
 
 @pytest.mark.slow
 def test_the_capacity_of_a_machine_is_searched(tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmark_capacity.SIZES", ((FEATURES, UNITS),))
+    path = Path(__file__).parents[1] / "edge" / "fixtures" / "speech.tflite"
+    features = EdgeModel(path).manifest.frame.size
+    monkeypatch.setattr("benchmark_capacity.SIZES", ((features, UNITS),))
+    monkeypatch.setattr("benchmark_capacity._file", lambda *_: path)
     monkeypatch.setattr("kgated_edge.loadtest.runner.find_capacity", lambda *_: 5)
     settings = {"period_ms": 20.0, "deadline_ms": 2000.0, "seconds": 0.2, "max_misses": 10}
     (row,) = capacity_rows(tmp_path, UNITS, [2], ["litert"], **settings)
