@@ -104,8 +104,7 @@ def show(measured: list[Row], section: Section, as_markdown: bool) -> None:
         Console(width=190).print(table(measured, TITLES[section]))
     judged = [row for row in measured if row["met"] is not None]
     if judged:
-        met = len(judged) - len(missed(measured))
-        print(f"{section}: {met} of {len(judged)} targets met\n")
+        print(f"{section}: {len(judged) - len(missed(measured))} of {len(judged)} targets met\n")
 
 
 if __name__ == "__main__":

@@ -138,7 +138,7 @@ def _result(
     run: PooledRun,
     quality: Quality | None,
     golden: SelftestResult,
-    sizes: dict[str, int],
+    sizes: dict[str, Any],
 ) -> CheckResult:
     """The result of a run, with the limits that it failed."""
     deadline_ms, times = limits.deadline_ms, run.times

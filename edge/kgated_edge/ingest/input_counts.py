@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from kgated_edge.errors import EdgeError
 from kgated_edge.format.tensor_spec import Array, TensorSpec
@@ -30,7 +31,7 @@ class InputCounts:
     skipped_frames: int = 0
     time_s: float | None = None
 
-    def of_lines(self) -> dict[str, int]:
+    def of_lines(self) -> dict[str, Any]:
         """The counts of lines of CSV, by name."""
         return {"bad_lines": self.bad_lines, "joined_lines": self.joined_lines}
 

@@ -81,7 +81,7 @@ class StreamingHistogram:
         self._sum += ns
         self._max = max(self._max, ns)
 
-    def metrics(self) -> dict[str, float | None]:
+    def metrics(self) -> dict[str, Any]:
         """The metrics `compute_us_*` of `LiveResult`."""
         total = int(self._counts.sum())
         if total == 0:

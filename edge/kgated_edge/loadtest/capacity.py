@@ -35,17 +35,17 @@ def find_capacity(
     Args:
         add_streams: makes streams; a number for which it raises `MemoryBudgetError` is too many.
         schedule: period and deadline.
-        max_misses: deadlines that a trial may miss.
+        max_misses: deadlines that a trial may miss; one that misses all fails.
         clock: the time.
     """
     rounds = min(max(_TRIAL_NS // schedule.period_ns, _MIN_ROUNDS), _MAX_ROUNDS)
-    trial = replace(schedule, count=rounds)
+    trial, allowed = replace(schedule, count=rounds), min(max_misses, rounds - 1)
 
     def passes(streams: int) -> bool:
         with suppress(MemoryBudgetError):
             step = add_streams(streams)
             step(0)
-            return any(_misses(step, trial, clock) <= max_misses for _ in range(_ATTEMPTS))
+            return any(_misses(step, trial, clock) <= allowed for _ in range(_ATTEMPTS))
         return False
 
     return largest(passes)

@@ -24,9 +24,10 @@ def squared_difference(code: Code, operator: Operator, arguments: list[str]) -> 
     a, b, result = operator.input(0), operator.input(1), operator.output
     twice = 2.0 * float(max(a.scale, b.scale))
     code.use("scaled")
+    factors = [multiplier(float(tensor.scale) / twice) for tensor in (a, b)]
     scaled = [
-        f"kg_scaled(({x} - ({t.zero_point})) * {1 << _LEFT_SHIFT}, {multiplier(t.scale / twice)})"
-        for x, t in zip(arguments, (a, b), strict=True)
+        f"kg_scaled(({x} - ({tensor.zero_point})) * {1 << _LEFT_SHIFT}, {factor})"
+        for x, tensor, factor in zip(arguments, (a, b), factors, strict=True)
     ]
     real = twice * twice / (float(result.scale) * 2.0 ** (2 * _LEFT_SHIFT))
     code.use("squared_difference")

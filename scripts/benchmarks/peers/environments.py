@@ -1,6 +1,7 @@
 """Environments of the engines: each has its own, since their dependencies conflict."""
 
 import subprocess
+import sys
 import venv
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +33,9 @@ def environment(folder: Path, name: str, packages: tuple[str, ...]) -> Environme
     own = folder / name
     python, done = own / "bin" / "python", own / "installed"
     if not done.exists():
-        venv.create(own, with_pip=True, clear=True)
-        command = [str(python), "-m", "pip", "install", "--quiet", *packages]
+        venv.create(own, clear=True)
+        pip = [sys.executable, "-m", "pip", "--python", str(python)]
+        command = [*pip, "install", "--quiet", *packages]
         try:
             process = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
         except subprocess.TimeoutExpired:

@@ -14,6 +14,10 @@ class RefusedError(Exception):
     """The engine cannot run this; the message says why."""
 
 
+def _ending(code: int) -> str:
+    return "its package does not import" if code == 1 else f"its process crashed (exit {code})"
+
+
 class Peer:
     """An engine in its own process.
 
@@ -54,9 +58,9 @@ class Peer:
             process.stdin.write(json.dumps([name, argument]) + "\n")
             process.stdin.flush()
         except BrokenPipeError:
-            raise RefusedError("its process has ended: the package does not import") from None
+            raise RefusedError(_ending(process.wait())) from None
         if not (line := process.stdout.readline()):
-            raise RefusedError(f"its process has ended (exit {process.wait()})")
+            raise RefusedError(_ending(process.wait()))
         answer = json.loads(line)
         if "refused" in answer:
             raise RefusedError(answer["refused"])

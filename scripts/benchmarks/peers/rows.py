@@ -149,8 +149,7 @@ def _model(cell: str, features: int, units: int) -> keras.Model:
     if cell != "GRU":
         return model_of(cell, features, units)
     keras.utils.set_random_seed(0)
-    form = {"reset_after": True, "update_gate": "state"}
-    layer = kgated.GRU(units, return_sequences=True, **form)
+    layer = kgated.GRU(units, return_sequences=True, reset_after=True, update_gate="state")
     return keras.Sequential([keras.Input((None, features)), layer])
 
 

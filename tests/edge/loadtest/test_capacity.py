@@ -52,6 +52,19 @@ def test_a_disturbed_trial_is_repeated(fake_clock):
     assert find_capacity(add_streams, Schedule(5, 10 * MS, 10 * MS), 0, clock_of(fake)) == 9
 
 
+def test_a_trial_that_misses_all_deadlines_fails_however_many_are_allowed(fake_clock):
+    fake, allowed = fake_clock(), 10_000
+
+    def add_streams(streams):
+        def step(n):
+            fake.time += streams * MS
+
+        return step
+
+    streams = find_capacity(add_streams, Schedule(5, 10 * MS, 10 * MS), allowed, clock_of(fake))
+    assert streams < 100
+
+
 class Memory:
     """Each stream takes 10 MiB of 100."""
 

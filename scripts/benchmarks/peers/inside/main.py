@@ -55,6 +55,14 @@ class Server:
         return (time.perf_counter_ns() - start) / calls / 1000
 
 
+def _reason(error: Exception) -> str:
+    """Why, in some words; the modules beside this one raise NotImplementedError themselves."""
+    text = " ".join(str(error).split()).split(" Caused by")[0]
+    if isinstance(error, NotImplementedError):
+        return text
+    return f"{type(error).__name__}: ...{text[-120:]}"
+
+
 def _peak_mib() -> float | None:
     with open("/proc/self/status") as status:
         lines = [line.split() for line in status if line.startswith("VmHWM")]
@@ -71,7 +79,7 @@ def main() -> None:
         try:
             answer = {"result": getattr(server, name)(argument)}
         except Exception as error:
-            answer = {"refused": f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]}
+            answer = {"refused": _reason(error)}
         print(json.dumps(answer), file=answers, flush=True)
 
 

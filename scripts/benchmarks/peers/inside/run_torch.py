@@ -27,14 +27,13 @@ def open_model(spec: dict[str, Any]) -> Any:
     module = module.eval()
     if spec["precision"] == "int8":
         kinds = {torch.nn.LSTM, torch.nn.GRU}
-        module = torch.ao.quantization.quantize_dynamic(
-            torch.nn.Sequential(module), kinds, dtype=torch.qint8
-        )[0]
+        quantize: Any = torch.ao.quantization.quantize_dynamic
+        module = quantize(torch.nn.Sequential(module), kinds, dtype=torch.qint8)[0]
 
     def call(x: np.ndarray, states: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-        given = [torch.from_numpy(state) for state in states]
+        tensors = [torch.from_numpy(state) for state in states]
         with torch.inference_mode():
-            y, after = module(torch.from_numpy(x), given[0] if kind == "GRU" else tuple(given))
+            y, after = module(torch.from_numpy(x), tensors[0] if kind == "GRU" else tuple(tensors))
         after = [after] if kind == "GRU" else list(after)
         return y.numpy(), [state.numpy() for state in after]
 
