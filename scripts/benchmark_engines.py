@@ -41,7 +41,7 @@ TITLES = {
 
 def main(
     only: Annotated[
-        list[Section] | None, typer.Option(help="A section to run; may be repeated. Default: all.")
+        list[Section] | None, typer.Option(help="A section to run, repeatable. Default: all.")
     ] = None,
     rounds: Annotated[int, typer.Option(min=3, help="Measurement rounds per candidate.")] = 40,
     length: Annotated[
@@ -50,7 +50,7 @@ def main(
     fastest: Annotated[
         bool, typer.Option("--fastest", help="Report the fastest round, for a loaded machine.")
     ] = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     out: Annotated[Path | None, typer.Option("--json", help="JSON file for the rows.")] = None,
 ) -> None:
     """Measure, print the tables, and say which targets are missed."""
