@@ -140,31 +140,21 @@ def check_names(option: str, names: list[str] | None, known: Iterable[str]) -> N
 
 
 def main(
-    folder: Annotated[Path, typer.Option(help="Folder for models, files and rows.")] = Path(
-        "runs/accuracy"
-    ),
+    folder: Annotated[Path, typer.Option(help="Models, files and rows.")] = Path("runs/accuracy"),
     only: Annotated[
-        list[Part] | None, typer.Option(help="A part to run; may be repeated. Default: all.")
+        list[Part] | None, typer.Option(help="A part to run, repeatable. Default: all.")
     ] = None,
     cell: Annotated[
-        list[str] | None, typer.Option(help="A cell to run; may be repeated. Default: all.")
+        list[str] | None, typer.Option(help="A cell to run, repeatable. Default: all.")
     ] = None,
     recipe: Annotated[
-        list[str] | None, typer.Option(help="A recipe's row; may be given again. Else all.")
+        list[str] | None, typer.Option(help="A recipe's row, repeatable. Default: all.")
     ] = None,
-    seeds: Annotated[
-        int, typer.Option(min=1, help="Trainings per model; the first seed is 0.")
-    ] = 3,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Train for a few steps, to test the script.")
-    ] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings per model, from seed 0.")] = 3,
+    quick: Annotated[bool, typer.Option("--quick", help="Train briefly, as a test.")] = False,
     processes: Annotated[int, typer.Option(min=1, help="Number of parallel trainings.")] = 2,
-    rounds: Annotated[
-        int, typer.Option(min=3, help="Measurement rounds per file in `latency`.")
-    ] = 40,
-    as_markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print a Markdown table.")
-    ] = False,
+    rounds: Annotated[int, typer.Option(min=3, help="Rounds per file in `latency`.")] = 40,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     out: Annotated[Path | None, typer.Option("--json", help="JSON file for the rows.")] = None,
 ) -> None:
     """Train, convert, evaluate, and print the table; `--only latency` times existing files."""

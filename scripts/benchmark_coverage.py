@@ -77,7 +77,7 @@ def convert_all(jobs: list[dict[str, str]], cells: Cells, path: Path | None, wor
 
 def main(
     only: Annotated[
-        list[str] | None, typer.Option(help="A row to convert; may be repeated. Default: all.")
+        list[str] | None, typer.Option(help="A row to convert, repeatable. Default: all.")
     ] = None,
     again: Annotated[
         bool, typer.Option(help="Convert again each cell that is not correct.")

@@ -78,11 +78,11 @@ def show(section: Section, rows: list[Row], failed: dict[str, str], as_markdown:
 
 def main(
     only: Annotated[
-        list[Section] | None, typer.Option(help="A section to run; may be repeated. Default: all.")
+        list[Section] | None, typer.Option(help="A section to run, repeatable. Default: all.")
     ] = None,
     matrix: Annotated[bool, typer.Option(help="Count conversions, which takes minutes.")] = True,
     rounds: Annotated[int, typer.Option(min=3, help="Measurement rounds per candidate.")] = 40,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     out: Annotated[Path | None, typer.Option("--json", help="JSON file for the rows.")] = None,
 ) -> None:
     """Measure, print the tables, and report missed targets."""

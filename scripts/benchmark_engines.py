@@ -51,7 +51,7 @@ TITLES = {
 
 def main(
     only: Annotated[
-        list[Section] | None, typer.Option(help="A section to run; may be repeated. Default: all.")
+        list[Section] | None, typer.Option(help="A section to run, repeatable. Default: all.")
     ] = None,
     rounds: Annotated[int, typer.Option(min=3, help="Measurement rounds per candidate.")] = 40,
     length: Annotated[
@@ -69,7 +69,7 @@ def main(
     units: Annotated[
         list[int] | None, typer.Option(help="A size of the section engines; else all.")
     ] = None,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     out: Annotated[Path | None, typer.Option("--json", help="JSON file for the rows.")] = None,
 ) -> None:
     """Measure, print the tables, and say which targets are missed."""

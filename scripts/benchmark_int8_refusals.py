@@ -127,19 +127,15 @@ def main(
     again: Annotated[
         bool, typer.Option("--convert-again", help="Measure the stored models again.")
     ] = False,
-    seeds: Annotated[
-        int, typer.Option(min=1, help="Trainings per model; the first seed is 0.")
-    ] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings per model, from seed 0.")] = 3,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 12,
     cell: Annotated[
-        list[str] | None, typer.Option(help="A cell to run; may be repeated. Default: all.")
+        list[str] | None, typer.Option(help="A cell to run, repeatable. Default: all.")
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option(help="A data set to run; may be repeated. Default: all.")
+        list[str] | None, typer.Option(help="A data set to run, repeatable. Default: all.")
     ] = None,
-    as_markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print a Markdown table.")
-    ] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     out: Annotated[Path | None, typer.Option("--json", help="JSON file for the rows.")] = None,
 ) -> None:
     """Train, convert to int8, and print how many conversions were refused."""

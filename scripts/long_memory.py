@@ -263,14 +263,10 @@ def draw_gates(panel: Any, results: list[Result], styles: dict[str, Any]) -> Non
 
 def main(
     length: Annotated[int, typer.Option(help="T, time steps of a sequence.", min=4)] = 200,
-    steps: Annotated[
-        int, typer.Option(help="Maximum number of training steps per cell.", min=50)
-    ] = 1200,
+    steps: Annotated[int, typer.Option(help="Maximum training steps per cell.", min=50)] = 1200,
     seed: Annotated[int, typer.Option(help="Seed of the data and the weights.")] = 0,
     only: Annotated[str | None, typer.Option(help="Cells, separated by commas.")] = None,
-    report: Annotated[
-        Path | None, typer.Option("--json", help="JSON file for the results.")
-    ] = None,
+    report: Annotated[Path | None, typer.Option("--json", help="JSON file of the results.")] = None,
     png: Annotated[Path | None, typer.Option(help="Image file for the plot.")] = None,
 ) -> None:
     """Train each cell on the adding problem and report which ones learn it."""

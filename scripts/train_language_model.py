@@ -179,7 +179,7 @@ def main(
     rate: Annotated[float, typer.Option(help="Maximum learning rate.")] = 4e-3,
     seed: Annotated[int, typer.Option(help="Seed of weights and dropout.")] = 0,
     prompt: Annotated[str, typer.Option(help="Prompt of the text sample.")] = "The ",
-    out: Annotated[Path | None, typer.Option("--json", help="JSON file for the results.")] = None,
+    out: Annotated[Path | None, typer.Option("--json", help="JSON file of the results.")] = None,
 ) -> None:
     """Train, and print the bits per character of both models and a sample of text."""
     if out is not None:

@@ -9,7 +9,7 @@ STUDY = "search"
 # Score on the device, bytes, microseconds; with constraints for the limits.
 DIRECTIONS = ("maximize", "minimize", "minimize")
 REASON, SECONDS = "reason", "seconds"
-CURVE, PARAMETERS = "curve", "parameters"
+CURVE, PARAMETERS, SEED = "curve", "parameters", "seed"
 STARTUP_TRIALS = 8
 MIN_PEERS, MIN_EPOCHS = 3, 10  # of the median rule
 MIN_PART = 0.3  # of the epochs: large models may begin slowly
@@ -37,8 +37,8 @@ class SearchQueue(TrialQueue):
     def next(self, study: Any, max_trials: int) -> Any:
         """The next trial for this process, or None where `max_trials` are done or under way.
 
-        The sampler is seeded by the number of trials so far: a continued search draws what it
-        would have drawn without the kill.
+        The sampler is seeded by the first number that no other trial has, which is that of a killed
+        one: a continued search draws what it would have drawn without the kill.
         """
         with self.hold("turn"):
             self._requeue(study)
@@ -49,12 +49,20 @@ class SearchQueue(TrialQueue):
             is_full = len(trials) - rejected >= max_trials or rejected >= MAX_REJECTED * max_trials
             if is_full and not waiting:
                 return None
+            seed = unused_seed([t for t in trials if t.state != states.WAITING])
             study.sampler = self.optuna.samplers.TPESampler(
-                seed=len(trials), n_startup_trials=STARTUP_TRIALS, multivariate=True
+                seed=seed, n_startup_trials=STARTUP_TRIALS, multivariate=True
             )
             trial = study.ask()
             trial.set_user_attr(WORKER, self.worker)
+            trial.set_user_attr(SEED, seed)
             return trial
+
+
+def unused_seed(trials: list[Any]) -> int:
+    """The first seed that none of the trials has; those of older versions have their position."""
+    used = {trial.user_attrs.get(SEED, n) for n, trial in enumerate(trials)}
+    return next(seed for seed in range(len(trials) + 1) if seed not in used)
 
 
 def is_rejected(trial: Any) -> bool:

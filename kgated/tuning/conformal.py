@@ -33,7 +33,15 @@ def conformal_intervals(
     if not 0 < coverage < 1:
         raise EdgeError(f"`coverage` must be above 0 and below 1, got {coverage!r}")
     manifest = read_manifest(path)
-    sequences, scorer = checked_inputs(manifest, data, "numbers")
+    try:
+        sequences, scorer = checked_inputs(manifest, data, "numbers")
+    except DataError as error:
+        if not manifest.labels or "`y` must" not in str(error):
+            raise
+        raise DataError(
+            f"{path}: intervals are for numeric targets, and this model has labels: take one that "
+            "predicts numbers"
+        ) from None
     assert isinstance(scorer, Numbers), "the scorer of the task 'numbers'"
     run_sequences(open_model(path), sequences, scorer)
     errors = np.sort(np.abs(scorer.errors()), axis=0)

@@ -22,7 +22,7 @@ from kgated.search.outcome import Outcome, Rejected, front
 from kgated.search.report import teacher_sentences
 from kgated.search.results import Reference
 from kgated.search.space import Design, SearchSpace, Training
-from kgated.search.trials import is_hopeless
+from kgated.search.trials import SEED, is_hopeless, unused_seed
 
 
 def outcome(name, value, kib, us=10.0, number=0, metric=ACCURACY):
@@ -188,3 +188,13 @@ def test_a_training_is_hopeless_below_the_median_of_models_that_are_no_larger():
     assert not is_hopeless([1.5], 100, small)
     assert not is_hopeless([2.5], 90, small)  # smaller than all of them
     assert not is_hopeless([2.5], 100, small[:2])  # too few to say
+
+
+@pytest.mark.parametrize(
+    ("seeds", "unused"),
+    [([], 0), ([0, 1], 2), ([1], 0), ([0, 2, 3], 1), ([None, None], 2), ([None, 2], 1)],
+)
+def test_a_seed_belongs_to_one_trial_at_a_time(seeds, unused):
+    """Trials of older versions have no seed; it was the number of trials before."""
+    attributes = [{} if seed is None else {SEED: seed} for seed in seeds]
+    assert unused_seed([SimpleNamespace(user_attrs=a) for a in attributes]) == unused

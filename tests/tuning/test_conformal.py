@@ -95,6 +95,14 @@ def test_damaged_intervals_are_refused(model, section, message):
         write_section(model, "intervals", section)
 
 
+def test_class_numbers_are_refused_in_plain_words(model):
+    data = SequenceData(np.zeros((2, 5, 3), np.float32), np.full(2, 5), np.array([0, 1]))
+    with pytest.raises(
+        EdgeError, match="intervals are for numeric targets, and this model has lab"
+    ):
+        conformal_intervals(model, data)
+
+
 def test_a_file_without_intervals_says_so(model):
     runner = EdgeModel(model)
     with pytest.raises(EdgeError, match="the file has no intervals"):

@@ -21,7 +21,7 @@ from kgated_edge.cli.event_text import event_check_text, events_text
 from kgated_edge.cli.events import add_events, run_events
 from kgated_edge.cli.live import add_live, run_live
 from kgated_edge.cli.output import reserve_output, save_steps
-from kgated_edge.cli.parser import Parser
+from kgated_edge.cli.parser import CommandParser, Parser
 from kgated_edge.cli.realtime import add_realtime_arguments, plan_of
 from kgated_edge.cli.sandbox import run_in_sandbox
 from kgated_edge.cli.signals import ended_by_signals
@@ -86,7 +86,7 @@ def _parser() -> Parser:
         prog=_PROGRAM, description="Runs kgated models on this device and measures them."
     )
     parser.add_argument("--version", action="version", version=f"{_PROGRAM} {version(_PROGRAM)}")
-    commands = parser.add_subparsers(required=True, metavar=_COMMANDS)
+    commands = parser.add_subparsers(required=True, metavar=_COMMANDS, parser_class=CommandParser)
     _add_check(commands)
     _add_selftest(commands)
     _add_realtime(commands)

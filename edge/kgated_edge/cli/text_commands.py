@@ -44,8 +44,8 @@ def add_decode(parser: argparse.ArgumentParser) -> None:
 
 def run_generate(options: argparse.Namespace) -> dict[str, Any]:
     """Prints the tokens as they come; the result for `--json`."""
-    model = EdgeModel(options.model, options.threads, engine=options.engine)
     vocabulary = _vocabulary(options.model)
+    model = EdgeModel(options.model, options.threads, engine=options.engine)
     tokens = generate(
         model,
         _prompt(vocabulary, options.prompt),
@@ -77,7 +77,10 @@ def run_decode(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _vocabulary(path: ModelPath) -> Vocabulary:
-    vocabulary = read_manifest(path).vocabulary
+    manifest = read_manifest(path)
+    if not any(spec.is_token for spec in manifest.frames):
+        raise EdgeError(f"{path}: the model takes no text, its frames are numbers: use `live`")
+    vocabulary = manifest.vocabulary
     if vocabulary is None:
         raise EdgeError(
             f"{path}: the file has no vocabulary, or several: convert the model with --vocabulary"

@@ -87,6 +87,11 @@ def test_bad_arguments(error, arguments, message):
     assert "--help" in text
 
 
+def test_a_model_of_numbers_takes_no_text(error, speech):
+    for arguments in (("encode", speech, "go"), ("generate", speech, "--prompt", "go")):
+        assert "the model takes no text" in error(*arguments)
+
+
 def test_output_that_cannot_be_written(error, speech, npz, tmp_path, monkeypatch):
     def no_run(*_, **__):
         raise AssertionError("the run began before the output was looked at")
