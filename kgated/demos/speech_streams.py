@@ -44,7 +44,7 @@ _BABBLE_POOL = 8  # voices of a part
 _SNR_DB = (8.0, 20.0)
 _SENTENCE_SHARE = 0.1
 # Of the training alone: unseen words are then like trained ones.
-_SHARES = (
+_TRAINING_WORDS = (
     (edited_keyword, 0.2),
     (near_keyword, 0.3),
     (confusable_word, 0.15),
@@ -164,8 +164,8 @@ def _no_keyword(part: str, rng: np.random.Generator) -> str:
     if rng.random() < _SENTENCE_SHARE:
         return str(rng.choice(SENTENCES))
     draw = rng.random() if part == "train" else 1.0
-    for make_word, share in _SHARES:
-        if draw < share:
+    for make_word, fraction in _TRAINING_WORDS:
+        if draw < fraction:
             return make_word(rng)
-        draw -= share
+        draw -= fraction
     return str(rng.choice(words_of(part)))
