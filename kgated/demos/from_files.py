@@ -72,6 +72,7 @@ class EventTask:
         refractory_s: for `tune`.
         min_duration_s: for `tune`.
         keep_misses: for `tune`.
+        dropout: the fraction of the recurrent layer's outputs dropped in training.
     """
 
     name: str
@@ -85,6 +86,7 @@ class EventTask:
     refractory_s: float
     min_duration_s: float = 0.0
     keep_misses: bool = False
+    dropout: float = 0.3
 
 
 def run_event_demo(
@@ -144,6 +146,7 @@ def _train_and_convert(task: EventTask, folder: Path, model: Path, console: Cons
 
     saved = folder / f"{task.name}.keras"
     options: dict[str, Any] = {"units": task.units, "steps": task.steps, "plan": task.plan}
+    options["dropout"] = task.dropout
     history = train_streaming(folder / "train.npz", saved, cell="GRU", quiet=True, **options)
     accuracy = max(history.history["val_accuracy"])
     console.print(f"trained: {100 * accuracy:.1f}% of the validation frames", soft_wrap=True)

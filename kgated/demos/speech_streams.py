@@ -5,28 +5,34 @@ from functools import cache
 
 import numpy as np
 
-from kgated.demos.espeak import RATE, Voice, speak
+from kgated.data.recordings import resampled
+from kgated.demos import espeak
+from kgated.demos.espeak import Voice, speak
 from kgated.demos.speech_words import (
     KEYWORDS,
     SENTENCES,
+    confusable_word,
+    edited_keyword,
     invented_word,
     near_keyword,
     words_of,
 )
 from kgated.demos.streams import Array, Stream, join_pieces
 
+RATE = 16_000
 _ACCENTS = ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-029")
 # Voices of espeak-ng; each is in one part.
 _VARIANTS = {
     "train": "m1 m2 m3 m4 m5 m8 f1 f2 f3 Alex Alicia Andy Annie Henrique Hugo Jacky Lee Marco "
     "Michael Nguyen adam anika antonio aunty belinda benjamin boris caleb david ed edward edward2 "
     "grandma grandpa iven iven2 iven3 iven4 kaukovalta klatt klatt2 klatt3 michel norbert pedro "
-    "quincy victor",
+    "quincy victor AnxiousAndy announcer Storm Demonic robert Tweaky croak klatt4 klatt5 klatt6 "
+    "UniRobot RicishayMax robosoft",
     "tuning": "m6 f4 Gene Mike Andrea john linda max sandro miguel gustave marcelo Diogo zac",
     "testing": "m7 f5 Mario Denis steph rob travis shelby paul pablo",
 }
 # Of the training alone: each is said once, and heard several times, at another speed and pitch.
-_SAID = {"keywords": 900, "no keywords": 1900}
+_SAID = {"keywords": 1200, "no keywords": 3200}
 _STRETCH = (0.85, 1.18)
 _COLOR_DB = 6.0
 _COLOR_BANDS = 6
@@ -38,8 +44,12 @@ _BABBLE_POOL = 8  # voices of a part
 _SNR_DB = (8.0, 20.0)
 _SENTENCE_SHARE = 0.1
 # Of the training alone: unseen words are then like trained ones.
-_INVENTED_SHARE = 0.2
-_NEAR_SHARE = 0.4
+_TRAINING_WORDS = (
+    (edited_keyword, 0.2),
+    (near_keyword, 0.3),
+    (confusable_word, 0.15),
+    (invented_word, 0.15),
+)
 _GAIN_DB = 6.0
 _PAUSE_S = (0.2, 1.5)
 _LEVEL = 0.05  # effective value of a word
@@ -76,19 +86,25 @@ def babble(part: str, samples: int, rng: np.random.Generator) -> Array:
     """Several voices of a part that talk at once, (samples,) of effective value 1."""
     pool_rng = np.random.default_rng(len(part))
     pool = [voice_of(part, pool_rng) for _ in range(_BABBLE_POOL)]
-    total = np.zeros(samples)
+    total = np.zeros(samples, np.float32)
     for _ in range(_BABBLE_VOICES):
         voice = pool[rng.integers(len(pool))]
         order = rng.permutation(len(SENTENCES))[:3]
-        talk = np.concatenate([speak(SENTENCES[n], voice) for n in order])
-        repeated = np.resize(talk, samples)
-        total += np.roll(repeated, int(rng.integers(samples))) / effective(talk)
+        talk = np.concatenate([said(SENTENCES[n], voice) for n in order])
+        place = int(rng.integers(len(talk)))
+        total += np.resize(np.roll(talk, place) / effective(talk), samples)
     return total / effective(total)
+
+
+@cache
+def said(text: str, voice: Voice) -> Array:
+    """What a voice says: samples (n,) float32 at `RATE`."""
+    return resampled(speak(text, voice), espeak.RATE, RATE).astype(np.float32)
 
 
 def effective(samples: Array) -> float:
     """The root mean square; above 0."""
-    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))) + 1e-9)
+    return float(np.sqrt(np.dot(samples, samples) / len(samples)) + 1e-9)
 
 
 def _utterances(
@@ -100,13 +116,13 @@ def _utterances(
         yield np.zeros(int(pause_s * RATE)), None
         is_keyword = rng.random() < fraction
         if is_training:
-            said = _bank(is_keyword)
-            text, voice = said[rng.integers(len(said))]
-            samples = stretched(speak(text, voice), rng.uniform(*_STRETCH))
+            bank = _bank(is_keyword)
+            text, voice = bank[rng.integers(len(bank))]
+            samples = stretched(said(text, voice), rng.uniform(*_STRETCH))
             samples = colored(samples, rng)
         else:
             text, voice = _drawn(part, is_keyword, rng)
-            samples = speak(text, voice)
+            samples = said(text, voice)
         gain = 10 ** (rng.uniform(-_GAIN_DB, _GAIN_DB) / 20)
         yield samples * (gain * _LEVEL / effective(samples)), text if is_keyword else None
 
@@ -148,8 +164,8 @@ def _no_keyword(part: str, rng: np.random.Generator) -> str:
     if rng.random() < _SENTENCE_SHARE:
         return str(rng.choice(SENTENCES))
     draw = rng.random() if part == "train" else 1.0
-    if draw < _NEAR_SHARE:
-        return near_keyword(rng)
-    if draw < _NEAR_SHARE + _INVENTED_SHARE:
-        return invented_word(rng)
+    for make_word, fraction in _TRAINING_WORDS:
+        if draw < fraction:
+            return make_word(rng)
+        draw -= fraction
     return str(rng.choice(words_of(part)))

@@ -27,6 +27,12 @@ _WORDS = {
     "testing": "commander intruder confused suntan sometime ocean teacher finger travel remember "
     "pocket hundred student nature",
 }
+# Words of the training alone, heard often: they share sounds with a keyword.
+_CONFUSABLE = (
+    "commuter commuter commuter competitor comforter compactor computing pewter tutor neuter "
+    "suitor cuter commuted recruiter disputer refuter moonshine sunset sunny sunlight sunburn "
+    "sunflower sunrise sunspot sunscreen shine shiny starshine sunroof outshine sandstone sunstone"
+)
 # Phonemes of espeak-ng, for invented words.
 _ONSETS = (
     "b bj d f fj g h dZ k l m n p r s t v w j j z S tS T br dr fl gr kl kr pl pr sl sp st sw tr"
@@ -39,6 +45,25 @@ _SYLLABLES = {
     "computer": (("k", "@", "m"), ("pj", "u:", ""), ("t", "3", "")),
     "sunshine": (("s", "V", "n"), ("S", "aI", "n")),
 }
+_PHONEMES = {
+    "computer": ("k", "@", "m", "p", "j", "'u:", "t", "3"),
+    "sunshine": ("s", "'V", "n", "S", "aI", "n"),
+}
+# What a phoneme is mistaken for.
+_SIMILAR = {
+    "k": "t g p",
+    "m": "n b",
+    "p": "b t f k",
+    "j": "w l r",
+    "u:": "U oU i: 3:",
+    "t": "d k p s",
+    "s": "S z f T",
+    "V": "a 0 U I",
+    "n": "m l d t",
+    "S": "s tS f t",
+    "aI": "eI OI I a",
+}
+_DELETED_SHARE = 0.5
 _UNSTRESSED = ("@", "3")
 _MAX_SYLLABLES = 4
 
@@ -69,6 +94,28 @@ def near_keyword(rng: np.random.Generator) -> str:
     if rng.random() < 0.25:
         syllables.insert(int(rng.integers(2)) * len(syllables), _syllable(rng))
     return _said(syllables, rng)
+
+
+def edited_keyword(rng: np.random.Generator) -> str:
+    """A keyword with one phoneme left out or replaced by a similar one, as phonemes for espeak-ng.
+
+    Unstressed vowels are kept: without them, it may be the keyword in another accent.
+    """
+    phonemes = list(_PHONEMES[str(rng.choice(KEYWORDS))])
+    places = [n for n, phoneme in enumerate(phonemes) if phoneme not in _UNSTRESSED]
+    place = int(rng.choice(places))
+    phoneme = phonemes[place]
+    if rng.random() < _DELETED_SHARE and not phoneme.startswith("'"):
+        del phonemes[place]
+    else:
+        mark = "'" * phoneme.startswith("'")
+        phonemes[place] = mark + str(rng.choice(_SIMILAR[phoneme.removeprefix("'")].split()))
+    return f"[[{''.join(phonemes)}]]"
+
+
+def confusable_word(rng: np.random.Generator) -> str:
+    """A word of the training that shares sounds with a keyword."""
+    return str(rng.choice(_CONFUSABLE.split()))
 
 
 Syllable = tuple[str, str, str]

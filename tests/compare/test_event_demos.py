@@ -89,6 +89,23 @@ def test_words_that_sound_much_like_a_keyword_are_none(rng):
     assert {"k@mju:t3", "k@mpju:"} & said
 
 
+def test_words_of_one_other_phoneme_are_no_keyword(rng):
+    said = {speech_words.edited_keyword(rng).strip("[]") for _ in range(2000)}
+    stressed = {"".join(phonemes) for phonemes in speech_words._PHONEMES.values()}
+    assert len(said) > 50
+    assert not said & stressed
+    # "commuter" is "computer" without its p; each has the one stress of its keyword.
+    assert {"k@mj'u:t3", "k@mbj'u:t3", "s'VnSOIn"} <= said
+    assert all(word.count("'") == 1 for word in said)
+
+
+def test_no_word_of_the_training_alone_is_in_another_part():
+    confusable = set(speech_words._CONFUSABLE.split())
+    common = set(speech_words._COMMON.split())
+    for part in ("tuning", "testing"):
+        assert not (confusable - common) & set(speech_words.words_of(part))
+
+
 def test_labels_are_late_and_do_not_overlap():
     events = [Labelled(1.0, 2.0, "a"), Labelled(2.0, 2.5, "b"), Labelled(9.0, 9.9, "a")]
     stream = Stream(np.zeros(100), events, 10.0)
@@ -121,18 +138,35 @@ def test_keyword_demo_names_the_package_that_is_missing(tmp_path, monkeypatch):
 
 
 def test_speech_has_the_keywords_where_it_says(monkeypatch):
-    def speak(text, voice):
-        return np.full(4410, 1.0 if text in speech_words.KEYWORDS else 0.01, np.float32)
+    def said(text, voice):
+        return np.full(3200, 1.0 if text in speech_words.KEYWORDS else 0.01, np.float32)
 
-    monkeypatch.setattr(speech_streams, "speak", speak)
+    monkeypatch.setattr(speech_streams, "said", said)
     monkeypatch.setattr(speech_streams, "_SNR_DB", (60.0, 60.0))
     stream = speech_streams.speech_stream("tuning", 20.0, 0.5, np.random.default_rng(0))
     assert len(stream.events) > 3
     for event in stream.events:
         assert event.label in speech_words.KEYWORDS
         assert event.end_s - event.start_s == pytest.approx(0.2)
-        word = stream.samples[round(event.start_s * stream.rate) + 1 :][:4000]
+        word = stream.samples[round(event.start_s * stream.rate) + 1 :][:3000]
         assert np.abs(word).min() > 0.01
+
+
+def test_speech_has_the_rate_of_the_streams(monkeypatch):
+    monkeypatch.setattr(speech_streams, "speak", lambda text, voice: np.ones(22_050, np.float32))
+    samples = speech_streams.said.__wrapped__("sun", espeak.Voice("en-us"))
+    assert samples.shape == (speech_streams.RATE,)
+    assert samples.dtype == np.float32
+
+
+def test_babble_has_the_level_and_the_length_asked_for(monkeypatch, rng):
+    def said(text, voice):
+        return np.sin(np.arange(5000 + 100 * len(text)) / 7).astype(np.float32)
+
+    monkeypatch.setattr(speech_streams, "said", said)
+    samples = speech_streams.babble("train", 40_000, rng)
+    assert samples.shape == (40_000,)
+    assert np.sqrt(np.mean(samples**2)) == pytest.approx(1.0, rel=1e-3)
 
 
 @pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng")
