@@ -127,22 +127,20 @@ def fit(
     check_precision(model, plan.precision)
     features, classes = model.input_shape[-1], model.output_shape[-1]
     targets = targets_of("train", train, features, classes)
+    if validation is None and folder is not None:
+        raise ValueError("`folder` keeps the best epoch, which needs `validation`: give both")
     held_out = None
     if validation is not None:
-        held_out = targets_of("validation", validation, features, classes)
-    elif folder is not None:
-        raise ValueError("`folder` keeps the best epoch, which needs `validation`: give both")
+        labels = targets_of("validation", validation, features, classes)
+        held_out = labels if soft_targets is None else without_soft_targets(labels)
     if soft_targets is not None:
         targets = soft_targets.beside(targets)
-        held_out = None if held_out is None else without_soft_targets(held_out)
     batches = _batches(train, targets, plan)
     _compile(model, plan, plan.epochs * len(batches), soft_targets)
     keeper = _Keeper(model, plan, batches, folder, tensorboard, stops=validation is not None)
     with contextlib.ExitStack() as screen:
-        shown = []
-        if not quiet:
-            bar = ProgressBar(model.name, plan.epochs, console, done=keeper.initial_epoch)
-            shown.append(screen.enter_context(bar))
+        bar = ProgressBar(model.name, plan.epochs, console, done=keeper.initial_epoch)
+        shown = [] if quiet else [screen.enter_context(bar)]
         history = keeper.fit(
             batches,
             shuffle=False,  # `Batches` shuffles with its own seed

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from kgated.compare import baseline, fitting, run, study, trainer
+from kgated.compare import baseline, run, study, trainer
 from kgated.compare.candidates import (
     Candidate,
     ModelOptions,
@@ -26,7 +26,6 @@ from kgated.compare.study_charts import pareto_front
 from kgated.compare.tasks import CLASSIFICATION
 from kgated.data import pad, save_npz
 from kgated.layers import CELLS
-from kgated.training import Plan
 from kgated_cli.app import app
 
 OPTIONS = run.CompareOptions(
@@ -289,13 +288,3 @@ def test_the_reach_of_the_gradient_ends_at_the_first_step_below():
 def test_the_pareto_front_has_no_point_that_a_cheaper_one_beats():
     points = [(1.0, 0.5, "a", ""), (2.0, 0.4, "b", ""), (3.0, 0.9, "c", ""), (3.0, 0.8, "d", "")]
     assert [name for _, _, name, _ in pareto_front(points)] == ["a", "c"]
-
-
-def test_a_training_ends_when_its_time_is_over(data):
-    parts = load_parts(data)
-    model = build(MODELS[0], ModelOptions(CLASSIFICATION, parts.train.x[:, 0], 2))
-    watch = fitting.Watch(seconds=0.0)
-    plan = Plan(epochs=5, batch_size=8)
-    history = fitting.fit_model(model, parts, plan, [watch])
-    assert len(history["loss"]) == len(watch.times) == 1
-    assert watch.out_of_time

@@ -51,6 +51,16 @@ def test_a_refit_trains_on_the_validation_data_and_for_all_epochs(name, tmp_path
     assert "val_loss" not in history
 
 
+def test_a_training_ends_when_its_time_is_over(tmp_path):
+    parts = load_parts(written(tmp_path / "data.npz", TASKS["classification"][1]))
+    model = build(MODELS[0], ModelOptions.of(parts))
+    watch = fitting.Watch(seconds=0.0)
+    plan = Plan(epochs=5, batch_size=8)
+    history = fitting.fit_model(model, parts, plan, [watch])
+    assert len(history["loss"]) == len(watch.times) == 1
+    assert watch.out_of_time
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("refit", [True, False])
 def test_the_seeds_are_refits_unless_they_are_not_wanted(refit, tmp_path, monkeypatch):
