@@ -298,7 +298,8 @@ def check_graph(model: keras.Model) -> None:
     if not has_graph(model):
         raise ConversionError(
             f"model `{model.name}` is a subclass of `keras.Model` without a graph of layers; "
-            "build it with `keras.Sequential` or the functional API"
+            "call it on an input, as in `x = keras.Input((None, features)); "
+            "keras.Model(x, model(x))`, or build it with the functional API"
         )
 
 

@@ -43,6 +43,8 @@ def called(row, x):
     """What a layer or operation of this row gives on a sequence."""
     if isinstance(row.kind, str):
         function = getattr(keras.ops, re.sub(r"(?<!^)(?=[A-Z])", "_", row.name).lower())
+        if row.merges:
+            return function([x, x * 0.5 + 1.0], axis=-1)
         return function(x, x * 0.5 + 1.0) if row.name in BINARY else function(x)
     layer = BUILD.get(row.name, row.kind)()
     return layer([x, L.Dense(F)(x)] if row.merges else x)
