@@ -72,6 +72,7 @@ FRAMEWISE = (
     # What `x + y` or `keras.ops.tanh(x)` leave in the graph of a functional model.
     Framewise("Absolute"),
     Framewise("Add"),
+    Framewise("Concatenate", merges=True),
     Framewise("Divide", finite=False),  # 0 / 0
     Framewise("Elu"),
     Framewise("Exp", finite=False),  # overflows
@@ -95,8 +96,14 @@ FRAMEWISE = (
     Framewise("Tanh"),
     Framewise("TrueDivide", finite=False),  # 0 / 0
     # What Keras puts into the graph to compute a mask.
+    Framewise("All", streams=False),
     Framewise("Any", streams=False),
+    Framewise("ConvertToTensor", streams=False),
+    Framewise("LogicalAnd", streams=False),
+    Framewise("LogicalOr", streams=False),
     Framewise("NotEqual", streams=False),
+    Framewise("OnesLike", streams=False),
+    Framewise("ZerosLike", streams=False),
 )
 _BY_KIND = {row.kind: row for row in FRAMEWISE}
 
@@ -167,16 +174,18 @@ def same_for_all_frames(constant: Any, rank: int) -> bool:
 
 
 def operation_keeps_frames(operation: Any, *args: Any) -> bool:
-    """Whether an index, or a product with a constant matrix, acts on each frame alone.
+    """Whether an index, a new axis, or a product with a constant matrix, acts on each frame alone.
 
     Args:
         operation: of `keras.ops`, or a layer.
         *args: of its call, the first one (B, T, ...).
     """
     name = type(operation).__name__
-    if isinstance(operation, keras.Layer) or name not in ("GetItem", "Matmul"):
+    if isinstance(operation, keras.Layer) or name not in ("ExpandDims", "GetItem", "Matmul"):
         return False
     rank = len(args[0].shape)
+    if name == "ExpandDims":
+        return all(axis % (rank + 1) > 1 for axis in axes_of(operation))
     if name == "GetItem":
         return index_keeps_frames(args[1], rank)
     return rank > 2 and not isinstance(args[1], keras.KerasTensor) and len(args[1].shape) == 2
@@ -194,6 +203,8 @@ def isolates_padding(layer: Any, rank: int) -> bool:
         layer: a layer, or an operation of `keras.ops`.
         rank: number of axes of its input (B, T, ...), batch and time included.
     """
+    if isinstance(layer, keras.layers.Conv1D):  # padded frames come after the real ones
+        return layer.padding == "causal" and tuple(layer.strides) == (1,)
     if row_of(layer) is None:
         return False
     if isinstance(layer, keras.layers.EinsumDense) and not einsum_keeps_frames(layer, rank):

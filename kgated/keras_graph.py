@@ -56,20 +56,6 @@ def run_on(model: keras.Model, values: list[Any], call: Callable[..., Any]) -> A
     return model._run_through_graph(values, operation_fn=lambda layer: layer, call_fn=call)
 
 
-def call_naming_layers(model: keras.Model, values: list[Any], where: str, advice: str) -> None:
-    """Call the layers of a functional model on tensors, one after the other.
-
-    Raises:
-        ConversionError: a layer fails; with its name, and as `naming_layer` says.
-    """
-
-    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        with naming_layer(layer, where, advice):
-            return layer(*args, **kwargs)
-
-    run_on(model, values, call)
-
-
 class LayerCalls:
     """Calls the layers of a replayed graph; a subclass has `call_layer`.
 
@@ -269,10 +255,7 @@ def plain_name(name: str, taken: set[str]) -> str:
 
 @contextlib.contextmanager
 def no_mask_warnings() -> Iterator[None]:
-    """Silence Keras's warnings of layers that drop masks, which came when the model was built.
-
-    So too of a softmax over one frame: it is a sequence of one frame that is tried.
-    """
+    """Silence Keras's warnings of layers that drop masks, and of a softmax over one frame."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*destroy the mask information")
         warnings.filterwarnings("ignore", message="You are using a softmax over axis")
@@ -298,7 +281,8 @@ def check_graph(model: keras.Model) -> None:
     if not has_graph(model):
         raise ConversionError(
             f"model `{model.name}` is a subclass of `keras.Model` without a graph of layers; "
-            "build it with `keras.Sequential` or the functional API"
+            "call it on an input, as in `x = keras.Input((None, features)); "
+            "keras.Model(x, model(x))`, or build it with the functional API"
         )
 
 

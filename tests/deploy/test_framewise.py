@@ -43,6 +43,8 @@ def called(row, x):
     """What a layer or operation of this row gives on a sequence."""
     if isinstance(row.kind, str):
         function = getattr(keras.ops, re.sub(r"(?<!^)(?=[A-Z])", "_", row.name).lower())
+        if row.merges:
+            return function([x, x * 0.5 + 1.0], axis=-1)
         return function(x, x * 0.5 + 1.0) if row.name in BINARY else function(x)
     layer = BUILD.get(row.name, row.kind)()
     return layer([x, L.Dense(F)(x)] if row.merges else x)
@@ -105,7 +107,6 @@ def other_rank(x):
 
 AXIS = r"`axis=\[.*\]` may reach over time; build it with `axis=-1`"
 OVER_TIME = {
-    "Softmax": (lambda x: L.Softmax(axis=1, name="guilty")(x), AXIS),
     "Softmax of two axes": (lambda x: L.Softmax(axis=(1, 2), name="guilty")(x), AXIS),
     "UnitNormalization": (lambda x: L.UnitNormalization(axis=-2, name="guilty")(x), AXIS),
     "LayerNormalization": (lambda x: L.LayerNormalization(axis=1, name="guilty")(x), AXIS),
@@ -125,6 +126,12 @@ def test_a_layer_over_time_is_refused_in_both_modes(case, tmp_path):
         kgated.to_tflite(model, tmp_path / "m.tflite", mode="sequence", max_length=T)
     with pytest.raises(ConversionError, match=f"`guilty` .*{streaming}"):
         step_model(model)
+
+
+def test_a_softmax_over_time_is_refused_in_a_stream():
+    x = keras.Input((T, F))
+    with pytest.raises(ConversionError, match=f"`guilty` .*{AXIS}"):
+        step_model(keras.Model(x, L.Softmax(axis=1, name="guilty")(x)))
 
 
 @pytest.mark.parametrize("row", [row for row in FRAMEWISE if row.keeps_grid], ids=row_id)

@@ -28,10 +28,10 @@ def sequence_error(model: keras.Model) -> Exception | None:
         _, length = inputs_of(model)
     except (ConversionError, ValueError) as error:
         return error
-    refusal = _error(model, length or FEW_FRAMES)
-    if refusal is None or length is not None:
-        return refusal
-    return ConversionError(f"with `length={FEW_FRAMES}`, {refusal}")
+    reason = _error(model, length or FEW_FRAMES)
+    if reason is None or length is not None:
+        return reason
+    return ConversionError(f"with `length={FEW_FRAMES}`, {reason}")
 
 
 def _error(model: keras.Model, length: int) -> Exception | None:

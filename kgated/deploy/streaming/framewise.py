@@ -32,7 +32,7 @@ def _merge(context: StreamContext, layer: keras.Layer, inputs: list[Any], **kwar
     rank, size = len(symbolic[0].shape), symbolic[0].shape[1]
     check_axis(layer, rank)
     alike = all(context.has_time(x) and x.shape[:2] == (x.shape[0], size) for x in symbolic)
-    broadcast = not constants or not isinstance(layer, keras.layers.Concatenate)
+    broadcast = not constants or type(layer).__name__ != "Concatenate"
     broadcast = broadcast and all(same_for_all_frames(x, rank) for x in constants)
     if not alike or not broadcast or any(len(x.shape) != rank for x in symbolic):
         raise unsupported(
@@ -64,9 +64,9 @@ def _time_distributed(
 
 
 def _handler_of(row: Framewise) -> Handler:
-    if isinstance(row.kind, str):
-        return Handler(_elementwise)
-    return Handler(_merge if row.merges else _per_frame)
+    if row.merges:
+        return Handler(_merge)
+    return Handler(_elementwise if isinstance(row.kind, str) else _per_frame)
 
 
 HANDLERS: Handlers = {

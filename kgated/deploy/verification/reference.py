@@ -8,8 +8,8 @@ import numpy as np
 
 from kgated.deploy.streaming import StepModel
 from kgated.deploy.verification.sequences import Arrays, Sequences
-from kgated.errors import ConversionError, cause
-from kgated.keras_graph import any_length, call_naming_layers, flatten_layers
+from kgated.errors import ConversionError, cause, naming_layer
+from kgated.keras_graph import any_length, flatten_layers, run_on
 from kgated.keras_patches import exact_addition
 
 
@@ -81,7 +81,7 @@ class Reference:
         advice = "call the model on such a sequence to see, and mend the layer"
         try:
             if isinstance(self.model, keras.Model):
-                call_naming_layers(self.model, tensors, where, advice)
+                _call_naming_layers(self.model, tensors, where, advice)
         except ConversionError as named:
             return named
         return ConversionError(f"the model fails {where}: {cause(error)}; {advice}")
@@ -101,3 +101,13 @@ class Reference:
                 if not timed:
                     results[name] = np.concatenate([single[name] for single in singles])
         return results
+
+
+def _call_naming_layers(model: keras.Model, values: list[Any], where: str, advice: str) -> None:
+    """Call the layers one after the other, to raise an error that names the one that fails."""
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        with naming_layer(layer, where, advice):
+            return layer(*args, **kwargs)
+
+    run_on(model, values, call)
