@@ -60,7 +60,6 @@ def capacity_rows(
                     "deadline_ms": result.deadline_ms,
                     "compute_p50_us": result.compute.p50_us,
                     "misses": f"{result.deadline_misses} of {result.steps}",
-                    "met": None,
                 }
             )
     return rows
