@@ -1,4 +1,4 @@
-"""Runs a command whose output nobody reads."""
+"""Runs a command whose output has no reader."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one's own on the loopback, for tests."""
+"""A private PostgreSQL server on the loopback interface, for tests."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ def programs() -> Path:
 
 @contextmanager
 def server() -> Iterator[str]:
-    """A running server in a folder of its own; yields the address of its database."""
+    """A running server in a separate folder; yields the address of its database."""
     pytest.importorskip(
         "psycopg", reason="psycopg is not installed: pip install kgated[postgresql]"
     )

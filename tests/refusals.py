@@ -1,4 +1,4 @@
-"""What a refusal of bad input must be: an error of ours, in one line, with the way out."""
+"""The form of a refusal of bad input: an error of kgated, in one line, with a remedy."""
 
 import re
 import traceback

@@ -44,7 +44,7 @@ pytestmark = pytest.mark.slow  # each test starts JAX or PyTorch
 
 
 def run_tests(backend, wanted, *files, **environment):
-    """Tests of ours in a process of its own; how many passed."""
+    """Runs tests in a separate process; returns how many passed."""
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", wanted]
         + [str(TESTS / name) for name in files],

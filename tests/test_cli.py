@@ -1,4 +1,4 @@
-"""The command as a person meets it: in a process of its own."""
+"""The command in a separate process, as a user runs it."""
 
 import json
 import subprocess

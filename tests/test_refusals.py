@@ -1,4 +1,4 @@
-"""Bad input ends in an error of ours, with the argument or the layer and the way out.
+"""Bad input raises an error of kgated, with the argument or the layer and a remedy.
 
 None of Python, Keras, NumPy or TensorFlow speaks to the user: each case is checked for where it was
 raised, too.

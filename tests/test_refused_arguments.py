@@ -1,4 +1,4 @@
-"""Bad arguments, tensors and files end in an error of ours, wherever they are given."""
+"""Bad arguments, tensors and files raise an error of kgated in every function."""
 
 import json
 import re

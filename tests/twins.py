@@ -1,4 +1,4 @@
-"""Run by interop/test_tf_keras.py in a process of its own: what the twins do, as JSON on stdout.
+"""Run by interop/test_tf_keras.py in a separate process: results of the twins as JSON on stdout.
 
 tfmot changes the process that imports it; here nothing is asserted, only told.
 """

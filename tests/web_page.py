@@ -1,4 +1,4 @@
-"""Uses the page of `kgated web` as a person would."""
+"""Operates the page of `kgated web` as a user does."""
 
 import csv
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def opened(browser, address, **options):
-    """A page that has loaded; it says nothing on the console and asks nobody else."""
+    """A loaded page, with lists of its console messages and of its requests."""
     page = browser.new_page(**options)
     page.said, page.asked = [], []
     page.on("console", lambda message: page.said.append(message.text))

@@ -22,7 +22,7 @@ STREAM, WHOLE, PADDED = (
 
 
 class Cumulated(L.Layer):
-    """A layer that nobody knows."""
+    """A layer of an unknown class."""
 
     def call(self, x):
         return keras.ops.cumsum(x, axis=1)

@@ -15,7 +15,7 @@ T, N, F = 4, 5, 3
 
 
 class Block(L.Layer):
-    """Two layers and a weight of its own."""
+    """A layer with two inner layers and a weight."""
 
     def __init__(self, inner, units, **kwargs):
         super().__init__(**kwargs)
@@ -34,7 +34,7 @@ class Block(L.Layer):
 
 
 class Encoder(keras.Model):
-    """A model with code of its own, inside of another model."""
+    """A subclassed model inside another model."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -46,7 +46,7 @@ class Encoder(keras.Model):
 
 
 class Doubled(L.RNN):
-    """A recurrent layer with a `call` of its own around Keras's."""
+    """A recurrent layer with a custom `call` that calls that of Keras."""
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
         return 1.0 + super().call(2.0 * sequences, initial_state, mask, training)

@@ -1,4 +1,4 @@
-"""The twins in tf_keras, as a process of its own tells: tfmot changes the one that imports it."""
+"""The tf_keras twins, in a separate process, since tfmot changes the process that imports it."""
 
 import json
 import os

@@ -116,7 +116,7 @@ def test_a_state_dict_gives_the_layer_of_its_module(kind):
 
 
 class Tagger(nn.Module):
-    """What a user has: several layers, and a forward of its own."""
+    """A typical user module: several layers, and a custom `forward`."""
 
     def __init__(self):
         super().__init__()

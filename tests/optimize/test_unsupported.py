@@ -1,4 +1,4 @@
-"""Models that quantize_aware, prune and cluster refuse: errors name the layer and a way out."""
+"""Models that quantize_aware, prune and cluster refuse: errors name the layer and a remedy."""
 
 import keras
 import pytest

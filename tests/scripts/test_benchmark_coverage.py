@@ -1,4 +1,4 @@
-"""The coverage table: it names every layer and activation, and its judgement can fail."""
+"""The coverage table contains every layer and activation, and its evaluation can fail."""
 
 import inspect
 

@@ -1,4 +1,4 @@
-"""A device over ssh, by an `ssh` and an `scp` that run on this machine."""
+"""A device over ssh, with replacements of `ssh` and `scp` that run on this machine."""
 
 import os
 import sys

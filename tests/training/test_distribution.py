@@ -72,7 +72,7 @@ print(json.dumps(said))
 
 
 def run_training(environment):
-    """The training in a process of its own; once more after a crash of TensorFlow itself.
+    """The training in a separate process; it is repeated after a crash of TensorFlow.
 
     On a machine with a high load TensorFlow's distribution over two devices once ended by a
     segmentation fault, with this same program. An error of ours is an exception, and no signal.

@@ -116,7 +116,7 @@ def stateless(layer):
 
 
 def test_learns_what_lies_further_back_than_a_chunk(rng):
-    """Was the first frame positive? Told at each frame, 3 chunks later too."""
+    """The label of each frame, also 3 chunks later, is whether the first frame was positive."""
     keras.utils.set_random_seed(0)
     x = [rng.normal(size=(12, 1)).astype(np.float32) for _ in range(32)]
     y = [np.full(12, r[0, 0] > 0, np.int32) for r in x]

@@ -1,4 +1,4 @@
-"""`kgated web`: what is written, and that a refusal is one sentence and writes nothing."""
+"""`kgated web`: the written files; a refusal is one sentence and writes nothing."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The page of `kgated web` in Chromium, used as a person would."""
+"""The page of `kgated web` in Chromium, used as by a user."""
 
 import shutil
 import wave

@@ -1,4 +1,4 @@
-"""Float operators written with others: what stands in the file, and that it computes the same."""
+"""Rewritten float operators: the operators in the file, and equal results."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What cannot stream is refused by the layer's name, with the reason and the way out."""
+"""Layers that cannot stream are refused with their name, the reason and a remedy."""
 
 import functools
 

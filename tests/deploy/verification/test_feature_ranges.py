@@ -1,4 +1,4 @@
-"""Features of unlike size share an integer scale: the conversion says so."""
+"""Features of different magnitude share an integer scale: the conversion warns."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The command: every bad input ends in one line that names the thing and the way out."""
+"""The command reports each bad input in one line, with its subject and a remedy."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Files that are no models, or damaged ones: found before anything else looks inside."""
+"""Files that are not models, or damaged: refused before their content is used."""
 
 import os
 import random

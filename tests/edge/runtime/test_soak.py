@@ -12,7 +12,7 @@ BLOCK = 2 * 2**20
 
 
 def test_a_short_soak():
-    """A process of its own: the memory of the tests before this one would move its figure."""
+    """Runs in a separate process, since earlier tests would change the measured memory."""
     command = [sys.executable, soak_edge.__file__, "--steps", "60000"]
     soak = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert soak.returncode == 0, soak.stdout + soak.stderr
