@@ -1,5 +1,6 @@
 """What every test may use."""
 
+import random
 import sys
 
 import numpy as np
@@ -15,6 +16,12 @@ OF_OTHERS = [
 def pytest_configure(config):
     for warning in OF_OTHERS:
         config.addinivalue_line("filterwarnings", warning)
+
+
+def pytest_collectstart(collector):
+    """Layers that a module builds while it is imported draw the same seeds in each run."""
+    if isinstance(collector, pytest.Module):
+        random.seed(0)
 
 
 @pytest.fixture

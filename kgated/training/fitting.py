@@ -129,12 +129,9 @@ def fit(
     targets = targets_of("train", train, features, classes)
     if validation is None and folder is not None:
         raise ValueError("`folder` keeps the best epoch, which needs `validation`: give both")
-    held_out = None
-    if validation is not None:
-        labels = targets_of("validation", validation, features, classes)
-        held_out = labels if soft_targets is None else without_soft_targets(labels)
     if soft_targets is not None:
         targets = soft_targets.beside(targets)
+    held_out = _held_out(validation, features, classes, soft_targets)
     batches = _batches(train, targets, plan)
     _compile(model, plan, plan.epochs * len(batches), soft_targets)
     keeper = _Keeper(model, plan, batches, folder, tensorboard, stops=validation is not None)
@@ -158,6 +155,16 @@ def _batches(train: SequenceData, targets: np.ndarray, plan: Plan) -> Batches | 
     kind = MappedBatches if is_mapped(train) else Batches
     disturbance, augmentation = plan.disturbance, plan.augmentation
     return kind(train, targets, plan.batch_size, disturbance, plan.seed, augmentation)
+
+
+def _held_out(
+    data: SequenceData | None, features: int, classes: int, soft_targets: SoftTargets | None
+) -> np.ndarray | None:
+    """The targets of the validation data, in the form of the training's."""
+    if data is None:
+        return None
+    targets = targets_of("validation", data, features, classes)
+    return targets if soft_targets is None else without_soft_targets(targets)
 
 
 def _validation(
