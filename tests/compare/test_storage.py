@@ -101,7 +101,7 @@ def test_a_killed_command_continues_in_two_processes_and_trains_nothing_twice(st
     try:
         assert states(after).count("FAIL") <= 1  # the one that was killed
         assert states(after).count("COMPLETE") + states(after).count("PRUNED") == TRIALS
-        assert states(after, "rnn-3/seeds") == ["COMPLETE"]
+        assert states(after, "rnn-3/seeds") == ["COMPLETE"] * 2
         runs_by_number = {t.number: t.user_attrs["run"] for t in ended_trials(after)}
         assert {number: runs_by_number[number] for number in complete} == complete
         params = [tuple(sorted(t.params.items())) for t in ended_trials(after)]

@@ -159,9 +159,9 @@ def test_a_fault_in_a_quantized_file_is_refused(name, fault, message, source, mo
     apply = quantize.apply_rules
 
     def apply_with_fault(*arguments):
-        model = apply(*arguments)
+        model, ranges = apply(*arguments)
         fault(model)
-        return model
+        return model, ranges
 
     monkeypatch.setattr(quantize, "apply_rules", apply_with_fault)
     with pytest.raises(ConversionError, match=message):
