@@ -74,7 +74,7 @@ def test_it_trains_on_sequences_of_unknown_length(layer, rng):
 
 
 @pytest.mark.skipif(not TENSORFLOW, reason="trains and converts in TensorFlow")
-@pytest.mark.parametrize(("layer", "scheme"), zip(MINIMAL, ["int8", "int16x8"], strict=True))
+@pytest.mark.parametrize(("layer", "scheme"), list(zip(MINIMAL, ["int8", "int16x8"], strict=True)))
 def test_quantization_aware_training_gives_the_numbers_of_the_file(layer, scheme, rng, tmp_path):
     model, x = fitted(layer, rng, frames=12)
     qat = kgated.quantize_aware(model, scheme, warmup=1, freeze_at=3)
