@@ -82,14 +82,14 @@ class CandidateStudy:
         if CHOSEN not in self.search_study.user_attrs:
             self._search()
         best = self._best_trial()
-        begin = 0 if self.budget.refit else 1  # seed 0 is the search's
-        rows = [{"seed": seed, **best.params} for seed in range(begin, self.budget.seeds)]
+        seeds = range(self.budget.first_seed, self.budget.seeds)
+        rows = [{"seed": seed, **best.params} for seed in seeds]
         self.queue.enqueue(self.seed_study, rows)
         self._train_seeds()
-        seeds = [Run(**trial.user_attrs["run"]) for trial in self._complete(self.seed_study)]
+        trained = [Run(**trial.user_attrs["run"]) for trial in self._complete(self.seed_study)]
         search_run = Run(**best.user_attrs["run"])
         runs = [] if self.budget.refit else [search_run]
-        runs = [*runs, *sorted(seeds, key=lambda run: run.seed)][: self.budget.seeds]
+        runs = [*runs, *sorted(trained, key=lambda run: run.seed)][: self.budget.seeds]
         trials = self.search_study.get_trials(deepcopy=False)
         states = [trial.state.name for trial in trials]
         return Trained(
@@ -98,7 +98,7 @@ class CandidateStudy:
             tuple(runs),
             states.count("COMPLETE") + states.count("PRUNED"),
             states.count("PRUNED"),
-            self._spent(self.search_study) + sum(run.seconds for run in seeds),
+            self._spent(self.search_study) + sum(run.seconds for run in trained),
         )
 
     def _search(self) -> None:
@@ -130,7 +130,7 @@ class CandidateStudy:
         return values
 
     def _search_seconds(self) -> float:
-        is_all = self.budget.seeds == 1 and not self.budget.refit
+        is_all = self.budget.seeds == self.budget.first_seed
         return self.budget.seconds * (1.0 if is_all else SEARCH_PART)
 
     def _min_seconds(self) -> float:
@@ -164,9 +164,7 @@ class CandidateStudy:
 
     def _train_seeds(self) -> None:
         spent = self._spent(self.search_study)
-        seconds = (self.budget.seconds - spent) / max(
-            1, self.budget.seeds - (not self.budget.refit)
-        )
+        seconds = (self.budget.seconds - spent) / max(1, self.budget.seeds - self.budget.first_seed)
         while True:
             trial = self.queue.take(self.seed_study, 0)
             if trial is None:

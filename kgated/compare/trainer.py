@@ -8,7 +8,6 @@ from kgated.compare.backends import Backend
 from kgated.compare.candidates import Candidate, ModelOptions, build
 from kgated.compare.fitting import Watch, disturbance, fit_model, refit_model, saved
 from kgated.compare.splits import Parts
-from kgated.data import real_frames
 from kgated.training import Plan
 
 AUGMENTATION = "augmentation"
@@ -37,6 +36,11 @@ class Budget:
     epochs: int = 100
     patience: int = 15
     refit: bool = True
+
+    @property
+    def first_seed(self) -> int:
+        """The first seed to train after the search; without a refit, the search trained seed 0."""
+        return 0 if self.refit else 1
 
 
 @dataclass(frozen=True)
@@ -123,9 +127,8 @@ class Trainer:
         growth = len(self.parts.development) / len(self.parts.train)
         possible = int(watch.seconds / (growth * search_run.seconds / search_run.epochs))
         epochs = max(1, min(search_run.best_epoch, possible))
-        options = ModelOptions.of(self.parts, values["dropout"], seed)
-        options = replace(options, frames=real_frames(self.parts.development))
-        model = build(self.candidate, options)
+        everything = replace(self.parts, train=self.parts.development)
+        model = build(self.candidate, ModelOptions.of(everything, values["dropout"], seed))
         history = refit_model(model, self.parts, self._plan(seed, values, epochs), [watch])
         run = self._save(model, (seed, values), history, watch, name)
         return replace(run, out_of_time=run.epochs < search_run.best_epoch)
