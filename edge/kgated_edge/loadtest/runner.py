@@ -148,7 +148,6 @@ def _worker_sessions(
     path: ModelPath, plan: Plan, frames: list[Any], resources: ExitStack
 ) -> AddStreams:
     """Makes a pool of processes for each number of streams; one process each below that number."""
-
     pools: list[WorkerPool] = []
 
     def add_streams(count: int) -> Callable[[int], object]:
