@@ -20,7 +20,7 @@ def model():
 
 
 def test_short_sequences_do_not_saturate_after_calibration_on_full_ones(model, tmp_path):
-    """Means over a few frames spread wider than those over all; outside of the ranges they saturate.
+    """Means over a few frames spread wider than those over all, and saturate outside of the ranges.
 
     Without shorter sequences among the samples, the error at one frame is 0.31.
     """
