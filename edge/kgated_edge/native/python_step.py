@@ -11,6 +11,8 @@ import sysconfig
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from kgated_edge.format.tensor_spec import Array
 
 _FUNCTIONS = (
@@ -23,7 +25,7 @@ _FUNCTIONS = (
     "PyList_Size",
     "Py_IncRef",
 )
-_ENTRY = "kgated_python_1"
+_ENTRY = "kgated_python_2"
 _MAX_NDIM = 8
 
 
@@ -32,7 +34,9 @@ class _Bound(ctypes.Structure):
 
     _fields_ = (
         ("state", ctypes.c_void_p),
+        ("input", ctypes.c_void_p),
         ("output", ctypes.c_void_p),
+        ("type", ctypes.c_void_p),
         ("ndim", ctypes.c_ssize_t),
         ("shape", ctypes.c_ssize_t * _MAX_NDIM),
     )
@@ -43,13 +47,14 @@ def python_step(
 ) -> Callable[[Any], Any] | None:
     """A function of a frame that runs one step and returns a new array.
 
-    The function returns None and does nothing for a frame that it does not take: another type,
-    shape or dtype, not contiguous, or with NaN or inf; and while `idle` is empty.
+    The function returns None and does nothing for a frame that it does not take: not of the very
+    type `np.ndarray`, of another shape or dtype, not contiguous, or with NaN or inf; and while
+    `idle` is empty.
 
     Args:
         functions: the library.
         memory: the struct with the states.
-        frame: an array of the frame's shape.
+        frame: float32 of the frame's shape, overwritten in each step.
         output: float32, overwritten in each step.
         idle: empty while another thread uses the model.
 
@@ -61,8 +66,9 @@ def python_step(
     entry = getattr(functions, _ENTRY)
     entry.argtypes, entry.restype = [ctypes.c_void_p], ctypes.c_void_p
     method = entry(_pointers())
-    bound = _Bound(memory.ctypes.data, output.ctypes.data, frame.ndim, frame.shape)
-    owned = (ctypes.addressof(bound), output.copy, idle, None, bound, memory)
+    addresses = (array.ctypes.data for array in (memory, frame, output))
+    bound = _Bound(*addresses, id(np.ndarray), frame.ndim, frame.shape)
+    owned = (ctypes.addressof(bound), output.copy, idle, None, bound, memory, frame)
     return _new_function()(method, owned, None)
 
 

@@ -18,6 +18,7 @@ from kgated_edge.runtime.interpreter import Binding, bind
 
 ENGINES = LITERT, NATIVE = "litert", "native"
 _SMALL_FILE = 512 * 1024
+_SMALL_MEMORY = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,15 @@ class NativeBinding(Binding):
     def quick_step(self, idle: list[Any]) -> Callable[[Any], Any] | None:
         """A step in one call, for small models: a large one has to let other threads run."""
         inputs, outputs = self.manifest.blocks, self.manifest.answers
-        work = len(self.content) * self.manifest.frames_per_step * self.manifest.batch
-        if len(inputs) > 1 or len(outputs) > 1 or work > _SMALL_FILE:
+        if len(inputs) > 1 or len(outputs) > 1:
             return None
-        arrays = self.inputs[inputs[0].name], self.outputs[outputs[0].name]
-        return python_step(self.of_library.functions, self.interpreter.memory, *arrays, idle)
+        memory = self.interpreter.memory
+        arrays = memory, self.inputs[inputs[0].name], self.outputs[outputs[0].name]
+        work = len(self.content) * self.manifest.frames_per_step * self.manifest.batch
+        # A convolution uses its few weights at many places, which takes memory.
+        if work > _SMALL_FILE or sum(array.nbytes for array in arrays) > _SMALL_MEMORY:
+            return None
+        return python_step(self.of_library.functions, *arrays, idle)
 
     def clone(self) -> "NativeBinding":
         """A second binding on the same library, with arrays of its own."""

@@ -109,6 +109,53 @@ def test_bytes_of_another_type_and_order_are_refused(path, frames):
         model.step(frame.astype(">f4").view(frame.dtype.newbyteorder(">"))[..., :0])
 
 
+def outcome(model, frame):
+    """The bytes of a result, or the error's type and text."""
+    model.reset()
+    try:
+        return model.step(frame).tobytes()
+    except EdgeError as error:
+        return type(error), str(error)
+
+
+class MisleadingShape(np.ndarray):
+    """An array whose shape is not the one of its memory."""
+
+    shape = (1, 2, 3)
+
+
+def test_objects_that_are_like_an_array_have_the_same_outcome(path, through_ctypes, frames):
+    model = EdgeModel(path, engine="native")
+    frame = model.cut(frames)[0]
+    masked = np.ma.masked_array(frame, mask=np.zeros(frame.shape, bool))
+    floats = array.array("f", frame.ravel().tolist())
+    views = memoryview(frame), memoryview(floats), frame.view(MisleadingShape)
+    for strange in (*views, floats, masked, masked.data, frame.astype(">f4")):
+        assert outcome(model, strange) == outcome(through_ctypes, strange)
+
+
+def test_a_step_reads_a_copy_of_the_frame(path, frames):
+    """Else NaN that another process writes after the check would get into the state."""
+    model = EdgeModel(path, engine="native")
+    frame = model.cut(frames)[0]
+    name, bad = model.manifest.frame.name, np.full_like(frame, np.nan)
+    copy = model._binding.inputs[name]
+    if model._quick is None:
+        assert copy.dtype == np.int8, "Python quantizes the frames of this file into the copy"
+        return
+    assert model._quick(frame) is not None
+    np.testing.assert_array_equal(copy, frame)
+    before = model.state
+    assert model._quick(bad) is None
+    assert np.isnan(copy).all(), "the copy is what is checked"
+    for key, state in model.state.items():
+        np.testing.assert_array_equal(state, before[key])
+    resources = model._idle.pop()
+    assert model._quick(frame) is None
+    assert np.isnan(copy).all(), "the copy of another thread's call stays as it is"
+    model._idle.append(resources)
+
+
 def test_a_step_during_another_threads_call_is_refused(path, frames):
     model = EdgeModel(path, engine="native")
     frame, errors = model.cut(frames)[0], []
@@ -139,8 +186,10 @@ def test_the_step_keeps_its_memory(path, frames):
     np.testing.assert_array_equal(step(frame), expected)
 
 
-def test_a_large_model_lets_other_threads_run(path, monkeypatch):
-    monkeypatch.setattr(engines, "_SMALL_FILE", 100)
+@pytest.mark.parametrize("limit", ["_SMALL_FILE", "_SMALL_MEMORY"])
+def test_a_large_model_lets_other_threads_run(path, limit, monkeypatch):
+    """Also a model of few weights and much memory, such as a convolution over many places."""
+    monkeypatch.setattr(engines, limit, 100)
     assert EdgeModel(path, engine="native")._quick is None
 
 
