@@ -1,4 +1,4 @@
-"""`kgated demo --task keyword`: two wake phrases in long streams of synthetic speech with babble noise."""
+"""`kgated demo --task keyword`: two wake phrases in synthetic speech with babble noise."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ from kgated.demos.streams import Labelled, Stream, write_streams, write_wav
 from kgated.training import Plan
 
 # How many streams of how many seconds, and the fraction of keywords among what is said.
-_STREAMS = {TRAIN: (300, 30.0, 0.3), TUNING: (10, 300.0, 0.15), TESTING: (12, 300.0, 0.15)}
+_STREAMS = {TRAIN: (540, 30.0, 0.3), TUNING: (10, 300.0, 0.15), TESTING: (12, 300.0, 0.15)}
 _LABEL_FROM = 0.6  # of a phrase
 _TAIL_S = 0.35
 NOTE = (
@@ -44,11 +44,11 @@ TASK = EventTask(
     name="keyword",
     title="Wake phrases: from recordings to events (synthetic speech)",
     note=NOTE,
-    units=64,
+    units=96,
     # Wide batches: a step of the loop over time costs nearly the same for 128 rows as for 32.
     plan=Plan(
-        epochs=28,
-        patience=28,
+        epochs=14,
+        patience=14,
         batch_size=128,
         learning_rate=8e-3,
         augmentation=SensorAugmentation(jitter=0.3, scaling=0.1),

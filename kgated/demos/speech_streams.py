@@ -24,7 +24,7 @@ _VARIANTS = {
     "testing": "m7 f5 Mario Denis steph rob travis shelby paul pablo",
 }
 # Of the training alone: each is said once, and heard several times, at another speed and pitch.
-_SAID = {"keywords": 1200, "no keywords": 3200}
+_SAID = {"keywords": 2000, "no keywords": 5200}
 _STRETCH = (0.85, 1.18)
 _COLOR_DB = 6.0
 _COLOR_BANDS = 6
