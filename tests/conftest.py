@@ -25,8 +25,12 @@ def pytest_collectstart(collector):
         random.seed(0)
 
 
-def pytest_collection_finish():
-    """What was imported stays: no garbage collection has to walk through it in each test."""
+@pytest.fixture(autouse=True, scope="module")
+def _short_garbage_collections():
+    """What stays of imports and of older modules is left out of the collections of this one.
+
+    Thousands of tests leave graphs of TensorFlow, and to walk through all takes seconds.
+    """
     gc.collect()
     gc.freeze()
 
