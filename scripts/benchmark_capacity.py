@@ -4,12 +4,16 @@
 
 A pool of sessions on a PeepholeLSTM, `dynamic`: through LiteRT with `sessions=64`, and by the
 native engine. The search is that of `kgated-edge realtime --pool --streams auto --workers N`, whose
-run of `--seconds` then checks the number that it finds.
+run of `--seconds` then checks the number that it finds. A number that misses deadlines there is
+lowered by a tenth, up to three times. Each search ends after 45 s, so the four rows take about
+4 minutes; the trials are shown. A row that is not met says that the machine was too busy.
 """
 
 import json
 import os
+import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +22,7 @@ import typer
 from benchmarks.models import SIZES, model_of, noise, to_file
 from benchmarks.tables import Row, markdown, table
 from kgated_edge.evaluation.dataset import SequenceData
+from kgated_edge.evaluation.results import RealtimeResult
 from kgated_edge.loadtest.plan import Plan
 from kgated_edge.loadtest.runner import realtime
 from kgated_edge.native.compiler import build
@@ -26,7 +31,7 @@ from rich.console import Console
 
 from kgated.atomic_write import check_writable, replace_file
 
-CELL, STEPS, SESSIONS = "PeepholeLSTM", 64, 64
+CELL, STEPS, SESSIONS, LOWERED = "PeepholeLSTM", 64, 64, 3
 
 
 def capacity_rows(
@@ -48,7 +53,9 @@ def capacity_rows(
         path = _file(folder, engine, features, units)
         for count in workers:
             settings = Plan(streams=None, pool=True, workers=count, engine=engine, **plan)
-            result = realtime(path, data, settings)
+            say(f"{engine}, {count} process(es): ")
+            result = _checked(path, data, settings)
+            say(f" carries {result.streams}\n" if result.passed else " the machine is too busy\n")
             rows.append(
                 {
                     "U": units,
@@ -60,9 +67,31 @@ def capacity_rows(
                     "deadline_ms": result.deadline_ms,
                     "compute_p50_us": result.compute.p50_us,
                     "misses": f"{result.deadline_misses} of {result.steps}",
+                    "met": result.passed,
                 }
             )
     return rows
+
+
+def _checked(path: Path, data: SequenceData, plan: Plan) -> RealtimeResult:
+    """The run with the streams that were found, or with fewer where that misses deadlines."""
+    result = realtime(path, data, plan, on_trial=_show_trial)
+    for _ in range(LOWERED):
+        if result.passed or result.streams == 1:
+            break
+        fewer = max(1, result.streams * 9 // 10)
+        result = realtime(path, data, replace(plan, streams=fewer))
+        _show_trial(fewer, result.passed)
+    return result
+
+
+def _show_trial(streams: int, passed: bool) -> None:
+    say(f"{streams} " if passed else f"({streams}) ")
+
+
+def say(text: str) -> None:
+    """Progress, not part of the table; a number in brackets has failed."""
+    print(text, end="", file=sys.stderr, flush=True)
 
 
 def _file(folder: Path, engine: str, features: int, units: int) -> Path:

@@ -12,6 +12,8 @@ from kgated_edge.measure.monitor import resident_mib
 
 AddStreams = Callable[[int], Callable[[int], object]]
 """Takes a number of streams, returns the step that runs frame n of each."""
+OnTrial = Callable[[int, bool], object]
+"""Takes a number of streams, and whether they met their deadlines."""
 ReadMemory = Callable[[], tuple[float | None, float | None]]
 """Returns the process's resident memory and the available memory, in MiB."""
 _MIN_STREAMS_TO_EXTRAPOLATE = 64
@@ -19,6 +21,8 @@ _SPARE_FRACTION = 0.25  # of the memory available at the start
 _TRIAL_NS = 1_000_000_000
 _MIN_ROUNDS, _MAX_ROUNDS = 20, 200
 _ATTEMPTS = 3
+_SEARCH_NS = 45_000_000_000
+_FILLED_FRACTION, _MAX_GROWTH = 0.8, 256
 
 
 def find_capacity(
@@ -26,46 +30,79 @@ def find_capacity(
     schedule: Schedule,
     max_misses: int,
     clock: Clock,
+    on_trial: OnTrial = lambda streams, passed: None,
 ) -> int:
     """The largest number of streams that meets its deadlines, to 1%; 0 where one is too many.
 
     Each number is tried for a second, in 20 to 200 periods. A trial that fails is repeated twice,
-    since a pause of the machine is not a lack of speed.
+    since a pause of the machine is not a lack of speed. After 45 s the search ends with the largest
+    number that has passed.
 
     Args:
         add_streams: makes streams; a number for which it raises `MemoryBudgetError` is too many.
         schedule: period and deadline.
         max_misses: deadlines that a trial may miss; one that misses all fails.
         clock: the time.
+        on_trial: receives each number, and whether it passed.
     """
     rounds = min(max(_TRIAL_NS // schedule.period_ns, _MIN_ROUNDS), _MAX_ROUNDS)
     trial, allowed = replace(schedule, count=rounds), min(max_misses, rounds - 1)
+    end = clock.now() + _SEARCH_NS
 
-    def passes(streams: int) -> bool:
+    def predict(streams: int) -> int:
+        predicted = 0
         with suppress(MemoryBudgetError):
             step = add_streams(streams)
             step(0)
-            return any(_misses(step, trial, clock) <= allowed for _ in range(_ATTEMPTS))
-        return False
+            records = (_record(step, trial, clock) for _ in range(_ATTEMPTS))
+            passed = next((r for r in records if _misses(r) <= allowed), None)
+            predicted = 0 if passed is None else _predicted(streams, passed)
+        on_trial(streams, predicted > 0)
+        return predicted
 
-    return largest(passes)
+    return largest(predict, lambda: clock.now() < end)
 
 
-def largest(passes: Callable[[int], bool]) -> int:
-    """The largest number that passes, to 1%: doubles until one fails, then bisects."""
+def largest(predict: Callable[[int], int], has_time: Callable[[], bool] = lambda: True) -> int:
+    """The largest number that passes, to 1%: grows until one fails, then bisects.
+
+    Args:
+        predict: 0 where a number fails; else what is likely to pass, which is tried next where it
+            is more than twice the number.
+        has_time: whether to go on.
+    """
     good, bad = 0, 1
-    while passes(bad):
-        good, bad = bad, 2 * bad
-    while bad - good > max(1, good // 100):
+    while predicted := predict(bad):
+        good, bad = bad, max(2 * bad, predicted)
+        if not has_time():
+            return good
+    while bad - good > max(1, good // 100) and has_time():
         middle = (good + bad) // 2
-        good, bad = (middle, bad) if passes(middle) else (good, middle)
+        good, bad = (middle, bad) if predict(middle) else (good, middle)
     return good
 
 
-def _misses(step: Callable[[int], object], trial: Schedule, clock: Clock) -> int:
+def _record(step: Callable[[int], object], trial: Schedule, clock: Clock) -> Record:
     record = Record(trial)
     run_on_schedule(step, record, clock)
-    return record.late + trial.count - record.done
+    return record
+
+
+def _misses(record: Record) -> int:
+    return record.late + record.schedule.count - record.done
+
+
+def _predicted(streams: int, record: Record) -> int:
+    """How many streams fit into most of the deadline, by the median time of a step; 1 of few.
+
+    The time of a few streams does not predict that of thousands.
+    """
+    schedule = record.schedule
+    if streams < _MIN_STREAMS_TO_EXTRAPOLATE:
+        return 1
+    median = max(1, int(sorted(record.compute_ns[: record.done])[record.done // 2]))
+    room = _FILLED_FRACTION * min(schedule.period_ns, schedule.deadline_ns) / median
+    return max(1, int(streams * min(room, _MAX_GROWTH)))
 
 
 class MemoryBudgetError(EdgeError):
@@ -73,7 +110,7 @@ class MemoryBudgetError(EdgeError):
 
 
 class MemoryLimited:
-    """Adds streams while they fit into memory, at most twice as many at a time.
+    """Adds streams while they fit into memory, up to 64 at most twice as many at a time.
 
     The memory of the streams added last predicts that of the next. Where the system does not show
     its memory, there is no limit.
@@ -94,15 +131,15 @@ class MemoryLimited:
     def __call__(self, count: int) -> Callable[[int], object]:
         """As `AddStreams`; raises `MemoryBudgetError`."""
         while self._count < count:
-            target = min(count, max(1, 2 * self._count))
-            before, available = self._read_memory()
             # The memory of one stream or two does not predict that of thousands.
-            checked = count if self._count >= _MIN_STREAMS_TO_EXTRAPOLATE else target
-            needed = (checked - self._count) * self._mib_per_stream
+            is_known = self._count >= _MIN_STREAMS_TO_EXTRAPOLATE
+            target = count if is_known else min(count, max(1, 2 * self._count))
+            before, available = self._read_memory()
+            needed = (target - self._count) * self._mib_per_stream
             if available is not None and needed > available - self._spare:
                 self.is_full = True
                 raise MemoryBudgetError(
-                    f"`streams`: {checked} would take {needed:.0f} MiB more than {self._count} do, "
+                    f"`streams`: {target} would take {needed:.0f} MiB more than {self._count} do, "
                     f"of {available:.0f} that are free: take fewer, or sessions of a pool (--pool)"
                 )
             self._add_streams(target)

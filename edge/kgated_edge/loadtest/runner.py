@@ -18,7 +18,7 @@ from kgated_edge.evaluation.text_data import load_for
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_manifest
 from kgated_edge.format.verified_file import ModelPath
-from kgated_edge.loadtest.capacity import AddStreams, MemoryLimited, find_capacity
+from kgated_edge.loadtest.capacity import AddStreams, MemoryLimited, OnTrial, find_capacity
 from kgated_edge.loadtest.host import background_load, scheduling_and_affinity
 from kgated_edge.loadtest.plan import Plan
 from kgated_edge.loadtest.scheduler import Clock, Record, run_on_schedule
@@ -43,6 +43,7 @@ def realtime(
     plan: Plan,
     clock: Clock | None = None,
     keep: Callable[[Record], object] = lambda record: None,
+    on_trial: OnTrial = lambda streams, passed: None,
 ) -> RealtimeResult:
     """Runs a streaming model on frames that arrive on an absolute schedule.
 
@@ -55,6 +56,7 @@ def realtime(
         plan: the schedule, the limits, the host settings.
         clock: the time; None for the system's.
         keep: receives the record of all steps after the run.
+        on_trial: receives each number of streams that the search tries, and whether it passed.
 
     Raises:
         ManifestError: the file cannot be run, or is one of whole sequences.
@@ -76,7 +78,7 @@ def realtime(
         make = _worker_sessions if plan.workers > 1 else _sessions if plan.pool else _clones
         add_streams = MemoryLimited(make(path, plan, frames, resources))
         streams = plan.streams or max(
-            1, find_capacity(add_streams, schedule, plan.max_misses, clock)
+            1, find_capacity(add_streams, schedule, plan.max_misses, clock, on_trial)
         )
         step = add_streams(streams)
         for n in range(max(2, _WARM_UP_STEPS // streams)):
@@ -146,12 +148,15 @@ def _worker_sessions(
     path: ModelPath, plan: Plan, frames: list[Any], resources: ExitStack
 ) -> AddStreams:
     """Makes a pool of processes for each number of streams; one process each below that number."""
+    pools: list[WorkerPool] = []
 
     def add_streams(count: int) -> Callable[[int], object]:
-        resources.close()  # the pool of the number before
-        workers = WorkerPool(path, count, min(plan.workers, count), engine=plan.engine)
-        pool = resources.enter_context(workers)
-        return lambda n: pool.step(_repeated(frames[n % len(frames)], count))
+        if not pools or pools[0].sessions != count:
+            pools.clear()
+            resources.close()  # the pool of the number before
+            workers = WorkerPool(path, count, min(plan.workers, count), engine=plan.engine)
+            pools.append(resources.enter_context(workers))
+        return lambda n: pools[0].step(_repeated(frames[n % len(frames)], count))
 
     return add_streams
 

@@ -13,9 +13,11 @@ from kgated_edge.format.reader import read_model
 from kgated_edge.format.tensor_spec import Array, TensorSpec
 from kgated_edge.format.verified_file import ModelPath, VerifiedFile
 from kgated_edge.native.library import Library, aligned, library_path
+from kgated_edge.native.python_step import python_step
 from kgated_edge.runtime.interpreter import Binding, bind
 
 ENGINES = LITERT, NATIVE = "litert", "native"
+_SMALL_FILE = 512 * 1024
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,15 @@ class NativeBinding(Binding):
         if self.library is None:
             raise AssertionError("a binding without a library")
         return self.library
+
+    def quick_step(self, idle: list[Any]) -> Callable[[Any], Any] | None:
+        """A step in one call, for small models: a large one has to let other threads run."""
+        inputs, outputs = self.manifest.blocks, self.manifest.answers
+        work = len(self.content) * self.manifest.frames_per_step * self.manifest.batch
+        if len(inputs) > 1 or len(outputs) > 1 or work > _SMALL_FILE:
+            return None
+        arrays = self.inputs[inputs[0].name], self.outputs[outputs[0].name]
+        return python_step(self.of_library.functions, self.interpreter.memory, *arrays, idle)
 
     def clone(self) -> "NativeBinding":
         """A second binding on the same library, with arrays of its own."""

@@ -1,6 +1,6 @@
 """Opens a model file and binds its tensors. Only this module creates interpreters."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,6 +49,18 @@ class Binding:
     def checks_numbers(self) -> bool:
         """Whether `invoke()` returns true, and does nothing, for NaN and inf in an input."""
         return False
+
+    def quick_step(self, idle: list[Any]) -> Callable[[Any], Any] | None:
+        """A step in one call, or None.
+
+        Args:
+            idle: empty while another thread uses the model.
+
+        Returns:
+            a function of the frame that returns a new result, or None where it does not take the
+            frame and nothing was done.
+        """
+        return None
 
     def clone(self) -> "Binding":
         """A second binding on the same bytes, with its own interpreter and tensors."""

@@ -44,6 +44,10 @@ class SequenceLayout:
         starts = [0] if self.padded else range(0, self.length(sequence), self.size)
         return [self._chunk(sequence, start) for start in starts]
 
+    def beginning(self, sequence: Arrays, length: int) -> Arrays:
+        """The first frames of a sequence."""
+        return {n: x if n in self.single else x[:length] for n, x in sequence.items()}
+
     def pad(self, sequence: Arrays, length: int) -> Arrays:
         """The sequence with zeros after it."""
         padded = dict(sequence)

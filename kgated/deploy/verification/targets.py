@@ -13,8 +13,8 @@ from kgated_edge.runtime.batching import as_dict, unwrap_single
 
 from kgated.deploy.quantization.calibration import MAX_SAMPLES, record, sample_origins
 from kgated.deploy.sequence.graph import SequenceGraph
+from kgated.deploy.verification.calibration_lengths import other_lengths
 from kgated.deploy.verification.compare import Agreement, agreement
-from kgated.deploy.verification.full_length import full_length_sequences
 from kgated.deploy.verification.golden import last_results, repeated_frames, stream_golden
 from kgated.deploy.verification.layout import SequenceLayout
 from kgated.deploy.verification.reference import Reference
@@ -164,16 +164,16 @@ class TargetSequence:
         }
 
     def samples(self, path: Path, sequences: Sequences) -> list[Sample]:
-        """As in `Target`: with the golden sequence, and some that no step sees as padding alone."""
+        """As in `Target`: with the golden sequence, and some of lengths that are missing."""
         golden, _ = repeated_frames(self.layout, sequences[0])
-        full = full_length_sequences(self.reference.model, self.layout, sequences)
-        rows = batches([golden, *full, *sequences[:MAX_SAMPLES]], self.batch)
+        extra = other_lengths(self.reference.model, self.layout, sequences)
+        rows = batches([golden, *extra, *sequences[:MAX_SAMPLES]], self.batch)
         return [self.layout.signature_inputs(row) for row, _ in rows]
 
     def origins(self, sequences: Sequences) -> list[int]:
         """As in `Target`: the golden sequence begins as the first one."""
-        full = full_length_sequences(self.reference.model, self.layout, sequences)
-        extra, count = 1 + len(full), 1 + len(full) + min(len(sequences), MAX_SAMPLES)
+        extra = 1 + len(other_lengths(self.reference.model, self.layout, sequences))
+        count = extra + min(len(sequences), MAX_SAMPLES)
         return [max(0, n - extra) // self.batch for n in range(0, count, self.batch)]
 
     def _agreement(

@@ -76,24 +76,53 @@ SECTIONS {
 """
 
 
-@pytest.fixture(scope="module", params=["none", "dynamic", "dynamic4", "int8"])
+L = keras.layers
+
+
+def cells():
+    """Recurrent layers."""
+    return [kgated.PeepholeLSTM(18, return_sequences=True), kgated.GRU(7, return_sequences=True)]
+
+
+def operators_without_cells():
+    """Pooling, reductions, convolutions, normalization; a step takes four frames."""
+    return [
+        L.Dense(6),
+        L.ZeroPadding1D((4, 0)),
+        L.DepthwiseConv1D(3, dilation_rate=2, depth_multiplier=2, activation="relu6"),
+        L.Conv1D(6, 3, padding="causal", groups=3),
+        L.PReLU(shared_axes=[1]),
+        L.LayerNormalization(),
+        L.AveragePooling1D(2),
+        L.RMSNormalization(),
+        L.MaxPooling1D(2),
+        L.Dense(6, "silu"),
+        L.GlobalMaxPooling1D(),
+    ]
+
+
+@pytest.fixture(scope="module", params=["none", "dynamic", "dynamic4", "int8", "int8 operators"])
 def model(request, tmp_path_factory):
-    """Folder, runner, frames, and the results of the sources on this machine."""
+    """Folder, quantization, frames of a step in a row, and the results of this machine."""
     if not has("gcc"):
         pytest.skip("no gcc: C was NOT compiled")
     folder = tmp_path_factory.mktemp("emulated")
     keras.utils.set_random_seed(3)
     rng = np.random.default_rng(7)
     x = rng.normal(size=(8, STEPS, FEATURES)).astype(np.float32)
-    layers = [kgated.PeepholeLSTM(18, return_sequences=True), kgated.GRU(7, return_sequences=True)]
-    net = keras.Sequential([keras.Input((None, FEATURES)), *layers, keras.layers.Dense(3)])
-    options = {"quantize": request.param, "calibration": x, "target": "c", "mode": "stream"}
+    quantize, _, operators = request.param.partition(" ")
+    layers = operators_without_cells() if operators else cells()
+    net = keras.Sequential([keras.Input((None, FEATURES)), *layers, L.Dense(3)])
+    options = {"quantize": quantize, "calibration": x, "target": "c", "mode": "stream"}
     kgated.to_tflite(net, folder / "m.tflite", **options)
-    program = compile_program(folder, "m", stream_main(FEATURES, 3), "-O2")
-    expected = run_stream(program, x[0], 3)
-    litert = EdgeModel(folder / "m.tflite").run(x[0])
-    np.testing.assert_allclose(expected, litert, atol=0.0 if request.param == "int8" else 1e-2)
-    return folder, request.param, x[0], expected
+    edge = EdgeModel(folder / "m.tflite")
+    frames = x[0].reshape(-1, edge.manifest.frames_per_step * FEATURES)
+    program = compile_program(folder, "m", stream_main(frames.shape[1], 3), "-O2")
+    expected = run_stream(program, frames, 3)
+    assert len(np.unique(expected)) > 3
+    litert = edge.run(x[0])
+    np.testing.assert_allclose(expected, litert, atol=0.0 if quantize == "int8" else 1e-2)
+    return folder, quantize, frames, expected
 
 
 def check(results, expected, quantize):
@@ -110,7 +139,7 @@ def test_a_stream_under_user_emulation(model, machine):
     if not has(compiler, emulator):
         pytest.skip(f"no {compiler} or {emulator}: C was NOT run on {machine}")
     folder, quantize, x, expected = model
-    main = stream_main(FEATURES, 3)
+    main = stream_main(x.shape[1], 3)
     program = compile_program(folder, "m", main, "-static", *flags, compiler=compiler)
     check(run_stream(program, x, 3, emulator), expected, quantize)
 
@@ -123,7 +152,9 @@ def test_a_stream_on_a_microcontroller(model, processor):
     board, flags = BOARDS[processor]
     (folder / "board.ld").write_text(LINKER)
     numbers = ", ".join(f"{n}f" for n in x.ravel())
-    main = STARTUP.replace("FRAMES", numbers).replace("FRAME", str(FEATURES)).replace("RESULT", "3")
+    main = (
+        STARTUP.replace("FRAMES", numbers).replace("FRAME", str(x.shape[1])).replace("RESULT", "3")
+    )
     options = ["-O2", "-mthumb", *flags, "-nostartfiles", "--specs=rdimon.specs"]
     link = [f"-T{folder / 'board.ld'}"]
     program = compile_program(folder, "m", main, *options, *link, compiler="arm-none-eabi-gcc")

@@ -26,6 +26,37 @@ def test_the_largest_number_that_passes():
     assert largest(lambda n: n <= 57) == 57
 
 
+def test_a_prediction_spares_trials_and_cannot_mislead():
+    for limit in (100, 5000, 12345):
+        for predicted in (1, 3 * limit // 4, 40 * limit):
+            tried = []
+
+            def predict(n, limit=limit, predicted=predicted, tried=tried):
+                tried.append(n)
+                return predicted if n <= limit else 0
+
+            result = largest(predict)
+            assert result <= limit <= result * 1.01 + 1
+            assert predicted != 3 * limit // 4 or len(tried) <= 10
+
+
+def test_the_search_ends_with_what_has_passed_when_its_time_is_over(fake_clock):
+    fake, trials = fake_clock(), []
+
+    def add_streams(streams):
+        def step(n):
+            fake.time += 400 * MS if streams <= 37 else 4000 * MS
+
+        return step
+
+    schedule = Schedule(20, 1000 * MS, 500 * MS)
+    streams = find_capacity(
+        add_streams, schedule, 0, clock_of(fake), lambda *trial: trials.append(trial)
+    )
+    assert streams == max(number for number, passed in trials if passed) < 37
+    assert fake.time < 120_000 * MS
+
+
 @pytest.mark.parametrize(("deadline_ms", "expected"), [(10, 9), (5.5, 5), (0.5, 0)])
 def test_the_capacity_is_found_by_running_streams(fake_clock, deadline_ms, expected):
     fake = fake_clock()

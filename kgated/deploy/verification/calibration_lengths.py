@@ -1,7 +1,9 @@
-"""Calibration sequences without padding, where the given ones leave some steps to padding alone.
+"""Calibration sequences of other lengths, where the given ones leave the ranges of some unknown.
 
 A text of 12 tokens in a model for 40 leaves 28 steps masked. If no calibration sequence is longer,
 nothing of those steps moves: their ranges would be empty, and a longer text would saturate.
+If all have 40, the means and weighted sums over a few real frames, which spread much wider than
+those over 40, would saturate instead.
 """
 
 from typing import Any
@@ -14,12 +16,11 @@ from kgated.deploy.verification.sequences import Arrays, Sequences
 from kgated.keras_graph import mask_of, replay
 
 MAX_SEQUENCES = 16
+MAX_BEGINNINGS = 64
 
 
-def full_length_sequences(
-    model: keras.Model, layout: SequenceLayout, sequences: Sequences
-) -> Sequences:
-    """The real frames of some sequences, repeated up to the file's length.
+def other_lengths(model: keras.Model, layout: SequenceLayout, sequences: Sequences) -> Sequences:
+    """Sequences of lengths that the given ones lack, made from their real frames.
 
     Args:
         model: the Keras model, whose masks say which frames are padding.
@@ -27,13 +28,22 @@ def full_length_sequences(
         sequences: those given for calibration.
 
     Returns:
-        At most `MAX_SEQUENCES` sequences; none where each step has a real frame in some sequence.
+        Where some steps have no real frame in any sequence: at most `MAX_SEQUENCES` with frames
+        repeated up to the file's length. Where a file takes shorter sequences and all frames are
+        real: `MAX_BEGINNINGS`, from one frame up. Else none.
     """
     real = _real_frames(model, layout, sequences)
-    if real.any(axis=0).all():
-        return []
-    longest = np.argsort(-real.sum(axis=1), kind="stable")[:MAX_SEQUENCES]
-    return [_repeated(layout, sequences[n], real[n]) for n in longest if real[n].any()]
+    if not real.any(axis=0).all():
+        longest = np.argsort(-real.sum(axis=1), kind="stable")[:MAX_SEQUENCES]
+        return [_repeated(layout, sequences[n], real[n]) for n in longest if real[n].any()]
+    return _beginnings(layout, sequences) if layout.padded and real.all() else []
+
+
+def _beginnings(layout: SequenceLayout, sequences: Sequences) -> Sequences:
+    """The first frames of some sequences, most of them few, whose means spread most."""
+    lengths = np.geomspace(1, layout.size, MAX_BEGINNINGS, endpoint=False).astype(int)
+    order = np.resize(np.arange(len(sequences)), MAX_BEGINNINGS)
+    return [layout.beginning(sequences[n], size) for n, size in zip(order, lengths, strict=True)]
 
 
 def _real_frames(model: keras.Model, layout: SequenceLayout, sequences: Sequences) -> np.ndarray:
