@@ -1,10 +1,16 @@
 """What every test may use."""
 
+import os
 import random
 import sys
 
-import numpy as np
 import pytest
+
+# A thread each: the models are tiny, and several processes share the cores. Read at the imports.
+for _name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import numpy as np  # noqa: E402 - after the numbers of threads
 
 # Warnings that other packages raise from their own code, each with where it comes from.
 OF_OTHERS = [
@@ -16,6 +22,31 @@ OF_OTHERS = [
 def pytest_configure(config):
     for warning in OF_OTHERS:
         config.addinivalue_line("filterwarnings", warning)
+
+
+def build_before_the_first_step():
+    """Keras builds metrics and optimizer before it traces the first step of a training or test.
+
+    On TensorFlow it creates their variables in the first trace, which has to be repeated then. On
+    its other backends it builds them before; a trace is most of what a tiny model's training takes.
+    """
+    from keras.src.backend.tensorflow.trainer import TensorFlowTrainer
+
+    build_distributed = TensorFlowTrainer._maybe_symbolic_build
+
+    def build(self, **data):
+        if self._distribute_strategy is None:
+            self._symbolic_build(**data)
+        else:
+            build_distributed(self, **data)
+
+    TensorFlowTrainer._maybe_symbolic_build = build
+
+
+def pytest_collection_finish(session):
+    keras = sys.modules.get("keras")
+    if keras is not None and keras.backend.backend() == "tensorflow":
+        build_before_the_first_step()
 
 
 def pytest_collectstart(collector):
