@@ -79,7 +79,7 @@ def test_a_killed_command_continues_in_two_processes_and_trains_nothing_twice(st
     folder.mkdir()
     command = ["-m", "kgated_cli", "compare", tmp_path / "data.npz"]
     command += ["--cells", "rnn", "--units", "3", "--trials", str(TRIALS), "--seeds", "2"]
-    command += ["--epochs", "3", "--quantize", "none", "--budget-minutes", "30"]
+    command += ["--epochs", "2", "--quantize", "none", "--budget-minutes", "30"]
     command += ["--out", folder, *([] if storage is None else ["--storage", storage])]
     process = Program(*command)
     wait_until_second_trial(process, folder, storage)
