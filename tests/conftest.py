@@ -1,11 +1,17 @@
 """What every test may use."""
 
 import gc
+import os
 import random
 import sys
 
-import numpy as np
 import pytest
+
+# A thread each: the models are tiny, and several processes share the cores. Read at the imports.
+for _name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import numpy as np  # noqa: E402 - after the numbers of threads
 
 # Warnings that other packages raise from their own code, each with where it comes from.
 OF_OTHERS = [
