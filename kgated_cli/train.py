@@ -149,7 +149,7 @@ def demo(
         str,
         typer.Option(
             help="speaker: all cells on real speech. motion: events in a stream of a watch's "
-            "sensors. keyword: two words in synthetic speech with noise; needs espeak-ng."
+            "sensors. keyword: two wake phrases in synthetic speech with noise; needs espeak-ng."
         ),
     ] = "speaker",
 ) -> None:

@@ -22,14 +22,14 @@ fi
 constraints=()
 [ "$version" = 3.11 ] && constraints=(-c constraints.txt)
 
-"$python" -m venv "$work/edge"
-"$work/edge/bin/pip" install -q --no-compile "${constraints[@]}" "$wheels"/kgated_edge-*.whl
+# The device's package alone, then both.
+"$python" -m venv "$work/env"
+"$work/env/bin/pip" install -q --no-compile "${constraints[@]}" "$wheels"/kgated_edge-*.whl
 model="$PWD/tests/edge/fixtures/speech.tflite"
-(cd "$work" && "$work/edge/bin/kgated-edge" selftest "$model")
-echo "kgated-edge runs with $("$work/edge/bin/python" --version)"
+(cd "$work" && "$work/env/bin/kgated-edge" selftest "$model")
+echo "kgated-edge runs with $("$work/env/bin/python" --version)"
 
-"$python" -m venv "$work/kgated"
-if ! "$work/kgated/bin/pip" install -q --no-compile "${constraints[@]}" "$wheels"/kgated_edge-*.whl "$wheels"/kgated-*.whl \
+if ! "$work/env/bin/pip" install -q --no-compile "${constraints[@]}" "$wheels"/kgated_edge-*.whl "$wheels"/kgated-*.whl \
   >"$work/log" 2>&1; then
   if grep -q "No matching distribution" "$work/log"; then
     grep "No matching distribution" "$work/log"
@@ -40,5 +40,5 @@ if ! "$work/kgated/bin/pip" install -q --no-compile "${constraints[@]}" "$wheels
   exit 1
 fi
 cp scripts/try_conversion.py "$work"
-(cd "$work" && "$work/kgated/bin/python" try_conversion.py && "$work/kgated/bin/kgated-edge" selftest tried.tflite)
-echo "kgated converts with $("$work/kgated/bin/python" --version)"
+(cd "$work" && "$work/env/bin/python" try_conversion.py && "$work/env/bin/kgated-edge" selftest tried.tflite)
+echo "kgated converts with $("$work/env/bin/python" --version)"

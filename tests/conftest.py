@@ -1,10 +1,17 @@
 """What every test may use."""
 
+import gc
+import os
 import random
 import sys
 
-import numpy as np
 import pytest
+
+# A thread each: the models are tiny, and several processes share the cores. Read at the imports.
+for _name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import numpy as np  # noqa: E402 - after the numbers of threads
 
 # Warnings that other packages raise from their own code, each with where it comes from.
 OF_OTHERS = [
@@ -22,6 +29,16 @@ def pytest_collectstart(collector):
     """Layers that a module builds while it is imported draw the same seeds in each run."""
     if isinstance(collector, pytest.Module):
         random.seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _short_garbage_collections():
+    """What stays of imports and of older modules is left out of the collections of this one.
+
+    Thousands of tests leave graphs of TensorFlow, and to walk through all takes seconds.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -14,12 +14,10 @@ LOWERINGS = ("unrolled", "while")
 def predict(model, arrays):
     """Keras's outputs, on a batch of two: of one row Keras adds a column along the wrong axis.
 
-    By `predict`, but for a free length, where `TimeDistributed(Flatten())` is wrong in it.
+    Not by `predict`: it is wrong with `TimeDistributed(Flatten())` and a free length.
     """
     doubled = [np.repeat(x, 2, axis=0) for x in arrays]
-    inputs = doubled if len(doubled) > 1 else doubled[0]
-    fixed = all(None not in x.shape[1:] for x in model.inputs)
-    results = model.predict(inputs, verbose=0) if fixed else model(inputs, training=False)
+    results = model(doubled if len(doubled) > 1 else doubled[0], training=False)
     return [np.asarray(y)[:1] for y in keras.tree.flatten(results)]
 
 

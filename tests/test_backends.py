@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -39,54 +40,53 @@ COMPUTED = {
     "test_layer_options.py": "gradient or mixed or dropout_acts",
 }
 LEAST_PER_ROW = 22
+# File: which of its tests, and how many these are.
+SMALLER = {
+    "optimize/test_pruning.py": ("wrapped or follow_the_schedule or only_these", 3),
+    "optimize/test_clustering.py": ("share_values or gradients", 2),
+    "optimize/qat/test_qat.py": ("training_continues_after_saving", 1),
+}
+# Pieces equal the whole, the gradient ends with the chunk, training learns beyond it.
+CARRIED = {
+    "training/test_recordings.py": (
+        "pieces_equal and (lstm or keras) or gradient_ends or further_back or masked",
+        6,
+    )
+}
+COUNTED = {"jax": SMALLER | CARRIED, "torch": SMALLER}
 
-pytestmark = pytest.mark.slow  # each test starts JAX or PyTorch
+pytestmark = pytest.mark.slow  # starts JAX and PyTorch
 
 
-def run_tests(backend, wanted, *files, **environment):
-    """Runs tests in a separate process; returns how many passed."""
+@pytest.fixture(scope="module", params=list(SUBSET))
+def backend(request):
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed: the contract was NOT checked on it")
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def passed(backend):
+    """The number of tests that passed on a backend, by file; all run in one process."""
+    selections = COMPUTED | {name: tests for name, (tests, _) in COUNTED[backend].items()}
+    wanted = [f"({Path(name).name} and ({tests}))" for name, tests in selections.items()]
+    command = [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider"]
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", wanted]
-        + [str(TESTS / name) for name in files],
+        [*command, "-k", " or ".join(wanted), *(str(TESTS / name) for name in selections)],
         capture_output=True,
         text=True,
-        env={**os.environ, "KERAS_BACKEND": backend, **environment},
+        env={**os.environ, "KERAS_BACKEND": backend, "KGATED_TEST_ROWS": " ".join(SUBSET[backend])},
         cwd=TESTS.parent,
     )
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
-    return int(re.findall(r"(\d+) passed", run.stdout)[-1])
+    return Counter(re.findall(r"^PASSED tests/(\S+?\.py)::", run.stdout, re.M))
 
 
-def test_state_is_carried_on_jax():
-    """Pieces equal the whole, the gradient ends with the chunk, training learns beyond it."""
-    pytest.importorskip("jax", reason="jax is not installed: this was NOT checked on it")
-    wanted = "pieces_equal and (lstm or keras) or gradient_ends or further_back or masked"
-    assert run_tests("jax", wanted, "training/test_recordings.py") == 6
+def test_smaller_models_train_and_state_is_carried_on(backend, passed):
+    counted = {name: count for name, (_, count) in COUNTED[backend].items()}
+    assert {name: passed[name] for name in counted} == counted
 
 
-@pytest.mark.parametrize("backend", list(SUBSET))
-def test_smaller_models_train_on(backend):
-    pytest.importorskip(backend)
-    wanted = "wrapped or follow_the_schedule or only_these or share_values or gradients"
-    wanted += " or training_continues_after_saving"
-    assert (
-        run_tests(
-            backend,
-            wanted,
-            "optimize/test_pruning.py",
-            "optimize/test_clustering.py",
-            "optimize/qat/test_qat.py",
-        )
-        == 6
-    )
-
-
-@pytest.mark.parametrize("backend", list(SUBSET))
-def test_contract_holds_on(backend):
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed: the contract was NOT checked on it")
+def test_contract_holds_on(backend, passed):
     assert {str(row) for row in EVERY_ROW} >= set(SUBSET[backend])
-    rows = " ".join(SUBSET[backend])
-    wanted = " or ".join(f"({name} and ({tests}))" for name, tests in COMPUTED.items())
-    passed = run_tests(backend, wanted, *COMPUTED, KGATED_TEST_ROWS=rows)
-    assert passed >= LEAST_PER_ROW * len(SUBSET[backend])
+    assert sum(passed[name] for name in COMPUTED) >= LEAST_PER_ROW * len(SUBSET[backend])

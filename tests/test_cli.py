@@ -1,4 +1,4 @@
-"""The command in a separate process, as a user runs it."""
+"""The command as a user runs it: in a separate process, or here where only what it does counts."""
 
 import json
 import subprocess
@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import warm_processes
 
 import kgated
 import kgated_cli
@@ -16,9 +17,21 @@ import kgated_cli
 SCRIPT = Path(__file__).parent.parent / "scripts" / "convert.py"
 
 
-def run(*arguments, program=("-m", "kgated_cli")):
-    command = [sys.executable, *program, *map(str, arguments)]
+def run(*arguments):
+    command = [sys.executable, "-m", "kgated_cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def run_here(capfd):
+    """The same in this process."""
+
+    def run_here(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            kgated_cli.main([*map(str, arguments)])
+        return subprocess.CompletedProcess(arguments, stop.value.code or 0, *capfd.readouterr())
+
+    return run_here
 
 
 @pytest.fixture
@@ -75,27 +88,27 @@ def assert_only_warns_of_cost(text):
 
 
 @pytest.mark.slow
-def test_a_static_file_and_what_inspect_says_of_it(saved, rng, tmp_path):
+def test_a_static_file_and_what_inspect_says_of_it(saved, rng, tmp_path, run_here):
     output, report = tmp_path / "m.tflite", tmp_path / "r.json"
     np.savez(tmp_path / "x.npz", x=rng.normal(size=(4, 9, 3)).astype(np.float32))
     arguments = ("--quantize", "int8", "--skip", "dense", "--calibration", tmp_path / "x.npz")
-    done = run("convert", saved, output, *arguments)
+    done = run_here("convert", saved, output, *arguments)
     assert done.returncode == 0, done
     assert_only_warns_of_cost(done.stderr)
     assert "RMSE" in done.stdout
-    result = run("inspect", output, "--json", report)
+    result = run_here("inspect", output, "--json", report)
     assert (result.returncode, result.stderr) == (0, ""), result
     for word in ("cell_h", "int8", "skip dense", "FULLY_CONNECTED", "KiB"):
         assert word in result.stdout
     assert json.loads(report.read_text())["manifest"]["recipe"]["skip"] == ["dense"]
-    assert_one_line(run("inspect", saved), str(saved), "not a TFLite file")
+    assert_one_line(run_here("inspect", saved), str(saved), "not a TFLite file")
 
 
 @pytest.mark.slow
-def test_sources_for_a_microcontroller(saved, rng, tmp_path):
+def test_sources_for_a_microcontroller(saved, rng, tmp_path, run_here):
     np.savez(tmp_path / "x.npz", x=rng.normal(size=(4, 9, 3)).astype(np.float32))
     arguments = ("--quantize", "int8", "--target", "mcu", "--calibration", tmp_path / "x.npz")
-    done = run("convert", saved, tmp_path / "m.tflite", *arguments)
+    done = run_here("convert", saved, tmp_path / "m.tflite", *arguments)
     assert done.returncode == 0, done
     assert_only_warns_of_cost(done.stderr)
     assert str(tmp_path / "m.h") in done.stdout
@@ -105,25 +118,21 @@ def test_sources_for_a_microcontroller(saved, rng, tmp_path):
 
 @pytest.mark.slow
 def test_script_is_the_same_command(saved, tmp_path):
-    done = run(saved, tmp_path / "m.tflite", program=(SCRIPT,))
+    done = warm_processes.run(SCRIPT, saved, tmp_path / "m.tflite")
     assert done.returncode == 0, done
     assert (tmp_path / "m.tflite").exists()
 
 
 def test_module_of_the_package_is_the_same_command():
-    assert "convert" in run("--help", program=("-m", "kgated")).stdout
+    assert "convert" in warm_processes.run("-m", "kgated", "--help").stdout
 
 
 def test_bad_input_of_a_process_of_its_own(saved, tmp_path):
     assert_one_line(run("convert", saved, tmp_path / "m.tflite", "--quantize", "int3"), "int3")
 
 
-def test_bad_input_is_one_line_and_status_2(saved, tmp_path, capfd):
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            kgated_cli.main([*map(str, arguments)])
-        return subprocess.CompletedProcess(arguments, stop.value.code, *capfd.readouterr())
-
+def test_bad_input_is_one_line_and_status_2(saved, tmp_path, run_here):
+    run = run_here
     text = tmp_path / "text.keras"
     text.write_text("not a model")
     before = sorted(tmp_path.iterdir())

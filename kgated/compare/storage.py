@@ -109,6 +109,9 @@ class TrialQueue:
             worker = trial.user_attrs.get(WORKER)
             if worker is None or not self.locks.is_alive(worker):
                 study.tell(trial.number, state=states.FAIL)
-                study.enqueue_trial(trial.params)
+                # One that ended before it took its parameters has those of the queue alone.
+                params = trial.system_attrs.get("fixed_params", {}) | trial.params
+                if params:
+                    study.enqueue_trial(params)
                 count += 1
         return count

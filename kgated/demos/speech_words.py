@@ -1,8 +1,12 @@
-"""What is said in the keyword demo: the keywords, other words, sentences, and invented words."""
+"""What is said in the keyword demo: the wake phrases, parts of them, other words, sentences."""
+
+from collections.abc import Callable
 
 import numpy as np
 
-KEYWORDS = ("computer", "sunshine")
+# A greeting and a name each.
+_GREETINGS, _NAMES = ("hello", "okay"), ("computer", "sunshine")
+KEYWORDS = ("hello computer", "okay sunshine")
 SENTENCES = (
     "the train to the coast leaves at half past nine every morning",
     "she asked for a cup of tea and some bread with butter",
@@ -27,7 +31,7 @@ _WORDS = {
     "testing": "commander intruder confused suntan sometime ocean teacher finger travel remember "
     "pocket hundred student nature",
 }
-# Words of the training alone, heard often: they share sounds with a keyword.
+# Words of the training alone, heard often: they share sounds with a name.
 _CONFUSABLE = (
     "commuter commuter commuter competitor comforter compactor computing pewter tutor neuter "
     "suitor cuter commuted recruiter disputer refuter moonshine sunset sunny sunlight sunburn "
@@ -40,7 +44,12 @@ _ONSETS = (
 _VOWELS = "a e I 0 V U i: eI aI oU u: A@ O: 3: aU OI"
 _ENDS = "n m t k s l d p S nd st ks"
 _OPEN_SHARE = 0.3  # syllables that end with their vowel
-# The syllables of the keywords: (onset, vowel, end).
+# Words that share sounds with a greeting; of the training alone.
+_NEAR_GREETINGS = (
+    "hell hollow yellow mellow fellow halo below jello cello low oh hey help "
+    "okra decay away cocoa bouquet obey today"
+)
+# The syllables of the names: (onset, vowel, end).
 _SYLLABLES = {
     "computer": (("k", "@", "m"), ("pj", "u:", ""), ("t", "3", "")),
     "sunshine": (("s", "V", "n"), ("S", "aI", "n")),
@@ -66,6 +75,11 @@ _SIMILAR = {
 _DELETED_SHARE = 0.5
 _UNSTRESSED = ("@", "3")
 _MAX_SYLLABLES = 4
+# Of what is said between the keywords.
+_SENTENCE_SHARE, _PART_SHARE, _PHRASE_SHARE = 0.1, 0.1, 0.3
+_SWAPPED_SHARE = 0.2  # of the phrases
+TRAIN = "train"
+Word = Callable[[np.random.Generator], str]
 
 
 def words_of(part: str) -> list[str]:
@@ -73,18 +87,61 @@ def words_of(part: str) -> list[str]:
     return (_COMMON + " " + _WORDS[part]).split()
 
 
+def no_keyword(part: str, rng: np.random.Generator) -> str:
+    """What is said between the keywords: a sentence, a word, or a phrase that is none of them.
+
+    Two fifths share a greeting or a name with a keyword. The training has invented words as well,
+    as phonemes for espeak-ng.
+    """
+    draw = rng.random()
+    word = _training_word if part == TRAIN else _word_of(part)
+    before = near_greeting if part == TRAIN and rng.random() < 0.5 else word
+    if draw < _SENTENCE_SHARE:
+        return str(rng.choice(SENTENCES))
+    if draw < _SENTENCE_SHARE + _PART_SHARE:
+        return str(rng.choice(_GREETINGS + _NAMES))
+    if draw < _SENTENCE_SHARE + _PART_SHARE + _PHRASE_SHARE:
+        return _phrase(before, word, rng)
+    return word(rng)
+
+
+def _phrase(before: Word, after: Word, rng: np.random.Generator) -> str:
+    """A greeting with the other name or a word after it, or a name with a word before it."""
+    draw, place = rng.random(), int(rng.integers(len(KEYWORDS)))
+    if draw < _SWAPPED_SHARE:
+        return f"{_GREETINGS[place]} {_NAMES[1 - place]}"
+    if draw < _SWAPPED_SHARE + (1 - _SWAPPED_SHARE) / 2:
+        return f"{_GREETINGS[place]} {after(rng)}"
+    return f"{before(rng)} {_NAMES[place]}"
+
+
+def _word_of(part: str) -> Word:
+    words = words_of(part)
+    return lambda rng: str(rng.choice(words))
+
+
+def _training_word(rng: np.random.Generator) -> str:
+    """A word of the training; unseen words are then like trained ones."""
+    draw = rng.random()
+    for make_word, fraction in _TRAINING_WORDS:
+        if draw < fraction:
+            return make_word(rng)
+        draw -= fraction
+    return str(rng.choice(words_of(TRAIN)))
+
+
 def invented_word(rng: np.random.Generator) -> str:
     """A word of 1 to 4 random syllables, as phonemes for espeak-ng."""
     return _said([_syllable(rng) for _ in range(rng.integers(1, _MAX_SYLLABLES + 1))], rng)
 
 
-def near_keyword(rng: np.random.Generator) -> str:
-    """A word that is not a keyword, and sounds much like one, as phonemes for espeak-ng.
+def near_name(rng: np.random.Generator) -> str:
+    """A word that is no name and sounds much like one, as phonemes for espeak-ng.
 
-    One syllable of the keyword has another onset or another vowel, is replaced by a random one, or
+    One syllable of the name has another onset or another vowel, is replaced by a random one, or
     is left out. A further syllable may stand before or after.
     """
-    syllables = list(_SYLLABLES[str(rng.choice(KEYWORDS))])
+    syllables = list(_SYLLABLES[str(rng.choice(_NAMES))])
     place = int(rng.integers(len(syllables)))
     draw = rng.random()
     if draw < 0.2:
@@ -96,12 +153,12 @@ def near_keyword(rng: np.random.Generator) -> str:
     return _said(syllables, rng)
 
 
-def edited_keyword(rng: np.random.Generator) -> str:
-    """A keyword with one phoneme left out or replaced by a similar one, as phonemes for espeak-ng.
+def edited_name(rng: np.random.Generator) -> str:
+    """A name with one phoneme left out or replaced by a similar one, as phonemes for espeak-ng.
 
-    Unstressed vowels are kept: without them, it may be the keyword in another accent.
+    Unstressed vowels are kept: without them, it may be the name in another accent.
     """
-    phonemes = list(_PHONEMES[str(rng.choice(KEYWORDS))])
+    phonemes = list(_PHONEMES[str(rng.choice(_NAMES))])
     places = [n for n, phoneme in enumerate(phonemes) if phoneme not in _UNSTRESSED]
     place = int(rng.choice(places))
     phoneme = phonemes[place]
@@ -114,8 +171,13 @@ def edited_keyword(rng: np.random.Generator) -> str:
 
 
 def confusable_word(rng: np.random.Generator) -> str:
-    """A word of the training that shares sounds with a keyword."""
+    """A word of the training that shares sounds with a name."""
     return str(rng.choice(_CONFUSABLE.split()))
+
+
+def near_greeting(rng: np.random.Generator) -> str:
+    """A word of the training that shares sounds with a greeting."""
+    return str(rng.choice(_NEAR_GREETINGS.split()))
 
 
 Syllable = tuple[str, str, str]
@@ -148,3 +210,13 @@ def _said(syllables: list[Syllable], rng: np.random.Generator) -> str:
         for mark, (onset, vowel, end) in zip(marks, syllables, strict=True)
     )
     return f"[[{sounds}]]"
+
+
+# Of the words of the training.
+_TRAINING_WORDS: tuple[tuple[Word, float], ...] = (
+    (edited_name, 0.2),
+    (near_name, 0.25),
+    (confusable_word, 0.15),
+    (near_greeting, 0.15),
+    (invented_word, 0.1),
+)

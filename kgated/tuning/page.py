@@ -83,7 +83,9 @@ def _with_interval(value: float | None, interval: Any) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"
+    if value is None:
+        return "–"
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"  # ".3g" has an exponent from 1,000
 
 
 def _classes(tuned: Tuned) -> list[tuple[str, ...]]:

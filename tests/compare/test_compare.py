@@ -264,14 +264,13 @@ def test_lengths_of_one_run_and_constant_features_are_reported(rng, tmp_path, mo
     data = sequences(rng, 30, frames=(1, 2))
     data.x[..., 1] = 7.0
     path = saved(tmp_path / "short.npz", data)
-    options = replace(OPTIONS, trials=1, quantizations=("dynamic", "int8"), seeds=2)
+    options = replace(OPTIONS, trials=1, quantizations=("dynamic", "int8"))
     models = candidates(["gru"], [4], bidirectional=True)
     console = Console(file=io.StringIO(), width=120)
     results = run.compare_candidates(path, tmp_path / "out", models, options, console=console)
     assert "feature 1 (from 0)" in results.notes[0]
     for candidate in results.candidates:
         assert candidate.gradient_steps == 0
-        assert len(candidate.runs) == 2
         dynamic, int8 = candidate.devices
         assert dynamic.value is not None
         assert "constant" in int8.failure

@@ -17,6 +17,7 @@ from kgated.demos.streams import Labelled, Stream, join_pieces
 from kgated.training import Plan
 
 SCALE = 0.05
+PARTS = ("train", "tuning", "testing")
 
 
 @pytest.fixture(scope="module")
@@ -76,34 +77,50 @@ def test_events_stand_where_their_pieces_are():
 def test_voices_of_the_parts_differ(rng):
     names = [
         {speech_streams.voice_of(part, rng).name.partition("+")[2] for _ in range(400)}
-        for part in ("train", "tuning", "testing")
+        for part in PARTS
     ]
     assert min(map(len, names)) > 8
     assert sum(map(len, names)) == len(set.union(*names))
 
 
-def test_words_that_sound_much_like_a_keyword_are_none(rng):
-    said = {speech_words.near_keyword(rng).strip("[]").replace("'", "") for _ in range(3000)}
+def test_words_that_sound_much_like_a_name_are_none(rng):
+    said = {speech_words.near_name(rng).strip("[]").replace("'", "") for _ in range(3000)}
     assert len(said) > 500
     assert not said & {"k@mpju:t3", "sVnSaIn"}
     assert {"k@mju:t3", "k@mpju:"} & said
 
 
-def test_words_of_one_other_phoneme_are_no_keyword(rng):
-    said = {speech_words.edited_keyword(rng).strip("[]") for _ in range(2000)}
+def test_words_of_one_other_phoneme_are_no_name(rng):
+    said = {speech_words.edited_name(rng).strip("[]") for _ in range(2000)}
     stressed = {"".join(phonemes) for phonemes in speech_words._PHONEMES.values()}
     assert len(said) > 50
     assert not said & stressed
-    # "commuter" is "computer" without its p; each has the one stress of its keyword.
+    # "commuter" is "computer" without its p; each has the one stress of its name.
     assert {"k@mj'u:t3", "k@mbj'u:t3", "s'VnSOIn"} <= said
     assert all(word.count("'") == 1 for word in said)
 
 
 def test_no_word_of_the_training_alone_is_in_another_part():
-    confusable = set(speech_words._CONFUSABLE.split())
+    confusable = set((speech_words._CONFUSABLE + speech_words._NEAR_GREETINGS).split())
     common = set(speech_words._COMMON.split())
     for part in ("tuning", "testing"):
         assert not (confusable - common) & set(speech_words.words_of(part))
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_what_is_said_between_the_keywords_shares_parts_with_them(part, rng):
+    said = {speech_words.no_keyword(part, rng) for _ in range(4000)}
+    assert not said & set(speech_words.KEYWORDS)
+    assert {"hello", "okay", "computer", "sunshine"} <= said
+    assert {"okay computer", "hello sunshine"} <= said
+    assert len([text for text in said if text.startswith("hello ")]) > 20
+    assert len([text for text in said if text.endswith(" sunshine")]) > 20
+
+
+def test_phonemes_are_said_in_the_training_alone(rng):
+    said = {part: [speech_words.no_keyword(part, rng) for _ in range(500)] for part in PARTS}
+    assert any("[[" in text for text in said["train"])
+    assert not any("[[" in text for part in PARTS[1:] for text in said[part])
 
 
 def test_labels_are_late_and_do_not_overlap():

@@ -3,16 +3,15 @@
 import errno
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 from postgresql import server
+from warm_processes import Program, run
 
 from kgated.compare import backends
-from kgated.compare.storage import TrialQueue
+from kgated.compare.storage import WORKER, TrialQueue
 from kgated.data import pad, save_npz
 
 TRIALS, LIMIT_S = 3, 600
@@ -51,8 +50,7 @@ def test_a_killed_process_leaves_its_trial_to_the_others(storage, tmp_path):
         killed = first = second = tmp_path
     for folder in (killed, first, second):
         folder.mkdir(exist_ok=True)
-    command = [sys.executable, "-c", TAKE_AND_DIE, str(killed), storage or ""]
-    ended = subprocess.run(command, capture_output=True, text=True)
+    ended = run("-c", TAKE_AND_DIE, killed, storage or "")
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     number, rate = ended.stdout.split()
     a, b = TrialQueue(first, storage), TrialQueue(second, storage)
@@ -79,24 +77,21 @@ def test_a_killed_command_continues_in_two_processes_and_trains_nothing_twice(st
     save_npz(tmp_path / "data.npz", pad(rows, y))
     folder = tmp_path / "out"
     folder.mkdir()
-    command = [sys.executable, "-m", "kgated_cli", "compare", str(tmp_path / "data.npz")]
+    command = ["-m", "kgated_cli", "compare", tmp_path / "data.npz"]
     command += ["--cells", "rnn", "--units", "3", "--trials", str(TRIALS), "--seeds", "2"]
-    command += ["--epochs", "3", "--quantize", "none", "--budget-minutes", "30"]
-    command += ["--out", str(folder), *([] if storage is None else ["--storage", storage])]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        wait_until_second_trial(process, folder, storage)
-        process.kill()
+    command += ["--epochs", "2", "--quantize", "none", "--budget-minutes", "30"]
+    command += ["--out", folder, *([] if storage is None else ["--storage", storage])]
+    process = Program(*command)
+    wait_until_second_trial(process, folder, storage)
+    process.kill()
+    process.wait()
     before = TrialQueue(folder, storage)
     complete = {t.number: t.user_attrs["run"] for t in ended_trials(before)}
     before.close()
     assert 1 <= len(complete) < TRIALS
-    runs = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        for _ in range(2)
-    ]
-    for process in runs:
-        output = process.communicate(timeout=LIMIT_S)[0]
-        assert process.returncode == 0, output
+    for process in [Program(*command) for _ in range(2)]:
+        done = process.wait(LIMIT_S)
+        assert done.returncode == 0, done
     after = TrialQueue(folder, storage)
     try:
         assert states(after).count("FAIL") <= 1  # the one that was killed
@@ -122,11 +117,24 @@ def wait_until_second_trial(process, folder, storage):
     queue = TrialQueue(folder, storage)
     try:
         while not {"COMPLETE", "RUNNING"} <= set(states(queue)):
-            assert process.poll() is None, process.stdout.read().decode()
+            assert process.returncode is None, process.wait()
             assert time.monotonic() < end, "no second trial began"
             time.sleep(0.05)
     finally:
         queue.close()
+
+
+def test_a_trial_keeps_its_parameters_where_its_process_ends_before_it_takes_them(tmp_path):
+    queue = TrialQueue(tmp_path)
+    study = queue.study("search")
+    queue.enqueue(study, [{"rate": 0.5}])
+    for trial in [queue.take(study, 2), queue.take(study, 2)]:
+        trial.set_user_attr(WORKER, None)  # as if its process had ended
+    rates = [queue.take(study, 2).suggest_float("rate", 0.0, 1.0) for _ in range(2)]
+    assert rates[0] == 0.5
+    assert rates[1] != 0.5
+    assert sorted(states(queue, "search")) == ["FAIL", "FAIL", "RUNNING", "RUNNING"]
+    queue.close()
 
 
 def test_a_full_disk_leaves_a_whole_journal_and_says_what_to_do(tmp_path, monkeypatch):

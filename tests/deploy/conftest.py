@@ -4,12 +4,19 @@ import keras
 import pytest
 
 from kgated.deploy import convert
+from kgated.deploy.verification import sequences
 
 
 @pytest.fixture(autouse=True)
 def _same_initial_weights():
     """A limit on a quantized error is one for given weights: each test starts from one seed."""
     keras.utils.set_random_seed(20)
+
+
+@pytest.fixture(autouse=True)
+def _short_noise(monkeypatch):
+    """What a conversion without data is checked on; the tests check on data of their own."""
+    monkeypatch.setattr(sequences, "RANDOM_STEPS", 8)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from kgated.errors import ConversionError
 from kgated_worker import CrashError, JobError, Worker
 
 JOBS = """
-import os, pathlib, sys
+import gc, os, pathlib, sys
 
 def crash(place):
     sys.stderr.write("first words\\nlast words\\n")
@@ -32,6 +32,9 @@ def leave(place):
 def refuse(place):
     print("no answer")
     raise ValueError("not this one")
+
+def count(place):
+    pathlib.Path(place, "frozen").write_text(str(gc.get_freeze_count()))
 
 def say(place):
     print("no answer either")
@@ -72,6 +75,12 @@ def test_one_process_does_job_after_job(worker, tmp_path):
     assert pid(worker, tmp_path) == first
     worker.stop()
     assert is_gone(first)
+
+
+def test_no_garbage_collection_walks_through_what_was_imported(worker, tmp_path):
+    """TFLite's converter collects once a call, which took longer than the conversion."""
+    worker.run("jobs_of_a_test:count", tmp_path)
+    assert int((tmp_path / "frozen").read_text()) > 1000
 
 
 def test_a_crash_says_how_and_another_process_takes_over(worker, tmp_path):

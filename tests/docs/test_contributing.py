@@ -1,12 +1,11 @@
 """The lists of CONTRIBUTING.md: paths exist, and toy examples follow two of the lists."""
 
 import re
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
+import warm_processes
 from documents import ROOT, page
 from keras import ops
 from kgated_edge import open_model
@@ -212,8 +211,7 @@ for name, options in {"stream": {}, "sequence": {"mode": "sequence", "max_length
 
 
 def convert_with_row(row, folder):
-    command = [sys.executable, "-c", TOY_LAYER, str(folder), row]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    run = warm_processes.run("-c", TOY_LAYER, folder, row, cwd=ROOT)
     assert run.returncode == 0, run.stderr
     return run.stdout
 

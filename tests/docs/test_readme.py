@@ -1,9 +1,7 @@
 """README: its examples run, its commands and paths exist, and it stays short."""
 
-import subprocess
-import sys
-
 import pytest
+import warm_processes
 from documents import ROOT, blocks, page
 
 README = page("README.md")
@@ -12,7 +10,8 @@ README = page("README.md")
 @pytest.mark.parametrize("number", range(len(blocks(README, "python"))))
 def test_python_examples_run(number, tmp_path):
     code = blocks(README, "python")[number]
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=120)
+    done = warm_processes.run("-c", code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def test_there_are_exactly_two_set_up_commands():

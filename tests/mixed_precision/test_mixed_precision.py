@@ -43,10 +43,10 @@ def model():
 @pytest.fixture(scope="module")
 def data(model):
     """Sequences labelled by the float model itself, those that it is sure of."""
-    x = np.random.default_rng(2).normal(size=(200, 6, 3)).astype(np.float32)
+    x = np.random.default_rng(2).normal(size=(120, 6, 3)).astype(np.float32)
     x[..., 2] = 0.0
-    lengths = np.where(np.arange(200) % 2, 6, 4)
-    outputs = np.stack([np.asarray(model(s[None, :n]))[0] for s, n in zip(x, lengths, strict=True)])
+    lengths = np.where(np.arange(120) % 2, 6, 4)
+    outputs = np.where((lengths == 6)[:, None], model(x), model(x[:, :4]))
     margin = outputs[:, 1] - outputs[:, 0]
     margin -= np.median(margin)
     bias = np.array([0.0, -np.median(outputs[:, 1] - outputs[:, 0])])

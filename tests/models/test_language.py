@@ -1,13 +1,12 @@
 """The language model: what it learns, what it writes, and that it runs on the device."""
 
 import importlib.util
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import warm_processes
 from kgated_edge import EdgeModel
 
 import kgated
@@ -262,6 +261,5 @@ def test_the_command_loads_a_language_model_in_a_process_of_its_own(tmp_path):
     LanguageModel("abc", units=4, embedding_units=3).save(tmp_path / "m.keras")
     code = "import sys, pathlib, kgated_cli; m = kgated_cli.load_model(pathlib.Path(sys.argv[1]))"
     code += "; print(*m.vocabulary)"
-    command = [sys.executable, "-c", code, str(tmp_path / "m.keras")]
-    run = subprocess.run(command, capture_output=True, text=True)
+    run = warm_processes.run("-c", code, tmp_path / "m.keras")
     assert run.stdout.strip() == "a b c", run.stderr[-1000:]

@@ -8,6 +8,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import warm_processes
 
 from kgated.training import data_parallel
 
@@ -77,12 +78,18 @@ def run_training(environment):
     On a machine with a high load TensorFlow's distribution over two devices once ended by a
     segmentation fault, with this same program. An error of ours is an exception, and no signal.
     """
-    command = [sys.executable, "-c", TRAINING]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if run.returncode < 0:
-        print(f"the training ended by signal {-run.returncode}: run again")
-        run = subprocess.run(command, env=environment, capture_output=True, text=True)
-    return run
+
+    def run():
+        if environment["KERAS_BACKEND"] == "tensorflow":
+            return warm_processes.run("-c", TRAINING, environment=environment)
+        command = [sys.executable, "-c", TRAINING]
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    done = run()
+    if done.returncode < 0:
+        print(f"the training ended by signal {-done.returncode}: run again")
+        done = run()
+    return done
 
 
 @pytest.mark.slow

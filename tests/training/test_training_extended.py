@@ -2,12 +2,11 @@
 
 import csv
 import signal
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
+import warm_processes
 
 import kgated
 from kgated.training import DivergenceError, start_or_resume
@@ -65,7 +64,7 @@ def without_clock(rows):
 def test_a_killed_training_resumed_equals_the_uninterrupted(tmp_path):
     died, full = tmp_path / "died", tmp_path / "whole"
     code = f"{TRAINING}\ntrain({str(died)!r}, die_at=4)"
-    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    child = warm_processes.run("-c", code)
     assert child.returncode == -signal.SIGKILL, child.stderr[-2000:]
     assert [p.name for p in died.glob("backup*")] == ["backup-000004.npz"]
     resumed, model = training(died)

@@ -31,6 +31,7 @@ from kgated.tuning.operating_points import (
     points_of,
     smoothed,
 )
+from kgated.tuning.page import metric_texts
 from kgated.tuning.search import Curve, best_choices, best_curve
 from kgated_cli.app import app
 
@@ -142,6 +143,13 @@ def test_tuning_meets_its_limit_and_beats_raw_decisions(model, recordings):
     assert tuned.after.misses <= tuned.before.misses
     assert tuned.after.false_accepts * 20 <= tuned.before.false_accepts
     assert tuned.after.hours == pytest.approx(60 / 3600)
+
+
+def test_delays_beyond_a_second_have_no_exponent(model, recordings):
+    metrics = tune(model, *recordings, max_false_accepts_per_hour=60.0).after
+    texts = metric_texts(replace(metrics, delay_ms_p50=1052.4, delay_ms_p95=12_345.6))
+    assert texts["delay, median, ms"] == "1052"
+    assert texts["delay, 95%, ms"] == "12346"
 
 
 def test_the_fewest_false_accepts_without_more_misses(model, recordings):

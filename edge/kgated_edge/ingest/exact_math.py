@@ -12,6 +12,10 @@ import numpy.typing as npt
 Values = npt.NDArray[np.float64]
 _MAX_EXPONENT = 700.0
 _VALUE_BITS = 20
+# OpenBLAS uses one thread for a product of up to so many multiplications. Its threads wait for each
+# other where several processes share the cores, which takes longer than the product.
+_MAX_MULTIPLICATIONS = 1 << 18
+_ROWS = 4
 _HIGH_LN2, _LOW_LN2 = 0.693147180369123816490, 1.90821492927058770002e-10
 
 
@@ -46,6 +50,28 @@ def power(values: Values, exponent: float) -> Values:
     return exp(exponent * log(values))
 
 
+def integer_product(values: Values, table: Values) -> Values:
+    """Values @ table of integers, in one thread; exact if all sums are below 2**53.
+
+    It is computed in blocks of so few multiplications that OpenBLAS starts no threads.
+
+    Args:
+        values: (T, n).
+        table: (n, m).
+    """
+    count, size = values.shape
+    if count == 1:  # a vector: padding it to a block would take longer
+        return np.asarray(values @ table)
+    width = max(1, _MAX_MULTIPLICATIONS // (_ROWS * size))
+    blocks = np.zeros((-(-count // _ROWS), _ROWS, size))
+    blocks.reshape(-1, size)[:count] = values
+    product = np.empty((*blocks.shape[:2], table.shape[1]))
+    for first in range(0, table.shape[1], width):
+        columns = slice(first, first + width)
+        np.matmul(blocks, table[:, columns], out=product[:, :, columns])
+    return product.reshape(-1, table.shape[1])[:count]
+
+
 def exact_product(values: Values, table: Any, max_value: float) -> Values:
     """Values @ table in fixed point: the sum of integers below 2**53 has no order.
 
@@ -55,5 +81,7 @@ def exact_product(values: Values, table: Any, max_value: float) -> Values:
         max_value: |value| is below it.
     """
     bits = 52 - _VALUE_BITS - math.ceil(math.log2(max_value * len(table)))
-    product = np.rint(values * 2.0**_VALUE_BITS) @ np.rint(np.asarray(table) * 2.0**bits)
+    product = integer_product(
+        np.rint(values * 2.0**_VALUE_BITS), np.rint(np.asarray(table) * 2.0**bits)
+    )
     return np.asarray(product * 2.0 ** -(_VALUE_BITS + bits))

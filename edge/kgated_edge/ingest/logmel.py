@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgated_edge.errors import DataError, EdgeError
-from kgated_edge.ingest.exact_math import log
+from kgated_edge.ingest.exact_math import integer_product, log
 
 Samples = npt.NDArray[np.int16]
 Frames = npt.NDArray[np.float32]
@@ -111,11 +111,12 @@ class LogMel:
     def _energies(self, windows: Samples) -> Energies:
         """(T, window) to the energies of the bands (T, mels), in units of 2**-_ENERGY_BITS."""
         weighted = windows * self._hann
-        real, imaginary = weighted @ self._cosines, weighted @ self._sines
+        real = integer_product(weighted, self._cosines)
+        imaginary = integer_product(weighted, self._sines)
         full = 2.0 ** (_SAMPLE_BITS + self._cosine_bits) * float(self._hann.sum()) / 2
         real, imaginary = real / full, imaginary / full
         power = np.rint((real * real + imaginary * imaginary) * 2.0**_POWER_BITS)
-        return np.asarray(np.maximum(power @ self._weights, 1.0))
+        return np.asarray(np.maximum(integer_product(power, self._weights), 1.0))
 
     @property
     def _high(self) -> float:

@@ -62,16 +62,24 @@ class QatExport:
 
 
 class _Inference:
-    """The model's call as one TensorFlow function for sequences of every length."""
+    """The model's call: op by op for short sequences, for others as one TensorFlow function.
+
+    To trace the function takes as long as tens of steps op by op.
+    """
+
+    MAX_EAGER_STEPS = 16
 
     def __init__(self, qat: QuantizeAware) -> None:
         import tensorflow as tf
 
         specs = [tf.TensorSpec((None, None, *x.shape[2:]), x.dtype) for x in qat.inner.inputs]
-        self._call = tf.function(lambda *x: qat(list(x), training=False), input_signature=specs)
+        self._eager = lambda *x: qat(list(x), training=False)
+        self._call = tf.function(self._eager, input_signature=specs, autograph=False)
 
     def __call__(self, inputs: Any, training: bool) -> Any:
-        return self._call(*keras.tree.flatten(inputs))
+        tensors = keras.tree.flatten(inputs)
+        is_short = max(x.shape[1] for x in tensors) <= self.MAX_EAGER_STEPS
+        return (self._eager if is_short else self._call)(*tensors)
 
 
 def _check(qat: QuantizeAware, recipe: Recipe) -> None:

@@ -1,16 +1,19 @@
 """The Keras model as the reference that a file is compared with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
+from kgated_edge.format.tensor_spec import Array
 
 from kgated.deploy.streaming import StepModel
 from kgated.deploy.verification.sequences import Arrays, Sequences
 from kgated.errors import ConversionError, cause, naming_layer
 from kgated.keras_graph import any_length, flatten_layers, run_on
 from kgated.keras_patches import exact_addition
+
+MAX_REMEMBERED = 64  # groups of sequences of one length
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,9 @@ class Reference:
     has_time: tuple[bool, ...]
     frames_per_step: int
     stride: int = 1
+    _remembered: dict[tuple[int, ...], tuple[list[Array], Arrays]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def of(cls, model: keras.Model, step: StepModel) -> "Reference":
@@ -50,6 +56,17 @@ class Reference:
         # Of quantization-aware training the model is a function; it has no such layer.
         parts = flatten_layers(self.model) if isinstance(self.model, keras.Layer) else []
         return any(isinstance(part, keras.layers.MelSpectrogram) for part in parts)
+
+    def predict_once(self, sequences: Sequences) -> Arrays:
+        """`predict` for sequences that several files are compared on: computed at the first."""
+        inputs = [sequence[name] for sequence in sequences for name in self.frames]
+        key = tuple(map(id, inputs))
+        if key not in self._remembered:
+            if len(self._remembered) == MAX_REMEMBERED:
+                self._remembered.clear()
+            # The arrays are kept, too: while they live no other array has their ids.
+            self._remembered[key] = inputs, self.predict(sequences)
+        return self._remembered[key][1]
 
     def predict(self, sequences: Sequences) -> Arrays:
         """Each output (N, ...) of N sequences of one length."""
@@ -91,16 +108,15 @@ class Reference:
 
         An output that has one result per sequence is computed on each prefix.
         """
-        size = self.frames_per_step
-        ends = range(size, len(next(iter(sequence.values()))) + 1, size)
-        prefixes = [{name: x[:end] for name, x in sequence.items()} for end in ends]
-        results = {name: array[0] for name, array in self.predict([sequence]).items()}
-        if not all(self.has_time):
-            singles = [self.predict([prefix]) for prefix in prefixes]
-            for name, timed in self.is_timed.items():
-                if not timed:
-                    results[name] = np.concatenate([single[name] for single in singles])
-        return results
+        if all(self.has_time):
+            return {name: array[0] for name, array in self.predict([sequence]).items()}
+        size, length = self.frames_per_step, len(next(iter(sequence.values())))
+        ends = range(size, length + 1, size)  # the last prefix is the sequence itself
+        prefixes = [self.predict([{n: x[:end] for n, x in sequence.items()}]) for end in ends]
+        return {
+            name: prefixes[-1][name][0] if timed else np.concatenate([y[name] for y in prefixes])
+            for name, timed in self.is_timed.items()
+        }
 
 
 def _call_naming_layers(model: keras.Model, values: list[Any], where: str, advice: str) -> None:

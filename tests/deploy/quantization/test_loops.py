@@ -11,7 +11,9 @@ import kgated
 from kgated.deploy.recipe import QUANTIZATIONS
 from kgated.deploy.tflite import flatbuffer
 
-T, F = 42, 5  # a stretch of 32 steps, one of 8, and 2 that are written out
+F = 5
+LONG = 42  # a stretch of 32 steps, one of 8, and 2 that are written out
+T = 10  # a stretch of 8, and 2 that are written out
 MODELS = {
     "two layers": lambda: [kgated.PeepholeLSTM(6, return_sequences=True), L.GRU(5), L.Dense(3)],
     "both ways": lambda: [L.Bidirectional(L.LSTM(4, return_sequences=True)), L.Dense(3)],
@@ -20,32 +22,55 @@ MODELS = {
 }
 
 
+LOOPS = {"mode": "sequence", "lowering": "while"}
+
+
+def frames_of(rng, length=T):
+    frames = rng.normal(size=(8, length, F)).astype(np.float32)
+    frames[:, 5:8] = 0.0  # masked where there are masks, and silence where not
+    return frames
+
+
 @pytest.fixture
 def x(rng):
-    frames = rng.normal(size=(8, T, F)).astype(np.float32)
-    frames[:, 30:33] = 0.0  # masked where there are masks, and silence where not
-    return frames
+    return frames_of(rng)
+
+
+@pytest.fixture(scope="module")
+def long_loops(tmp_path_factory):
+    """Two layers in int8 over the long sequence: the model, its frames and its file."""
+    rng, path = np.random.default_rng(0), tmp_path_factory.mktemp("loops") / "m.tflite"
+    model, x = randomized(sequential(*MODELS["two layers"]()), rng), frames_of(rng, LONG)
+    kgated.to_tflite(model, path, length=LONG, calibration=x, quantize="int8", **LOOPS)
+    return model, x, path
 
 
 def tensors(model):
     return [tensor for graph in model.subgraphs for tensor in graph.tensors]
 
 
-@pytest.mark.parametrize("quantize", ["int8", "int16x8"])
-@pytest.mark.parametrize("name", MODELS)
-def test_integer_loops_agree_with_keras(name, quantize, x, rng, tmp_path):
-    model, path = randomized(sequential(*MODELS[name]()), rng), tmp_path / "m.tflite"
-    options = {"mode": "sequence", "lowering": "while", "quantize": quantize}
-    kgated.to_tflite(model, path, length=T, calibration=x, **options)
+def check_loops(model, x, path, quantize, float_tensors=0):
     expected, edge = np.asarray(model(x)), SequenceModel(path)
     error = np.abs(np.stack([edge.run(sequence) for sequence in x]) - expected)
     assert error.max() <= QUANTIZATIONS[quantize].limit / 2 * max(1.0, np.abs(expected).max())
     parsed = flatbuffer.parse(path.read_bytes())
     floats = [t for t in tensors(parsed) if flatbuffer.type_name(t) == "float32"]
-    # A mask asks for exact zeros, of the frames as they were.
-    assert len(floats) == (2 if name == "masked" else 0)
+    assert len(floats) == float_tensors
     names = [flatbuffer.operator_name(parsed, o) for _, o in flatbuffer.operators(parsed)]
     assert "WHILE" in names
+
+
+@pytest.mark.parametrize("quantize", ["int8", "int16x8"])
+@pytest.mark.parametrize("name", MODELS)
+def test_integer_loops_agree_with_keras(name, quantize, x, rng, tmp_path):
+    model, path = randomized(sequential(*MODELS[name]()), rng), tmp_path / "m.tflite"
+    kgated.to_tflite(model, path, length=T, calibration=x, quantize=quantize, **LOOPS)
+    # A mask asks for exact zeros, of the frames as they were.
+    check_loops(model, x, path, quantize, float_tensors=2 if name == "masked" else 0)
+
+
+def test_loops_of_several_stretches_agree_with_keras(long_loops):
+    check_loops(*long_loops, "int8")
 
 
 @pytest.mark.slow
@@ -54,8 +79,8 @@ def test_long_sequences_take_a_loop_whose_error_does_not_grow(rng, tmp_path):
         randomized(sequential(kgated.GRU(6, return_sequences=True)), rng),
         tmp_path / "m.tflite",
     )
-    x = rng.normal(size=(4, 500, F)).astype(np.float32)
-    options = {"mode": "sequence", "length": 500, "quantize": "int8"}
+    x = rng.normal(size=(4, 300, F)).astype(np.float32)
+    options = {"mode": "sequence", "length": 300, "quantize": "int8"}
     conversion = kgated.to_tflite(model, path, calibration=x, **options)
     assert conversion.manifest.recipe["lowering"] == "while"
     error = np.abs(SequenceModel(path).run(x[0]) - np.asarray(model(x[:1]))[0]).mean(-1)
@@ -65,10 +90,9 @@ def test_long_sequences_take_a_loop_whose_error_does_not_grow(rng, tmp_path):
 
 def test_padding_changes_nothing_in_an_integer_loop(x, rng, tmp_path):
     model, path = randomized(sequential(kgated.LSTM(6), L.Dense(3)), rng), tmp_path / "m.tflite"
-    options = {"mode": "sequence", "lowering": "while", "quantize": "int8"}
-    kgated.to_tflite(model, path, max_length=T, calibration=x, **options)
+    kgated.to_tflite(model, path, max_length=T, calibration=x, quantize="int8", **LOOPS)
     edge = SequenceModel(path)
-    for length in (1, 7, 36, T):
+    for length in (1, 7, 9, T):
         expected = np.asarray(model(x[:1, :length]))[0]
         assert np.abs(edge.run(x[0, :length]) - expected).max() < 0.1
 
@@ -81,7 +105,7 @@ def test_a_skipped_layer_stays_in_float_beside_loops(skipped, x, rng, tmp_path):
         randomized(sequential(*layers, L.Dense(3, name="head")), rng),
         tmp_path / "m.tflite",
     )
-    options = {"mode": "sequence", "lowering": "while", "quantize": "int8", "skip": [skipped]}
+    options = {"quantize": "int8", "skip": [skipped], **LOOPS}
     kgated.to_tflite(model, path, length=T, calibration=x, **options)
     error = np.abs(SequenceModel(path).run(x[0]) - np.asarray(model(x[:1]))[0])
     assert error.max() < 0.15
@@ -91,10 +115,8 @@ def test_a_skipped_layer_stays_in_float_beside_loops(skipped, x, rng, tmp_path):
     assert types.count("float32") > (1 if skipped == "head" else 20)
 
 
-def test_a_loop_body_returns_states_with_the_quantization_that_it_takes(x, rng, tmp_path):
-    model, path = randomized(sequential(*MODELS["two layers"]()), rng), tmp_path / "m.tflite"
-    options = {"mode": "sequence", "lowering": "while", "quantize": "int8"}
-    kgated.to_tflite(model, path, length=T, calibration=x, **options)
+def test_a_loop_body_returns_states_with_the_quantization_that_it_takes(long_loops):
+    _, _, path = long_loops
     parsed = flatbuffer.parse(path.read_bytes())
     loops = [
         (graph, operator)

@@ -27,7 +27,7 @@ from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.verification import compare, float_stage
 from kgated.errors import ConversionError
 
-FEATURES, FRAMES = 5, 24
+FEATURES, FRAMES = 5, 12
 X_SHAPE = (12, FRAMES, FEATURES)
 CELLS = [kgated.LSTM, kgated.PeepholeLSTM, kgated.GRU]
 

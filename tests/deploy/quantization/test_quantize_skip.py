@@ -12,7 +12,7 @@ from kgated.deploy.tflite import flatbuffer
 from kgated.errors import ConversionError
 
 FEATURES = 5
-X_SHAPE = (12, 24, FEATURES)
+X_SHAPE = (12, 8, FEATURES)
 
 
 @pytest.mark.parametrize("name", ["float16", "dynamic", "int8"])

@@ -7,6 +7,7 @@ from keras import ops
 from kgated_edge import EdgeModel, SequenceModel
 
 import kgated
+from kgated.deploy.verification.reference import Reference
 from kgated.errors import ConversionError
 
 TIME, FEATURES, UNITS = 6, 3, 4
@@ -79,3 +80,18 @@ def test_where_keras_itself_fails_the_error_names_the_layer(mode, quantize, rng,
             calibration=x,
             **options,
         )
+
+
+def test_sequences_that_files_are_compared_on_are_computed_once(rng):
+    calls = []
+
+    def model(x, training):
+        calls.append(len(x))
+        return 2.0 * x
+
+    reference = Reference(model, ("x",), ("y",), (True,), 1)
+    first, second = ({"x": rng.normal(size=(TIME, 1)).astype(np.float32)} for _ in range(2))
+    for group in ([first, second], [first], [first, second], [{"x": first["x"].copy()}]):
+        expected = 2.0 * np.stack([sequence["x"] for sequence in group])
+        np.testing.assert_array_equal(reference.predict_once(group)["y"], expected)
+    assert calls == [2, 1, 1]  # the third group is the first; equal numbers are another array

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from kgated_edge import FrontEnd, FrontEndSpec, ManifestError
 from kgated_edge.format.front_end import front_end_from_plain, pcen_parameters
-from kgated_edge.ingest.exact_math import exp, log, power
+from kgated_edge.ingest.exact_math import exp, integer_product, log, power
 
 PCEN = pcen_parameters()
 SPECS = [
@@ -90,6 +90,15 @@ def test_standardization_is_the_last_step(sound):
     frames = FrontEnd(spec)(sound)
     np.testing.assert_allclose(frames.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(frames.std(axis=0), 1, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 3), (4, 400, 257), (7, 4096, 70), (9, 257, 300)])
+def test_a_product_in_blocks_is_that_of_integers(rng, shape):
+    rows, size, columns = shape
+    values = rng.integers(-(2**30), 2**30, (rows, size))
+    table = rng.integers(-(2**10), 2**10, (size, columns))
+    product = integer_product(values.astype(float), table.astype(float))
+    assert np.array_equal(product, values @ table)
 
 
 def test_exact_functions_are_those_of_mathematics(rng):

@@ -7,7 +7,7 @@ from kgated_edge import EdgeModel, SequenceModel
 
 import kgated
 
-FEATURES, STEPS = 5, 10
+FEATURES, STEPS = 5, 5
 layers = keras.layers
 STREAMS = {
     "TimeDistributed": lambda: [layers.TimeDistributed(layers.Dense(6, "relu"))],
@@ -50,7 +50,7 @@ CASES += [(name, "int8") for name in INT8_STREAMS]
 
 @pytest.fixture
 def x(rng):
-    return np.cumsum(0.4 * rng.normal(size=(8, STEPS, FEATURES)), axis=1).astype(np.float32)
+    return np.cumsum(0.4 * rng.normal(size=(16, STEPS, FEATURES)), axis=1).astype(np.float32)
 
 
 def trained(model, x, scheme, rng):
@@ -68,7 +68,7 @@ def test_every_weight_of_a_layer_is_trained(name, scheme, x, rng):
     qat = trained(keras.Sequential(stack), x[:, :3], scheme, rng)
     qat.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=True)
     before = [np.array(weight) for weight in qat.trainable_variables]
-    qat.train_on_batch(x[:, :3], rng.normal(size=(8, 3, 3)).astype(np.float32))
+    qat.train_on_batch(x[:, :3], rng.normal(size=(16, 3, 3)).astype(np.float32))
     unchanged = [
         weight.path
         for weight, old in zip(qat.trainable_variables, before, strict=True)
@@ -117,7 +117,7 @@ def test_a_time_distributed_dense_takes_a_mask(x):
     stack = [keras.Input((None, FEATURES)), layers.Masking()]
     stack += [layers.TimeDistributed(layers.Dense(3, name="inner"), name="outer"), kgated.GRU(2)]
     model = keras.Sequential(stack)
-    x[:, 6:] = 0.0
+    x[:, 3:] = 0.0
     qat = kgated.quantize_aware(model)
     assert np.array_equal(
         qat.inner.get_layer("outer").kernel, model.get_layer("outer").layer.kernel

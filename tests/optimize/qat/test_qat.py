@@ -14,7 +14,7 @@ from kgated.optimize.qat.fake_quant import SCHEMES, QuantParams, fake_quantize
 from kgated.training import carry_state
 
 FEATURES = 4
-X_SHAPE = (8, 6, FEATURES)
+X_SHAPE = (8, 3, FEATURES)
 SEQUENCE = kgated.LSTM(4, return_sequences=True)
 
 
