@@ -42,7 +42,7 @@ build() {
     'CPU implementer : 0x41' 'CPU architecture: 8' 'CPU variant : 0x0' 'CPU part : 0xd08' \
     'CPU revision : 3' '' >"$root/proc/cpuinfo"
   python3 -m venv "$cache/pip"
-  "$cache/pip/bin/pip" install -q --target "$site" -c "$here/constraints.txt" \
+  "$here/scripts/retry.sh" "$cache/pip/bin/pip" install -q --target "$site" -c "$here/constraints.txt" \
     --platform manylinux_2_27_aarch64 --platform manylinux_2_17_aarch64 --only-binary=:all: \
     --python-version "$python" numpy ai-edge-litert pytest || skip "pip found no arm64 wheels"
   touch "$cache/whole"
@@ -64,8 +64,8 @@ mkdir "$work/bin"
 program python3 ""
 program kgated-edge "-m kgated_edge"
 python3 -m venv "$work/here"
-"$work/here/bin/pip" install -q -c "$here/constraints.txt" "$here/edge"
-"$work/here/bin/pip" install -q --no-deps --target "$work/site" "$here/edge"
+"$here/scripts/retry.sh" "$work/here/bin/pip" install -q -c "$here/constraints.txt" "$here/edge"
+"$here/scripts/retry.sh" "$work/here/bin/pip" install -q --no-deps --target "$work/site" "$here/edge"
 cd "$here"
 
 models=(tests/edge/fixtures/*.tflite)

@@ -24,12 +24,12 @@ constraints=()
 
 # The device's package alone, then both.
 "$python" -m venv "$work/env"
-"$work/env/bin/pip" install -q --no-compile "${constraints[@]}" "$wheels"/kgated_edge-*.whl
+scripts/retry.sh "$work/env/bin/pip" install -q --no-compile "${constraints[@]}" "$wheels"/kgated_edge-*.whl
 model="$PWD/tests/edge/fixtures/speech.tflite"
 (cd "$work" && "$work/env/bin/kgated-edge" selftest "$model")
 echo "kgated-edge runs with $("$work/env/bin/python" --version)"
 
-if ! "$work/env/bin/pip" install -q --no-compile "${constraints[@]}" "$wheels"/kgated_edge-*.whl "$wheels"/kgated-*.whl \
+if ! scripts/retry.sh "$work/env/bin/pip" install -q --no-compile "${constraints[@]}" "$wheels"/kgated_edge-*.whl "$wheels"/kgated-*.whl \
   >"$work/log" 2>&1; then
   if grep -q "No matching distribution" "$work/log"; then
     grep "No matching distribution" "$work/log"
