@@ -11,7 +11,7 @@ def broken(page):
         path, _, anchor = link.partition("#")
         target = page if not path else page.parent / path
         # The anchor of a picture is the theme that it is for.
-        known = ("only-light", "only-dark") if target.suffix == ".svg" else None
+        known = ("only-light", "only-dark") if target.suffix in (".svg", ".png") else None
         if not target.exists() or (anchor and anchor not in (known or anchors(target.read_text()))):
             missing.append(link)
     return missing

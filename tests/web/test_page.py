@@ -80,6 +80,31 @@ def test_the_page_loads_tests_itself_and_fits(browser, sound_address, width, sch
     page.close()
 
 
+HAS_PIXEL = """(color) => {
+    const context = document.getElementById('timeline').getContext('2d');
+    const {data} = context.getImageData(0, 0, 400, 180);
+    const same = (n) => color.every((value, k) => data[4 * n + k] === value);
+    return Array.from({length: data.length / 4}, (_, n) => n).some(same);
+}"""
+
+
+def test_the_outputs_over_time_follow_the_theme_and_the_width(browser, sound_address):
+    light, dark = [0x1F, 0x5F, 0xD0, 0xFF], [0x7F, 0xB0, 0xFF, 0xFF]  # of the first output
+    page = opened(browser, sound_address, color_scheme="light")
+    page.click("#golden")
+    wait_for_message(page, "The golden frames of the file")
+    page.wait_for_function(HAS_PIXEL, arg=light)
+    assert not page.evaluate(HAS_PIXEL, dark)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(HAS_PIXEL, arg=dark)
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.wait_for_function(
+        "(({width, clientWidth}) => width === clientWidth && width < 390)"
+        "(document.getElementById('timeline'))"
+    )
+    page.close()
+
+
 def test_a_csv_file_gives_the_outputs_of_the_runner(browser, sound_address, sound_model, tmp_path):
     frames = np.random.default_rng(3).normal(size=(450, 3)).astype(np.float32)
     lines = [",".join(map(str, row)) for row in frames.tolist()]

@@ -1,7 +1,8 @@
 /** The outputs over time, on a canvas. */
 
 const MAX_POINTS = 400;
-const SERIES = 6;
+/** How many outputs are drawn. */
+export const SERIES = 6;
 const MARGIN = {left: 44, right: 8, top: 8, bottom: 8};
 
 /** @returns {string} The color of an output, as CSS. */

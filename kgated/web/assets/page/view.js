@@ -1,7 +1,7 @@
 /** What is on the page. */
 
 import {showInputs} from './input_view.js';
-import {drawTimeline, seriesColor} from './timeline.js';
+import {SERIES, drawTimeline, seriesColor} from './timeline.js';
 import {quantile} from './timing.js';
 
 const MAX_BARS = 12;
@@ -11,6 +11,12 @@ const byId = (id) => document.getElementById(id);
 
 /** Writes into the page's elements. */
 export class View {
+  constructor() {
+    const redraw = () => this.session && this.showSession(this.session);
+    addEventListener('resize', redraw);
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
+  }
+
   /** The file, and what it takes. */
   showModel(manifest, kinds, eventsNote) {
     byId('name').textContent = document.title = manifest.model.name;
@@ -58,11 +64,12 @@ export class View {
 
   /** The present of a run, at the browser's next picture. */
   showSession(session) {
+    this.session = session;
     if (this.waits) return;
     this.waits = true;
     requestAnimationFrame(() => {
       this.waits = false;
-      this.#draw(session);
+      this.#draw(this.session);
     });
   }
 
@@ -133,6 +140,7 @@ function showBars(session) {
 function barOf(label, n) {
   const name = element('span', 'label', label);
   name.title = label;
+  if (n < SERIES) name.style.setProperty('--series', seriesColor(n)); // it has a line over time
   const track = element('span', 'track');
   const fill = element('span', 'fill');
   fill.style.cssText = `display:block;background:${seriesColor(n)}`;
