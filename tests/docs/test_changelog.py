@@ -26,6 +26,8 @@ def violations(text):
             yield f"{kind} is no kind of change"
     for section in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
         kinds = re.findall(r"^### (.*)$", section, re.MULTILINE)
+        if re.match(r"[^#]*^- ", section, re.MULTILINE):
+            yield "an entry is under no kind of change"
         if len(kinds) != len(set(kinds)):
             yield "a kind of change is there twice"
 
@@ -47,6 +49,10 @@ def test_the_changelog_has_the_form_of_keep_a_changelog():
         (
             "## [Unreleased]\n### Added\n### Added\n## [0.1.0] - 2026-01-01\n",
             "a kind of change is there twice",
+        ),
+        (
+            "## [Unreleased]\n## [0.1.0] - 2026-01-01\n\n- `a`\n### Added\n- b\n",
+            "an entry is under no kind of change",
         ),
     ],
 )

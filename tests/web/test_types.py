@@ -6,10 +6,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from npm_packages import npm_package
 
 import kgated.web
 
-TYPESCRIPT = "typescript@5.9.3"
+VERSION = "5.9.3"  # of TypeScript
 FOLDER = Path(kgated.web.__file__).parent / "assets" / "kgated"
 PROGRAM = """
 import {EventDetector, FrontEnd, KgatedError, Model, encode, load} from './kgated.js';
@@ -32,16 +33,10 @@ console.log(frames.length, events.map(({label, end_s}) => `${label} ${end_s.toFi
 @pytest.fixture(scope="module")
 def compile_program(tmp_path_factory):
     """A function from a program to what the compiler says of it with the types."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("there is no npm: kgated.d.ts was NOT compiled")
     folder = tmp_path_factory.mktemp("types")
-    command = [npm, "install", "--prefer-offline", "--no-audit", "--prefix", folder, TYPESCRIPT]
-    fetched = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    if fetched.returncode:
-        pytest.skip(f"npm does not fetch {TYPESCRIPT}: kgated.d.ts was NOT compiled")
+    package = npm_package("typescript", VERSION, folder, "kgated.d.ts was NOT compiled")
     shutil.copy(FOLDER / "kgated.d.ts", folder)
-    compiler = [folder / "node_modules" / ".bin" / "tsc", "--noEmit", "--strict"]
+    compiler = [package / "bin" / "tsc", "--noEmit", "--strict"]
     options = ["--target", "es2022", "--module", "es2022", "--moduleResolution", "bundler"]
 
     def run(program):
