@@ -6,6 +6,8 @@ import hashlib
 import io
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -62,14 +64,27 @@ def test_twine_accepts_all_files(files):
     assert run.stdout.count("PASSED") == 4
 
 
+def package_files(folder):
+    """All files of a package but what Python leaves there: modules, templates, web pages."""
+    paths = (p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    return [p for p in paths if not p.name.startswith(".")]
+
+
+def test_package_files_are_more_than_modules():
+    suffixes = {path.suffix for path in package_files(ROOT / "kgated")}
+    assert {".py", ".html", ".css", ".js", ".ts", ".j2"} <= suffixes
+
+
 @pytest.mark.parametrize("package", ["kgated", "kgated_edge"])
 def test_a_wheel_is_typed_licensed_and_complete(wheels, package):
     with zipfile.ZipFile(wheels[package]) as wheel:
         names = wheel.namelist()
-    folder = ROOT / ("edge" if package == "kgated_edge" else "") / package
-    sources = {str(p.relative_to(folder.parent)) for p in folder.rglob("*.py")}
+    base = ROOT / ("edge" if package == "kgated_edge" else "")
+    sources = {str(p.relative_to(base)) for p in package_files(base / package)}
     assert len(sources) > 50
     assert sources <= set(names)
+    if package == "kgated":
+        assert {"kgated/web/assets/kgated/kgated.d.ts", "kgated_cli/app.py"} <= set(names)
     assert f"{package}/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [name for name in names if "test" in name.split("/")[0] or "__pycache__" in name]
@@ -121,6 +136,12 @@ def test_an_installed_wheel_runs_a_model_and_the_commands(wheels, tmp_path):
     assert "PASS" in run("kgated_edge", "selftest", str(MODEL))
     assert version("kgated") in run("kgated_cli", "--version")
     assert "step" in run("kgated_cli", "inspect", str(MODEL))
+    shutil.copy(MODEL, tmp_path / "model.tflite")
+    run("kgated_cli", "keygen", "release.key")
+    assert "signed by" in run("kgated_cli", "sign", "model.tflite", "--key", "release.key")
+    assert "PASS" in run(
+        *("kgated_edge", "selftest", "model.tflite", "--require-key", "release.key.pub")
+    )
     place = "import kgated, kgated_edge, kgated_cli; print(kgated.__file__, kgated_edge.__file__)"
     done = subprocess.run(
         [sys.executable, "-c", place],
@@ -131,6 +152,26 @@ def test_an_installed_wheel_runs_a_model_and_the_commands(wheels, tmp_path):
         check=True,
     )
     assert all(path.startswith(str(target)) for path in done.stdout.split())
+
+
+def test_the_sdist_of_the_runner_installs_and_runs(files, tmp_path):
+    """Built from the source archive alone; dependencies are those of this environment."""
+    (sdist,) = (path for name, path in files.items() if re.match(r"kgated_edge.*\.tar\.gz", name))
+    target = tmp_path / "installed"
+    options = ["-q", "--no-deps", "--no-build-isolation", "--target", str(target)]
+    command = [sys.executable, "-m", "pip", "install", *options, str(sdist)]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=300)
+    environment = {**os.environ, "PYTHONPATH": str(target)}
+    code = "import kgated_edge; print(kgated_edge.__file__)"
+    words = ([sys.executable, "-c", code], [sys.executable, "-m", "kgated_edge", "selftest", MODEL])
+    place, result = (
+        subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        ).stdout
+        for command in words
+    )
+    assert place.startswith(str(target))
+    assert "PASS" in result
 
 
 def test_normalizing_removes_times_owners_and_order(tmp_path):
