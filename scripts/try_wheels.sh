@@ -41,4 +41,5 @@ if ! scripts/retry.sh "$work/env/bin/pip" install -q --no-compile "${constraints
 fi
 cp scripts/try_conversion.py "$work"
 (cd "$work" && "$work/env/bin/python" try_conversion.py && "$work/env/bin/kgated-edge" selftest tried.tflite)
-echo "kgated converts with $("$work/env/bin/python" --version)"
+(cd "$work" && "$work/env/bin/kgated" inspect tried.tflite >/dev/null)
+echo "kgated converts and inspects with $("$work/env/bin/python" --version)"

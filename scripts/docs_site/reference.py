@@ -16,12 +16,31 @@ PACKAGES = {
     "kgated.optimize": "kgated.optimize",
     "kgated.deploy": "kgated.deploy",
     "kgated.mixed_precision": "kgated.mixed_precision",
+    "kgated.compare": "kgated.compare",
+    "kgated.search": "kgated.search",
+    "kgated.report": "kgated.report",
     "kgated.tuning": "kgated.tuning",
     "kgated.interop": "kgated.interop",
     "kgated.inspection": "kgated.inspection",
     "kgated.demos": "kgated.demos",
     "kgated.web": "kgated.web",
+    "kgated.signing": "kgated.signing",
     "kgated_edge": "kgated_edge",
+}
+# What commands call, of packages that define no names themselves: a name with its module each.
+ENTRIES = {
+    "kgated.compare": (
+        *("run.compare_candidates", "run.CompareOptions", "candidates.candidates"),
+        *("candidates.Candidate", "comparison.Comparison", "comparison.CandidateResult"),
+    ),
+    "kgated.search": (
+        *("run.search_models", "options.SearchOptions", "choice.Goal", "files.Budget"),
+        *("space.SearchSpace", "study.Effort", "results.SearchResults", "outcome.Outcome"),
+    ),
+    "kgated.report": (
+        *("read.read_runs", "read.Run", "page.render"),
+        *("field.read_field_log", "field.FieldLog", "field.render_field"),
+    ),
 }
 
 
@@ -33,7 +52,12 @@ def source(package: str) -> Path:
 
 
 def public_names(package: str) -> list[str]:
-    """The names of `__all__`, without importing anything; without one, those defined."""
+    """The names of `__all__`, without importing anything; without one, those defined.
+
+    A package in `ENTRIES` has those instead, as `module.name`.
+    """
+    if package in ENTRIES:
+        return list(ENTRIES[package])
     tree = ast.parse(source(package).read_text())
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
@@ -46,6 +70,8 @@ def page(package: str) -> str:
     """The page of a package, in Markdown for mkdocstrings."""
     tree = ast.parse(source(package).read_text())
     parts = [f"# `{package}`", ast.get_docstring(tree) or ""]
+    if package in ENTRIES:
+        parts.append(f"```python\n{imports(package)}\n```")
     for name in public_names(package):
         full = f"{package}.{name}"
         if full in PACKAGES:
@@ -53,6 +79,12 @@ def page(package: str) -> str:
         else:
             parts.append(f"::: {full}")
     return "\n\n".join(parts) + "\n"
+
+
+def imports(package: str) -> str:
+    """The lines that import the entries of a package."""
+    places = [f"{package}.{entry}".rpartition(".") for entry in ENTRIES[package]]
+    return "\n".join(f"from {module} import {name}" for module, _, name in places)
 
 
 def file_name(package: str) -> str:

@@ -12,6 +12,8 @@ from docs_site import cells, commands, reference
 from documents import ROOT
 from draw_cells import FOLDER, pictures
 
+import kgated
+
 CONFIG = (ROOT / "mkdocs.yml").read_text()
 REMOTE = re.compile(
     r"<(?:script|link|img)[^>]+(?:src|href)=\"?(?:https?:)?//[^\">]+", re.IGNORECASE
@@ -81,14 +83,22 @@ def _section(name):
 
 
 def test_every_public_package_has_a_page_in_the_menu():
-    public = {
-        f"kgated.{name}"
-        for name in reference.public_names("kgated")
-        if reference.source(f"kgated.{name}").is_file()
-    }
+    named = (*reference.public_names("kgated"), *kgated.MODULES)
+    public = {f"kgated.{n}" for n in named if reference.source(f"kgated.{n}").is_file()}
+    assert {f"kgated.{name}" for name in kgated.MODULES} <= public
     assert public <= set(reference.PACKAGES)
     missing = [p for p in reference.PACKAGES if f"reference/{reference.file_name(p)}" not in CONFIG]
     assert missing == []
+
+
+@pytest.mark.parametrize("package", reference.PACKAGES)
+def test_a_page_of_the_reference_has_names_that_exist(package):
+    names = reference.public_names(package)
+    assert names
+    for name in names:
+        place, _, own = f"{package}.{name}".rpartition(".")
+        if f"{package}.{name}" not in reference.PACKAGES and package in reference.ENTRIES:
+            assert own in reference.public_names(place)
 
 
 def test_the_command_references_have_every_command_and_option():
