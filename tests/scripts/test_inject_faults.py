@@ -61,10 +61,10 @@ def test_a_converted_file_that_is_not_whole_is_seen(conversion):
     command, folder = conversion
     assert outcome(command, folder, full_disk(1 << 40)) == "ran"
     for path in (folder / "out" / name for name in ("c.tflite", "c.c", "c.h", "mcu.cc", "mcu.h")):
-        whole = path.read_bytes()
-        path.write_bytes(whole[:-1])
+        content = path.read_bytes()
+        path.write_bytes(content[:-1])
         assert damage(folder / "out") == f"half-written: {path.name}"
-        path.write_bytes(whole)
+        path.write_bytes(content)
     assert damage(folder / "out") == ""
 
 
