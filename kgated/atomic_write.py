@@ -47,7 +47,8 @@ def replace_files(contents: Mapping[Any, bytes]) -> None:
     """Write files that belong together, by path: none takes its place before all are on the disk.
 
     Raises:
-        OSError: as from `replace_file`; nothing has changed.
+        OSError: as from `replace_file`; nothing has changed, unless the last step, a renaming, was
+            what failed: then each file is the old one or the new one, whole.
     """
     written: list[tuple[str, Path]] = []
     try:

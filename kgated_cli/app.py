@@ -17,6 +17,7 @@ import typer
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 BAD_INPUT = (ValueError, TypeError, OSError, ImportError)
+_OUT_OF_MEMORY = "out of memory: use a smaller model or smaller data"
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -30,9 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     verbose = "--verbose" in words
     if verbose:  # wherever it stands
         words = ["--verbose", *(word for word in words if word != "--verbose")]
-    with contextlib.nullcontext("") if verbose else quiet() as log, warnings.catch_warnings():
-        warnings.showwarning = _warn
-        raise SystemExit(_run_to_pipe(words, log))
+    try:
+        with contextlib.nullcontext("") if verbose else quiet() as log, warnings.catch_warnings():
+            warnings.showwarning = _warn
+            raise SystemExit(_run_to_pipe(words, log))
+    except MemoryError:  # before the command began, or after it
+        _fail(_OUT_OF_MEMORY)
+    except OSError as error:  # the file of the native logs
+        _fail_of_file(error)
 
 
 def _run_to_pipe(words: list[str], log: str) -> int:
@@ -64,9 +70,9 @@ def _run(words: list[str], log: str) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return 130
     except OSError as error:
-        from kgated_edge.errors import readable
-
-        _fail(readable(error))
+        _fail_of_file(error)
+    except (MemoryError, SystemError):  # the second from extensions, with no error set
+        _fail(_OUT_OF_MEMORY)
     except BAD_INPUT as error:
         _fail(str(error))
     except Exception as error:
@@ -108,19 +114,26 @@ def native_logs_to_file() -> Iterator[str]:
     """Send what C++ libraries write to stderr to a file; Python's own stderr stays as it is."""
     with tempfile.NamedTemporaryFile() as log:
         python, real = sys.stderr, os.dup(2)
-        os.dup2(log.fileno(), 2)
-        sys.stderr = os.fdopen(os.dup(real), "w", buffering=1)
         try:
+            os.dup2(log.fileno(), 2)
+            sys.stderr = os.fdopen(os.dup(real), "w", buffering=1)
             yield log.name
         finally:
-            sys.stderr.close()
-            sys.stderr = python
+            if sys.stderr is not python:
+                sys.stderr.close()
+                sys.stderr = python
             os.dup2(real, 2)
             os.close(real)
 
 
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
     sys.stderr.write(f"kgated: warning: {' '.join(str(message).split())}\n")
+
+
+def _fail_of_file(error: OSError) -> NoReturn:
+    from kgated_edge.errors import readable
+
+    _fail(readable(error))
 
 
 def _fail(message: str) -> NoReturn:

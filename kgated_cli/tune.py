@@ -1,13 +1,16 @@
 """`kgated tune`: how scores become events, chosen on long recordings and kept in the file."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from kgated_cli import checks, event_options
+from kgated_cli import checks, event_options, signature_options
 from kgated_cli.app import app
 from kgated_cli.light import import_light
+
+if TYPE_CHECKING:
+    from kgated_edge.format.verified_file import ModelPath
 
 
 @app.command()
@@ -34,31 +37,37 @@ def tune(
     high_hz: event_options.HighHz = None,
     page: event_options.TradeOffPage = None,
     dry_run: event_options.DryRun = False,
+    require_key: signature_options.RequireKey = None,
+    version_file: signature_options.VersionFile = None,
 ) -> None:
     """Choose smoothing and thresholds on labelled recordings, and write them into the file."""
-    checks.check_outputs([page], [model, labels])
-    _check_purpose(labels, false_alarms_per_day)
+    _check_files(model, labels, page, false_alarms_per_day)
+    file = signature_options.open_signed(model, require_key, version_file)
     sound = {"rate": rate, "window": window, "hop": hop, "low_hz": low_hz, "high_hz": high_hz}
     lines = {"columns": columns, "time_column": time_column, "on_bad_frame": on_bad_frame}
     facts: dict[str, Any] = {"min_duration_s": min_duration_s, "refractory_s": refractory_s}
     facts |= {"sample_period_s": checks.seconds_of("--period-ms", period_ms), "score": score}
     facts["options"] = _block_options(recordings, sound | lines)
     if false_alarms_per_day is not None:
-        settings = _tune_alarms(model, recordings, false_alarms_per_day, smoothing_s, facts, page)
+        settings = _tune_alarms(file, recordings, false_alarms_per_day, smoothing_s, facts, page)
     else:
         facts |= {"collar_s": collar_s, "max_false_accepts_per_hour": max_false_accepts_per_hour}
         facts |= {"keep_misses": keep_misses}
-        settings = _tune_events(model, recordings, labels, smoothing_s, facts, page)
-    if not dry_run:
-        _write_settings(model, settings)
+        settings = _tune_events(file, recordings, labels, smoothing_s, facts, page)
+    _write_settings(file, settings, dry_run)
 
 
-def _check_purpose(labels: Path | None, false_alarms_per_day: float | None) -> None:
+def _check_files(
+    model: Path, labels: Path | None, page: Path | None, false_alarms_per_day: float | None
+) -> None:
+    checks.check_outputs([page], [model, labels])
     if (labels is None) == (false_alarms_per_day is None):
         raise ValueError("give LABELS, or --false-alarms-per-day for normal recordings: one of two")
 
 
-def _write_settings(model: Path, settings: Any) -> None:
+def _write_settings(model: "ModelPath", settings: Any, dry_run: bool) -> None:
+    if dry_run:
+        return
     import_light("kgated.tuning").write_section(model, "events", settings.to_plain())
     typer.echo(f"{model}: the settings are in its manifest")
 
@@ -82,7 +91,7 @@ def _check_alarm_options(page: Path | None, times: list[float]) -> None:
 
 
 def _tune_alarms(
-    model: Path,
+    model: "ModelPath",
     recordings: Path,
     per_day: float,
     times: list[float] | None,
@@ -99,7 +108,7 @@ def _tune_alarms(
 
 
 def _tune_events(
-    model: Path,
+    model: "ModelPath",
     recordings: Path,
     labels: Path | None,
     times: list[float] | None,
@@ -112,7 +121,7 @@ def _tune_events(
     tuned = import_light("kgated.tuning").tune(model, recordings, labels, **facts)
     _show(tuned)
     if page is not None:
-        _write_page(page, tuned, model)
+        _write_page(page, tuned, Path(model))
     return tuned.settings
 
 

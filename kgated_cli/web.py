@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from kgated_cli import signature_options
 from kgated_cli.app import app
 from kgated_cli.light import import_light
 
@@ -22,9 +23,12 @@ def web(
             help="Folder of the npm package @litertjs/core. Else npm fetches it once, to a cache.",
         ),
     ] = None,
+    require_key: signature_options.RequireKey = None,
+    version_file: signature_options.VersionFile = None,
 ) -> None:
     """Build a static page that runs a streaming model in the browser, with LiteRT.js."""
-    folder = import_light("kgated.web.site").build_site(model, output, litert_js)
+    file = signature_options.open_signed(model, require_key, version_file)
+    folder = import_light("kgated.web.site").build_site(file, output, litert_js)
     typer.echo(
         f"{folder}: a page that runs {model}; serve it, as by `python3 -m http.server -d {output}`"
     )

@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of every parser that sees foreign bytes, with Atheris.
 
-    python scripts/fuzz_parsers.py                          # each target for 8 s, as the checks do
+    python scripts/fuzz_parsers.py                          # each target for 15 s, as the checks do
     python scripts/fuzz_parsers.py wav csv --seconds 3600   # by hand
     python scripts/fuzz_parsers.py --keep                   # and add what reached new code
 
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "targets", nargs="*", metavar="TARGET", help=f"targets: {', '.join(NAMES)} (all)"
     )
-    parser.add_argument("--seconds", type=int, default=8, help="seconds per target (8)")
+    parser.add_argument("--seconds", type=int, default=15, help="seconds per target (15)")
     parser.add_argument(
         "--findings", type=Path, default=Path("findings"), help="folder for the findings (findings)"
     )

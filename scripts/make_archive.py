@@ -2,26 +2,30 @@
 
 `python scripts/make_archive.py 0.2.0` writes `NAME.tflite` files into the folder `0.2.0` of the
 archive, for each file `NAME.npz` with frames and the outputs of this version, and
-`NAME.state.npz` with the state after them. Nothing that is in the archive is ever changed;
-`SHA256SUMS` holds the digests.
+`NAME.state.npz` with the state after them. `--only operation` writes some of them. Nothing that is
+in the archive is ever changed; `SHA256SUMS` holds the digests.
 """
 
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import keras
 import numpy as np
 import typer
 from kgated_edge import ClassThreshold, EdgeModel, EventSettings, SequenceData, open_model
+from kgated_edge.format.front_end import FrontEndSpec
 from kgated_edge.format.tensor_spec import TensorSpec
 
 import kgated
+from kgated.signing import generate_key, sign
 from kgated.tuning import conformal_intervals, write_section
 
 ARCHIVE = Path(__file__).parents[1] / "tests" / "edge" / "fixtures" / "archive"
 FRAMES = 6
+SUFFIXES = (".tflite", ".npz", ".pub")
 
 
 def random(*shape: int, seed: int = 0) -> np.ndarray:
@@ -78,6 +82,25 @@ def sections(folder: Path) -> None:
     write_section(forecast, "intervals", conformal_intervals(forecast, data).to_plain())
 
 
+def operation(folder: Path) -> None:
+    """Files with a front end, with a signature, for sessions together, and with blocks of frames.
+
+    The public key of the signature stays beside its file; the private one is not kept.
+    """
+    audio, signed = folder / "front-end.tflite", folder / "signed.tflite"
+    kgated.to_tflite(classifier(kgated.GRU), audio, labels=["no", "yes"], sample_period_s=0.01)
+    write_section(audio, "front_end", FrontEndSpec(mels=3).to_plain())
+    kgated.to_tflite(classifier(kgated.MinLSTM), signed, labels=["no", "yes"])
+    with TemporaryDirectory() as private:
+        generate_key(Path(private) / "key", signed.with_suffix(".pub"))
+        sign(signed, Path(private) / "key", version=1)
+    kgated.to_tflite(classifier(kgated.LSTM), folder / "sessions.tflite", sessions=2)
+    kgated.to_tflite(classifier(kgated.GRU), folder / "block.tflite", block=3)
+
+
+MAKERS = {make.__name__: make for make in (streams, sequences, tokens, sections, operation)}
+
+
 def record(path: Path) -> None:
     """Write frames, outputs and state beside a file."""
     model = open_model(path)
@@ -100,19 +123,22 @@ def random_frames(spec: TensorSpec) -> np.ndarray:
 
 def checksums() -> str:
     """Lines for `sha256sum -c`, of all files in the archive."""
-    paths = sorted(p for p in ARCHIVE.rglob("*") if p.suffix in (".tflite", ".npz"))
+    paths = sorted(p for p in ARCHIVE.rglob("*") if p.suffix in SUFFIXES)
     lines = [
         f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(ARCHIVE)}" for p in paths
     ]
     return "\n".join(lines) + "\n"
 
 
-def main(number: Annotated[str, typer.Argument(help="The version, such as 0.1.0.")]) -> None:
+def main(
+    number: Annotated[str, typer.Argument(help="The version, such as 0.1.0.")],
+    only: Annotated[list[str] | None, typer.Option(help="Groups of files (all).")] = None,
+) -> None:
     folder = ARCHIVE / number
     folder.mkdir(parents=True)  # an archive of this version that exists is not touched
     keras.utils.set_random_seed(0)
-    for make in (streams, sequences, tokens, sections):
-        make(folder)
+    for name in only or MAKERS:
+        MAKERS[name](folder)
     for path in sorted(folder.glob("*.tflite")):
         record(path)
     (ARCHIVE / "SHA256SUMS").write_text(checksums())

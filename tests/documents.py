@@ -18,6 +18,7 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 NOT_RUN = "<!-- not run in the tests: "
+RUN_BY_THE_CHECKS = "<!-- test command -->"  # .ci/run finds the command of README by it
 
 
 def page(name):
@@ -26,7 +27,7 @@ def page(name):
 
 def blocks(text, language, marked_not_run=False):
     """Fenced blocks of one language: those to run, or those marked as not run in the tests."""
-    pattern = rf"({NOT_RUN}[^\n]* -->\n)?^```(\w*)\n(.*?)^```$"
+    pattern = rf"({NOT_RUN}[^\n]* -->\n|{RUN_BY_THE_CHECKS}\n)?^```(\w*)\n(.*?)^```$"
     actual = re.findall(pattern, text, re.DOTALL | re.MULTILINE)
     return [
         code for marker, name, code in actual if (name, bool(marker)) == (language, marked_not_run)

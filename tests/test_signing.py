@@ -5,8 +5,9 @@ import stat
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
-from kgated_edge import EdgeModel, SignatureError, require_signature
+from kgated_edge import EdgeModel, SignatureError, read_manifest, require_signature
 from kgated_edge.format.event_settings import EventSettings
 
 from kgated_cli.app import main
@@ -119,6 +120,60 @@ def test_a_change_of_the_manifest_removes_the_signature_and_says_so(run, model, 
         require_signature(model, public(key))
     run("sign", model, "--key", key)
     require_signature(model, public(key))
+
+
+@pytest.mark.parametrize("wrong", ["unsigned", "replayed", "another key"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("tune", "recordings", "--false-alarms-per-day", 1),
+        ("intervals", "data.npz"),
+        ("web", "-o", "site"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_commands_that_run_or_publish_a_model_can_require_a_key(
+    command, wrong, run, model, key, tmp_path, monkeypatch
+):
+    """The other files are missing, and the refusal comes before."""
+    monkeypatch.chdir(tmp_path)
+    Path("versions").write_text('{"name":"speech","version":6,"file_sha256":"0"}')
+    if wrong != "unsigned":
+        run("sign", model, "--key", key, "--model-version", 5)
+    run("keygen", "second")
+    trusted = public("second" if wrong == "another key" else key)
+    name, *rest = command
+    options = ("--require-key", trusted, "--version-file", "versions")
+    content = model.read_bytes()
+    code, out, err = run(name, model, *rest, *options)
+    reason = {"replayed": "its version 5 is older than 6", "unsigned": "it has no signature"}
+    assert reason.get(wrong, "it was signed by the key") in err
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert (model.read_bytes(), Path("site").exists()) == (content, False)
+
+
+@pytest.mark.filterwarnings("default:.* sign the file again")
+def test_settings_are_written_into_the_verified_bytes(run, model, key, tmp_path, monkeypatch):
+    """A file that is replaced after the check changes nothing."""
+    run("sign", model, "--key", key, "--model-version", 5)
+    data, content = tmp_path / "d.npz", model.read_bytes()
+    np.savez(data, x=np.zeros((9, 5, 3), np.float32), y=np.zeros((9, 5, 2)))
+    tuning = import_light("kgated.tuning")
+    measure = tuning.conformal_intervals
+
+    def replaced(*arguments):
+        model.write_bytes(b"another file")
+        return measure(*arguments)
+
+    monkeypatch.setattr(tuning, "conformal_intervals", replaced)
+    options = ("--require-key", public(key), "--version-file", tmp_path / "versions")
+    code, out, err = run("intervals", model, data, *options)
+    assert code == 0
+    assert "the intervals are in its manifest" in out
+    assert "sign the file again" in err
+    assert read_manifest(model).intervals.coverage == 0.9
+    model.write_bytes(content)
+    assert run("intervals", model, data, "--dry-run", *options)[0] == 0
 
 
 def test_a_bundle_is_written_beside_the_file(run, model, key, tmp_path):

@@ -11,6 +11,7 @@ from kgated_edge.errors import DataError, EdgeError
 from kgated_edge.events.scores import ANOMALY, score_labels, step_seconds
 from kgated_edge.format.event_settings import ClassThreshold, EventSettings
 from kgated_edge.format.reader import read_manifest
+from kgated_edge.format.verified_file import ModelPath
 
 from kgated.tuning.operating_points import Values, detections, off_of, smoothed
 from kgated.tuning.run import store
@@ -42,7 +43,7 @@ class Alarms:
 
 
 def tune_alarms(
-    path: str | Path,
+    path: ModelPath,
     recordings: str | Path,
     false_alarms_per_day: float,
     *,

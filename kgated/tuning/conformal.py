@@ -10,10 +10,11 @@ from kgated_edge.evaluation.checker import checked_inputs, run_sequences
 from kgated_edge.evaluation.metrics import Numbers
 from kgated_edge.format.intervals import Intervals
 from kgated_edge.format.reader import read_manifest
+from kgated_edge.format.verified_file import ModelPath
 
 
 def conformal_intervals(
-    path: str | Path, data: str | Path | SequenceData, coverage: float = 0.9
+    path: ModelPath, data: str | Path | SequenceData, coverage: float = 0.9
 ) -> Intervals:
     """Measures how far targets are from a model's results.
 

@@ -18,6 +18,7 @@ from kgated_edge.format.tflite_file import (
     metadata_place,
     metadata_span,
 )
+from kgated_edge.format.verified_file import ModelPath
 
 from kgated.atomic_write import check_writable, replace_file
 
@@ -25,13 +26,14 @@ _ALIGNMENT = 16  # of the bytes of a buffer in a TFLite file
 _SPARE = 512  # so that the next change fits
 
 
-def write_section(path: str | Path, name: str, section: object) -> None:
+def write_section(path: ModelPath, name: str, section: object) -> None:
     """Writes a section of the manifest of a file; whole or not at all.
 
     A signature of the file is removed, with a warning.
 
     Args:
-        path: a `.tflite` file made by `kgated convert`.
+        path: a `.tflite` file made by `kgated convert`, or the bytes of `require_signature`, which
+            are written back with the section, whatever the file is by then.
         name: of the section.
         section: what JSON can hold; None removes it.
 
@@ -41,7 +43,7 @@ def write_section(path: str | Path, name: str, section: object) -> None:
     """
     content, _ = read_model(path)
     changed = with_section(content, name, section)
-    replace_file(check_writable(path), changed)
+    replace_file(check_writable(Path(path)), changed)
     if is_signed(content):
         warnings.warn(
             f"{path} was signed, and its signature does not fit the changed file, so it was "

@@ -14,6 +14,7 @@ from kgated_edge.events.scores import default_settings, score_labels, step_secon
 from kgated_edge.format.event_settings import ClassThreshold
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_manifest
+from kgated_edge.format.verified_file import ModelPath
 from kgated_edge.recordings.labels import check_labels
 from kgated_edge.recordings.reader import labelled_recordings
 from kgated_edge.recordings.runner import stored_scores
@@ -51,7 +52,7 @@ class Tuned:
 
 
 def tune(
-    path: str | Path,
+    path: ModelPath,
     recordings: str | Path,
     labels: str | Path,
     *,
@@ -120,7 +121,7 @@ def tune(
 
 
 def store(
-    path: str | Path,
+    path: ModelPath,
     recordings: str | Path,
     labels: str | Path | None,
     score: str,

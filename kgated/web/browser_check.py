@@ -1,10 +1,9 @@
 """Which files LiteRT.js runs."""
 
-from pathlib import Path
-
 from kgated_edge.errors import ManifestError
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_model
+from kgated_edge.format.verified_file import ModelPath
 from kgated_edge.verifier.flatbuffer_reader import Graphs
 from kgated_edge.verifier.opcodes import Op
 from kgated_edge.verifier.structure import check_structure
@@ -12,7 +11,7 @@ from kgated_edge.verifier.structure import check_structure
 MAX_INTEGER = 2**53 - 1
 
 
-def read_browser_model(path: Path) -> tuple[bytes, Manifest]:
+def read_browser_model(path: ModelPath) -> tuple[bytes, Manifest]:
     """Reads a model file that a browser is to run.
 
     Returns:

@@ -5,6 +5,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from kgated_edge.format.verified_file import ModelPath
+
 from kgated.web.browser_check import read_browser_model
 from kgated.web.litert_js import litert_files
 
@@ -12,7 +14,7 @@ MODEL_FILE = "model.tflite"
 ASSETS = Path(__file__).parent / "assets"
 
 
-def build_site(model: str | Path, output: str | Path, litert_js: str | Path | None = None) -> Path:
+def build_site(model: ModelPath, output: str | Path, litert_js: str | Path | None = None) -> Path:
     """Builds a static site that runs a streaming model in the browser.
 
     Args:
@@ -30,7 +32,7 @@ def build_site(model: str | Path, output: str | Path, litert_js: str | Path | No
             has been written.
     """
     folder = check_new_folder(Path(output))
-    content, _ = read_browser_model(Path(model))
+    content, _ = read_browser_model(model)
     runtime = litert_files(None if litert_js is None else Path(litert_js))
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:

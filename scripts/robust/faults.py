@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 LIMIT_S = 60
+PREFIXES = ("kgated-edge: error: ", "kgated: error: ")
+"""How the line on stderr begins."""
 Fault = Callable[[], Callable[[], int]]
 """Switches a fault on; what it returns switches it off and returns the number of operations."""
 
@@ -46,16 +48,16 @@ class Run:
             return f"exit {self.code}: {' '.join(places[:1])}"
         if self.code != 2:
             return f"exit {self.code}: {' '.join(lines[-2:])}"
-        is_clear = bool(lines) and "kgated-edge: error: " in lines[-1]
+        is_clear = bool(lines) and any(prefix in lines[-1] for prefix in PREFIXES)
         return "" if is_clear and "Traceback" not in self.error else f"unclear: {self.error[-300:]}"
 
 
-def run(command: Callable[[], int], fault: Fault) -> Run:
-    """Run a command in a forked process with a fault."""
+def run(command: Callable[[], int], fault: Fault, limit_s: int = LIMIT_S) -> Run:
+    """Run a command in a forked process with a fault; it is killed after `limit_s`."""
     with tempfile.TemporaryFile() as stderr, tempfile.TemporaryFile() as report:
         child = os.fork()
         if child == 0:
-            _child(command, fault, stderr.fileno(), report.fileno())
+            _child(command, fault, (stderr.fileno(), report.fileno()), limit_s)
         _, status = os.waitpid(child, 0)
         texts = [(file.seek(0), file.read())[1] for file in (stderr, report)]
     operations = int(texts[1] or 0)
@@ -140,16 +142,17 @@ class _File:
         return getattr(self._file, name)
 
 
-def _child(command: Callable[[], int], fault: Fault, stderr: int, report: int) -> None:
-    """Runs in the forked process and ends it."""
-    code = 99
+def _child(command: Callable[[], int], fault: Fault, files: tuple[int, int], limit_s: int) -> None:
+    """Runs in the forked process and ends it; `files`: its stderr, and the number of operations."""
+    code, (stderr, report) = 99, files
     try:
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(stderr, 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
         faulthandler.enable(2)
-        signal.alarm(LIMIT_S)
+        faulthandler.register(signal.SIGALRM, 2, all_threads=False, chain=True)
+        signal.alarm(limit_s)
         switch_off = fault()
         try:
             code = command()

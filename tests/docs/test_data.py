@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from documented_commands import run_commands
 from documents import blocks, page
 from kgated_edge.cli.main import main as edge
 from typer.testing import CliRunner
@@ -34,10 +35,10 @@ def run(words):
     assert done.exit_code == 0, done.output
 
 
-def write_sensors(folder, rng):
-    """200 recordings of ten persons as CSV files."""
+def write_sensors(folder, rng, count=200):
+    """Recordings of ten persons as CSV files."""
     times = np.arange(20) / 50
-    for n in range(200):
+    for n in range(count):
         label, hz = (("rest", 0.0), ("run", 4.0), ("walk", 2.0))[n % 3]
         waves = np.sin(2 * np.pi * (hz * times[:, None] + rng.random(3)))
         rows = 2 * np.eye(3)[n % 3] + (hz > 0) * waves + rng.normal(0, 0.1, (20, 3))
@@ -50,9 +51,9 @@ def write_sensors(folder, rng):
         path.write_text("\n".join(lines) + "\n")
 
 
-def write_sounds(folder, rng):
-    """200 recordings of tones in noise as WAV files."""
-    for n in range(200):
+def write_sounds(folder, rng, count=200):
+    """Recordings of tones in noise as WAV files."""
+    for n in range(count):
         label, hz = (("bell", 1800), ("hum", 200))[n % 2]
         path = folder / label / f"{n:03d}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,3 +119,20 @@ def test_the_example_in_python_runs(rng, tmp_path, monkeypatch, capsys):
     (code,) = blocks(GUIDE, "python")
     exec(code, {})
     assert capsys.readouterr().out.endswith("('rest', 'run', 'walk') 0.02\n")
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="trains; two backends are enough")
+def test_the_commands_of_the_other_sections_run(rng, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_sounds(tmp_path / "sounds", rng, 20)
+    write_sensors(tmp_path / "recordings", rng, 30)
+    Path("babble").mkdir()
+    write_wav("babble/talk.wav", rng.normal(0, 900, 9000))
+    *shown, augmentation, large = blocks(GUIDE, "sh")
+    names = [commands(name, kind) for name in ("csv", "wav") for kind in ("commands", "events")]
+    assert [[shlex.split(line) for line in block.splitlines()] for block in shown] == names
+    run_commands(augmentation)
+    assert len(np.load("sound-train.npz")["y"]) == 4 * 16
+    run_commands(large, {"kgated train": ["--epochs", "1", "--units", "4", "--quiet"]})
+    assert Path("motion.npy").is_file()
+    assert Path("motion.keras").is_file()

@@ -1,15 +1,11 @@
 """The pages of the site in docs/'s folders: their Python and their commands run, in their order."""
 
 import re
-import shlex
 
 import keras
 import pytest
+from documented_commands import run_commands
 from documents import NOT_RUN, ROOT
-from kgated_edge.cli.main import main as edge
-from typer.testing import CliRunner
-
-from kgated_cli.app import app
 
 DOCS = ROOT / "docs"
 START = DOCS / "index.md"
@@ -28,18 +24,6 @@ def examples(page):
     """(language, code) of each block of a page that is to run."""
     actual = BLOCK.findall(page.read_text())
     return [(language, code) for not_run, language, code in actual if not not_run]
-
-
-def run_commands(lines):
-    # A loaded machine is no reason to fail.
-    for line in re.sub(r"--deadline-ms \d+", "--deadline-ms 60000", lines).splitlines():
-        program, *words = shlex.split(line)
-        if program == "kgated-edge":
-            assert edge(words) == 0, line
-        else:
-            assert program == "kgated", line
-            result = CliRunner().invoke(app, words, catch_exceptions=False)
-            assert result.exit_code == 0, result.output
 
 
 def run_page(page):

@@ -94,7 +94,7 @@ def test_the_description_for_machines_has_names_shapes_states_and_labels(
     monkeypatch.chdir(tmp_path)
     first, second = blocks(page("docs/languages.md"), "python")
     exec(first, {})
-    (command,) = blocks(page("docs/languages.md"), "sh")[0].splitlines()
+    ((command,),) = [text.splitlines() for text in blocks(page("docs/languages.md"), "sh")]
     result = CliRunner().invoke(app, command.split()[1:], catch_exceptions=False)
     assert result.exit_code == 0
     capsys.readouterr()

@@ -1,14 +1,14 @@
 """The examples of the guide to text run in their order, and their files are those that it names."""
 
-import re
+from pathlib import Path
 
 import keras
 import pytest
+from documented_commands import run_commands
 from documents import blocks, page
-from kgated_edge.cli import main
 
 EXAMPLES = blocks(page("docs/text.md"), "python")
-COMMANDS = re.findall(r"^kgated-edge (.*)$", page("docs/text.md"), re.MULTILINE)
+COMMANDS = "".join(blocks(page("docs/text.md"), "sh")).splitlines()
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="texts need TensorFlow")
@@ -16,23 +16,26 @@ def test_examples_and_commands_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     printed = []
     for code in EXAMPLES:
-        exec(code, {})
+        scope = {}
+        exec(code, scope)
         printed.append(capsys.readouterr().out)
+        if "words" in scope:
+            scope["model"].save("command.keras")
+            Path("words.txt").write_text("\n".join(scope["words"]) + "\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "command.keras",
         "command.tflite",
         "film.tflite",
+        "words.txt",
         "writer.tflite",
     ]
     assert printed[0].strip() in ("good", "bad")
     assert printed[1] == "[4 2 1]\n"
     assert len(printed[2]) == 30
     outputs = []
+    Path("command.tflite").unlink()
     for command in COMMANDS:
-        assert main.main(split(command)) == 0
+        run_commands(command)
         outputs.append(capsys.readouterr().out)
-    assert outputs[:2] == ["4 2 1\n", "go left [UNK]\n"]
-    assert len(outputs[2]) == 81
-
-
-def split(command):
-    return [quoted or plain for quoted, plain in re.findall(r'"([^"]*)"|(\S+)', command)]
+    assert outputs[1:3] == ["4 2 1\n", "go left [UNK]\n"]
+    assert len(outputs[3]) == 81

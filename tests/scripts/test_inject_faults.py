@@ -30,6 +30,44 @@ def test_an_allocation_that_fails_is_one_clear_line(tmp_path):
         assert outcome(command, tmp_path, no_memory(number)) in ("refused", "ran")
 
 
+@pytest.fixture(scope="module")
+def conversion(tmp_path_factory):
+    """`kgated convert` for C and for a microcontroller, and its folder."""
+    pytest.importorskip("kgated")
+    folder = tmp_path_factory.mktemp("conversion")
+    return prepared("convert", folder), folder
+
+
+def test_a_full_disk_at_any_write_of_a_conversion_leaves_nothing_half_written(conversion):
+    command, folder = conversion
+    writes = run(command, full_disk(1 << 40)).operations
+    assert writes > 30  # 5 for each of 7 files
+    for number in range(1, writes + 1):
+        assert outcome(command, folder, full_disk(number)) == "refused", number
+        assert (folder / "out" / "result.json").read_bytes() == BEFORE
+        if number % 6 == 1:
+            error = run(command, full_disk(number)).error
+            assert error.lower().count("no space left on device") == 1, error
+
+
+def test_an_allocation_of_a_conversion_that_fails_is_one_clear_line(conversion):
+    pytest.importorskip("_testcapi")
+    command, folder = conversion
+    for number in (1, 50, 1000, 3000):
+        assert outcome(command, folder, no_memory(number)) in ("refused", "ran"), number
+
+
+def test_a_converted_file_that_is_not_whole_is_seen(conversion):
+    command, folder = conversion
+    assert outcome(command, folder, full_disk(1 << 40)) == "ran"
+    for path in (folder / "out" / name for name in ("c.tflite", "c.c", "c.h", "mcu.cc", "mcu.h")):
+        content = path.read_bytes()
+        path.write_bytes(content[:-1])
+        assert damage(folder / "out") == f"half-written: {path.name}"
+        path.write_bytes(content)
+    assert damage(folder / "out") == ""
+
+
 def test_the_address_of_an_array_without_memory_is_no_crash():
     """NumPy's own `__array_interface__` crashes at two of these allocations."""
     pytest.importorskip("_testcapi")
@@ -62,6 +100,7 @@ def test_a_command_that_writes_in_place_is_seen(tmp_path):
     [
         (0, "", ""),
         (2, "kgated-edge: error: the disk is full\n", ""),
+        (2, "kgated: error: the disk is full\n", ""),
         (2, "INFO: a delegate\nkgated-edge: error: why\n", ""),
         (2, "", "unclear"),
         (2, "Traceback\nkgated-edge: error: why\n", "unclear"),

@@ -5,7 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kgated_edge import EdgeModel, ManifestError, open_model, read_manifest, selftest
+from kgated_edge import (
+    EdgeModel,
+    ManifestError,
+    SessionPool,
+    SignatureError,
+    open_model,
+    read_manifest,
+    require_signature,
+    selftest,
+)
 from kgated_edge.format.manifest import FORMAT_VERSION
 from kgated_edge.format.reader import parse_manifest
 
@@ -60,12 +69,12 @@ def test_a_state_of_the_archive_loads(path):
 def test_no_file_of_the_archive_was_changed_or_removed():
     lines = (ARCHIVE / "SHA256SUMS").read_text().splitlines()
     digests = dict(reversed(line.split("  ")) for line in lines)
-    paths = [p for p in ARCHIVE.rglob("*") if p.suffix in (".tflite", ".npz")]
+    paths = [p for p in ARCHIVE.rglob("*") if p.suffix in (".tflite", ".npz", ".pub")]
     actual = {
         str(p.relative_to(ARCHIVE)): hashlib.sha256(p.read_bytes()).hexdigest() for p in paths
     }
     assert actual == digests
-    assert len(FILES) >= 19
+    assert len(FILES) >= 23
 
 
 def test_the_archive_has_every_format_version_mode_dtype_and_section():
@@ -81,8 +90,33 @@ def test_the_archive_has_every_format_version_mode_dtype_and_section():
         "vocabularies",
         "labels",
         "padded",
+        "front_end",
+        "sessions",
     ):
         assert any(getattr(m, section) for m in manifests), section
+
+
+@pytest.mark.parametrize("path", sorted(ARCHIVE.rglob("*.pub")), ids=lambda path: path.stem)
+def test_a_signature_of_the_archive_fits(path):
+    pytest.importorskip("cryptography")
+    file, key = path.with_suffix(".tflite"), path
+    assert require_signature(file, key).signing.version == 1
+    with pytest.raises(SignatureError):
+        require_signature(file.with_name("sessions.tflite"), key)
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if read_manifest(path).sessions])
+def test_sessions_of_the_archive_run_together(path):
+    (frames,), (outputs,) = arrays(path, "in_").values(), arrays(path, "out_").values()
+    pool = SessionPool(path)
+    sessions = [pool.open() for _ in range(2)]
+    for frame, expected in zip(frames, outputs, strict=True):
+        for result in pool.step(sessions, np.stack([frame, frame])):
+            np.testing.assert_allclose(result, expected, rtol=0, atol=TOLERANCE)
+
+
+def test_a_block_of_the_archive_has_several_frames():
+    assert any(read_manifest(path).recipe.get("block") == 3 for path in FILES)
 
 
 def test_a_file_of_a_newer_format_is_refused_by_both_numbers():

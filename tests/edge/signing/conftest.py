@@ -52,3 +52,17 @@ def resign(sign, make_key):
         return sign(SIGNATURE.sub(private.sign(message).hex().encode(), content))
 
     return signed_again
+
+
+@pytest.fixture
+def of_version(signed, resign, tmp_path):
+    """(version, name) -> the signed file with them, which are of the same length as before."""
+
+    def changed(version, name=b"speech"):
+        content = signed.read_bytes().replace(b'"version":5', b'"version":%d' % version)
+        content = content.replace(b'"name":"speech","version"', b'"name":"%s","version"' % name)
+        path = tmp_path / f"{name.decode()}.{version}.tflite"
+        path.write_bytes(resign(content))
+        return path
+
+    return changed

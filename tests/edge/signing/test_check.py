@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from kgated_edge import (
     require_signature,
 )
 from kgated_edge.format import tflite_file
-from kgated_edge.runtime import interpreter
+from kgated_edge.runtime import interpreter, worker_pool
 from kgated_edge.signing.ed25519 import public_key
 
 pytest.importorskip("cryptography")
@@ -28,20 +29,26 @@ pytest.importorskip("cryptography")
 
 @pytest.fixture(autouse=True)
 def interpreters(monkeypatch):
-    """The contents that an interpreter was made of."""
-    contents, make = [], interpreter.Interpreter
+    """The contents that an interpreter was made of, and the files of processes."""
+    contents, make, start = [], interpreter.Interpreter, worker_pool._Worker
 
     def recorded(*, model_content, num_threads):
         contents.append(model_content)
         return make(model_content=model_content, num_threads=num_threads)
 
+    def recorded_process(path, *rest):
+        contents.append(path)
+        return start(path, *rest)
+
     monkeypatch.setattr(interpreter, "Interpreter", recorded)
+    monkeypatch.setattr(worker_pool, "_Worker", recorded_process)
     return contents
 
 
 def refused(path, key, interpreters, error=ManifestError, **options):
     """The message of every way to open a file, each without an interpreter."""
-    for run in (EdgeModel, SessionPool, open_model):
+    processes = partial(WorkerPool, sessions=1, workers=1)
+    for run in (EdgeModel, SequenceModel, SessionPool, processes, open_model):
         with pytest.raises(error) as raised:
             run(path, require_key=key, **options)
     assert interpreters == []
@@ -67,6 +74,18 @@ def test_a_signed_sequence_runs(signed_sequence, key, frames):
 def test_processes_get_the_verified_bytes(signed, key, frames):
     with WorkerPool(signed, sessions=1, workers=1, require_key=key) as pool:
         assert np.allclose(pool.step(frames[:1])[0], EdgeModel(signed).step(frames[0]))
+
+
+def test_a_replayed_file_is_refused(of_version, key, interpreters, tmp_path):
+    versions = tmp_path / "versions"
+    require_signature(of_version(8), key, versions)
+    before = versions.read_bytes()
+    for version in (0, 7):
+        message = refused(
+            of_version(version), key, interpreters, SignatureError, version_file=versions
+        )
+        assert f"its version {version} is older than 8" in message
+    assert versions.read_bytes() == before
 
 
 def test_the_signer_of_the_tests_follows_the_page(signed, resign):

@@ -12,20 +12,6 @@ pytest.importorskip("cryptography")
 
 
 @pytest.fixture
-def of_version(signed, resign, tmp_path):
-    """(version, name) -> the signed file with them, which are of the same length as before."""
-
-    def changed(version, name=b"speech"):
-        content = signed.read_bytes().replace(b'"version":5', b'"version":%d' % version)
-        content = content.replace(b'"name":"speech","version"', b'"name":"%s","version"' % name)
-        path = tmp_path / f"{name.decode()}.{version}.tflite"
-        path.write_bytes(resign(content))
-        return path
-
-    return changed
-
-
-@pytest.fixture
 def versions(tmp_path):
     return tmp_path / "versions"
 
