@@ -35,7 +35,8 @@ def outcome(name: str, mode: str, recipe: str) -> dict[str, Any]:
 
     Returns:
         `outcome`: "right", "refused", "differs" (TensorFlow Lite Micro from LiteRT) or the name of
-        another outcome; `reason`: of a refusal; `error`: the largest, relative to max(1, largest output); `rmse_of_spread`.
+        another outcome; `reason`: of a refusal; `error`: the largest, relative to
+        max(1, largest output); `rmse_of_spread`.
     """
     row = ROWS[name]
     try:
