@@ -16,7 +16,7 @@ STAGES = {
         errors atomic_write optional_imports audio tensorflow_private keras_patches
         inference_copies run_record quantization_hook described_model html_page
         steps keras_graph data framewise report web
-        weight_checks
+        weight_checks subclassed_models
         cells
         layers
         interop inspection training

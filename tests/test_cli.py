@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import warm_processes
+from micro_runtime import check_in_micro
 
 import kgated
 import kgated_cli
@@ -114,6 +115,7 @@ def test_sources_for_a_microcontroller(saved, rng, tmp_path, run_here):
     assert str(tmp_path / "m.h") in done.stdout
     assert "KiB at most" in done.stdout
     assert "namespace kgated_m" in (tmp_path / "m.cc").read_text()
+    check_in_micro(tmp_path / "m.tflite")
 
 
 @pytest.mark.slow

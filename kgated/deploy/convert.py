@@ -53,6 +53,7 @@ from kgated.deploy.worker import start_worker
 from kgated.keras_graph import no_mask_warnings
 from kgated.keras_patches import float32_layers
 from kgated.optimize import QuantizeAware
+from kgated.subclassed_models import as_functional
 from kgated.weight_checks import check_finite_weights
 
 CONVERT_SAVED = "kgated.deploy.convert:convert_saved_job"
@@ -92,7 +93,8 @@ def to_tflite(
     broken, or over the `tolerance`. It is written whole, in place of an older file.
 
     Args:
-        model: functional, Sequential or made by `kgated.quantize_aware`, from (batch, time,
+        model: functional, Sequential, made by `kgated.quantize_aware`, or a subclassed model that
+            was called or built and whose `call` takes symbolic inputs, from (batch, time,
             features) or (batch, time) tokens, one input or several, of recurrent layers, causal
             convolution, pooling, and layers that act on each frame alone. Where strides make k
             frames a step, so does the file.
@@ -193,7 +195,7 @@ def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conve
     path = check_writable(target_sources.model_path(path, recipe))
     target_sources.check_source_paths(path, recipe)
     start_worker()
-    model, cut = (model, {}) if isinstance(model, QuantizeAware) else cut_text(model)
+    model, cut = (model, {}) if isinstance(model, QuantizeAware) else cut_text(as_functional(model))
     qat = QatExport.of(model, recipe) if isinstance(model, QuantizeAware) else None
     layers = model if qat is None else qat.layers
     check_finite_weights(layers)

@@ -16,6 +16,7 @@ from kgated.deploy.recipe import QUANTIZATIONS, Recipe
 from kgated.errors import ConversionError
 
 MAX_RELATIVE_RMSE = 0.01  # of a float file
+MIN_SCALE = 0.1  # smaller outputs may be differences of larger numbers, with their rounding
 MIN_RMSE = 1e-6  # what float32 arithmetic may leave of a small output
 
 
@@ -121,7 +122,7 @@ def check_exact(report: Agreement, what: str) -> None:
         ConversionError: with the error and the limit.
     """
     exact, relative = QUANTIZATIONS["none"], report.relative_rmse
-    scale = max(1.0, report.largest_output)
+    scale = max(MIN_SCALE, report.largest_output)
     limits = {
         "max abs error": (report.max_abs_error, exact.limit * scale),
         "RMSE": (report.rmse, exact.rmse_limit * scale),

@@ -26,6 +26,7 @@ from kgated.optimize.qat.int16_arithmetic import EXACT
 from kgated.optimize.qat.layers import check_supported, handler_of
 from kgated.optimize.qat.prepare import clone_in_float32, fused_layers, unsupported
 from kgated.optimize.qat.quantizer import Context, unwrap
+from kgated.subclassed_models import EXAMPLE, as_functional
 from kgated.weight_checks import check_finite_weights
 
 # Operations that compute masks in a graph of layers.
@@ -218,10 +219,10 @@ def quantize_aware(
     ranges are moving averages that training updates.
 
     Args:
-        model: functional or Sequential, built, trained or not, of recurrent layers (kgated's, or
-            Keras's LSTM and GRU), also under Bidirectional, Dense, Conv1D, DepthwiseConv1D, each
-            with BatchNormalization, and layers around them. It is not changed: its weights are
-            copied.
+        model: functional, Sequential or subclassed, built, trained or not, of recurrent layers
+            (kgated's, or Keras's LSTM and GRU), also under Bidirectional, Dense, Conv1D,
+            DepthwiseConv1D, each with BatchNormalization, and layers around them. It is not
+            changed: its weights are copied.
         scheme: "int8"; "int16x8": int16 activations, int8 weights.
         warmup: number of batches at the start that set the ranges, and round only the weights.
         momentum: of the moving averages of the ranges, from 0 to below 1.
@@ -242,8 +243,10 @@ def quantize_aware(
         >>> kgated.to_tflite(qat, "model.tflite", quantize="int8")
     """
     choose("scheme", scheme, SCHEMES)
-    _check(model, scheme, warmup, momentum, freeze_at)
     info = getattr(model, "data_info", None)
+    if isinstance(model, keras.Model) and not isinstance(model, QuantizeAware):
+        model = as_functional(model, ValueError)
+    _check(model, scheme, warmup, momentum, freeze_at)
     return QuantizeAware(
         clone_in_float32(model),
         scheme,
@@ -272,7 +275,8 @@ def _check(
         )
     if not model.built or not getattr(model, "inputs", None):
         raise ValueError(
-            "`model` must be a functional or Sequential model that is built: give it an `Input`"
+            "`model` must be a functional or Sequential model that is built: give it an `Input`, "
+            f"or make a subclassed one functional: {EXAMPLE}"
         )
     for layer in model.layers:
         check_supported(layer, scheme)

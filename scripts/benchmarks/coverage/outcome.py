@@ -4,16 +4,18 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from kgated_edge import EdgeModel, SequenceModel
+from kgated_edge import EdgeModel, SequenceModel, open_model
 
 import kgated
 from benchmarks.coverage import activations, layers
 from benchmarks.coverage.rows import FRAMES, Row, build, data_for
+from benchmarks.micro import steps_apart
 from kgated.errors import ConversionError
 
 ROWS = {row.name: row for row in (*layers.ROWS, *activations.ROWS)}
@@ -21,6 +23,7 @@ MODES = ("stream", "sequence")
 # Recipe to the maximum error, relative to max(1, largest output); the RMSE may be a fifth of it.
 LIMITS = {"none": 1e-4, "dynamic": 0.1, "int8": 0.3, "int16x8": 0.1, "mcu int8": 0.3}
 COMPARED = 2  # sequences
+MAX_STEPS = 4  # of TensorFlow Lite Micro from LiteRT, in integers of an output
 WAYS_OUT = (
     *("convert with", "convert ", "build ", "use ", "take ", "compute ", "keep ", "leave "),
     *("train ", "cut ", "give ", "write ", "make ", "calibrate ", "Replace "),
@@ -31,8 +34,9 @@ def outcome(name: str, mode: str, recipe: str) -> dict[str, Any]:
     """Convert a row's model and compare the file with Keras.
 
     Returns:
-        `outcome`: "right", "refused" or the name of another outcome; `reason`: of a refusal;
-        `error`: the largest, relative to max(1, largest output); `rmse_of_spread`.
+        `outcome`: "right", "refused", "differs" (TensorFlow Lite Micro from LiteRT) or the name of
+        another outcome; `reason`: of a refusal; `error`: the largest, relative to
+        max(1, largest output); `rmse_of_spread`.
     """
     row = ROWS[name]
     try:
@@ -61,7 +65,17 @@ def _converted(row: Row, mode: str, recipe: str) -> dict[str, Any]:
         )
         run = _streamed if mode == "stream" else _sequences
         pairs = list(run(path, model, data[:COMPARED]))
-    return judged(pairs, LIMITS[recipe], _largest(model, data))
+        steps = _steps_apart(path, _ids(model, data)) if target == "mcu" else 0
+    result = judged(pairs, LIMITS[recipe], _largest(model, data))
+    return result if steps <= MAX_STEPS else {**result, "outcome": "differs", "steps": steps}
+
+
+def _steps_apart(path: Path, data: np.ndarray) -> int:
+    """Of TensorFlow Lite Micro from LiteRT, in integers of an output; 0 where it does not exist."""
+    if not find_spec("tflite_micro"):
+        return 0
+    blocks = np.reshape(data, (-1, *open_model(path).manifest.blocks[0].shape))
+    return steps_apart(path, blocks[: COMPARED * FRAMES])
 
 
 def _largest(model: keras.Model, data: np.ndarray) -> float:

@@ -8,8 +8,10 @@ from model_builders import sequential
 from registry import randomized
 
 import kgated
+from kgated.deploy.quantization.loops.loop_check import check_loop_operands
 from kgated.deploy.recipe import QUANTIZATIONS
 from kgated.deploy.tflite import flatbuffer
+from kgated.errors import ConversionError
 
 F = 5
 LONG = 42  # a stretch of 32 steps, one of 8, and 2 that are written out
@@ -124,14 +126,26 @@ def test_a_loop_body_returns_states_with_the_quantization_that_it_takes(long_loo
         if flatbuffer.operator_name(parsed, operator) == "WHILE"
     ]
     assert len(loops) == 3  # two stretches of the first layer, one run of the second
+    check_loop_operands(parsed)
     for graph, loop in loops:
-        body = parsed.subgraphs[loop.builtinOptions.bodySubgraphIndex]
-        ends = [(graph, loop.inputs), (graph, loop.outputs), (body, body.inputs)]
-        ends.append((body, body.outputs))
-        kinds = [[_kind(side.tensors[n]) for n in places] for side, places in ends]
-        assert kinds[0] == kinds[1] == kinds[2] == kinds[3]
-        assert {kind for kind, _ in kinds[0]} == {"int32", "int8"}
+        kinds = {flatbuffer.type_name(graph.tensors[n]) for n in loop.inputs}
+        assert kinds == {"int32", "int8"}
 
 
-def _kind(tensor):
-    return flatbuffer.type_name(tensor), flatbuffer.scale_and_zero_point(tensor)
+@pytest.mark.parametrize("side", ["inputs", "outputs"])
+@pytest.mark.parametrize("place", ["loop", "body"])
+def test_a_loop_with_a_state_of_another_scale_is_refused(place, side, long_loops):
+    _, _, path = long_loops
+    parsed = flatbuffer.parse(path.read_bytes())
+    graph, loop = next(
+        pair
+        for pair in flatbuffer.operators(parsed)
+        if flatbuffer.operator_name(parsed, pair[1]) == "WHILE"
+    )
+    body = parsed.subgraphs[loop.builtinOptions.bodySubgraphIndex]
+    owner, ends = (graph, loop) if place == "loop" else (body, body)
+    tensors = [owner.tensors[n] for n in getattr(ends, side)]
+    state = next(x for x in tensors if flatbuffer.type_name(x) == "int8")
+    state.quantization.scale = 1.5 * np.asarray(state.quantization.scale)
+    with pytest.raises(ConversionError, match=r"loop is broken.*scale.*unrolled"):
+        check_loop_operands(parsed)

@@ -221,6 +221,13 @@ def test_masks_and_long_results_take_operators_that_the_runtime_has(tmp_path):
     check_in_micro(path, x[:1])
 
 
+def test_repeated_frames_take_operators_that_the_runtime_has(tmp_path):
+    path = tmp_path / "m.tflite"
+    repeated = [keras.layers.RepeatVector(3), keras.layers.UpSampling1D(2), keras.layers.Dense(2)]
+    convert(path, kgated.GRU(4), *repeated, mode="sequence", length=4)
+    assert open_model(path).manifest.outputs[0].shape[-2:] == (6, 2)
+
+
 def test_tokens_are_looked_up_by_operators_that_the_runtime_has(tmp_path):
     tokens = np.random.default_rng(5).integers(0, 9, (8, 20)).astype(np.int32)
     layers = [keras.layers.Embedding(9, 8), kgated.GRU(8), keras.layers.Dense(3)]

@@ -62,6 +62,7 @@ def test_a_constant_answer_agrees_in_the_most_frequent_decision():
         Agreement(5e-5, 4e-5, 1.0, 1.0, 10),
         Agreement(np.nan, np.nan, 1.0, 1.0, 10),
         Agreement(5e-5, 1e-5, 1.0, 1e-3, 10, relative_rmse=0.02),  # of outputs that are small
+        Agreement(5e-5, 1e-6, 1.0, 0.01, 10),  # of one of them alone
     ],
 )
 def test_a_float_file_has_to_be_exact(report):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from kgated.deploy.quantization.loops.loop_check import check_loop_operands
 from kgated.deploy.quantization.loops.partition import FLOAT32, Body, Loop, Partition
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.cleanup import eliminate_dead_code
@@ -35,6 +36,7 @@ def stitch_parts(
     graph = main_graph(main)
     graph.operators = _in_order(graph)
     eliminate_dead_code(main)
+    check_loop_operands(main)
     return main
 
 
