@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 
+from kgated.compare.locks import Locks
 from kgated.compare.splits import Parts
 from kgated.compare.tasks import CLASSIFICATION, Task
 from kgated.data import zero_padded
@@ -74,6 +75,22 @@ class Watch(keras.callbacks.Callback):
                 raise self.pruned
         if self.times[-1] > self.seconds and not self.model.stop_training:
             self.out_of_time = self.model.stop_training = True
+
+
+class LockCheck(keras.callbacks.Callback):
+    """Ends a training that another process will repeat, as this one looks dead to it.
+
+    Args:
+        locks: of the processes that share the trials.
+    """
+
+    def __init__(self, locks: Locks) -> None:
+        super().__init__()
+        self.locks = locks
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Check that the lock is still held."""
+        self.locks.check()
 
 
 def inputs_of(task: Task, data: SequenceData) -> Array:
