@@ -18,7 +18,7 @@ from kgated.search.space import SearchSpace
 from kgated.training import DivergenceError, SoftTargets, fit
 
 AUTO = "auto"
-CELLS = ("gru",)
+CELLS = ("gru", "lstm")
 UNITS = 64
 TRAINING = {"learning_rate": 5e-3, "dropout": 0.3}
 STUDY, CHOSEN = "teacher", "chosen"
