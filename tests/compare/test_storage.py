@@ -32,18 +32,6 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-@pytest.fixture(scope="module")
-def database():
-    with server() as address:
-        yield address
-
-
-@pytest.fixture(params=["journal", "postgresql"])
-def storage(request):
-    """The address of a storage; None: a journal file."""
-    return None if request.param == "journal" else request.getfixturevalue("database")
-
-
 def states(queue, name=SEARCH):
     return [trial.state.name for trial in queue.study(name).get_trials(deepcopy=False)]
 
