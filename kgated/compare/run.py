@@ -150,7 +150,11 @@ def _train(
     def log(line: str) -> None:
         console.print(line, soft_wrap=True, highlight=False)
 
-    return [CandidateStudy(queue, model, parts, budget, folder, log).run() for model in models]
+    with console.status("training") as status:
+        return [
+            CandidateStudy(queue, model, parts, budget, folder, log, status.update).run()
+            for model in models
+        ]
 
 
 def _check_same(queue: TrialQueue, parts: Parts, options: CompareOptions) -> None:
