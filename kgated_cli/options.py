@@ -5,6 +5,11 @@ from typing import Annotated
 
 import typer
 
+from kgated_cli.light import import_light
+
+CELLS = import_light("kgated.cell_names").CELL_NAMES
+COMPARED = ", ".join(CELLS).lower().replace("peepholelstm", "peephole")
+
 ModelFile = Annotated[Path, typer.Argument(help="A saved Keras model (.keras, .h5).")]
 LayersFile = Annotated[
     Path | None,
@@ -160,7 +165,7 @@ KerasFile = Annotated[Path, typer.Argument(help="The .keras file to write.")]
 ValidationData = Annotated[
     Path | None, typer.Option(help="Sequences to choose the weights by. Else a fifth of DATA.")
 ]
-Cell = Annotated[str, typer.Option(help="LSTM, PeepholeLSTM, GRU, MinGRU or MinLSTM.")]
+Cell = Annotated[str, typer.Option(help=f"{', '.join(CELLS[:-1])} or {CELLS[-1]}.")]
 Units = Annotated[int, typer.Option(min=1, help="Width of each recurrent layer.")]
 Layers = Annotated[int, typer.Option(min=1, help="Recurrent layers.")]
 Dropout = Annotated[float, typer.Option(help="After each recurrent layer.")]
@@ -208,9 +213,7 @@ StreamingTraining = Annotated[
 ChunkSteps = Annotated[
     int, typer.Option(min=1, help="With --streaming: frames that the gradient reaches back.")
 ]
-ComparedCells = Annotated[
-    str, typer.Option(help="Cells: rnn (a plain one), lstm, peephole, gru and so on.")
-]
+ComparedCells = Annotated[str, typer.Option(help=f"Cells: rnn (a plain one), {COMPARED}.")]
 ComparedUnits = Annotated[str, typer.Option(help="Widths of the recurrent layers.")]
 ComparedLayers = Annotated[str, typer.Option(help="Numbers of recurrent layers.")]
 Bidirectional = Annotated[

@@ -9,7 +9,6 @@ from kgated_cli import checks, options
 from kgated_cli.app import app
 from kgated_cli.light import import_light
 
-CELLS = ("LSTM", "PeepholeLSTM", "GRU", "MinGRU", "MinLSTM")
 TASKS = ("speaker", "motion", "keyword")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
@@ -38,7 +37,7 @@ def train(
     quiet: options.Quiet = False,
 ) -> None:
     """Train a classifier of sequences on an .npz data set; write the best model."""
-    cell = {name.lower(): name for name in CELLS}.get(cell.lower(), cell)
+    cell = {name.lower(): name for name in options.CELLS}.get(cell.lower(), cell)
     model = {"cell": cell, "units": units, "layers": layers, "dropout": dropout}
     plan: dict[str, Any] = {"epochs": epochs, "patience": patience, "batch_size": batch_size}
     plan |= {"learning_rate": learning_rate, "clip_norm": clip_norm}
@@ -61,7 +60,7 @@ def train(
 def _check_options(
     cell: str, precision: str, learning_rate: float, clip_norm: float, dropout: float
 ) -> None:
-    checks.check_choice("cell", cell, CELLS)
+    checks.check_choice("cell", cell, options.CELLS)
     checks.check_choice("precision", precision, PRECISIONS)
     checks.check_number("--learning-rate", learning_rate, 0.0)
     checks.check_number("--clip-norm", clip_norm, 0.0)

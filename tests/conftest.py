@@ -59,3 +59,18 @@ def same_initial_weights():
     keras = sys.modules.get("keras")
     if keras is not None:
         keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="module")
+def database():
+    """The address of a database on a private PostgreSQL server."""
+    from postgresql import server
+
+    with server() as address:
+        yield address
+
+
+@pytest.fixture(params=["journal", "postgresql"])
+def storage(request):
+    """The address of a storage of trials; None: a journal file."""
+    return None if request.param == "journal" else request.getfixturevalue("database")

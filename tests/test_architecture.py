@@ -12,7 +12,7 @@ from source_code import ROOT, arrows, arrows_within, circle, modules, syntax
 # of each other.
 STAGES = {
     "kgated": """
-        argument_checks
+        argument_checks cell_names
         errors atomic_write optional_imports audio tensorflow_private keras_patches
         inference_copies run_record quantization_hook described_model html_page
         steps keras_graph data framewise report web

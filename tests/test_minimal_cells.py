@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 from keras import ops
 from kgated_edge import open_model
+from model_builders import classifier, spread
 from registry import values
 
 import kgated
-from kgated.cells.linear_recurrence import linear_recurrence
+from kgated.cells import linear_recurrence as scans
+from kgated.deploy.recipe import QUANTIZATIONS
 
 MINIMAL = [kgated.MinGRU, kgated.MinLSTM]
 TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -24,10 +26,13 @@ def recurrence(factor, summand):
 
 
 @pytest.mark.parametrize("frames", [1, 2, 7, 64, 1000])
-def test_the_recurrence_equals_its_steps(rng, frames):
+@pytest.mark.parametrize(
+    "scan", ["linear_recurrence", "_associative_scan", "_doubling_scan", "_loop"]
+)
+def test_the_recurrence_equals_its_steps(rng, scan, frames):
     factor = rng.uniform(size=(2, frames, 3)).astype(np.float32)
     summand = rng.normal(size=(2, frames, 3)).astype(np.float32)
-    states = values(linear_recurrence(*map(ops.convert_to_tensor, (factor, summand))))
+    states = values(getattr(scans, scan)(*map(ops.convert_to_tensor, (factor, summand))))
     np.testing.assert_allclose(states, recurrence(factor, summand), atol=1e-5)
 
 
@@ -38,6 +43,30 @@ def test_a_thousand_frames_in_parallel_equal_the_streamed_ones(layer, rng):
     parallel = values(layer(x))
     streamed = keras.Sequential([keras.layers.RNN(layer.cell, return_sequences=True)])
     np.testing.assert_allclose(parallel, streamed.predict(x, verbose=0), atol=1e-5)
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="converts in TensorFlow")
+@pytest.mark.parametrize("recipe", QUANTIZATIONS)
+@pytest.mark.parametrize("layer", MINIMAL, ids=lambda layer: layer.__name__)
+def test_each_recipe_streams_what_keras_computes(layer, recipe, rng, tmp_path):
+    x = rng.normal(size=(8, 9, 5)).astype(np.float32)
+    model = spread(classifier(layer), rng)
+    kgated.to_tflite(model, tmp_path / "m.tflite", quantize=recipe, calibration=x)
+    edge = open_model(tmp_path / "m.tflite")
+    streamed = [edge.reset() or edge.run(sequence)[-1] for sequence in x]
+    error = np.abs(np.asarray(model(x)) - streamed).max()
+    assert error <= QUANTIZATIONS[recipe].limit / 2
+    assert recipe == "none" or error > 1e-6  # it is quantized
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="converts in TensorFlow")
+@pytest.mark.parametrize("layer", MINIMAL, ids=lambda layer: layer.__name__)
+def test_a_thousand_frames_on_the_runner_equal_the_parallel_ones(layer, rng, tmp_path):
+    x = rng.normal(size=(1000, 5)).astype(np.float32)
+    model = keras.Sequential([keras.Input((None, 5)), layer(6, return_sequences=True)])
+    kgated.to_tflite(model, tmp_path / "m.tflite")
+    streamed = open_model(tmp_path / "m.tflite").run(x)
+    np.testing.assert_allclose(streamed, values(model(x[None]))[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("backwards", [False, True])

@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 
+from kgated.compare.locks import Locks
 from kgated.compare.splits import Parts
 from kgated.compare.tasks import CLASSIFICATION, Task
 from kgated.data import zero_padded
@@ -56,6 +58,9 @@ class Watch(keras.callbacks.Callback):
         seconds: how long the training may take; its first epoch always ends.
         trial: Optuna's trial, to report the validation loss to; None: no pruning.
         pruned: the exception to raise for a hopeless trial.
+
+    Attributes:
+        show: called after each epoch with its number, from 1, and the seconds so far.
     """
 
     def __init__(self, seconds: float, trial: Any = None, pruned: type[Exception] = Exception):
@@ -63,17 +68,35 @@ class Watch(keras.callbacks.Callback):
         self.seconds, self.trial, self.pruned = seconds, trial, pruned
         self.times: list[float] = []
         self.out_of_time = False
+        self.show: Callable[[int, float], None] = lambda epoch, seconds: None
         self.start = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Take the time, report the loss."""
         self.times.append(time.perf_counter() - self.start)
+        self.show(epoch + 1, self.times[-1])
         if self.trial is not None:
             self.trial.report(float((logs or {})["val_loss"]), epoch)
             if self.trial.should_prune():
                 raise self.pruned
         if self.times[-1] > self.seconds and not self.model.stop_training:
             self.out_of_time = self.model.stop_training = True
+
+
+class LockCheck(keras.callbacks.Callback):
+    """Ends a training that another process will repeat, as this one looks dead to it.
+
+    Args:
+        locks: of the processes that share the trials.
+    """
+
+    def __init__(self, locks: Locks) -> None:
+        super().__init__()
+        self.locks = locks
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Check that the lock is still held."""
+        self.locks.check()
 
 
 def inputs_of(task: Task, data: SequenceData) -> Array:

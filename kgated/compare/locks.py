@@ -20,6 +20,9 @@ class Locks(Protocol):
     def is_alive(self, worker: str) -> bool:
         """Whether a worker lives."""
 
+    def check(self) -> None:
+        """Raise an error where other processes take this worker for dead, though it lives."""
+
     def close(self) -> None:
         """Let other processes see that this worker has ended."""
 
@@ -88,6 +91,9 @@ class FolderLocks:
         lock.release()
         return not is_dead
 
+    def check(self) -> None:
+        """The system holds the lock as long as the process lives."""
+
     def close(self) -> None:
         """See `Locks`."""
         if self._alive is not None:
@@ -129,6 +135,10 @@ class AdvisoryLocks:
         if is_dead:
             self._call("pg_advisory_unlock", worker)
         return not is_dead
+
+    def check(self) -> None:
+        """See `Locks`; SQLAlchemy's error where the connection, and so the lock, is lost."""
+        self.connection.execute(self.text("SELECT 1"))
 
     def close(self) -> None:
         """See `Locks`."""

@@ -110,7 +110,10 @@ def scores_of(model: keras.Model, task: Task, data: SequenceData) -> Scores:
 def on_device(
     model: keras.Model, quantize: str, parts: Parts, period_s: float, places: Places
 ) -> DeviceRun:
-    """Convert a model by one recipe and run the test set through the file on the device runner."""
+    """Convert a model by one recipe and run the test set through the file on the device runner.
+
+    A recipe that fails costs its own row alone, which gives the reason.
+    """
     is_stream = not any(isinstance(layer, keras.layers.Bidirectional) for layer in model.layers)
     mode = "stream" if is_stream else "sequence"
     recipe = Recipe(mode=mode, quantize=quantize)
@@ -126,10 +129,13 @@ def on_device(
             labels=parts.labels or None,
             sample_period_s=period_s,
         )
-    except ConversionError as error:
-        return DeviceRun(quantize, failure=str(error))
+    except (ConversionError, ValueError, RuntimeError) as error:
+        return DeviceRun(quantize, failure=" ".join(str(error).split()))
     limits = Limits(1e3 * period_s, int(parts.test.lengths.sum()))
-    checked = run_check(path, places.test, limits, parts.task.name)
+    try:
+        checked = run_check(path, places.test, limits, parts.task.name)
+    except RuntimeError as error:
+        return DeviceRun(quantize, path.name, conversion.file_bytes, failure=str(error))
     return DeviceRun(
         quantize,
         path.name,

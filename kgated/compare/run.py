@@ -23,6 +23,7 @@ from kgated.compare.recommendation import Evidence, recommend
 from kgated.compare.significance import Paired, compare_pairs
 from kgated.compare.splits import Parts, load_parts
 from kgated.compare.storage import TrialQueue
+from kgated.compare.storage_errors import storage_errors
 from kgated.compare.study import CandidateStudy, Trained
 from kgated.compare.study_page import device_rows, render, terminal_table, training_rows
 from kgated.compare.study_results import data_fields, this_machine
@@ -63,6 +64,7 @@ class CompareOptions(StudyOptions):
         check_above_zero({name: getattr(self, name) for name in names})
 
 
+@storage_errors()
 def compare_candidates(
     data: str | Path,
     out: str | Path,
@@ -91,7 +93,8 @@ def compare_candidates(
 
     Raises:
         ValueError: data that can't be compared on, or a storage with a comparison of other options.
-        OSError: `out` can't be written to, the disk is full, or the database can't be reached.
+        OSError: `out` can't be written to, the disk is full, or the database can't be reached, is
+            lost or is full.
         ImportError: a package of the extra `compare` is missing.
     """
     options, console = options or CompareOptions(), console or Console()
@@ -147,7 +150,11 @@ def _train(
     def log(line: str) -> None:
         console.print(line, soft_wrap=True, highlight=False)
 
-    return [CandidateStudy(queue, model, parts, budget, folder, log).run() for model in models]
+    with console.status("training") as status:
+        return [
+            CandidateStudy(queue, model, parts, budget, folder, log, status.update).run()
+            for model in models
+        ]
 
 
 def _check_same(queue: TrialQueue, parts: Parts, options: CompareOptions) -> None:

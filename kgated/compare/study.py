@@ -56,6 +56,7 @@ class CandidateStudy:
         budget: of the candidate.
         folder: for the trained models; it exists.
         log: takes a line for each trial that ends.
+        show: takes the state of the training after each epoch.
     """
 
     def __init__(
@@ -66,9 +67,10 @@ class CandidateStudy:
         budget: Budget,
         folder: Path,
         log: Log,
+        show: Log = lambda text: None,
     ) -> None:
         self.queue, self.candidate, self.parts = queue, candidate, parts
-        self.budget, self.log = budget, log
+        self.budget, self.log, self.show = budget, log, show
         self.trainer = Trainer(candidate, parts, budget, folder, queue.backend)
         self.search_study = queue.study(f"{candidate.name}/search")
         self.seed_study = queue.study(f"{candidate.name}/seeds")
@@ -149,6 +151,10 @@ class CandidateStudy:
     ) -> None:
         """Train with a seed and hyperparameters, and store how it ended."""
         start, states = time.perf_counter(), self.queue.optuna.trial.TrialState
+        left = self.budget.seconds - sum(map(self._spent, (self.search_study, self.seed_study)))
+        watch.show = lambda epoch, seconds: self.show(
+            f"{name}, epoch {epoch}, {max(left - seconds, 0.0) / 60:.1f} min of its budget left"
+        )
         kind = "search" if study is self.search_study else "seeds"
         train = self._refit if kind == "seeds" and self.budget.refit else self._train
         try:

@@ -6,7 +6,7 @@ from typing import Any
 
 from kgated.compare.backends import Backend
 from kgated.compare.candidates import Candidate, ModelOptions, build
-from kgated.compare.fitting import Watch, disturbance, fit_model, refit_model, saved
+from kgated.compare.fitting import LockCheck, Watch, disturbance, fit_model, refit_model, saved
 from kgated.compare.splits import Parts
 from kgated.training import Plan
 
@@ -106,7 +106,7 @@ class Trainer:
         """
         model = build(self.candidate, ModelOptions.of(self.parts, values["dropout"], seed))
         plan = self._plan(seed, values, self.budget.epochs)
-        history = fit_model(model, self.parts, plan, [watch])
+        history = fit_model(model, self.parts, plan, [watch, self._lock_check()])
         return self._save(model, (seed, values), history, watch, name)
 
     def refit(self, seed: int, values: Values, search_run: Run, watch: Watch, name: str) -> Run:
@@ -129,9 +129,13 @@ class Trainer:
         epochs = max(1, min(search_run.best_epoch, possible))
         everything = replace(self.parts, train=self.parts.development)
         model = build(self.candidate, ModelOptions.of(everything, values["dropout"], seed))
-        history = refit_model(model, self.parts, self._plan(seed, values, epochs), [watch])
+        plan = self._plan(seed, values, epochs)
+        history = refit_model(model, self.parts, plan, [watch, self._lock_check()])
         run = self._save(model, (seed, values), history, watch, name)
         return replace(run, out_of_time=run.epochs < search_run.best_epoch)
+
+    def _lock_check(self) -> LockCheck:
+        return LockCheck(self.backend.locks)
 
     def _plan(self, seed: int, values: Values, epochs: int) -> Plan:
         return Plan(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import keras
 
+from kgated.cell_names import CELL_NAMES
 from kgated.layers.base import GatedRNN, run_loop
 from kgated.layers.minimal import MinGRU, MinLSTM
 from kgated.layers.recurrent import GRU, LSTM, PeepholeLSTM
@@ -21,9 +22,7 @@ __all__ = [
 ]
 
 # The layers by name, as arguments and commands spell them.
-CELLS: dict[str, Callable[..., GatedRNN]] = {
-    layer.__name__: layer for layer in (LSTM, PeepholeLSTM, GRU, MinGRU, MinLSTM)
-}
+CELLS: dict[str, Callable[..., GatedRNN]] = {name: globals()[name] for name in CELL_NAMES}
 FROM_KERAS: dict[type, type[GatedRNN]] = {keras.layers.LSTM: LSTM, keras.layers.GRU: GRU}
 
 

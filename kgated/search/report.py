@@ -119,15 +119,15 @@ def _on_test_data(
 
 
 def _reference(teacher: Teacher, workshop: Workshop) -> Reference | None:
-    """The teacher's own file; None where it can't be converted to a stream."""
+    """The teacher's own file; None where it can't be converted to a stream, or be run."""
     path = workshop.folder / "files" / "teacher.tflite"
     design = Design("teacher", 0, quantize=REFERENCE_RECIPE)
     try:
         workshop.convert(teacher.model, design, path, workshop.parts.train)
-    except ConversionError:
+        cost, validation = workshop.measure(path, "validation")
+        test = workshop.measure(path, "test")[1]
+    except (ConversionError, RuntimeError):
         return None
-    cost, validation = workshop.measure(path, "validation")
-    test = workshop.measure(path, "test")[1]
     return Reference(teacher.name, REFERENCE_RECIPE, cost, validation, test)
 
 

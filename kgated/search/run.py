@@ -14,6 +14,7 @@ from kgated.compare.demo import prepare_folder
 from kgated.compare.metrics import Metric
 from kgated.compare.run import DEFAULT_PERIOD_S, NEEDED
 from kgated.compare.splits import Parts, load_parts
+from kgated.compare.storage_errors import storage_errors
 from kgated.optional_imports import from_demo, from_extra
 from kgated.search.device import Device, open_device
 from kgated.search.files import Workshop, check_reachable
@@ -26,6 +27,7 @@ from kgated.search.teacher import AUTO, Teacher, TeacherStudy, load_teacher
 from kgated.search.trials import SearchQueue
 
 
+@storage_errors()
 def search_models(
     data: str | Path,
     out: str | Path,
@@ -54,7 +56,7 @@ def search_models(
     Raises:
         ValueError: data that can't be searched on, limits that no design meets, a folder with a
             search on other data.
-        OSError: `out` can't be written to, or the device can't be reached.
+        OSError: `out` can't be written to, or the device or the database can't be reached.
         ImportError: a package of the extra `compare` is missing.
     """
     console = console or Console()

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from kgated.compare.candidates import parameter_count
-from kgated.compare.fitting import fit_model, saved
+from kgated.compare.fitting import LockCheck, fit_model, saved
 from kgated.compare.study import Log
 from kgated.deploy.recipe import QUANTIZATIONS
 from kgated.errors import ConversionError
@@ -257,11 +257,12 @@ class SearchStudy:
         parts = averaged_parts(self.workshop.parts, design.stride)
         plan = training.plan(self.effort.epochs, self.effort.patience, seed)
         soft = None if self.teacher is None else self.teacher.soft_targets
-        fit_model(model, parts, plan, [watch], soft)
+        lock = LockCheck(self.queue.locks)
+        fit_model(model, parts, plan, [watch, lock], soft)
         if design.sparsity:
             schedule = ConstantSparsity(design.sparsity, 0)
             epochs = max(1, round(FINE_TUNING * self.effort.epochs))
             rate = FINE_TUNING * plan.learning_rate
             plan = replace(plan, epochs=epochs, learning_rate=rate)
             watch.curve.clear()  # of the model as it will be
-            fit_model(model, parts, plan, [prune(model, schedule), watch], soft)
+            fit_model(model, parts, plan, [prune(model, schedule), watch, lock], soft)

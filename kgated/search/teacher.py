@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from kgated.compare.candidates import ModelOptions
-from kgated.compare.fitting import saved
+from kgated.compare.fitting import LockCheck, saved
 from kgated.compare.splits import Parts
 from kgated.compare.storage import TrialQueue
 from kgated.compare.study import FIRST_AUGMENTATIONS, Log
@@ -18,7 +18,7 @@ from kgated.search.space import SearchSpace
 from kgated.training import DivergenceError, SoftTargets, fit
 
 AUTO = "auto"
-CELLS = ("gru",)
+CELLS = ("gru", "lstm")
 UNITS = 64
 TRAINING = {"learning_rate": 5e-3, "dropout": 0.3}
 STUDY, CHOSEN = "teacher", "chosen"
@@ -125,7 +125,8 @@ class TeacherStudy:
         model = build(design, ModelOptions.of(parts, training.dropout, seed))
         plan = training.plan(self.epochs, self.patience, seed)
         try:
-            history = fit(model, parts.train, parts.validation, plan, quiet=True).history
+            data, lock = (parts.train, parts.validation), LockCheck(self.queue.locks)
+            history = fit(model, *data, plan, callbacks=[lock], quiet=True).history
         except DivergenceError as error:
             self.study.tell(trial, state=self.queue.optuna.trial.TrialState.PRUNED)
             self.log(f"teacher {trial.number + 1}, {design.model_name}: {error}")

@@ -22,7 +22,6 @@ from kgated.compare.candidates import (
 from kgated.compare.dynamics import steps_above
 from kgated.compare.splits import load_parts
 from kgated.compare.storage import TrialQueue
-from kgated.compare.study_charts import pareto_front
 from kgated.compare.tasks import CLASSIFICATION
 from kgated.data import pad, save_npz
 from kgated.layers import CELLS
@@ -84,6 +83,20 @@ def test_a_killed_comparison_continues_and_runs_no_trial_twice(resumed):
     assert again == killed  # with its own parameters
     assert len({trainings[0], again, *others}) == len(others) + 2 == 4
     assert [candidate.trials for candidate in results.candidates] == [2, 2]
+
+
+def test_a_terminal_shows_the_trial_the_epoch_and_the_budget_left(data, tmp_path, monkeypatch):
+    def train(self, seed, values, watch, name):
+        watch.on_epoch_end(0, {"val_loss": 1.0})
+        raise KilledError
+
+    monkeypatch.setattr(study.CandidateStudy, "_train", train)
+    queue, texts, budget = TrialQueue(tmp_path), [], trainer.Budget(600.0, 1, 1, 2)
+    arguments = (queue, MODELS[0], load_parts(data), budget, tmp_path, print, texts.append)
+    with pytest.raises(KilledError):
+        study.CandidateStudy(*arguments).run()
+    queue.close()
+    assert texts == ["rnn-4: trial 1, epoch 1, 10.0 min of its budget left"]
 
 
 def test_the_same_trials_again_train_nothing(resumed, data, monkeypatch):
@@ -282,8 +295,3 @@ def test_the_reach_of_the_gradient_ends_at_the_first_step_below():
     assert steps_above(np.array([1.0, 1.0, 1.0])) == 2
     assert steps_above(np.array([5.0, 1e-3, 0.5, 1.0])) == 1
     assert steps_above(np.array([1.0])) == 0
-
-
-def test_the_pareto_front_has_no_point_that_a_cheaper_one_beats():
-    points = [(1.0, 0.5, "a", ""), (2.0, 0.4, "b", ""), (3.0, 0.9, "c", ""), (3.0, 0.8, "d", "")]
-    assert [name for _, _, name, _ in pareto_front(points)] == ["a", "c"]

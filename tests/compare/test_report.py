@@ -10,6 +10,7 @@ import pytest
 from kgated.compare.charts import accuracy_chart, latency_chart, wilson
 from kgated.compare.report import render, table_text
 from kgated.compare.results import Baseline, Latency, Results, Row, Setting, disagreements, to_json
+from kgated.compare.study_charts import pareto_front
 
 LATENCY = Latency(3.25, 7.5, 812.0, (1.0, 10.0, 100.0, 1000.0), (350, 49, 1))
 
@@ -174,3 +175,8 @@ def test_json_holds_every_figure_with_its_unit(results):
 )
 def test_a_float_file_may_not_disagree_with_keras(quantize, difference, differing, count):
     assert len(disagreements(quantize, difference, differing)) == count
+
+
+def test_the_pareto_front_has_no_point_that_a_cheaper_one_beats():
+    points = [(1.0, 0.5, "a", ""), (2.0, 0.4, "b", ""), (3.0, 0.9, "c", ""), (3.0, 0.8, "d", "")]
+    assert [name for _, _, name, _ in pareto_front(points)] == ["a", "c"]

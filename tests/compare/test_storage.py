@@ -7,12 +7,16 @@ import time
 
 import numpy as np
 import pytest
-from postgresql import server
+import sqlalchemy
+from postgresql import server, stop
 from warm_processes import Program, run
 
-from kgated.compare import backends
+from kgated.compare import backends, study
+from kgated.compare.fitting import LockCheck
 from kgated.compare.storage import WORKER, TrialQueue
+from kgated.compare.storage_errors import storage_errors
 from kgated.data import pad, save_npz
+from kgated_cli import main
 
 TRIALS, LIMIT_S = 3, 600
 SEARCH = "rnn-3/search"
@@ -26,18 +30,6 @@ trial = queue.take(queue.study("search"), 3)
 print(trial.number, trial.suggest_float("rate", 0.0, 1.0), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-
-
-@pytest.fixture(scope="module")
-def database():
-    with server() as address:
-        yield address
-
-
-@pytest.fixture(params=["journal", "postgresql"])
-def storage(request):
-    """The address of a storage; None: a journal file."""
-    return None if request.param == "journal" else request.getfixturevalue("database")
 
 
 def states(queue, name=SEARCH):
@@ -72,9 +64,7 @@ def test_a_killed_process_leaves_its_trial_to_the_others(storage, tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_command_continues_in_two_processes_and_trains_nothing_twice(storage, tmp_path):
-    rng, y = np.random.default_rng(0), np.arange(24) % 2
-    rows = [rng.normal(3 * label, 1.0, (3, 2)).astype(np.float32) for label in y]
-    save_npz(tmp_path / "data.npz", pad(rows, y))
+    save_sequences(tmp_path / "data.npz")
     folder = tmp_path / "out"
     folder.mkdir()
     command = ["-m", "kgated_cli", "compare", tmp_path / "data.npz"]
@@ -104,6 +94,12 @@ def test_a_killed_command_continues_in_two_processes_and_trains_nothing_twice(st
     finally:
         after.close()
     assert (folder / "compare.html").is_file()
+
+
+def save_sequences(path):
+    rng, y = np.random.default_rng(0), np.arange(24) % 2
+    rows = [rng.normal(3 * label, 1.0, (3, 2)).astype(np.float32) for label in y]
+    save_npz(path, pad(rows, y))
 
 
 def ended_trials(queue):
@@ -179,3 +175,51 @@ def test_a_database_that_can_t_be_reached_is_named_without_its_password(tmp_path
         TrialQueue(tmp_path, "postgresql://me:secret@127.0.0.1:9/trials")
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_stops_in_a_training_ends_the_command_with_a_line(
+    tmp_path, monkeypatch, capfd
+):
+    save_sequences(tmp_path / "data.npz")
+    with server() as address:
+
+        def train(self, *_):
+            stop(address)
+            LockCheck(self.queue.locks).on_epoch_end(0)
+
+        monkeypatch.setattr(study.CandidateStudy, "_train", train)
+        command = ["compare", str(tmp_path / "data.npz"), "--cells", "rnn", "--units", "3"]
+        command += ["--out", str(tmp_path / "out"), "--storage", address]
+        with pytest.raises(SystemExit) as ended:
+            main(command)
+    assert ended.value.code == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("kgated: error: the database of --storage failed: ")
+    assert "start the same command again: it continues where it stopped" in line
+
+
+def test_a_process_whose_lock_is_lost_ends_before_and_after_another_takes_its_trial(
+    database, tmp_path
+):
+    first, second = (TrialQueue(tmp_path, database) for _ in range(2))
+    studies = [queue.study("lost lock") for queue in (first, second)]
+    trial = first.take(studies[0], 1)
+    LockCheck(first.locks).on_epoch_end(0)
+    lost = first.locks.connection.execute(sqlalchemy.text("SELECT pg_backend_pid()")).scalar()
+    end = sqlalchemy.text("SELECT pg_terminate_backend(:process, 5000)")
+    assert second.locks.connection.execute(end, {"process": lost}).scalar()
+    lost_connection = r"--storage failed: .*; start the same command again"
+    with pytest.raises(OSError, match=lost_connection), storage_errors():
+        LockCheck(first.locks).on_epoch_end(1)
+    with pytest.raises(OSError, match=lost_connection), storage_errors():
+        first.take(studies[0], 1)
+    assert second.take(studies[1], 1) is not None
+    with pytest.raises(OSError, match="another process took over a trial"), storage_errors():
+        trial.set_user_attr("seconds", 1.0)
+    first.close()
+    second.close()
+
+
+def test_errors_of_no_database_pass():
+    with pytest.raises(RuntimeError, match="a defect"), storage_errors():
+        raise RuntimeError("a defect")

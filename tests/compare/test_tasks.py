@@ -1,12 +1,13 @@
 """Each task of `kgated compare`: chosen by the data, scored as the device runner scores it."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from kgated_edge.evaluation.dataset import SequenceData
 
-from kgated.compare import baseline
+from kgated.compare import baseline, measure
 from kgated.compare.candidates import Candidate, ModelOptions, build
 from kgated.compare.chunks import in_chunks
 from kgated.compare.dynamics import gradient_reach
@@ -22,6 +23,7 @@ from kgated.compare.tasks import (
     choose_task,
 )
 from kgated.data import is_real, pad, real_frames, save_npz
+from kgated.errors import ConversionError
 from kgated.training import Plan
 
 
@@ -92,6 +94,31 @@ def test_a_trained_model_scores_on_the_runner_as_in_keras(task, tmp_path):
     norms = gradient_reach(model, task, parts.test)
     assert norms[-1] == 1.0
     assert all(np.isfinite(norms))
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("to_tflite", ConversionError("no kernel")),
+        ("to_tflite", ValueError("no kernel")),
+        ("to_tflite", RuntimeError("no\nkernel")),
+        ("run_check", RuntimeError("no kernel")),
+    ],
+)
+def test_a_recipe_that_fails_is_a_row_with_the_reason(name, error, monkeypatch, tmp_path):
+    def fail(*_, **__):
+        raise error
+
+    save_npz(tmp_path / "data.npz", EXAMPLES[CLASSIFICATION])
+    parts = load_parts(tmp_path / "data.npz")
+    model = build(Candidate("gru", 4), ModelOptions.of(parts))
+    converted = SimpleNamespace(file_bytes=1234)
+    monkeypatch.setattr(measure, "to_tflite", lambda *_, **__: converted)
+    monkeypatch.setattr(measure, name, fail)
+    places = Places(tmp_path, tmp_path, tmp_path / "test.npz")
+    row = on_device(model, "int8", parts, 0.01, places)
+    assert (row.quantize, row.failure, row.value) == ("int8", "no kernel", None)
+    assert row.file_bytes == (None if name == "to_tflite" else 1234)
 
 
 def test_the_linear_baselines_find_what_is_linear(monkeypatch, tmp_path):

@@ -9,13 +9,14 @@ import keras
 import numpy as np
 import pytest
 from kgated_edge import EdgeModel
+from kgated_edge.evaluation.dataset import SequenceData
 from rich.console import Console
 from typer.testing import CliRunner
 from warm_processes import Program
 
 from kgated.compare import baseline
 from kgated.data import pad, save_npz
-from kgated.search import run, study
+from kgated.search import run, study, teacher
 from kgated.search.choice import Goal
 from kgated.search.files import Budget
 from kgated.search.options import SearchOptions
@@ -221,32 +222,58 @@ def test_options_that_a_task_has_no_use_for_are_refused(changes, words, message,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("each", [False, True])
-def test_numbers_and_labels_per_frame_are_searched_too(each, rng, tmp_path):
+@pytest.mark.parametrize("metric", ["rmse", "accuracy", "bits_per_character"])
+def test_numbers_labels_per_frame_and_tokens_are_searched_too(metric, rng, tmp_path):
     x = rng.normal(size=(24, 8, 3)).astype(np.float32)
     sums = np.cumsum(x.sum(axis=-1), axis=1)
-    y = (sums > 0).astype(np.int64) if each else sums[:, -1]
-    save_npz(tmp_path / "data.npz", pad(list(x), y.astype(np.int64 if each else np.float32)))
-    space = replace(SPACE, strides=(2,), quantizations=("dynamic",))
+    data = {
+        "rmse": pad(list(x), sums[:, -1]),
+        "accuracy": pad(list(x), (sums > 0).astype(np.int64)),
+        "bits_per_character": SequenceData(np.arange(192).reshape(24, 8) % 5, np.full(24, 8)),
+    }[metric]
+    save_npz(tmp_path / "data.npz", data)
+    strides = (1,) if metric == "bits_per_character" else (2,)
+    space = replace(SPACE, strides=strides, quantizations=("dynamic",))
     options = replace(OPTIONS, space=space, effort=Effort(trials=1, epochs=2))
     results = run.search_models(tmp_path / "data.npz", tmp_path, options, console=Console())
-    assert results.metric.name == ("accuracy" if each else "rmse")
+    assert results.metric.name == metric
     assert results.test_values[results.chosen.name] > 0.0
     assert (tmp_path / "chosen.tflite").is_file()
 
 
 @pytest.mark.slow
-def test_a_killed_process_and_one_beside_it_lose_no_trial_and_run_none_twice(data, tmp_path):
+def test_a_pruned_model_learns_from_a_teacher_of_the_command(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(teacher, "UNITS", 4)
+    monkeypatch.setattr(baseline, "FRAMES", (None,))
+    words = ["search", str(data), "--max-kib", "64", "--cells", "gru", "--units", "3"]
+    words += ["--layers", "1", "--strides", "1", "--ranks", "1", "--quantize", "dynamic"]
+    words += ["--trials", "1", "--epochs", "2", "--sparsities", "0.5", "--teacher", "auto"]
+    result = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    content = json.loads((tmp_path / "out" / "search.json").read_text())
+    assert content["reference"]["name"].split("-")[0] in teacher.CELLS
+    model = keras.saving.load_model(tmp_path / "out" / "chosen.keras")
+    kernels = [w for w in model.weights if w.path.endswith("kernel") and "recurrent_1" in w.path]
+    for kernel in map(keras.ops.convert_to_numpy, kernels):
+        assert (kernel == 0).mean() == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.slow
+def test_a_killed_process_and_one_beside_it_lose_no_trial_and_run_none_twice(
+    storage, data, tmp_path
+):
     out = tmp_path / "out"
+    out.mkdir()
     words = ["search", str(data), "--max-kib", "64", "--cells", "gru", "--units", "3,4"]
     words += ["--layers", "1", "--strides", "1", "--ranks", "1", "--quantize", "none"]
     words += ["--trials", "3", "--epochs", "1", "--tolerance", "100", "--out", str(out)]
+    words += [] if storage is None else ["--storage", storage]
     killed, survivor = (Program("-m", "kgated", *words) for _ in range(2))
-    journal = out / "trials.journal"
-    deadline = time.monotonic() + 300
-    while not (journal.is_file() and "units_index" in journal.read_text()):
+    deadline, queue = time.monotonic() + 300, SearchQueue(out, storage)
+    while not any(trial.params for trial in queue.search().get_trials(deepcopy=False)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    queue.close()
     killed.kill()
     killed.wait()
     done = survivor.wait()

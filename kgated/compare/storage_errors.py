@@ -1,0 +1,51 @@
+"""A database that is lost or full in the middle of a study, as an error of one line."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+from kgated.optional_imports import from_extra
+
+AGAIN = "start the same command again: it continues where it stopped"
+
+
+@contextlib.contextmanager
+def storage_errors() -> Iterator[None]:
+    """Turn an error of the database into one that says what to do.
+
+    Raises:
+        OSError: the database is lost or full, or another process took over a trial of this one; one
+            line.
+    """
+    try:
+        yield
+    except Exception as error:
+        message = _message(error)
+        if message is None:
+            raise
+        raise OSError(f"{message}; {AGAIN}") from error
+
+
+def _message(error: Exception) -> str | None:
+    """What happened to the database; None where the error is another one."""
+    if "optuna" not in sys.modules:  # its absence may be the error
+        return None
+    database = from_extra("sqlalchemy.exc", "postgresql").SQLAlchemyError
+    optuna = from_extra("optuna", "compare").exceptions
+    if not isinstance(error, (database, optuna.StorageInternalError)):
+        if not isinstance(error, optuna.UpdateFinishedTrialError):
+            return None
+        return "another process took over a trial, since the connection to the database was lost"
+    # Of the errors that follow the first, none says why.
+    reasons = [
+        str(e.orig) for e in _chain(error) if isinstance(e, database) and getattr(e, "orig", None)
+    ]
+    reason = (reasons or [str(error)])[-1].strip().splitlines()[0]
+    return f"the database of --storage failed: {reason}"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that it came from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
