@@ -43,7 +43,7 @@ def _beginnings(layout: SequenceLayout, sequences: Sequences) -> Sequences:
     """The first frames of some sequences, most of them few, whose means spread most."""
     lengths = np.geomspace(1, layout.size, MAX_BEGINNINGS, endpoint=False).astype(int)
     order = np.resize(np.arange(len(sequences)), MAX_BEGINNINGS)
-    return [layout.beginning(sequences[n], size) for n, size in zip(order, lengths, strict=True)]
+    return [layout.section(sequences[n], 0, size) for n, size in zip(order, lengths, strict=True)]
 
 
 def _real_frames(model: keras.Model, layout: SequenceLayout, sequences: Sequences) -> np.ndarray:

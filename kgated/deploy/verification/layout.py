@@ -42,11 +42,11 @@ class SequenceLayout:
     def cut(self, sequence: Arrays) -> Sequences:
         """What the file takes of a sequence: its first frames, or chunks where none is padded."""
         starts = [0] if self.padded else range(0, self.length(sequence), self.size)
-        return [self._chunk(sequence, start) for start in starts]
+        return [self.section(sequence, start, start + self.size) for start in starts]
 
-    def beginning(self, sequence: Arrays, length: int) -> Arrays:
-        """The first frames of a sequence."""
-        return {n: x if n in self.single else x[:length] for n, x in sequence.items()}
+    def section(self, sequence: Arrays, start: int, stop: int) -> Arrays:
+        """The frames of a sequence from `start` to before `stop`."""
+        return {n: x if n in self.single else x[start:stop] for n, x in sequence.items()}
 
     def pad(self, sequence: Arrays, length: int) -> Arrays:
         """The sequence with zeros after it."""
@@ -70,7 +70,3 @@ class SequenceLayout:
             {name: y[n] if name in self.single else y[n][:length] for name, y in outputs.items()}
             for n, length in enumerate(lengths)
         ]
-
-    def _chunk(self, sequence: Arrays, start: int) -> Arrays:
-        stop = start + self.size
-        return {n: x if n in self.single else x[start:stop] for n, x in sequence.items()}
