@@ -10,7 +10,8 @@ def render_page(template: str, extra: str, /, **values: Any) -> str:
     """The page of a template as text.
 
     Args:
-        template: "PACKAGE/FILE", of the folder `templates` of a package of `kgated`. It may extend
+        template: "PACKAGE/FILE", of the folder `templates` of a package of `kgated`, such as
+            "search/search.html". It may extend
             or include others by such names.
         extra: the extra that brings jinja2, for the message where it is missing.
         values: what the template shows. Their text is escaped, unless the template says `safe`.
@@ -58,5 +59,5 @@ def plotly_script() -> str:
 
 
 def _source(template: str) -> str:
-    package, name = template.split("/")
+    package, _, name = template.rpartition("/")
     return files("kgated").joinpath(package, "templates", name).read_text("utf-8")

@@ -161,7 +161,7 @@ def demo(
     checks.check_choice("task", task, TASKS)
     checks.check_folder(out)
     if task == "speaker":
-        from kgated.compare.demo import demo as run_demo
+        from kgated.demos.cells.run import demo as run_demo
 
         if not run_demo(out, seed=seed).passed:
             raise typer.Exit(1)

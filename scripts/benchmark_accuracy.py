@@ -30,7 +30,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from train_language_model import use_one_thread
 
 from kgated.atomic_write import check_writable, replace_file
-from kgated.compare.demo import DEMO_CELLS
+from kgated.demos.cells.run import DEMO_CELLS
 from kgated.layers import CELLS
 
 Job = tuple[str, str, int]  # task, cell, seed

@@ -28,8 +28,8 @@ from rich.console import Console
 from train_language_model import use_one_thread
 
 from kgated.atomic_write import check_writable, replace_file
-from kgated.compare.demo import DEMO_CELLS
 from kgated.data import DataSet
+from kgated.demos.cells.run import DEMO_CELLS
 from kgated.deploy import Recipe
 from kgated.deploy.convert import convert
 from kgated.deploy.metadata import ConversionOptions

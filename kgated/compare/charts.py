@@ -1,133 +1,176 @@
-"""The charts of a report, as SVG elements of an HTML page in the page's font."""
+"""The charts of a comparison: Pareto fronts, learning curves, gradients and gates, as SVG."""
 
 import io
-import re
-from math import sqrt
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from kgated.compare.results import Latency, Results, Row
+from kgated.compare.dynamics import REACH
+from kgated.compare.results import BaselineResult, Comparison
+from kgated.demos.cells.charts import GREY, METADATA, STYLE, inlined
 from kgated.optional_imports import from_demo
+from kgated.study.tasks.metrics import Metric
 
-# Okabe and Ito's colour-blind-safe palette; markers distinguish the series in grey.
-COLOURS = {"none": "#0072B2", "dynamic": "#D55E00"}
-MARKERS = {"none": "o", "dynamic": "s"}
-GREY, INK = "#6b6b6b", "#222222"
-# The width of a phone's screen, so that the text is not scaled down; 72 units to an inch.
-WIDTH_INCHES, ROW_INCHES, FRAME_INCHES = 4.7, 0.36, 1.1
-STYLE = {
-    "svg.fonttype": "none",
-    "font.size": 10.0,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-}
-METADATA = ("Creator", "Date", "Format", "Type")  # left out of the SVG
-NORMAL_95 = 1.96
+# Okabe and Ito's colour-blind-safe palette, then again with other lines.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINES = ("-", "--", ":")
+MARKERS = "osD^vP*"
+BASELINE_LINES = (":", "--")
+GATE_COLOURS = ("#0072B2", "#dddddd", "#E69F00")  # closed, between, open
+SIZE_INCHES = (4.7, 3.4)
+MIN_NORM = 1e-8
+
+Point = tuple[float, float, str, str]
+"""Cost, value of the metric, the candidate's name, the recipe."""
 
 
-def accuracy_chart(results: Results) -> str:
-    """Accuracy of every row in Keras and on the device, with the linear baseline, as SVG."""
-    rows, count = results.rows, results.setting.test_sequences
-    lowest = min(wilson(r.device_accuracy, count)[0] for r in rows)
-    lowest = min(lowest, results.baseline.test_accuracy)
-    start = max(0.0, np.floor(100.0 * lowest) / 100.0)
+def size_points(comparison: Comparison) -> list[Point]:
+    """File size in KiB against the metric on the device, of each file."""
+    return [
+        (device.file_bytes / 1024, device.value, candidate.name, device.quantize)
+        for candidate in comparison.candidates
+        for device in candidate.devices
+        if device.file_bytes is not None and device.value is not None
+    ]
+
+
+def latency_points(comparison: Comparison) -> list[Point]:
+    """Median time of one frame in µs against the metric on the device, of each file."""
+    frame_us = 1e6 * comparison.sample_period_s
+    return [
+        (device.real_time_factor * frame_us, device.value, candidate.name, device.quantize)
+        for candidate in comparison.candidates
+        for device in candidate.devices
+        if device.real_time_factor is not None and device.value is not None
+    ]
+
+
+def pareto_front(points: Sequence[Point], higher_is_better: bool = True) -> list[Point]:
+    """The points that no other point beats: cheaper and at least as good, or the reverse."""
+    sign = 1.0 if higher_is_better else -1.0
+    front: list[Point] = []
+    for point in sorted(points, key=lambda p: (p[0], -sign * p[1])):
+        if not front or sign * point[1] > sign * front[-1][1]:
+            front.append(point)
+    return front
+
+
+def front_chart(
+    points: Sequence[Point], metric: Metric, baselines: Sequence[BaselineResult], cost: str
+) -> str:
+    """The metric against a cost, with the Pareto front and the simple models, as SVG."""
+    names = list(dict.fromkeys(point[2] for point in points))
+    recipes = list(dict.fromkeys(point[3] for point in points))
+    colours = {name: PALETTE[n % len(PALETTE)] for n, name in enumerate(names)}
+    markers = {recipe: MARKERS[n % len(MARKERS)] for n, recipe in enumerate(recipes)}
 
     def draw(axes: Any) -> None:
-        _baseline(axes, results.baseline.test_accuracy, start)
-        for row_number, row in enumerate(rows):
-            _accuracies(axes, row_number, row, wilson(row.device_accuracy, count))
-        axes.set_xlim(start, 1.0 + 0.02 * (1.0 - start))
-        axes.xaxis.set_major_formatter(lambda x, _: f"{100 * x:g}")
-        axes.set_xlabel(f"test accuracy, % (the axis starts at {100 * start:g}%)")
+        front = pareto_front(points, metric.higher_is_better)
+        xs, ys = [point[0] for point in front], [metric.factor * point[1] for point in front]
+        axes.plot(xs, ys, drawstyle="steps-post", color=GREY, linewidth=1.2, label="Pareto front")
+        for line, baseline in zip(BASELINE_LINES, baselines, strict=False):
+            value = metric.factor * baseline.value
+            axes.axhline(value, color=GREY, linestyle=line, label=baseline.name)
+        for x, y, name, recipe in points:
+            axes.plot(x, metric.factor * y, markers[recipe], color=colours[name], ms=7)
+        for name in names:
+            axes.plot([], [], "o", color=colours[name], label=name)
+        for recipe in recipes:
+            axes.plot([], [], markers[recipe], color=GREY, mfc="none", label=recipe)
+        axes.set_xlabel(cost)
+        axes.set_ylabel(f"{metric.title} on the device{', %' if metric.unit == '%' else ''}")
+        _legend(axes)
 
-    return _svg(rows, draw, "accuracy of each cell and recipe")
+    return svg(draw, f"{metric.title} and {cost}")
 
 
-def latency_chart(results: Results) -> str:
-    """The distribution of the step times of every row, with the deadline, as SVG."""
-    rows, deadline_us = results.rows, 1000.0 * results.setting.deadline_ms
+def learning_chart(comparison: Comparison) -> str:
+    """The validation loss of each candidate's validated training, epoch by epoch, as SVG."""
 
     def draw(axes: Any) -> None:
-        for row_number, row in enumerate(rows):
-            _latencies(axes, row_number, row.latency, COLOURS[row.quantize])
-        axes.axvline(deadline_us, color=GREY, linestyle="--", linewidth=1.2)
-        _label_line(axes, deadline_us, f"deadline {results.setting.deadline_ms:g} ms", "right")
-        slowest = max(r.latency.us_max for r in rows)
-        fastest = min(r.latency.edges_us[0] for r in rows)
-        axes.set_xscale("log")
-        axes.set_xlim(fastest / 1.3, 1.3 * max(slowest, deadline_us))
-        axes.xaxis.set_major_formatter(lambda x, _: f"{x:,g}")
-        axes.set_xlabel("time of one step, µs (logarithmic)")
+        for n, candidate in enumerate(comparison.candidates):
+            run = candidate.validated_run
+            losses = run.curves["val_loss"]
+            colour, epochs = _colour(n), range(1, len(losses) + 1)
+            axes.plot(epochs, losses, _line(n), color=colour, label=candidate.name, linewidth=1.4)
+            axes.plot(run.best_epoch, run.val_loss, "o", color=colour, ms=6)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("validation loss")
+        _legend(axes)
 
-    return _svg(rows, draw, "step times of each cell and recipe")
-
-
-def wilson(proportion: float, count: int) -> tuple[float, float]:
-    """The 95% confidence interval of a proportion observed in `count` trials (Wilson 1927)."""
-    z2 = NORMAL_95**2 / count
-    middle = (proportion + z2 / 2) / (1 + z2)
-    half = NORMAL_95 * sqrt(proportion * (1 - proportion) / count + z2 / (4 * count)) / (1 + z2)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return svg(draw, "validation loss of each candidate")
 
 
-def _accuracies(axes: Any, row_number: int, row: Row, interval: tuple[float, float]) -> None:
-    colour = COLOURS[row.quantize]
-    axes.plot(interval, [row_number, row_number], color=colour, linewidth=1.2, alpha=0.6)
-    axes.plot(row.keras_accuracy, row_number, "o", ms=11, mfc="none", mec=INK, mew=1.0)
-    axes.plot(row.device_accuracy, row_number, MARKERS[row.quantize], ms=6, color=colour)
+def gradient_chart(comparison: Comparison) -> str:
+    """The gradient's norm at each step back from the last frame, of each candidate, as SVG."""
+
+    def draw(axes: Any) -> None:
+        for n, candidate in enumerate(comparison.candidates):
+            if candidate.gradient_norms is None:
+                continue
+            norms = np.maximum(np.array(candidate.gradient_norms)[::-1], MIN_NORM)
+            axes.plot(
+                np.arange(len(norms)), norms, _line(n), color=_colour(n), label=candidate.name
+            )
+        axes.axhline(REACH, color=GREY, linestyle=":", label="1%")
+        axes.set_yscale("log")
+        axes.set_xlabel("steps back from the last frame")
+        axes.set_ylabel("norm of the gradient, last frame = 1")
+        _legend(axes)
+
+    return svg(draw, "gradient of each candidate")
 
 
-def _baseline(axes: Any, accuracy: float, start: float) -> None:
-    axes.axvline(accuracy, color=GREY, linestyle="--", linewidth=1.2)
-    side = "right" if accuracy > (start + 1.0) / 2 else "left"
-    _label_line(axes, accuracy, f"linear baseline {100 * accuracy:.1f}%", side)
+def gate_chart(comparison: Comparison) -> str:
+    """How much of the time each gate is closed, between, and open, as SVG; empty without gates."""
+    rows = [(c.name, gate) for c in comparison.candidates for gate in c.gates]
+    if not rows:
+        return ""
+
+    def draw(axes: Any) -> None:
+        for n, (_, gate) in enumerate(rows):
+            between = 1.0 - gate.closed - gate.open
+            parts = (gate.closed, between, gate.open)
+            lefts = (0.0, gate.closed, gate.closed + between)
+            for width, left, colour in zip(parts, lefts, GATE_COLOURS, strict=True):
+                axes.barh(n, 100 * width, left=100 * left, color=colour, height=0.7)
+            axes.plot(100 * gate.mean, n, "|", color="black", ms=9)
+        axes.set_yticks(range(len(rows)), [f"{name} {gate.name}" for name, gate in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        for colour, text in zip(GATE_COLOURS, ("below 0.1", "between", "above 0.9"), strict=True):
+            axes.plot([], [], "s", color=colour, label=text)
+        axes.plot([], [], "|", color="black", label="mean, of 100")
+        axes.set_xlabel("% of the values of a gate")
+        _legend(axes)
+
+    return svg(draw, "gates of each candidate", (SIZE_INCHES[0], 1.1 + 0.28 * len(rows)))
 
 
-def _latencies(axes: Any, row_number: int, latency: Latency, colour: str) -> None:
-    """A histogram on the row's line with logarithmic height; p50 and p99 are marked."""
-    counts = np.array(latency.counts)
-    height = 0.8 * np.log10(1.0 + counts) / np.log10(1.0 + counts.sum())
-    base = row_number + 0.4
-    axes.stairs(base - height, latency.edges_us, baseline=base, fill=True, color=colour, alpha=0.45)
-    for time_us in (latency.us_p50, latency.us_p99):
-        axes.plot([time_us, time_us], [base - 0.8, base], color=INK, linewidth=1.0)
-    text = f"{latency.us_p50:.1f} and {latency.us_p99:.1f}"
-    end = (latency.us_p99, row_number - 0.1)
-    axes.annotate(text, end, (8, 0), textcoords="offset points", va="center", fontsize=9)
+def _legend(axes: Any) -> None:
+    axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
-def _label_line(axes: Any, x: float, text: str, align: str) -> None:
-    """Text at the top end of a vertical line."""
-    axes.text(x, -0.62, text, ha=align, va="bottom", color=GREY, fontsize=9)
+def _colour(n: int) -> str:
+    return PALETTE[n % len(PALETTE)]
 
 
-def _svg(rows: tuple[Row, ...], draw: Any, label: str) -> str:
-    """A chart with a line per row, drawn by `draw(axes)`."""
+def _line(n: int) -> str:
+    return LINES[n // len(PALETTE) % len(LINES)]
+
+
+def svg(
+    draw: Callable[[Any], None], label: str, size_inches: tuple[float, float] = SIZE_INCHES
+) -> str:
+    """A chart as SVG text for a page, drawn on empty axes; width and height in inches."""
     mpl, figure_module = from_demo("matplotlib"), from_demo("matplotlib.figure")
     with mpl.rc_context({**STYLE, "svg.hashsalt": label}):
-        height = FRAME_INCHES + ROW_INCHES * len(rows)
-        figure = figure_module.Figure((WIDTH_INCHES, height), layout="constrained")
+        figure = figure_module.Figure(size_inches, layout="constrained")
         axes = figure.subplots()
-        axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.tick_params(axis="y", length=0)
-        axes.grid(axis="x", color="#dddddd", linewidth=0.7)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="#dddddd", linewidth=0.7)
         axes.set_axisbelow(True)
         draw(axes)
-        names = [f"{row.cell}\n{row.quantize}" for row in rows]
-        axes.set_yticks(range(len(rows)), names, multialignment="right")
-        axes.set_ylim(len(rows) - 0.4, -0.6)
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata=dict.fromkeys(METADATA))
         return inlined(text.getvalue(), label)
-
-
-def inlined(svg: str, label: str) -> str:
-    """An SVG file as an element of an HTML page: no prologue, no addresses, no repeated ids."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"\s+xmlns(:\w+)?=\"[^\"]*\"", "", svg)
-    svg = re.sub(r"\s+id=\"[a-z]+(\.\w+)?_\d+\"", "", svg)
-    box = re.search(r"viewBox=\"[^\"]*\"", svg)
-    return f'<svg {box[0] if box else ""} role="img" aria-label="{label}"' + svg[svg.index(">") :]

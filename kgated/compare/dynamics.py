@@ -7,9 +7,9 @@ import keras
 import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 
-from kgated.compare.tasks import Task
 from kgated.data import take
 from kgated.inspection import gate_activations, gradient_flow
+from kgated.study.tasks.definitions import Task
 
 REACH = 0.01  # of the gradient's norm at the last frame
 MAX_SEQUENCES = 64

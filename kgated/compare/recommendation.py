@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from kgated.compare.comparison import BaselineResult, CandidateResult, DeviceRun
-from kgated.compare.metrics import Metric
+from kgated.compare.results import BaselineResult, CandidateResult, DeviceRun
 from kgated.compare.significance import Paired
+from kgated.study.tasks.metrics import Metric
 
 
 @dataclass(frozen=True)

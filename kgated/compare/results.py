@@ -1,167 +1,194 @@
-"""The results of a comparison of cells, as data with the units in the names."""
+"""The results of a comparison of candidates, as data, JSON and CSV."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-# Maximum absolute difference of the float file from Keras on every sequence.
-FLOAT_TOLERANCE = 1e-5
+import numpy as np
+
+from kgated.compare.dynamics import Gate, steps_above
+from kgated.compare.significance import Paired
+from kgated.compare.training import Run
+from kgated.study.results import Simple, StudyResults, csv_text
+from kgated.study.tasks.metrics import Metric, spread
 
 
 @dataclass(frozen=True)
-class Baseline:
-    """A linear classifier as a baseline.
+class DeviceRun:
+    """A candidate's file by one recipe, on the device runner.
 
     Attributes:
-        description: the classifier, in words.
-        fold_accuracy: mean over the cross-validation folds of the training set.
-        test_accuracy: on the test set.
-    """
-
-    description: str
-    fold_accuracy: float
-    test_accuracy: float
-
-
-@dataclass(frozen=True)
-class Latency:
-    """The time of one step on the device.
-
-    Attributes:
-        us_p50, us_p99, us_max: in microseconds.
-        edges_us: n + 1 edges of a histogram.
-        counts: n counts of steps.
-    """
-
-    us_p50: float
-    us_p99: float
-    us_max: float
-    edges_us: tuple[float, ...]
-    counts: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One cell with one recipe: the trained model and its file on the device.
-
-    Attributes:
-        cell: the layer's name.
-        quantize: the recipe's, "none" or "dynamic".
-        parameters: trained weights.
-        keras_accuracy: of the Keras model on the padded, masked test set.
-        device_accuracy: of the file on the device side, frame by frame over the real lengths.
-        differing_decisions: test sequences with different decisions in Keras and the file.
-        max_abs_difference: of their outputs after the last frame, over the test set.
-        file_name: of the `.tflite` file.
+        quantize: the recipe's, such as "int8".
+        file_name: of the `.tflite` file; None where it can't be converted.
         file_bytes: its size.
-        latency: of one step.
-        deadline_misses: steps that took longer than the deadline.
-        peak_memory_mib: of the whole process that runs the file.
-        failures: a sentence for each limit that is not met.
+        value: the task's metric on the test set, run by `kgated-edge check`.
+        metrics: all metrics of that run, by name.
+        step_us_p50, step_us_p99: time of one step; of a whole sequence where the model is
+            bidirectional.
+        real_time_factor: time of the steps divided by the duration of their frames.
+        failure: why there is no file, or None.
     """
 
-    cell: str
     quantize: str
+    file_name: str | None = None
+    file_bytes: int | None = None
+    value: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    step_us_p50: float | None = None
+    step_us_p99: float | None = None
+    real_time_factor: float | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class CandidateResult:
+    """What was measured of one candidate.
+
+    Attributes:
+        name, cell, units, layers, bidirectional: see `Candidate`.
+        parameters: number of trained weights.
+        parameter_ratio: to a plain RNN of the same shape.
+        trials, pruned: of the search, and how many of them were stopped early.
+        seconds: of all trainings.
+        search_run: the best training of the search.
+        runs: a training per seed.
+        values: the metric of each seed's Keras model on the test set.
+        exported_seed: the seed whose model is converted: that of the lowest validation loss, or,
+            where the seeds are trained without validation, the first.
+        gradient_norms: see `gradient_reach`.
+        gates: see `gate_activity`.
+        devices: a run per recipe.
+    """
+
+    name: str
+    cell: str
+    units: int
+    layers: int
+    bidirectional: bool
     parameters: int
-    keras_accuracy: float
-    device_accuracy: float
-    differing_decisions: int
-    max_abs_difference: float
-    file_name: str
-    file_bytes: int
-    latency: Latency
-    deadline_misses: int
-    peak_memory_mib: float | None
-    failures: tuple[str, ...]
+    parameter_ratio: float
+    trials: int
+    pruned: int
+    seconds: float
+    search_run: Run
+    runs: tuple[Run, ...]
+    values: tuple[float, ...]
+    exported_seed: int
+    gradient_norms: tuple[float, ...] | None
+    gates: tuple[Gate, ...]
+    devices: tuple[DeviceRun, ...]
 
     @property
-    def passed(self) -> bool:
-        """Whether all limits are met."""
-        return not self.failures
+    def value(self) -> float:
+        """Mean of the metric over the seeds."""
+        return float(np.mean(self.values))
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation over the seeds; 0 for one seed."""
+        return spread(self.values)
+
+    @property
+    def validated_run(self) -> Run:
+        """The training whose model is converted, or, where it had no validation, the search's."""
+        run = next(run for run in self.runs if run.seed == self.exported_seed)
+        return self.search_run if run.val_loss is None else run
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the time ended or shortened a training."""
+        return any(run.out_of_time for run in (self.search_run, *self.runs))
+
+    @property
+    def gradient_steps(self) -> int | None:
+        """Over how many steps back the gradient's norm stays above 1% of that at the last frame."""
+        return None if self.gradient_norms is None else steps_above(self.gradient_norms)
 
 
 @dataclass(frozen=True)
-class Setting:
-    """The data, the limits and the machine of a comparison.
+class BaselineResult(Simple):
+    """A simple model, compared with the best candidate.
 
     Attributes:
-        data: the data set's name.
-        train_sequences, test_sequences, test_frames: sizes of the data set.
-        classes: number of classes.
-        sample_period_s: seconds from one frame to the next.
-        deadline_ms: maximum time of a step.
-        max_misses: maximum number of steps that take longer.
-        seed: of everything.
-        machine: processor and system.
-        versions: of the packages used.
+        against_best: the best candidate compared with it.
     """
 
-    data: str
-    train_sequences: int
-    test_sequences: int
-    test_frames: int
-    classes: int
-    sample_period_s: float
-    deadline_ms: float
-    max_misses: int
-    seed: int
-    machine: str
-    versions: dict[str, str]
+    against_best: Paired
 
 
 @dataclass(frozen=True)
-class Results:
+class Comparison(StudyResults):
     """The results of a comparison.
 
     Attributes:
-        setting: data, limits and machine.
-        baseline: a linear classifier on the same sequences.
-        rows: per cell and recipe.
-        training_s: seconds per cell.
-        total_s: seconds from the first to the last.
+        budget_s: seconds of training that each candidate may use.
+        candidates: what was measured, in the order asked for.
+        best: the name of the candidate with the best mean of the metric.
+        against_best: the best candidate compared with each other one, by name.
+        baselines: simple models; the first is linear.
+        recommended: the name of the recommended candidate.
+        recommendation: sentences, with their evidence.
+        notes: what is unusual in the data or the training.
+        machine: processor and system.
     """
 
-    setting: Setting
-    baseline: Baseline
-    rows: tuple[Row, ...]
-    training_s: dict[str, float]
-    total_s: float
-
-    @property
-    def failures(self) -> tuple[str, ...]:
-        """A sentence for each limit that is not met, with the cell and the recipe."""
-        return tuple(f"{r.cell}, {r.quantize}: {f}" for r in self.rows for f in r.failures)
-
-    @property
-    def peak_memory_mib(self) -> float:
-        """The maximum over all runs, 0 where the system doesn't report it."""
-        return max(row.peak_memory_mib or 0.0 for row in self.rows)
-
-    @property
-    def passed(self) -> bool:
-        """Whether every row meets its limits."""
-        return not self.failures
+    budget_s: float
+    candidates: tuple[CandidateResult, ...]
+    best: str
+    against_best: dict[str, Paired]
+    baselines: tuple[BaselineResult, ...]
+    recommended: str
+    recommendation: tuple[str, ...]
+    notes: tuple[str, ...]
+    machine: str
 
 
-def disagreements(quantize: str, max_abs_difference: float, differing: int) -> tuple[str, ...]:
-    """Describe how a float file differs from its Keras model; a quantized file may differ."""
-    if quantize != "none":
-        return ()
-    failures = []
-    if not max_abs_difference <= FLOAT_TOLERANCE:
-        failures.append(
-            f"outputs differ from Keras by {max_abs_difference:.3g}, allowed are "
-            f"{FLOAT_TOLERANCE:g}"
-        )
-    if differing:
-        failures.append(f"{differing} decisions differ from Keras, none may")
-    return tuple(failures)
-
-
-def to_json(results: Results) -> str:
-    """The results as indented JSON text, with `passed` for the comparison and each row."""
-    content: dict[str, Any] = asdict(results)
-    content["passed"] = results.passed
-    for row_content, row in zip(content["rows"], results.rows, strict=True):
-        row_content["passed"] = row.passed
+def to_json(comparison: Comparison) -> str:
+    """The results as indented JSON text, with the means of the properties."""
+    content: dict[str, Any] = asdict(comparison)
+    for plain, candidate in zip(content["candidates"], comparison.candidates, strict=True):
+        plain |= {"value": candidate.value, "spread": candidate.spread}
+        plain["gradient_steps"] = candidate.gradient_steps
+    for name, pair in comparison.against_best.items():
+        content["against_best"][name]["is_noise"] = pair.is_noise
+    for plain, baseline in zip(content["baselines"], comparison.baselines, strict=True):
+        plain["against_best"]["is_noise"] = baseline.against_best.is_noise
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def to_csv(comparison: Comparison) -> str:
+    """A row per candidate and recipe, units in the names of the columns."""
+    return csv_text(
+        [
+            _row(candidate, device, comparison.metric)
+            for candidate in comparison.candidates
+            for device in candidate.devices
+        ]
+    )
+
+
+def _row(candidate: CandidateResult, device: DeviceRun, metric: Metric) -> dict[str, Any]:
+    run = candidate.validated_run
+    return {
+        "name": candidate.name,
+        "cell": candidate.cell,
+        "units": candidate.units,
+        "layers": candidate.layers,
+        "bidirectional": candidate.bidirectional,
+        "parameters": candidate.parameters,
+        "parameter_ratio": candidate.parameter_ratio,
+        "epochs_to_best": run.best_epoch,
+        "seconds_to_best": run.seconds_to_best,
+        "metric": metric.name,
+        "test_mean": candidate.value,
+        "test_spread": candidate.spread,
+        "seeds": len(candidate.runs),
+        "gradient_steps": candidate.gradient_steps,
+        "quantize": device.quantize,
+        "file_bytes": device.file_bytes,
+        "device": device.value,
+        "step_us_p50": device.step_us_p50,
+        "step_us_p99": device.step_us_p99,
+        "real_time_factor": device.real_time_factor,
+        "failure": device.failure,
+    }

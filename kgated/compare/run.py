@@ -7,30 +7,30 @@ from pathlib import Path
 from rich.console import Console
 
 from kgated.atomic_write import replace_file
-from kgated.compare.candidates import Candidate
-from kgated.compare.comparison import (
+from kgated.compare.candidate_models import Candidate
+from kgated.compare.candidate_study import CandidateStudy, Trained
+from kgated.compare.measurement import Places, measure
+from kgated.compare.page import device_rows, render, terminal_table, training_rows
+from kgated.compare.recommendation import Evidence, recommend
+from kgated.compare.results import (
     BaselineResult,
     CandidateResult,
     Comparison,
     to_csv,
     to_json,
 )
-from kgated.compare.demo import prepare_folder
-from kgated.compare.measure import Places, measure
-from kgated.compare.metrics import Scores
-from kgated.compare.options import StudyOptions, check_above_zero, check_same_study
-from kgated.compare.recommendation import Evidence, recommend
 from kgated.compare.significance import Paired, compare_pairs
-from kgated.compare.splits import Parts, load_parts
-from kgated.compare.storage import TrialQueue
-from kgated.compare.storage_errors import storage_errors
-from kgated.compare.study import CandidateStudy, Trained
-from kgated.compare.study_page import device_rows, render, terminal_table, training_rows
-from kgated.compare.study_results import data_fields, this_machine
-from kgated.compare.trainer import Budget
+from kgated.compare.training import Budget
 from kgated.data import save_npz
+from kgated.demos.cells.run import prepare_folder
 from kgated.deploy import Recipe
 from kgated.optional_imports import from_demo, from_extra
+from kgated.study.options import StudyOptions, check_above_zero, check_same_study
+from kgated.study.results import data_fields, this_machine
+from kgated.study.splits import Parts, load_parts
+from kgated.study.storage.errors import storage_errors
+from kgated.study.storage.queue import TrialQueue
+from kgated.study.tasks.metrics import Scores
 
 DEFAULT_PERIOD_S = 0.01
 NEEDED = ("jinja2", "matplotlib", "sklearn")

@@ -5,7 +5,7 @@ from math import comb
 
 import numpy as np
 
-from kgated.compare.metrics import Metric, Scores
+from kgated.study.tasks.metrics import Metric, Scores
 
 RESAMPLES, CONFIDENCE = 4000, 0.95
 

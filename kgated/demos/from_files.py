@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kgated.atomic_write import replace_file
-from kgated.compare.demo import prepare_folder
+from kgated.demos.cells.run import prepare_folder
 from kgated.deploy import to_tflite
 from kgated.models import train_streaming
 from kgated.optional_imports import from_extra

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kgated.compare.charts import GREY
-from kgated.compare.metrics import Metric
-from kgated.compare.study_charts import MARKERS, PALETTE, svg
+from kgated.compare.charts import MARKERS, PALETTE, svg
+from kgated.demos.cells.charts import GREY
 from kgated.search.outcome import Outcome
+from kgated.study.tasks.metrics import Metric
 
 SIZE_INCHES = (5.2, 3.6)
 Cost = Callable[[Outcome], float]

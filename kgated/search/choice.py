@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from kgated.compare.charts import wilson
-from kgated.compare.metrics import Metric
+from kgated.demos.cells.charts import wilson
 from kgated.search.files import Budget
 from kgated.search.outcome import Outcome, Rejected
+from kgated.study.tasks.metrics import Metric
 
 ROUNDING = 1e-9
 

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Protocol
 
-from kgated.compare.device import Checked, Limits, read_report, run_check
+from kgated.study.edge_check import Checked, Limits, read_report, run_check
 
 LOCAL = "local"
 HOST = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9_.-]*")

@@ -13,15 +13,15 @@ import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 
 from kgated.atomic_write import replace_file
-from kgated.compare.candidates import ModelOptions
-from kgated.compare.device import Checked, Limits
-from kgated.compare.splits import Parts
+from kgated.compare.candidate_models import ModelOptions
 from kgated.data import real_frames, save_npz, take
 from kgated.deploy import to_tflite
 from kgated.errors import ConversionError
 from kgated.search.device import Device
 from kgated.search.model import averaged, build, with_front, zero_smallest_weights
 from kgated.search.space import Design, SearchSpace
+from kgated.study.edge_check import Checked, Limits
+from kgated.study.splits import Parts
 
 PROBE_SEQUENCES = 8
 NO_LIMIT = 10**9

@@ -3,15 +3,15 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kgated.compare.options import StudyOptions, check_above_zero, check_same_study
-from kgated.compare.splits import Parts
-from kgated.compare.storage import TrialQueue
-from kgated.compare.tasks import CLASSIFICATION, Task
 from kgated.search.choice import Goal
 from kgated.search.device import LOCAL
 from kgated.search.files import Budget
 from kgated.search.space import SearchSpace
 from kgated.search.study import Effort
+from kgated.study.options import StudyOptions, check_above_zero, check_same_study
+from kgated.study.splits import Parts
+from kgated.study.storage.queue import TrialQueue
+from kgated.study.tasks.definitions import CLASSIFICATION, Task
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """The report of a search: tables for the terminal, and one HTML file."""
 
-from kgated.compare.metrics import Metric
-from kgated.compare.study_results import Simple
 from kgated.html_page import render_page
 from kgated.search.charts import front_chart
 from kgated.search.outcome import Outcome
 from kgated.search.results import SearchResults
+from kgated.study.results import Simple
+from kgated.study.tasks.metrics import Metric
 
 TableRow = dict[str, str]
 

@@ -6,10 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from kgated.atomic_write import replace_file
-from kgated.compare.metrics import Metric
-from kgated.compare.splits import Parts
-from kgated.compare.study_page import terminal_table
-from kgated.compare.study_results import Simple, data_fields, this_machine
+from kgated.compare.page import terminal_table
 from kgated.errors import ConversionError
 from kgated.search.choice import Choice, Story, choose
 from kgated.search.files import Workshop
@@ -20,6 +17,9 @@ from kgated.search.results import Reference, SearchResults, to_csv, to_json
 from kgated.search.space import Design
 from kgated.search.study import SearchStudy
 from kgated.search.teacher import Teacher
+from kgated.study.results import Simple, data_fields, this_machine
+from kgated.study.splits import Parts
+from kgated.study.tasks.metrics import Metric
 
 REFERENCE_RECIPE = "dynamic"
 TABLE_WIDTH = 120

@@ -4,9 +4,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from kgated.compare.study_results import Simple, StudyResults, csv_text
 from kgated.search.files import Budget, FileCost
 from kgated.search.outcome import Outcome, Rejected
+from kgated.study.results import Simple, StudyResults, csv_text
 
 
 @dataclass(frozen=True)

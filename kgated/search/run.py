@@ -10,11 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from kgated.compare.demo import prepare_folder
-from kgated.compare.metrics import Metric
 from kgated.compare.run import DEFAULT_PERIOD_S, NEEDED
-from kgated.compare.splits import Parts, load_parts
-from kgated.compare.storage_errors import storage_errors
+from kgated.demos.cells.run import prepare_folder
 from kgated.optional_imports import from_demo, from_extra
 from kgated.search.device import Device, open_device
 from kgated.search.files import Workshop, check_reachable
@@ -25,6 +22,9 @@ from kgated.search.results import SearchResults
 from kgated.search.study import SearchStudy
 from kgated.search.teacher import AUTO, Teacher, TeacherStudy, load_teacher
 from kgated.search.trials import SearchQueue
+from kgated.study.splits import Parts, load_parts
+from kgated.study.storage.errors import storage_errors
+from kgated.study.tasks.metrics import Metric
 
 
 @storage_errors()

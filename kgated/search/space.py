@@ -5,10 +5,15 @@ from dataclasses import dataclass, fields
 from itertools import cycle, product
 from typing import Any
 
-from kgated.compare.candidates import LONG_NAMES, cell_layers
-from kgated.compare.fitting import disturbance
-from kgated.compare.study import AUGMENTATIONS, DROPOUTS, FIRST_AUGMENTATIONS, LEARNING_RATES
+from kgated.compare.candidate_models import LONG_NAMES, cell_layers
+from kgated.compare.candidate_study import (
+    AUGMENTATIONS,
+    DROPOUTS,
+    FIRST_AUGMENTATIONS,
+    LEARNING_RATES,
+)
 from kgated.deploy import Recipe
+from kgated.study.fitting import disturbance
 from kgated.training import Plan
 
 FIRST_TRAINING = {"learning_rate": 5e-3, "dropout": 0.1}

@@ -7,9 +7,8 @@ from typing import Any
 
 import keras
 
-from kgated.compare.candidates import parameter_count
-from kgated.compare.fitting import LockCheck, fit_model, saved
-from kgated.compare.study import Log
+from kgated.compare.candidate_models import parameter_count
+from kgated.compare.candidate_study import Log
 from kgated.deploy.recipe import QUANTIZATIONS
 from kgated.errors import ConversionError
 from kgated.optimize import ConstantSparsity, prune
@@ -28,6 +27,7 @@ from kgated.search.trials import (
     SearchQueue,
     is_hopeless,
 )
+from kgated.study.fitting import LockCheck, fit_model, saved
 from kgated.training import DivergenceError
 
 OUTCOME, NAME = "outcome", "name"

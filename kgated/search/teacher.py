@@ -7,14 +7,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from kgated.compare.candidates import ModelOptions
-from kgated.compare.fitting import LockCheck, saved
-from kgated.compare.splits import Parts
-from kgated.compare.storage import TrialQueue
-from kgated.compare.study import FIRST_AUGMENTATIONS, Log
+from kgated.compare.candidate_models import ModelOptions
+from kgated.compare.candidate_study import FIRST_AUGMENTATIONS, Log
 from kgated.data import zero_padded
 from kgated.search.model import build
 from kgated.search.space import SearchSpace
+from kgated.study.fitting import LockCheck, saved
+from kgated.study.splits import Parts
+from kgated.study.storage.queue import TrialQueue
 from kgated.training import DivergenceError, SoftTargets, fit
 
 AUTO = "auto"

@@ -3,7 +3,7 @@
 from contextlib import AbstractContextManager
 from typing import Any
 
-from kgated.compare.storage import WORKER, TrialQueue
+from kgated.study.storage.queue import WORKER, TrialQueue
 
 STUDY = "search"
 # Score on the device, bytes, microseconds; with constraints for the limits.

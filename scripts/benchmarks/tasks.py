@@ -11,8 +11,8 @@ from kgated_edge import EdgeModel
 from train_language_model import corpus
 
 from benchmarks.recordings import basic_motions, plaid
-from kgated.compare.demo import final_outputs
 from kgated.data import DataSet, japanese_vowels, real_frames, split, zero_padded
+from kgated.demos.cells.run import final_outputs
 from kgated.layers import CELLS
 from kgated.models import NEXT_TOKEN_LOSS, LanguageModel, sequence_classifier
 from kgated.models.language import cross_entropy_bits

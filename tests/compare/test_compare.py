@@ -10,8 +10,10 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from kgated.compare import baseline, run, study, trainer
-from kgated.compare.candidates import (
+from kgated.compare import candidate_study as study
+from kgated.compare import run
+from kgated.compare import training as trainer
+from kgated.compare.candidate_models import (
     Candidate,
     ModelOptions,
     build,
@@ -20,11 +22,12 @@ from kgated.compare.candidates import (
     parameter_count,
 )
 from kgated.compare.dynamics import steps_above
-from kgated.compare.splits import load_parts
-from kgated.compare.storage import TrialQueue
-from kgated.compare.tasks import CLASSIFICATION
 from kgated.data import pad, save_npz
 from kgated.layers import CELLS
+from kgated.study.splits import load_parts
+from kgated.study.storage.queue import TrialQueue
+from kgated.study.tasks import flattened_sequences as baseline
+from kgated.study.tasks.definitions import CLASSIFICATION
 from kgated_cli.app import app
 
 OPTIONS = run.CompareOptions(

@@ -10,10 +10,11 @@ from kgated_edge import EdgeModel
 from rich.console import Console
 
 import kgated
-from kgated.compare import baseline, demo
-from kgated.compare.device import Limits, run_check
 from kgated.data import DataSet, load_npz, pad
+from kgated.demos.cells import run as demo
 from kgated.layers import CELLS
+from kgated.study.edge_check import Limits, run_check
+from kgated.study.tasks import flattened_sequences as baseline
 from kgated.training import Plan
 
 

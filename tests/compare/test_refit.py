@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from kgated.compare import baseline, fitting, run
-from kgated.compare.candidates import ModelOptions, build, candidates
-from kgated.compare.comparison import BaselineResult, CandidateResult, DeviceRun
+from kgated.compare import run
+from kgated.compare.candidate_models import ModelOptions, build, candidates
 from kgated.compare.recommendation import Evidence, recommend
+from kgated.compare.results import BaselineResult, CandidateResult, DeviceRun
 from kgated.compare.significance import Paired
-from kgated.compare.splits import load_parts
-from kgated.compare.tasks import CLASSIFICATION, FRAMES, REGRESSION
 from kgated.data import pad, save_npz
+from kgated.study import fitting
+from kgated.study.splits import load_parts
+from kgated.study.tasks import flattened_sequences as baseline
+from kgated.study.tasks.definitions import CLASSIFICATION, FRAMES, REGRESSION
 from kgated.training import Plan
 
 MODELS = candidates(["gru"], [4])

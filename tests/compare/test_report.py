@@ -7,10 +7,18 @@ from html.parser import HTMLParser
 
 import pytest
 
-from kgated.compare.charts import accuracy_chart, latency_chart, wilson
-from kgated.compare.report import render, table_text
-from kgated.compare.results import Baseline, Latency, Results, Row, Setting, disagreements, to_json
-from kgated.compare.study_charts import pareto_front
+from kgated.compare.charts import pareto_front
+from kgated.demos.cells.charts import accuracy_chart, latency_chart, wilson
+from kgated.demos.cells.page import render, table_text
+from kgated.demos.cells.results import (
+    Baseline,
+    Latency,
+    Results,
+    Row,
+    Setting,
+    disagreements,
+    to_json,
+)
 
 LATENCY = Latency(3.25, 7.5, 812.0, (1.0, 10.0, 100.0, 1000.0), (350, 49, 1))
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from kgated.compare.metrics import ACCURACY, RMSE, Scores
 from kgated.compare.significance import compare_pairs, sign_test
+from kgated.study.tasks.metrics import ACCURACY, RMSE, Scores
 
 
 def decisions(right):

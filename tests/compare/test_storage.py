@@ -11,11 +11,12 @@ import sqlalchemy
 from postgresql import server, stop
 from warm_processes import Program, run
 
-from kgated.compare import backends, study
-from kgated.compare.fitting import LockCheck
-from kgated.compare.storage import WORKER, TrialQueue
-from kgated.compare.storage_errors import storage_errors
+from kgated.compare import candidate_study as study
 from kgated.data import pad, save_npz
+from kgated.study.fitting import LockCheck
+from kgated.study.storage import backends
+from kgated.study.storage.errors import storage_errors
+from kgated.study.storage.queue import WORKER, TrialQueue
 from kgated_cli import main
 
 TRIALS, LIMIT_S = 3, 600
@@ -24,7 +25,7 @@ SEARCH = "rnn-3/search"
 TAKE_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
-from kgated.compare.storage import TrialQueue
+from kgated.study.storage.queue import TrialQueue
 queue = TrialQueue(Path(sys.argv[1]), sys.argv[2] or None)
 trial = queue.take(queue.study("search"), 3)
 print(trial.number, trial.suggest_float("rate", 0.0, 1.0), flush=True)

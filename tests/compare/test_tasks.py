@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 from kgated_edge.evaluation.dataset import SequenceData
 
-from kgated.compare import baseline, measure
-from kgated.compare.candidates import Candidate, ModelOptions, build
-from kgated.compare.chunks import in_chunks
+from kgated.compare import measurement as measure
+from kgated.compare.candidate_models import Candidate, ModelOptions, build
 from kgated.compare.dynamics import gradient_reach
-from kgated.compare.fitting import fit_model
-from kgated.compare.measure import Places, on_device, scores_of
-from kgated.compare.splits import load_parts
-from kgated.compare.tasks import (
+from kgated.compare.measurement import Places, on_device, scores_of
+from kgated.data import is_real, pad, real_frames, save_npz
+from kgated.errors import ConversionError
+from kgated.study.chunks import in_chunks
+from kgated.study.fitting import fit_model
+from kgated.study.splits import load_parts
+from kgated.study.tasks import flattened_sequences as baseline
+from kgated.study.tasks.definitions import (
     CLASSIFICATION,
     FRAME_REGRESSION,
     FRAMES,
@@ -22,8 +25,6 @@ from kgated.compare.tasks import (
     REGRESSION,
     choose_task,
 )
-from kgated.data import is_real, pad, real_frames, save_npz
-from kgated.errors import ConversionError
 from kgated.training import Plan
 
 

@@ -2,7 +2,7 @@
 
 import results
 
-from kgated.compare.tasks import FRAMES, NEXT_TOKEN, REGRESSION, choose_task
+from kgated.study.tasks.definitions import FRAMES, NEXT_TOKEN, REGRESSION, choose_task
 
 
 def test_the_copy_task_asks_for_the_symbols_after_the_pause():

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 from kgated_edge import EdgeModel
 
-from kgated.compare.candidates import ModelOptions
-from kgated.compare.metrics import ACCURACY, RMSE
-from kgated.compare.tasks import CLASSIFICATION, FRAMES
+from kgated.compare.candidate_models import ModelOptions
 from kgated.data import pad, zero_padded
 from kgated.deploy import to_tflite
 from kgated.optimize import sparsity
@@ -23,6 +21,8 @@ from kgated.search.report import teacher_sentences
 from kgated.search.results import Reference
 from kgated.search.space import Design, SearchSpace, Training
 from kgated.search.trials import SEED, is_hopeless, unused_seed
+from kgated.study.tasks.definitions import CLASSIFICATION, FRAMES
+from kgated.study.tasks.metrics import ACCURACY, RMSE
 
 
 def outcome(name, value, kib, us=10.0, number=0, metric=ACCURACY):

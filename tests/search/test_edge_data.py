@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kgated.compare import baseline
-from kgated.compare.splits import load_parts
 from kgated.data import pad, save_npz
 from kgated.search.device import LocalDevice
 from kgated.search.files import Budget, Workshop, check_reachable
 from kgated.search.options import possible_space
 from kgated.search.space import Design, SearchSpace
+from kgated.study.splits import load_parts
+from kgated.study.tasks import flattened_sequences as baseline
 
 SPACE = SearchSpace(("gru",), (3,), (1,), (1, 2), (1,), quantizations=("int8",))
 

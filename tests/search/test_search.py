@@ -14,7 +14,6 @@ from rich.console import Console
 from typer.testing import CliRunner
 from warm_processes import Program
 
-from kgated.compare import baseline
 from kgated.data import pad, save_npz
 from kgated.search import run, study, teacher
 from kgated.search.choice import Goal
@@ -24,6 +23,7 @@ from kgated.search.space import SearchSpace
 from kgated.search.study import Effort
 from kgated.search.teacher import Teacher
 from kgated.search.trials import SearchQueue
+from kgated.study.tasks import flattened_sequences as baseline
 from kgated_cli.app import app
 
 SPACE = SearchSpace(("gru",), (3, 4), (1,), (1, 2, 8), (1,), quantizations=("none",))

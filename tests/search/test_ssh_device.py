@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kgated.compare.device import Limits
 from kgated.data import pad, save_npz
 from kgated.search.device import DeviceError, LocalDevice, SshDevice, open_device
 from kgated.search.files import Budget
 from kgated.search.options import SearchOptions
 from kgated.search.run import search_models
+from kgated.study.edge_check import Limits
 
 FIXTURES = Path(__file__).parents[1] / "edge" / "fixtures"
 LIMITS = Limits(10.0, 10**6, 0.0)

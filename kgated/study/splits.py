@@ -8,12 +8,12 @@ import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData, load_npz
 from kgated_edge.evaluation.file_array import FileArray
 
-from kgated.compare.chunks import MIN_GROUPS, concatenated, group_count, in_chunks, split_in_time
-from kgated.compare.tasks import Task, as_targets, choose_task
 from kgated.data import class_count, is_real, real_frames, split, take
 from kgated.data.matching import check_class_names, match_validation
 from kgated.data.sequences import split_recordings
 from kgated.data.splitting import assign_groups
+from kgated.study.chunks import MIN_GROUPS, concatenated, group_count, in_chunks, split_in_time
+from kgated.study.tasks.definitions import Task, as_targets, choose_task
 
 TEST, VALIDATION = 0.2, 0.2
 # Two to train on, so that cross-validation has two folds, and one each to validate and to test.

@@ -3,9 +3,9 @@
 import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 
-from kgated.compare.metrics import Scores
 from kgated.data import is_real
 from kgated.models.language import cross_entropy_bits
+from kgated.study.tasks.metrics import Scores
 
 Array = np.ndarray
 

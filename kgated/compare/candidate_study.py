@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kgated.compare.candidates import Candidate
-from kgated.compare.fitting import Watch
-from kgated.compare.splits import Parts
-from kgated.compare.storage import TrialQueue
-from kgated.compare.trainer import AUGMENTATION, Budget, Run, Trainer, Values
+from kgated.compare.candidate_models import Candidate
+from kgated.compare.training import AUGMENTATION, Budget, Run, Trainer, Values
+from kgated.study.fitting import Watch
+from kgated.study.splits import Parts
+from kgated.study.storage.queue import TrialQueue
 from kgated.training import DivergenceError
 
 # The range of the search, and its first trial: the defaults of `kgated train`.

@@ -15,16 +15,16 @@ from rich.console import Console
 from rich.table import Table
 
 from kgated.atomic_write import check_writable, replace_file
-from kgated.compare.baseline import linear_baseline
-from kgated.compare.device import Limits, run_check
-from kgated.compare.report import percent, render, table_text
-from kgated.compare.results import Results, Row, Setting, disagreements, to_json
-from kgated.compare.study_results import this_machine
 from kgated.data import DataSet, japanese_vowels, real_frames, save_npz, split, zero_padded
+from kgated.demos.cells.page import percent, render, table_text
+from kgated.demos.cells.results import Results, Row, Setting, disagreements, to_json
 from kgated.deploy import Recipe, to_tflite
 from kgated.layers import CELLS
 from kgated.models import sequence_classifier
 from kgated.optional_imports import require_demo
+from kgated.study.edge_check import Limits, run_check
+from kgated.study.results import this_machine
+from kgated.study.tasks.flattened_sequences import linear_baseline
 from kgated.training import Plan, fit
 
 DEMO_CELLS = ("LSTM", "PeepholeLSTM", "GRU")

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 from kgated_edge.evaluation.dataset_info import DataInfo
 
-from kgated.compare.splits import Parts
-from kgated.compare.tasks import Task
 from kgated.data import real_frames
 from kgated.layers import CELLS
 from kgated.models.sequence import accepted, described, recurrent_stack
+from kgated.study.splits import Parts
+from kgated.study.tasks.definitions import Task
 
 PLAIN = "rnn"
 EMBEDDING_UNITS = 32

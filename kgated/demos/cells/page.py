@@ -1,7 +1,7 @@
 """The report of a comparison: one self-contained HTML file."""
 
-from kgated.compare.charts import accuracy_chart, latency_chart
-from kgated.compare.results import FLOAT_TOLERANCE, Results, Row
+from kgated.demos.cells.charts import accuracy_chart, latency_chart
+from kgated.demos.cells.results import FLOAT_TOLERANCE, Results, Row
 from kgated.html_page import render_page
 
 
@@ -12,7 +12,7 @@ def render(results: Results) -> str:
         ImportError: jinja2 or matplotlib, of the extra `demo`, is missing.
     """
     return render_page(
-        "compare/report.html",
+        "demos/cells/report.html",
         "demo",
         results=results,
         setting=results.setting,

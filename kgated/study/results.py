@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kgated.compare.metrics import Metric
-from kgated.compare.splits import Parts
+from kgated.study.splits import Parts
+from kgated.study.tasks.metrics import Metric
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kgated.compare.backends import open_backend
 from kgated.optional_imports import from_extra
+from kgated.study.storage.backends import open_backend
 
 WORKER = "worker"
 POLL_S = 0.5

@@ -7,11 +7,11 @@ import keras
 import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 
-from kgated.compare import baselines, scores
-from kgated.compare.baselines import Reference
-from kgated.compare.metrics import ACCURACY, BITS, FRAME_ACCURACY, RMSE, Metric, Scores
 from kgated.data import is_real
 from kgated.models import NEXT_TOKEN_LOSS
+from kgated.study.tasks import baselines, scores
+from kgated.study.tasks.baselines import Reference
+from kgated.study.tasks.metrics import ACCURACY, BITS, FRAME_ACCURACY, RMSE, Metric, Scores
 
 Array = np.ndarray
 Score = Callable[[Array, SequenceData], Scores]

@@ -8,18 +8,18 @@ import keras
 import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 
-from kgated.compare.candidates import PLAIN, Candidate, ModelOptions, build, parameter_count
-from kgated.compare.comparison import CandidateResult, DeviceRun
-from kgated.compare.device import Limits, run_check
+from kgated.compare.candidate_models import PLAIN, Candidate, ModelOptions, build, parameter_count
+from kgated.compare.candidate_study import Trained
 from kgated.compare.dynamics import gate_activity, gradient_reach
-from kgated.compare.fitting import inputs_of
-from kgated.compare.metrics import Scores, joined_scores, stacked
-from kgated.compare.splits import Parts
-from kgated.compare.study import Trained
-from kgated.compare.tasks import Task
+from kgated.compare.results import CandidateResult, DeviceRun
 from kgated.data import take
 from kgated.deploy import Recipe, to_tflite
 from kgated.errors import ConversionError
+from kgated.study.edge_check import Limits, run_check
+from kgated.study.fitting import inputs_of
+from kgated.study.splits import Parts
+from kgated.study.tasks.definitions import Task
+from kgated.study.tasks.metrics import Scores, joined_scores, stacked
 
 PREDICT_BATCH = 256
 

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 
-from kgated.compare.baseline import (
+from kgated.data import is_real, real_frames, take
+from kgated.optional_imports import from_demo
+from kgated.study.tasks.flattened_sequences import (
     best_fit,
     linear_decisions,
     quiet_convergence,
     stratified_folds,
 )
-from kgated.data import is_real, real_frames, take
-from kgated.optional_imports import from_demo
 
 Array = np.ndarray
 

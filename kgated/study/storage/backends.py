@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from kgated.atomic_write import replace_file
-from kgated.compare.locks import AdvisoryLocks, FileLock, FolderLocks, Locks
 from kgated.optional_imports import from_extra
+from kgated.study.storage.locks import AdvisoryLocks, FileLock, FolderLocks, Locks
 
 JOURNAL = "trials.journal"
 SCHEMES = ("postgresql", "postgresql+psycopg")

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from kgated.compare.results import Baseline
 from kgated.data import SequenceData, zero_padded
+from kgated.demos.cells.results import Baseline
 from kgated.optional_imports import from_demo
 from kgated.training.batches import resampled
 

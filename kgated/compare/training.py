@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kgated.compare.backends import Backend
-from kgated.compare.candidates import Candidate, ModelOptions, build
-from kgated.compare.fitting import LockCheck, Watch, disturbance, fit_model, refit_model, saved
-from kgated.compare.splits import Parts
+from kgated.compare.candidate_models import Candidate, ModelOptions, build
+from kgated.study.fitting import LockCheck, Watch, disturbance, fit_model, refit_model, saved
+from kgated.study.splits import Parts
+from kgated.study.storage.backends import Backend
 from kgated.training import Plan
 
 AUGMENTATION = "augmentation"

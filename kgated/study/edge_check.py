@@ -10,7 +10,7 @@ from typing import Any
 
 from kgated_edge.evaluation.limits import METRICS
 
-from kgated.compare.results import Latency
+from kgated.demos.cells.results import Latency
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kgated import run_record
-from kgated.compare.splits import Parts
-from kgated.compare.storage import TrialQueue
+from kgated.study.splits import Parts
+from kgated.study.storage.queue import TrialQueue
 
 OPTIONS = "options"
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 
-from kgated.compare.tasks import Task
 from kgated.data import pad, take
+from kgated.study.tasks.definitions import Task
 
 # Below this number of recordings each is split in time, so that all parts have some of each.
 MIN_GROUPS = 5

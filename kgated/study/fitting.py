@@ -10,10 +10,10 @@ import keras
 import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 
-from kgated.compare.locks import Locks
-from kgated.compare.splits import Parts
-from kgated.compare.tasks import CLASSIFICATION, Task
 from kgated.data import zero_padded
+from kgated.study.splits import Parts
+from kgated.study.storage.locks import Locks
+from kgated.study.tasks.definitions import CLASSIFICATION, Task
 from kgated.training import Plan, SoftTargets, fit
 from kgated.training.batches import Disturbance
 from kgated.training.callbacks import StopOnDivergence

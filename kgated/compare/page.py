@@ -2,10 +2,7 @@
 
 from rich.table import Table
 
-from kgated.compare.comparison import CandidateResult, Comparison, DeviceRun
-from kgated.compare.metrics import Metric
-from kgated.compare.recommendation import describe
-from kgated.compare.study_charts import (
+from kgated.compare.charts import (
     front_chart,
     gate_chart,
     gradient_chart,
@@ -13,7 +10,10 @@ from kgated.compare.study_charts import (
     learning_chart,
     size_points,
 )
+from kgated.compare.recommendation import describe
+from kgated.compare.results import CandidateResult, Comparison, DeviceRun
 from kgated.html_page import render_page
+from kgated.study.tasks.metrics import Metric
 
 TableRow = dict[str, str]
 PERPLEXITY = "perplexity"

@@ -1,0 +1,1 @@
+"""What `kgated compare` and `kgated search` share: tasks, data, training, trials, measurement."""
