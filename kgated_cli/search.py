@@ -68,10 +68,10 @@ def settings_of(values: Mapping[str, Any]) -> Any:
     space["sparsities"] = fractions("--sparsities", values["sparsities"])
 
     from kgated.search.choice import Goal
-    from kgated.search.files import Budget
+    from kgated.search.design.space import SearchSpace
+    from kgated.search.measurement.files import Budget
     from kgated.search.options import SearchOptions
-    from kgated.search.space import SearchSpace
-    from kgated.search.study import Effort
+    from kgated.search.trials.study import Effort
 
     plain = ("device", "runner", "teacher", "temperature", "soft_weight", "group", "task")
     return SearchOptions(

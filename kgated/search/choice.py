@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from kgated.demos.cells.charts import wilson
-from kgated.search.files import Budget
-from kgated.search.outcome import Outcome, Rejected
+from kgated.search.measurement.files import Budget
+from kgated.search.trials.outcome import Outcome, Rejected
 from kgated.study.tasks.metrics import Metric
 
 ROUNDING = 1e-9

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kgated.search.choice import Goal
-from kgated.search.device import LOCAL
-from kgated.search.files import Budget
-from kgated.search.space import SearchSpace
-from kgated.search.study import Effort
+from kgated.search.design.space import SearchSpace
+from kgated.search.measurement.device import LOCAL
+from kgated.search.measurement.files import Budget
+from kgated.search.trials.study import Effort
 from kgated.study.options import StudyOptions, check_above_zero, check_same_study
 from kgated.study.splits import Parts
 from kgated.study.storage.queue import TrialQueue

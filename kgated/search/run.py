@@ -13,15 +13,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kgated.compare.run import DEFAULT_PERIOD_S, NEEDED
 from kgated.demos.cells.run import prepare_folder
 from kgated.optional_imports import from_demo, from_extra
-from kgated.search.device import Device, open_device
-from kgated.search.files import Workshop, check_reachable
+from kgated.search.measurement.device import Device, open_device
+from kgated.search.measurement.files import Workshop, check_reachable
 from kgated.search.options import SearchOptions, check_same, check_task, possible_space
-from kgated.search.outcome import Outcome
-from kgated.search.report import publish, report, show
-from kgated.search.results import SearchResults
-from kgated.search.study import SearchStudy
-from kgated.search.teacher import AUTO, Teacher, TeacherStudy, load_teacher
-from kgated.search.trials import SearchQueue
+from kgated.search.report.build import publish, report, show
+from kgated.search.report.results import SearchResults
+from kgated.search.trials.outcome import Outcome
+from kgated.search.trials.queue import SearchQueue
+from kgated.search.trials.study import SearchStudy
+from kgated.search.trials.teacher import AUTO, Teacher, TeacherStudy, load_teacher
 from kgated.study.splits import Parts, load_parts
 from kgated.study.storage.errors import storage_errors
 from kgated.study.tasks.metrics import Metric

@@ -12,15 +12,15 @@ from kgated.compare.candidate_models import ModelOptions
 from kgated.data import pad, zero_padded
 from kgated.deploy import to_tflite
 from kgated.optimize import sparsity
-from kgated.search.charts import front_line
 from kgated.search.choice import Goal, Story, choose
-from kgated.search.files import Budget, FileCost
-from kgated.search.model import averaged, build, with_front, zero_smallest_weights
-from kgated.search.outcome import Outcome, Rejected, front
-from kgated.search.report import teacher_sentences
-from kgated.search.results import Reference
-from kgated.search.space import Design, SearchSpace, Training
-from kgated.search.trials import SEED, is_hopeless, unused_seed
+from kgated.search.design.model import averaged, build, with_front, zero_smallest_weights
+from kgated.search.design.space import Design, SearchSpace, Training
+from kgated.search.measurement.files import Budget, FileCost
+from kgated.search.report.charts import front_line
+from kgated.search.report.build import teacher_sentences
+from kgated.search.report.results import Reference
+from kgated.search.trials.outcome import Outcome, Rejected, front
+from kgated.search.trials.queue import SEED, is_hopeless, unused_seed
 from kgated.study.tasks.definitions import CLASSIFICATION, FRAMES
 from kgated.study.tasks.metrics import ACCURACY, RMSE
 

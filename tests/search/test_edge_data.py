@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from kgated.data import pad, save_npz
-from kgated.search.device import LocalDevice
-from kgated.search.files import Budget, Workshop, check_reachable
+from kgated.search.design.space import Design, SearchSpace
+from kgated.search.measurement.device import LocalDevice
+from kgated.search.measurement.files import Budget, Workshop, check_reachable
 from kgated.search.options import possible_space
-from kgated.search.space import Design, SearchSpace
 from kgated.study.splits import load_parts
 from kgated.study.tasks import flattened_sequences as baseline
 

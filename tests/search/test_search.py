@@ -15,14 +15,15 @@ from typer.testing import CliRunner
 from warm_processes import Program
 
 from kgated.data import pad, save_npz
-from kgated.search import run, study, teacher
+from kgated.search import run
 from kgated.search.choice import Goal
-from kgated.search.files import Budget
+from kgated.search.design.space import SearchSpace
+from kgated.search.measurement.files import Budget
 from kgated.search.options import SearchOptions
-from kgated.search.space import SearchSpace
-from kgated.search.study import Effort
-from kgated.search.teacher import Teacher
-from kgated.search.trials import SearchQueue
+from kgated.search.trials import study, teacher
+from kgated.search.trials.queue import SearchQueue
+from kgated.search.trials.study import Effort
+from kgated.search.trials.teacher import Teacher
 from kgated.study.tasks import flattened_sequences as baseline
 from kgated_cli.app import app
 

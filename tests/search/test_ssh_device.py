@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from kgated.data import pad, save_npz
-from kgated.search.device import DeviceError, LocalDevice, SshDevice, open_device
-from kgated.search.files import Budget
+from kgated.search.measurement.device import DeviceError, LocalDevice, SshDevice, open_device
+from kgated.search.measurement.files import Budget
 from kgated.search.options import SearchOptions
 from kgated.search.run import search_models
 from kgated.study.edge_check import Limits

@@ -15,7 +15,7 @@ from kgated.data import zero_padded
 from kgated.models.sequence import accepted, described
 from kgated.optimize import masks
 from kgated.optimize.weights import matrices, values_of
-from kgated.search.space import Design
+from kgated.search.design.space import Design
 from kgated.study.splits import Parts
 
 FRONT = "mean_of_frames"

@@ -10,8 +10,8 @@ import numpy as np
 from kgated.compare.candidate_models import ModelOptions
 from kgated.compare.candidate_study import FIRST_AUGMENTATIONS, Log
 from kgated.data import zero_padded
-from kgated.search.model import build
-from kgated.search.space import SearchSpace
+from kgated.search.design.model import build
+from kgated.search.design.space import SearchSpace
 from kgated.study.fitting import LockCheck, saved
 from kgated.study.splits import Parts
 from kgated.study.storage.queue import TrialQueue

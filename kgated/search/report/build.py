@@ -9,14 +9,14 @@ from kgated.atomic_write import replace_file
 from kgated.compare.page import terminal_table
 from kgated.errors import ConversionError
 from kgated.search.choice import Choice, Story, choose
-from kgated.search.files import Workshop
+from kgated.search.design.space import Design
+from kgated.search.measurement.files import Workshop
 from kgated.search.options import SearchOptions
-from kgated.search.outcome import Outcome, Rejected, front
-from kgated.search.page import baseline_line, render, table_rows
-from kgated.search.results import Reference, SearchResults, to_csv, to_json
-from kgated.search.space import Design
-from kgated.search.study import SearchStudy
-from kgated.search.teacher import Teacher
+from kgated.search.report.page import baseline_line, render, table_rows
+from kgated.search.report.results import Reference, SearchResults, to_csv, to_json
+from kgated.search.trials.outcome import Outcome, Rejected, front
+from kgated.search.trials.study import SearchStudy
+from kgated.search.trials.teacher import Teacher
 from kgated.study.results import Simple, data_fields, this_machine
 from kgated.study.splits import Parts
 from kgated.study.tasks.metrics import Metric

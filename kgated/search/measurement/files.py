@@ -17,9 +17,9 @@ from kgated.compare.candidate_models import ModelOptions
 from kgated.data import real_frames, save_npz, take
 from kgated.deploy import to_tflite
 from kgated.errors import ConversionError
-from kgated.search.device import Device
-from kgated.search.model import averaged, build, with_front, zero_smallest_weights
-from kgated.search.space import Design, SearchSpace
+from kgated.search.design.model import averaged, build, with_front, zero_smallest_weights
+from kgated.search.design.space import Design, SearchSpace
+from kgated.search.measurement.device import Device
 from kgated.study.edge_check import Checked, Limits
 from kgated.study.splits import Parts
 

@@ -12,12 +12,11 @@ from kgated.compare.candidate_study import Log
 from kgated.deploy.recipe import QUANTIZATIONS
 from kgated.errors import ConversionError
 from kgated.optimize import ConstantSparsity, prune
-from kgated.search.files import Budget, FileCost, Workshop
-from kgated.search.model import averaged_parts
-from kgated.search.outcome import Outcome, Rejected
-from kgated.search.space import Design, SearchSpace, Training
-from kgated.search.teacher import Teacher
-from kgated.search.trials import (
+from kgated.search.design.model import averaged_parts
+from kgated.search.design.space import Design, SearchSpace, Training
+from kgated.search.measurement.files import Budget, FileCost, Workshop
+from kgated.search.trials.outcome import Outcome, Rejected
+from kgated.search.trials.queue import (
     CURVE,
     MIN_EPOCHS,
     MIN_PART,
@@ -27,6 +26,7 @@ from kgated.search.trials import (
     SearchQueue,
     is_hopeless,
 )
+from kgated.search.trials.teacher import Teacher
 from kgated.study.fitting import LockCheck, fit_model, saved
 from kgated.training import DivergenceError
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from kgated.compare.charts import MARKERS, PALETTE, svg
 from kgated.demos.cells.charts import GREY
-from kgated.search.outcome import Outcome
+from kgated.search.trials.outcome import Outcome
 from kgated.study.tasks.metrics import Metric
 
 SIZE_INCHES = (5.2, 3.6)

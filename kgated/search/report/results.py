@@ -4,8 +4,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from kgated.search.files import Budget, FileCost
-from kgated.search.outcome import Outcome, Rejected
+from kgated.search.measurement.files import Budget, FileCost
+from kgated.search.trials.outcome import Outcome, Rejected
 from kgated.study.results import Simple, StudyResults, csv_text
 
 

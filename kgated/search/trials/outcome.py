@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from math import log
 from typing import Any
 
-from kgated.search.files import Budget, FileCost
-from kgated.search.space import Design, Training
+from kgated.search.design.space import Design, Training
+from kgated.search.measurement.files import Budget, FileCost
 
 TIME_RATIO = 1.2  # of two step times that count as different
 

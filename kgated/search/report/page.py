@@ -1,9 +1,9 @@
 """The report of a search: tables for the terminal, and one HTML file."""
 
 from kgated.html_page import render_page
-from kgated.search.charts import front_chart
-from kgated.search.outcome import Outcome
-from kgated.search.results import SearchResults
+from kgated.search.report.charts import front_chart
+from kgated.search.report.results import SearchResults
+from kgated.search.trials.outcome import Outcome
 from kgated.study.results import Simple
 from kgated.study.tasks.metrics import Metric
 
