@@ -12,7 +12,7 @@ from kgated.compare.charts import (
 )
 from kgated.compare.recommendation import describe
 from kgated.compare.results import CandidateResult, Comparison, DeviceRun
-from kgated.html_page import render_page
+from kgated.pages.render import render_page
 from kgated.study.tasks.metrics import Metric
 
 TableRow = dict[str, str]

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from kgated.html_page import plot_html, plotly_script
+from kgated.pages.render import plot_html, plotly_script
 from kgated.optional_imports import from_extra
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from importlib.resources import files
 
-from kgated.html_page import plot_html, plotly_script, render_page
+from kgated.pages.render import plot_html, plotly_script, render_page
 from kgated.report.charts import accuracies, histograms, pareto, swatch, timelines
 from kgated.report.read import Run
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from kgated_edge import EventMetrics
 
-from kgated.html_page import plot_html, plotly_script, render_page
+from kgated.pages.render import plot_html, plotly_script, render_page
 from kgated.optional_imports import from_extra
 from kgated.tuning.run import Tuned
 from kgated.tuning.search import Curve

@@ -2,7 +2,7 @@
 
 from kgated.demos.cells.charts import accuracy_chart, latency_chart
 from kgated.demos.cells.results import FLOAT_TOLERANCE, Results, Row
-from kgated.html_page import render_page
+from kgated.pages.render import render_page
 
 
 def render(results: Results) -> str:

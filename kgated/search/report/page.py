@@ -1,6 +1,6 @@
 """The report of a search: tables for the terminal, and one HTML file."""
 
-from kgated.html_page import render_page
+from kgated.pages.render import render_page
 from kgated.search.report.charts import front_chart
 from kgated.search.report.results import SearchResults
 from kgated.search.trials.outcome import Outcome

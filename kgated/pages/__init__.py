@@ -1,0 +1,1 @@
+"""HTML pages that need no network, with their charts: SVG by Matplotlib, interactive by Plotly."""
