@@ -34,6 +34,22 @@ def check_writable(path: str | Path) -> Path:
     return path
 
 
+def prepare_folder(path: str | Path) -> Path:
+    """Make a folder if it does not exist, and check that files can be written to it.
+
+    Raises:
+        OSError: the folder can't be made or written to; one line.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"can't make the folder {folder} ({error.strerror}); name another one"
+        ) from error
+    return check_writable(folder / "report").parent
+
+
 def replace_file(path: str | Path, content: bytes) -> None:
     """Write a file whole or not at all: into a temporary file beside it, then renamed.
 

@@ -43,8 +43,7 @@ def compare(
     plan |= {"storage": storage, "refit": refit}
     plan["period_s"] = checks.seconds_of("--period-ms", period_ms)
 
-    from kgated.compare.candidate_models import candidates
-    from kgated.compare.run import CompareOptions, compare_candidates
+    from kgated.compare import CompareOptions, candidates, compare_candidates
 
     models = candidates(words(cells), widths, depths, bidirectional)
     settings = CompareOptions(quantizations=tuple(words(quantize)), **plan)

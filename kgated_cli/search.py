@@ -52,7 +52,7 @@ def search(
     checks.check_folder(out)
     settings = settings_of(values)
 
-    from kgated.search.run import search_models
+    from kgated.search import search_models
 
     if not search_models(data, out, settings, test=test).reached:
         raise typer.Exit(1)
@@ -67,11 +67,7 @@ def settings_of(values: Mapping[str, Any]) -> Any:
     space |= {"cells": words(values["cells"]), "quantizations": words(values["quantize"])}
     space["sparsities"] = fractions("--sparsities", values["sparsities"])
 
-    from kgated.search.choice import Goal
-    from kgated.search.design.space import SearchSpace
-    from kgated.search.measurement.files import Budget
-    from kgated.search.options import SearchOptions
-    from kgated.search.trials.study import Effort
+    from kgated.search import Budget, Effort, Goal, SearchOptions, SearchSpace
 
     plain = ("device", "runner", "teacher", "temperature", "soft_weight", "group", "task")
     return SearchOptions(

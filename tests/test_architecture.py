@@ -1,4 +1,4 @@
-"""The layout of the code, as data: what may import what, and where a rule has its one place."""
+"""The layout of the code: what may import what, and where a rule has its one place."""
 
 import ast
 import subprocess
@@ -7,70 +7,9 @@ import sys
 import pytest
 import source_code
 from source_code import ROOT, arrows, arrows_within, circle, modules, syntax
+from stages import STAGES
 
-# A stage imports only what stands left of it, which is above it here; parts in one line, nothing
-# of each other.
-STAGES = {
-    "kgated": """
-        argument_checks cell_names
-        errors atomic_write optional_imports audio tensorflow_private keras_patches
-        inference_copies run_record quantization_hook described_model html_page
-        steps keras_graph data framewise report web
-        weight_checks subclassed_models
-        cells
-        layers
-        interop inspection training
-        models
-        optimize
-        tuning
-        signing
-        deploy
-        mixed_precision
-        compare
-        search
-        demos
-        __main__
-    """,
-    "kgated.optimize": """
-        masks centroids weights schedules
-        clustering
-        pruning qat
-    """,
-    "kgated.optimize.qat": """
-        fake_quant elementwise
-        activation_tables int8_arithmetic int16_arithmetic
-        prepare forward
-        quantizer
-        linear recurrent normalization
-        layers
-        model
-    """,
-    "kgated.deploy": """
-        recipe tflite
-        worker sequence tflm manifest_writer inspect
-        streaming c
-        lowering quantization
-        verification
-        text
-        metadata from_qat target_sources
-        other_backend
-        convert
-    """,
-    "kgated_edge": """
-        errors measure
-        format verifier
-        signing text
-        native
-        runtime
-        events
-        evaluation
-        loadtest ingest
-        recordings telemetry
-        cli
-        __main__
-    """,
-}
-# The packages beside each other, too.
+# What each distribution may import of the others.
 DISTRIBUTIONS = {
     "kgated_worker": {"kgated_edge"},
     "kgated_edge": set(),

@@ -1,1 +1,14 @@
-"""The cells side by side on one data set, from training to the device, and the page of it."""
+"""Compares recurrent cells on one data set, from training to the device: `kgated compare`."""
+
+from kgated.compare.candidate_models import Candidate, candidates
+from kgated.compare.results import CandidateResult, Comparison
+from kgated.compare.run import CompareOptions, compare_candidates
+
+__all__ = [
+    "Candidate",
+    "CandidateResult",
+    "CompareOptions",
+    "Comparison",
+    "candidates",
+    "compare_candidates",
+]

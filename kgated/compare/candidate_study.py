@@ -1,29 +1,30 @@
 """The training of a candidate: a search for its hyperparameters, then the seeds."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kgated.compare.candidate_models import Candidate
 from kgated.compare.training import AUGMENTATION, Budget, Run, Trainer, Values
+from kgated.study.console import Log
 from kgated.study.fitting import Watch
+from kgated.study.hyperparameters import (
+    AUGMENTATIONS,
+    DROPOUTS,
+    FIRST_AUGMENTATIONS,
+    LEARNING_RATES,
+)
 from kgated.study.splits import Parts
 from kgated.study.storage.queue import TrialQueue
 from kgated.training import DivergenceError
 
-# The range of the search, and its first trial: the defaults of `kgated train`.
-LEARNING_RATES, DROPOUTS = (5e-4, 2e-2), (0.0, 0.5)
+# The first trial: the defaults of `kgated train`.
 FIRST = {"learning_rate": 3e-3, "dropout": 0.3}
-# The strengths of the augmentation, a factor of all of it, that are tried first.
-AUGMENTATIONS, FIRST_AUGMENTATIONS = (0.0, 1.0), (1.0, 0.1)
 SEARCH_PART = 0.5  # of a candidate's time; the seeds share the rest
 TRIAL_PART = 0.5  # of the search's time that a trial may take, so that there are two or more
 MIN_PART = 0.3  # of a trial's time that has to be left for another one
 CHOSEN = "search_trial"
-
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,23 @@
 """The charts of a comparison: Pareto fronts, learning curves, gradients and gates, as SVG."""
 
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from kgated.compare.dynamics import REACH
 from kgated.compare.results import BaselineResult, Comparison
-from kgated.demos.cells.charts import GREY, METADATA, STYLE, inlined
-from kgated.optional_imports import from_demo
+from kgated.pages.colours import GREY, GRID, PALETTE, series_colour
+from kgated.pages.pareto import pareto_front
+from kgated.pages.svg_charts import legend_beside, svg_chart
 from kgated.study.tasks.metrics import Metric
 
-# Okabe and Ito's colour-blind-safe palette, then again with other lines.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# The lines of the first series, of those after the palette's last colour, and so on.
 LINES = ("-", "--", ":")
 MARKERS = "osD^vP*"
 BASELINE_LINES = (":", "--")
-GATE_COLOURS = ("#0072B2", "#dddddd", "#E69F00")  # closed, between, open
+GATE_COLOURS = (PALETTE[0], GRID, PALETTE[4])  # closed, between, open
 SIZE_INCHES = (4.7, 3.4)
 MIN_NORM = 1e-8
 
@@ -46,27 +46,17 @@ def latency_points(comparison: Comparison) -> list[Point]:
     ]
 
 
-def pareto_front(points: Sequence[Point], higher_is_better: bool = True) -> list[Point]:
-    """The points that no other point beats: cheaper and at least as good, or the reverse."""
-    sign = 1.0 if higher_is_better else -1.0
-    front: list[Point] = []
-    for point in sorted(points, key=lambda p: (p[0], -sign * p[1])):
-        if not front or sign * point[1] > sign * front[-1][1]:
-            front.append(point)
-    return front
-
-
 def front_chart(
     points: Sequence[Point], metric: Metric, baselines: Sequence[BaselineResult], cost: str
 ) -> str:
     """The metric against a cost, with the Pareto front and the simple models, as SVG."""
     names = list(dict.fromkeys(point[2] for point in points))
     recipes = list(dict.fromkeys(point[3] for point in points))
-    colours = {name: PALETTE[n % len(PALETTE)] for n, name in enumerate(names)}
+    colours = {name: series_colour(n) for n, name in enumerate(names)}
     markers = {recipe: MARKERS[n % len(MARKERS)] for n, recipe in enumerate(recipes)}
 
     def draw(axes: Any) -> None:
-        front = pareto_front(points, metric.higher_is_better)
+        front = pareto_front(points, itemgetter(0), lambda point: metric.gain(point[1], 0.0))
         xs, ys = [point[0] for point in front], [metric.factor * point[1] for point in front]
         axes.plot(xs, ys, drawstyle="steps-post", color=GREY, linewidth=1.2, label="Pareto front")
         for line, baseline in zip(BASELINE_LINES, baselines, strict=False):
@@ -80,9 +70,9 @@ def front_chart(
             axes.plot([], [], markers[recipe], color=GREY, mfc="none", label=recipe)
         axes.set_xlabel(cost)
         axes.set_ylabel(f"{metric.title} on the device{', %' if metric.unit == '%' else ''}")
-        _legend(axes)
+        legend_beside(axes)
 
-    return svg(draw, f"{metric.title} and {cost}")
+    return svg_chart(draw, f"{metric.title} and {cost}", SIZE_INCHES)
 
 
 def learning_chart(comparison: Comparison) -> str:
@@ -92,14 +82,14 @@ def learning_chart(comparison: Comparison) -> str:
         for n, candidate in enumerate(comparison.candidates):
             run = candidate.validated_run
             losses = run.curves["val_loss"]
-            colour, epochs = _colour(n), range(1, len(losses) + 1)
+            colour, epochs = series_colour(n), range(1, len(losses) + 1)
             axes.plot(epochs, losses, _line(n), color=colour, label=candidate.name, linewidth=1.4)
             axes.plot(run.best_epoch, run.val_loss, "o", color=colour, ms=6)
         axes.set_xlabel("epoch")
         axes.set_ylabel("validation loss")
-        _legend(axes)
+        legend_beside(axes)
 
-    return svg(draw, "validation loss of each candidate")
+    return svg_chart(draw, "validation loss of each candidate", SIZE_INCHES)
 
 
 def gradient_chart(comparison: Comparison) -> str:
@@ -110,16 +100,15 @@ def gradient_chart(comparison: Comparison) -> str:
             if candidate.gradient_norms is None:
                 continue
             norms = np.maximum(np.array(candidate.gradient_norms)[::-1], MIN_NORM)
-            axes.plot(
-                np.arange(len(norms)), norms, _line(n), color=_colour(n), label=candidate.name
-            )
+            steps, colour = np.arange(len(norms)), series_colour(n)
+            axes.plot(steps, norms, _line(n), color=colour, label=candidate.name)
         axes.axhline(REACH, color=GREY, linestyle=":", label="1%")
         axes.set_yscale("log")
         axes.set_xlabel("steps back from the last frame")
         axes.set_ylabel("norm of the gradient, last frame = 1")
-        _legend(axes)
+        legend_beside(axes)
 
-    return svg(draw, "gradient of each candidate")
+    return svg_chart(draw, "gradient of each candidate", SIZE_INCHES)
 
 
 def gate_chart(comparison: Comparison) -> str:
@@ -142,35 +131,10 @@ def gate_chart(comparison: Comparison) -> str:
             axes.plot([], [], "s", color=colour, label=text)
         axes.plot([], [], "|", color="black", label="mean, of 100")
         axes.set_xlabel("% of the values of a gate")
-        _legend(axes)
+        legend_beside(axes)
 
-    return svg(draw, "gates of each candidate", (SIZE_INCHES[0], 1.1 + 0.28 * len(rows)))
-
-
-def _legend(axes: Any) -> None:
-    axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-
-
-def _colour(n: int) -> str:
-    return PALETTE[n % len(PALETTE)]
+    return svg_chart(draw, "gates of each candidate", (SIZE_INCHES[0], 1.1 + 0.28 * len(rows)))
 
 
 def _line(n: int) -> str:
     return LINES[n // len(PALETTE) % len(LINES)]
-
-
-def svg(
-    draw: Callable[[Any], None], label: str, size_inches: tuple[float, float] = SIZE_INCHES
-) -> str:
-    """A chart as SVG text for a page, drawn on empty axes; width and height in inches."""
-    mpl, figure_module = from_demo("matplotlib"), from_demo("matplotlib.figure")
-    with mpl.rc_context({**STYLE, "svg.hashsalt": label}):
-        figure = figure_module.Figure(size_inches, layout="constrained")
-        axes = figure.subplots()
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(color="#dddddd", linewidth=0.7)
-        axes.set_axisbelow(True)
-        draw(axes)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", transparent=True, metadata=dict.fromkeys(METADATA))
-        return inlined(text.getvalue(), label)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 
-from kgated.compare.candidate_models import PLAIN, Candidate, ModelOptions, build, parameter_count
+from kgated.compare.candidate_models import Candidate, build
 from kgated.compare.candidate_study import Trained
 from kgated.compare.dynamics import gate_activity, gradient_reach
 from kgated.compare.results import CandidateResult, DeviceRun
@@ -17,6 +17,7 @@ from kgated.deploy import Recipe, to_tflite
 from kgated.errors import ConversionError
 from kgated.study.edge_check import Limits, run_check
 from kgated.study.fitting import inputs_of
+from kgated.study.models import PLAIN, ModelOptions, parameter_count
 from kgated.study.splits import Parts
 from kgated.study.tasks.definitions import Task
 from kgated.study.tasks.metrics import Scores, joined_scores, stacked

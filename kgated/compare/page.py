@@ -1,7 +1,5 @@
 """The tables of a comparison of candidates, for the terminal and as one HTML file."""
 
-from rich.table import Table
-
 from kgated.compare.charts import (
     front_chart,
     gate_chart,
@@ -13,9 +11,9 @@ from kgated.compare.charts import (
 from kgated.compare.recommendation import describe
 from kgated.compare.results import CandidateResult, Comparison, DeviceRun
 from kgated.pages.render import render_page
+from kgated.study.console import TableRow
 from kgated.study.tasks.metrics import Metric
 
-TableRow = dict[str, str]
 PERPLEXITY = "perplexity"
 EXTRA_OF = {"rmse": "MAE", "bits_per_character": PERPLEXITY}
 
@@ -32,16 +30,6 @@ def device_rows(comparison: Comparison) -> list[TableRow]:
         for candidate in comparison.candidates
         for device in candidate.devices
     ]
-
-
-def terminal_table(rows: list[TableRow]) -> Table:
-    """Rows as a table for the terminal; the first column to the left."""
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    for n, name in enumerate(rows[0]):
-        table.add_column(name, justify="right" if n else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*row.values())
-    return table
 
 
 def render(comparison: Comparison) -> str:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from kgated.atomic_write import replace_file
+from kgated.atomic_write import prepare_folder, replace_file
 from kgated.compare.candidate_models import Candidate
 from kgated.compare.candidate_study import CandidateStudy, Trained
 from kgated.compare.measurement import Places, measure
-from kgated.compare.page import device_rows, render, terminal_table, training_rows
+from kgated.compare.page import device_rows, render, training_rows
 from kgated.compare.recommendation import Evidence, recommend
 from kgated.compare.results import (
     BaselineResult,
@@ -22,18 +22,14 @@ from kgated.compare.results import (
 from kgated.compare.significance import Paired, compare_pairs
 from kgated.compare.training import Budget
 from kgated.data import save_npz
-from kgated.demos.cells.run import prepare_folder
 from kgated.deploy import Recipe
-from kgated.optional_imports import from_demo, from_extra
-from kgated.study.options import StudyOptions, check_above_zero, check_same_study
+from kgated.study.console import log_to, print_lines, terminal_table
+from kgated.study.options import StudyOptions, check_above_zero, check_same_study, require_packages
 from kgated.study.results import data_fields, this_machine
-from kgated.study.splits import Parts, load_parts
+from kgated.study.splits import Parts
 from kgated.study.storage.errors import storage_errors
 from kgated.study.storage.queue import TrialQueue
 from kgated.study.tasks.metrics import Scores
-
-DEFAULT_PERIOD_S = 0.01
-NEEDED = ("jinja2", "matplotlib", "sklearn")
 
 
 @dataclass(frozen=True)
@@ -98,10 +94,8 @@ def compare_candidates(
         ImportError: a package of the extra `compare` is missing.
     """
     options, console = options or CompareOptions(), console or Console()
-    from_extra("optuna", "compare")
-    for module in NEEDED:
-        from_demo(module)
-    parts = load_parts(data, test, task=options.task, group=options.group, seed=options.split_seed)
+    require_packages()
+    parts = options.load_parts(data, test)
     _check_models(models, parts)
     folder = prepare_folder(out)
     places = Places(folder / "models", folder / "files", folder / "test.npz")
@@ -147,9 +141,7 @@ def _train(
         options.refit,
     )
 
-    def log(line: str) -> None:
-        console.print(line, soft_wrap=True, highlight=False)
-
+    log = log_to(console)
     with console.status("training") as status:
         return [
             CandidateStudy(queue, model, parts, budget, folder, log, status.update).run()
@@ -178,7 +170,7 @@ def _report(
     queue: TrialQueue,
 ) -> Comparison:
     """Measure the trained candidates and compare them."""
-    period_s = options.period_s or parts.train.info.sample_period_s or DEFAULT_PERIOD_S
+    period_s = options.period_of(parts)
     fetch = queue.backend.fetch_file
     measured = [
         measure(candidate, parts, options.quantizations, period_s, places, fetch)
@@ -265,5 +257,4 @@ def show(results: Comparison, folder: Path, console: Console) -> None:
         *results.notes,
         f"{folder / 'compare.html'}",
     ]
-    for line in lines:
-        console.print(line, soft_wrap=True, highlight=False)
+    print_lines(console, lines)

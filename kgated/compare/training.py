@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kgated.compare.candidate_models import Candidate, ModelOptions, build
+from kgated.compare.candidate_models import Candidate, build
 from kgated.study.fitting import LockCheck, Watch, disturbance, fit_model, refit_model, saved
+from kgated.study.models import ModelOptions
 from kgated.study.splits import Parts
 from kgated.study.storage.backends import Backend
 from kgated.training import Plan

@@ -17,8 +17,7 @@ from kgated_edge.format.reader import read_manifest
 from rich.console import Console
 from rich.table import Table
 
-from kgated.atomic_write import replace_file
-from kgated.demos.cells.run import prepare_folder
+from kgated.atomic_write import prepare_folder, replace_file
 from kgated.deploy import to_tflite
 from kgated.models import train_streaming
 from kgated.optional_imports import from_extra

@@ -6,12 +6,12 @@ from typing import Any, cast
 import numpy as np
 
 from kgated.optional_imports import from_demo
+from kgated.pages.colours import series_colour
 
 Named = Mapping[str, Mapping[str, np.ndarray]]
 Style = dict[str, Any]
 
-# Okabe and Ito's colours, which all types of colour vision distinguish; line styles serve in grey.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+# Line styles distinguish the series in grey.
 DASHES = ("-", (0, (6, 1.5)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 TITLES = {
     "i": "input gate",
@@ -28,7 +28,7 @@ TITLES = {
 def _styles(labels: Mapping[str, Any], styles: Mapping[str, Style] | None) -> dict[str, Style]:
     """The line properties of each label: those in `styles`, or the next colour and line style."""
     return {
-        label: {"color": COLOURS[n % len(COLOURS)], "linestyle": DASHES[n % len(DASHES)]}
+        label: {"color": series_colour(n), "linestyle": DASHES[n % len(DASHES)]}
         | dict((styles or {}).get(label, {}))
         for n, label in enumerate(labels)
     }

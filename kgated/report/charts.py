@@ -7,11 +7,12 @@ is the `meta` of each of its traces, for the page's filter.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kgated.optional_imports import from_extra
+from kgated.pages.colours import PALETTE, series_colour
+from kgated.pages.pareto import pareto_front
+from kgated.pages.plotly_figures import empty_figure
 from kgated.report.read import Run
 
-# Okabe & Ito's colour-blind-safe palette; the dash changes after the last colour.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+# The dash changes after the palette's last colour.
 _DASHES = ("solid", "3 3", "9 4", "9 3 3 3")  # in px, as SVG has them too
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up")
 _MISSED = "x"
@@ -102,32 +103,23 @@ def pareto(runs: Sequence[Run], cost: str) -> Any | None:
             y=[100 * _accuracy(run)],
             mode="markers",
             marker={
-                "color": _COLOURS[n % len(_COLOURS)],
+                "color": series_colour(n),
                 "size": _POINT,
                 "symbol": _SYMBOLS[_cycle(n)] if run.passed else _MISSED,
             },
             name=run.name,
             meta=n,
         )
-    best = front([(price(run), _accuracy(run)) for _, run in known])
+    front = pareto_front([run for _, run in known], price, _accuracy)
     figure.add_scatter(
-        x=[x for x, _ in best],
-        y=[100 * y for _, y in best],
+        x=[price(run) for run in front],
+        y=[100 * _accuracy(run) for run in front],
         mode="lines+markers",  # rings, since a front of one point has no line
         marker={"symbol": "circle-open", "size": _POINT + 8, "color": "#777"},
         line={"color": "#777", "width": 1, "dash": "dot", "shape": "hv"},
         name="the front",
     )
     return figure
-
-
-def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The Pareto front of points (cost, value): lower cost and higher value are better."""
-    best: list[tuple[float, float]] = []
-    for point in sorted(points, key=lambda p: (p[0], -p[1])):
-        if not best or point[1] > best[-1][1]:
-            best.append(point)
-    return best
 
 
 def _accuracy(run: Run) -> float:
@@ -150,24 +142,15 @@ def swatch(n: int) -> dict[str, str]:
 def _line(n: int) -> dict[str, Any]:
     dash = _DASHES[_cycle(n)].replace(" ", "px,")
     dash += "" if dash == "solid" else "px"
-    return {"color": _COLOURS[n % len(_COLOURS)], "dash": dash, "width": 2}
+    return {"color": series_colour(n), "dash": dash, "width": 2}
 
 
 def _cycle(n: int) -> int:
-    return n // len(_COLOURS) % len(_DASHES)
+    return n // len(PALETTE) % len(_DASHES)
 
 
 def _figure(x: str, y: str, *, log_x: bool = False, log_y: bool = False) -> Any:
-    figure = from_extra("plotly.graph_objects", "report").Figure()
-    axis = {"gridcolor": "#e5e5e5", "linecolor": "#999", "zeroline": False, "automargin": True}
     log_axis = {"type": "log", "dtick": 1, "exponentformat": "power"}
-    figure.update_layout(
-        template="none",
-        xaxis=axis | {"title": {"text": x}} | (log_axis if log_x else {}),
-        yaxis=axis | {"title": {"text": y}} | (log_axis if log_y else {}),
-        margin={"l": 8, "r": 8, "t": 24, "b": 8},
-        font={"family": "system-ui, sans-serif", "size": 13, "color": "#222"},
-        hovermode="closest",
-        showlegend=False,
-    )
-    return figure
+    x_axis = {"title": {"text": x}} | (log_axis if log_x else {})
+    y_axis = {"title": {"text": y}} | (log_axis if log_y else {})
+    return empty_figure(x_axis, y_axis, hovermode="closest", showlegend=False)

@@ -3,21 +3,25 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
-from kgated.pages.render import plot_html, plotly_script
 from kgated.optional_imports import from_extra
+from kgated.pages.colours import series_colour
+from kgated.pages.plotly_figures import plot_html, plotly_script
+from kgated.pages.render import render_page
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _MAX_FEATURES = 7  # drawn alone, those with the largest values
 _COUNTS = ("late_steps", "held_frames", "skipped_frames", "bad_lines")
-_NUMBERS = ("step", "steps", *_COUNTS)
-_STYLE = (
-    "body{margin:0 auto;max-width:1000px;padding:24px 16px;background:#fff;color:#222;"
-    "font:16px/1.5 system-ui,sans-serif}h2{font-size:1.1rem}.soft{color:#5c5c5c;font-size:.875rem}"
+# The field of a report, the heading of its chart, and a limit to mark.
+_CHARTS = (
+    ("drift_psi", "drift: population stability index by feature", 0.25),
+    ("outside_share", "fraction of frames outside of the range by feature", None),
+    ("confidence_mean", "confidence, mean", None),
+    ("state_norm", "norm of the state", None),
+    ("state_saturated_share", "fraction of saturated state values", None),
 )
+_NUMBERS = ("step", "steps", *_COUNTS)
 
 
 @dataclass(frozen=True)
@@ -62,44 +66,37 @@ def render_field(logs: Sequence[FieldLog], title: str) -> str:
     """The page as text: one HTML file that needs no network.
 
     Raises:
-        ImportError: plotly, of the extra `report`, is missing.
+        ImportError: plotly or jinja2, of the extra `report`, is missing.
     """
-    script = plotly_script()
-    head = f"<meta charset=utf-8><title>{escape(title)}</title><style>{_STYLE}</style>"
-    body = "".join(_section(log, n) for n, log in enumerate(logs))
-    return (
-        f"<!doctype html><html lang=en><head>{head}<script>{script}</script></head>"
-        f"<body><h1>{escape(title)}</h1>{body}</body></html>"
+    return render_page(
+        "report/field.html",
+        "report",
+        title=title,
+        logs=[_section(log, n) for n, log in enumerate(logs)],
+        plotly=plotly_script(),
     )
 
 
-def _section(log: FieldLog, number: int) -> str:
+def _section(log: FieldLog, number: int) -> dict[str, Any]:
+    """The name, a line of counts and the charts of a file, each with its heading."""
     last = log.lines[-1]
     counts = ", ".join(f"{name.replace('_', ' ')} {last[name]}" for name in _COUNTS)
-    figures = [
-        ("drift_psi", "drift: population stability index by feature", 0.25),
-        ("outside_share", "share of frames outside of the range by feature", None),
-        ("confidence_mean", "confidence, mean", None),
-        ("state_norm", "norm of the state", None),
-        ("state_saturated_share", "share of saturated state values", None),
-    ]
-    parts = [
-        f"<h2>{escape(text)}</h2>{_picture(log, name, limit, f'{name}-{number}')}"
-        for name, text, limit in figures
+    steps = sum(line["steps"] for line in log.lines)
+    charts = [
+        (heading, _chart(log, name, limit, f"{name}-{number}"))
+        for name, heading, limit in _CHARTS
         if any(line.get(name) is not None for line in log.lines)
     ]
-    return (
-        f"<h2>{escape(log.name)}</h2><p class=soft>{len(log.lines)} reports, "
-        f"{sum(line['steps'] for line in log.lines)} steps; {counts}</p>{''.join(parts)}"
-    )
+    summary = f"{len(log.lines)} reports, {steps} steps; {counts}"
+    return {"name": log.name, "summary": summary, "charts": charts}
 
 
-def _picture(log: FieldLog, name: str, limit: float | None, place: str) -> str:
+def _chart(log: FieldLog, name: str, limit: float | None, element_id: str) -> str:
     figure = from_extra("plotly.graph_objects", "report").Figure()
     x = [line.get("time") for line in log.lines]
     for n, (label, values) in enumerate(_series(log, name)):
-        colour = _COLOURS[n % len(_COLOURS)]
-        figure.add_scatter(x=x, y=values, name=label, mode="lines", line={"color": colour})
+        line = {"color": series_colour(n)}
+        figure.add_scatter(x=x, y=values, name=label, mode="lines", line=line)
     if limit is not None:
         figure.add_hline(y=limit, line={"color": "#b00020", "dash": "dot"})
     figure.update_layout(
@@ -107,7 +104,7 @@ def _picture(log: FieldLog, name: str, limit: float | None, place: str) -> str:
         margin={"l": 48, "r": 8, "t": 8, "b": 32},
         yaxis={"rangemode": "tozero", "gridcolor": "#e5e5e5"},
     )
-    return plot_html(figure, place, "280px")
+    return plot_html(figure, element_id, "280px")
 
 
 def _series(log: FieldLog, name: str) -> list[tuple[str, list[Any]]]:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from importlib.resources import files
 
-from kgated.pages.render import plot_html, plotly_script, render_page
+from kgated.pages.plotly_figures import plot_html, plotly_script
+from kgated.pages.render import render_page
 from kgated.report.charts import accuracies, histograms, pareto, swatch, timelines
 from kgated.report.read import Run
 

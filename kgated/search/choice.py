@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from kgated.demos.cells.charts import wilson
+from kgated_edge.evaluation.confidence import wilson_interval
+
 from kgated.search.measurement.files import Budget
 from kgated.search.trials.outcome import Outcome, Rejected
 from kgated.study.tasks.metrics import Metric
@@ -93,8 +94,8 @@ class Story:
         """What was chosen, why, and what the nearest rejected candidates were."""
         interval, text = "", self.metric.text(self.test)
         if self.decisions is not None:
-            low, high = wilson(self.test, self.decisions)
-            interval = f" (95% interval {100 * low:.1f} to {100 * high:.1f})"
+            limits = wilson_interval(round(self.test * self.decisions), self.decisions)
+            interval = f" (95% interval {100 * limits.low:.1f} to {100 * limits.high:.1f})"
         chosen = f"Take {self._named(self.choice.outcome)}; {text} on the test data{interval}."
         sentences = [chosen, self._reason(), *self._neighbours()]
         untrained = sum(not design.was_trained for design in self.rejected)

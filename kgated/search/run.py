@@ -10,9 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from kgated.compare.run import DEFAULT_PERIOD_S, NEEDED
-from kgated.demos.cells.run import prepare_folder
-from kgated.optional_imports import from_demo, from_extra
+from kgated.atomic_write import prepare_folder
 from kgated.search.measurement.device import Device, open_device
 from kgated.search.measurement.files import Workshop, check_reachable
 from kgated.search.options import SearchOptions, check_same, check_task, possible_space
@@ -22,7 +20,9 @@ from kgated.search.trials.outcome import Outcome
 from kgated.search.trials.queue import SearchQueue
 from kgated.search.trials.study import SearchStudy
 from kgated.search.trials.teacher import AUTO, Teacher, TeacherStudy, load_teacher
-from kgated.study.splits import Parts, load_parts
+from kgated.study.console import log_to
+from kgated.study.options import require_packages
+from kgated.study.splits import Parts
 from kgated.study.storage.errors import storage_errors
 from kgated.study.tasks.metrics import Metric
 
@@ -60,10 +60,8 @@ def search_models(
         ImportError: a package of the extra `compare` is missing.
     """
     console = console or Console()
-    from_extra("optuna", "compare")
-    for module in NEEDED:
-        from_demo(module)
-    parts = load_parts(data, test, task=options.task, group=options.group, seed=options.split_seed)
+    require_packages()
+    parts = options.load_parts(data, test)
     check_task(parts.task, options)
     options = replace(options, space=possible_space(options.space, parts))
     teacher = None
@@ -91,10 +89,7 @@ def _search(
 ) -> SearchResults:
     for sub in ("models", "files", "probes"):
         (folder / sub).mkdir(exist_ok=True)
-    period_s = options.period_s or parts.train.info.sample_period_s or DEFAULT_PERIOD_S
-
-    def log(line: str) -> None:
-        console.print(line, soft_wrap=True, highlight=False)
+    period_s = options.period_of(parts)
 
     queue = SearchQueue(folder, options.storage)
     try:
@@ -104,9 +99,9 @@ def _search(
         with console.status("checking whether the limits can be met"):
             check_reachable(workshop, options.space, options.budget)
         if options.teacher == AUTO:
-            teacher = _auto_teacher(queue, parts, options, folder, log)
+            teacher = _auto_teacher(queue, parts, options, folder, log_to(console))
         study = SearchStudy(
-            queue, options.space, workshop, options.budget, options.effort, teacher, log
+            queue, options.space, workshop, options.budget, options.effort, teacher, log_to(console)
         )
         with _progress(options.effort.trials, parts.task.metric, console) as progress:
             study.run(progress)

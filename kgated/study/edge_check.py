@@ -10,7 +10,22 @@ from typing import Any
 
 from kgated_edge.evaluation.limits import METRICS
 
-from kgated.demos.cells.results import Latency
+
+@dataclass(frozen=True)
+class Latency:
+    """The time of one step on the device.
+
+    Attributes:
+        us_p50, us_p99, us_max: in microseconds.
+        edges_us: n + 1 edges of a histogram.
+        counts: n counts of steps.
+    """
+
+    us_p50: float
+    us_p99: float
+    us_max: float
+    edges_us: tuple[float, ...]
+    counts: tuple[int, ...]
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kgated import run_record
-from kgated.study.splits import Parts
+from kgated.optional_imports import from_demo, from_extra
+from kgated.study.splits import Parts, load_parts
 from kgated.study.storage.queue import TrialQueue
 
 OPTIONS = "options"
+DEFAULT_PERIOD_S = 0.01
+NEEDED_BY_REPORTS = ("jinja2", "matplotlib", "sklearn")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +20,7 @@ class StudyOptions:
     """The options of the data, their split and the storage of the trials.
 
     Attributes:
-        period_s: seconds between two frames; None: the data's, else 0.01.
+        period_s: seconds between two frames; None: what the data set says, else 0.01.
         group: see `load_parts`.
         split_seed: of the split into parts.
         task: what is learned; see `choose_task`; None: what the data say.
@@ -28,6 +32,25 @@ class StudyOptions:
     split_seed: int = 0
     task: str | None = None
     storage: str | None = None
+
+    def load_parts(self, data: str | Path, test: str | Path | None) -> Parts:
+        """The data of the study in three parts; see `kgated.study.splits.load_parts`."""
+        return load_parts(data, test, task=self.task, group=self.group, seed=self.split_seed)
+
+    def period_of(self, parts: Parts) -> float:
+        """Seconds between two frames of the data."""
+        return self.period_s or parts.train.info.sample_period_s or DEFAULT_PERIOD_S
+
+
+def require_packages() -> None:
+    """Check that the packages are there that a study and its report need.
+
+    Raises:
+        ImportError: one is missing; names the extra that brings it.
+    """
+    from_extra("optuna", "compare")
+    for module in NEEDED_BY_REPORTS:
+        from_demo(module)
 
 
 def check_above_zero(values: Mapping[str, Any]) -> None:

@@ -4,12 +4,12 @@ from typing import Any
 
 from kgated_edge import EventMetrics
 
-from kgated.pages.render import plot_html, plotly_script, render_page
-from kgated.optional_imports import from_extra
+from kgated.pages.colours import series_colour
+from kgated.pages.plotly_figures import empty_figure, plot_html, plotly_script
+from kgated.pages.render import render_page
 from kgated.tuning.run import Tuned
 from kgated.tuning.search import Curve
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _HEIGHT = "420px"
 
 
@@ -139,7 +139,7 @@ def _add(figure: Any, tuned: Tuned, n: int, curve: Curve, y: list[Any]) -> None:
         x=[max(count / tuned.after.hours, smallest) for count in range(len(y))],
         y=y,
         mode="lines",
-        line={"shape": "hv", "color": _COLOURS[n % len(_COLOURS)], "dash": _dash(curve)},
+        line={"shape": "hv", "color": series_colour(n), "dash": _dash(curve)},
         name=f"{curve.smoothing} {curve.smoothing_s:g} s",
     )
 
@@ -154,13 +154,5 @@ def _dash(curve: Curve) -> str:
 
 
 def _figure(x: str, y: str) -> Any:
-    figure = from_extra("plotly.graph_objects", "report").Figure()
-    axis = {"gridcolor": "#e5e5e5", "linecolor": "#999", "zeroline": False, "automargin": True}
-    figure.update_layout(
-        template="none",
-        xaxis=axis | {"title": {"text": x}, "type": "log"},
-        yaxis=axis | {"title": {"text": y}, "rangemode": "tozero"},
-        margin={"l": 8, "r": 8, "t": 24, "b": 8},
-        font={"family": "system-ui, sans-serif", "size": 13, "color": "#222"},
-    )
-    return figure
+    x_axis = {"title": {"text": x}, "type": "log"}
+    return empty_figure(x_axis, {"title": {"text": y}, "rangemode": "tozero"})

@@ -29,14 +29,6 @@ PACKAGES = {
 }
 # What commands call, of packages that define no names themselves: a name with its module each.
 ENTRIES = {
-    "kgated.compare": (
-        *("run.compare_candidates", "run.CompareOptions", "candidates.candidates"),
-        *("candidates.Candidate", "comparison.Comparison", "comparison.CandidateResult"),
-    ),
-    "kgated.search": (
-        *("run.search_models", "options.SearchOptions", "choice.Goal", "files.Budget"),
-        *("space.SearchSpace", "study.Effort", "results.SearchResults", "outcome.Outcome"),
-    ),
     "kgated.report": (
         *("read.read_runs", "read.Run", "page.render"),
         *("field.read_field_log", "field.FieldLog", "field.render_field"),

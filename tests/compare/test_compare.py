@@ -10,23 +10,15 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from kgated.compare import candidate_study as study
-from kgated.compare import run
-from kgated.compare import training as trainer
-from kgated.compare.candidate_models import (
-    Candidate,
-    ModelOptions,
-    build,
-    candidates,
-    cell_layers,
-    parameter_count,
-)
+from kgated.compare import candidate_study, run, training
+from kgated.compare.candidate_models import Candidate, build, candidates
 from kgated.compare.dynamics import steps_above
 from kgated.data import pad, save_npz
 from kgated.layers import CELLS
+from kgated.study.models import ModelOptions, cell_layers, parameter_count
 from kgated.study.splits import load_parts
 from kgated.study.storage.queue import TrialQueue
-from kgated.study.tasks import flattened_sequences as baseline
+from kgated.study.tasks import flattened_sequences
 from kgated.study.tasks.definitions import CLASSIFICATION
 from kgated_cli.app import app
 
@@ -62,7 +54,7 @@ class KilledError(BaseException):
 def resumed(data, tmp_path_factory):
     """(folder, results, trainings) of a comparison that was killed in its second training."""
     folder, trainings = tmp_path_factory.mktemp("compare"), []
-    train = study.CandidateStudy._train
+    train = candidate_study.CandidateStudy._train
 
     def counted(self, seed, values, watch, name):
         trainings.append((self.candidate.name, *values.values()))
@@ -71,8 +63,8 @@ def resumed(data, tmp_path_factory):
         return train(self, seed, values, watch, name)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study.CandidateStudy, "_train", counted)
-        patch.setattr(baseline, "FRAMES", (None,))
+        patch.setattr(candidate_study.CandidateStudy, "_train", counted)
+        patch.setattr(flattened_sequences, "FRAMES", (None,))
         console = Console(quiet=True)
         with pytest.raises(KilledError):
             run.compare_candidates(data, folder, MODELS, OPTIONS, console=console)
@@ -93,11 +85,11 @@ def test_a_terminal_shows_the_trial_the_epoch_and_the_budget_left(data, tmp_path
         watch.on_epoch_end(0, {"val_loss": 1.0})
         raise KilledError
 
-    monkeypatch.setattr(study.CandidateStudy, "_train", train)
-    queue, texts, budget = TrialQueue(tmp_path), [], trainer.Budget(600.0, 1, 1, 2)
+    monkeypatch.setattr(candidate_study.CandidateStudy, "_train", train)
+    queue, texts, budget = TrialQueue(tmp_path), [], training.Budget(600.0, 1, 1, 2)
     arguments = (queue, MODELS[0], load_parts(data), budget, tmp_path, print, texts.append)
     with pytest.raises(KilledError):
-        study.CandidateStudy(*arguments).run()
+        candidate_study.CandidateStudy(*arguments).run()
     queue.close()
     assert texts == ["rnn-4: trial 1, epoch 1, 10.0 min of its budget left"]
 
@@ -105,11 +97,12 @@ def test_a_terminal_shows_the_trial_the_epoch_and_the_budget_left(data, tmp_path
 def test_the_same_trials_again_train_nothing(resumed, data, monkeypatch):
     folder, results, _ = resumed
     for name in ("fit_model", "refit_model"):
-        monkeypatch.setattr(trainer, name, lambda *_, **__: pytest.fail("it trained"))
+        monkeypatch.setattr(training, name, lambda *_, **__: pytest.fail("it trained"))
     queue, parts = TrialQueue(folder), load_parts(data)
-    budget = trainer.Budget(900.0, OPTIONS.trials, OPTIONS.seeds, OPTIONS.epochs)
+    budget = training.Budget(900.0, OPTIONS.trials, OPTIONS.seeds, OPTIONS.epochs)
     for model, result in zip(MODELS, results.candidates, strict=True):
-        again = study.CandidateStudy(queue, model, parts, budget, folder / "models", print).run()
+        arguments = queue, model, parts, budget, folder / "models", print
+        again = candidate_study.CandidateStudy(*arguments).run()
         assert again.runs == result.runs
     queue.close()
 
@@ -276,7 +269,7 @@ def test_labels_that_are_texts_and_groups_are_taken(rng, tmp_path):
 
 @pytest.mark.slow
 def test_lengths_of_one_run_and_constant_features_are_reported(rng, tmp_path, monkeypatch):
-    monkeypatch.setattr(baseline, "FRAMES", (2,))
+    monkeypatch.setattr(flattened_sequences, "FRAMES", (2,))
     data = sequences(rng, 30, frames=(1, 2))
     data.x[..., 1] = 7.0
     path = saved(tmp_path / "short.npz", data)

@@ -7,14 +7,15 @@ import pytest
 from rich.console import Console
 
 from kgated.compare import run
-from kgated.compare.candidate_models import ModelOptions, build, candidates
+from kgated.compare.candidate_models import build, candidates
 from kgated.compare.recommendation import Evidence, recommend
 from kgated.compare.results import BaselineResult, CandidateResult, DeviceRun
 from kgated.compare.significance import Paired
 from kgated.data import pad, save_npz
 from kgated.study import fitting
+from kgated.study.models import ModelOptions
 from kgated.study.splits import load_parts
-from kgated.study.tasks import flattened_sequences as baseline
+from kgated.study.tasks import flattened_sequences
 from kgated.study.tasks.definitions import CLASSIFICATION, FRAMES, REGRESSION
 from kgated.training import Plan
 
@@ -66,7 +67,7 @@ def test_a_training_ends_when_its_time_is_over(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("refit", [True, False])
 def test_the_seeds_are_refits_unless_they_are_not_wanted(refit, tmp_path, monkeypatch):
-    monkeypatch.setattr(baseline, "FRAMES", (None,))
+    monkeypatch.setattr(flattened_sequences, "FRAMES", (None,))
     path = written(tmp_path / "data.npz", TASKS["classification"][1])
     options = run.CompareOptions(
         quantizations=("none",), trials=1, seeds=2, epochs=2, budget_minutes=30.0, refit=refit

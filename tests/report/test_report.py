@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from kgated_edge.cli.main import main as edge
 
-from kgated.report.charts import front, histograms, pareto, timelines
+from kgated.report.charts import histograms, pareto, timelines
 from kgated.report.page import COLUMNS, render
 from kgated.report.read import read_runs
 from kgated_cli import main as kgated
@@ -85,15 +85,6 @@ def test_accuracy_is_set_against_time_and_size(results):
         assert [(*point.x, *point.y) for point in points][-1] == (own, 25.0)
         # The smallest is on the front of sizes, and the slowest on none of times.
         assert (own in best.x) is (cost == "size")
-
-
-def test_front_against_brute_force(rng):
-    points = [tuple(point) for point in rng.integers(0, 6, (20, 2)).astype(float)]
-
-    def beaten(point):
-        return any(p[0] <= point[0] and p[1] >= point[1] and p != point for p in points)
-
-    assert set(front(points)) == {point for point in points if not beaten(point)}
 
 
 def browser():

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 from kgated_edge import EdgeModel
 
-from kgated.compare.candidate_models import ModelOptions
 from kgated.data import pad, zero_padded
 from kgated.deploy import to_tflite
 from kgated.optimize import sparsity
+from kgated.pages.pareto import pareto_front
 from kgated.search.choice import Goal, Story, choose
 from kgated.search.design.model import averaged, build, with_front, zero_smallest_weights
 from kgated.search.design.space import Design, SearchSpace, Training
 from kgated.search.measurement.files import Budget, FileCost
-from kgated.search.report.charts import front_line
 from kgated.search.report.build import teacher_sentences
 from kgated.search.report.results import Reference
 from kgated.search.trials.outcome import Outcome, Rejected, front
 from kgated.search.trials.queue import SEED, is_hopeless, unused_seed
+from kgated.study.models import ModelOptions
 from kgated.study.tasks.definitions import CLASSIFICATION, FRAMES
 from kgated.study.tasks.metrics import ACCURACY, RMSE
 
@@ -168,7 +168,7 @@ def test_the_front_has_what_nothing_beats_in_accuracy_size_and_time():
     rows.append(("e", 0.8, 10, 49))  # as fast as "a", within the scatter of measurements
     outcomes = [outcome(*row) for row in rows]
     assert [o.design.cell for o in front(outcomes, Budget(32.0))] == ["c", "a", "d"]
-    line = front_line(outcomes, lambda o: o.cost.file_bytes)
+    line = pareto_front(outcomes, lambda o: o.cost.file_bytes, lambda o: o.score)
     assert [o.design.cell for o in line] == ["a", "d"]
 
 

@@ -12,7 +12,7 @@ from kgated.search.measurement.device import LocalDevice
 from kgated.search.measurement.files import Budget, Workshop, check_reachable
 from kgated.search.options import possible_space
 from kgated.study.splits import load_parts
-from kgated.study.tasks import flattened_sequences as baseline
+from kgated.study.tasks import flattened_sequences
 
 SPACE = SearchSpace(("gru",), (3,), (1,), (1, 2), (1,), quantizations=("int8",))
 
@@ -25,7 +25,7 @@ def sequences(rng, count, frames):
 
 
 def test_a_class_of_one_group_stays_in_the_training_data(rng, tmp_path, monkeypatch):
-    monkeypatch.setattr(baseline, "FRAMES", (2,))
+    monkeypatch.setattr(flattened_sequences, "FRAMES", (2,))
     plain = sequences(rng, 40, (3, 7))
     y = np.where(np.arange(40) < 4, 2, plain.y)  # of the first person alone
     groups = np.array([f"p{n // 4}_{n}" for n in range(40)])

@@ -24,7 +24,7 @@ from kgated.search.trials import study, teacher
 from kgated.search.trials.queue import SearchQueue
 from kgated.search.trials.study import Effort
 from kgated.search.trials.teacher import Teacher
-from kgated.study.tasks import flattened_sequences as baseline
+from kgated.study.tasks import flattened_sequences
 from kgated_cli.app import app
 
 SPACE = SearchSpace(("gru",), (3, 4), (1,), (1, 2, 8), (1,), quantizations=("none",))
@@ -63,7 +63,7 @@ def resumed(data, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study.SearchStudy, "_train", counted)
-        patch.setattr(baseline, "FRAMES", (None,))
+        patch.setattr(flattened_sequences, "FRAMES", (None,))
         console = Console(quiet=True)
         with pytest.raises(KilledError):
             run.search_models(data, folder, OPTIONS, console=console)
@@ -245,7 +245,7 @@ def test_numbers_labels_per_frame_and_tokens_are_searched_too(metric, rng, tmp_p
 @pytest.mark.slow
 def test_a_pruned_model_learns_from_a_teacher_of_the_command(data, tmp_path, monkeypatch):
     monkeypatch.setattr(teacher, "UNITS", 4)
-    monkeypatch.setattr(baseline, "FRAMES", (None,))
+    monkeypatch.setattr(flattened_sequences, "FRAMES", (None,))
     words = ["search", str(data), "--max-kib", "64", "--cells", "gru", "--units", "3"]
     words += ["--layers", "1", "--strides", "1", "--ranks", "1", "--quantize", "dynamic"]
     words += ["--trials", "1", "--epochs", "2", "--sparsities", "0.5", "--teacher", "auto"]

@@ -4,6 +4,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from kgated.study.edge_check import Latency
+
 # Maximum absolute difference of the float file from Keras on every sequence.
 FLOAT_TOLERANCE = 1e-5
 
@@ -21,23 +23,6 @@ class Baseline:
     description: str
     fold_accuracy: float
     test_accuracy: float
-
-
-@dataclass(frozen=True)
-class Latency:
-    """The time of one step on the device.
-
-    Attributes:
-        us_p50, us_p99, us_max: in microseconds.
-        edges_us: n + 1 edges of a histogram.
-        counts: n counts of steps.
-    """
-
-    us_p50: float
-    us_p99: float
-    us_max: float
-    edges_us: tuple[float, ...]
-    counts: tuple[int, ...]
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from kgated_edge.evaluation.dataset import SequenceData
 from rich.console import Console
 from rich.table import Table
 
-from kgated.atomic_write import check_writable, replace_file
+from kgated.atomic_write import prepare_folder, replace_file
 from kgated.data import DataSet, japanese_vowels, real_frames, save_npz, split, zero_padded
+from kgated.demos.cells.baseline import linear_baseline
 from kgated.demos.cells.page import percent, render, table_text
 from kgated.demos.cells.results import Results, Row, Setting, disagreements, to_json
 from kgated.deploy import Recipe, to_tflite
@@ -24,7 +25,6 @@ from kgated.models import sequence_classifier
 from kgated.optional_imports import require_demo
 from kgated.study.edge_check import Limits, run_check
 from kgated.study.results import this_machine
-from kgated.study.tasks.flattened_sequences import linear_baseline
 from kgated.training import Plan, fit
 
 DEMO_CELLS = ("LSTM", "PeepholeLSTM", "GRU")
@@ -109,22 +109,6 @@ def demo(
     results = Results(setting, baseline, tuple(rows), seconds, time.perf_counter() - start)
     publish(results, folder, console)
     return results
-
-
-def prepare_folder(out_dir: str | Path) -> Path:
-    """Make the folder if it does not exist, and check that files can be written to it.
-
-    Raises:
-        OSError: the folder can't be made or written to; one line.
-    """
-    folder = Path(out_dir)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(
-            f"can't make the folder {folder} ({error.strerror}); name another one"
-        ) from error
-    return check_writable(folder / "report.html").parent
 
 
 def setting_of(data: DataSet, seed: int) -> Setting:

@@ -10,12 +10,12 @@ import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 from kgated_edge.evaluation.dataset_info import DataInfo
 
-from kgated.compare.candidate_models import ModelOptions, cell_layers, front_layers, output_layer
 from kgated.data import zero_padded
 from kgated.models.sequence import accepted, described
 from kgated.optimize import masks
 from kgated.optimize.weights import matrices, values_of
 from kgated.search.design.space import Design
+from kgated.study.models import ModelOptions, cell_layers, front_layers, output_layer
 from kgated.study.splits import Parts
 
 FRONT = "mean_of_frames"

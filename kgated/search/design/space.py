@@ -5,15 +5,15 @@ from dataclasses import dataclass, fields
 from itertools import cycle, product
 from typing import Any
 
-from kgated.compare.candidate_models import LONG_NAMES, cell_layers
-from kgated.compare.candidate_study import (
+from kgated.deploy import Recipe
+from kgated.study.fitting import disturbance
+from kgated.study.hyperparameters import (
     AUGMENTATIONS,
     DROPOUTS,
     FIRST_AUGMENTATIONS,
     LEARNING_RATES,
 )
-from kgated.deploy import Recipe
-from kgated.study.fitting import disturbance
+from kgated.study.models import cell_names
 from kgated.training import Plan
 
 FIRST_TRAINING = {"learning_rate": 5e-3, "dropout": 0.1}
@@ -103,13 +103,7 @@ class SearchSpace:
             if not values:
                 raise ValueError(f"`{field.name}` must name at least one value")
             object.__setattr__(self, field.name, tuple(dict.fromkeys(values)))
-        names = tuple(LONG_NAMES.get(cell.lower(), cell.lower()) for cell in self.cells)
-        unknown = [name for name in names if name not in cell_layers()]
-        if unknown:
-            raise ValueError(
-                f"`cells` must be some of {list(cell_layers())}. Received: {unknown[0]!r}"
-            )
-        object.__setattr__(self, "cells", tuple(dict.fromkeys(names)))
+        object.__setattr__(self, "cells", cell_names(self.cells))
         for name in ("units", "layers", "strides", "ranks"):
             object.__setattr__(self, name, tuple(sorted(getattr(self, name))))
             if getattr(self, name)[0] < 1:

@@ -13,7 +13,6 @@ import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 
 from kgated.atomic_write import replace_file
-from kgated.compare.candidate_models import ModelOptions
 from kgated.data import real_frames, save_npz, take
 from kgated.deploy import to_tflite
 from kgated.errors import ConversionError
@@ -21,6 +20,7 @@ from kgated.search.design.model import averaged, build, with_front, zero_smalles
 from kgated.search.design.space import Design, SearchSpace
 from kgated.search.measurement.device import Device
 from kgated.study.edge_check import Checked, Limits
+from kgated.study.models import ModelOptions
 from kgated.study.splits import Parts
 
 PROBE_SEQUENCES = 8

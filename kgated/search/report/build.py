@@ -6,7 +6,6 @@ from pathlib import Path
 from rich.console import Console
 
 from kgated.atomic_write import replace_file
-from kgated.compare.page import terminal_table
 from kgated.errors import ConversionError
 from kgated.search.choice import Choice, Story, choose
 from kgated.search.design.space import Design
@@ -17,6 +16,7 @@ from kgated.search.report.results import Reference, SearchResults, to_csv, to_js
 from kgated.search.trials.outcome import Outcome, Rejected, front
 from kgated.search.trials.study import SearchStudy
 from kgated.search.trials.teacher import Teacher
+from kgated.study.console import print_lines, terminal_table
 from kgated.study.results import Simple, data_fields, this_machine
 from kgated.study.splits import Parts
 from kgated.study.tasks.metrics import Metric
@@ -163,8 +163,7 @@ def show(results: SearchResults, folder: Path, console: Console) -> None:
         *results.notes,
         f"{folder / 'chosen.tflite'}, {folder / 'search.html'}",
     ]
-    for line in lines:
-        console.print(line, soft_wrap=True, highlight=False)
+    print_lines(console, lines)
 
 
 def _reference_line(reference: Reference, metric: Metric) -> str:

@@ -3,22 +3,15 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kgated.compare.charts import MARKERS, PALETTE, svg
-from kgated.demos.cells.charts import GREY
+from kgated.pages.colours import GREY, series_colour
+from kgated.pages.pareto import pareto_front
+from kgated.pages.svg_charts import legend_beside, svg_chart
 from kgated.search.trials.outcome import Outcome
 from kgated.study.tasks.metrics import Metric
 
 SIZE_INCHES = (5.2, 3.6)
+MARKERS = "osD^vP*"  # of the recipes
 Cost = Callable[[Outcome], float]
-
-
-def front_line(outcomes: Sequence[Outcome], cost: Cost) -> list[Outcome]:
-    """The outcomes that no other one beats in score and this cost, by cost."""
-    front: list[Outcome] = []
-    for outcome in sorted(outcomes, key=lambda o: (cost(o), -o.score)):
-        if not front or outcome.score > front[-1].score:
-            front.append(outcome)
-    return front
 
 
 def front_chart(
@@ -43,11 +36,11 @@ def front_chart(
     recipes = list(dict.fromkeys(outcome.design.quantize for outcome in outcomes))
 
     def draw(axes: Any) -> None:
-        front = front_line(outcomes, cost)
+        front = pareto_front(outcomes, cost, lambda outcome: outcome.score)
         line = [cost(o) for o in front], [metric.factor * o.value for o in front]
         axes.plot(*line, drawstyle="steps-post", color=GREY, linewidth=1.2, label="front")
         for outcome in outcomes:
-            colour = PALETTE[cells.index(outcome.design.cell) % len(PALETTE)]
+            colour = series_colour(cells.index(outcome.design.cell))
             marker = MARKERS[recipes.index(outcome.design.quantize) % len(MARKERS)]
             axes.plot(cost(outcome), metric.factor * outcome.value, marker, color=colour, ms=6)
         ring = {"mfc": "none", "mec": "#222222", "ms": 13}
@@ -59,12 +52,12 @@ def front_chart(
         unit = f", {metric.unit}" if metric.unit == "%" else ""
         axes.set_ylabel(f"{metric.title} on the validation data{unit}")
 
-    return svg(draw, f"{metric.title} and {title}", SIZE_INCHES)
+    return svg_chart(draw, f"{metric.title} and {title}", SIZE_INCHES)
 
 
 def _keys(axes: Any, cells: list[str], recipes: list[str]) -> None:
     for n, cell in enumerate(cells):
-        axes.plot([], [], "o", color=PALETTE[n % len(PALETTE)], label=cell)
+        axes.plot([], [], "o", color=series_colour(n), label=cell)
     for n, recipe in enumerate(recipes):
         axes.plot([], [], MARKERS[n % len(MARKERS)], color=GREY, mfc="none", label=recipe)
-    axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    legend_beside(axes)

@@ -4,10 +4,9 @@ from kgated.pages.render import render_page
 from kgated.search.report.charts import front_chart
 from kgated.search.report.results import SearchResults
 from kgated.search.trials.outcome import Outcome
+from kgated.study.console import TableRow
 from kgated.study.results import Simple
 from kgated.study.tasks.metrics import Metric
-
-TableRow = dict[str, str]
 
 
 def table_rows(outcomes: tuple[Outcome, ...], results: SearchResults) -> list[TableRow]:

@@ -7,8 +7,6 @@ from typing import Any
 
 import keras
 
-from kgated.compare.candidate_models import parameter_count
-from kgated.compare.candidate_study import Log
 from kgated.deploy.recipe import QUANTIZATIONS
 from kgated.errors import ConversionError
 from kgated.optimize import ConstantSparsity, prune
@@ -27,7 +25,9 @@ from kgated.search.trials.queue import (
     is_hopeless,
 )
 from kgated.search.trials.teacher import Teacher
+from kgated.study.console import Log
 from kgated.study.fitting import LockCheck, fit_model, saved
+from kgated.study.models import parameter_count
 from kgated.training import DivergenceError
 
 OUTCOME, NAME = "outcome", "name"

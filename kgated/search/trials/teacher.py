@@ -7,12 +7,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from kgated.compare.candidate_models import ModelOptions
-from kgated.compare.candidate_study import FIRST_AUGMENTATIONS, Log
 from kgated.data import zero_padded
 from kgated.search.design.model import build
 from kgated.search.design.space import SearchSpace
+from kgated.study.console import Log
 from kgated.study.fitting import LockCheck, saved
+from kgated.study.hyperparameters import FIRST_AUGMENTATIONS
+from kgated.study.models import ModelOptions
 from kgated.study.splits import Parts
 from kgated.study.storage.queue import TrialQueue
 from kgated.training import DivergenceError, SoftTargets, fit

@@ -1,4 +1,4 @@
-"""A linear classifier on the same sequences, as a baseline for the recurrent models."""
+"""Models of scikit-learn on flattened sequences, chosen by cross-validation."""
 
 import contextlib
 import warnings
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from kgated.data import SequenceData, zero_padded
-from kgated.demos.cells.results import Baseline
 from kgated.optional_imports import from_demo
 from kgated.training.batches import resampled
 
@@ -20,27 +19,17 @@ STRENGTHS = (0.1, 1.0, 10.0)
 FOLDS = 5
 
 
-def linear_baseline(train: SequenceData, test: SequenceData, *, seed: int = 0) -> Baseline:
-    """Logistic regression on flattened sequences, chosen by cross-validation on the training set.
-
-    It needs the whole sequence, resampled to a fixed number of frames, so it can't run on a stream.
+def linear_decisions(train: SequenceData, test: SequenceData, *, seed: int = 0) -> "Fitted":
+    """Logistic regression on flattened sequences, with the class (N,) of each test sequence.
 
     Args:
-        train: frames (N, T, F) and labels y (N,); the number of frames and the strength
-            of regularization are chosen by stratified cross-validation on them.
-        test: sequences on which the chosen classifier is evaluated.
+        train: frames (N, T, F) and labels y (N,), to choose and fit the classifier by.
+        test: sequences to classify.
         seed: of the folds.
 
     Raises:
         ImportError: scikit-learn is not installed.
     """
-    fitted = linear_decisions(train, test, seed=seed)
-    right = float((fitted.predictions == test.y).mean())
-    return Baseline(fitted.description, fitted.fold_score, right)
-
-
-def linear_decisions(train: SequenceData, test: SequenceData, *, seed: int = 0) -> "Fitted":
-    """As `linear_baseline`: the chosen classifier, with the class (N,) of each test sequence."""
     folds = stratified_folds(train.y, seed)
     model = from_demo("sklearn.linear_model").LogisticRegression(max_iter=2000)
     grid = {"logisticregression__C": STRENGTHS}

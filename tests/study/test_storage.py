@@ -11,7 +11,7 @@ import sqlalchemy
 from postgresql import server, stop
 from warm_processes import Program, run
 
-from kgated.compare import candidate_study as study
+from kgated.compare import candidate_study
 from kgated.data import pad, save_npz
 from kgated.study.fitting import LockCheck
 from kgated.study.storage import backends
@@ -149,7 +149,7 @@ def test_a_full_disk_leaves_a_whole_journal_and_says_what_to_do(tmp_path, monkey
     with monkeypatch.context() as patch:
         patch.setattr(backends.os, "write", half)
         with pytest.raises(OSError, match="No space left on device; make room, then start") as full:
-            study.tell(trial, 1.0)
+            candidate_study.tell(trial, 1.0)
     assert "\n" not in str(full.value)
     assert path.read_bytes() == before
     queue.close()
@@ -188,7 +188,7 @@ def test_a_server_that_stops_in_a_training_ends_the_command_with_a_line(
             stop(address)
             LockCheck(self.queue.locks).on_epoch_end(0)
 
-        monkeypatch.setattr(study.CandidateStudy, "_train", train)
+        monkeypatch.setattr(candidate_study.CandidateStudy, "_train", train)
         command = ["compare", str(tmp_path / "data.npz"), "--cells", "rnn", "--units", "3"]
         command += ["--out", str(tmp_path / "out"), "--storage", address]
         with pytest.raises(SystemExit) as ended:

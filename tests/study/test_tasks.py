@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 from kgated_edge.evaluation.dataset import SequenceData
 
-from kgated.compare import measurement as measure
-from kgated.compare.candidate_models import Candidate, ModelOptions, build
+from kgated.compare import measurement
+from kgated.compare.candidate_models import Candidate, build
 from kgated.compare.dynamics import gradient_reach
 from kgated.compare.measurement import Places, on_device, scores_of
 from kgated.data import is_real, pad, real_frames, save_npz
 from kgated.errors import ConversionError
 from kgated.study.chunks import in_chunks
 from kgated.study.fitting import fit_model
+from kgated.study.models import ModelOptions
 from kgated.study.splits import load_parts
-from kgated.study.tasks import flattened_sequences as baseline
+from kgated.study.tasks import flattened_sequences
 from kgated.study.tasks.definitions import (
     CLASSIFICATION,
     FRAME_REGRESSION,
@@ -114,8 +115,8 @@ def test_a_recipe_that_fails_is_a_row_with_the_reason(name, error, monkeypatch, 
     parts = load_parts(tmp_path / "data.npz")
     model = build(Candidate("gru", 4), ModelOptions.of(parts))
     converted = SimpleNamespace(file_bytes=1234)
-    monkeypatch.setattr(measure, "to_tflite", lambda *_, **__: converted)
-    monkeypatch.setattr(measure, name, fail)
+    monkeypatch.setattr(measurement, "to_tflite", lambda *_, **__: converted)
+    monkeypatch.setattr(measurement, name, fail)
     places = Places(tmp_path, tmp_path, tmp_path / "test.npz")
     row = on_device(model, "int8", parts, 0.01, places)
     assert (row.quantize, row.failure, row.value) == ("int8", "no kernel", None)
@@ -123,7 +124,7 @@ def test_a_recipe_that_fails_is_a_row_with_the_reason(name, error, monkeypatch, 
 
 
 def test_the_linear_baselines_find_what_is_linear(monkeypatch, tmp_path):
-    monkeypatch.setattr(baseline, "FRAMES", (2,))
+    monkeypatch.setattr(flattened_sequences, "FRAMES", (2,))
     data = recordings(count=60)
     real = is_real(data.lengths, data.x.shape[1])
     rows = data.x @ np.array([[1.0], [2.0], [-1.0]], np.float32)

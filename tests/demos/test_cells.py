@@ -11,10 +11,10 @@ from rich.console import Console
 
 import kgated
 from kgated.data import DataSet, load_npz, pad
-from kgated.demos.cells import run as demo
+from kgated.demos.cells import baseline, run
 from kgated.layers import CELLS
 from kgated.study.edge_check import Limits, run_check
-from kgated.study.tasks import flattened_sequences as baseline
+from kgated.study.tasks import flattened_sequences
 from kgated.training import Plan
 
 
@@ -36,7 +36,7 @@ def demo_run(data, tmp_path_factory):
     """(folder, results, what was printed) of one run."""
     folder, screen = tmp_path_factory.mktemp("demo") / "new" / "folder", io.StringIO()
     console = Console(file=screen, width=80)
-    results = demo.demo(
+    results = run.demo(
         folder, seed=1, cells=["GRU"], plan=Plan(epochs=3), data=data, console=console
     )
     return folder, results, screen.getvalue()
@@ -93,16 +93,16 @@ def test_the_saved_model_is_the_one_converted(demo_run, data):
     folder, results, _ = demo_run
     model = keras.saving.load_model(folder / "GRU.keras")
     outputs = np.asarray(model(data.test.x))
-    file = demo.final_outputs(folder / results.rows[0].file_name, data.test)
-    assert demo.compare_outputs(outputs, file)[0] < 1e-5
+    file = run.final_outputs(folder / results.rows[0].file_name, data.test)
+    assert run.compare_outputs(outputs, file)[0] < 1e-5
     test = load_npz(folder / "test.npz")
     assert (test.x == data.test.x).all()
 
 
 def test_a_difference_is_found():
     outputs = np.array([[0.6, 0.4], [0.3, 0.7]])
-    assert demo.compare_outputs(outputs, outputs) == (0.0, 0)
-    assert demo.compare_outputs(outputs, outputs[:, ::-1]) == (pytest.approx(0.4), 2)
+    assert run.compare_outputs(outputs, outputs) == (0.0, 0)
+    assert run.compare_outputs(outputs, outputs[:, ::-1]) == (pytest.approx(0.4), 2)
 
 
 def test_a_missed_limit_and_a_broken_file_are_not_passed_over(demo_run, tmp_path):
@@ -117,29 +117,29 @@ def test_a_missed_limit_and_a_broken_file_are_not_passed_over(demo_run, tmp_path
 
 
 def test_a_folder_that_can_t_be_written_is_said_before_the_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "japanese_vowels", lambda: pytest.fail("it began"))
+    monkeypatch.setattr(run, "japanese_vowels", lambda: pytest.fail("it began"))
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match=r"can't make the folder .*file.*name another") as caught:
-        demo.demo(tmp_path / "file" / "inside")
+        run.demo(tmp_path / "file" / "inside")
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_package_is_said_before_the_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "japanese_vowels", lambda: pytest.fail("it began"))
+    monkeypatch.setattr(run, "japanese_vowels", lambda: pytest.fail("it began"))
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(ImportError, match=r'jinja2 .*pip install "kgated\[demo\]"'):
-        demo.demo(tmp_path)
+        run.demo(tmp_path)
 
 
 def test_the_cells_are_ours():
     gated = [kgated.LSTM, kgated.PeepholeLSTM, kgated.GRU, kgated.MinGRU, kgated.MinLSTM]
     assert {cell.__name__: cell for cell in gated} == CELLS
-    assert set(demo.DEMO_CELLS) < set(CELLS)
+    assert set(run.DEMO_CELLS) < set(CELLS)
 
 
 def test_the_baseline_learns_the_classes_and_no_more(data, monkeypatch):
-    monkeypatch.setattr(baseline, "FRAMES", (None, 2))
-    monkeypatch.setattr(baseline, "STRENGTHS", (1.0,))
+    monkeypatch.setattr(flattened_sequences, "FRAMES", (None, 2))
+    monkeypatch.setattr(flattened_sequences, "STRENGTHS", (1.0,))
     actual = baseline.linear_baseline(data.train, data.test)
     assert actual.test_accuracy > 0.9
     assert "logistic regression on" in actual.description
@@ -153,6 +153,6 @@ def test_vectors_do_not_see_the_padding(data):
     spoilt = type(spoilt)(spoilt.x.copy(), data.train.lengths, spoilt.y)
     spoilt.x[np.arange(spoilt.x.shape[1]) >= spoilt.lengths[:, None]] = 50.0
     for frames in (None, 4):
-        plain = baseline.vectors(data.train, frames, 8)
-        np.testing.assert_array_equal(baseline.vectors(spoilt, frames, 8), plain)
+        plain = flattened_sequences.vectors(data.train, frames, 8)
+        np.testing.assert_array_equal(flattened_sequences.vectors(spoilt, frames, 8), plain)
         assert plain.shape == (45, 4 * (frames or 8))
