@@ -20,12 +20,13 @@ from kgated_edge.runtime.batching import (
 )
 from kgated_edge.runtime.engines import LITERT, bind_engine
 from kgated_edge.runtime.input_writer import step_writer
+from kgated_edge.runtime.no_copies import NoCopies
 from kgated_edge.runtime.quantization import results_reader
 from kgated_edge.runtime.text_methods import TextMethods, texts_to_ids
 from kgated_edge.signing.check import opened
 
 
-class SequenceModel(TextMethods):
+class SequenceModel(TextMethods, NoCopies):
     """A model that takes a whole sequence per call and keeps no state.
 
     A model with several inputs takes a dict of arrays by name, one with several outputs returns a
@@ -47,6 +48,8 @@ class SequenceModel(TextMethods):
         >>> model = SequenceModel("word.tflite")
         >>> output = model.run(frames)      # (T, 40) float32 to (12,), or to (T, 12)
     """
+
+    _instead = "open the file again, or give another process the file's path"
 
     def __init__(
         self,

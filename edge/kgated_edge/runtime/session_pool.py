@@ -17,6 +17,7 @@ from kgated_edge.runtime.exclusive import busy, exclusive
 from kgated_edge.runtime.input_writer import Writer, check_frames, step_writer
 from kgated_edge.runtime.interpreter import Binding
 from kgated_edge.runtime.native_rounds import NativeRounds
+from kgated_edge.runtime.no_copies import NoCopies
 from kgated_edge.runtime.quantization import reader, results_reader, storer
 from kgated_edge.runtime.session_rounds import InterpreterRounds, StateCopies
 from kgated_edge.runtime.session_states import SessionStates
@@ -34,7 +35,7 @@ returns a copy of the outputs.
 """
 
 
-class SessionPool:
+class SessionPool(NoCopies):
     """Any number of sessions of a streaming model, served by one interpreter or library.
 
     Equation: (output_t, state_t) = step(frame_t, state_{t-1}), for each session on its own.
@@ -62,6 +63,8 @@ class SessionPool:
         >>> outputs = pool.step(sessions, frames)       # (3000, 12) float32 to (3000, 9)
         >>> output = sessions[7].step(frame)            # or each session when its frame arrives
     """
+
+    _instead = "call clone() for a second pool with the same file"
 
     def __init__(
         self,
@@ -91,7 +94,8 @@ class SessionPool:
         invoke = binding.interpreter.invoke
         read = results_reader(manifest.answers, binding.outputs)
         # Empty while a thread uses the pool, as in EdgeModel.
-        self._idle: list[StepResources] = [(write, invoke, read)]
+        self._resources: StepResources = (write, invoke, read)
+        self._idle = [self._resources]
 
     @property
     def manifest(self) -> Manifest:
@@ -135,16 +139,20 @@ class SessionPool:
             name: np.empty((len(sessions), *shape), dtype) for name, shape, dtype in self._outputs
         }
         # Inlined, as in `Session.step`.
+        idle = self._idle
         try:
-            resources = self._idle.pop()
+            resources = idle.pop()
         except IndexError:
             raise busy("pool") from None
+        except BaseException:  # Ctrl-C right after `pop`, whose result is lost
+            idle.append(self._resources)
+            raise
         try:
             self._rounds.run(numbers, sessions, frames, results)
         except RuntimeError as error:
             raise cannot_run(error) from None
         finally:
-            self._idle.append(resources)
+            idle.append(resources)
         specs = self._manifest.answers
         return unwrap_single({spec.name: _real(spec, results[spec.name]) for spec in specs})
 
@@ -183,10 +191,11 @@ def _rounds(binding: Binding, states: SessionStates) -> InterpreterRounds | Nati
     return InterpreterRounds(binding, states)
 
 
-class Session(Stateful):
+class Session(Stateful, NoCopies):
     """One stream of a pool: nothing but its states. Made by `SessionPool.open`."""
 
     __slots__ = ("_copies", "_number", "_pool")
+    _instead = "open() another session of its pool, and assign its `state`"
     _copies: StateCopies
 
     def __init__(self, pool: SessionPool) -> None:
@@ -201,18 +210,21 @@ class Session(Stateful):
     def state(self) -> dict[str, Array]:
         """As `EdgeModel.state`: each accepts the state of the other."""
         arrays = self._pool._states.arrays(self._number)
-        with exclusive(self._pool._idle, "pool"):
-            pairs = zip(self._manifest.states, arrays, strict=True)
-            return {spec.name: array.copy() for spec, array in pairs}
+        pairs = zip(self._manifest.states, arrays, strict=True)
+        return exclusive(
+            self._pool._idle, "pool", lambda: {spec.name: array.copy() for spec, array in pairs}
+        )
 
     @state.setter
     def state(self, values: Mapping[str, Array]) -> None:
         check_states(self._manifest.states, values)
         arrays = self._pool._states.arrays(self._number)
         # A round of another thread would overwrite it.
-        with exclusive(self._pool._idle, "pool"):
-            for spec, array in zip(self._manifest.states, arrays, strict=True):
-                array[...] = values[spec.name]
+        exclusive(self._pool._idle, "pool", lambda: self._assign(arrays, values))
+
+    def _assign(self, arrays: Sequence[Array], values: Mapping[str, Array]) -> None:
+        for spec, array in zip(self._manifest.states, arrays, strict=True):
+            array[...] = values[spec.name]
 
     def reset(self) -> None:
         """Sets all states to zero, as at the start of a sequence."""
@@ -225,6 +237,9 @@ class Session(Stateful):
             resources = idle.pop()
         except IndexError:
             raise busy("pool") from None
+        except BaseException:  # Ctrl-C right after `pop`, whose result is lost
+            idle.append(self._pool._resources)
+            raise
         try:
             write, invoke, read = resources
             write(frame)
