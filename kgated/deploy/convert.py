@@ -295,5 +295,5 @@ def _build(
     stage = FloatStage.of(file, manifest, target, sequences, recipe, ranges)
     content = stage.quantized(recipe)
     if recipe.is_static and qat is None:
-        check_coverage(manifest_in(content), stage.samples, recipe.calibration_method)
+        check_coverage(manifest_in(content), stage.samples.inputs, recipe.calibration_method)
     return content, stage

@@ -145,14 +145,14 @@ class EdgeModel(Stateful, TextMethods, NoCopies):
         check_external(self._manifest)
         return exclusive(self._idle, "model", self._state_copies)
 
-    def _state_copies(self) -> dict[str, Array]:
-        return {name: view.copy() for name, view in self._states.items()}
-
     @state.setter
     def state(self, values: Mapping[str, Array]) -> None:
         check_external(self._manifest)
         check_states(self._manifest.carried, values)
         exclusive(self._idle, "model", lambda: self._assign(values))
+
+    def _state_copies(self) -> dict[str, Array]:
+        return {name: view.copy() for name, view in self._states.items()}
 
     def _assign(self, values: Mapping[str, Array]) -> None:
         for name, view in self._states.items():

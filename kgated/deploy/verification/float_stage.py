@@ -19,7 +19,7 @@ from kgated.deploy.tflite.layer_table import LayerTable, scope_name
 from kgated.deploy.verification.float_proof import prove_float
 from kgated.deploy.verification.layer_costs import LayerCost, layer_costs
 from kgated.deploy.verification.sequences import Sequences
-from kgated.deploy.verification.targets import Sample, Target
+from kgated.deploy.verification.targets import Samples, Target
 from kgated.deploy.verification.trial import trial_file
 from kgated.deploy.worker import run_in_worker
 from kgated.errors import ConversionError
@@ -37,15 +37,13 @@ class FloatStage:
         layers: which layer each operator comes from.
         shared: (input, output) of the signature that share scale and zero point.
         samples: inputs of the signature, for ranges; empty where the recipe needs none.
-        origins: the sequence that each sample is of.
         ranges: by tensor name, from quantization-aware training; None: those of the samples.
     """
 
     content: bytes
     layers: LayerTable
     shared: SharedScales
-    samples: list[Sample]
-    origins: list[int]
+    samples: Samples
     ranges: Ranges | None = None
 
     @classmethod
@@ -72,26 +70,26 @@ class FloatStage:
             ConversionError: it does not run, or disagrees with the Keras model.
         """
         shared = [(state.name, state.name) for state in manifest.states]
-        content, samples, origins = embed(file.model, manifest), list[Sample](), list[int]()
+        content, samples = embed(file.model, manifest), Samples([], [])
         with trial_file(content) as path:
             run_in_worker(path, recipe)
             prove_float(path, target, sequences)
             if recipe.is_static:
                 used = sequences if ranges is None else sequences[:1]  # to see that the file runs
-                samples, origins = target.samples(path, used), target.origins(used)
-        return cls(content, file.layers, shared, samples, origins, ranges)
+                samples = target.samples(path, used)
+        return cls(content, file.layers, shared, samples, ranges)
 
     def quantized(self, recipe: Recipe, every: int = 1) -> bytes:
-        """The finished file of a recipe; of the samples every n-th tells its ranges.
+        """The finished file of a recipe, with the ranges of every n-th sample.
 
         Raises:
             ConversionError: as from `quantized_file`.
         """
         if not recipe.is_static:
             return quantized_file(QuantizationJob(self.content, self.layers, recipe, []))
-        samples, origins = self.samples[::every], self.origins[::every]
-        more = (samples, self.shared, self.ranges, origins)
-        return quantize_in_worker(QuantizationJob(self.content, self.layers, recipe, *more))
+        inputs, origins = self.samples.inputs[::every], self.samples.origins[::every]
+        options = (inputs, self.shared, self.ranges, origins)
+        return quantize_in_worker(QuantizationJob(self.content, self.layers, recipe, *options))
 
     def costs(
         self, recipe: Recipe, names: Iterable[str], target: Target, sequences: Sequences
@@ -110,7 +108,7 @@ class FloatStage:
         """
         present = set(self.layers.as_dict().values())
         layers = [name for name in names if scope_name(name) in present][:MAX_COST_LAYERS]
-        every = -(-len(self.samples) // MAX_COST_SAMPLES) or 1
+        every = -(-len(self.samples.inputs) // MAX_COST_SAMPLES) or 1
         recipe = replace(recipe, target="cpu")
         if len(layers) < 2 or self.ranges is not None:
             return []

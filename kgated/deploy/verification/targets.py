@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import keras
 import numpy as np
@@ -33,6 +33,18 @@ from kgated.keras_graph import replay
 Sample = dict[str, np.ndarray]
 
 
+class Samples(NamedTuple):
+    """The inputs of a file's signature while it runs over calibration sequences.
+
+    Attributes:
+        inputs: one dictionary by input name per call of the signature.
+        origins: the number of the sequence, or of the batch of sequences, that each is of.
+    """
+
+    inputs: list[Sample]
+    origins: list[int]
+
+
 class Target(Protocol):
     """A Keras model together with the way to run its file."""
 
@@ -49,11 +61,8 @@ class Target(Protocol):
     def compare(self, path: Path, sequences: Sequences) -> dict[str, Agreement]:
         """Run every sequence through the file and through Keras; the agreement of each output."""
 
-    def samples(self, path: Path, sequences: Sequences) -> list[Sample]:
+    def samples(self, path: Path, sequences: Sequences) -> Samples:
         """The inputs of a float file's signature while it runs over the sequences."""
-
-    def origins(self, sequences: Sequences) -> list[int]:
-        """The number of the sequence, or of the sequences side by side, that each sample is of."""
 
 
 @dataclass(frozen=True)
@@ -88,19 +97,15 @@ class TargetStream:
             name: agreement(y, np.concatenate(rows), threshold) for name, (y, rows) in pairs.items()
         }
 
-    def samples(self, path: Path, sequences: Sequences) -> list[Sample]:
+    def samples(self, path: Path, sequences: Sequences) -> Samples:
         """As in `Target`: with the states of real sequences."""
-        rows = self._rows(sequences)
-        return record(EdgeModel(path), [stack_rows(sequence) for sequence in rows])
-
-    def origins(self, sequences: Sequences) -> list[int]:
-        """As in `Target`."""
-        lengths = [len(next(iter(rows[0].values()))) for rows in self._rows(sequences)]
-        return sample_origins(lengths, self.reference.frames_per_step)
-
-    def _rows(self, sequences: Sequences) -> list[Sequences]:
         groups = group_by_length(sequences)
-        return [rows for group in groups for rows, _ in batches(group, self.batch)]
+        batched = [rows for group in groups for rows, _ in batches(group, self.batch)]
+        lengths = [len(next(iter(rows[0].values()))) for rows in batched]
+        return Samples(
+            record(EdgeModel(path), [stack_rows(rows) for rows in batched]),
+            sample_origins(lengths, self.reference.frames_per_step),
+        )
 
     def _run(self, edge: EdgeModel, group: Sequences) -> Iterator[Arrays]:
         """The results (steps, *output) of each sequence, all of one length, by output name."""
@@ -163,18 +168,19 @@ class TargetSequence:
             for name in self.reference.outputs
         }
 
-    def samples(self, path: Path, sequences: Sequences) -> list[Sample]:
-        """As in `Target`: with the golden sequence, and some of lengths that are missing."""
-        golden, _ = repeated_frames(self.layout, sequences[0])
-        extra = other_lengths(self.reference.model, self.layout, sequences)
-        rows = batches([golden, *extra, *sequences[:MAX_SAMPLES]], self.batch)
-        return [self.layout.signature_inputs(row) for row, _ in rows]
+    def samples(self, path: Path, sequences: Sequences) -> Samples:
+        """As in `Target`: with the golden sequence, and some of lengths that are missing.
 
-    def origins(self, sequences: Sequences) -> list[int]:
-        """As in `Target`: the golden sequence begins as the first one."""
-        extra = 1 + len(other_lengths(self.reference.model, self.layout, sequences))
-        count = extra + min(len(sequences), MAX_SAMPLES)
-        return [max(0, n - extra) // self.batch for n in range(0, count, self.batch)]
+        The first sequence is the origin of those, as the golden sequence begins with its frames.
+        """
+        golden, _ = repeated_frames(self.layout, sequences[0])
+        extra = [golden, *other_lengths(self.reference.model, self.layout, sequences)]
+        chosen = [*extra, *sequences[:MAX_SAMPLES]]
+        starts = range(0, len(chosen), self.batch)
+        return Samples(
+            [self.layout.signature_inputs(rows) for rows, _ in batches(chosen, self.batch)],
+            [max(0, n - len(extra)) // self.batch for n in starts],
+        )
 
     def _agreement(
         self, name: str, expected: list[Arrays], measured: list[Arrays], threshold: float

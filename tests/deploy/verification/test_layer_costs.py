@@ -38,7 +38,7 @@ def test_the_layer_with_outliers_costs_most(tmp_path, rng):
     lowered, path = lower(step, recipe), tmp_path / "float.tflite"
     content, table = embed(lowered, manifest), LayerTable.from_names(lowered)
     path.write_bytes(content)
-    samples = target.samples(path, sequences)
+    samples = target.samples(path, sequences).inputs
     costs = layer_costs(
         lambda recipe: quantized_file(QuantizationJob(content, table, recipe, samples)),
         recipe,
