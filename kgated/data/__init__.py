@@ -3,11 +3,12 @@
 from kgated_edge.evaluation.dataset import SequenceData, load_npz
 from kgated_edge.evaluation.dataset_info import DataInfo
 
-from kgated.data.augment import SensorAugmentation, SoundAugmentation
-from kgated.data.build import BuildOptions, Part
-from kgated.data.csv_folder import CsvOptions
+from kgated.data.building.augmentation import SensorAugmentation, SoundAugmentation
+from kgated.data.building.data_sets import BuildOptions, Part
+from kgated.data.building.from_folder import FrontEndOptions, LabelOptions, csv_to_npz, wav_to_npz
 from kgated.data.dataset_writer import save_npz
-from kgated.data.from_folder import FrontEndOptions, LabelOptions, csv_to_npz, wav_to_npz
+from kgated.data.example_data import DataSet, japanese_vowels
+from kgated.data.reading.csv_folder import CsvOptions
 from kgated.data.sequences import (
     class_count,
     frame_class_count,
@@ -19,7 +20,6 @@ from kgated.data.sequences import (
     take,
     zero_padded,
 )
-from kgated.data.speech import DataSet, japanese_vowels
 from kgated.data.splitting import assign_groups, parse_split
 
 __all__ = [

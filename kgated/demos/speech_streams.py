@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 
-from kgated.data.recordings import resampled
+from kgated.data.reading.recording import resampled
 from kgated.demos import espeak
 from kgated.demos.espeak import Voice, speak
 from kgated.demos.speech_words import KEYWORDS, SENTENCES, no_keyword

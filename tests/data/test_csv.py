@@ -7,8 +7,8 @@ import pytest
 from csv_files import folder, rows, write
 
 from kgated.data import BuildOptions, CsvOptions, LabelOptions, csv_to_npz, load_npz
-from kgated.data.csv_folder import read_csv
-from kgated.data.csv_table import read_table
+from kgated.data.reading.csv_folder import read_csv
+from kgated.data.reading.csv_table import read_table
 
 EXPECTED = np.array([[n + 0.5, -n / 10] for n in range(6)], np.float32)
 

@@ -15,7 +15,7 @@ from kgated.data import (
     load_npz,
     wav_to_npz,
 )
-from kgated.data.sound_folder import at_rate, read_sound
+from kgated.data.reading.sound_folder import at_rate, read_sound
 
 soundfile = pytest.importorskip("soundfile", reason="the extra `data` is not installed")
 

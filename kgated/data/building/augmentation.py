@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from kgated_edge.ingest.wav_files import to_int16
 
+from kgated.data.reading.sound_folder import read_sound_folder
 from kgated.data.sequences import is_real
-from kgated.data.sound_folder import read_sound_folder
 
 Range = tuple[float, float]
 FULL_SCALE = 32768.0

@@ -2,7 +2,7 @@
 
 import re
 
-from kgated.data.recordings import Recording
+from kgated.data.reading.recording import Recording
 
 _SIZE = re.compile(r"^\s*([0-9.]+(?:e-?\d+)?)\s*(s|ms|f|frames?)?\s*$")
 

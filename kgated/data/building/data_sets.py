@@ -10,13 +10,13 @@ import numpy as np
 from kgated_edge.evaluation.dataset_info import DataInfo, info_arrays
 from kgated_edge.format.front_end import FrontEndSpec
 
+from kgated.data.building.frame_store import FrameStore
+from kgated.data.building.rows import Row, counts_of, labels_of, targets_of
+from kgated.data.building.windows import cuts, frames_of
 from kgated.data.dataset_writer import staging, write_dataset
-from kgated.data.frame_store import FrameStore
-from kgated.data.label_rules import Rule, compiled, matched
-from kgated.data.recordings import Recording
-from kgated.data.rows import Row, counts_of, labels_of, targets_of
+from kgated.data.reading.label_rules import Rule, compiled, matched
+from kgated.data.reading.recording import Recording
 from kgated.data.splitting import TRAIN, assign_groups
-from kgated.data.windows import cuts, frames_of
 
 WINDOW_LABELS = ("frame", "majority", "last")
 FORMATS = ("npz", "npy")

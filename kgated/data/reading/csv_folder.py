@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kgated.data.csv_table import Table, is_missing, read_table
-from kgated.data.recordings import Recording, files_in, resampled
-from kgated.data.time_column import (
+from kgated.data.reading.csv_table import Table, is_missing, read_table
+from kgated.data.reading.recording import Recording, files_in, resampled
+from kgated.data.reading.time_column import (
     UNITS,
     check_regular,
     find_time_column,

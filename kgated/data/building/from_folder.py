@@ -8,13 +8,13 @@ import numpy as np
 from kgated_edge.format.front_end import FrontEndSpec, front_end_from_plain, pcen_parameters
 from kgated_edge.ingest.front_end import FrontEnd
 
-from kgated.data import csv_folder, sound_folder
-from kgated.data.augment import SoundAugmentation
-from kgated.data.build import BuildOptions, Part, build
-from kgated.data.csv_folder import CsvOptions, read_csv_folder
-from kgated.data.label_rules import Rule, by_column, by_folder, by_pattern, by_table
-from kgated.data.recordings import Recording, files_in
-from kgated.data.sound_folder import read_sound, read_sound_folder
+from kgated.data.building.augmentation import SoundAugmentation
+from kgated.data.building.data_sets import BuildOptions, Part, build
+from kgated.data.reading import csv_folder, sound_folder
+from kgated.data.reading.csv_folder import CsvOptions, read_csv_folder
+from kgated.data.reading.label_rules import Rule, by_column, by_folder, by_pattern, by_table
+from kgated.data.reading.recording import Recording, files_in
+from kgated.data.reading.sound_folder import read_sound, read_sound_folder
 
 
 @dataclass(frozen=True)

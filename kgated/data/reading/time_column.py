@@ -5,7 +5,7 @@ from datetime import datetime
 
 import numpy as np
 
-from kgated.data.csv_table import Table, to_number
+from kgated.data.reading.csv_table import Table, to_number
 
 TIME_NAMES = {
     "time",

@@ -7,7 +7,7 @@ import numpy as np
 from kgated_edge.errors import DataError
 from kgated_edge.ingest.wav_files import read_wav, to_int16
 
-from kgated.data.recordings import files_in, resampled
+from kgated.data.reading.recording import files_in, resampled
 from kgated.optional_imports import from_extra
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".aiff", ".aif")

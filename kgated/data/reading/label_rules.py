@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kgated.data.csv_table import Table, is_missing, read_table
-from kgated.data.recordings import Recording
+from kgated.data.reading.csv_table import Table, is_missing, read_table
+from kgated.data.reading.recording import Recording
 
 BACKGROUND = "background"
 _HEADINGS = {

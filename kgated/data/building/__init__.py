@@ -1,0 +1,1 @@
+"""Builds data sets from recordings: augmentation, windows, classes, split, files."""
