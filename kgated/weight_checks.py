@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from kgated.keras_graph import flatten_layers
+from kgated.keras_internals.graph import flatten_layers
 
 
 def check_finite_weights(model: keras.Model) -> None:

@@ -6,7 +6,7 @@ import streams
 
 from kgated.deploy.sequence.graph import sequence_model
 from kgated.deploy.sequence.rnn import Lowering
-from kgated.keras_patches import exact_addition
+from kgated.keras_internals.patches import exact_addition
 
 LOWERINGS = ("unrolled", "while")
 

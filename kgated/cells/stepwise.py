@@ -8,7 +8,7 @@ from keras import ops
 
 from kgated import steps
 from kgated.cells.base import GatedCell
-from kgated.keras_graph import takes_training
+from kgated.keras_internals.graph import takes_training
 from kgated.steps import Array, Function
 
 # (the rows (B, ...) of each array that a step takes, states) -> (output, new states)

@@ -50,10 +50,10 @@ from kgated.deploy.verification.sequences import Calibration, Sequences
 from kgated.deploy.verification.target_choice import layer_names, target_of
 from kgated.deploy.verification.targets import Target
 from kgated.deploy.worker import start_worker
-from kgated.keras_graph import no_mask_warnings
-from kgated.keras_patches import float32_layers
+from kgated.keras_internals.graph import no_mask_warnings
+from kgated.keras_internals.patches import float32_layers
 from kgated.optimize import QuantizeAware
-from kgated.subclassed_models import as_functional
+from kgated.keras_internals.subclassed_models import as_functional
 from kgated.weight_checks import check_finite_weights
 
 CONVERT_SAVED = "kgated.deploy.convert:convert_saved_job"

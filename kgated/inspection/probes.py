@@ -15,7 +15,7 @@ import numpy as np
 from keras import ops
 
 from kgated.cells import GRUCell, LSTMCell, MinimalCell
-from kgated.keras_graph import flatten_layers
+from kgated.keras_internals.graph import flatten_layers
 from kgated.quantization_hook import QuantizationHook
 from kgated.steps import Array, Function, Gates
 

@@ -16,7 +16,7 @@ from kgated.deploy.metadata import ConversionOptions
 from kgated.deploy.tflite.layer_table import LayerTable, scope_name
 from kgated.deploy.verification.target_choice import target_of
 from kgated.errors import ConversionError
-from kgated.keras_graph import flatten_layers
+from kgated.keras_internals.graph import flatten_layers
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from kgated.argument_checks import as_names
-from kgated.keras_graph import flatten_layers
+from kgated.keras_internals.graph import flatten_layers
 
 Matrices = dict[str, list[Any]]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from kgated.keras_graph import wrap_clipping
+from kgated.keras_internals.graph import wrap_clipping
 
 
 @contextlib.contextmanager

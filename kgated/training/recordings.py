@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kgated.keras_graph import run_again
+from kgated.keras_internals.graph import run_again
 
 Array = np.ndarray
 X, START = "x", "start"

@@ -7,7 +7,7 @@ from kgated_edge import EdgeModel, SequenceModel
 from refusals import assert_refused
 
 import kgated
-from kgated.subclassed_models import as_functional
+from kgated.keras_internals.subclassed_models import as_functional
 
 L, ops = keras.layers, keras.ops
 F, T = 5, 8

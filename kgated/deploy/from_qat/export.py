@@ -17,7 +17,7 @@ from kgated.deploy.recipe import Recipe
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.deploy.verification.targets import Target, TargetSequence, TargetStream
-from kgated.keras_graph import run_on
+from kgated.keras_internals.graph import run_on
 from kgated.optimize import QuantizeAware
 from kgated.optimize.qat.layers import standardization
 from kgated.optimize.qat.linear import folded, weights

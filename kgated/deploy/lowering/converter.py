@@ -20,8 +20,8 @@ from kgated.deploy.tflite.layer_table import scope_name
 from kgated.deploy.tflite.lstm_operator import write_fused
 from kgated.deploy.worker import convert_in_worker
 from kgated.errors import ConversionError, cause, naming_layer
-from kgated.keras_graph import run_on
-from kgated.keras_patches import builtin_operators, exact_addition
+from kgated.keras_internals.graph import run_on
+from kgated.keras_internals.patches import builtin_operators, exact_addition
 
 RESET = "reset"
 

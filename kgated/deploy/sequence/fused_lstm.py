@@ -17,7 +17,7 @@ from kgated.deploy.tflite.layer_table import scope_name
 from kgated.deploy.tflite.lstm_operator import MARKER, SLOTS, Slot
 from kgated.errors import ConversionError
 from kgated.layers import LSTM, PeepholeLSTM
-from kgated.tensorflow_private import custom_operator
+from kgated.keras_internals.tensorflow_private import custom_operator
 
 GATES = "ifgo"
 

@@ -15,7 +15,7 @@ from kgated.deploy.sequence.static_layer import StaticCalls, needs_static_call
 from kgated.deploy.sequence.time_axis import Lengths
 from kgated.errors import naming_layer
 from kgated.framewise import operation_keeps_frames, row_of
-from kgated.keras_graph import LayerCalls, has_own, output_names, plain_name, replay
+from kgated.keras_internals.graph import LayerCalls, has_own, output_names, plain_name, replay
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from kgated_edge.format.manifest import LENGTHS
 from kgated.deploy.sequence.preprocessing import check_preprocessing
 from kgated.deploy.sequence.time_axis import Lengths
 from kgated.errors import ConversionError
-from kgated.keras_graph import check_graph, plain_name, replay
+from kgated.keras_internals.graph import check_graph, plain_name, replay
 
 INPUT = "frames"
 

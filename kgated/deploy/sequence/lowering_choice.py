@@ -10,7 +10,7 @@ from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.fused_lstm import check_fusable
 from kgated.deploy.sequence.rnn import Lowering
 from kgated.errors import ConversionError
-from kgated.keras_graph import flatten_layers
+from kgated.keras_internals.graph import flatten_layers
 from kgated.layers import to_gated
 
 # The kernels hold the weights of every unrolled step: above this size the caches no longer hold

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from kgated.deploy.sequence.padding import PaddedTime, unsupported
-from kgated.keras_graph import mask_of
+from kgated.keras_internals.graph import mask_of
 
 _BY_LIST = (keras.layers.Attention, keras.layers.AdditiveAttention)
 _BY_ARGUMENT = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)

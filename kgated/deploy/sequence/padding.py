@@ -7,7 +7,7 @@ from keras import ops
 
 from kgated.errors import ConversionError
 from kgated.framewise import is_finite, isolates_padding
-from kgated.keras_graph import flatten_layers
+from kgated.keras_internals.graph import flatten_layers
 
 POOLING = (keras.layers.GlobalAveragePooling1D, keras.layers.GlobalMaxPooling1D)
 

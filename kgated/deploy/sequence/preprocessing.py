@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 import keras
 
 from kgated.errors import ConversionError
-from kgated.keras_graph import flatten_layers
+from kgated.keras_internals.graph import flatten_layers
 
 REASONS: Mapping[type, str] = {
     keras.layers.Hashing: "hashes",

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from kgated.cells.stepwise import RowStep
 from kgated.steps import Array
-from kgated.tensorflow_private import dynamic_update_slice
+from kgated.keras_internals.tensorflow_private import dynamic_update_slice
 
 STEPS_PER_ITERATION = 4
 CHUNK = 32

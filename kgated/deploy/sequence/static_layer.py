@@ -10,7 +10,7 @@ from keras import ops
 from kgated.deploy.sequence.fused_lstm import FusedLSTM, check_call
 from kgated.deploy.sequence.rnn import Lowering, StaticRNN
 from kgated.errors import ConversionError
-from kgated.keras_graph import flatten_layers, has_own, plain_name, takes_mask
+from kgated.keras_internals.graph import flatten_layers, has_own, plain_name, takes_mask
 from kgated.layers import to_gated
 from kgated.steps import Array
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from kgated.keras_graph import replay
+from kgated.keras_internals.graph import replay
 
 
 @dataclass

@@ -11,7 +11,7 @@ from kgated.deploy.sequence.preprocessing import check_preprocessing
 from kgated.deploy.sequence.rnn import Lowering
 from kgated.deploy.streaming.context import NO_FRAMES, Handlers, LargerBlockError, StreamContext
 from kgated.errors import ConversionError, naming_layer
-from kgated.keras_graph import check_graph, output_names, replay
+from kgated.keras_internals.graph import check_graph, output_names, replay
 
 INPUT = "frame"
 

@@ -12,7 +12,7 @@ from kgated.deploy.sequence.rnn import Lowering
 from kgated.deploy.sequence.static_layer import StaticCalls, needs_static_call
 from kgated.deploy.streaming.unsupported import unsupported
 from kgated.errors import ConversionError
-from kgated.keras_graph import LayerCalls, has_own, plain_name
+from kgated.keras_internals.graph import LayerCalls, has_own, plain_name
 
 # The operations on numbers with which Keras computes a mask.
 MASK_STARTS = ("NotEqual", "OnesLike", "ZerosLike")

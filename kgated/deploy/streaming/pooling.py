@@ -7,7 +7,7 @@ from keras import ops
 
 from kgated.deploy.streaming.context import Handler, Handlers, StreamContext, TimeAxis
 from kgated.deploy.streaming.unsupported import unsupported
-from kgated.keras_graph import mask_of
+from kgated.keras_internals.graph import mask_of
 
 
 class RunningAverage(keras.layers.Layer):

@@ -12,7 +12,7 @@ from kgated.cells.stepwise import RowStep, initial_states, rows_and_step, step_o
 from kgated.deploy.sequence.rnn import Lowering, StaticRNN
 from kgated.deploy.streaming.context import Handler, Handlers, StreamContext
 from kgated.deploy.streaming.unsupported import WHOLE, unsupported
-from kgated.keras_graph import has_own, mask_of
+from kgated.keras_internals.graph import has_own, mask_of
 from kgated.layers import to_gated
 
 # Cells whose output is their first state.

@@ -17,7 +17,7 @@ from kgated_edge.format.manifest import Manifest
 from kgated.deploy.streaming import step_model
 from kgated.deploy.verification.reference import Reference
 from kgated.deploy.verification.sequences import Arrays, Sequences
-from kgated.keras_graph import any_length
+from kgated.keras_internals.graph import any_length
 
 BATCH = 256
 

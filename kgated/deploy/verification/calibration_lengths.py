@@ -13,7 +13,7 @@ import numpy as np
 
 from kgated.deploy.verification.layout import SequenceLayout
 from kgated.deploy.verification.sequences import Arrays, Sequences
-from kgated.keras_graph import mask_of, replay
+from kgated.keras_internals.graph import mask_of, replay
 
 MAX_SEQUENCES = 16
 MAX_BEGINNINGS = 64

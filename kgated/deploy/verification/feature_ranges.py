@@ -10,7 +10,7 @@ from kgated_edge.format.tensor_spec import TensorSpec
 
 from kgated.deploy.verification.sequences import Sequences
 from kgated.errors import ConversionError
-from kgated.keras_graph import flatten_layers
+from kgated.keras_internals.graph import flatten_layers
 
 INT8_STEPS = 255  # of the range that all features share
 MIN_STEPS = 16  # that one feature needs to keep its values apart

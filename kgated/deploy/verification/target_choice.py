@@ -13,7 +13,7 @@ from kgated.deploy.streaming import StepModel, step_model
 from kgated.deploy.verification.reference import Reference
 from kgated.deploy.verification.targets import Target, TargetSequence, TargetStream
 from kgated.errors import ConversionError
-from kgated.keras_graph import check_graph, flatten_layers
+from kgated.keras_internals.graph import check_graph, flatten_layers
 
 
 def target_of(

@@ -28,7 +28,7 @@ from kgated.deploy.verification.sequences import (
     random_frames,
     stack_rows,
 )
-from kgated.keras_graph import replay
+from kgated.keras_internals.graph import replay
 
 Sample = dict[str, np.ndarray]
 

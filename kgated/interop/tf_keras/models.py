@@ -10,7 +10,7 @@ import numpy as np
 from kgated import layers
 from kgated.interop.tf_keras import layers as twins
 from kgated.interop.tf_keras.packages import tf_keras
-from kgated.keras_graph import run_again
+from kgated.keras_internals.graph import run_again
 
 TWINS: dict[Any, Any] = {
     layers.LSTM: twins.TwinLSTM,

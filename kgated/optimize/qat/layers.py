@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from kgated.framewise import FRAMEWISE
-from kgated.keras_graph import has_own
+from kgated.keras_internals.graph import has_own
 from kgated.optimize.qat.fake_quant import MIN_RANGE, Array, QuantParams, fake_quantize
 from kgated.optimize.qat.forward import tensor_of
 from kgated.optimize.qat.linear import folded_linear, linear, train_folded_linear

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kgated.keras_graph import consumers, count_calls, producer, run_again
+from kgated.keras_internals.graph import consumers, count_calls, producer, run_again
 from kgated.layers import to_gated
 from kgated.optimize.clustering import SharedValues
 from kgated.optimize.qat.elementwise import function_name, is_included

@@ -10,7 +10,7 @@ from streams import randomize
 import kgated
 from kgated.deploy.streaming import step_model
 from kgated.errors import ConversionError
-from kgated.keras_graph import any_length
+from kgated.keras_internals.graph import any_length
 
 FEATURES, STEPS = 5, 7
 

@@ -10,7 +10,7 @@ import kgated
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.streaming import step_model
 from kgated.errors import ConversionError
-from kgated.keras_graph import any_length
+from kgated.keras_internals.graph import any_length
 
 layers = keras.layers
 FEATURES, WHOLE = 5, 'convert with `mode="sequence"`'

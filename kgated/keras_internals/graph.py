@@ -11,8 +11,8 @@ from keras import ops
 from keras.src.backend import compute_output_spec
 
 from kgated.errors import ConversionError, naming_layer
-from kgated.inference_copies import UniqueNames, has_graph
-from kgated.keras_patches import exact_shapes
+from kgated.keras_internals.inference_copies import UniqueNames, has_graph
+from kgated.keras_internals.patches import exact_shapes
 
 OUTPUT = "output"
 

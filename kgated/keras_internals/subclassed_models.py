@@ -8,9 +8,9 @@ import keras
 import numpy as np
 
 from kgated.errors import ConversionError, cause
-from kgated.inference_copies import has_graph
-from kgated.keras_graph import no_mask_warnings
-from kgated.keras_patches import exact_shapes
+from kgated.keras_internals.inference_copies import has_graph
+from kgated.keras_internals.graph import no_mask_warnings
+from kgated.keras_internals.patches import exact_shapes
 
 TOLERANCE = 1e-4  # relative to max(1, largest result)
 EXAMPLE = "`x = keras.Input((None, features)); keras.Model(x, model(x))`"

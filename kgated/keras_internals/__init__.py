@@ -1,0 +1,1 @@
+"""What kgated needs of Keras and TensorFlow beside their public interfaces, in one place."""
