@@ -7,7 +7,7 @@ import typer
 
 from kgated_cli.light import import_light
 
-CELLS = import_light("kgated.cell_names").CELL_NAMES
+CELLS = import_light("kgated.cells.names").CELL_NAMES
 COMPARED = ", ".join(CELLS).lower().replace("peepholelstm", "peephole")
 
 ModelFile = Annotated[Path, typer.Argument(help="A saved Keras model (.keras, .h5).")]

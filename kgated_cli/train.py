@@ -126,7 +126,7 @@ def _check_files(
     checks.check_outputs([output], [data, validation])
     checks.check_folder(folder)
     train = checks.check_labels(data)
-    record = import_light("kgated.run_record")
+    record = import_light("kgated.training.run_record")
     record.check_folder(folder, {**training, "data": record.digest(train)})
     if validation is None:
         return

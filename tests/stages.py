@@ -2,12 +2,10 @@
 
 STAGES = {
     "kgated": """
-        argument_checks cell_names
-        errors atomic_write optional_imports audio tensorflow_private keras_patches
-        inference_copies run_record quantization_hook described_model
-        pages
-        steps keras_graph data framewise report web
-        weight_checks subclassed_models
+        argument_checks
+        errors atomic_write optional_imports audio quantization_hook described_model
+        pages keras_internals
+        steps data framewise report web finite_weights
         cells
         layers
         interop inspection training
@@ -21,6 +19,12 @@ STAGES = {
         compare search
         demos
         __main__
+    """,
+    "kgated.data": """
+        splitting matching dataset_writer
+        sequences
+        example_data reading
+        building
     """,
     "kgated.optimize": """
         masks centroids weights schedules

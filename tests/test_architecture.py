@@ -24,7 +24,11 @@ ROOT_FILES = {"kgated.deploy": 8, "kgated_edge": 4}
 MAX_LINES = 300
 CODE = ("kgated", "kgated_cli", "edge", "scripts", "tests")
 # The only files with private names of Keras, and of tf_keras.
-ADAPTERS = {"kgated.keras_internals.graph", "kgated.keras_internals.patches", "kgated.interop.tf_keras.models"}
+ADAPTERS = {
+    "kgated.keras_internals.graph",
+    "kgated.keras_internals.patches",
+    "kgated.interop.tf_keras.models",
+}
 
 
 def rank_of(stages):

@@ -50,11 +50,11 @@ from kgated.deploy.verification.sequences import Calibration, Sequences
 from kgated.deploy.verification.target_choice import layer_names, target_of
 from kgated.deploy.verification.targets import Target
 from kgated.deploy.worker import start_worker
+from kgated.finite_weights import check_finite_weights
 from kgated.keras_internals.graph import no_mask_warnings
 from kgated.keras_internals.patches import float32_layers
-from kgated.optimize import QuantizeAware
 from kgated.keras_internals.subclassed_models import as_functional
-from kgated.weight_checks import check_finite_weights
+from kgated.optimize import QuantizeAware
 
 CONVERT_SAVED = "kgated.deploy.convert:convert_saved_job"
 

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 
 from kgated.errors import ConversionError, cause
-from kgated.keras_internals.inference_copies import has_graph
 from kgated.keras_internals.graph import no_mask_warnings
+from kgated.keras_internals.inference_copies import has_graph
 from kgated.keras_internals.patches import exact_shapes
 
 TOLERANCE = 1e-4  # relative to max(1, largest result)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import keras
 
-from kgated.cell_names import CELL_NAMES
+from kgated.cells.names import CELL_NAMES
 from kgated.layers.base import GatedRNN, run_loop
 from kgated.layers.minimal import MinGRU, MinLSTM
 from kgated.layers.recurrent import GRU, LSTM, PeepholeLSTM

@@ -8,14 +8,13 @@ from typing import Any
 import keras
 from kgated_edge.evaluation.dataset import SequenceData, load_npz
 
-from kgated import run_record
 from kgated.atomic_write import check_writable
 from kgated.cells import choose
 from kgated.data import class_count, real_frames, split
 from kgated.data.matching import check_class_names, match_validation, with_class_numbers
 from kgated.layers import CELLS
 from kgated.models.sequence import sequence_classifier
-from kgated.training import Plan, fit
+from kgated.training import Plan, fit, run_record
 from kgated.training.mapped import frames_for_scaling, is_mapped
 
 VALIDATION = 0.2

@@ -21,9 +21,9 @@ import numpy as np
 from keras import ops
 
 from kgated.argument_checks import check_choice, check_integer
+from kgated.finite_weights import check_finite_weights
 from kgated.optimize.centroids import INITS, k_means
 from kgated.optimize.weights import matrices, values_of
-from kgated.weight_checks import check_finite_weights
 
 
 def cluster(

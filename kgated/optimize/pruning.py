@@ -19,11 +19,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from kgated.finite_weights import check_finite_weights
 from kgated.optimize import masks
 from kgated.optimize.clustering import SharedValues
 from kgated.optimize.schedules import Schedule
 from kgated.optimize.weights import matrices, values_of
-from kgated.weight_checks import check_finite_weights
 
 
 def prune(

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kgated import run_record
 from kgated.optional_imports import from_demo, from_extra
 from kgated.study.splits import Parts, load_parts
 from kgated.study.storage.queue import TrialQueue
+from kgated.training import run_record
 
 OPTIONS = "options"
 DEFAULT_PERIOD_S = 0.01

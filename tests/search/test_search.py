@@ -24,6 +24,7 @@ from kgated.search.trials import study, teacher
 from kgated.search.trials.queue import SearchQueue
 from kgated.search.trials.study import Effort
 from kgated.search.trials.teacher import Teacher
+from kgated.study.splits import load_parts
 from kgated.study.tasks import flattened_sequences
 from kgated_cli.app import app
 
@@ -171,7 +172,7 @@ def test_data_that_can_t_be_searched_on_are_refused(changes, message, rng, tmp_p
 
 
 def test_a_teacher_of_other_data_is_refused(data):
-    parts = run.load_parts(data)
+    parts = load_parts(data)
     layers = keras.layers
     wider = keras.Sequential([keras.Input((None, 3)), layers.GRU(2), layers.Dense(5, "softmax")])
     with pytest.raises(ValueError, match="probabilities of the 2 classes"):

@@ -149,7 +149,7 @@ def test_a_full_disk_leaves_a_whole_journal_and_says_what_to_do(tmp_path, monkey
     with monkeypatch.context() as patch:
         patch.setattr(backends.os, "write", half)
         with pytest.raises(OSError, match="No space left on device; make room, then start") as full:
-            candidate_study.tell(trial, 1.0)
+            study.tell(trial, 1.0)
     assert "\n" not in str(full.value)
     assert path.read_bytes() == before
     queue.close()

@@ -16,8 +16,8 @@ from flatbuffers import flexbuffers
 
 from kgated.deploy.tflite.cleanup import eliminate_dead_code, remove_unread_operators
 from kgated.deploy.tflite.flatbuffer import is_constant, operator_name, tensor_name
-from kgated.quantization_hook import QuantizationHook
 from kgated.keras_internals.tensorflow_private import custom_operator
+from kgated.quantization_hook import QuantizationHook
 
 MARKER = "kgated_point"
 

@@ -4,8 +4,8 @@ import logging
 
 import keras
 
-from kgated.keras_internals.inference_copies import has_graph
 from kgated.keras_internals.graph import flatten_layers
+from kgated.keras_internals.inference_copies import has_graph
 from kgated.optimize import QuantizeAware
 
 

@@ -16,8 +16,8 @@ from kgated.cells import LSTMCell, PeepholeLSTMCell
 from kgated.deploy.tflite.layer_table import scope_name
 from kgated.deploy.tflite.lstm_operator import MARKER, SLOTS, Slot
 from kgated.errors import ConversionError
-from kgated.layers import LSTM, PeepholeLSTM
 from kgated.keras_internals.tensorflow_private import custom_operator
+from kgated.layers import LSTM, PeepholeLSTM
 
 GATES = "ifgo"
 

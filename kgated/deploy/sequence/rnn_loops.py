@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from kgated.cells.stepwise import RowStep
-from kgated.steps import Array
 from kgated.keras_internals.tensorflow_private import dynamic_update_slice
+from kgated.steps import Array
 
 STEPS_PER_ITERATION = 4
 CHUNK = 32

@@ -8,8 +8,8 @@ import numpy as np
 from kgated_edge.format.vocabulary import Vocabulary
 
 from kgated.errors import ConversionError
-from kgated.keras_internals.inference_copies import has_graph
 from kgated.keras_internals.graph import consumers, no_mask_warnings, producer, run_on
+from kgated.keras_internals.inference_copies import has_graph
 from kgated.models.language import LanguageModel
 
 Text = keras.layers.TextVectorization

@@ -10,8 +10,10 @@ from keras import ops
 from kgated.argument_checks import as_number, check_integer
 from kgated.cells import choose, register
 from kgated.described_model import PlainInfo
+from kgated.finite_weights import check_finite_weights
 from kgated.keras_internals.graph import run_on, trace_function
 from kgated.keras_internals.patches import float32_layers
+from kgated.keras_internals.subclassed_models import EXAMPLE, as_functional
 from kgated.optimize.qat.fake_quant import SCHEMES, Array, QuantParams, has_float64
 from kgated.optimize.qat.forward import (
     ForwardState,
@@ -26,8 +28,6 @@ from kgated.optimize.qat.int16_arithmetic import EXACT
 from kgated.optimize.qat.layers import check_supported, handler_of
 from kgated.optimize.qat.prepare import clone_in_float32, fused_layers, unsupported
 from kgated.optimize.qat.quantizer import Context, unwrap
-from kgated.keras_internals.subclassed_models import EXAMPLE, as_functional
-from kgated.weight_checks import check_finite_weights
 
 # Operations that compute masks in a graph of layers.
 MASK_OPERATIONS = ("NotEqual", "Any", "LogicalAnd", "OnesLike")
