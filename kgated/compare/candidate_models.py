@@ -85,9 +85,9 @@ def build(candidate: Candidate, options: ModelOptions) -> keras.Sequential:
         candidate.layers,
         options.dropout,
         seeds,
-        each=task.each,
+        each=task.per_frame,
     )
     # Causal results of each frame do not depend on padding, which the loss leaves out.
-    front = front_layers(options, masked=candidate.bidirectional or not task.each)
+    front = front_layers(options, masked=candidate.bidirectional or not task.per_frame)
     head = output_layer(options, next(seeds))
     return described([*front, *recurrent, head], candidate.name, options.info)

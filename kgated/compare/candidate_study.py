@@ -8,7 +8,7 @@ from typing import Any
 from kgated.compare.candidate_models import Candidate
 from kgated.compare.training import AUGMENTATION, Budget, Run, Trainer, Values
 from kgated.study.console import Log
-from kgated.study.fitting import Watch
+from kgated.study.fitting import TimeLimit
 from kgated.study.hyperparameters import (
     AUGMENTATIONS,
     DROPOUTS,
@@ -21,9 +21,9 @@ from kgated.training import DivergenceError
 
 # The first trial: the defaults of `kgated train`.
 FIRST = {"learning_rate": 3e-3, "dropout": 0.3}
-SEARCH_PART = 0.5  # of a candidate's time; the seeds share the rest
-TRIAL_PART = 0.5  # of the search's time that a trial may take, so that there are two or more
-MIN_PART = 0.3  # of a trial's time that has to be left for another one
+SEARCH_FRACTION = 0.5  # of a candidate's time; the trainings of the seeds share the rest
+TRIAL_FRACTION = 0.5  # of the search's time that a trial may take, so that there are two or more
+MIN_FRACTION = 0.3  # of the mean trial: with less time left no other one starts
 CHOSEN = "search_trial"
 
 
@@ -48,7 +48,7 @@ class Trained:
 
 
 class CandidateStudy:
-    """The trials of one candidate; each method continues where a killed process stopped.
+    """The trials of one candidate. Each method continues where an earlier process ended.
 
     Args:
         queue: the trials of the comparison.
@@ -112,7 +112,7 @@ class CandidateStudy:
             ended = bool(self._complete(study)) and limit - spent < self._min_seconds()
             trial = None if ended else self.queue.take(study, self.budget.trials)
             if trial is not None:
-                part = limit * (TRIAL_PART if self.budget.trials > 1 else 1.0)
+                part = limit * (TRIAL_FRACTION if self.budget.trials > 1 else 1.0)
                 self._search_trial(trial, max(min(limit - spent, part), 0.0))
             elif not self.queue.wait(study):
                 return
@@ -134,38 +134,38 @@ class CandidateStudy:
 
     def _search_seconds(self) -> float:
         is_all = self.budget.seeds == self.budget.first_seed
-        return self.budget.seconds * (1.0 if is_all else SEARCH_PART)
+        return self.budget.seconds * (1.0 if is_all else SEARCH_FRACTION)
 
     def _min_seconds(self) -> float:
-        """The time below which another trial is not begun: a part of a complete one's."""
+        """Seconds below which no new trial starts: a fraction of the mean of complete trials."""
         times = [trial.user_attrs["seconds"] for trial in self._complete(self.search_study)]
-        return MIN_PART * sum(times) / len(times)
+        return MIN_FRACTION * sum(times) / len(times)
 
     def _search_trial(self, trial: Any, seconds: float) -> None:
         values = self._suggest(trial)
-        watch = Watch(seconds, trial, self.queue.optuna.TrialPruned)
+        limit = TimeLimit(seconds, trial, self.queue.optuna.TrialPruned)
         name = f"{self.candidate.name}: trial {trial.number + 1}"
-        self._run_trial(self.search_study, trial, watch, (0, values), name)
+        self._run_trial(self.search_study, trial, limit, (0, values), name)
 
     def _run_trial(
-        self, study: Any, trial: Any, watch: Watch, options: tuple[int, Values], name: str
+        self, study: Any, trial: Any, limit: TimeLimit, options: tuple[int, Values], name: str
     ) -> None:
         """Train with a seed and hyperparameters, and store how it ended."""
         start, states = time.perf_counter(), self.queue.optuna.trial.TrialState
         left = self.budget.seconds - sum(map(self._spent, (self.search_study, self.seed_study)))
-        watch.show = lambda epoch, seconds: self.show(
+        limit.show = lambda epoch, seconds: self.show(
             f"{name}, epoch {epoch}, {max(left - seconds, 0.0) / 60:.1f} min of its budget left"
         )
         kind = "search" if study is self.search_study else "seeds"
         train = self._refit if kind == "seeds" and self.budget.refit else self._train
         try:
-            run = train(*options, watch, f"{kind}-{trial.number}")
+            run = train(*options, limit, f"{kind}-{trial.number}")
         except (self.queue.optuna.TrialPruned, DivergenceError) as error:
             reason = "diverged" if isinstance(error, DivergenceError) else "pruned"
             trial.set_user_attr("seconds", time.perf_counter() - start)
             trial.set_user_attr("reason", reason)
             study.tell(trial, state=states.PRUNED)
-            self.log(f"{name} {reason}, {watch.times[-1] if watch.times else 0:.0f} s")
+            self.log(f"{name} {reason}, {limit.times[-1] if limit.times else 0:.0f} s")
             return
         self._tell(study, trial, run, name)
 
@@ -181,14 +181,14 @@ class CandidateStudy:
             seed = trial.suggest_int("seed", 0, 10**6)
             values = self._suggest(trial)
             name = f"{self.candidate.name}: seed {seed}"
-            self._run_trial(self.seed_study, trial, Watch(seconds), (seed, values), name)
+            self._run_trial(self.seed_study, trial, TimeLimit(seconds), (seed, values), name)
 
-    def _train(self, seed: int, values: Values, watch: Watch, name: str) -> Run:
-        return self.trainer.train(seed, values, watch, name)
+    def _train(self, seed: int, values: Values, limit: TimeLimit, name: str) -> Run:
+        return self.trainer.train(seed, values, limit, name)
 
-    def _refit(self, seed: int, values: Values, watch: Watch, name: str) -> Run:
+    def _refit(self, seed: int, values: Values, limit: TimeLimit, name: str) -> Run:
         search_run = Run(**self._best_trial().user_attrs["run"])
-        return self.trainer.refit(seed, values, search_run, watch, name)
+        return self.trainer.refit(seed, values, search_run, limit, name)
 
     def _tell(self, study: Any, trial: Any, run: Run, name: str) -> None:
         trial.set_user_attr("seconds", run.seconds)
@@ -205,7 +205,7 @@ class CandidateStudy:
         )
 
     def _best_trial(self) -> Any:
-        """The best trial of the search; it stays the best, whatever is added later."""
+        """The best trial of the search; the first call fixes it for all processes."""
         complete = self._complete(self.search_study)
         if not complete:
             raise ValueError(

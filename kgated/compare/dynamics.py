@@ -1,4 +1,4 @@
-"""How a trained model uses time: the reach of its gradient, and what its gates do."""
+"""The dynamics of a trained model: how far back its gradient reaches, and how its gates act."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +47,7 @@ def gradient_reach(model: keras.Model, task: Task, data: SequenceData) -> tuple[
     x, y = _same_length(task, data)
 
     def loss(targets: Any, outputs: Any) -> Any:
-        last = outputs[:, -1] if task.each else outputs
+        last = outputs[:, -1] if task.per_frame else outputs
         return task.loss(targets, last)
 
     try:
@@ -64,7 +64,7 @@ def _same_length(task: Task, data: SequenceData) -> tuple[np.ndarray, np.ndarray
     frames = int(np.median(data.lengths))
     data = take(data, np.flatnonzero(data.lengths >= frames)[:MAX_SEQUENCES])
     targets, _ = task.targets(data)
-    if not task.each:
+    if not task.per_frame:
         last = targets
     else:
         frames = max(frames - int(task.predicts_next), 1)
@@ -75,14 +75,14 @@ def _same_length(task: Task, data: SequenceData) -> tuple[np.ndarray, np.ndarray
 
 
 def steps_above(norms: Any) -> int:
-    """How many steps back from the last the norms (T,) stay above 1% of the last, without a gap."""
+    """The number of steps back, without a gap, whose norms (T,) are above 1% of the last norm."""
     values = np.asarray(norms)
     below = np.flatnonzero(values[::-1] < REACH * values[-1])
     return int(below[0]) - 1 if len(below) else len(values) - 1
 
 
 def gate_activity(model: keras.Model, task: Task, data: SequenceData) -> tuple[Gate, ...]:
-    """What the gates of the first recurrent layer do on test sequences; none of a plain RNN."""
+    """Statistics of the gates of the first recurrent layer; empty for a plain RNN."""
     x, _ = _same_length(task, data)
     traces = gate_activations(model, x)
     first = next(iter(traces.values()))

@@ -1,4 +1,4 @@
-"""What is measured of a trained candidate: accuracy, its files on the device, the gradient."""
+"""Measures a trained candidate: accuracy, its files on the device, gradient and gates."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from kgated.data import take
 from kgated.deploy import Recipe, to_tflite
 from kgated.errors import ConversionError
 from kgated.study.edge_check import Limits, run_check
-from kgated.study.fitting import inputs_of
+from kgated.study.fitting import model_inputs
 from kgated.study.models import PLAIN, ModelOptions, parameter_count
 from kgated.study.splits import Parts
 from kgated.study.tasks.definitions import Task
@@ -26,7 +26,7 @@ PREDICT_BATCH = 256
 
 
 @dataclass(frozen=True)
-class Places:
+class StudyPaths:
     """Where a comparison reads and writes.
 
     Attributes:
@@ -45,7 +45,7 @@ def measure(
     parts: Parts,
     quantizations: tuple[str, ...],
     period_s: float,
-    places: Places,
+    places: StudyPaths,
     fetch: Callable[[Path], Path],
 ) -> tuple[CandidateResult, Scores]:
     """Measure a trained candidate on the test set.
@@ -56,7 +56,7 @@ def measure(
         quantizations: the recipes to convert it by.
         period_s: seconds from one frame to the next.
         places: of the files.
-        fetch: makes sure that a saved model is in the folder of models.
+        fetch: copies a saved model of another process into the folder of models.
 
     Returns:
         The result, and the scores of each seed's model on each test sequence.
@@ -103,17 +103,17 @@ def scores_of(model: keras.Model, task: Task, data: SequenceData) -> Scores:
     blocks = []
     for begin in range(0, len(data), PREDICT_BATCH):
         block = take(data, np.arange(begin, min(begin + PREDICT_BATCH, len(data))))
-        outputs = model.predict(inputs_of(task, block), batch_size=PREDICT_BATCH, verbose=0)
+        outputs = model.predict(model_inputs(task, block), batch_size=PREDICT_BATCH, verbose=0)
         blocks.append(task.score(outputs, block))
     return joined_scores(blocks)
 
 
 def on_device(
-    model: keras.Model, quantize: str, parts: Parts, period_s: float, places: Places
+    model: keras.Model, quantize: str, parts: Parts, period_s: float, places: StudyPaths
 ) -> DeviceRun:
     """Convert a model by one recipe and run the test set through the file on the device runner.
 
-    A recipe that fails costs its own row alone, which gives the reason.
+    A recipe that fails gives a result with the reason.
     """
     is_stream = not any(isinstance(layer, keras.layers.Bidirectional) for layer in model.layers)
     mode = "stream" if is_stream else "sequence"

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from kgated.compare.results import BaselineResult, CandidateResult, DeviceRun
-from kgated.compare.significance import Paired
+from kgated.compare.significance import PairedDifference
 from kgated.study.tasks.metrics import Metric
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a recommendation is made from.
+    """The results that a recommendation depends on.
 
     Attributes:
         metric: of the results.
@@ -22,14 +22,14 @@ class Evidence:
     metric: Metric
     candidates: tuple[CandidateResult, ...]
     best: CandidateResult
-    against_best: dict[str, Paired]
+    against_best: dict[str, PairedDifference]
     baselines: tuple[BaselineResult, ...]
 
     @property
     def choice(self) -> CandidateResult:
-        """The candidate with the smallest file among those as good as the best one, but for noise.
+        """The candidate with the smallest file among those not significantly worse than the best.
 
-        If the file of any of them beats every simple model, those whose file does not are left out.
+        If the file of at least one of them beats every simple model, the others are left out.
         Candidates without a file come last.
         """
         ahead = [candidate for candidate in self.good if self.beats_baselines(candidate)]
@@ -83,7 +83,7 @@ def best_file(candidate: CandidateResult, metric: Metric) -> DeviceRun | None:
     return min((device for device, value in files if metric.is_close(value, top)), key=_bytes)
 
 
-def describe(pair: Paired, metric: Metric) -> str:
+def describe(pair: PairedDifference, metric: Metric) -> str:
     """A difference with its interval."""
     return (
         f"{metric.difference(pair.difference)}{metric.unit_of_difference}, 95% interval "

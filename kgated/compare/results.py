@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from kgated.compare.dynamics import Gate, steps_above
-from kgated.compare.significance import Paired
+from kgated.compare.significance import PairedDifference
 from kgated.compare.training import Run
-from kgated.study.results import Simple, StudyResults, csv_text
+from kgated.study.results import BaselineValue, StudyResults, csv_text
 from kgated.study.tasks.metrics import Metric, spread
 
 
@@ -106,14 +106,14 @@ class CandidateResult:
 
 
 @dataclass(frozen=True)
-class BaselineResult(Simple):
+class BaselineResult(BaselineValue):
     """A simple model, compared with the best candidate.
 
     Attributes:
         against_best: the best candidate compared with it.
     """
 
-    against_best: Paired
+    against_best: PairedDifference
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Comparison(StudyResults):
     budget_s: float
     candidates: tuple[CandidateResult, ...]
     best: str
-    against_best: dict[str, Paired]
+    against_best: dict[str, PairedDifference]
     baselines: tuple[BaselineResult, ...]
     recommended: str
     recommendation: tuple[str, ...]

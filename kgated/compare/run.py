@@ -9,7 +9,7 @@ from rich.console import Console
 from kgated.atomic_write import prepare_folder, replace_file
 from kgated.compare.candidate_models import Candidate
 from kgated.compare.candidate_study import CandidateStudy, Trained
-from kgated.compare.measurement import Places, measure
+from kgated.compare.measurement import StudyPaths, measure
 from kgated.compare.page import device_rows, render, training_rows
 from kgated.compare.recommendation import Evidence, recommend
 from kgated.compare.results import (
@@ -19,7 +19,7 @@ from kgated.compare.results import (
     to_csv,
     to_json,
 )
-from kgated.compare.significance import Paired, compare_pairs
+from kgated.compare.significance import PairedDifference, compare_pairs
 from kgated.compare.training import Budget
 from kgated.data import save_npz
 from kgated.deploy import Recipe
@@ -98,7 +98,7 @@ def compare_candidates(
     parts = options.load_parts(data, test)
     _check_models(models, parts)
     folder = prepare_folder(out)
-    places = Places(folder / "models", folder / "files", folder / "test.npz")
+    places = StudyPaths(folder / "models", folder / "files", folder / "test.npz")
     for path in (places.models, places.files):
         path.mkdir(exist_ok=True)
     queue = TrialQueue(folder, options.storage)
@@ -116,11 +116,10 @@ def compare_candidates(
 
 
 def _check_models(models: Sequence[Candidate], parts: Parts) -> None:
-    """Refuse models that see the token that they are to predict; `ValueError`."""
+    """Refuse bidirectional models for next-token prediction: they see the next token."""
     if parts.task.predicts_next and any(model.bidirectional for model in models):
         raise ValueError(
-            "a model in both directions sees the token that it is to predict: leave "
-            "--bidirectional out"
+            "a bidirectional model sees the token that it predicts: leave --bidirectional out"
         )
 
 
@@ -150,7 +149,7 @@ def _train(
 
 
 def _check_same(queue: TrialQueue, parts: Parts, options: CompareOptions) -> None:
-    """Refuse a storage with trials of other data or another training; write down what it is."""
+    """Refuse a storage with trials of other data or options; store those of a new comparison."""
     details = {
         "budget_minutes": options.budget_minutes,
         "trials": options.trials,
@@ -166,7 +165,7 @@ def _report(
     trained: list[Trained],
     parts: Parts,
     options: CompareOptions,
-    places: Places,
+    places: StudyPaths,
     queue: TrialQueue,
 ) -> Comparison:
     """Measure the trained candidates and compare them."""
@@ -197,7 +196,7 @@ def _report(
     )
 
 
-def _against(best: str, scores: dict[str, Scores], parts: Parts) -> dict[str, Paired]:
+def _against(best: str, scores: dict[str, Scores], parts: Parts) -> dict[str, PairedDifference]:
     """The best candidate compared with each other one, by name."""
     metric, groups = parts.task.metric, parts.test.groups
     return {
@@ -236,7 +235,7 @@ def publish(results: Comparison, folder: Path) -> None:
 
 
 def failures(results: Comparison) -> list[tuple[str, str, str]]:
-    """Each file that could not be made or failed its check: candidate, recipe, reason."""
+    """(candidate, recipe, reason) of each failed conversion or check."""
     return [
         (candidate.name, device.quantize, device.failure)
         for candidate in results.candidates

@@ -1,4 +1,4 @@
-"""Whether a difference of two models on the same test sequences is more than noise."""
+"""Tests whether two models differ significantly on the same test sequences."""
 
 from dataclasses import dataclass
 from math import comb
@@ -11,7 +11,7 @@ RESAMPLES, CONFIDENCE = 4000, 0.95
 
 
 @dataclass(frozen=True)
-class Paired:
+class PairedDifference:
     """One model against another on the same test sequences.
 
     Attributes:
@@ -44,7 +44,7 @@ def compare_pairs(
     groups: np.ndarray | None = None,
     *,
     seed: int = 0,
-) -> Paired:
+) -> PairedDifference:
     """Compare two models by their scores on the same test sequences.
 
     Args:
@@ -69,7 +69,7 @@ def compare_pairs(
     only_first, only_second = int((better > 0).sum()), int((better < 0).sum())
     p = sign_test(only_first, only_second)
     difference = metric.gain(first.value(metric), second.value(metric))
-    return Paired(difference, float(low), float(high), only_first, only_second, p)
+    return PairedDifference(difference, float(low), float(high), only_first, only_second, p)
 
 
 def sign_test(first: int, second: int) -> float:

@@ -5,7 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from kgated.compare.candidate_models import Candidate, build
-from kgated.study.fitting import LockCheck, Watch, disturbance, fit_model, refit_model, saved
+from kgated.study.fitting import (
+    LockCheck,
+    TimeLimit,
+    fit_model,
+    refit_model,
+    saved,
+    scaled_augmentation,
+)
 from kgated.study.models import ModelOptions
 from kgated.study.splits import Parts
 from kgated.study.storage.backends import Backend
@@ -20,7 +27,7 @@ Values = dict[str, float]
 
 @dataclass(frozen=True)
 class Budget:
-    """What each candidate may use.
+    """The limits of the training of each candidate.
 
     Attributes:
         seconds: of training, for the search and all seeds together.
@@ -93,13 +100,13 @@ class Trainer:
         self.candidate, self.parts, self.budget = candidate, parts, budget
         self.folder, self.backend = folder, backend
 
-    def train(self, seed: int, values: Values, watch: Watch, name: str) -> Run:
+    def train(self, seed: int, values: Values, limit: TimeLimit, name: str) -> Run:
         """Train on the training data, and keep the epoch of the lowest validation loss.
 
         Args:
             seed: of the weights and the order of the data.
             values: the hyperparameters.
-            watch: ends the training.
+            limit: ends the training.
             name: of the saved model, after the candidate's.
 
         Raises:
@@ -107,32 +114,32 @@ class Trainer:
         """
         model = build(self.candidate, ModelOptions.of(self.parts, values["dropout"], seed))
         plan = self._plan(seed, values, self.budget.epochs)
-        history = fit_model(model, self.parts, plan, [watch, self._lock_check()])
-        return self._save(model, (seed, values), history, watch, name)
+        history = fit_model(model, self.parts, plan, [limit, self._lock_check()])
+        return self._save(model, (seed, values), history, limit, name)
 
-    def refit(self, seed: int, values: Values, search_run: Run, watch: Watch, name: str) -> Run:
-        """Train on the training and validation data, as long as the search found best.
+    def refit(self, seed: int, values: Values, search_run: Run, limit: TimeLimit, name: str) -> Run:
+        """Train on the training and validation data, for as many epochs as were best in the search.
 
-        A training that would take too long gets fewer epochs, so that its learning rate falls to 0.
+        With too little time it plans fewer epochs, so that the learning rate still falls to 0.
 
         Args:
             seed: of the weights and the order of the data.
             values: the hyperparameters.
             search_run: the best training of the search.
-            watch: ends the training.
+            limit: ends the training.
             name: of the saved model, after the candidate's.
 
         Raises:
             DivergenceError: the loss became NaN or infinite.
         """
         growth = len(self.parts.development) / len(self.parts.train)
-        possible = int(watch.seconds / (growth * search_run.seconds / search_run.epochs))
+        possible = int(limit.seconds / (growth * search_run.seconds / search_run.epochs))
         epochs = max(1, min(search_run.best_epoch, possible))
         everything = replace(self.parts, train=self.parts.development)
         model = build(self.candidate, ModelOptions.of(everything, values["dropout"], seed))
         plan = self._plan(seed, values, epochs)
-        history = refit_model(model, self.parts, plan, [watch, self._lock_check()])
-        run = self._save(model, (seed, values), history, watch, name)
+        history = refit_model(model, self.parts, plan, [limit, self._lock_check()])
+        run = self._save(model, (seed, values), history, limit, name)
         return replace(run, out_of_time=run.epochs < search_run.best_epoch)
 
     def _lock_check(self) -> LockCheck:
@@ -143,7 +150,7 @@ class Trainer:
             epochs,
             self.budget.patience,
             learning_rate=values["learning_rate"],
-            disturbance=disturbance(values.get(AUGMENTATION, 0.0)),
+            disturbance=scaled_augmentation(values.get(AUGMENTATION, 0.0)),
             seed=seed,
         )
 
@@ -152,7 +159,7 @@ class Trainer:
         model: Any,
         options: tuple[int, Values],
         history: dict[str, list[float]],
-        watch: Watch,
+        limit: TimeLimit,
         name: str,
     ) -> Run:
         """Save a trained model, and describe its training."""
@@ -169,9 +176,9 @@ class Trainer:
             val_loss=float(losses[best]) if losses else None,
             best_epoch=best + 1,
             epochs=epochs,
-            seconds_to_best=watch.times[best],
-            seconds=watch.times[-1],
-            out_of_time=watch.out_of_time,
+            seconds_to_best=limit.times[best],
+            seconds=limit.times[-1],
+            out_of_time=limit.out_of_time,
             curves={
                 key: [float(value) for value in history[key]] for key in CURVES if key in history
             },

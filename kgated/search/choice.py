@@ -1,4 +1,4 @@
-"""Which of the trained files is taken, and why, in plain words."""
+"""Chooses one of the trained files, and explains the choice in sentences."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,12 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Goal:
-    """How good the file has to be.
+    """The accuracy that the chosen file must have.
 
     Attributes:
         min_accuracy: on the validation data; None: by the tolerance.
-        tolerance: how much worse than the best file that meets the limits: of an accuracy that
-            much less, of an error a fraction of it.
+        tolerance: by how much the file may be worse than the best file that meets the limits:
+            absolute for an accuracy, relative for an error.
     """
 
     min_accuracy: float | None = None
@@ -34,13 +34,13 @@ class Goal:
 
 @dataclass(frozen=True)
 class Choice:
-    """The file that is taken.
+    """The chosen file.
 
     Attributes:
         outcome: of its trial.
-        reached: whether it is as good as asked for.
-        goal: the value of the metric that was asked for.
-        fitting: how many files meet the limits.
+        reached: whether it meets the goal.
+        goal: the value of the metric that it must have.
+        fitting: the number of files that meet the limits.
     """
 
     outcome: Outcome
@@ -50,7 +50,7 @@ class Choice:
 
 
 def choose(outcomes: list[Outcome], budget: Budget, goal: Goal, metric: Metric) -> Choice:
-    """The smallest file that meets the limits and is good enough; else the best.
+    """The smallest file that meets the limits and the goal; if there is none, the best file.
 
     Raises:
         ValueError: no file meets the limits.
@@ -69,13 +69,13 @@ def choose(outcomes: list[Outcome], budget: Budget, goal: Goal, metric: Metric) 
 
 
 @dataclass(frozen=True)
-class Story:
-    """What the sentences tell of.
+class Explanation:
+    """The results that the explanation of a choice needs.
 
     Attributes:
-        choice: what was chosen.
-        outcomes: all that was trained.
-        rejected: what was not trained to the end.
+        choice: the chosen file.
+        outcomes: of all trained designs.
+        rejected: designs that were not trained to the end.
         budget: the limits.
         metric: of the task.
         test: the chosen file's value on the test data.
@@ -91,7 +91,7 @@ class Story:
     decisions: int | None = None
 
     def sentences(self) -> tuple[str, ...]:
-        """What was chosen, why, and what the nearest rejected candidates were."""
+        """Sentences: the chosen file, the reason, and the nearest files that were not chosen."""
         interval, text = "", self.metric.text(self.test)
         if self.decisions is not None:
             limits = wilson_interval(round(self.test * self.decisions), self.decisions)

@@ -1,4 +1,4 @@
-"""The options of a search, and the folder that belongs to them."""
+"""The options of a search, and their checks against the data and the storage."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,13 +16,13 @@ from kgated.study.tasks.definitions import CLASSIFICATION, Task
 
 @dataclass(frozen=True)
 class SearchOptions(StudyOptions):
-    """What is searched for, where, and how long.
+    """The options of a search.
 
     Attributes:
         budget: the limits of the device.
         space: the designs.
-        effort: how much is tried.
-        goal: how accurate the file has to be.
+        effort: the limits of the search.
+        goal: the accuracy that the file must have.
         device: "local", or a host for ssh.
         runner: the command `kgated-edge` on that host.
         teacher: a .keras file, "auto" to train one, or None.
@@ -54,7 +54,7 @@ class SearchOptions(StudyOptions):
 
 
 def possible_space(space: SearchSpace, parts: Parts) -> SearchSpace:
-    """The space without strides that a sequence is too short for, or that tokens have not."""
+    """The space without strides longer than the shortest sequence; for tokens only stride 1."""
     if parts.task.takes_tokens:
         return replace(space, strides=(1,))
     shortest = int(min(parts.development.lengths.min(), parts.test.lengths.min()))
@@ -68,7 +68,7 @@ def possible_space(space: SearchSpace, parts: Parts) -> SearchSpace:
 
 
 def check_task(task: Task, options: SearchOptions) -> None:
-    """Refuse options that a task has no use for; `ValueError`."""
+    """Refuse options that do not apply to a task; `ValueError`."""
     if options.teacher is not None and task is not CLASSIFICATION:
         raise ValueError(
             f"--teacher is for one class per sequence, and this is {task.name}: leave it out"
@@ -83,7 +83,7 @@ def check_task(task: Task, options: SearchOptions) -> None:
 
 
 def check_same(queue: TrialQueue, parts: Parts, options: SearchOptions) -> None:
-    """Refuse a storage with trials of another search; write down what this one is."""
+    """Refuse a storage with trials of another search; store the options of a new one."""
     details: dict[str, Any] = {
         "search": True,
         "device": options.device,

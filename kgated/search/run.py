@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from kgated.atomic_write import prepare_folder
 from kgated.search.measurement.device import Device, open_device
-from kgated.search.measurement.files import Workshop, check_reachable
+from kgated.search.measurement.files import FileBuilder, check_reachable
 from kgated.search.options import SearchOptions, check_same, check_task, possible_space
 from kgated.search.report.build import publish, report, show
 from kgated.search.report.results import SearchResults
@@ -94,19 +94,19 @@ def _search(
     queue = SearchQueue(folder, options.storage)
     try:
         check_same(queue, parts, options)
-        turn = partial(queue.hold, "device")
-        workshop = Workshop(device, parts, period_s, folder, turn, queue.worker)
+        device_lock = partial(queue.hold, "device")
+        builder = FileBuilder(device, parts, period_s, folder, device_lock, queue.worker)
         with console.status("checking whether the limits can be met"):
-            check_reachable(workshop, options.space, options.budget)
+            check_reachable(builder, options.space, options.budget)
         if options.teacher == AUTO:
             teacher = _auto_teacher(queue, parts, options, folder, log_to(console))
         study = SearchStudy(
-            queue, options.space, workshop, options.budget, options.effort, teacher, log_to(console)
+            queue, options.space, builder, options.budget, options.effort, teacher, log_to(console)
         )
         with _progress(options.effort.trials, parts.task.metric, console) as progress:
             study.run(progress)
         with queue.reporting(), console.status("measuring the front on the test data"):
-            results = report(name, workshop, study, options, teacher)
+            results = report(name, builder, study, options, teacher)
             publish(results, folder, queue.backend.fetch_file)
     finally:
         queue.close()

@@ -22,7 +22,7 @@ def group_count(data: SequenceData) -> int:
 
 
 def in_chunks(task: Task, data: SequenceData, frames: int = MAX_FRAMES) -> SequenceData:
-    """Each recording in chunks of at most `frames` frames, in one group."""
+    """Cut each recording into chunks of at most `frames` frames; its chunks are one group."""
     if data.lengths.max() <= frames:
         return data
     groups = np.arange(len(data)).astype(str) if data.groups is None else data.groups
@@ -44,16 +44,16 @@ def in_chunks(task: Task, data: SequenceData, frames: int = MAX_FRAMES) -> Seque
 def split_in_time(
     task: Task, data: SequenceData, fractions: tuple[float, ...], where: object
 ) -> list[SequenceData]:
-    """Each recording cut in time: training data first, then validation and test data.
+    """Split each recording in time: first training, then validation, then test data.
 
     Args:
         task: with a result for each frame.
         data: recordings.
-        fractions: first of the last part, then of the last one of what is left.
+        fractions: of the last part, then of the part before it, relative to what is left.
         where: the file, for the message.
 
     Raises:
-        ValueError: recordings too short for it, or a class that the training data lack.
+        ValueError: the recordings are too short, or the training data lack a class.
     """
     frames = int(max(min(MAX_FRAMES, data.lengths.max() // MIN_CHUNKS), 2))
     recordings = np.arange(len(data)).astype(str)
@@ -106,7 +106,7 @@ def concatenated(task: Task, first: SequenceData, second: SequenceData) -> Seque
         arrays = [getattr(data, name) for data in (first, second)]
         if arrays[0] is None:
             return None
-        if name == "x" or (name == "y" and task.each):
+        if name == "x" or (name == "y" and task.per_frame):
             arrays = [_padded(array, frames) for array in arrays]
         return np.concatenate(arrays)
 

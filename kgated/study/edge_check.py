@@ -1,4 +1,4 @@
-"""`kgated-edge check` in a process of its own, as it runs on a device."""
+"""Runs `kgated-edge check` in a separate process, as on a device, and reads its report."""
 
 import json
 import subprocess
@@ -51,7 +51,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckReport:
     """The results of `kgated-edge check`; see `kgated_edge.CheckResult`.
 
     Attributes:
@@ -72,8 +72,8 @@ class Checked:
         return self.metrics["accuracy"]
 
 
-def run_check(model: Path, data: Path, limits: Limits, task: str | None = None) -> Checked:
-    """Run a file over a data set in a process of the runner alone, without Keras and its threads.
+def run_check(model: Path, data: Path, limits: Limits, task: str | None = None) -> CheckReport:
+    """Run a file over a data set in a process without Keras and its threads.
 
     Args:
         model: the `.tflite` file.
@@ -95,8 +95,8 @@ def run_check(model: Path, data: Path, limits: Limits, task: str | None = None) 
         return read_report(json.loads(report.read_text()))
 
 
-def read_report(content: dict[str, Any]) -> Checked:
-    """The results in what `kgated-edge check --json` wrote."""
+def read_report(content: dict[str, Any]) -> CheckReport:
+    """The report in the JSON document of `kgated-edge check --json`."""
     quality, histogram = content["quality"] or {}, content["latency_histogram"]
     latency = Latency(
         content["latency_us_p50"],
@@ -105,7 +105,7 @@ def read_report(content: dict[str, Any]) -> Checked:
         tuple(histogram["edges_us"]),
         tuple(histogram["counts"]),
     )
-    return Checked(
+    return CheckReport(
         {name: quality[name] for name in METRICS if quality.get(name) is not None},
         latency,
         content["deadline_misses"],

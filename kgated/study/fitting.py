@@ -1,4 +1,4 @@
-"""The training of one model of a comparison, by its task."""
+"""The training of one model of a study, for any task."""
 
 import tempfile
 import time
@@ -51,13 +51,13 @@ class WeightedBatches(keras.utils.PyDataset):
         self.order = self.rng.permutation(len(self.order))
 
 
-class Watch(keras.callbacks.Callback):
-    """Ends a training when its time is over, or when its trial is hopeless.
+class TimeLimit(keras.callbacks.Callback):
+    """Ends a training after its time, or where Optuna prunes its trial.
 
     Args:
         seconds: how long the training may take; its first epoch always ends.
         trial: Optuna's trial, to report the validation loss to; None: no pruning.
-        pruned: the exception to raise for a hopeless trial.
+        pruned: the exception to raise for a pruned trial.
 
     Attributes:
         show: called after each epoch with its number, from 1, and the seconds so far.
@@ -72,7 +72,7 @@ class Watch(keras.callbacks.Callback):
         self.start = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Take the time, report the loss."""
+        """Record the time, and report the loss to Optuna."""
         self.times.append(time.perf_counter() - self.start)
         self.show(epoch + 1, self.times[-1])
         if self.trial is not None:
@@ -84,7 +84,7 @@ class Watch(keras.callbacks.Callback):
 
 
 class LockCheck(keras.callbacks.Callback):
-    """Ends a training that another process will repeat, as this one looks dead to it.
+    """Ends a training whose lock is lost: other processes take this one for dead, and repeat it.
 
     Args:
         locks: of the processes that share the trials.
@@ -99,8 +99,8 @@ class LockCheck(keras.callbacks.Callback):
         self.locks.check()
 
 
-def inputs_of(task: Task, data: SequenceData) -> Array:
-    """What a model takes: frames with zeros as padding, or tokens."""
+def model_inputs(task: Task, data: SequenceData) -> Array:
+    """The input of a model: frames (N, T, F) with zeros as padding, or tokens (N, T)."""
     return np.asarray(data.x) if task.takes_tokens else zero_padded(data)
 
 
@@ -113,8 +113,8 @@ def fit_model(
 ) -> dict[str, list[float]]:
     """Train a model and leave it with the weights of the lowest validation loss.
 
-    Classifiers of sequences are trained by `kgated.training.fit`, with its augmentation. Numbers
-    are learned in units of their standard deviation; afterwards the model gives the real ones.
+    Classifiers of sequences are trained by `kgated.training.fit`, with its augmentation. Numeric
+    targets are standardized for the training; the last layer then undoes it.
 
     Args:
         model: the model.
@@ -137,7 +137,7 @@ def refit_model(
 ) -> dict[str, list[float]]:
     """Train a model on the training and validation data together, for all epochs of the plan.
 
-    The learning rate has fallen to 0 in the last epoch, whose weights are kept.
+    The learning rate falls to 0 in the last epoch, whose weights the model keeps.
 
     Args:
         model: as from `build`; its weights are changed.
@@ -193,22 +193,22 @@ def _fit(
         verbose=0,
     )
     if task.is_regression:
-        _give_real_numbers(model, mean, deviation)
+        _undo_standardization(model, mean, deviation)
     return dict(history.history)
 
 
-def disturbance(strength: float) -> Disturbance:
+def scaled_augmentation(strength: float) -> Disturbance:
     """The augmentation of `kgated train`, weaker by a factor of 0 to 1."""
     full = Disturbance()
     return Disturbance(strength * full.stretch, strength * full.noise, strength * full.mix)
 
 
 def _arrays(task: Task, data: SequenceData) -> Batch:
-    return (inputs_of(task, data), *task.targets(data))
+    return (model_inputs(task, data), *task.targets(data))
 
 
 def _scale(task: Task, train: Batch) -> tuple[Array, Array]:
-    """Mean and standard deviation (K,) of the targets that count."""
+    """Mean and standard deviation (K,) of the targets with a weight above 0."""
     if not task.is_regression:
         return np.zeros(1, np.float32), np.ones(1, np.float32)
     _, y, weights = train
@@ -219,8 +219,8 @@ def _scale(task: Task, train: Batch) -> tuple[Array, Array]:
     return rows.mean(axis=0).astype(np.float32), deviation.astype(np.float32)
 
 
-def _give_real_numbers(model: Any, mean: Array, deviation: Array) -> None:
-    """Write the scale of the targets into the last layer."""
+def _undo_standardization(model: Any, mean: Array, deviation: Array) -> None:
+    """Undo the standardization of the targets, in the weights of the last layer."""
     head = model.layers[-1]
     kernel, bias = head.get_weights()
     head.set_weights([kernel * deviation, bias * deviation + mean])

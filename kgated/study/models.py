@@ -47,12 +47,12 @@ def cell_names(cells: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What a model is built for, beside its shape.
+    """The options of a model that do not depend on its cell or size.
 
     Attributes:
-        task: what it learns.
+        task: what the model learns.
         frames: (n, F) real frames to take mean and variance from, or (n,) tokens.
-        outputs: classes, numbers or tokens.
+        outputs: number of classes, numbers or tokens.
         dropout: after each recurrent layer.
         seed: of weights and dropout.
         info: description of the data, saved with the model.

@@ -1,4 +1,4 @@
-"""What a comparison and a search are both made with, and the storage that belongs to it."""
+"""The options that a comparison and a search share, and the check that a storage has the same."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class StudyOptions:
         period_s: seconds between two frames; None: what the data set says, else 0.01.
         group: see `load_parts`.
         split_seed: of the split into parts.
-        task: what is learned; see `choose_task`; None: what the data say.
+        task: what the models learn; see `choose_task`; None: by the targets of the data.
         storage: the address of a PostgreSQL database for the trials; None: a file in the folder.
     """
 
@@ -67,14 +67,14 @@ def check_above_zero(values: Mapping[str, Any]) -> None:
 def check_same_study(
     queue: TrialQueue, parts: Parts, options: StudyOptions, details: Mapping[str, Any], kind: str
 ) -> None:
-    """Refuse a storage with trials of other data or options; write down what this study is.
+    """Refuse a storage with trials of other data or options; store those of a new study.
 
     Args:
         queue: of the trials.
         parts: the data.
         options: of the study.
         details: more options that all processes of the study share.
-        kind: what the storage holds otherwise, for the message.
+        kind: of study that the storage has otherwise, for the message.
 
     Raises:
         ValueError: one line with what changed.

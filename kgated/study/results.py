@@ -1,4 +1,4 @@
-"""What the results of a comparison and of a search both have, and how they are written."""
+"""The part of the results that a comparison and a search share, and CSV text."""
 
 import csv
 import io
@@ -35,7 +35,7 @@ class StudyResults:
 
 
 @dataclass(frozen=True)
-class Simple:
+class BaselineValue:
     """A simple model on the same data.
 
     Attributes:

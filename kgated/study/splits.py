@@ -25,14 +25,14 @@ class Parts:
     """The data set of a comparison.
 
     Attributes:
-        task: what is learned.
-        train: what the weights are learned from.
-        validation: what the weights and hyperparameters are chosen by.
-        test: what nothing is chosen by while training.
+        task: what the models learn.
+        train: to fit the weights.
+        validation: to choose epochs and hyperparameters.
+        test: to measure the results; nothing is chosen by it.
         development: `train` and `validation` together.
         labels: the name of each class; none for a task without classes.
-        outputs: of a model: classes, numbers or tokens.
-        notes: what is unusual in the data, a sentence each.
+        outputs: the number of outputs of a model: classes, numbers or tokens.
+        notes: a sentence for each unusual property of the data.
     """
 
     task: Task
@@ -71,13 +71,14 @@ def load_parts(
     Args:
         data: an `.npz` file of sequences with targets, or of tokens.
         test: a second file to test on; None: a fifth of `data`.
-        task: see `choose_task`; None: what the data say.
-        group: a regular expression with one group, such as "(p[0-9]+)_": what has to match in the
-            file's `groups` for sequences to stay together. None: equal `groups`.
+        task: see `choose_task`; None: by the shape and type of the targets.
+        group: a regular expression with one group, such as "(p[0-9]+)_". Sequences stay
+            together for which it finds the same text in `groups` of the file. None: those with
+            equal `groups`.
         seed: of the split.
 
     Raises:
-        ValueError: data that can't be compared on; one line that says why.
+        ValueError: models can't be compared on the data; one line with the reason.
     """
     development, chosen = _read(data, task)
     development = _grouped(development, group, data)
@@ -87,7 +88,7 @@ def load_parts(
         held_out = _grouped(_read(test, chosen.name)[0], group, test)
         held_out = _matching_test(chosen, development, held_out, len(labels), test)
     outputs = _outputs(chosen, development, held_out, len(labels))
-    train, validation, held_out = _three(chosen, development, held_out, seed, data)
+    train, validation, held_out = _split(chosen, development, held_out, seed, data)
     notes = _notes(chosen, train, validation, held_out, labels)
     development = concatenated(chosen, train, validation)
     return Parts(chosen, train, validation, held_out, development, labels, outputs, notes)
@@ -101,7 +102,7 @@ def _read(path: str | Path, task: str | None) -> tuple[SequenceData, Task]:
     data = replace(data, y=as_targets(chosen, data))
     if chosen.is_regression:
         y = np.asarray(data.y)
-        real = y[is_real(data.lengths, data.x.shape[1])] if chosen.each else y
+        real = y[is_real(data.lengths, data.x.shape[1])] if chosen.per_frame else y
         if not np.isfinite(real).all():
             raise ValueError(f"{path}: `y` holds NaN or inf: leave such sequences out")
     if chosen.predicts_next and data.lengths.max() < 2:
@@ -115,16 +116,16 @@ def _labels(task: Task, data: SequenceData, where: object, test_files: int) -> t
         _check_targets_vary(task, data, where)
         return ()
     y = np.asarray(data.y)
-    y = y[is_real(data.lengths, data.x.shape[1])] if task.each else y
+    y = y[is_real(data.lengths, data.x.shape[1])] if task.per_frame else y
     classes = class_count(y, where)
     check_class_names(data, classes, where)
     names = data.info.class_names or tuple(map(str, range(classes)))
     if classes < 2:
-        items = "frames" if task.each else "sequences"
+        items = "frames" if task.per_frame else "sequences"
         raise ValueError(
             f"{where}: all {items} are of class {names[0]!r}: two classes or more can be compared"
         )
-    if not task.each:
+    if not task.per_frame:
         _check_counts(data, names, MIN_OF_CLASS - test_files, where)
     return names
 
@@ -132,7 +133,7 @@ def _labels(task: Task, data: SequenceData, where: object, test_files: int) -> t
 def _check_targets_vary(task: Task, data: SequenceData, where: object) -> None:
     if task.is_regression:
         y = np.asarray(data.y)
-        rows = y[is_real(data.lengths, data.x.shape[1])] if task.each else y
+        rows = y[is_real(data.lengths, data.x.shape[1])] if task.per_frame else y
         constant = np.flatnonzero(np.ptp(rows.reshape(len(rows), -1), axis=0) == 0)
         what = f"target {constant[0]} of `y` is" if len(constant) else ""
     else:
@@ -151,10 +152,10 @@ def _outputs(task: Task, development: SequenceData, test: SequenceData | None, c
         files = [data for data in (development, test) if data is not None]
         return 1 + max(int(real_frames(data).max()) for data in files)
     y = np.asarray(development.y)
-    return y.shape[-1] if y.ndim > 1 + task.each else 1
+    return y.shape[-1] if y.ndim > 1 + task.per_frame else 1
 
 
-def _three(
+def _split(
     task: Task,
     development: SequenceData,
     test: SequenceData | None,
@@ -163,16 +164,16 @@ def _three(
 ) -> tuple[SequenceData, SequenceData, SequenceData]:
     """Training, validation and test data."""
     held_out: SequenceData
-    if task.each and group_count(development) < MIN_GROUPS:
+    if task.per_frame and group_count(development) < MIN_GROUPS:
         fractions = (TEST,) * (test is None) + (VALIDATION,)
         train, validation, *rest = split_in_time(task, development, fractions, where)
         held_out = rest[0] if test is None else test
     else:
         if test is None:
-            development, test = _split(task, development, TEST, seed, where)
+            development, test = _split_off(task, development, TEST, seed, where)
         held_out = test
-        train, validation = _split(task, development, VALIDATION, seed, where)
-    if not task.each:
+        train, validation = _split_off(task, development, VALIDATION, seed, where)
+    if not task.per_frame:
         return train, validation, held_out
     return in_chunks(task, train), in_chunks(task, validation), in_chunks(task, held_out)
 
@@ -207,14 +208,14 @@ def _check_counts(data: SequenceData, names: tuple[str, ...], minimum: int, wher
         )
 
 
-def _split(
+def _split_off(
     task: Task, data: SequenceData, fraction: float, seed: int, where: object
 ) -> tuple[SequenceData, SequenceData]:
     try:
         if task.has_classes:
-            return (split_recordings if task.each else split)(data, fraction, seed=seed)
+            return (split_recordings if task.per_frame else split)(data, fraction, seed=seed)
         names = np.arange(len(data)).astype(str) if data.groups is None else data.groups
-        weights = data.lengths.astype(float) if task.each else None
+        weights = data.lengths.astype(float) if task.per_frame else None
         zeros = np.zeros(len(data), np.int64)
         parts = assign_groups(names.tolist(), zeros, {"aside": fraction}, seed, weights)
         aside = parts == "aside"
@@ -239,7 +240,7 @@ def _matching_test(
     if not task.has_classes:
         return test
     y = np.asarray(test.y)
-    labels = y[is_real(test.lengths, test.x.shape[1])] if task.each else y
+    labels = y[is_real(test.lengths, test.x.shape[1])] if task.per_frame else y
     if labels.min() < 0 or labels.max() >= classes:
         raise ValueError(
             f"{where}: `y` has the classes {labels.min()}..{labels.max()}, and the data to learn "
@@ -251,7 +252,7 @@ def _matching_test(
 def _check_same_targets(
     task: Task, development: SequenceData, test: SequenceData, where: object
 ) -> None:
-    axes = 1 + task.each
+    axes = 1 + task.per_frame
     learned, tested = (np.asarray(data.y).shape[axes:] for data in (development, test))
     if learned != tested:
         raise ValueError(
@@ -270,7 +271,7 @@ def _notes(
     notes = []
     for part, data in (("training", train), ("validation", validation), ("test", test)):
         y = np.asarray(data.y) if names else np.zeros(0)
-        labels = y[is_real(data.lengths, data.x.shape[1])] if names and task.each else y
+        labels = y[is_real(data.lengths, data.x.shape[1])] if names and task.per_frame else y
         missing = [name for k, name in enumerate(names) if k not in labels]
         if missing:
             notes.append(f"The {part} data have no {_item(task)} of class {', '.join(missing)}.")
@@ -283,4 +284,4 @@ def _notes(
 
 
 def _item(task: Task) -> str:
-    return "frame" if task.each else "sequence"
+    return "frame" if task.per_frame else "sequence"

@@ -56,11 +56,11 @@ def resumed(data, tmp_path_factory):
     folder, trainings = tmp_path_factory.mktemp("compare"), []
     train = candidate_study.CandidateStudy._train
 
-    def counted(self, seed, values, watch, name):
+    def counted(self, seed, values, limit, name):
         trainings.append((self.candidate.name, *values.values()))
         if len(trainings) == 2:
             raise KilledError
-        return train(self, seed, values, watch, name)
+        return train(self, seed, values, limit, name)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(candidate_study.CandidateStudy, "_train", counted)
@@ -81,8 +81,8 @@ def test_a_killed_comparison_continues_and_runs_no_trial_twice(resumed):
 
 
 def test_a_terminal_shows_the_trial_the_epoch_and_the_budget_left(data, tmp_path, monkeypatch):
-    def train(self, seed, values, watch, name):
-        watch.on_epoch_end(0, {"val_loss": 1.0})
+    def train(self, seed, values, limit, name):
+        limit.on_epoch_end(0, {"val_loss": 1.0})
         raise KilledError
 
     monkeypatch.setattr(candidate_study.CandidateStudy, "_train", train)

@@ -10,7 +10,7 @@ from kgated.compare import run
 from kgated.compare.candidate_models import build, candidates
 from kgated.compare.recommendation import Evidence, recommend
 from kgated.compare.results import BaselineResult, CandidateResult, DeviceRun
-from kgated.compare.significance import Paired
+from kgated.compare.significance import PairedDifference
 from kgated.data import pad, save_npz
 from kgated.study import fitting
 from kgated.study.models import ModelOptions
@@ -43,7 +43,7 @@ def test_a_refit_trains_on_the_validation_data_and_for_all_epochs(name, tmp_path
     model = build(MODELS[0], ModelOptions.of(parts))
     sequences = []
 
-    class Counting(fitting.Watch):
+    class Counting(fitting.TimeLimit):
         def on_epoch_begin(self, epoch, logs=None):
             sequences.append(self.params["steps"])
 
@@ -57,11 +57,11 @@ def test_a_refit_trains_on_the_validation_data_and_for_all_epochs(name, tmp_path
 def test_a_training_ends_when_its_time_is_over(tmp_path):
     parts = load_parts(written(tmp_path / "data.npz", TASKS["classification"][1]))
     model = build(MODELS[0], ModelOptions.of(parts))
-    watch = fitting.Watch(seconds=0.0)
+    limit = fitting.TimeLimit(seconds=0.0)
     plan = Plan(epochs=5, batch_size=8)
-    history = fitting.fit_model(model, parts, plan, [watch])
-    assert len(history["loss"]) == len(watch.times) == 1
-    assert watch.out_of_time
+    history = fitting.fit_model(model, parts, plan, [limit])
+    assert len(history["loss"]) == len(limit.times) == 1
+    assert limit.out_of_time
 
 
 @pytest.mark.slow
@@ -101,7 +101,7 @@ def result(name, accuracy, kib):
 )
 def test_a_smaller_model_that_a_simple_one_beats_is_not_recommended(neighbour, choice):
     models = result("small", 0.79, 10), result("middle", 0.805, 20), result("large", 0.82, 30)
-    noise = Paired(0.02, -0.01, 0.05, only_first=5, only_second=3, sign_test_p=0.7)
+    noise = PairedDifference(0.02, -0.01, 0.05, only_first=5, only_second=3, sign_test_p=0.7)
     simple = BaselineResult("nearest neighbour", "of raw frames", neighbour, noise)
     pairs = {"small": noise, "middle": noise}
     evidence = Evidence(CLASSIFICATION.metric, models, models[2], pairs, (simple,))

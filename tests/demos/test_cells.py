@@ -153,6 +153,6 @@ def test_vectors_do_not_see_the_padding(data):
     spoilt = type(spoilt)(spoilt.x.copy(), data.train.lengths, spoilt.y)
     spoilt.x[np.arange(spoilt.x.shape[1]) >= spoilt.lengths[:, None]] = 50.0
     for frames in (None, 4):
-        plain = flattened_sequences.vectors(data.train, frames, 8)
-        np.testing.assert_array_equal(flattened_sequences.vectors(spoilt, frames, 8), plain)
+        plain = flattened_sequences.flattened(data.train, frames, 8)
+        np.testing.assert_array_equal(flattened_sequences.flattened(spoilt, frames, 8), plain)
         assert plain.shape == (45, 4 * (frames or 8))

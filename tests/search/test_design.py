@@ -12,14 +12,14 @@ from kgated.data import pad, zero_padded
 from kgated.deploy import to_tflite
 from kgated.optimize import sparsity
 from kgated.pages.pareto import pareto_front
-from kgated.search.choice import Goal, Story, choose
-from kgated.search.design.model import averaged, build, with_front, zero_smallest_weights
+from kgated.search.choice import Explanation, Goal, choose
+from kgated.search.design.model import build, frame_means, with_frame_means, zero_smallest_weights
 from kgated.search.design.space import Design, SearchSpace, Training
 from kgated.search.measurement.files import Budget, FileCost
 from kgated.search.report.build import teacher_sentences
-from kgated.search.report.results import Reference
+from kgated.search.report.results import TeacherResult
 from kgated.search.trials.outcome import Outcome, Rejected, front
-from kgated.search.trials.queue import SEED, is_hopeless, unused_seed
+from kgated.search.trials.queue import SEED, should_prune, unused_seed
 from kgated.study.models import ModelOptions
 from kgated.study.tasks.definitions import CLASSIFICATION, FRAMES
 from kgated.study.tasks.metrics import ACCURACY, RMSE
@@ -40,10 +40,10 @@ def sequences():
 
 def test_a_stride_is_the_mean_of_frames_in_the_model_and_on_the_host(sequences):
     design = Design("gru", 4, stride=2)
-    means = averaged(sequences, 2, each=False)
+    means = frame_means(sequences, 2, per_frame=False)
     assert means.lengths.tolist() == [4, 2, 3]
     model = build(design, ModelOptions(CLASSIFICATION, means.x[0, :4], 3))
-    complete = with_front(model, design, None)
+    complete = with_frame_means(model, design, None)
     expected = model.predict(means.x, verbose=0)
     for n, length in enumerate(sequences.lengths // 2 * 2):
         own = complete.predict(zero_padded(sequences)[n : n + 1, :length], verbose=0)[0]
@@ -52,7 +52,8 @@ def test_a_stride_is_the_mean_of_frames_in_the_model_and_on_the_host(sequences):
 
 def test_a_design_of_stride_and_low_rank_streams_exactly(sequences, tmp_path):
     design = Design("lstm", 8, layers=2, stride=2, rank=2, quantize="none")
-    model = with_front(build(design, ModelOptions(CLASSIFICATION, sequences.x[0], 3)), design, None)
+    trained = build(design, ModelOptions(CLASSIFICATION, sequences.x[0], 3))
+    model = with_frame_means(trained, design, None)
     by_name = {layer.name: layer for layer in model.layers}
     assert by_name["rank_1"].kernel.shape == (6, 3)
     assert by_name["rank_2"].kernel.shape == (4, 2)
@@ -114,8 +115,8 @@ def test_the_smallest_file_within_the_limits_and_the_tolerance_is_chosen():
     choice = choose(outcomes, budget, Goal(tolerance=0.01), ACCURACY)
     assert (choice.outcome.design.cell, choice.reached, choice.fitting) == ("chosen", True, 3)
     rejected = [Rejected("x", "33.0 KiB", False), Rejected("y", "worse", True)]
-    story = Story(choice, outcomes, rejected, budget, ACCURACY, 0.97, decisions=100)
-    text = " ".join(story.sentences())
+    explanation = Explanation(choice, outcomes, rejected, budget, ACCURACY, 0.97, decisions=100)
+    text = " ".join(explanation.sentences())
     assert "Take chosen-8-dynamic-0 with 10.0 KiB" in text
     assert "97.0% on the test data (95% interval 91.5 to 99.0)" in text
     assert "Smaller, but not good enough: small-8-dynamic-0" in text
@@ -128,8 +129,8 @@ def test_the_most_accurate_file_is_chosen_where_none_is_accurate_enough():
     outcomes = [outcome("a", 0.8, 5), outcome("b", 0.9, 20)]
     choice = choose(outcomes, Budget(32.0), Goal(min_accuracy=0.95), ACCURACY)
     assert (choice.outcome.design.cell, choice.reached) == ("b", False)
-    story = Story(choice, outcomes, [], Budget(32.0), ACCURACY, 0.9, 50)
-    text = " ".join(story.sentences())
+    explanation = Explanation(choice, outcomes, [], Budget(32.0), ACCURACY, 0.9, 50)
+    text = " ".join(explanation.sentences())
     assert "No file within 32 KiB has accuracy 95.0% or better" in text
     with pytest.raises(ValueError, match="no trained file meets the limits; the nearest is a-8"):
         choose(outcomes, Budget(4.0), Goal(), ACCURACY)
@@ -138,13 +139,13 @@ def test_the_most_accurate_file_is_chosen_where_none_is_accurate_enough():
 def test_a_teacher_whose_own_file_meets_the_limits_and_is_better_is_named():
     best = outcome("a", 0.8, 5)
     choice = choose([best], Budget(32.0), Goal(), ACCURACY)
-    story = Story(choice, [best], [], Budget(32.0), ACCURACY, 0.8)
-    teacher = Reference("big", "dynamic", outcome("b", 0.9, 20).cost, 0.9, 0.88)
-    (sentence,) = teacher_sentences(teacher, story)
+    explanation = Explanation(choice, [best], [], Budget(32.0), ACCURACY, 0.8)
+    teacher = TeacherResult("big", "dynamic", outcome("b", 0.9, 20).cost, 0.9, 0.88)
+    (sentence,) = teacher_sentences(teacher, explanation)
     assert "big by dynamic with 20.0 KiB, accuracy 90.0% on validation, 88.0%" in sentence
-    assert not teacher_sentences(replace(teacher, validation_value=0.8), story)
-    assert not teacher_sentences(replace(teacher, cost=outcome("b", 0.9, 40).cost), story)
-    assert not teacher_sentences(None, story)
+    assert not teacher_sentences(replace(teacher, validation_value=0.8), explanation)
+    assert not teacher_sentences(replace(teacher, cost=outcome("b", 0.9, 40).cost), explanation)
+    assert not teacher_sentences(None, explanation)
 
 
 def test_of_an_error_less_is_better_and_the_tolerance_is_a_fraction_of_it():
@@ -152,7 +153,7 @@ def test_of_an_error_less_is_better_and_the_tolerance_is_a_fraction_of_it():
     outcomes = [outcome(*row, metric=RMSE) for row in rows]
     choice = choose(outcomes, Budget(32.0), Goal(tolerance=0.01), RMSE)
     assert choice.outcome.design.cell == "chosen"
-    text = " ".join(Story(choice, outcomes, [], Budget(32.0), RMSE, 0.205).sentences())
+    text = " ".join(Explanation(choice, outcomes, [], Budget(32.0), RMSE, 0.205).sentences())
     assert "0.205 on the test data. It is the smallest of 3 files within 32 KiB" in text
     assert "has RMSE 0.202 or better" in text
     assert [o.design.cell for o in front(outcomes, Budget(32.0))] == ["small", "chosen", "best"]
@@ -160,7 +161,7 @@ def test_of_an_error_less_is_better_and_the_tolerance_is_a_fraction_of_it():
 
 def test_the_label_of_a_mean_is_that_of_its_last_frame(sequences):
     labelled = replace(sequences, y=np.arange(27).reshape(3, 9))
-    assert averaged(labelled, 4, each=True).y.tolist() == [[3, 7], [12, 16], [21, 25]]
+    assert frame_means(labelled, 4, per_frame=True).y.tolist() == [[3, 7], [12, 16], [21, 25]]
 
 
 def test_the_front_has_what_nothing_beats_in_accuracy_size_and_time():
@@ -184,10 +185,10 @@ def test_a_training_is_hopeless_below_the_median_of_models_that_are_no_larger():
         return SimpleNamespace(user_attrs={"curve": [loss, loss / 2], "parameters": size})
 
     small = [trial(loss, 100) for loss in (1.0, 2.0, 3.0)]
-    assert is_hopeless([2.5], 100, small)
-    assert not is_hopeless([1.5], 100, small)
-    assert not is_hopeless([2.5], 90, small)  # smaller than all of them
-    assert not is_hopeless([2.5], 100, small[:2])  # too few to say
+    assert should_prune([2.5], 100, small)
+    assert not should_prune([1.5], 100, small)
+    assert not should_prune([2.5], 90, small)  # smaller than all of them
+    assert not should_prune([2.5], 100, small[:2])  # too few to say
 
 
 @pytest.mark.parametrize(

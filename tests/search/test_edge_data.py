@@ -9,7 +9,7 @@ import pytest
 from kgated.data import pad, save_npz
 from kgated.search.design.space import Design, SearchSpace
 from kgated.search.measurement.device import LocalDevice
-from kgated.search.measurement.files import Budget, Workshop, check_reachable
+from kgated.search.measurement.files import Budget, FileBuilder, check_reachable
 from kgated.search.options import possible_space
 from kgated.study.splits import load_parts
 from kgated.study.tasks import flattened_sequences
@@ -50,9 +50,9 @@ def test_single_frames_with_a_constant_feature_and_text_labels_are_searched(rng,
     space = possible_space(SPACE, parts)
     assert space.strides == (1,)
     (tmp_path / "probes").mkdir()
-    turn = contextlib.nullcontext
-    workshop = Workshop(LocalDevice(), parts, 0.01, tmp_path, turn, "worker")
-    assert workshop.probe(Design("gru", 3, quantize="dynamic")).fits(Budget(64.0))
+    device_lock = contextlib.nullcontext
+    builder = FileBuilder(LocalDevice(), parts, 0.01, tmp_path, device_lock, "worker")
+    assert builder.probe(Design("gru", 3, quantize="dynamic")).fits(Budget(64.0))
     with pytest.raises(ValueError, match=r"the nearest is gru-3-int8: .*features \[1\]") as error:
-        check_reachable(workshop, space, Budget(64.0))
+        check_reachable(builder, space, Budget(64.0))
     assert "\n" not in str(error.value)

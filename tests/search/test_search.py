@@ -56,11 +56,11 @@ def resumed(data, tmp_path_factory):
     folder, trainings = tmp_path_factory.mktemp("search"), []
     train = study.SearchStudy._train
 
-    def counted(self, model, design, training, watch, seed):
+    def counted(self, model, design, training, stopping, seed):
         trainings.append((design, training))
         if len(trainings) == 2:
             raise KilledError
-        train(self, model, design, training, watch, seed)
+        train(self, model, design, training, stopping, seed)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study.SearchStudy, "_train", counted)

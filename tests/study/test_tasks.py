@@ -10,7 +10,7 @@ from kgated_edge.evaluation.dataset import SequenceData
 from kgated.compare import measurement
 from kgated.compare.candidate_models import Candidate, build
 from kgated.compare.dynamics import gradient_reach
-from kgated.compare.measurement import Places, on_device, scores_of
+from kgated.compare.measurement import StudyPaths, on_device, scores_of
 from kgated.data import is_real, pad, real_frames, save_npz
 from kgated.errors import ConversionError
 from kgated.study.chunks import in_chunks
@@ -54,7 +54,7 @@ def examples():
 EXAMPLES = examples()
 
 
-@pytest.mark.parametrize("task", EXAMPLES, ids=lambda task: f"{task.name}-{task.each}")
+@pytest.mark.parametrize("task", EXAMPLES, ids=lambda task: f"{task.name}-{task.per_frame}")
 def test_the_data_choose_their_task_and_a_name_must_fit(task):
     data = EXAMPLES[task]
     assert choose_task(data, None, "x.npz") is task
@@ -75,7 +75,7 @@ def test_whole_numbers_are_classes_unless_regression_is_named():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", EXAMPLES, ids=lambda task: f"{task.name}-{task.each}")
+@pytest.mark.parametrize("task", EXAMPLES, ids=lambda task: f"{task.name}-{task.per_frame}")
 def test_a_trained_model_scores_on_the_runner_as_in_keras(task, tmp_path):
     path = tmp_path / "data.npz"
     save_npz(path, EXAMPLES[task])
@@ -90,7 +90,7 @@ def test_a_trained_model_scores_on_the_runner_as_in_keras(task, tmp_path):
         assert value < 0.8 * before
     save_npz(tmp_path / "test.npz", parts.test)
     device = on_device(
-        model, "none", parts, 0.01, Places(tmp_path, tmp_path, tmp_path / "test.npz")
+        model, "none", parts, 0.01, StudyPaths(tmp_path, tmp_path, tmp_path / "test.npz")
     )
     assert device.value == pytest.approx(value, rel=1e-4)
     norms = gradient_reach(model, task, parts.test)
@@ -117,7 +117,7 @@ def test_a_recipe_that_fails_is_a_row_with_the_reason(name, error, monkeypatch, 
     converted = SimpleNamespace(file_bytes=1234)
     monkeypatch.setattr(measurement, "to_tflite", lambda *_, **__: converted)
     monkeypatch.setattr(measurement, name, fail)
-    places = Places(tmp_path, tmp_path, tmp_path / "test.npz")
+    places = StudyPaths(tmp_path, tmp_path, tmp_path / "test.npz")
     row = on_device(model, "int8", parts, 0.01, places)
     assert (row.quantize, row.failure, row.value) == ("int8", "no kernel", None)
     assert row.file_bytes == (None if name == "to_tflite" else 1234)

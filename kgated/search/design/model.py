@@ -1,4 +1,4 @@
-"""From a design to a Keras model: a mean of k frames, low-rank kernels, recurrent layers."""
+"""Builds the Keras model of a design: mean of k frames, low-rank kernels, recurrent layers."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -33,11 +33,11 @@ def build(design: Design, options: ModelOptions) -> keras.Sequential:
         options: its `frames` are those after the mean.
     """
     task, seeds = options.task, options.random_seeds(4 * design.layers + 1)
-    stack = front_layers(options, masked=not task.each)
+    stack = front_layers(options, masked=not task.per_frame)
     size: Any = getattr(stack[-1], "output_dim", options.frames.shape[-1])  # of an embedding
     for n in range(design.layers):
         stack += _low_rank(design, size, f"rank_{n + 1}", seeds)
-        each = task.each or n < design.layers - 1
+        each = task.per_frame or n < design.layers - 1
         stack.append(_recurrent(design, f"recurrent_{n + 1}", each, seeds))
         stack.append(
             keras.layers.Dropout(options.dropout, seed=next(seeds), name=f"dropout_{n + 1}")
@@ -47,8 +47,10 @@ def build(design: Design, options: ModelOptions) -> keras.Sequential:
     return described(stack, design.model_name, options.info)
 
 
-def with_front(model: keras.Sequential, design: Design, info: DataInfo | None) -> keras.Sequential:
-    """The model that takes the frames themselves: the mean of each k of them is its first layer."""
+def with_frame_means(
+    model: keras.Sequential, design: Design, info: DataInfo | None
+) -> keras.Sequential:
+    """The model with a first layer that takes the mean of each k frames; k is the stride."""
     if design.stride == 1:
         return model
     front = keras.layers.AveragePooling1D(design.stride, name=FRONT)
@@ -57,13 +59,13 @@ def with_front(model: keras.Sequential, design: Design, info: DataInfo | None) -
     )
 
 
-def averaged(data: SequenceData, stride: int, each: bool) -> SequenceData:
-    """The means of each `stride` frames; frames at the end that are too few for one are left out.
+def frame_means(data: SequenceData, stride: int, per_frame: bool) -> SequenceData:
+    """The means of each `stride` frames; the last frames are left out if they are fewer.
 
     Args:
         data: sequences of `stride` frames or more.
         stride: k.
-        each: whether there is a target per frame.
+        per_frame: whether there is a target per frame.
 
     Returns:
         The sequences with lengths // k frames.
@@ -74,22 +76,22 @@ def averaged(data: SequenceData, stride: int, each: bool) -> SequenceData:
     steps = x.shape[1] // stride
     means = x[:, : steps * stride].reshape(len(x), steps, stride, -1).mean(axis=2)
     y = data.y
-    if each:  # the target of a step is that of its last frame
+    if per_frame:  # the target of a step is that of its last frame
         y = np.asarray(y)[:, stride - 1 :: stride][:, :steps]
     short = replace(data, x=means.astype(np.float32), lengths=data.lengths // stride, y=y)
     return replace(short, x=zero_padded(short))
 
 
-def averaged_parts(parts: Parts, stride: int) -> Parts:
-    """The data to train on, as means of `stride` frames; see `averaged`."""
+def parts_of_frame_means(parts: Parts, stride: int) -> Parts:
+    """The data to train on, as means of `stride` frames; see `frame_means`."""
     train, validation = (
-        averaged(data, stride, parts.task.each) for data in (parts.train, parts.validation)
+        frame_means(data, stride, parts.task.per_frame) for data in (parts.train, parts.validation)
     )
     return replace(parts, train=train, validation=validation)
 
 
 def zero_smallest_weights(model: keras.Model, sparsity: float) -> None:
-    """Zero this fraction of each weight matrix, as a pruned model has it."""
+    """Set this fraction of each weight matrix to zero, as pruning does."""
     for group in matrices(model).values():
         for weight in group:
             values = values_of(weight)

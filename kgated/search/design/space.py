@@ -1,4 +1,4 @@
-"""What is searched: the designs of a model, and how a trial chooses one."""
+"""The search space: designs of models with their training, and how a trial draws one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -6,7 +6,7 @@ from itertools import cycle, product
 from typing import Any
 
 from kgated.deploy import Recipe
-from kgated.study.fitting import disturbance
+from kgated.study.fitting import scaled_augmentation
 from kgated.study.hyperparameters import (
     AUGMENTATIONS,
     DROPOUTS,
@@ -76,7 +76,7 @@ class Training:
             epochs,
             patience,
             learning_rate=self.learning_rate,
-            disturbance=disturbance(self.augmentation),
+            disturbance=scaled_augmentation(self.augmentation),
             seed=seed,
         )
 
@@ -158,5 +158,5 @@ class SearchSpace:
 
 
 def _in_order(trial: Any, name: str, values: Sequence[int]) -> int:
-    """One of the ascending values, chosen by its place, so that the sampler knows the order."""
+    """One of the ascending values, drawn by its index, so that the sampler knows the order."""
     return values[trial.suggest_int(f"{name}_index", 0, len(values) - 1)]

@@ -1,4 +1,4 @@
-"""Where files are measured: on this machine, or on a device over ssh."""
+"""Devices that measure files: this machine, or one that ssh reaches."""
 
 import json
 import re
@@ -7,11 +7,11 @@ import subprocess
 from pathlib import Path
 from typing import Protocol
 
-from kgated.study.edge_check import Checked, Limits, read_report, run_check
+from kgated.study.edge_check import CheckReport, Limits, read_report, run_check
 
 LOCAL = "local"
 HOST = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9_.-]*")
-# No question on the terminal, which a search that runs for hours would wait for.
+# Without a prompt on the terminal: a search of hours would wait for the answer.
 OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
 NO_CONNECTION, NO_COMMAND = 255, 127
 TIMEOUT_S = 900.0
@@ -26,7 +26,9 @@ class Device(Protocol):
 
     name: str
 
-    def check(self, model: Path, data: Path, limits: Limits, task: str | None = None) -> Checked:
+    def check(
+        self, model: Path, data: Path, limits: Limits, task: str | None = None
+    ) -> CheckReport:
         """Measure a file."""
 
     def close(self) -> None:
@@ -38,7 +40,9 @@ class LocalDevice:
 
     name = LOCAL
 
-    def check(self, model: Path, data: Path, limits: Limits, task: str | None = None) -> Checked:
+    def check(
+        self, model: Path, data: Path, limits: Limits, task: str | None = None
+    ) -> CheckReport:
         """See `run_check`."""
         return run_check(model, data, limits, task)
 
@@ -71,7 +75,9 @@ class SshDevice:
         self._run([runner, "--version"])
         self._folder = self._run(["mktemp", "-d", "-t", "kgated-search.XXXXXXXX"]).strip()
 
-    def check(self, model: Path, data: Path, limits: Limits, task: str | None = None) -> Checked:
+    def check(
+        self, model: Path, data: Path, limits: Limits, task: str | None = None
+    ) -> CheckReport:
         """Copy the file, run it there, and read the report.
 
         Raises:

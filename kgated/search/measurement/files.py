@@ -1,4 +1,4 @@
-"""From a model to its file, and what is measured of the file on the device."""
+"""Converts models of a search to files, and measures the files on the device."""
 
 import gzip
 import json
@@ -16,10 +16,10 @@ from kgated.atomic_write import replace_file
 from kgated.data import real_frames, save_npz, take
 from kgated.deploy import to_tflite
 from kgated.errors import ConversionError
-from kgated.search.design.model import averaged, build, with_front, zero_smallest_weights
+from kgated.search.design.model import build, frame_means, with_frame_means, zero_smallest_weights
 from kgated.search.design.space import Design, SearchSpace
 from kgated.search.measurement.device import Device
-from kgated.study.edge_check import Checked, Limits
+from kgated.study.edge_check import CheckReport, Limits
 from kgated.study.models import ModelOptions
 from kgated.study.splits import Parts
 
@@ -44,7 +44,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class FileCost:
-    """What a file costs on the device.
+    """Size and time of a file on the device.
 
     Attributes:
         file_bytes: its size.
@@ -64,7 +64,7 @@ class FileCost:
         return self.compressed_bytes if budget.compressed else self.file_bytes
 
     def excess(self, budget: Budget) -> tuple[float, float]:
-        """By which fraction of a limit size and time are above it; at most 0 where they meet it."""
+        """The fractions by which size and time exceed their limits; at most 0: they are met."""
         size = self.size(budget) / 1024 / budget.max_kib - 1.0
         if budget.deadline_us is None:
             return size, 0.0
@@ -75,7 +75,7 @@ class FileCost:
         return max(self.excess(budget)) <= 0.0
 
     def misses(self, budget: Budget) -> str:
-        """Which limits are missed, in words."""
+        """The limits that are exceeded, in words."""
         size, time = self.excess(budget)
         reasons = []
         if size > 0.0:
@@ -87,15 +87,15 @@ class FileCost:
         return "; ".join(reasons)
 
 
-class Workshop:
-    """Makes files and measures them on the device, one at a time on it.
+class FileBuilder:
+    """Converts models and measures their files, one at a time on the device.
 
     Args:
         device: where files are run.
         parts: the data.
         period_s: seconds between two frames.
         folder: of the search; `probes`, `files` and data sets are written to it.
-        turn: gives a lock that is held while the device is in use.
+        device_lock: returns a lock, which is held while the device is in use.
         worker: a name of this process, for its temporary files.
     """
 
@@ -105,18 +105,18 @@ class Workshop:
         parts: Parts,
         period_s: float,
         folder: Path,
-        turn: Callable[[], AbstractContextManager[None]],
+        device_lock: Callable[[], AbstractContextManager[None]],
         worker: str,
     ) -> None:
         self.device, self.parts, self.period_s = device, parts, period_s
-        self.folder, self.turn, self.worker = folder, turn, worker
-        self.few = take(parts.train, _evenly(len(parts.train), PROBE_SEQUENCES))
-        for name, data in (("probe", self.few), ("validation", parts.validation)):
+        self.folder, self.device_lock, self.worker = folder, device_lock, worker
+        self.probe_data = take(parts.train, _evenly(len(parts.train), PROBE_SEQUENCES))
+        for name, data in (("probe", self.probe_data), ("validation", parts.validation)):
             save_npz(folder / f"{name}.npz", data)
         save_npz(folder / "test.npz", parts.test)
 
     def probe(self, design: Design) -> FileCost:
-        """What the file of a design costs: measured on the untrained model, once for all trials.
+        """Size and time of a design's file, measured on an untrained model, once for all trials.
 
         Raises:
             ConversionError: the model can't be converted by the recipe.
@@ -129,7 +129,7 @@ class Workshop:
         if design.sparsity:
             zero_smallest_weights(model, design.sparsity)
         file = path.with_name(f"{design.name}.{self.worker}.tflite")
-        self.convert(model, design, file, self.few)
+        self.convert(model, design, file, self.probe_data)
         cost, _ = self.measure(file, "probe")
         file.unlink(missing_ok=True)
         replace_file(path, json.dumps(asdict(cost)).encode() + b"\n")
@@ -138,7 +138,7 @@ class Workshop:
     def untrained(self, design: Design, dropout: float = 0.0, seed: int = 0) -> keras.Sequential:
         """The model of a design before its training, for means of frames."""
         task = self.parts.task
-        train = averaged(self.parts.train, design.stride, task.each)
+        train = frame_means(self.parts.train, design.stride, task.per_frame)
         frames, info = real_frames(train), self.parts.train.info
         options = ModelOptions(task, frames, self.parts.outputs, dropout, seed, info)
         return build(design, options)
@@ -146,14 +146,14 @@ class Workshop:
     def convert(
         self, model: keras.Sequential, design: Design, path: Path, calibration: SequenceData
     ) -> keras.Sequential:
-        """Write the file of a trained model; the model with its front, which takes the frames.
+        """Write the file of a trained model; returns the model that takes the frames.
 
         Raises:
             ConversionError: it can't be converted by the recipe.
         """
-        complete = with_front(model, design, self.parts.train.info)
+        complete = with_frame_means(model, design, self.parts.train.info)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the search compares what quantization costs
+            warnings.simplefilter("ignore")  # the search measures the cost of quantization
             try:
                 to_tflite(
                     complete,
@@ -175,14 +175,14 @@ class Workshop:
             RuntimeError: the runner can't run it.
         """
         limits = Limits(1e3 * self.period_s, NO_LIMIT)
-        with self.turn():
+        with self.device_lock():
             file, task = self.folder / f"{data}.npz", self.parts.task
             checked = self.device.check(path, file, limits, task.name)
         return cost_of(path, checked), checked.metrics[task.metric.name]
 
 
-def check_reachable(workshop: Workshop, space: SearchSpace, budget: Budget) -> None:
-    """Refuse limits that the narrowest model of no cell and recipe meets.
+def check_reachable(builder: FileBuilder, space: SearchSpace, budget: Budget) -> None:
+    """Refuse limits that not even the narrowest model of any cell and recipe meets.
 
     Raises:
         ValueError: one line with the nearest of them.
@@ -190,7 +190,7 @@ def check_reachable(workshop: Workshop, space: SearchSpace, budget: Budget) -> N
     misses: dict[float, str] = {}
     for design in space.smallest():
         try:
-            cost = workshop.probe(design)
+            cost = builder.probe(design)
         except (ConversionError, RuntimeError) as error:
             misses[float("inf")] = f"{design.name}: {error}"
             continue
@@ -202,7 +202,7 @@ def check_reachable(workshop: Workshop, space: SearchSpace, budget: Budget) -> N
     )
 
 
-def cost_of(path: Path, checked: Checked) -> FileCost:
+def cost_of(path: Path, checked: CheckReport) -> FileCost:
     """The cost of a file that was checked."""
     content = path.read_bytes()
     return FileCost(

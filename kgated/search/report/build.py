@@ -1,4 +1,4 @@
-"""The end of a search: the choice, the front on the test data, the files of the report."""
+"""The report of a search: chooses a file, measures the front on the test data, writes files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,17 +7,17 @@ from rich.console import Console
 
 from kgated.atomic_write import replace_file
 from kgated.errors import ConversionError
-from kgated.search.choice import Choice, Story, choose
+from kgated.search.choice import Choice, Explanation, choose
 from kgated.search.design.space import Design
-from kgated.search.measurement.files import Workshop
+from kgated.search.measurement.files import FileBuilder
 from kgated.search.options import SearchOptions
 from kgated.search.report.page import baseline_line, render, table_rows
-from kgated.search.report.results import Reference, SearchResults, to_csv, to_json
+from kgated.search.report.results import SearchResults, TeacherResult, to_csv, to_json
 from kgated.search.trials.outcome import Outcome, Rejected, front
 from kgated.search.trials.study import SearchStudy
 from kgated.search.trials.teacher import Teacher
 from kgated.study.console import print_lines, terminal_table
-from kgated.study.results import Simple, data_fields, this_machine
+from kgated.study.results import BaselineValue, data_fields, this_machine
 from kgated.study.splits import Parts
 from kgated.study.tasks.metrics import Metric
 
@@ -27,7 +27,7 @@ TABLE_WIDTH = 120
 
 def report(
     name: str,
-    workshop: Workshop,
+    builder: FileBuilder,
     study: SearchStudy,
     options: SearchOptions,
     teacher: Teacher | None,
@@ -41,14 +41,16 @@ def report(
     if not outcomes and rejected:
         last = rejected[-1]
         raise ValueError(f"no design was trained to the end; the last, {last.name}: {last.reason}")
-    parts, task = workshop.parts, workshop.parts.task
+    parts, task = builder.parts, builder.parts.task
     choice, best = choose(outcomes, budget, options.goal, task.metric), front(outcomes, budget)
-    tests = _on_test_data([*best, choice.outcome], workshop, study)
-    story = _story(choice, outcomes, rejected, workshop, options, tests[choice.outcome.name])
-    reference = None if teacher is None else _reference(teacher, workshop)
+    tests = _on_test_data([*best, choice.outcome], builder, study)
+    explanation = _explanation(
+        choice, outcomes, rejected, builder, options, tests[choice.outcome.name]
+    )
+    reference = None if teacher is None else _reference(teacher, builder)
     return SearchResults(
-        **data_fields(name, parts, workshop.period_s),
-        device=workshop.device.name,
+        **data_fields(name, parts, builder.period_s),
+        device=builder.device.name,
         budget=budget,
         goal=choice.goal,
         reached=choice.reached,
@@ -59,46 +61,46 @@ def report(
         rejected=tuple(rejected),
         reference=reference,
         baselines=_baselines(parts),
-        sentences=(*story.sentences(), *teacher_sentences(reference, story)),
+        sentences=(*explanation.sentences(), *teacher_sentences(reference, explanation)),
         notes=parts.notes,
         machine=this_machine(),
     )
 
 
-def _story(
+def _explanation(
     choice: Choice,
     outcomes: list[Outcome],
     rejected: list[Rejected],
-    workshop: Workshop,
+    builder: FileBuilder,
     options: SearchOptions,
     test: float,
-) -> Story:
-    task = workshop.parts.task
-    decisions = len(workshop.parts.test) if task.has_classes and not task.each else None
-    return Story(choice, outcomes, rejected, options.budget, task.metric, test, decisions)
+) -> Explanation:
+    task = builder.parts.task
+    decisions = len(builder.parts.test) if task.has_classes and not task.per_frame else None
+    return Explanation(choice, outcomes, rejected, options.budget, task.metric, test, decisions)
 
 
-def teacher_sentences(reference: Reference | None, story: Story) -> tuple[str, ...]:
+def teacher_sentences(reference: TeacherResult | None, explanation: Explanation) -> tuple[str, ...]:
     """A sentence where the teacher's file meets the limits and is better than the chosen one."""
-    chosen, metric = story.choice.outcome, story.metric
-    if reference is None or not reference.cost.fits(story.budget):
+    chosen, metric = explanation.choice.outcome, explanation.metric
+    if reference is None or not reference.cost.fits(explanation.budget):
         return ()
     if metric.gain(reference.validation_value, chosen.value) <= 0.0:
         return ()
     return (
         f"The teacher's own file meets the limits too, and is better: {reference.name} by "
-        f"{reference.quantize} with {reference.cost.size(story.budget) / 1024:.1f} KiB, "
+        f"{reference.quantize} with {reference.cost.size(explanation.budget) / 1024:.1f} KiB, "
         f"{metric.title} {metric.text(reference.validation_value)} on validation, "
         f"{metric.text(reference.test_value)} on the test data: files/teacher.tflite. More trials "
         "or wider designs may find a smaller one that is as good.",
     )
 
 
-def _baselines(parts: Parts) -> tuple[Simple, ...]:
+def _baselines(parts: Parts) -> tuple[BaselineValue, ...]:
     """The simple models of the task on the test data."""
     task = parts.task
     return tuple(
-        Simple(
+        BaselineValue(
             reference.name,
             reference.description,
             task.score(reference.outputs, parts.test).value(task.metric),
@@ -108,27 +110,27 @@ def _baselines(parts: Parts) -> tuple[Simple, ...]:
 
 
 def _on_test_data(
-    outcomes: list[Outcome], workshop: Workshop, study: SearchStudy
+    outcomes: list[Outcome], builder: FileBuilder, study: SearchStudy
 ) -> dict[str, float]:
     """The metric of each file on the test data, by name of its outcome."""
     values, fetch = {}, study.queue.backend.fetch_file
     for outcome in dict.fromkeys(outcomes):
-        path = fetch(workshop.folder / "files" / outcome.file_name)
-        values[outcome.name] = workshop.measure(path, "test")[1]
+        path = fetch(builder.folder / "files" / outcome.file_name)
+        values[outcome.name] = builder.measure(path, "test")[1]
     return values
 
 
-def _reference(teacher: Teacher, workshop: Workshop) -> Reference | None:
-    """The teacher's own file; None where it can't be converted to a stream, or be run."""
-    path = workshop.folder / "files" / "teacher.tflite"
+def _reference(teacher: Teacher, builder: FileBuilder) -> TeacherResult | None:
+    """The result of the teacher's file; None if it can't be converted to a stream, or not run."""
+    path = builder.folder / "files" / "teacher.tflite"
     design = Design("teacher", 0, quantize=REFERENCE_RECIPE)
     try:
-        workshop.convert(teacher.model, design, path, workshop.parts.train)
-        cost, validation = workshop.measure(path, "validation")
-        test = workshop.measure(path, "test")[1]
+        builder.convert(teacher.model, design, path, builder.parts.train)
+        cost, validation = builder.measure(path, "validation")
+        test = builder.measure(path, "test")[1]
     except (ConversionError, RuntimeError):
         return None
-    return Reference(teacher.name, REFERENCE_RECIPE, cost, validation, test)
+    return TeacherResult(teacher.name, REFERENCE_RECIPE, cost, validation, test)
 
 
 def publish(results: SearchResults, folder: Path, fetch: Callable[[Path], Path]) -> None:
@@ -137,7 +139,7 @@ def publish(results: SearchResults, folder: Path, fetch: Callable[[Path], Path])
     Args:
         results: of the search.
         folder: to write to.
-        fetch: makes sure that a file of another process is in the folder.
+        fetch: copies a file of another process into the folder.
     """
     chosen = results.chosen
     for sub, name, target in (
@@ -156,7 +158,7 @@ def show(results: SearchResults, folder: Path, console: Console) -> None:
     console.print(table, width=max(console.width, TABLE_WIDTH), crop=False)
     metric = results.metric
     lines = [
-        *(baseline_line(simple, metric) for simple in results.baselines),
+        *(baseline_line(baseline, metric) for baseline in results.baselines),
         *([] if results.reference is None else [_reference_line(results.reference, metric)]),
         "",
         *results.sentences,
@@ -166,7 +168,7 @@ def show(results: SearchResults, folder: Path, console: Console) -> None:
     print_lines(console, lines)
 
 
-def _reference_line(reference: Reference, metric: Metric) -> str:
+def _reference_line(reference: TeacherResult, metric: Metric) -> str:
     return (
         f"teacher {reference.name}, {reference.quantize}: "
         f"{reference.cost.file_bytes / 1024:.1f} KiB, {reference.cost.step_us_p50:.1f} µs, "

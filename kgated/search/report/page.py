@@ -5,7 +5,7 @@ from kgated.search.report.charts import front_chart
 from kgated.search.report.results import SearchResults
 from kgated.search.trials.outcome import Outcome
 from kgated.study.console import TableRow
-from kgated.study.results import Simple
+from kgated.study.results import BaselineValue
 from kgated.study.tasks.metrics import Metric
 
 
@@ -28,7 +28,7 @@ def render(results: SearchResults) -> str:
         results=results,
         front=table_rows(results.front, results),
         trained=table_rows(tuple(by_size), results),
-        baselines=[baseline_line(simple, results.metric) for simple in results.baselines],
+        baselines=[baseline_line(baseline, results.metric) for baseline in results.baselines],
         size_chart=front_chart(
             *drawn, lambda o: o.cost.size(budget) / 1024, "size, KiB", budget.max_kib
         ),
@@ -38,9 +38,9 @@ def render(results: SearchResults) -> str:
     )
 
 
-def baseline_line(simple: Simple, metric: Metric) -> str:
-    """A simple model in words."""
-    return f"{simple.name}: {metric.text(simple.value)}, {simple.description}"
+def baseline_line(baseline: BaselineValue, metric: Metric) -> str:
+    """A line on a simple model: its metric and its description."""
+    return f"{baseline.name}: {metric.text(baseline.value)}, {baseline.description}"
 
 
 def _row(outcome: Outcome, results: SearchResults) -> TableRow:

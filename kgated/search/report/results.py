@@ -6,11 +6,11 @@ from typing import Any
 
 from kgated.search.measurement.files import Budget, FileCost
 from kgated.search.trials.outcome import Outcome, Rejected
-from kgated.study.results import Simple, StudyResults, csv_text
+from kgated.study.results import BaselineValue, StudyResults, csv_text
 
 
 @dataclass(frozen=True)
-class Reference:
+class TeacherResult:
     """The teacher's own file, for comparison.
 
     Attributes:
@@ -57,8 +57,8 @@ class SearchResults(StudyResults):
     test_values: dict[str, float]
     outcomes: tuple[Outcome, ...]
     rejected: tuple[Rejected, ...]
-    reference: Reference | None
-    baselines: tuple[Simple, ...]
+    reference: TeacherResult | None
+    baselines: tuple[BaselineValue, ...]
     sentences: tuple[str, ...]
     notes: tuple[str, ...]
     machine: str

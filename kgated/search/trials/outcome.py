@@ -1,4 +1,4 @@
-"""What is known of a trial that ended."""
+"""The outcome of a trial: a trained design with its file, or the reason of its rejection."""
 
 from dataclasses import dataclass
 from math import log
@@ -7,7 +7,7 @@ from typing import Any
 from kgated.search.design.space import Design, Training
 from kgated.search.measurement.files import Budget, FileCost
 
-TIME_RATIO = 1.2  # of two step times that count as different
+TIME_RATIO = 1.2  # of two step times, from which on they count as different
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Outcome:
         val_loss: of the Keras model's best epoch.
         epochs: number of epochs.
         value: the task's metric of the file on the validation data, run on the device.
-        score: the same as a number of which more is better.
+        score: `value` with the sign that makes higher better.
         cost: of the file.
         seconds: duration of the trial.
     """
@@ -77,18 +77,18 @@ class Rejected:
 
 
 def dominates(first: Outcome, second: Outcome, budget: Budget) -> bool:
-    """Whether an outcome is in nothing worse than another one, and better in something."""
+    """Whether the first outcome dominates the second: no objective is worse, and one is better."""
     pairs = list(zip(_objectives(first, budget), _objectives(second, budget), strict=True))
     return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
 
 
 def front(outcomes: list[Outcome], budget: Budget) -> list[Outcome]:
-    """The Pareto front of score, size and time, by size."""
+    """The Pareto front of score, size and time, in ascending order of size."""
     best = [o for o in outcomes if not any(dominates(p, o, budget) for p in outcomes)]
     return sorted(best, key=lambda outcome: _objectives(outcome, budget)[1:])
 
 
 def _objectives(outcome: Outcome, budget: Budget) -> tuple[float, float, float]:
-    """To be minimized; times that differ by a few percent are equal, as measurements scatter."""
+    """The objectives, to minimize. Times within 20% count as equal, since measurements vary."""
     time = round(log(outcome.cost.step_us_p50) / log(TIME_RATIO))
     return -outcome.score, outcome.cost.size(budget), time

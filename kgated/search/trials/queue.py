@@ -1,4 +1,4 @@
-"""The trials of a search in the journal file: a sampler of several objectives, limits, pruning."""
+"""The queue of the trials of a search: several objectives, constraints, pruning."""
 
 from contextlib import AbstractContextManager
 from typing import Any
@@ -11,9 +11,9 @@ DIRECTIONS = ("maximize", "minimize", "minimize")
 REASON, SECONDS = "reason", "seconds"
 CURVE, PARAMETERS, SEED = "curve", "parameters", "seed"
 STARTUP_TRIALS = 8
-MIN_PEERS, MIN_EPOCHS = 3, 10  # of the median rule
-MIN_PART = 0.3  # of the epochs: large models may begin slowly
-# Designs that are rejected before their training are no trials; but the search has an end.
+MIN_PEERS, MIN_EPOCHS = 3, 10  # of the median stopping rule
+MIN_FRACTION = 0.3  # of the epochs, before which no training is pruned: large models start slowly
+# Designs that are rejected before their training do not count as trials; this bounds their number.
 MAX_REJECTED = 10  # times the number of trials
 
 
@@ -25,7 +25,7 @@ class SearchQueue(TrialQueue):
         return self.locks.hold(name)
 
     def search(self) -> Any:
-        """The study of the search, made if there is none."""
+        """The Optuna study of the search, created if there is none."""
         with self.hold("turn"):
             return self.optuna.create_study(
                 storage=self.storage,
@@ -70,11 +70,11 @@ def is_rejected(trial: Any) -> bool:
     return REASON in trial.user_attrs and CURVE not in trial.user_attrs
 
 
-def is_hopeless(curve: list[float], parameters: int, trials: list[Any]) -> bool:
-    """Whether a training is worse than those of models that are no larger, at the same epoch.
+def should_prune(curve: list[float], parameters: int, trials: list[Any]) -> bool:
+    """Whether to prune a training: models that are no larger were better at the same epoch.
 
-    The median rule: the lowest validation loss so far is above the median of that of the trained
-    models with as many parameters or fewer. So a small model is compared with smaller ones alone.
+    The median stopping rule: the lowest validation loss so far is above the median of the same
+    of the trained models with at most as many parameters.
 
     Args:
         curve: the validation loss of each epoch so far.

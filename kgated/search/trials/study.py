@@ -10,19 +10,19 @@ import keras
 from kgated.deploy.recipe import QUANTIZATIONS
 from kgated.errors import ConversionError
 from kgated.optimize import ConstantSparsity, prune
-from kgated.search.design.model import averaged_parts
+from kgated.search.design.model import parts_of_frame_means
 from kgated.search.design.space import Design, SearchSpace, Training
-from kgated.search.measurement.files import Budget, FileCost, Workshop
+from kgated.search.measurement.files import Budget, FileBuilder, FileCost
 from kgated.search.trials.outcome import Outcome, Rejected
 from kgated.search.trials.queue import (
     CURVE,
     MIN_EPOCHS,
-    MIN_PART,
+    MIN_FRACTION,
     PARAMETERS,
     REASON,
     SECONDS,
     SearchQueue,
-    is_hopeless,
+    should_prune,
 )
 from kgated.search.trials.teacher import Teacher
 from kgated.study.console import Log
@@ -34,15 +34,15 @@ OUTCOME, NAME = "outcome", "name"
 Progress = Callable[[list[Outcome]], None]
 # After pruning the model is trained again, shorter and with smaller steps.
 FINE_TUNING = 0.4
-# Of the mean time of a trial that has to be left for another one.
-MIN_TIME_PART = 0.5
+# Of the mean time of a trial: with less time left no other one starts.
+MIN_TIME_FRACTION = 0.5
 # Of a file without its weights: 6 to 12 KiB in the files measured.
 MAX_OVERHEAD_BYTES = 24 * 1024
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is tried.
+    """The limits of a search.
 
     Attributes:
         trials: maximum number of trained designs.
@@ -56,46 +56,46 @@ class Effort:
     patience: int = 20
 
 
-class HopelessError(Exception):
-    """A training that is worse than those of cheaper models."""
+class PrunedError(Exception):
+    """A training that the median stopping rule ends."""
 
 
-class Watch(keras.callbacks.Callback):
-    """Records the validation loss of each epoch, and stops a hopeless or too long training.
+class MedianStopping(keras.callbacks.Callback):
+    """Records the validation loss of each epoch, and ends a training by its rule or its time.
 
     Args:
-        is_hopeless: called with the losses so far.
+        should_prune: called with the losses so far.
         seconds: how long the training may take; its first epoch always ends.
-        min_epochs: before them no training is hopeless.
+        min_epochs: before which no training is pruned.
     """
 
     def __init__(
-        self, is_hopeless: Callable[[list[float]], bool], seconds: float, min_epochs: int
+        self, should_prune: Callable[[list[float]], bool], seconds: float, min_epochs: int
     ) -> None:
         super().__init__()
-        self.is_hopeless, self.seconds, self.min_epochs = is_hopeless, seconds, min_epochs
+        self.should_prune, self.seconds, self.min_epochs = should_prune, seconds, min_epochs
         self.start = time.perf_counter()
         self.curve: list[float] = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Take the loss."""
+        """Record the loss, and apply the rule."""
         self.curve.append(float((logs or {})["val_loss"]))
-        if len(self.curve) >= self.min_epochs and self.is_hopeless(self.curve):
-            raise HopelessError
+        if len(self.curve) >= self.min_epochs and self.should_prune(self.curve):
+            raise PrunedError
         if time.perf_counter() - self.start > self.seconds:
             self.model.stop_training = True
 
 
 class SearchStudy:
-    """Runs the trials of a search; continues where killed processes stopped.
+    """Runs the trials of a search, and continues those of processes that ended early.
 
     Args:
         queue: the trials.
-        space: what is searched.
-        workshop: makes and measures files.
+        space: the designs to choose from.
+        builder: converts models and measures files.
         budget: the limits of the device.
-        effort: how much is tried.
-        teacher: to learn from beside the labels, or None.
+        effort: the limits of the search.
+        teacher: whose outputs the models learn from besides the labels, or None.
         log: takes a line for each trial that ends.
     """
 
@@ -103,13 +103,13 @@ class SearchStudy:
         self,
         queue: SearchQueue,
         space: SearchSpace,
-        workshop: Workshop,
+        builder: FileBuilder,
         budget: Budget,
         effort: Effort,
         teacher: Teacher | None,
         log: Log,
     ) -> None:
-        self.queue, self.space, self.workshop = queue, space, workshop
+        self.queue, self.space, self.builder = queue, space, builder
         self.budget, self.effort = budget, effort
         self.teacher, self.log = teacher, log
         self.study = queue.search()
@@ -136,7 +136,7 @@ class SearchStudy:
                 return self.outcomes()
 
     def outcomes(self) -> list[Outcome]:
-        """Of all trials that were trained to the end, in all processes."""
+        """The outcomes of all complete trials, of all processes."""
         trials = self.study.get_trials(deepcopy=False, states=(self.states.COMPLETE,))
         return [Outcome.from_dict(trial.user_attrs[OUTCOME]) for trial in trials]
 
@@ -149,9 +149,9 @@ class SearchStudy:
         ]
 
     def _is_over(self, left: float) -> bool:
-        """Whether the seconds left are too few for another trial; one at least is trained."""
+        """Whether the time left is too short for another trial; at least one trial is run."""
         times = [outcome.seconds for outcome in self.outcomes()]
-        return bool(times) and left < MIN_TIME_PART * sum(times) / len(times)
+        return bool(times) and left < MIN_TIME_FRACTION * sum(times) / len(times)
 
     def _spent(self) -> float:
         trials = self.study.get_trials(deepcopy=False)
@@ -162,16 +162,16 @@ class SearchStudy:
         design, training = self.space.draw(trial)
         trial.set_user_attr(NAME, design.name)
         try:
-            model = self.workshop.untrained(design, training.dropout, seed=trial.number)
+            model = self.builder.untrained(design, training.dropout, seed=trial.number)
             trial.set_user_attr(PARAMETERS, parameter_count(model))
             if not self._surely_fits(design, parameter_count(model)):
-                cost = self.workshop.probe(design)
+                cost = self.builder.probe(design)
                 if not cost.fits(self.budget):
                     self._constrain(trial, cost)
                     self._reject(trial, design, start, cost.misses(self.budget))
                     return
             outcome = self._outcome(trial, model, design, training, seconds)
-        except HopelessError:
+        except PrunedError:
             self._reject(trial, design, start, "worse than smaller models at the same epoch")
         except (ConversionError, DivergenceError, RuntimeError) as error:
             self._reject(trial, design, start, str(error))
@@ -179,7 +179,7 @@ class SearchStudy:
             self._complete(trial, outcome, time.perf_counter() - start)
 
     def _surely_fits(self, design: Design, parameters: int) -> bool:
-        """Whether size and time are so far below the limits that no untrained file is needed."""
+        """Whether size and time are so far below the limits that no probe file is needed."""
         bits = QUANTIZATIONS[design.quantize].weight_bits
         size, limit = parameters * bits / 8 + MAX_OVERHEAD_BYTES, 1024 * self.budget.max_kib
         if self.budget.compressed or size > limit:
@@ -207,7 +207,7 @@ class SearchStudy:
         self._constrain(trial, outcome.cost)
         size = outcome.cost.size(self.budget)
         self.study.tell(trial, (outcome.score, size, outcome.cost.step_us_p50))
-        value = self.workshop.parts.task.metric.text(outcome.value)
+        value = self.builder.parts.task.metric.text(outcome.value)
         self.log(
             f"trial {trial.number + 1}, {outcome.design.name}: {value}, "
             f"{size / 1024:.1f} KiB, {outcome.cost.step_us_p50:.1f} µs, {outcome.epochs} epochs, "
@@ -215,7 +215,7 @@ class SearchStudy:
         )
 
     def _constrain(self, trial: Any, cost: FileCost) -> None:
-        """Tell the sampler, once, by how much the limits are missed."""
+        """Report to the sampler, once, by how much the limits are exceeded."""
         for name, excess in zip(("size", "time"), cost.excess(self.budget), strict=True):
             trial.set_constraint(name, excess)
 
@@ -229,40 +229,47 @@ class SearchStudy:
     ) -> Outcome:
         trials = self.study.get_trials(deepcopy=False, states=(self.states.COMPLETE,))
         count = parameter_count(model)
-        min_epochs = max(MIN_EPOCHS, round(MIN_PART * self.effort.epochs))
-        watch = Watch(lambda curve: is_hopeless(curve, count, trials), seconds, min_epochs)
+        min_epochs = max(MIN_EPOCHS, round(MIN_FRACTION * self.effort.epochs))
+        stopping = MedianStopping(
+            lambda curve: should_prune(curve, count, trials), seconds, min_epochs
+        )
         try:
-            self._train(model, design, training, watch, trial.number)
+            self._train(model, design, training, stopping, trial.number)
         finally:
-            if watch.curve:
-                trial.set_user_attr(CURVE, watch.curve)
+            if stopping.curve:
+                trial.set_user_attr(CURVE, stopping.curve)
         name = f"{design.name}-{trial.number}"
-        folder = self.workshop.folder
+        folder = self.builder.folder
         file = folder / "files" / f"{name}.tflite"
-        complete = self.workshop.convert(model, design, file, self.workshop.parts.train)
+        complete = self.builder.convert(model, design, file, self.builder.parts.train)
         backend = self.queue.backend
         backend.save_file(file, file.read_bytes())
         backend.save_file(folder / "models" / f"{name}.keras", saved(complete))
-        cost, value = self.workshop.measure(file, "validation")
-        score = self.workshop.parts.task.metric.gain(value, 0.0)
-        loss, epochs = min(watch.curve), len(watch.curve)
+        cost, value = self.builder.measure(file, "validation")
+        score = self.builder.parts.task.metric.gain(value, 0.0)
+        loss, epochs = min(stopping.curve), len(stopping.curve)
         return Outcome(
             trial.number, design, training, count, loss, epochs, value, score, cost, seconds=0.0
         )
 
     def _train(
-        self, model: keras.Sequential, design: Design, training: Training, watch: Watch, seed: int
+        self,
+        model: keras.Sequential,
+        design: Design,
+        training: Training,
+        stopping: MedianStopping,
+        seed: int,
     ) -> None:
         """Train a design's model, on means of frames."""
-        parts = averaged_parts(self.workshop.parts, design.stride)
+        parts = parts_of_frame_means(self.builder.parts, design.stride)
         plan = training.plan(self.effort.epochs, self.effort.patience, seed)
         soft = None if self.teacher is None else self.teacher.soft_targets
         lock = LockCheck(self.queue.locks)
-        fit_model(model, parts, plan, [watch, lock], soft)
+        fit_model(model, parts, plan, [stopping, lock], soft)
         if design.sparsity:
             schedule = ConstantSparsity(design.sparsity, 0)
             epochs = max(1, round(FINE_TUNING * self.effort.epochs))
             rate = FINE_TUNING * plan.learning_rate
             plan = replace(plan, epochs=epochs, learning_rate=rate)
-            watch.curve.clear()  # of the model as it will be
-            fit_model(model, parts, plan, [prune(model, schedule), watch, lock], soft)
+            stopping.curve.clear()  # only that of the pruned model counts
+            fit_model(model, parts, plan, [prune(model, schedule), stopping, lock], soft)

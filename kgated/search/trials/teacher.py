@@ -1,4 +1,4 @@
-"""The teacher of a search: a big model whose outputs the small ones learn from."""
+"""Distillation in a search: a large teacher model, given or trained."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +28,10 @@ PREDICT_BATCH = 256
 
 @dataclass(frozen=True, eq=False)
 class Teacher:
-    """A trained big model.
+    """A trained model whose outputs smaller ones learn.
 
     Attributes:
-        name: the model's.
+        name: of the model.
         model: (B, T, F) to (B, classes) probabilities.
         soft_targets: its outputs on the training data.
     """

@@ -34,7 +34,7 @@ class Backend:
     engine: Any = None
 
     def save_file(self, path: Path, content: bytes) -> None:
-        """Write a file whole or not at all, where every process can read it."""
+        """Write a file atomically, where every process of the study can read it."""
         replace_file(path, content)
         if self.engine is not None:
             text = from_extra("sqlalchemy", "postgresql").text
@@ -81,7 +81,7 @@ def open_backend(folder: Path, url: str | None, optuna: Any) -> Backend:
 
 
 class Journal:
-    """A journal file of Optuna whose last line is whole, also after a full disk.
+    """A journal file of Optuna that never ends in part of a line, also after a full disk.
 
     Args:
         backend: Optuna's journal file, which reads it.

@@ -1,4 +1,4 @@
-"""A database that is lost or full in the middle of a study, as an error of one line."""
+"""Errors of a database that fails in the middle of a study, as one line."""
 
 import contextlib
 import sys
@@ -27,7 +27,7 @@ def storage_errors() -> Iterator[None]:
 
 
 def _message(error: Exception) -> str | None:
-    """What happened to the database; None where the error is another one."""
+    """A message for an error of the database; None for any other error."""
     if "optuna" not in sys.modules:  # its absence may be the error
         return None
     database = from_extra("sqlalchemy.exc", "postgresql").SQLAlchemyError
@@ -36,7 +36,7 @@ def _message(error: Exception) -> str | None:
         if not isinstance(error, optuna.UpdateFinishedTrialError):
             return None
         return "another process took over a trial, since the connection to the database was lost"
-    # Of the errors that follow the first, none says why.
+    # Only the first error of the chain has the reason.
     reasons = [
         str(e.orig) for e in _chain(error) if isinstance(e, database) and getattr(e, "orig", None)
     ]
@@ -45,7 +45,7 @@ def _message(error: Exception) -> str | None:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and those that it came from."""
+    """An error, its cause, the cause of that, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

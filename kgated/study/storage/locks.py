@@ -15,16 +15,16 @@ class Locks(Protocol):
         """Wait for a lock, and hold it."""
 
     def register(self, worker: str) -> None:
-        """Let other processes see that this worker lives, until `close` or the process's end."""
+        """Mark this worker as running, until `close` or the end of its process."""
 
     def is_alive(self, worker: str) -> bool:
-        """Whether a worker lives."""
+        """Whether the process of a worker is running."""
 
     def check(self) -> None:
-        """Raise an error where other processes take this worker for dead, though it lives."""
+        """Raise an error if the lock of this worker is lost, so that others take it for dead."""
 
     def close(self) -> None:
-        """Let other processes see that this worker has ended."""
+        """Release the lock of this worker, so that others see that it has ended."""
 
 
 class FileLock:

@@ -1,4 +1,4 @@
-"""Trials in a storage: shared by processes, continued after a kill, none run twice."""
+"""A queue of trials that processes share: each trial is run once, also after a crash."""
 
 import contextlib
 import time
@@ -42,7 +42,7 @@ class TrialQueue:
         self.backend.close()
 
     def study(self, name: str) -> Any:
-        """The study of this name, made if there is none; its value is minimized.
+        """The Optuna study of this name, created if there is none; its value is minimized.
 
         The sampler depends on the number of trials so far, so that a continued search samples what
         it would have sampled without the kill.
@@ -73,13 +73,13 @@ class TrialQueue:
             return trial
 
     def enqueue(self, study: Any, rows: list[dict[str, Any]]) -> None:
-        """Add trials with these parameters, those alone that the study does not have."""
+        """Add trials with these parameters, except for those that the study has."""
         with self.locks.hold("turn"):
             for row in rows:
                 study.enqueue_trial(row, skip_if_exists=True)
 
     def choose_once(self, study: Any, name: str, value: Any) -> Any:
-        """The study's attribute: set to `value` by the first process that asks."""
+        """An attribute of the study; the first process that calls this sets it to `value`."""
         with self.locks.hold("turn"):
             if name not in study.user_attrs:
                 study.set_user_attr(name, value)

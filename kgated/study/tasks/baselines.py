@@ -1,4 +1,4 @@
-"""Simple models beside those of a comparison: a linear one, the nearest neighbour, bigrams."""
+"""Simple models as baselines: linear, nearest neighbour, bigrams, by the task."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -25,8 +25,8 @@ FOLDS = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Reference:
-    """A simple model's outputs on the test data.
+class BaselineOutputs:
+    """The outputs of a simple model on the test data.
 
     Attributes:
         name: such as "linear baseline".
@@ -39,42 +39,61 @@ class Reference:
     outputs: Array
 
 
-def of_classes(train: SequenceData, test: SequenceData, outputs: int) -> list[Reference]:
-    """Logistic regression and the nearest neighbour on flattened sequences."""
+def of_classes(train: SequenceData, test: SequenceData, outputs: int) -> list[BaselineOutputs]:
+    """Logistic regression and the nearest neighbour on flattened sequences: class scores.
+
+    Args:
+        train: frames (N, T, F) and classes y (N,), to fit.
+        test: sequences to classify.
+        outputs: number of classes.
+
+    Raises:
+        ImportError: scikit-learn, of the extra `demo`, is missing.
+    """
     folds = stratified_folds(train.y, seed=0)
     neighbours = from_demo("sklearn.neighbors").KNeighborsClassifier(1)
     linear = linear_decisions(train, test)
     nearest = best_fit(NEIGHBOUR, neighbours, {}, train, test, folds)
     one_hot = np.eye(outputs)
     return [
-        Reference(LINEAR, linear.description, one_hot[linear.predictions]),
-        Reference(NEIGHBOUR, nearest.description, one_hot[nearest.predictions]),
+        BaselineOutputs(LINEAR, linear.description, one_hot[linear.predictions]),
+        BaselineOutputs(NEIGHBOUR, nearest.description, one_hot[nearest.predictions]),
     ]
 
 
-def of_numbers(train: SequenceData, test: SequenceData, outputs: int) -> list[Reference]:
-    """Ridge regression and the nearest neighbour on flattened sequences."""
+def of_numbers(train: SequenceData, test: SequenceData, outputs: int) -> list[BaselineOutputs]:
+    """Ridge regression and the nearest neighbour on flattened sequences: numbers (N, outputs).
+
+    Args and Raises: as for `of_classes`, with targets y (N,) or (N, outputs).
+    """
     if len(train) < 2:
         mean = np.broadcast_to(np.asarray(train.y).reshape(1, outputs), (len(test), outputs))
-        return [Reference(LINEAR, "the target of the one training sequence", mean)]
+        return [BaselineOutputs(LINEAR, "the target of the one training sequence", mean)]
     folds = _folds(len(train))
     ridge = from_demo("sklearn.linear_model").Ridge()
     linear = best_fit("ridge regression", ridge, {"ridge__alpha": STRENGTHS}, train, test, folds)
     neighbours = from_demo("sklearn.neighbors").KNeighborsRegressor(1)
     nearest = best_fit(NEIGHBOUR, neighbours, {}, train, test, folds)
     return [
-        Reference(LINEAR, linear.description, linear.predictions.reshape(len(test), outputs)),
-        Reference(NEIGHBOUR, nearest.description, nearest.predictions.reshape(len(test), outputs)),
+        BaselineOutputs(LINEAR, linear.description, linear.predictions.reshape(len(test), outputs)),
+        BaselineOutputs(
+            NEIGHBOUR, nearest.description, nearest.predictions.reshape(len(test), outputs)
+        ),
     ]
 
 
-def of_frame_classes(train: SequenceData, test: SequenceData, outputs: int) -> list[Reference]:
-    """Logistic regression and the nearest neighbour on each frame alone."""
+def of_frame_classes(
+    train: SequenceData, test: SequenceData, outputs: int
+) -> list[BaselineOutputs]:
+    """Logistic regression and the nearest neighbour on each frame alone: scores (N, T, outputs).
+
+    Args and Raises: as for `of_classes`, with classes y (N, T).
+    """
     logistic = from_demo("sklearn.linear_model").LogisticRegression(max_iter=1000)
     neighbours = from_demo("sklearn.neighbors").KNeighborsClassifier(1)
     one_hot = np.eye(outputs)
     return [
-        Reference(name, f"{text} on each frame", _on_frames(model, train, test, one_hot))
+        BaselineOutputs(name, f"{text} on each frame", _on_frames(model, train, test, one_hot))
         for name, text, model in (
             (LINEAR, "logistic regression", logistic),
             (NEIGHBOUR, NEIGHBOUR, neighbours),
@@ -82,12 +101,19 @@ def of_frame_classes(train: SequenceData, test: SequenceData, outputs: int) -> l
     ]
 
 
-def of_frame_numbers(train: SequenceData, test: SequenceData, outputs: int) -> list[Reference]:
-    """Ridge regression and the nearest neighbour on each frame alone."""
+def of_frame_numbers(
+    train: SequenceData, test: SequenceData, outputs: int
+) -> list[BaselineOutputs]:
+    """Ridge regression and the nearest neighbour on each frame alone: numbers (N, T, outputs).
+
+    Args and Raises: as for `of_classes`, with targets y (N, T) or (N, T, outputs).
+    """
     ridge = from_demo("sklearn.linear_model").RidgeCV(STRENGTHS)
     neighbours = from_demo("sklearn.neighbors").KNeighborsRegressor(1)
     return [
-        Reference(name, f"{text} on each frame", _on_frames(model, train, test, None, outputs))
+        BaselineOutputs(
+            name, f"{text} on each frame", _on_frames(model, train, test, None, outputs)
+        )
         for name, text, model in (
             (LINEAR, "ridge regression", ridge),
             (NEIGHBOUR, NEIGHBOUR, neighbours),
@@ -95,8 +121,15 @@ def of_frame_numbers(train: SequenceData, test: SequenceData, outputs: int) -> l
     ]
 
 
-def of_tokens(train: SequenceData, test: SequenceData, outputs: int) -> list[Reference]:
-    """Bigrams: how often a token follows another one, with a count added to each pair."""
+def of_tokens(train: SequenceData, test: SequenceData, outputs: int) -> list[BaselineOutputs]:
+    """A bigram model: the log probability of each next token, (N, T, outputs).
+
+    Args:
+        train: tokens (N, T). A fifth of it chooses the count that is added to each pair (additive
+            smoothing).
+        test: tokens to predict the next of.
+        outputs: size of the vocabulary.
+    """
     order = np.random.default_rng(0).permutation(len(train))
     aside = order[: len(order) // FOLDS]
     losses = {}
@@ -107,7 +140,7 @@ def of_tokens(train: SequenceData, test: SequenceData, outputs: int) -> list[Ref
     added = min(losses, key=losses.__getitem__) if losses else COUNTS[-1]
     table = _log_bigrams(train, outputs, added)
     description = f"counts of pairs of tokens, {added:g} added to each"
-    return [Reference(BIGRAMS, description, table[test.x])]
+    return [BaselineOutputs(BIGRAMS, description, table[test.x])]
 
 
 def _log_bigrams(data: SequenceData, tokens: int, added: float) -> Array:

@@ -10,7 +10,7 @@ from kgated_edge.evaluation.dataset import SequenceData
 from kgated.data import is_real
 from kgated.models import NEXT_TOKEN_LOSS
 from kgated.study.tasks import baselines, scores
-from kgated.study.tasks.baselines import Reference
+from kgated.study.tasks.baselines import BaselineOutputs
 from kgated.study.tasks.metrics import ACCURACY, BITS, FRAME_ACCURACY, RMSE, Metric, Scores
 
 Array = np.ndarray
@@ -18,7 +18,7 @@ Score = Callable[[Array, SequenceData], Scores]
 """Scores of outputs (N, ...) on data; one row of totals."""
 Targets = Callable[[SequenceData], tuple[Array, Array]]
 """Targets and weights to train on."""
-Baselines = Callable[[SequenceData, SequenceData, int], list[Reference]]
+Baselines = Callable[[SequenceData, SequenceData, int], list[BaselineOutputs]]
 """From the data to learn from, the data to test on, and the number of outputs."""
 
 
@@ -28,20 +28,20 @@ class Task:
 
     Attributes:
         name: the runner's name, as `kgated-edge check --task` takes it.
-        each: whether there is a result for each frame, else one for each sequence.
+        per_frame: whether there is a result for each frame, else one for each sequence.
         activation: of the last layer.
         loss: to train with, of targets (N, ...) and outputs (N, ..., outputs).
         targets: what a model is trained on: targets, and the weight of each.
         score: how outputs are scored.
         metric: of the scores.
-        baselines: the predictions of simple models, see `Reference`.
+        baselines: the predictions of simple models, see `BaselineOutputs`.
         augments: whether the training data are augmented.
         has_classes: whether an output is a class.
         takes_tokens: whether a frame is a token, else a vector of features.
     """
 
     name: str
-    each: bool
+    per_frame: bool
     activation: str | None
     loss: keras.losses.Loss
     targets: Targets
@@ -66,11 +66,11 @@ class Task:
 _LABELS, _SQUARES = keras.losses.SparseCategoricalCrossentropy(), keras.losses.MeanSquaredError()
 CLASSIFICATION = Task(
     name="classification",
-    each=False,
+    per_frame=False,
     activation="softmax",
     loss=_LABELS,
     targets=scores.sequence_targets,
-    score=scores.decided_right,
+    score=scores.correct_decisions,
     metric=ACCURACY,
     baselines=baselines.of_classes,
     augments=True,
@@ -78,18 +78,18 @@ CLASSIFICATION = Task(
 )
 FRAMES = Task(
     name="frame-classification",
-    each=True,
+    per_frame=True,
     activation="softmax",
     loss=_LABELS,
     targets=scores.frame_targets,
-    score=scores.frames_right,
+    score=scores.correct_frames,
     metric=FRAME_ACCURACY,
     baselines=baselines.of_frame_classes,
     has_classes=True,
 )
 REGRESSION = Task(
     name="regression",
-    each=False,
+    per_frame=False,
     activation=None,
     loss=_SQUARES,
     targets=scores.sequence_targets,
@@ -99,7 +99,7 @@ REGRESSION = Task(
 )
 FRAME_REGRESSION = Task(
     name="regression",
-    each=True,
+    per_frame=True,
     activation=None,
     loss=_SQUARES,
     targets=scores.frame_targets,
@@ -109,11 +109,11 @@ FRAME_REGRESSION = Task(
 )
 NEXT_TOKEN = Task(
     name="next-token",
-    each=True,
+    per_frame=True,
     activation=None,
     loss=NEXT_TOKEN_LOSS,
     targets=scores.token_targets,
-    score=scores.bits,
+    score=scores.token_bits,
     metric=BITS,
     baselines=baselines.of_tokens,
     takes_tokens=True,
@@ -163,10 +163,10 @@ def _fits(task: Task, data: SequenceData, integers: bool) -> bool:
     """Whether targets have the shape and the type of a task; `integers` may be numbers to learn."""
     y = np.asarray(data.y)
     is_per_frame = y.ndim > 1 and y.shape[:2] == data.x.shape[:2]
-    shape_fits = is_per_frame == task.each and y.ndim <= 2 + is_per_frame
+    shape_fits = is_per_frame == task.per_frame and y.ndim <= 2 + is_per_frame
     if task.is_regression:
         return shape_fits and y.dtype.kind in ("iuf" if integers else "f")
-    return shape_fits and y.ndim == 1 + task.each and _are_classes(y, data)
+    return shape_fits and y.ndim == 1 + task.per_frame and _are_classes(y, data)
 
 
 def _are_classes(y: Array, data: SequenceData) -> bool:

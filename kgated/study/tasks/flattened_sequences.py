@@ -78,7 +78,7 @@ def best_fit(
     with quiet_convergence():
         searches = [
             search(pipeline(scale, model), dict(grid), cv=folds).fit(
-                vectors(train, n, steps), train.y
+                flattened(train, n, steps), train.y
             )
             for n in choices
         ]
@@ -89,20 +89,20 @@ def best_fit(
     return Fitted(
         f"{name} on {features}{''.join(values)}",
         float(chosen.best_score_),
-        np.asarray(chosen.predict(vectors(test, frames, steps))),
+        np.asarray(chosen.predict(flattened(test, frames, steps))),
     )
 
 
 @contextlib.contextmanager
 def quiet_convergence() -> Iterator[None]:
-    """Without the warnings of fits that stop at their maximum of iterations."""
+    """Suppress the warning of a fit that ends at its maximum number of iterations."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", from_demo("sklearn.exceptions").ConvergenceWarning)
         yield
 
 
-def vectors(data: SequenceData, frames: int | None, steps: int) -> np.ndarray:
-    """Each sequence as one vector: resampled to `frames` frames, or padded to `steps`."""
+def flattened(data: SequenceData, frames: int | None, steps: int) -> np.ndarray:
+    """Sequences as vectors: (N, frames * F) resampled, or (N, steps * F) padded with zeros."""
     if frames is None:
         x = zero_padded(data)
         x = np.pad(x, ((0, 0), (0, steps - x.shape[1]), (0, 0)))
@@ -112,7 +112,7 @@ def vectors(data: SequenceData, frames: int | None, steps: int) -> np.ndarray:
 
 
 def stratified_folds(y: np.ndarray | None, seed: int) -> Any:
-    """Folds of scikit-learn with each class in each."""
+    """A stratified splitter of scikit-learn: each fold has its fraction of every class."""
     count = min(FOLDS, int(np.unique(np.asarray(y), return_counts=True)[1].min()))
     selection = from_demo("sklearn.model_selection")
     return selection.StratifiedKFold(count, shuffle=True, random_state=seed)

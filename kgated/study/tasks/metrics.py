@@ -8,17 +8,17 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of merit.
+    """A measure of accuracy or error, and how it is written.
 
     Attributes:
-        name: the runner's name of it, such as "accuracy".
+        name: as in the reports of `kgated-edge check`, such as "accuracy".
         title: for an axis or a column.
         higher_is_better: the direction.
         unit: follows a value, such as "%".
         unit_of_difference: follows a difference, such as " points".
         factor: from the value to the text's number; 100 for percent.
         is_root: whether the metric is the root of the mean score.
-        tolerance: the loss that a recipe may cost against the best one.
+        tolerance: by how much a recipe may be worse than the best one.
         tolerance_is_relative: whether `tolerance` is a fraction of the value.
         tolerance_text: the same in words.
     """

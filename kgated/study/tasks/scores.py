@@ -11,12 +11,12 @@ Array = np.ndarray
 
 
 def sequence_targets(data: SequenceData) -> tuple[Array, Array]:
-    """The targets (N, ...), each with a weight of 1."""
+    """The targets (N, ...), and a weight of 1 for each, (N,)."""
     return _numbers(data), np.ones(len(data), np.float32)
 
 
 def frame_targets(data: SequenceData) -> tuple[Array, Array]:
-    """The targets (N, T, ...), zeros in padding, which has no weight."""
+    """The targets (N, T, ...) with zeros as padding, and weights (N, T): 0 for padding, else 1."""
     real = is_real(data.lengths, data.x.shape[1])
     y = _numbers(data)
     y = np.where(real.reshape(*real.shape, *[1] * (y.ndim - 2)), y, np.zeros((), y.dtype))
@@ -24,7 +24,7 @@ def frame_targets(data: SequenceData) -> tuple[Array, Array]:
 
 
 def token_targets(data: SequenceData) -> tuple[Array, Array]:
-    """The next tokens (N, T), with no weight where there is none."""
+    """The next tokens (N, T), and weights (N, T): 0 where there is no next token, else 1."""
     following = np.concatenate([data.x[:, 1:], np.zeros_like(data.x[:, :1])], axis=1)
     return following, is_real(data.lengths - 1, data.x.shape[1]).astype(np.float32)
 
@@ -34,14 +34,14 @@ def _numbers(data: SequenceData) -> Array:
     return y if y.dtype.kind in "iu" else y.astype(np.float32)
 
 
-def decided_right(outputs: Array, data: SequenceData) -> Scores:
-    """Which sequences are decided right, from outputs (N, classes)."""
+def correct_decisions(outputs: Array, data: SequenceData) -> Scores:
+    """1 for each sequence with the right class, from outputs (N, classes)."""
     right = outputs.argmax(axis=-1) == data.y
     return Scores(right.astype(float)[None], np.ones(len(data)))
 
 
-def frames_right(outputs: Array, data: SequenceData) -> Scores:
-    """How many frames are decided right, from outputs (N, T, classes)."""
+def correct_frames(outputs: Array, data: SequenceData) -> Scores:
+    """The number of frames with the right class, from outputs (N, T, classes)."""
     real = is_real(data.lengths, data.x.shape[1])
     right = (outputs.argmax(axis=-1) == data.y) & real
     return Scores(right.sum(axis=1, dtype=float)[None], data.lengths.astype(float))
@@ -61,8 +61,8 @@ def frame_errors(outputs: Array, data: SequenceData) -> Scores:
     return Scores(totals[None], data.lengths.astype(float))
 
 
-def bits(outputs: Array, data: SequenceData) -> Scores:
-    """Bits of each sequence's tokens but the first, from logits (N, T, V)."""
+def token_bits(outputs: Array, data: SequenceData) -> Scores:
+    """Cross-entropy in bits of all tokens of a sequence but the first, from logits (N, T, V)."""
     totals = [
         cross_entropy_bits(logits[: length - 1].astype(np.float64), tokens[1:length]).sum()
         for logits, tokens, length in zip(outputs, data.x, data.lengths, strict=True)
