@@ -83,7 +83,17 @@ def sign(
 
 
 def signed_file(content: bytes, key: Any, version: int, name: str) -> bytes:
-    """The file with a signature; `key` is an Ed25519 private key of `cryptography`."""
+    """A model file with a signature in its manifest.
+
+    Args:
+        content: a model file; a signature that it has is replaced.
+        key: an Ed25519 private key of `cryptography`.
+        version: of the model, which a device may require to increase.
+        name: of the model.
+
+    Raises:
+        ValueError: `version` is no integer in 0..2**53 - 1.
+    """
     if type(version) is not int or not 0 <= version < 2**53:
         raise ValueError(f"`version` must be an int in 0..2**53 - 1. Received: {version!r}")
     signing = Signing(key.public_key().public_bytes_raw().hex(), name, version)
@@ -97,7 +107,19 @@ def signed_file(content: bytes, key: Any, version: int, name: str) -> bytes:
 
 
 def private_key(path: str | Path) -> Any:
-    """Read an Ed25519 private key; raises as `sign`."""
+    """Read an Ed25519 private key.
+
+    Args:
+        path: a file in PEM, without a password.
+
+    Returns:
+        The key, as `cryptography` has it.
+
+    Raises:
+        ValueError: the file is no such key.
+        OSError: it can't be read.
+        ImportError: `cryptography` is missing.
+    """
     ed25519, serialization = _primitives("asymmetric.ed25519"), _primitives("serialization")
     content = Path(path).read_bytes()
     try:

@@ -50,7 +50,7 @@ def test_every_part_of_a_package_has_a_stage(package):
 
 
 @pytest.mark.parametrize("package", STAGES)
-def test_a_stage_imports_only_what_stands_before_it(package):
+def test_a_stage_imports_only_earlier_stages(package):
     ranks = rank_of(STAGES[package])
     between = list(arrows_within(package, arrows()))
     assert len(between) > 5
@@ -105,7 +105,7 @@ def test_the_rule_sees_a_circle():
 
 
 @pytest.mark.parametrize("package", ROOT_FILES)
-def test_few_files_stand_in_the_root_of_a_package(package):
+def test_few_files_are_in_the_root_of_a_package(package):
     files = sorted(path.name for path in modules()[package].parent.glob("*.py"))
     assert len(files) <= ROOT_FILES[package], files
 
@@ -139,7 +139,7 @@ def test_the_rule_sees_a_long_file(tmp_path):
     assert lines_in(path) > MAX_LINES
 
 
-def test_private_names_of_other_packages_stand_in_their_adapters_alone():
+def test_private_names_of_other_packages_are_only_in_their_adapters():
     trees = {module: syntax(path) for module, path in modules().items()}
     own = set().union(*map(source_code.defined_names, trees.values()))
     names = {module: set(source_code.private_names(tree, own)) for module, tree in trees.items()}

@@ -89,7 +89,7 @@ def assert_only_warns_of_cost(text):
 
 
 @pytest.mark.slow
-def test_a_static_file_and_what_inspect_says_of_it(saved, rng, tmp_path, run_here):
+def test_inspect_describes_a_static_file(saved, rng, tmp_path, run_here):
     output, report = tmp_path / "m.tflite", tmp_path / "r.json"
     np.savez(tmp_path / "x.npz", x=rng.normal(size=(4, 9, 3)).astype(np.float32))
     arguments = ("--quantize", "int8", "--skip", "dense", "--calibration", tmp_path / "x.npz")

@@ -73,7 +73,7 @@ def test_converts_to_integers_and_inspects(run, rng, tmp_path):
         assert fact in text
 
 
-def test_what_needs_an_extra_says_which(run, tmp_path):
+def test_an_import_error_names_the_extra(run, tmp_path):
     done = run("demo", "--out", tmp_path)
     assert done.returncode == 2, done.stderr
     assert "kgated[demo]" in done.stderr

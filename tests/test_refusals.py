@@ -106,7 +106,7 @@ STREAM_ALONE = {
 
 
 @pytest.mark.parametrize("name", STREAM_ALONE)
-def test_what_the_error_of_a_stream_says_of_the_sequence_is_true(name, tmp_path):
+def test_the_hint_of_a_stream_error_to_use_mode_sequence_is_true(name, tmp_path):
     built, path = STREAM_ALONE[name](), tmp_path / "m.tflite"
     assert_refused(lambda: kgated.to_tflite(built, path), 'convert with `mode="sequence"`')
     kgated.to_tflite(built, path, **WHOLE)
@@ -249,7 +249,7 @@ def test_other_precisions_and_preprocessing_convert(tmp_path):
 
 
 @pytest.mark.parametrize("mode", [None, "stream"])
-def test_the_default_mode_is_said_for_windows(mode, tmp_path, caplog):
+def test_the_default_mode_is_named_for_windows(mode, tmp_path, caplog):
     built = sequential(kgated.LSTM(3), shape=(T, F))
     notes = kgated.to_tflite(built, tmp_path / "m.tflite", mode=mode).notes
     assert [record.message for record in caplog.records if record.name == "kgated"] == list(notes)

@@ -111,7 +111,7 @@ def test_a_version_out_of_range_is_refused(version, run, model, key):
     assert "`version` must be an int" in err
 
 
-def test_a_change_of_the_manifest_removes_the_signature_and_says_so(run, model, key):
+def test_a_change_of_the_manifest_removes_the_signature_with_a_warning(run, model, key):
     run("sign", model, "--key", key)
     tuning = import_light("kgated.tuning")
     with pytest.warns(UserWarning, match=r"was signed, .* removed: sign the file again"):
@@ -176,7 +176,7 @@ def test_settings_are_written_into_the_verified_bytes(run, model, key, tmp_path,
     assert run("intervals", model, data, "--dry-run", *options)[0] == 0
 
 
-def test_a_bundle_is_written_beside_the_file(run, model, key, tmp_path):
+def test_the_bundle_is_in_the_folder_of_the_file(run, model, key, tmp_path):
     verifying = pytest.importorskip("model_signing.verifying")
     run("keygen", tmp_path / "ec", "--kind", "p256")
     code, out, err = run("sign", model, "--key", key, "--bundle-key", tmp_path / "ec")

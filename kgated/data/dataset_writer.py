@@ -20,7 +20,11 @@ Rows = Callable[[], Iterator[np.ndarray]]
 
 
 def save_npz(path: str | Path, data: SequenceData) -> None:
-    """Write sequences as `load_npz` and `kgated-edge check` read them, whole or not at all.
+    """Write sequences to an `.npz` file for `load_npz` and `kgated-edge check`; atomically.
+
+    Args:
+        path: the `.npz` file to write.
+        data: sequences, with their labels, groups and description.
 
     Raises:
         OSError: the file can't be written; what stood at `path` is untouched.

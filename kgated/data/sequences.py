@@ -10,7 +10,15 @@ from kgated.data.splitting import assign_groups
 
 
 def pad(sequences: list[np.ndarray], y: np.ndarray | None = None) -> SequenceData:
-    """Sequences of (t, F) float32, each of its own length, padded with zeros to the longest."""
+    """Pad sequences with zeros to the length of the longest one.
+
+    Args:
+        sequences: arrays (t, F), or tokens (t,), of one dtype; t may differ.
+        y: labels or targets, (N,) or (N, ...); None: none.
+
+    Returns:
+        The data with x (N, T, F), T the largest t, and lengths (N,).
+    """
     lengths = np.array([len(sequence) for sequence in sequences], np.int64)
     x = np.zeros((len(sequences), lengths.max(), *sequences[0].shape[1:]), sequences[0].dtype)
     for row, sequence in zip(x, sequences, strict=True):
@@ -19,25 +27,55 @@ def pad(sequences: list[np.ndarray], y: np.ndarray | None = None) -> SequenceDat
 
 
 def is_real(lengths: np.ndarray, steps: int) -> np.ndarray:
-    """Which of `steps` frames are no padding, (N, steps) boolean."""
+    """The mask of sequences: which frames are real, and which are padding.
+
+    Args:
+        lengths: (N,), the number of real frames of each sequence.
+        steps: T, the number of frames with padding.
+
+    Returns:
+        (N, T) boolean: True for a real frame, False for padding.
+    """
     return np.arange(steps) < lengths[:, None]
 
 
 def real_frames(data: SequenceData) -> np.ndarray:
-    """Every frame that is not padding, (frames, F)."""
+    """All frames without the padding.
+
+    Args:
+        data: sequences with x (N, T, F), or tokens (N, T).
+
+    Returns:
+        (sum of the lengths, F), or tokens (sum of the lengths,), in the order of the sequences.
+    """
     if isinstance(data.x, FileArray):
         return np.concatenate([data.sequence(n) for n in range(len(data))])
     return data.x[is_real(data.lengths, data.x.shape[1])]
 
 
 def zero_padded(data: SequenceData) -> np.ndarray:
-    """The frames (N, T, F) with zeros as padding, as `keras.layers.Masking` knows it."""
+    """The frames, with zeros as padding.
+
+    Args:
+        data: sequences with any values as padding.
+
+    Returns:
+        (N, T, F) with zeros as padding, which `keras.layers.Masking` recognizes.
+    """
     real = is_real(data.lengths, data.x.shape[1])
     return np.where(real[..., None], data.x, np.zeros((), data.x.dtype))
 
 
 def take(data: SequenceData, index: np.ndarray) -> SequenceData:
-    """The sequences of `index` (n,), in its order."""
+    """Select sequences by their index.
+
+    Args:
+        data: N sequences.
+        index: (n,) integers, the sequences to select; one may be repeated.
+
+    Returns:
+        The selected sequences with their labels and groups, in the order of `index`.
+    """
     groups = None if data.groups is None else data.groups[index]
     return replace(
         data,
@@ -51,7 +89,7 @@ def take(data: SequenceData, index: np.ndarray) -> SequenceData:
 def split(
     data: SequenceData, fraction: float, *, seed: int = 0
 ) -> tuple[SequenceData, SequenceData]:
-    """Set a part of each class aside, at random; no group of the data stands on both sides.
+    """Set aside a part of each class at random; sequences of a group stay together.
 
     Args:
         data: sequences with labels y (N,).
@@ -80,7 +118,7 @@ def split(
 def split_recordings(
     data: SequenceData, fraction: float, *, seed: int = 0
 ) -> tuple[SequenceData, SequenceData]:
-    """Set recordings with labels per frame aside, at random; no group stands on both sides.
+    """Set aside recordings with labels per frame at random; a group stays together.
 
     Args:
         data: recordings with labels y (N, T).
@@ -109,7 +147,7 @@ def split_recordings(
 
 
 def frame_class_count(data: SequenceData, where: object) -> int:
-    """How many classes labels per frame tell apart.
+    """The number of classes of labels per frame.
 
     Args:
         data: recordings with labels y (N, T) in 0..classes-1, each of which occurs.
@@ -142,7 +180,7 @@ def _aside(y: np.ndarray, fraction: float, seed: int) -> np.ndarray:
 
 
 def class_count(y: np.ndarray | None, where: object) -> int:
-    """How many classes labels tell apart.
+    """The number of classes of labels.
 
     Args:
         y: (N,) integers 0..classes-1, each of which occurs.

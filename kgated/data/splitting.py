@@ -9,7 +9,13 @@ TRAIN = "train"
 
 
 def parse_split(text: str) -> dict[str, float]:
-    """The fractions of `--split test=0.2,valid=0.1`; the rest is "train".
+    """The fractions in the value of `--split`.
+
+    Args:
+        text: such as "test=0.2,valid=0.1".
+
+    Returns:
+        The fraction of each part but "train", which gets the rest.
 
     Raises:
         ValueError: another form, a fraction outside of 0..1, or nothing left to train on.

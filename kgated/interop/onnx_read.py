@@ -38,9 +38,14 @@ class OnnxLayer(NamedTuple):
 
 
 def from_onnx(model: Any, **options: Any) -> list[OnnxLayer]:
-    """Convert all LSTM and GRU nodes of an `onnx.ModelProto`, in the order of the graph.
+    """Convert all LSTM and GRU nodes of an ONNX model.
 
-    Options and errors as for `from_onnx_node`.
+    Args:
+        model: an `onnx.ModelProto`.
+        options: as of `from_onnx_node`, which also says what is refused.
+
+    Returns:
+        A layer per node, in the order of the graph.
 
     Raises:
         ValueError: the graph has no such node.

@@ -78,6 +78,9 @@ def to_tfa(layer: Any) -> dict[str, Array]:
     An LSTM without peepholes gets zero peepholes; `coupled_gates` is rewritten exactly, as in
     `to_keras`.
 
+    Args:
+        layer: an LSTM or `PeepholeLSTM` of kgated, or a `keras.layers.LSTM`.
+
     Returns:
         Name to array, in the order of the cell's `set_weights`:
         `cell.set_weights(list(to_tfa(layer).values()))`.

@@ -43,6 +43,13 @@ def run_loop(
 ) -> tuple[Array, Array, list[Array]]:
     """Run Keras's loop over time with the options of `layer` and another step, on x (B, T, ...).
 
+    Args:
+        layer: whose `unroll`, `go_backwards` and `zero_output_for_mask` apply.
+        step: (x (B, ...), states) to (output, states).
+        x: (B, T, ...).
+        states: initial states, (B, U) each.
+        mask: (B, T) boolean, or None.
+
     Returns:
         The last output, all outputs where the layer returns sequences, the last states.
     """

@@ -27,7 +27,19 @@ class Line:
 
 
 def cross_check(judge: Judge, mixed: Mixed, qat: keras.Model | None = None) -> list[Line]:
-    """The rows of the table; with `qat`, a model of `kgated.quantize_aware`, one more."""
+    """Compare float, mixed and quantized files of one model.
+
+    Args:
+        judge: the model and the data.
+        mixed: the mixed recipe, from `mixed_recipe`.
+        qat: a model of `kgated.quantize_aware` to add as a row; None: no such row.
+
+    Returns:
+        Rows for float, quantized after training, mixed, and quantized in training.
+
+    Raises:
+        ConversionError: as from `to_tflite`.
+    """
     quantize, float_accuracy = mixed.whole.recipe.quantize, keras_accuracy(judge.model, judge.data)
     lines = [
         Line("float", mixed.plain, float_accuracy),
@@ -57,7 +69,12 @@ def keras_accuracy(model: keras.Model, data: SequenceData) -> float:
 
 
 def table(lines: list[Line], limit: float) -> Table:
-    """The rows for a terminal."""
+    """The comparison as a table for the terminal.
+
+    Args:
+        lines: from `cross_check`.
+        limit: the largest loss allowed, in percentage points; rows above it are red.
+    """
     terminal_table = Table(title=f"Accuracy on the device side; limit {limit:g} points lost")
     for name in ("model", "Keras", "device", "points lost", "KiB", "in float"):
         terminal_table.add_column(

@@ -66,13 +66,26 @@ class Judge:
             raise ConversionError(f"the float model does not convert: {self.plain.refused}")
 
     def layers(self, quantize: str) -> tuple[str, ...]:
-        """The layers that can be quantized one at a time."""
+        """The layers that can be quantized one at a time.
+
+        Args:
+            quantize: such as "int8".
+
+        Returns:
+            The names of the layers with operators in the file, in their order.
+        """
         return layers_of(self.model, self._recipe(quantize, ()), **self._lengths)
 
     def trial(
         self, quantize: str, skip: tuple[str, ...] = (), model: keras.Model | None = None
     ) -> Trial:
-        """Convert and evaluate; the file is removed afterwards."""
+        """Convert a model by a recipe, and evaluate the file, which is then removed.
+
+        Args:
+            quantize: of the recipe.
+            skip: layers that stay in float.
+            model: the model to convert, such as one of `quantize_aware`; None: that of the judge.
+        """
         recipe = self._recipe(quantize, skip)
         # A model from quantization-aware training has its own ranges and takes no calibration.
         calibration = self.calibration if model is None else None
@@ -87,7 +100,15 @@ class Judge:
             return Trial(recipe, result.accuracy, result.model_bytes)
 
     def lost(self, trial: Trial) -> float:
-        """Accuracy loss against the float file in percentage points; infinite if refused."""
+        """The accuracy loss of a recipe.
+
+        Args:
+            trial: the results of a recipe.
+
+        Returns:
+            The accuracy of the float file minus that of the trial, in percentage points; infinite
+            if the converter refused the recipe.
+        """
         if trial.accuracy is None or self.plain.accuracy is None:
             return float("inf")
         return 100.0 * (self.plain.accuracy - trial.accuracy)

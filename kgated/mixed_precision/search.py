@@ -123,7 +123,13 @@ def mixed_recipe(
 
 
 def find(judge: Judge, quantize: str, limit: float) -> Mixed:
-    """Do what `mixed_recipe` does, with a given `Judge`."""
+    """Search a mixed recipe with a given `Judge`; see `mixed_recipe`.
+
+    Args:
+        judge: the model and the data.
+        quantize: as of `mixed_recipe`.
+        limit: as of `mixed_recipe`.
+    """
     ranked = _sensitivity(judge, quantize)
     all_quantized = judge.trial(quantize)
     best = _search(judge, quantize, all_quantized, [entry.layer for entry in ranked], limit)
@@ -131,7 +137,15 @@ def find(judge: Judge, quantize: str, limit: float) -> Mixed:
 
 
 def check_wanted(quantize: str, limit: float = 0.0) -> None:
-    """Check the options before any conversion; raise `ValueError`."""
+    """Check the options before the first conversion.
+
+    Args:
+        quantize: of the recipe; "none" has nothing to search.
+        limit: percentage points of accuracy, 0 or more.
+
+    Raises:
+        ValueError: another quantization or limit.
+    """
     if quantize == "none":
         raise ValueError("`quantize` must not be 'none': there is nothing to lose in float")
     Recipe(quantize=quantize)

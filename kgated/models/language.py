@@ -97,7 +97,13 @@ class LanguageModel(keras.Sequential):
         return cls(**config)
 
     def encode(self, text: Sequence[str]) -> np.ndarray:
-        """Tokens (T,) int32 of a text, or of a list of symbols.
+        """The tokens of a text.
+
+        Args:
+            text: a text, or a list of symbols of the vocabulary.
+
+        Returns:
+            (T,) int32.
 
         Raises:
             ValueError: a symbol is not in the vocabulary.
@@ -111,7 +117,11 @@ class LanguageModel(keras.Sequential):
             ) from None
 
     def decode(self, tokens: Sequence[int] | np.ndarray) -> str:
-        """Convert tokens to a text."""
+        """The text of tokens.
+
+        Args:
+            tokens: (T,) integers.
+        """
         return "".join(self.vocabulary[token] for token in tokens)
 
     def generate(
@@ -230,7 +240,15 @@ def sample(
 
 
 def text_streams(tokens: np.ndarray, streams: int, steps: int) -> Recordings:
-    """Split a text (T,) into `streams` parallel pieces; the target is the next token.
+    """Split a text into parallel pieces for next-token prediction.
+
+    Args:
+        tokens: (T,) integers.
+        streams: number of pieces, the rows of each batch.
+        steps: frames of a chunk.
+
+    Returns:
+        Recordings to train on with carried state; the target of a token is the next one.
 
     Raises:
         ValueError: there are fewer than 2 tokens per stream.

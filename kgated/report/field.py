@@ -38,7 +38,10 @@ class FieldLog:
 
 
 def read_field_log(path: str | Path) -> FieldLog:
-    """Reads a file of `live --monitor`.
+    """Read a file that `kgated-edge live --monitor` wrote.
+
+    Args:
+        path: a file with a line of JSON per report.
 
     Raises:
         ValueError: a line that is no report, or no line at all.
@@ -63,7 +66,11 @@ def read_field_log(path: str | Path) -> FieldLog:
 
 
 def render_field(logs: Sequence[FieldLog], title: str) -> str:
-    """The page as text: one HTML file that needs no network.
+    """The page on field reports as text: one HTML file that needs no network.
+
+    Args:
+        logs: from `read_field_log`, one or more.
+        title: the heading of the page.
 
     Raises:
         ImportError: plotly or jinja2, of the extra `report`, is missing.

@@ -73,7 +73,13 @@ class Run:
 
 
 def read_runs(paths: Iterable[str | Path]) -> list[Run]:
-    """Read result files, in their order.
+    """Read result files.
+
+    Args:
+        paths: files of `kgated-edge check --json` and `realtime --json`.
+
+    Returns:
+        A run per file, in the order of the paths.
 
     Raises:
         ValueError: a file is not a result of `check` or `realtime`, or lacks a field.

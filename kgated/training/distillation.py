@@ -54,7 +54,13 @@ class SoftTargets:
             )
 
     def beside(self, targets: np.ndarray) -> np.ndarray:
-        """One-hot targets (N, C) beside the softened outputs: (N, 2C) float32.
+        """Targets that contain the labels and the outputs of the teacher.
+
+        Args:
+            targets: (N, C) one-hot labels.
+
+        Returns:
+            (N, 2C) float32: the labels, then the softened outputs of the teacher.
 
         Raises:
             ValueError: another number of sequences or classes.

@@ -78,7 +78,11 @@ class Recordings(keras.utils.PyDataset):
         return {X: x, START: np.array(start, np.float32)}, y, real * self.weight
 
     def set_epoch(self, epoch: int) -> None:
-        """Order the recordings of each row for an epoch, counted from 0."""
+        """Draw the order of the recordings of each row for an epoch.
+
+        Args:
+            epoch: from 0; equal numbers give equal orders.
+        """
         order = np.arange(len(self.x))
         if self.seed is not None:
             order = np.random.default_rng((self.seed, epoch)).permutation(order)

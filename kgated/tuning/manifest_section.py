@@ -53,7 +53,19 @@ def write_section(path: ModelPath, name: str, section: object) -> None:
 
 
 def with_section(content: bytes, name: str, section: object) -> bytes:
-    """The file with a section of its manifest changed and no signature; see `write_section`."""
+    """A model file with one section of its manifest changed.
+
+    Args:
+        content: a model file.
+        name: of the section.
+        section: its value in JSON; None: remove the section.
+
+    Returns:
+        The changed file. Its digest is new, and it has no signature.
+
+    Raises:
+        ManifestError: the section breaks a rule of its format.
+    """
     span, place = metadata_span(content, MANIFEST_NAME), metadata_place(content, MANIFEST_NAME)
     assert span is not None, "a file with a manifest"
     assert place is not None, "a file with a manifest"

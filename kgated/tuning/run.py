@@ -129,7 +129,23 @@ def store(
     step_s: float,
     options: Mapping[str, Any],
 ) -> list[StoredRecording]:
-    """Runs the model over all recordings; their labels are checked."""
+    """Runs a model over all recordings and keeps its scores.
+
+    Args:
+        path: the model file.
+        recordings: a folder or file of recordings, as for `tune`.
+        labels: their events, as for `tune`; None: in files beside the recordings.
+        score: what the scores are, as in `EventSettings.score`.
+        names: the classes of the scores.
+        step_s: seconds of one step of the model.
+        options: for reading the recordings, as for `tune`.
+
+    Returns:
+        The scores (steps, C) and the labelled events of each recording.
+
+    Raises:
+        DataError: a label that is no class, or after the end of its recording.
+    """
     listed, model, stored = labelled_recordings(recordings, labels), EdgeModel(path), []
     for recording in listed:
         scores = stored_scores(model, recording.path, score, options)
@@ -145,7 +161,18 @@ def evaluate(
     step_s: float,
     collar_s: float,
 ) -> EventMetrics:
-    """The metrics of settings on stored scores, by the device's detector."""
+    """The metrics of a detector with some settings, on stored scores.
+
+    Args:
+        stored: recordings with their scores, from `store`.
+        names: the classes of the scores.
+        settings: of the detector.
+        step_s: seconds of one step.
+        collar_s: tolerance of the times of events, in seconds.
+
+    Returns:
+        Misses, false accepts and delays over all recordings.
+    """
     detector, scorer = EventDetector(names, step_s, settings), EventScorer(collar_s)
     for recording in stored:
         events = [event for row in recording.scores for event in detector.step(row)]
@@ -227,7 +254,19 @@ def raw_decisions(
     step_s: float,
     collar_s: float,
 ) -> EventMetrics:
-    """The metrics where each change of the largest score is an event; for one score, above 0.5."""
+    """The metrics without smoothing and thresholds, to compare with.
+
+    Args:
+        stored: recordings with their scores, from `store`.
+        names: the classes of the scores.
+        background: classes that are no event.
+        step_s: seconds of one step.
+        collar_s: tolerance of the times of events, in seconds.
+
+    Returns:
+        The metrics of the events that start at each change of the class with the largest score; for
+        a single score, where it is above 0.5.
+    """
     settings = EventSettings(
         smoothing_s=0.0,
         refractory_s=0.0,

@@ -66,7 +66,7 @@ def test_a_training_ends_when_its_time_is_over(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("refit", [True, False])
-def test_the_seeds_are_refits_unless_they_are_not_wanted(refit, tmp_path, monkeypatch):
+def test_the_seeds_are_refits_unless_refit_is_off(refit, tmp_path, monkeypatch):
     monkeypatch.setattr(flattened_sequences, "FRAMES", (None,))
     path = written(tmp_path / "data.npz", TASKS["classification"][1])
     options = run.CompareOptions(

@@ -12,7 +12,7 @@ def decisions(right):
     return Scores(np.asarray(right, float), np.ones(np.shape(right)[1]))
 
 
-def test_the_bootstrap_tells_a_difference_from_noise(rng):
+def test_the_bootstrap_distinguishes_a_difference_from_noise(rng):
     best, worse = np.ones((2, 200), bool), rng.random((2, 200)) < 0.8
     pair = compare_pairs(decisions(best), decisions(worse), ACCURACY)
     assert pair.difference == pytest.approx(1 - worse.mean())

@@ -191,7 +191,7 @@ def sensors(tmp_path, persons=4):
 PLAN = Plan(epochs=2, batch_size=4)
 
 
-def test_a_mapped_data_set_trains_with_no_more_than_batches_in_memory(tmp_path, monkeypatch):
+def test_a_mapped_data_set_trains_with_only_batches_in_memory(tmp_path, monkeypatch):
     from kgated_edge.evaluation.file_array import FileArray
 
     options = BuildOptions(window="20f", format="npy", split={"valid": 0.25}, group="(p[0-9])")
@@ -242,7 +242,7 @@ def test_labels_are_taken_as_texts_and_frames_as_float64(tmp_path, rng):
     assert names == ("no", "yes")
 
 
-def test_floats_and_booleans_that_stand_for_classes_become_integers():
+def test_classes_as_floats_and_booleans_become_integers():
     x, lengths = np.zeros((3, 2, 1), np.float32), np.full(3, 2)
     for y in ([0.0, 2.0, 1.0], [False, True, True]):
         numbers = with_class_numbers(SequenceData(x, lengths, np.array(y))).y

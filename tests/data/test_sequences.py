@@ -45,7 +45,7 @@ def test_japanese_vowels_is_the_published_set_and_needs_no_network(monkeypatch):
     assert len(speech.labels) == 9
 
 
-def test_without_sktime_one_line_says_what_to_install(monkeypatch):
+def test_without_sktime_one_line_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sktime.datasets", None)
     with pytest.raises(ImportError, match=r'pip install "kgated\[demo\]"') as caught:
         japanese_vowels()

@@ -6,7 +6,7 @@ import pytest
 from kgated.data import SequenceData, assign_groups, parse_split, split
 
 
-def test_no_group_stands_on_two_sides_and_classes_keep_their_shares(rng):
+def test_no_group_is_in_two_parts_and_classes_keep_their_fractions(rng):
     persons = np.repeat(np.arange(20), 12)
     labels = np.tile(np.repeat(np.arange(3), 4), 20)
     parts = assign_groups(persons.astype(str), labels, {"test": 0.2, "valid": 0.1}, seed=3)

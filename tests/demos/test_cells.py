@@ -42,7 +42,7 @@ def demo_run(data, tmp_path_factory):
     return folder, results, screen.getvalue()
 
 
-def test_the_demo_leaves_what_it_promises(demo_run):
+def test_the_demo_writes_all_files(demo_run):
     folder, results, printed = demo_run
     assert {path.name for path in folder.iterdir()} == {
         "GRU.keras",
@@ -116,7 +116,7 @@ def test_a_missed_limit_and_a_broken_file_are_not_passed_over(demo_run, tmp_path
         run_check(tmp_path / "broken.tflite", data, Limits(10.0, 0, 0.0))
 
 
-def test_a_folder_that_can_t_be_written_is_said_before_the_training(tmp_path, monkeypatch):
+def test_a_folder_that_can_t_be_written_is_refused_before_the_training(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "japanese_vowels", lambda: pytest.fail("it began"))
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match=r"can't make the folder .*file.*name another") as caught:
@@ -124,7 +124,7 @@ def test_a_folder_that_can_t_be_written_is_said_before_the_training(tmp_path, mo
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_package_is_said_before_the_training(tmp_path, monkeypatch):
+def test_a_missing_package_is_reported_before_the_training(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "japanese_vowels", lambda: pytest.fail("it began"))
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(ImportError, match=r'jinja2 .*pip install "kgated\[demo\]"'):
@@ -137,7 +137,7 @@ def test_the_cells_are_ours():
     assert set(run.DEMO_CELLS) < set(CELLS)
 
 
-def test_the_baseline_learns_the_classes_and_no_more(data, monkeypatch):
+def test_the_baseline_learns_the_classes_but_no_shuffled_labels(data, monkeypatch):
     monkeypatch.setattr(flattened_sequences, "FRAMES", (None, 2))
     monkeypatch.setattr(flattened_sequences, "STRENGTHS", (1.0,))
     actual = baseline.linear_baseline(data.train, data.test)

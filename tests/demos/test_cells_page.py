@@ -112,7 +112,7 @@ def test_a_changed_result_changes_the_table(results, field):
     assert before[2:] == after[2:]
 
 
-def test_the_page_says_how_keras_and_the_device_agree(results):
+def test_the_page_shows_the_agreement_of_keras_and_the_device(results):
     page = " ".join(render(results).split())
     assert "outputs differ by at most 3.0e-07, 0 of 200 decisions differ" in page
     assert "outputs differ by at most 4.5e-03, 1 of 200 decisions differ" in page
@@ -120,7 +120,7 @@ def test_the_page_says_how_keras_and_the_device_agree(results):
     assert "Linear baseline: 96.50%" in page
 
 
-def test_a_failure_is_said_in_words(results):
+def test_a_failure_is_shown_as_a_sentence(results):
     assert "PASS." in render(results)
     bad = row("GRU", "none", failures=("2 decisions differ <b>",))
     page = render(replace(results, rows=(bad, *results.rows[1:])))
@@ -140,7 +140,7 @@ def test_charts_are_drawn_from_the_results(results):
     assert "deadline 10 ms" in latency_chart(results)
 
 
-def test_the_accuracy_axis_says_where_it_starts(results):
+def test_the_title_of_the_accuracy_axis_has_its_start(results):
     lowest = wilson_interval(194, 200).low
     assert 0.93 < lowest < 0.94
     assert "the axis starts at 93%" in accuracy_chart(results)

@@ -67,7 +67,7 @@ def test_no_recording_is_in_two_parts():
     assert len(set.union(*parts)) == 80
 
 
-def test_events_stand_where_their_pieces_are():
+def test_events_have_the_times_of_their_pieces():
     pieces = iter([(np.zeros(5), None), (np.ones(3), "a"), (np.zeros(2), None), (np.ones(9), "b")])
     stream = join_pieces(pieces, 1.5, 10.0)
     assert [tuple(event) for event in stream.events] == [(0.5, 0.8, "a")]
@@ -108,7 +108,7 @@ def test_no_word_of_the_training_alone_is_in_another_part():
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_what_is_said_between_the_keywords_shares_parts_with_them(part, rng):
+def test_distractors_share_parts_with_the_keywords(part, rng):
     said = {speech_words.no_keyword(part, rng) for _ in range(4000)}
     assert not said & set(speech_words.KEYWORDS)
     assert {"hello", "okay", "computer", "sunshine"} <= said
@@ -117,7 +117,7 @@ def test_what_is_said_between_the_keywords_shares_parts_with_them(part, rng):
     assert len([text for text in said if text.endswith(" sunshine")]) > 20
 
 
-def test_phonemes_are_said_in_the_training_alone(rng):
+def test_phonemes_occur_only_in_the_training(rng):
     said = {part: [speech_words.no_keyword(part, rng) for _ in range(500)] for part in PARTS}
     assert any("[[" in text for text in said["train"])
     assert not any("[[" in text for part in PARTS[1:] for text in said[part])
@@ -154,7 +154,7 @@ def test_keyword_demo_names_the_package_that_is_missing(tmp_path, monkeypatch):
     assert not (tmp_path / "new").exists()
 
 
-def test_speech_has_the_keywords_where_it_says(monkeypatch):
+def test_keywords_are_at_the_labelled_times(monkeypatch):
     def said(text, voice):
         return np.full(3200, 1.0 if text in speech_words.KEYWORDS else 0.01, np.float32)
 
@@ -187,7 +187,7 @@ def test_babble_has_the_level_and_the_length_asked_for(monkeypatch, rng):
 
 
 @pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng")
-def test_espeak_says_words_without_silence_at_the_ends():
+def test_words_of_espeak_have_no_silence_at_the_ends():
     voice = espeak.Voice("en-us+f2")
     word, longer = espeak.speak("sun", voice), espeak.speak("sunshine computer", voice)
     assert 0.1 < len(word) / espeak.RATE < 1.0

@@ -58,7 +58,7 @@ def test_dynamic_is_smaller_and_agrees(model, x, tmp_path):
     assert np.int8 in weights
 
 
-def test_manifest_tells_the_contract(model, x, tmp_path):
+def test_the_manifest_describes_inputs_outputs_and_states(model, x, tmp_path):
     conversion = kgated.to_tflite(
         model,
         tmp_path / "m.tflite",

@@ -36,7 +36,7 @@ def text_of(path):
     return out.getvalue()
 
 
-def test_says_what_is_in_a_file_of_ours(path, model):
+def test_inspect_lists_the_content_of_a_kgated_file(path, model):
     description = describe(path)
     (signature,) = description.signatures
     assert signature.name == "step"

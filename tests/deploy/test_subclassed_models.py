@@ -117,7 +117,7 @@ class WithConstant(Tagger):
         return super().call(frames, training) + ops.expand_dims(vector, 1)
 
 
-def test_a_vector_beside_the_frames_keeps_its_size():
+def test_an_input_per_sequence_keeps_its_size():
     model = WithConstant()
     model([np.zeros((2, T, F), np.float32), np.zeros((2, 2), np.float32)])
     shapes = [tuple(x.shape) for x in as_functional(model).inputs]

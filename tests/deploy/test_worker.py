@@ -83,7 +83,7 @@ def test_no_garbage_collection_walks_through_what_was_imported(worker, tmp_path)
     assert int((tmp_path / "frozen").read_text()) > 1000
 
 
-def test_a_crash_says_how_and_another_process_takes_over(worker, tmp_path):
+def test_a_crash_is_reported_and_another_process_continues(worker, tmp_path):
     first = pid(worker, tmp_path)
     with pytest.raises(CrashError, match=r"^\(SIGABRT\): last words$"):
         worker.run("jobs_of_a_test:crash", tmp_path)

@@ -58,7 +58,7 @@ def violations(name, text):
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_each_command_and_snippet_is_run_or_says_why_not(path):
+def test_each_command_and_snippet_is_run_or_has_a_reason(path):
     assert list(violations(str(path.relative_to(ROOT)), path.read_text())) == []
 
 

@@ -19,7 +19,7 @@ def test_every_tutorial_is_run():
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="needs minutes elsewhere")
 @pytest.mark.filterwarnings("default")  # a notebook shows warnings, and goes on
 @pytest.mark.parametrize("name", NAMES)
-def test_a_tutorial_prints_what_its_page_says(name, tmp_path, monkeypatch):
+def test_a_tutorial_prints_the_output_on_its_page(name, tmp_path, monkeypatch):
     if name == "keyword" and shutil.which("espeak-ng") is None:
         pytest.skip("espeak-ng is not installed: the keyword tutorial was NOT run")
     monkeypatch.chdir(tmp_path)

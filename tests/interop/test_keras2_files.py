@@ -102,7 +102,7 @@ def test_an_lstm_of_keras_2_0_in_a_list_of_layers(tmp_path, rng):
     assert np.abs(run(model, x) - lstm(x, *weights, sigmoid)).max() > 1e-2
 
 
-def test_a_gru_that_says_nothing_of_reset_after(tmp_path, rng):
+def test_a_gru_without_reset_after_in_its_config(tmp_path, rng):
     weights = random(rng, (F, 3 * U), (U, 3 * U), (3 * U,))
     model = load_h5(write(tmp_path / "m.h5", [old_recurrent("GRU")], {"rnn": weights}))
     (x,) = random(rng, (2, T, F))

@@ -59,7 +59,7 @@ def test_ctrl_c_keeps_the_best_model(data, tmp_path, stop_in_epoch, capfd):
     assert accuracy > 0.6
 
 
-def test_ctrl_c_with_a_folder_says_how_to_go_on(data, tmp_path, stop_in_epoch):
+def test_ctrl_c_with_a_folder_prints_how_to_resume(data, tmp_path, stop_in_epoch):
     stop_in_epoch(2)
     with pytest.raises(KeyboardInterrupt, match=r"best\.keras: the same call continues"):
         train_classifier(

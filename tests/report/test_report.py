@@ -50,7 +50,7 @@ def test_every_figure_is_the_result_s_own(results):
     assert len({run.name for run in (check, realtime, board_run)}) == 3
 
 
-def test_the_page_says_how_many_streams_a_step_is_of(results, tmp_path):
+def test_the_page_shows_the_number_of_streams_of_a_step(results, tmp_path):
     many = json.loads(results[1].read_text()) | {"streams": 300, "load": 2}
     (tmp_path / "many.json").write_text(json.dumps(many))
     page = render(read_runs([results[1], tmp_path / "many.json"]))

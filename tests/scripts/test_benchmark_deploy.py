@@ -172,7 +172,7 @@ def test_time_per_step_as_sequences_grow(take):
     ]
 
 
-def test_integers_beside_the_fused_operator(monkeypatch, take):
+def test_integer_operators_around_the_fused_operator(monkeypatch, take):
     monkeypatch.setattr(integers.importlib.util, "find_spec", lambda name: None)
     take(integers, {"ours": 3.0, "peer": 30.0})
     (row,) = integers.static_int8(3, SHORT, TINY, ("LSTM",))

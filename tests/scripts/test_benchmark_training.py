@@ -49,7 +49,7 @@ def test_ratio_is_ours_over_keras(run):
     assert result["tools"]["keras"] == keras.__version__
 
 
-def test_what_was_skipped_is_said(run):
+def test_skipped_rows_are_reported(run):
     output, result = run
     assert "SKIPPED: GPU rows" in output
     assert len(result["skipped"]) == 1

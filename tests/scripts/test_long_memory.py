@@ -91,7 +91,7 @@ def test_the_same_seed_gives_the_same_run(script, short_run):
     assert again.test_mse == short_run[0][0]["test_mse"][:1]
 
 
-def test_underflow_is_said(script):
+def test_underflow_is_reported(script):
     assert script.span([1e-36, 0.1]) == "< 1e-32"
     assert script.span([2e-4, 0.1]) == "2e-03"
 

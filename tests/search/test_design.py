@@ -180,7 +180,7 @@ def test_a_size_after_gzip_counts_where_it_is_asked_for():
     assert cost.misses(Budget(6.0, 5.0)) == "10.0 KiB, allowed are 6; 20 µs per step, allowed are 5"
 
 
-def test_a_training_is_hopeless_below_the_median_of_models_that_are_no_larger():
+def test_a_training_is_pruned_below_the_median_of_models_that_are_no_larger():
     def trial(loss, size):
         return SimpleNamespace(user_attrs={"curve": [loss, loss / 2], "parameters": size})
 

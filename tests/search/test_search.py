@@ -261,9 +261,7 @@ def test_a_pruned_model_learns_from_a_teacher_of_the_command(data, tmp_path, mon
 
 
 @pytest.mark.slow
-def test_a_killed_process_and_one_beside_it_lose_no_trial_and_run_none_twice(
-    storage, data, tmp_path
-):
+def test_two_processes_lose_no_trial_and_run_none_twice_when_one_is_killed(storage, data, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     words = ["search", str(data), "--max-kib", "64", "--cells", "gru", "--units", "3,4"]

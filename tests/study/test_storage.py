@@ -134,7 +134,7 @@ def test_a_trial_keeps_its_parameters_where_its_process_ends_before_it_takes_the
     queue.close()
 
 
-def test_a_full_disk_leaves_a_whole_journal_and_says_what_to_do(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_journal_intact_and_the_error_has_a_remedy(tmp_path, monkeypatch):
     queue = TrialQueue(tmp_path)
     study = queue.study("search")
     trial = queue.take(study, 3)

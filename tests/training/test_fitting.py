@@ -185,7 +185,7 @@ def test_batches_undisturbed_are_the_data(train):
     assert results == wanted
 
 
-def test_batches_are_drawn_anew_each_epoch(train):
+def test_batches_differ_from_epoch_to_epoch(train):
     batches = Batches(train, np.eye(2, dtype=np.float32)[train.y], 48, Disturbance())
     first = batches[0][0]
     batches.on_epoch_end()

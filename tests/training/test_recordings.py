@@ -162,7 +162,7 @@ def test_the_loss_is_the_mean_over_the_real_frames(x, y, rng):
     assert measured == pytest.approx(mean, abs=1e-6)
 
 
-def test_chunks_are_heard_in_their_order(x, y, monkeypatch):
+def test_chunks_are_processed_in_order(x, y, monkeypatch):
     read = []
     item = Recordings.__getitem__
     monkeypatch.setattr(Recordings, "__getitem__", lambda s, k: (read.append(k), item(s, k))[1])

@@ -75,7 +75,7 @@ def test_no_recording_is_on_both_sides_of_a_split():
     assert not set(stays.groups) & set(aside.groups)
 
 
-def test_augmentation_is_drawn_anew_in_each_epoch(monkeypatch):
+def test_augmentation_differs_from_epoch_to_epoch(monkeypatch):
     drawn = []
     original = SensorAugmentation.__call__
 

@@ -103,7 +103,7 @@ def test_class_numbers_are_refused_in_plain_words(model):
         conformal_intervals(model, data)
 
 
-def test_a_file_without_intervals_says_so(model):
+def test_a_file_without_intervals_is_refused(model):
     runner = EdgeModel(model)
     with pytest.raises(EdgeError, match="the file has no intervals"):
         runner.interval(np.zeros(2))

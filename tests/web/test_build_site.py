@@ -38,7 +38,7 @@ def no_npm(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def test_the_site_has_the_very_file_and_all_that_the_page_loads(tmp_path, package, model_file):
+def test_the_site_has_the_same_file_and_all_that_the_page_loads(tmp_path, package, model_file):
     result = CliRunner().invoke(
         app,
         ["web", str(model_file("int8")), "-o", str(tmp_path / "site"), "--litert-js", str(package)],
@@ -139,7 +139,7 @@ def test_an_output_that_exists_stays(capfd, tmp_path, model_file):
     assert "there is no folder" in error
 
 
-def test_without_npm_the_message_says_what_to_do(capfd, no_npm, tmp_path, model_file):
+def test_without_npm_the_error_has_a_remedy(capfd, no_npm, tmp_path, model_file):
     error = refusal(capfd, model_file("speech"), "-o", tmp_path / "site")
     assert "fetched with npm, which is not installed: install Node.js, or give" in error
     assert not list(tmp_path.iterdir())
@@ -173,7 +173,7 @@ def test_a_package_with_a_missing_part_is_refused(package, tmp_path, model_file)
         ('echo x > "$4/other.tgz"', "npm fetched another @litertjs/core"),
     ],
 )
-def test_what_npm_does_wrong_is_said(no_npm, tmp_path, model_file, monkeypatch, script, words):
+def test_errors_of_npm_are_reported(no_npm, tmp_path, model_file, monkeypatch, script, words):
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "npm").write_text(f"#!/bin/sh\n{script}\n")

@@ -156,7 +156,7 @@ def test_a_recording_gives_the_outputs_and_events_of_the_runner(
     page.close()
 
 
-def test_the_microphone_is_heard(start_browser, sound_address, sound_model, tmp_path):
+def test_the_microphone_is_read(start_browser, sound_address, sound_model, tmp_path):
     rate = 48000
     tone = np.rint(6000 * np.sin(2 * np.pi * 1000 * np.arange(rate) / rate))
     write_wav(tmp_path / "tone.wav", rate, tone)

@@ -161,7 +161,10 @@ class Limits:
 
 
 def read_limits(path: str | Path) -> Limits:
-    """Reads limits from a TOML file: the names above, `worse_than_float` as a table.
+    """Reads limits from a TOML file.
+
+    Args:
+        path: a file with the attributes of `Limits` as names; `worse_than_float` is a table.
 
     Raises:
         EdgeError: no such file, invalid TOML, an unknown name or an invalid value.

@@ -202,7 +202,14 @@ class Manifest:
         return np.asarray(flat.argmax(-1), np.int64)
 
     def is_timed(self, spec: TensorSpec) -> bool:
-        """Whether an input or output of a sequence has a value per frame."""
+        """Whether an input or output of a sequence model has a value per frame.
+
+        Args:
+            spec: an input or output of the file.
+
+        Returns:
+            False for a stream, and for a result after the last frame or an input per sequence.
+        """
         each = self.each_frame or spec in self.frames
         return self.mode == "sequence" and each and spec.name not in self.single
 

@@ -230,7 +230,7 @@ def test_a_batch_and_a_microcontroller_get_the_same_numbers(lstm, x, tmp_path):
     assert in_steps(qat, single, x).max() < 1.01
 
 
-def test_what_does_not_go_together_is_said(lstm, x, tmp_path):
+def test_options_that_exclude_each_other_are_refused(lstm, x, tmp_path):
     qat, _ = lstm
     path = tmp_path / "other.tflite"
     with pytest.raises(

@@ -101,7 +101,7 @@ def test_padding_changes_nothing_in_an_integer_loop(x, rng, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("skipped", ["first", "second", "head"])
-def test_a_skipped_layer_stays_in_float_beside_loops(skipped, x, rng, tmp_path):
+def test_a_skipped_layer_stays_in_float_in_a_file_with_loops(skipped, x, rng, tmp_path):
     layers = [kgated.LSTM(6, return_sequences=True, name="first"), L.GRU(5, name="second")]
     model, path = (
         randomized(sequential(*layers, L.Dense(3, name="head")), rng),

@@ -176,7 +176,7 @@ def test_a_sequences_ranges_are_not_those_near_zero_states(source_of):
     assert error_of(wrong, samples, source) > 3 * error_of(real, samples, source)
 
 
-def test_separate_products_keep_the_state_precise_beside_large_frames(rng, x, tmp_path):
+def test_separate_products_keep_the_state_precise_with_large_frames(rng, x, tmp_path):
     model = spread(classifier(kgated.LSTM), rng)
     kernel = model.get_layer("cell").cell.kernel
     kernel.assign(kernel / 100)
@@ -261,7 +261,7 @@ def test_each_output_is_judged_by_its_own_scale(rng, x, tmp_path, monkeypatch, l
         kgated.to_tflite(model, path, quantize="dynamic", calibration=x)
 
 
-def test_the_other_process_does_the_same_and_says_what_it_refuses(source_of):
+def test_the_other_process_gives_the_same_file_and_the_same_refusals(source_of):
     source, samples, shared = source_of(kgated.GRU)
     recipe, layers = Recipe(quantize="int8"), FloatFile.from_bytes(source).layers
     job = QuantizationJob(source, layers, recipe, samples, shared)

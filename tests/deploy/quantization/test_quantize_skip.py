@@ -39,7 +39,7 @@ def test_a_skipped_recurrent_layer_has_a_state_in_float(rng, x, tmp_path):
     assert manifest.output.dtype == "int8"
 
 
-def test_skip_tells_dense_from_dense_1(rng, x, tmp_path):
+def test_skip_distinguishes_dense_and_dense_1(rng, x, tmp_path):
     layers = [keras.layers.Dense(4 + n, name=f"dense_{n}" if n else "dense") for n in range(3)]
     model = sequential(*layers, kgated.GRU(4))
     path = tmp_path / "m.tflite"

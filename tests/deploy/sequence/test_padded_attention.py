@@ -88,7 +88,7 @@ def test_a_shorter_sequence_has_the_results_that_keras_computes(
 
 
 @pytest.mark.parametrize("quantize", ["none", "int8"])
-def test_a_mask_of_the_model_counts_beside_the_padding(quantize, data, rng, tmp_path):
+def test_a_mask_of_the_model_and_the_padding_both_count(quantize, data, rng, tmp_path):
     x = keras.Input((None, FEATURES))
     h = L.Dense(UNITS)(L.Masking()(x))
     model = randomized(keras.Model(x, L.Dense(2)(L.Attention(use_scale=True)([h, h]))), rng)

@@ -38,7 +38,7 @@ def layers_of(model, table):
     return [table.layer(graph, operator) for operator in graph.operators]
 
 
-def test_names_tell_the_layer_or_else_what_feeds_the_operator(model):
+def test_names_give_the_layer_of_an_operator_or_that_of_its_input(model):
     assert layers_of(model, LayerTable.from_names(model)) == ["a", "a", "b"]
 
 

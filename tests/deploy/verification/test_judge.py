@@ -50,7 +50,7 @@ def model():
     return keras.Sequential([keras.Input((None, 4)), kgated.GRU(6), last])
 
 
-def test_other_sequences_with_labels_tell_the_accuracy_of_both(model, rng, tmp_path):
+def test_evaluation_sequences_with_labels_give_the_accuracy_of_both(model, rng, tmp_path):
     x = rng.normal(size=(30, 6, 4)).astype(np.float32)
     y = np.asarray(model(x)).argmax(axis=-1)
     np.savez(tmp_path / "test.npz", x=x[10:], y=y[10:])

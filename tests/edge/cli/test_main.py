@@ -106,7 +106,7 @@ def test_numbers_that_json_does_not_know(tmp_path):
     }
 
 
-def test_options_may_stand_between_the_arguments(command, speech, frames, tmp_path):
+def test_options_may_be_between_the_arguments(command, speech, frames, tmp_path):
     path = tmp_path / "frames.csv"
     np.savetxt(path, frames, delimiter=",", header="a,b,c", comments="")
     code, out, _ = command("live", speech, "--columns", "c,b,a", path)

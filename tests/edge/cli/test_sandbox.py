@@ -13,7 +13,7 @@ def test_a_good_file_passes(command, speech):
     assert (code, out.splitlines()[-1]) == (0, "PASS")
 
 
-def test_a_bad_file_says_what_it_says_without(error, speech, tmp_path):
+def test_a_bad_file_gives_the_same_error_as_without_the_option(error, speech, tmp_path):
     path = tmp_path / "cut.tflite"
     path.write_bytes(speech.read_bytes()[:-9])
     assert error("selftest", path, "--isolated") == error("selftest", path)

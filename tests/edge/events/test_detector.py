@@ -223,7 +223,7 @@ def test_thresholds_that_cannot_be(levels):
         ClassThreshold(*levels)
 
 
-def test_a_long_stream_takes_no_more_memory(rng):
+def test_memory_does_not_grow_over_a_long_stream(rng):
     """Memory after many steps, events among them, is that after few."""
     detector = EventDetector(["a", "b"], 0.01, EventSettings(smoothing_s=0.2, refractory_s=0.1))
     scores = rng.random((500, 2)).astype(np.float32)

@@ -41,7 +41,7 @@ def test_the_seeds_are_valid(target, tmp_path):
     TARGETS[target](contents[-1], tmp_path / "input")
 
 
-def test_a_log_tells_the_outcome():
+def test_a_log_contains_the_outcome():
     assert vars(outcome_of("wav", 0, ENDS)) == {
         "target": "wav",
         "executions": 4711,

@@ -19,7 +19,7 @@ def refusal(path):
     return message
 
 
-def test_the_error_says_what_kind_of_file_was_opened(tmp_path, speech):
+def test_the_error_names_the_kind_of_file(tmp_path, speech):
     content = speech.read_bytes()
     path = tmp_path / "model.tflite"
     assert "no such file" in refusal(path)

@@ -100,7 +100,7 @@ def test_results_are_copies(blocks, frames):
     assert all(np.array_equal(first[name], copies[name]) for name in copies)
 
 
-def test_the_manifest_tells_the_block(blocks):
+def test_the_manifest_has_the_block(blocks):
     manifest = read_manifest(blocks)
     assert manifest.frames_per_step == 2
     assert [frame.shape for frame in manifest.frames] == [(3,), ()]

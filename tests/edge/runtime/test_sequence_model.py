@@ -144,7 +144,7 @@ def test_a_label_per_frame_needs_a_result_per_frame(single_result):
         check(single_result, data)
 
 
-def test_the_manifest_says_so(single_result, each, fixed):
+def test_the_manifest_has_padding_and_results_per_frame(single_result, each, fixed):
     assert read_manifest(single_result).padded
     assert not read_manifest(single_result).each_frame
     assert read_manifest(each).each_frame

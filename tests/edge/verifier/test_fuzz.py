@@ -65,7 +65,7 @@ print("peak 12.5", flush=True)
 """
 
 
-def test_a_worker_that_dies_or_hangs_is_seen():
+def test_a_worker_that_crashes_or_hangs_is_reported():
     kinds = ["good", "dies", "good", "sleeps", "exception", "good"]
     report = watch([sys.executable, "-c", WORKER], list(enumerate(kinds)), limit_s=1.0)
     assert report.outcomes == Counter(
