@@ -1,4 +1,4 @@
-"""Data sets of sequences: from folders of recordings, padded, split, written, and one of speech."""
+"""Data sets of sequences: built from folders of recordings, padded, split, saved; an example."""
 
 from kgated_edge.evaluation.dataset import SequenceData, load_npz
 from kgated_edge.evaluation.dataset_info import DataInfo

@@ -1,4 +1,4 @@
-"""A data set of real speech that needs no network."""
+"""An example data set of speech, without a download."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ SAMPLE_PERIOD_S = 0.0064
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Sequences to train on and sequences to judge by.
+    """Training and test sequences with their description.
 
     Attributes:
         name: what it is called.
@@ -35,7 +35,7 @@ class DataSet:
 
 
 def japanese_vowels() -> DataSet:
-    """JapaneseVowels: nine men say the vowels /ae/; who was it? (Kudo, Toyama & Shimbo 1999).
+    """JapaneseVowels: identify one of nine speakers by the vowels /ae/ (Kudo et al. 1999).
 
     270 utterances to train on and 370 to test, of 7 to 29 frames with 12 cepstrum coefficients
     each, y in 0..8. Read from the copy that comes with the package sktime, without a network.
@@ -52,6 +52,6 @@ def japanese_vowels() -> DataSet:
 
 
 def _from_tables(tables: list[Any], y: npt.NDArray[Any]) -> SequenceData:
-    """Tables of (frames, features) and labels "1".."9" as the contract has them."""
+    """Convert tables (frames, features) and labels "1".."9" to sequences."""
     sequences = [table.to_numpy(dtype=np.float32) for table in tables]
     return pad(sequences, y.astype(np.int64) - 1)

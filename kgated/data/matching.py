@@ -1,4 +1,4 @@
-"""Labels as class numbers, and data sets that have to fit each other."""
+"""Converts labels to class numbers, and checks that two data sets fit each other."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from kgated_edge.evaluation.info_check import renumbered
 
 
 def with_class_numbers(data: SequenceData) -> SequenceData:
-    """The data with integers for labels, where they are floats or booleans of classes."""
+    """Convert labels that are floats or booleans of classes to integers."""
     y = data.y
     if y is None or y.ndim != 1 or y.dtype.kind not in "bf":
         return data

@@ -1,4 +1,4 @@
-"""Splits that keep all windows of a recording, or of a person, on one side."""
+"""Splits data sets by group: all windows of a recording, or of a person, are in one part."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ def assign_groups(
     seed: int = 0,
     weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The part that each item goes to, such that no group is in two parts.
+    """Assign items to parts, with each group in one part.
 
     Groups are dealt out, in an order drawn from the seed, to the part that lacks most of the
     classes of the group, so that each part has about its fraction of each class.
@@ -74,7 +74,7 @@ def assign_groups(
 
 
 def _targets(counts: np.ndarray, shares: list[float]) -> np.ndarray:
-    """How much of each class each part is to have, (parts, classes)."""
+    """The amount of each class that each part should have, (parts, classes)."""
     targets = np.outer(shares, counts.sum(axis=0))
     for k, column in enumerate(counts.T):
         sizes = column[column > 0]

@@ -1,4 +1,4 @@
-"""Which layers to quantize: the loss of each, a recipe within a limit, files side by side."""
+"""Mixed precision: the sensitivity of each layer, and a recipe within a limit of accuracy loss."""
 
 from kgated.mixed_precision.compare import cross_check, sensitivity_table, table
 from kgated.mixed_precision.evaluate import Judge, Trial

@@ -1,4 +1,4 @@
-"""Float, quantized after training, mixed, and quantized in training, side by side."""
+"""Compares float, quantized after training, mixed, and quantized in training."""
 
 from dataclasses import dataclass
 

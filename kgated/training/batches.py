@@ -1,4 +1,4 @@
-"""Batches of sequences to train on: shuffled and augmented again in each epoch."""
+"""Batches of sequences to train on, shuffled and augmented in each epoch."""
 
 from dataclasses import dataclass
 from numbers import Integral, Real

@@ -51,7 +51,7 @@ class StopOnDivergence(keras.callbacks.Callback):
 
 
 class Log(keras.callbacks.Callback):
-    """Writes a CSV file with a row per epoch, which stays correct after a kill.
+    """Writes a CSV file with a row per epoch, which is intact also after a crash.
 
     Columns: epoch (from 0), seconds (of training so far, including those before a kill), and the
     values that Keras logs, in full precision.

@@ -1,4 +1,4 @@
-"""Distillation: a classifier learns from a teacher's outputs beside the labels.
+"""Distillation: a classifier learns from the labels and the outputs of a teacher.
 
 Equations, for the labels y, the teacher's outputs q and the model's outputs p, both (B, C)::
 

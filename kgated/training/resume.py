@@ -46,7 +46,7 @@ def start_or_resume(
     keep: keras.Model | None = None,
     tensorboard: bool = False,
 ) -> Run:
-    """Prepare a training that survives a kill: the same call resumes it after the last epoch.
+    """Prepare a training that the same call resumes after its last epoch, also after a crash.
 
     `folder` contains `log.csv` with a row per epoch, `best.keras`, the best model so far,
     and, until the training ends, a backup: one file with weights, optimizer, random state and

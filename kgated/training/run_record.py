@@ -1,4 +1,4 @@
-"""What a training's folder was made with, so that another one doesn't overwrite it."""
+"""The options of the training in a folder, so that no other training overwrites it."""
 
 import json
 import zlib
@@ -49,7 +49,7 @@ def check_folder(folder: str | Path | None, options: Mapping[str, Any]) -> None:
 
 
 def write(folder: str | Path, options: Mapping[str, Any]) -> None:
-    """Note down the options in the folder, which is made if it is missing."""
+    """Write the options to the folder, which is created if it is missing."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     replace_file(Path(folder) / NAME, json.dumps(dict(options), indent=2).encode() + b"\n")
 

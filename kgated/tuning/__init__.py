@@ -1,4 +1,4 @@
-"""Chooses what a model's results mean in use: events, alarms, intervals; from recordings."""
+"""Chooses thresholds for events and alarms, and prediction intervals, from recordings."""
 
 from kgated.tuning.alarms import Alarms, tune_alarms
 from kgated.tuning.conformal import conformal_intervals

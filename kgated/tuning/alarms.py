@@ -1,4 +1,4 @@
-"""A threshold for the errors of an anomaly detector: so many false alarms a day."""
+"""Chooses the threshold of an anomaly detector by the rate of false alarms."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -52,7 +52,7 @@ def tune_alarms(
     options: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Alarms:
-    """The threshold at which normal recordings give so many false alarms a day.
+    """Choose the threshold with a given number of false alarms per day on normal recordings.
 
     Where the recordings are long enough for 5 alarms or more, the alarms are counted. Else the
     errors above a lower threshold are assumed to fall off exponentially, and the threshold follows

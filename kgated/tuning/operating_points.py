@@ -1,4 +1,4 @@
-"""Events of one class at many thresholds, from stored scores: the device's, computed at once."""
+"""Events of one class at many thresholds, from stored scores, equal to those of the device."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class StoredRecording:
 
 @dataclass(frozen=True)
 class Point:
-    """What a threshold of one class does over all recordings.
+    """The counts of one threshold of a class over all recordings.
 
     Attributes:
         on: the threshold.
@@ -91,7 +91,7 @@ def off_of(on: float) -> float:
 
 
 def runs(values: Values, on: float, off: float) -> list[tuple[int, int]]:
-    """From where to where a class is active: [start, end) in steps."""
+    """The intervals in which a class is active: [start, end) in steps."""
     marks = np.zeros(len(values), np.int8)
     marks[values >= on] = 1
     marks[values < off] = -1
@@ -132,7 +132,7 @@ def points_of(
     collar_s: float,
     max_false_accepts: int,
 ) -> list[Point]:
-    """What each candidate threshold of a class does, from the highest down.
+    """The point of each candidate threshold of a class, from the highest one down.
 
     Args:
         recordings: with their labelled events.

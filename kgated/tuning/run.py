@@ -1,4 +1,4 @@
-"""From labelled recordings to the settings in a model file."""
+"""Tunes the event settings of a model file on labelled recordings."""
 
 import math
 from collections.abc import Mapping, Sequence

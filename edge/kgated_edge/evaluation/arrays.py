@@ -1,4 +1,4 @@
-"""Sequences in whatever form a caller has them, as `SequenceData`."""
+"""Converts sequences in any of the accepted forms to `SequenceData`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -86,7 +86,7 @@ def arrays_by_name(data: Any) -> Mapping[str, Any]:
 
 
 def description_arrays(data: Any) -> dict[str, Array]:
-    """What `SequenceData` says about its sequences, as arrays of an `.npz` file; else nothing."""
+    """The description in `SequenceData` as arrays of an `.npz` file; empty for other data."""
     if not isinstance(data, SequenceData):
         return {}
     arrays = info_arrays(data.info)
@@ -120,7 +120,7 @@ def _as_array(values: Any, name: str) -> tuple[Array, npt.NDArray[np.int64] | No
 
 
 def _numbers(values: Any, where: str) -> Array:
-    """An array of a caller's values, as it is where it is one; no check of its numbers."""
+    """The values of a caller as an array; their numbers are not checked."""
     if isinstance(values, np.ndarray | FileArray):
         return cast(Array, values)  # np.asarray would read the whole file
     is_array = isinstance(values, list | tuple) or hasattr(values, "__array__")

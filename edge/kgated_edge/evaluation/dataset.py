@@ -82,7 +82,7 @@ def load_npz(
 
 
 def npz_info(path: str | Path) -> DataInfo:
-    """What an `.npz` file says about its frames and classes; nothing for any other file.
+    """The description of frames and classes in an `.npz` file; empty for any other file.
 
     Raises:
         DataError: an entry of another kind.
@@ -91,7 +91,7 @@ def npz_info(path: str | Path) -> DataInfo:
 
 
 def check_npz(path: str | Path, *, targets: bool = True) -> SequenceData | None:
-    """Reads and validates as much as can be without the names of the model's inputs.
+    """Reads and validates a file as far as the model's input names are not needed.
 
     Args:
         path: as for `load_npz`.
@@ -159,7 +159,7 @@ def from_arrays(
 
 
 def _check_dtypes(arrays: Mapping[str, Array]) -> None:
-    """Refuses arrays of no numbers, all of them at once."""
+    """Refuses all arrays that are not numeric, in one error."""
     problems = []
     for name, array in arrays.items():
         if name == "lengths":

@@ -1,4 +1,4 @@
-"""What a data set says about itself: names of classes and features, sample period, front end."""
+"""The description of a data set: names of classes and features, sample period, front end."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ INFO_KEYS = ("class_names", "feature_names", "sample_period_ms", "front_end", "g
 
 @dataclass(frozen=True)
 class DataInfo:
-    """What a data set, a model or a file says about its frames.
+    """The description of the frames of a data set, a model or a file.
 
     Attributes:
         class_names: the name of each class, in the order of the labels; None where unknown.
@@ -88,7 +88,7 @@ def _names(plain: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
 
 
 def read_info(arrays: Mapping[str, Array]) -> DataInfo:
-    """What the arrays of an `.npz` file say about it.
+    """The description in the arrays of an `.npz` file.
 
     Raises:
         DataError: an entry of another kind.

@@ -12,7 +12,7 @@ COLLAR_S = 0.5
 
 
 class Spanned(Protocol):
-    """An event with a label, a start and an end; `Event` and `ReferenceEvent` are such."""
+    """Protocol of an event with a label, a start and an end, as `Event` and `ReferenceEvent`."""
 
     @property
     def label(self) -> str:

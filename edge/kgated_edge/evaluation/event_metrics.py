@@ -1,4 +1,4 @@
-"""What a detector is measured by: misses, false accepts per hour, delay."""
+"""Metrics of a detector: misses, false accepts per hour, delay."""
 
 import math
 from collections.abc import Mapping, Sequence

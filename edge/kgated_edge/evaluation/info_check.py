@@ -1,4 +1,4 @@
-"""Compares what a data set says about itself with the manifest of a model."""
+"""Compares the description of a data set with the manifest of a model."""
 
 import math
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Metrics of outputs that each say yes or no to a label of their own."""
+"""Metrics of multi-label outputs: each output decides about one label."""
 
 import numpy as np
 import numpy.typing as npt

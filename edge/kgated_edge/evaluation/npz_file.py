@@ -1,4 +1,4 @@
-"""Reads the arrays of an `.npz` file, and says what else a file or a folder is."""
+"""Reads the arrays of an `.npz` file; the error for any other file names its kind."""
 
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from kgated_edge.format.tensor_spec import Array
 
 
 def read_arrays(path: Path, inputs: Sequence[str] | None, targets: bool) -> dict[str, Array]:
-    """The arrays of a file: the inputs', or where these are not known all, `lengths` and `y`."""
+    """The arrays of a file: those of the inputs (all, if these are not known), `lengths`, `y`."""
     try:
         # np.load given a path leaves the file open when the archive in it is damaged.
         with path.open("rb") as file:
@@ -42,7 +42,7 @@ def read_arrays(path: Path, inputs: Sequence[str] | None, targets: bool) -> dict
 
 
 def info_arrays_of(path: Path) -> dict[str, Array]:
-    """The arrays of an `.npz` file that say what the others are; none of any other file."""
+    """The descriptive arrays of an `.npz` file; empty for any other file."""
     if not zipfile.is_zipfile(path):
         return {}
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:

@@ -102,7 +102,7 @@ def _stacked(manifest: Manifest, blocks: list[Any]) -> Any:
 
 
 def real_results(manifest: Manifest, data: SequenceData, n: int, count: int) -> int:
-    """How many results of sequence n are of real frames, and not of those that fill a step."""
+    """The number of results of sequence n that are of real frames, not of filled steps."""
     if manifest.mode == "sequence" or manifest.results_per_step == 1:
         return count
     return min(count, int(data.lengths[n]) // manifest.frames_per_result)

@@ -1,4 +1,4 @@
-"""What `y` of a data set may be: shapes and values that each task can score."""
+"""The targets of a data set: the shapes and values that each task can score."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ _SUM_TOLERANCE = 0.01  # of class probabilities that were saved with few digits
 
 @dataclass(frozen=True)
 class Targets:
-    """`y` beside the output that it is compared with.
+    """The targets `y` with the output that they are compared with.
 
     Attributes:
         y: (N, ...) of each sequence, or (N, T, ...) of each frame.

@@ -1,4 +1,4 @@
-"""Which task the outputs of a model are scored by: named, or seen in `y` and in the model."""
+"""Chooses the task of a model: the named one, or by `y` and the model."""
 
 from collections.abc import Iterable
 
@@ -109,7 +109,7 @@ def _predicts_tokens(manifest: Manifest) -> bool:
 def _narrowed(
     tasks: list[str], manifest: Manifest, data: SequenceData, targets: Targets
 ) -> list[str]:
-    """The tasks that the model's manifest speaks for, or all."""
+    """The tasks that the model's manifest indicates, or all."""
     known = {task for name in manifest.figures for task in _TASKS_BY_METRIC.get(name, ())}
     golden = manifest.golden.outputs[manifest.outputs[0].name]
     rows = golden.reshape(len(golden), -1)

@@ -1,4 +1,4 @@
-"""Checks that data fit a model, and makes the scorer of a task."""
+"""Checks that data fit a model, and creates the scorer of a task."""
 
 import numpy as np
 import numpy.typing as npt

@@ -107,7 +107,7 @@ class EventDetector:
         return None if self._open == _NONE else self._event(self._open, self._step)
 
     def step(self, scores: Scores) -> tuple[Event, ...]:
-        """Takes the scores of one step.
+        """Processes the scores of one step.
 
         Args:
             scores: (C,) floats, one per label.
@@ -131,7 +131,7 @@ class EventDetector:
         return self._advance(step, values.tolist(), is_on)
 
     def finish(self) -> tuple[Event, ...]:
-        """The event that is open, as if it ended now; then as after `reset`."""
+        """Ends the open event, returns it, and resets the detector."""
         event = self.open_event
         self.reset()
         return () if event is None else (event,)

@@ -85,13 +85,13 @@ class EventStream:
         return self.detector.step(self._scores(frame, self.model.step(frame)))
 
     def finish(self) -> tuple[Event, ...]:
-        """The event that is open, as if it ended now; then as after `reset`."""
+        """Ends the open event, returns it, and resets the stream."""
         events = self.detector.finish()
         self.reset()
         return events
 
     def reset(self) -> None:
-        """The state of the model to zero, the detector to time zero."""
+        """Sets the state of the model to zero, and the detector to time zero."""
         self.model.reset()
         self.detector.reset()
         if self._prediction is not None:
@@ -112,7 +112,7 @@ class EventStream:
         write_arrays(path, self.model.manifest.file_sha256, arrays)
 
     def load_state(self, path: str | Path) -> None:
-        """Loads what `save_state` wrote.
+        """Loads the states that `save_state` wrote.
 
         Raises:
             StateError: no such file, damaged, of another model file or of other settings; nothing

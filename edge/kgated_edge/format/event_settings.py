@@ -144,7 +144,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _valid(items: Fields, make: Callable[[], T]) -> T:
-    """The value made from checked fields; its errors as errors of the manifest."""
+    """Builds a value from checked fields, and turns its errors into errors of the manifest."""
     try:
         return make()
     except ManifestError:

@@ -1,4 +1,4 @@
-"""What the features of training or calibration data were like: a section of the manifest."""
+"""Statistics of the features of training or calibration data: a section of the manifest."""
 
 from dataclasses import dataclass
 from itertools import pairwise

@@ -36,7 +36,7 @@ SIGNATURES = {"stream": "step", "sequence": "serve"}
 
 
 def batched_signature(batch: int) -> str:
-    """The signature of a stream's step for so many sessions at once, such as "step_64"."""
+    """The name of the signature for a step of `batch` sessions, such as "step_64"."""
     return SIGNATURES["stream"] if batch == 1 else f"{SIGNATURES['stream']}_{batch}"
 
 
@@ -180,7 +180,7 @@ class Manifest:
         return vocabularies[0] if len(vocabularies) == 1 else None
 
     def for_sessions(self, batch: int) -> "Manifest":
-        """The manifest of the signature for so many sessions at once, as of a file by itself."""
+        """The manifest of the signature for `batch` sessions, as if the file had no other one."""
         signature = batched_signature(batch)
         return replace(self, batch=batch, signature=signature, sessions=())
 
@@ -255,7 +255,7 @@ class Manifest:
         }
 
     def _optional_entries(self) -> dict[str, object]:
-        """The entries that a manifest has only where they say something."""
+        """The entries that a manifest has only if they differ from their default."""
         document: dict[str, object] = {}
         if self.figures:
             document["figures"] = dict(self.figures)

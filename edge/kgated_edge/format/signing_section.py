@@ -26,7 +26,7 @@ _MAX_VERSION = 2**53 - 1
 
 @dataclass(frozen=True)
 class Signing:
-    """Who signed a file, as what.
+    """The signature of a file: key, name and version of the model.
 
     Attributes:
         key: the public key, 64 hex digits.
@@ -43,7 +43,7 @@ class Signing:
     scheme: int = SCHEME
 
     def to_plain(self) -> dict[str, object]:
-        """As JSON has it."""
+        """The section as values of JSON."""
         return asdict(self)
 
 

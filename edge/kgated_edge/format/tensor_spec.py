@@ -58,7 +58,7 @@ class TensorSpec:
 
     @property
     def is_quantized(self) -> bool:
-        """Whether it holds quantized floats."""
+        """Whether its integers are quantized floats."""
         return self.dtype in _INTEGERS
 
     @property

@@ -119,5 +119,5 @@ def _tokens(items: Fields, ids: int) -> tuple[str, ...] | tuple[int, ...]:
 
 
 def _is_text(token: str) -> bool:
-    """Whether it has no half of a surrogate pair, which no text holds."""
+    """Whether it is valid text, without half of a surrogate pair."""
     return not any("\ud800" <= character <= "\udfff" for character in token)

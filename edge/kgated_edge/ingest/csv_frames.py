@@ -91,7 +91,7 @@ def csv_frames(
 
 
 class _Line(NamedTuple):
-    """What is in a line.
+    """The content of a line.
 
     Attributes:
         text: the line.

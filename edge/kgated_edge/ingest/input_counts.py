@@ -1,4 +1,4 @@
-"""Replaces or drops bad frames of an input, and counts what was wrong with it."""
+"""Replaces or drops bad frames of an input, and counts them by their defect."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ POLICIES = (REFUSE, HOLD, SKIP)
 
 @dataclass
 class InputCounts:
-    """What was read so far.
+    """The counts of what was read so far.
 
     Attributes:
         bad_lines: lines of CSV that were no frame.

@@ -117,7 +117,7 @@ def read_header(stream: IO[bytes]) -> tuple[WavFormat, int | None]:
 
 
 def check_size(stream: IO[bytes], header: WavFormat, size: int | None) -> None:
-    """Refuses a file that ends before the last sample of which its header speaks.
+    """Refuses a file with fewer samples than its header declares.
 
     Args:
         stream: seekable, after `read_header`.

@@ -93,7 +93,7 @@ def _misses(record: Record) -> int:
 
 
 def _predicted(streams: int, record: Record) -> int:
-    """How many streams fit into most of the deadline, by the median time of a step; 1 of few.
+    """The expected number of streams within the deadline, by the median step time; at least 1.
 
     The time of a few streams does not predict that of thousands.
     """
@@ -106,7 +106,7 @@ def _predicted(streams: int, record: Record) -> int:
 
 
 class MemoryBudgetError(EdgeError):
-    """So many streams need more memory than is available."""
+    """The number of streams needs more memory than is available."""
 
 
 class MemoryLimited:
@@ -172,7 +172,7 @@ def _available(path: Path) -> float | None:
 
 
 def _cgroup(folder: Path) -> float | None:
-    """Left in a container, by control groups version 2."""
+    """The memory left in a container, by control groups version 2."""
     try:
         limit, used = ((folder / f"memory.{name}").read_text() for name in ("max", "current"))
         return (int(limit) - int(used)) / 2**20

@@ -49,7 +49,7 @@ def scheduling_and_affinity(
 
 @contextmanager
 def background_load(count: int) -> Iterator[None]:
-    """Runs busy processes beside this one; all are running when the block begins.
+    """Runs busy processes in the background; all have started when the block begins.
 
     Raises:
         EdgeError: a process did not start.

@@ -139,5 +139,5 @@ def histogram(times: Nanoseconds) -> Histogram:
 
 
 def _quantile_us(times: Nanoseconds, fraction: float) -> float:
-    """The time, one that occurred, that this fraction of the steps did not exceed."""
+    """The smallest measured time that this fraction of the steps did not exceed."""
     return float(np.quantile(times, fraction, method="inverted_cdf")) / 1e3

@@ -1,4 +1,4 @@
-"""Compiles the C sources of a model into a shared library beside them."""
+"""Compiles the C sources of a model into a shared library in the same folder."""
 
 import glob
 import os
@@ -20,7 +20,7 @@ _SECONDS = 600.0
 
 
 def build(source: str | Path, compiler: str | None = None) -> Path:
-    """Compiles `MODEL.c`, tests the library with the golden frames, and puts it beside the source.
+    """Compiles `MODEL.c` and tests the library with the golden frames.
 
     Args:
         source: C sources made by `kgated convert --target c`, with `MODEL.h` and `MODEL.tflite`

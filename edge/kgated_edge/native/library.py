@@ -115,7 +115,7 @@ class Library:
 
 
 def library_path(model: Path, digest: str) -> Path:
-    """Where the library of a model file lies.
+    """The path of the library of a model file.
 
     The digest is in the name, since a process that has loaded a library gets the same one for the
     same path, whatever the file is by then.
@@ -132,7 +132,7 @@ def aligned(size: int) -> Array:
 
 @cache
 def host() -> str:
-    """What a library is built for: a digest of this CPU's architecture and instructions."""
+    """The target of a library: a digest of this CPU's architecture and instructions."""
     lines = [platform.machine(), platform.system()]
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

@@ -1,4 +1,4 @@
-"""Holds a model file to limits on its events: misses, false accepts per hour, delay."""
+"""Checks a model file against limits on its events: misses, false accepts per hour, delay."""
 
 from array import array
 from collections.abc import Mapping, Sequence

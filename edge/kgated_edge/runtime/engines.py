@@ -23,7 +23,7 @@ _SMALL_MEMORY = 64 * 1024
 
 @dataclass(frozen=True)
 class _Caller:
-    """What stands in for the interpreter.
+    """The library with the interface of the interpreter.
 
     Attributes:
         invoke: runs one step, or one sequence; returns 0, or the C sources' error.
@@ -42,7 +42,7 @@ class NativeBinding(Binding):
 
     @property
     def engine(self) -> str:
-        """What runs the model."""
+        """The name of the engine."""
         return NATIVE
 
     @property

@@ -1,4 +1,4 @@
-"""Says what is wrong with a frame that a writer refused."""
+"""Errors for frames that a writer refused, with the reason and a hint."""
 
 import operator
 from typing import Any
@@ -74,7 +74,7 @@ def describe(value: Any) -> str:
 
 
 def cast_hint(spec: TensorSpec, name: str) -> str:
-    """What to do about another dtype."""
+    """A hint for a wrong dtype."""
     return f"convert it: {name}.astype(np.{spec.dtype})"
 
 

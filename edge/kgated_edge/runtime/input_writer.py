@@ -1,4 +1,4 @@
-"""Checks a frame and copies it into the model's input tensor, or says what is wrong with it.
+"""Checks frames and copies them into the input tensors of a model.
 
 This runs before every step, so each writer is a closure over its tensor: local names are the
 fastest to look up. A good frame passes few and fast checks. Only a frame that fails them is

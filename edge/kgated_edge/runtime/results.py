@@ -37,7 +37,7 @@ def steps_and_results(
 
 
 def fill(array: Any, size: int, axis: int = 0) -> Any:
-    """Frames with the last one repeated up to a multiple of `size`; what is no array stays."""
+    """Frames, with the last one repeated up to a multiple of `size`; other values as they are."""
     shape: tuple[int, ...] = getattr(array, "shape", ())
     if len(shape) <= axis or not shape[axis] or shape[axis] % size == 0:
         return array

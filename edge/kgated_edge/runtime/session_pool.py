@@ -99,7 +99,7 @@ class SessionPool(NoCopies):
 
     @property
     def manifest(self) -> Manifest:
-        """What the file says about itself."""
+        """The manifest in the file."""
         return self._manifest
 
     @property

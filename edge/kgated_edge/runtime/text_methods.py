@@ -1,4 +1,4 @@
-"""What every runner offers beside running: text to ids and back, and decisions."""
+"""Methods of all models besides running: text to ids and back, decisions."""
 
 from collections.abc import Mapping
 from typing import Any

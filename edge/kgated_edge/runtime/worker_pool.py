@@ -84,7 +84,7 @@ class WorkerPool:
 
     @property
     def manifest(self) -> Manifest:
-        """What the file says about itself."""
+        """The manifest in the file."""
         return self._manifest
 
     @property
@@ -172,7 +172,7 @@ class _Worker:
             raise error
 
     def start(self, work: str) -> None:
-        """Lets it begin; what fails is found by `result`."""
+        """Starts a step; `result` raises its errors."""
         try:
             self._pipe.send(work)
         except OSError:
@@ -242,7 +242,7 @@ def _done(
     inputs: Mapping[str, Array],
     outputs: Mapping[str, Array],
 ) -> Exception | None:
-    """Does the work; returns what went wrong."""
+    """Does the work; returns the error, or None."""
     try:
         if work == "reset":
             for session in sessions:

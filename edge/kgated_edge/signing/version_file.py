@@ -15,7 +15,7 @@ _MAX_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Accepted:
-    """What a version file holds.
+    """The content of a version file.
 
     Attributes:
         name: of the model; a version file is for one.
@@ -101,7 +101,7 @@ def _write(path: Path, file: Accepted) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """So that a power cut does not bring the old version back."""
+    """Flush the folder to disk, so that a power cut does not restore the old version."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

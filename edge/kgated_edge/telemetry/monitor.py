@@ -1,4 +1,4 @@
-"""Collects what a model meets in the field, cheaply per step and in bounded memory.
+"""Collects statistics of a model in the field, at low cost per step and in bounded memory.
 
 A step only copies its frame and result into buffers. Once these are full, all of their steps are
 computed at once.
@@ -24,7 +24,7 @@ States = Callable[[], Mapping[str, Array]]
 
 @dataclass(frozen=True)
 class FieldReport:
-    """What was met over one interval.
+    """The statistics of one interval.
 
     Attributes:
         steps: of the interval.
@@ -74,7 +74,7 @@ class FieldMonitor:
             self._compute()
 
     def report(self) -> FieldReport:
-        """What was met since the last report; a new interval begins."""
+        """The statistics since the last report; starts a new interval."""
         self._compute()
         features, states, steps = self._features, self._states, self._steps
         outside, drift = (None, None) if features is None else features.report()
@@ -179,14 +179,14 @@ class _Features:
 
 
 class _StateWatch:
-    """Norm and saturation of the states, looked at once per block."""
+    """Norm and saturation of the states, read once per block."""
 
     def __init__(self, manifest: Manifest, states: States) -> None:
         self._specs, self._states = {spec.name: spec for spec in manifest.states}, states
         self._start()
 
     def add(self) -> None:
-        """Looks at the present states."""
+        """Reads the current states."""
         squares = 0.0
         for name, array in self._states().items():
             spec, values = self._specs[name], array.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Writes what a monitor reports: a line of JSON per interval, and a Prometheus text file."""
+"""Writes the reports of a monitor: a line of JSON per interval, and a Prometheus text file."""
 
 import json
 import math

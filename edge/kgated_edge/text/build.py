@@ -1,4 +1,4 @@
-"""A vocabulary out of tokens, or out of a file with one token a line."""
+"""Builds a vocabulary from tokens, or from a file with one token per line."""
 
 import json
 from collections.abc import Mapping
@@ -66,7 +66,7 @@ def read_vocabulary(path: str | Path) -> Vocabulary:
 
 
 def _facts_of(tokens: list[Any]) -> dict[str, Any]:
-    """What tokens themselves tell of a vocabulary."""
+    """The properties of a vocabulary that follow from its tokens."""
     is_text = all(isinstance(token, str) for token in tokens)
     words = [token for token in tokens if token not in ("", UNKNOWN)]
     split = "character" if is_text and all(len(token) == 1 for token in words) else "whitespace"

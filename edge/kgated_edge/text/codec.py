@@ -136,7 +136,7 @@ def has_token(vocabulary: Vocabulary, token: str | int) -> bool:
 
 @lru_cache(maxsize=8)
 def _index(vocabulary: Vocabulary) -> dict[str | int, int]:
-    """By token its id; a vocabulary is known by its identity, since it may be large."""
+    """The id of each token; cached by the identity of the vocabulary, which may be large."""
     index: dict[str | int, int] = {}
     index.update(zip(vocabulary.tokens, range(len(vocabulary)), strict=True))
     return index

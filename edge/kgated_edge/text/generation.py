@@ -16,7 +16,7 @@ from kgated_edge.text.sampling import sample
 
 
 class LanguageModel(Protocol):
-    """What `generate` needs of a model, such as an `EdgeModel`."""
+    """The methods of a model that `generate` calls, such as those of an `EdgeModel`."""
 
     @property
     def manifest(self) -> Manifest:

@@ -1,4 +1,4 @@
-"""Disturbed copies of training data: sound before its front end, and frames of sensors."""
+"""Augmentation of training data: sound before its front end, and frames of sensors."""
 
 import math
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ def _value(name: str, text: str, kind: type) -> Any:
 
 @dataclass(frozen=True)
 class SoundAugmentation:
-    """What is done to a copy of a recording of sound.
+    """The augmentation of a recording of sound.
 
     Attributes:
         noise: a folder of sound files, of which a random stretch is added; None: no noise.
@@ -135,7 +135,7 @@ def _noise_factor(x: np.ndarray, noise: np.ndarray, snr_db: float) -> float:
 
 @dataclass(frozen=True)
 class SensorAugmentation:
-    """What is done to the frames of a batch in training; drawn anew in each epoch.
+    """The augmentation of the frames of a batch, drawn in each epoch.
 
     Attributes:
         jitter: standard deviation of noise on each frame, in units of the feature's own.

@@ -1,4 +1,4 @@
-"""From recordings and label rules to data sets: windows, classes, split, files."""
+"""Builds data sets from recordings and label rules: windows, classes, split, files."""
 
 import zlib
 from collections import Counter
@@ -26,7 +26,7 @@ Augment = Callable[[Recording, int], np.ndarray]
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How recordings become sequences.
+    """The options of a data set of recordings.
 
     Attributes:
         window, hop: in seconds, or in frames as "50f"; None: whole recordings, `window`.
@@ -137,7 +137,7 @@ def build(
 
 
 class _Builder:
-    """The sequences gathered so far."""
+    """Collects the sequences of a data set."""
 
     def __init__(
         self, store: FrameStore, root: Path, rule: Rule | None, options: BuildOptions

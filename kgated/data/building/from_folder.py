@@ -1,4 +1,4 @@
-"""From a folder of recordings to data sets: `kgated data csv` and `kgated data wav`."""
+"""Builds data sets from a folder of recordings: `kgated data csv` and `kgated data wav`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -112,7 +112,7 @@ def csv_to_npz(
     labels: LabelOptions | None = None,
     options: BuildOptions | None = None,
 ) -> list[Part]:
-    """Make data sets of a folder of CSV files, a recording each: `kgated data csv`.
+    """Build data sets from a folder of CSV files, one recording each: `kgated data csv`.
 
     Args:
         folder: searched with all folders in it for .csv, .tsv and .txt files.
@@ -149,7 +149,7 @@ def wav_to_npz(
     standardize: bool = False,
     augmentation: SoundAugmentation | None = None,
 ) -> list[Part]:
-    """Make data sets of a folder of sound files, a recording each: `kgated data wav`.
+    """Build data sets from a folder of sound files, one recording each: `kgated data wav`.
 
     Args:
         folder: searched with all folders in it for WAV, FLAC, OGG and AIFF files.
@@ -190,7 +190,7 @@ def wav_to_npz(
 
 
 class _Reader:
-    """Reads sound as frames, and the recording at hand again as disturbed copies."""
+    """Reads sound as frames, and augmented copies of the recording that was read last."""
 
     def __init__(self, front_end: FrontEnd, augmentation: SoundAugmentation | None) -> None:
         self.front_end, self.augmentation = front_end, augmentation

@@ -1,4 +1,4 @@
-"""Recordings of sensors: a CSV file each."""
+"""Reads recordings of sensors, one CSV file each."""
 
 import math
 import re

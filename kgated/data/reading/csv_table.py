@@ -1,4 +1,4 @@
-"""A CSV file as cells: delimiter, header and decimal sign are given, or found."""
+"""Reads the cells of a CSV file; detects delimiter, header and decimal sign."""
 
 import csv
 import re

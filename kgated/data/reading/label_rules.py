@@ -1,4 +1,4 @@
-"""Where the label of a recording comes from: folder, file name, a table, or events in time."""
+"""Rules for the label of a recording: by folder, file name, a table, or events in time."""
 
 import re
 from collections.abc import Callable
