@@ -1,4 +1,4 @@
-"""From Keras to the device: one `.tflite` file of builtin ops with its contract and self-test."""
+"""Converts Keras models to `.tflite` files of builtin operators, with manifest and self-test."""
 
 from kgated.deploy.convert import to_tflite
 from kgated.deploy.metadata import Conversion

@@ -1,4 +1,4 @@
-"""From a Keras model to a checked `.tflite` file on disk."""
+"""Converts a Keras model to a verified `.tflite` file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -257,7 +257,7 @@ def _sequences(
     target: Target,
     options: ConversionOptions,
 ) -> Sequences:
-    """The sequences to compare on, once the options are seen to fit the model."""
+    """Check that the options fit the model, and return the sequences to compare on."""
     frames, outputs = frames_of(graph), results_of(graph, graph.outputs)
     options.check_labels(outputs[0])
     sequences, recipe = target.sequences(options.calibration, frames), options.recipe
@@ -271,7 +271,7 @@ def _sequences(
 
 
 def _final(target: Target, qat: QatExport | None) -> Target:
-    """What the finished file is compared with: of a trained model its integers, too."""
+    """The target of the finished file; for a model of QAT with its quantization."""
     return target if qat is None else qat.target(target)
 
 

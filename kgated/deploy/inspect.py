@@ -1,4 +1,4 @@
-"""What is in a `.tflite` file of kgated or of another tool: for `kgated inspect`."""
+"""Describes the content of any `.tflite` file: `kgated inspect`."""
 
 import json
 from collections import Counter
@@ -41,7 +41,7 @@ class Signature:
 
 @dataclass(frozen=True)
 class Description:
-    """What a file shows without being run.
+    """The content of a file, read without running it.
 
     Attributes:
         path: the file.

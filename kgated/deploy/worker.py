@@ -1,4 +1,4 @@
-"""Client of the worker process: what may crash a process is done there.
+"""Client of the worker process, which runs native code that may crash.
 
 That is the conversion, the quantization and the first run of a new file.
 """

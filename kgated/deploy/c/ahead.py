@@ -1,4 +1,4 @@
-"""Products of source sequences that do not wait for the state: x·W of several frames at once.
+"""Products of a frame that do not depend on the state: x·W of several frames at once.
 
 A cell computes W·[x, h] + b. Over a sequence W·x + b of several frames is computed in one pass over
 W, before the steps, which then add R·h.
@@ -117,7 +117,7 @@ def _columns(weights: Tensor, size: int, part: int) -> Tensor:
 
 
 def _needed(operators: list[Operator], graph: Graph, views: Views) -> list[Operator]:
-    """Without the concatenations that nothing reads any more."""
+    """The operators without concatenations that no operator reads."""
     read = {views.of(x)[0] for o in operators for x in o.inputs if x is not None}
     read |= {views.of(x)[0] for x in graph.outputs.values()}
     return [o for o in operators if o.name != "CONCATENATION" or o.output in read]

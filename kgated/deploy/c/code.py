@@ -38,7 +38,7 @@ class Constant:
 
 @dataclass
 class Code:
-    """What the steps have written so far.
+    """Collects the generated lines and constants.
 
     Attributes:
         views: where the numbers of each tensor lie.

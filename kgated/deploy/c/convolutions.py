@@ -88,7 +88,7 @@ def depthwise(code: Code, operator: Operator) -> Iterator[Node]:
 
 
 def _scale_and_bias(code: Code, operator: Operator, channels: int) -> str:
-    """What turns a sum of channel k into its value: the scale of int8 weights, and the bias."""
+    """The scale of int8 weights and the bias, which turn a sum of channel k into its value."""
     weights, bias, text = operator.input(1), operator.optional(2), ""
     if weights.scales.size:
         scales = np.broadcast_to(weights.scales, (channels,)).astype(np.float32)

@@ -66,21 +66,21 @@ class Operator:
         return self.outputs[0]
 
     def input(self, place: int) -> Tensor:
-        """An input that must be there."""
+        """An input, which must exist."""
         tensor = self.inputs[place]
         if tensor is None:
             raise self.refused(f"input {place} is missing")
         return tensor
 
     def constant(self, place: int) -> np.ndarray:
-        """The numbers of an input that must be a constant."""
+        """The values of an input, which must be a constant."""
         data = self.input(place).data
         if data is None:
             raise self.refused(f"input {place} is no constant")
         return data
 
     def optional(self, place: int) -> Tensor | None:
-        """An input that may be left out."""
+        """An input, or None where it is absent."""
         return self.inputs[place] if place < len(self.inputs) else None
 
     def refused(self, reason: str) -> ConversionError:

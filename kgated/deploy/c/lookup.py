@@ -1,4 +1,4 @@
-"""Functions of one int8 number, as tables of what LiteRT computes for each of the 256."""
+"""Lookup tables of functions of one int8 value, filled by LiteRT for all 256 values."""
 
 import contextlib
 
@@ -43,7 +43,7 @@ def table_of(operator: Operator) -> np.ndarray:
 
 
 def _model(operator: Operator) -> bytes:
-    """A file with nothing but the operator, of one number."""
+    """A file with only this operator, on one value."""
     builtin = getattr(schema.BuiltinOperator, operator.name)
     single = schema.OperatorT(opcodeIndex=0, inputs=[0], outputs=[1])
     if operator.name == "GELU":

@@ -1,4 +1,4 @@
-"""Where the results of the steps lie in the caller's struct."""
+"""Plans where the results of the steps are in the caller's struct."""
 
 from collections.abc import Iterable, Mapping
 

@@ -1,4 +1,4 @@
-"""What a step runs: lines, loops and products, as text for one session and for several together."""
+"""The parts of a generated step: lines, loops and products, for one or for several sessions."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence

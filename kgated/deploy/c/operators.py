@@ -18,7 +18,7 @@ Emitter = Callable[[Code, Operator], Iterator[Node]]
 
 
 def emitter(operator: Operator) -> Emitter:
-    """What writes the lines of an operator that is no elementwise one.
+    """The function that writes the C lines of an operator that is not elementwise.
 
     Raises:
         ConversionError: there is none.

@@ -18,7 +18,7 @@ from kgated.deploy.c.views import Views
 
 @dataclass(frozen=True)
 class Program:
-    """What the step runs, what it needs, and the products that run before the steps."""
+    """The parts of a step, the memory it needs, and the products that run before the steps."""
 
     nodes: list[Node]
     code: Code

@@ -125,7 +125,7 @@ def _of_a_session(ports: Ports) -> dict[str, str]:
 
 
 def _sequence_fields(manifest: Manifest) -> dict[str, Any]:
-    """What differs for whole sequences."""
+    """The fields of the templates that differ for whole sequences."""
     facts = _facts(manifest)
     if not manifest.padded:
         facts["golden_steps"] = manifest.frames_per_step
@@ -164,7 +164,7 @@ def _bytes(ports: list[Port]) -> int:
 
 
 def _facts(manifest: Manifest) -> dict[str, Any]:
-    """What the manifest says beside its tensors."""
+    """The fields of the manifest besides the tensors."""
     period, golden = manifest.sample_period_s, manifest.golden
     size = 1 if manifest.mode == "sequence" else manifest.frames_per_step
     frames = len(next(iter(golden.frames.values()))) // size
@@ -189,7 +189,7 @@ def _literal(text: str) -> str:
 
 
 def prefix_of(stem: str) -> str:
-    """What the names in the sources begin with."""
+    """The prefix of the names in the sources."""
     name = identifier(stem)
     return name if name[:1].isalpha() else f"model_{name}"
 

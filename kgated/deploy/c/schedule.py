@@ -9,7 +9,7 @@ from kgated.deploy.c.views import Views
 
 @dataclass
 class Step:
-    """What runs at once.
+    """Operators that run in one loop, or a single operator.
 
     Attributes:
         operators: of one loop, in order, or a single one.

@@ -27,7 +27,7 @@ from kgated.optimize.qat.quantizer import INPUT, SUM
 
 @dataclass(frozen=True)
 class QatExport:
-    """A quantization-aware model on its way into a file.
+    """The conversion of a quantization-aware model.
 
     Attributes:
         qat: the model.
@@ -117,7 +117,7 @@ def _mark_input(x: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Pending:
-    """A Dense or Conv1D that waits for the normalization after it."""
+    """A Dense or Conv1D before the batch normalization is folded into it."""
 
     layer: keras.Layer
     x: Any

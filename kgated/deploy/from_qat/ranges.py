@@ -1,4 +1,4 @@
-"""From the ranges at the quantization points of a trained model to those of every tensor."""
+"""Derives the range of every tensor from the ranges at the quantization points of QAT."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence

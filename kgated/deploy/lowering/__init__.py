@@ -1,1 +1,1 @@
-"""A Keras graph becomes a float `.tflite` file."""
+"""Lowers a Keras graph to a float `.tflite` file."""

@@ -1,4 +1,4 @@
-"""A graph of fixed shapes becomes a float TFLite file of builtin operators."""
+"""Converts a graph of fixed shapes to a float TFLite file of builtin operators."""
 
 import re
 import tempfile

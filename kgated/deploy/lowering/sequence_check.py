@@ -1,4 +1,4 @@
-"""Whether a model that can't stream converts as a whole sequence: tried, and not guessed."""
+"""Tries whether a model that can't stream converts with `mode="sequence"`."""
 
 import keras
 

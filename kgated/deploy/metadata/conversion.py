@@ -36,5 +36,5 @@ class Conversion:
 
     @property
     def agreement(self) -> Agreement:
-        """How all its outputs together compare with the Keras model's."""
+        """The agreement of all outputs together with those of the Keras model."""
         return compare.merge_reports(self.outputs.values())

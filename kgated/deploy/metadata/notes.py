@@ -1,4 +1,4 @@
-"""What the user of a conversion should know beside its result, a sentence each."""
+"""Notes on a conversion for its user, a sentence each."""
 
 import logging
 
@@ -25,7 +25,7 @@ def notes_on(model: keras.Model, mode: str | None) -> tuple[str, ...]:
 
 
 def _on_default_mode(model: keras.Model) -> str | None:
-    """What to know where no mode was given and a window may have been meant."""
+    """A note where the mode is the default and the model may be meant for windows."""
     shape = model.inputs[0].shape if has_graph(model) else None
     if shape is None or len(shape) < 2 or shape[1] is None:
         return None
@@ -39,7 +39,7 @@ def _on_default_mode(model: keras.Model) -> str | None:
 
 
 def _on_precision(model: keras.Model) -> str | None:
-    """What to know of a model that Keras computes in another precision than the file."""
+    """A note on a model that Keras computes in another precision than the file."""
     policies = {layer.dtype_policy.name: layer.compute_dtype for layer in flatten_layers(model)}
     names = sorted(n for n, dtype in policies.items() if "float" in dtype and dtype != "float32")
     if not names:

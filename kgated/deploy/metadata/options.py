@@ -31,7 +31,7 @@ _PLAIN_FIELDS = (
 
 @dataclass(frozen=True)
 class ConversionOptions:
-    """What a conversion takes beside the model and the path; the fields are those of `to_tflite`.
+    """The options of a conversion, with the names of the arguments of `to_tflite`.
 
     Attributes:
         explain_cost: whether a quantization that costs much is converted again for each layer, to
@@ -179,7 +179,7 @@ class ConversionOptions:
 
     @classmethod
     def load(cls, folder: Path) -> "ConversionOptions":
-        """Read what `save` wrote."""
+        """Read the options that `save` wrote."""
         document = json.loads((folder / "options.json").read_text(encoding="utf-8"))
         vocabularies = {
             name: Vocabulary(**{**plain, "tokens": tuple(plain["tokens"])})

@@ -1,1 +1,1 @@
-"""A float `.tflite` file becomes a quantized one."""
+"""Quantizes a float `.tflite` file."""

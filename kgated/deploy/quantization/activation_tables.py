@@ -1,4 +1,4 @@
-"""Functions of one tensor that integers compute by a lookup table.
+"""Replaces functions of one tensor by lookup tables for integers.
 
 `softplus`, `mish`, `selu` and their like become several operators, some without an integer kernel,
 some with results of a range that integers of their own resolve badly: exp(x), or x - tanh(x). All

@@ -1,4 +1,4 @@
-"""Masks of attention, which Keras writes as scores of -1e9 or -3e38, in a range of integers.
+"""Limits the masks of attention, which Keras writes as -1e9 or -3e38, to an integer's range.
 
 A softmax gives a masked score no weight if it is some steps of e below the others; so the smallest
 score that integers need is the smallest real one less `MARGIN`.

@@ -1,4 +1,4 @@
-"""Weight scales that are coarse enough for the biases, where weights of a channel are next to zero.
+"""Makes weight scales coarser where the bias of a channel with tiny weights would overflow.
 
 A bias is an integer in the scale of input times weights. A channel whose weights are zero, as of a
 pruned unit, has a scale of about 1e-11, and any bias of it saturates 32 bits. So such a channel

@@ -1,4 +1,4 @@
-"""Ranges of every tensor of a float file, taken over real sequences with their real states."""
+"""Records the range of every tensor of a float file over calibration sequences."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""What a statically quantized file must not hold."""
+"""Checks of a statically quantized file."""
 
 from ai_edge_litert import schema_py_generated as schema
 

@@ -10,7 +10,7 @@ INTEGER = {8: schema.TensorType.INT8, 16: schema.TensorType.INT16}
 
 @dataclass(frozen=True)
 class IntegerKernel:
-    """What an integer kernel of LiteRT asks of the tensors around it.
+    """The requirements of an integer kernel of LiteRT on its tensors.
 
     Attributes:
         bits: the widths of activations that it takes.

@@ -63,7 +63,7 @@ def use_integer_kernels(
     functions: Mapping[str, Callable[[np.ndarray], np.ndarray]] | None = None,
     means: Mapping[str, MaskedMean] | None = None,
 ) -> None:
-    """Compute in integers what LiteRT has an integer kernel for and the quantizer left in float.
+    """Replace float operators that the quantizer left by LiteRT's integer kernels.
 
     Args:
         model: a quantized file; changed.

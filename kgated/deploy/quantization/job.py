@@ -1,4 +1,4 @@
-"""What the stages of a quantization hand to each other."""
+"""The state of a quantization between its stages."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

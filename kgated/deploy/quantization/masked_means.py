@@ -1,4 +1,4 @@
-"""The mean over the frames that a mask names, in integers.
+"""Computes the mean over the frames of a mask in integers.
 
 Keras divides the sum of the real frames by their number, and there is no integer kernel that
 divides by a tensor. Such a division is replaced by one placeholder before the quantizer sees it,
@@ -27,7 +27,7 @@ _SELECTS = ("SELECT", "SELECT_V2")
 
 @dataclass(frozen=True)
 class MaskedMean:
-    """What a placeholder does not tell.
+    """The parameters of a masked mean that its placeholder does not contain.
 
     Attributes:
         mask: the name of the boolean tensor that says which frames are real.

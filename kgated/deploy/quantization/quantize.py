@@ -1,4 +1,4 @@
-"""A float `.tflite` file becomes a quantized one, in stages whose order is stated here."""
+"""Quantizes a float `.tflite` file; the order of the stages is stated here."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

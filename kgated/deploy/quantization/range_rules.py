@@ -1,4 +1,4 @@
-"""Ranges that are corrected before the quantizer makes scales of them."""
+"""Corrects ranges before the quantizer computes scales from them."""
 
 from math import log2
 from typing import Any

@@ -1,4 +1,4 @@
-"""Ranges that one outlier does not widen: by percentile, or by the smallest rounding error.
+"""Ranges that are robust to outliers: by percentile, or by the smallest rounding error.
 
 An outlier in the calibration, such as one recording of a hundred times the loudness, would take
 the steps of the scale from all others.

@@ -1,4 +1,4 @@
-"""Tensors that must share scale and zero point, as a state that goes out and comes in again."""
+"""Quantization with tensors that share scale and zero point, such as a state's input and output."""
 
 from collections.abc import Callable, Iterator, Sequence
 

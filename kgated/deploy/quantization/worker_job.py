@@ -28,7 +28,7 @@ Samples = Sequence[dict[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class QuantizationJob:
-    """A float file and what to make of it.
+    """A float file with the options of its quantization.
 
     Attributes:
         content: the float file, with its manifest.
@@ -65,7 +65,7 @@ class QuantizationJob:
 
     @classmethod
     def load(cls, folder: Path) -> "QuantizationJob":
-        """Read what `save` wrote."""
+        """Read the job that `save` wrote."""
         options = json.loads((folder / "job.json").read_text())
         with np.load(folder / "samples.npz") as arrays:
             samples = list(_unstacked(dict(arrays)))

@@ -1,4 +1,4 @@
-"""What a conversion does: a recipe, its quantization, and the choices that exclude each other."""
+"""Recipes of conversions: quantizations, and the options that exclude each other."""
 
 from kgated.deploy.recipe.definition import (
     CALIBRATION_METHODS,

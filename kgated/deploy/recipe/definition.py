@@ -1,4 +1,4 @@
-"""What a conversion does, as frozen data with readable names."""
+"""The recipe of a conversion as frozen data."""
 
 import json
 from collections.abc import Mapping
@@ -94,7 +94,7 @@ class Recipe:
 
     @property
     def quantization(self) -> Quantization:
-        """What `quantize` stands for."""
+        """The properties of the quantization."""
         return QUANTIZATIONS[self.quantize]
 
     @property
@@ -103,15 +103,15 @@ class Recipe:
         return self.quantization.is_static
 
     def limit(self, scale: float) -> float:
-        """The largest absolute error that is usual for outputs as large as `scale`."""
+        """The largest usual absolute error of outputs with the magnitude `scale`."""
         return self.quantization.limit * max(1.0, scale)
 
     def rmse_limit(self, scale: float) -> float:
-        """The largest root mean square of the error usual for outputs as large as `scale`."""
+        """The largest usual root mean square error of outputs with the magnitude `scale`."""
         return self.quantization.rmse_limit * max(1.0, scale)
 
     def tolerance(self, measured: float, scale: float) -> float:
-        """How far a golden frame may be off on a device, given the error `measured` here."""
+        """The tolerance of golden frames on a device, from the error measured here."""
         return max(4.0 * measured, self.quantization.golden_floor * max(1.0, scale))
 
     def as_dict(self) -> dict[str, object]:
@@ -149,7 +149,7 @@ def save_recipe(path: str | Path, recipe: Recipe) -> None:
 
 
 def load_recipe(path: str | Path) -> Recipe:
-    """Read what `save_recipe` wrote.
+    """Read the recipe that `save_recipe` wrote.
 
     Raises:
         ValueError: no such file, no JSON object, an unknown field, a value that no recipe has.

@@ -1,4 +1,4 @@
-"""What each value of `quantize` stands for."""
+"""The properties of each quantization."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Quantization:
-    """What one value of `quantize` stands for.
+    """The properties of one value of `quantize`.
 
     Attributes:
         weight_bits: bits of a weight; 32 and 16 are floating point.

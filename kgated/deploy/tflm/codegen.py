@@ -1,4 +1,4 @@
-"""A file as C++ sources, for a firmware to compile beside TensorFlow Lite Micro."""
+"""Writes a file as C++ sources for firmware with TensorFlow Lite Micro."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Whether TFLM runs every operator of a file."""
+"""Checks that TFLM has a kernel for every operator of a file."""
 
 from ai_edge_litert import schema_py_generated as schema
 

@@ -1,1 +1,1 @@
-"""A file is run on sequences and compared with the Keras model."""
+"""Verifies a file: runs it on sequences and compares it with the Keras model."""

@@ -1,4 +1,4 @@
-"""Calibration sequences of other lengths, where the given ones leave the ranges of some unknown.
+"""Adds calibration sequences of lengths that the given ones lack.
 
 A text of 12 tokens in a model for 40 leaves 28 steps masked. If no calibration sequence is longer,
 nothing of those steps moves: their ranges would be empty, and a longer text would saturate.

@@ -1,4 +1,4 @@
-"""Reports of how a file agrees with its Keras model, and what is refused by them.
+"""Reports on the agreement of a file with its Keras model, and the checks on them.
 
 A float file has to be exact. A quantized one is reported, and refused where nothing is left of the
 model; what else can be wrong with it, is proved by `quantization.weight_checks` and `scale_checks`.
@@ -153,10 +153,10 @@ def check_finite(report: Agreement, recipe: Recipe, what: str) -> None:
 
 
 def check_not_broken(report: Agreement, recipe: Recipe, what: str) -> None:
-    """Refuse a quantized file that says nothing of what the Keras model says.
+    """Refuse a quantized file that is no better than a constant output.
 
-    That is one whose outputs are not finite; or whose error is above what the recipe is expected to
-    cost, larger than the error of a constant answer, and whose decisions are no better than one.
+    Its outputs are not finite; or its error is above the usual one of the recipe and that of a
+    constant output, and its decisions agree no more often than those of a constant output.
 
     Raises:
         ConversionError: with the error.

@@ -1,4 +1,4 @@
-"""What a data set and a model say about the frames: names, sample period, front end."""
+"""The description of the frames from the data set and the model: names, period, front end."""
 
 from collections.abc import Sequence
 from pathlib import Path

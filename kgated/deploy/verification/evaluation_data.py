@@ -22,7 +22,7 @@ Evaluated: TypeAlias = (
 def evaluation_data(
     evaluation: Evaluated, names: Sequence[str], single: Sequence[str] = ()
 ) -> SequenceData | None:
-    """The sequences of what a caller gives.
+    """The sequences of the argument `evaluation`.
 
     Args:
         evaluation: the path of an `.npz` data set, `SequenceData`, an array (N, T, features) or one
@@ -66,7 +66,7 @@ def named_arrays(evaluation: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ComparedData:
-    """What a finished file is compared on.
+    """The sequences on which a finished file is compared.
 
     Attributes:
         main: the sequences that its outputs are compared on, evenly spread where there are many.

@@ -1,4 +1,4 @@
-"""What a finished file costs: its error, its decisions, its accuracy; what is refused or warned of.
+"""Judges a finished file: error, decisions, accuracy; refuses it, or warns.
 
 A quantized file is refused only if it is broken. Everything else is reported.
 """
@@ -36,7 +36,7 @@ WAYS_OUT = {
 
 @dataclass(frozen=True)
 class Judgement:
-    """How a file does.
+    """The results of a file.
 
     Attributes:
         golden: on its golden frames.

@@ -18,7 +18,7 @@ MAX_REMEMBERED = 64  # groups of sequences of one length
 
 @dataclass(frozen=True)
 class Reference:
-    """What the file has to compute.
+    """The Keras model and its outputs.
 
     Attributes:
         model: the Keras model, over any number of frames.

@@ -1,4 +1,4 @@
-"""A float file with loops becomes files without."""
+"""Partitions a float file with loops into files without loops."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

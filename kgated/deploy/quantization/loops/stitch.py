@@ -1,4 +1,4 @@
-"""One file of parts that were quantized each by itself."""
+"""Stitches parts that were quantized separately into one file."""
 
 import copy
 from collections.abc import Callable

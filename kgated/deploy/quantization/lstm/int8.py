@@ -61,7 +61,7 @@ def write_integer(
 
 
 class _Integer:
-    """One operator on its way from float to integers."""
+    """The conversion of one operator from float to integers."""
 
     def __init__(self, graph: Graph, operator: schema.OperatorT, ranges: LstmRanges) -> None:
         self.graph, self.operator, self.ranges = graph, operator, ranges
