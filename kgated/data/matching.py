@@ -52,7 +52,7 @@ def match_validation(train: SequenceData, validation: SequenceData, where: objec
         both = np.intersect1d(train.groups, validation.groups)
         if len(both):
             raise ValueError(
-                f"{where}: {str(both[0]).partition('#')[0]!r} stands in the training data and in "
+                f"{where}: {str(both[0]).partition('#')[0]!r} is in the training data and in "
                 "the validation data: make both by one call of `kgated data`, with --split "
                 "valid=0.1 and --group"
             )

@@ -207,7 +207,7 @@ def class_count(y: np.ndarray | None, where: object) -> int:
         some = ", ".join(map(str, labels[:6])) + (", ..." if len(labels) > 6 else "")
         raise ValueError(
             f"{where}: the labels must be 0..{len(labels) - 1} for {len(labels)} classes, without "
-            f"gaps. Received: {some}; number them anew by `names, y = np.unique(y, "
-            "return_inverse=True)`, where `names` tells which class was which"
+            f"gaps. Received: {some}; renumber them by `names, y = np.unique(y, "
+            "return_inverse=True)`, where `names` has the old numbers"
         )
     return len(labels)

@@ -222,7 +222,7 @@ def test_a_person_in_both_files_is_refused(tmp_path):
     root = sensors(tmp_path)
     for name in ("a", "b"):
         csv_to_npz(root, tmp_path / f"{name}.npz", options=BuildOptions(group="(p[0-9])"))
-    with pytest.raises(ValueError, match=r"b\.npz: 'p0' stands in the training data and in"):
+    with pytest.raises(ValueError, match=r"b\.npz: 'p0' is in the training data and in"):
         train_classifier(
             tmp_path / "a.npz", tmp_path / "m.keras", validation=tmp_path / "b.npz", plan=PLAN
         )

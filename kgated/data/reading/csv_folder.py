@@ -126,7 +126,7 @@ def _features(
             f"{', '.join(names)}: choose those that all files have by --columns"
         )
     if not places:
-        raise ValueError(f"{table.path}: there is no column of features beside time and label")
+        raise ValueError(f"{table.path}: there is no column of features, only time and label")
     return places if names is None else [table.names.index(name) for name in names]
 
 

@@ -100,7 +100,7 @@ def read_table(path: Path, delimiter: str | None = None, header: bool | None = N
 
     Raises:
         ValueError: an empty file, one that is no text, lines of different numbers of cells, a name
-            that stands there twice; one sentence with file and line.
+            that occurs twice; one sentence with file and line.
         OSError: it can't be read.
     """
     lines = _lines(path)

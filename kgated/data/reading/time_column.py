@@ -60,7 +60,7 @@ def read_times(table: Table, place: int, unit: str | None) -> np.ndarray:
         line = table.lines[int(np.argmax(steps <= 0)) + 1]
         raise ValueError(
             f"{table.path}: line {line}, column {table.names[place]!r}: the time is not after the "
-            "one before: sort the lines, or drop the one that stands there twice"
+            "one before: sort the lines, or drop the duplicate"
         )
     return times
 

@@ -153,7 +153,7 @@ def _check_bias_scale(source: _Operator, quantized: _Operator) -> None:
     operand = quantized.graph.tensors[quantized.operator.inputs[0]]
     scaling = flatbuffer.scale_and_zero_point(operand)
     if scaling is None or weights.scale is None:
-        raise _broken(source, "has an integer bias beside floats")
+        raise _broken(source, "has an integer bias and float operands")
     expected = scaling[0] * weights.scale
     if bias.scale.shape != expected.shape or not np.allclose(bias.scale, expected, 1e-3, 0.0):
         raise _broken(source, "has a bias whose scale is not input scale times weight scale")

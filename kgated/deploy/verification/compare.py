@@ -171,7 +171,7 @@ def check_not_broken(report: Agreement, recipe: Recipe, what: str) -> None:
             f"the file disagrees with the Keras model on {what}: its RMSE {report.rmse:.3g} is "
             f"{report.relative_rmse:.3g} of the spread of the output, more than that of a constant "
             f"answer, and {100 * report.top1_agreement:.1f}% of the decisions agree; nothing was "
-            f"written. Recipe {recipe.name} leaves nothing of this model: train with "
+            f"written. Recipe {recipe.name} does not suit this model: train with "
             "`kgated.quantize_aware`, try another `quantize`, or `skip` the layers that are "
             "sensitive"
         )
