@@ -155,9 +155,9 @@ def index_keeps_frames(key: Any, rank: int) -> bool:
     """
     keys = list(key) if isinstance(key, tuple | list) else [key]
     if Ellipsis in keys:
-        place = keys.index(Ellipsis)
+        position = keys.index(Ellipsis)
         count = rank - sum(part is not None for part in keys) + 1
-        keys[place : place + 1] = [slice(None)] * count
+        keys[position : position + 1] = [slice(None)] * count
     are_full = [isinstance(part, slice) and part == slice(None) for part in keys[:2]]
     return all(are_full) and len(are_full) == 2
 

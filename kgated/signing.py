@@ -100,10 +100,11 @@ def signed_file(content: bytes, key: Any, version: int, name: str) -> bytes:
     unsigned = with_section(content, SECTION, signing.to_plain())
     span = metadata_span(unsigned, MANIFEST_NAME)
     assert span is not None, "a file with a manifest"
-    place, digits = signature_span(unsigned, *span), digest_span(unsigned, *span)
-    signature = key.sign(signed_message(unsigned, (digits, place))).hex()
-    changed = unsigned[: place[0]] + signature.encode() + unsigned[place[1] :]
-    return changed[: digits[0]] + file_digest(changed, *digits).encode() + changed[digits[1] :]
+    signature_digits, file_digits = signature_span(unsigned, *span), digest_span(unsigned, *span)
+    signature = key.sign(signed_message(unsigned, (file_digits, signature_digits))).hex()
+    changed = unsigned[: signature_digits[0]] + signature.encode() + unsigned[signature_digits[1] :]
+    digest = file_digest(changed, *file_digits).encode()
+    return changed[: file_digits[0]] + digest + changed[file_digits[1] :]
 
 
 def private_key(path: str | Path) -> Any:

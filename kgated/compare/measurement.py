@@ -45,7 +45,7 @@ def measure(
     parts: Parts,
     quantizations: tuple[str, ...],
     period_s: float,
-    places: StudyPaths,
+    paths: StudyPaths,
     fetch: Callable[[Path], Path],
 ) -> tuple[CandidateResult, Scores]:
     """Measure a trained candidate on the test set.
@@ -55,15 +55,15 @@ def measure(
         parts: the data.
         quantizations: the recipes to convert it by.
         period_s: seconds from one frame to the next.
-        places: of the files.
+        paths: of models, files and test data.
         fetch: copies a saved model of another process into the folder of models.
 
     Returns:
         The result, and the scores of each seed's model on each test sequence.
     """
     candidate, task = trained.candidate, parts.task
-    paths = [fetch(places.models / run.file_name) for run in trained.runs]
-    models = [keras.saving.load_model(path, compile=False) for path in paths]
+    model_paths = [fetch(paths.models / run.file_name) for run in trained.runs]
+    models = [keras.saving.load_model(path, compile=False) for path in model_paths]
     scores = stacked([scores_of(model, task, parts.test) for model in models])
     losses = [run.val_loss for run in trained.runs if run.val_loss is not None]
     best = losses.index(min(losses)) if losses else 0
@@ -86,7 +86,7 @@ def measure(
         gradient_norms=gradient_reach(model, task, parts.test),
         gates=gate_activity(model, task, parts.test),
         devices=tuple(
-            on_device(model, quantize, parts, period_s, places) for quantize in quantizations
+            on_device(model, quantize, parts, period_s, paths) for quantize in quantizations
         ),
     )
     return result, scores
@@ -109,7 +109,7 @@ def scores_of(model: keras.Model, task: Task, data: SequenceData) -> Scores:
 
 
 def on_device(
-    model: keras.Model, quantize: str, parts: Parts, period_s: float, places: StudyPaths
+    model: keras.Model, quantize: str, parts: Parts, period_s: float, paths: StudyPaths
 ) -> DeviceRun:
     """Convert a model by one recipe and run the test set through the file on the device runner.
 
@@ -118,7 +118,7 @@ def on_device(
     is_stream = not any(isinstance(layer, keras.layers.Bidirectional) for layer in model.layers)
     mode = "stream" if is_stream else "sequence"
     recipe = Recipe(mode=mode, quantize=quantize)
-    path = places.files / f"{model.name}.{recipe.name}.tflite"
+    path = paths.files / f"{model.name}.{recipe.name}.tflite"
     try:
         conversion = to_tflite(
             model,
@@ -134,7 +134,7 @@ def on_device(
         return DeviceRun(quantize, failure=" ".join(str(error).split()))
     limits = Limits(1e3 * period_s, int(parts.test.lengths.sum()))
     try:
-        checked = run_check(path, places.test, limits, parts.task.name)
+        checked = run_check(path, paths.test, limits, parts.task.name)
     except RuntimeError as error:
         return DeviceRun(quantize, path.name, conversion.file_bytes, failure=str(error))
     return DeviceRun(

@@ -98,16 +98,16 @@ def compare_candidates(
     parts = options.load_parts(data, test)
     _check_models(models, parts)
     folder = prepare_folder(out)
-    places = StudyPaths(folder / "models", folder / "files", folder / "test.npz")
-    for path in (places.models, places.files):
+    paths = StudyPaths(folder / "models", folder / "files", folder / "test.npz")
+    for path in (paths.models, paths.files):
         path.mkdir(exist_ok=True)
     queue = TrialQueue(folder, options.storage)
     try:
         _check_same(queue, parts, options)
-        trained = _train(queue, models, parts, options, places.models, console)
+        trained = _train(queue, models, parts, options, paths.models, console)
         with queue.reporting(), console.status("converting, and running on the device runner"):
-            save_npz(places.test, parts.test)
-            results = _report(Path(data).stem, trained, parts, options, places, queue)
+            save_npz(paths.test, parts.test)
+            results = _report(Path(data).stem, trained, parts, options, paths, queue)
             publish(results, folder)
     finally:
         queue.close()
@@ -165,14 +165,14 @@ def _report(
     trained: list[Trained],
     parts: Parts,
     options: CompareOptions,
-    places: StudyPaths,
+    paths: StudyPaths,
     queue: TrialQueue,
 ) -> Comparison:
     """Measure the trained candidates and compare them."""
     period_s = options.period_of(parts)
     fetch = queue.backend.fetch_file
     measured = [
-        measure(candidate, parts, options.quantizations, period_s, places, fetch)
+        measure(candidate, parts, options.quantizations, period_s, paths, fetch)
         for candidate in trained
     ]
     metric = parts.task.metric

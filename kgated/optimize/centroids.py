@@ -55,8 +55,8 @@ def k_means(values: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarr
         means = sums / np.maximum(counts, 1)
         # An empty cluster moves to the value with the largest error.
         empty = np.flatnonzero(counts == 0)
-        far = np.argsort(-np.abs(values - means[members]), kind="stable")
-        means[empty] = values[far[: empty.size]]
+        by_error = np.argsort(-np.abs(values - means[members]), kind="stable")
+        means[empty] = values[by_error[: empty.size]]
         centroids = np.sort(means)
         before, members = members, nearest(values, centroids)
         if np.array_equal(before, members):

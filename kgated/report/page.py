@@ -65,12 +65,12 @@ def render(runs: Sequence[Run], title: str = "On the device") -> str:
 def _cells(run: Run) -> list[tuple[str, str]]:
     """For each column its text and its sort key."""
     period = None if run.real_time_factor is None else 100 * run.real_time_factor
-    how = run.command + (f", {run.streams} streams" if run.streams > 1 else "")
-    how += f", {run.load} beside" if run.load else ""
+    description = run.command + (f", {run.streams} streams" if run.streams > 1 else "")
+    description += f", {run.load} beside" if run.load else ""
     return [
         (run.model, run.model),
         (run.device, run.device),
-        (how, how),
+        (description, description),
         ("yes", "1") if run.passed else ("NO", "0"),
         _number(run.model_bytes / 1024, ".1f"),
         _number(None if run.accuracy is None else 100 * run.accuracy, ".2f"),

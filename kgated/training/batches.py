@@ -145,9 +145,9 @@ def resampled(x: Array, lengths: Array, wanted: Array, steps: int | None = None)
     """
     time = np.arange(wanted.max() if steps is None else steps)
     last = (lengths - 1)[:, None]
-    place = np.minimum(time * (last / np.maximum(wanted - 1, 1)[:, None]), last)
-    left = place.astype(np.int64)
-    weight = (place - left).astype(np.float32)[..., None]
+    position = np.minimum(time * (last / np.maximum(wanted - 1, 1)[:, None]), last)
+    left = position.astype(np.int64)
+    weight = (position - left).astype(np.float32)[..., None]
     row = np.arange(len(x))[:, None]
     y = x[row, left] * (1.0 - weight) + x[row, np.minimum(left + 1, last)] * weight
     return y * is_real(wanted, len(time))[..., None]

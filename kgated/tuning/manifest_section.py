@@ -1,7 +1,7 @@
 """Changes a section of the manifest in a `.tflite` file, and no other byte of the model.
 
 A manifest that fits takes the place of the old one. A longer one is appended to the file: the
-metadata entry then refers to the new place, and blanks remain at the old one.
+metadata entry then refers to the new offset, and blanks remain at the old one.
 """
 
 import json
@@ -66,9 +66,9 @@ def with_section(content: bytes, name: str, section: object) -> bytes:
     Raises:
         ManifestError: the section breaks a rule of its format.
     """
-    span, place = metadata_span(content, MANIFEST_NAME), metadata_place(content, MANIFEST_NAME)
+    span, offset = metadata_span(content, MANIFEST_NAME), metadata_place(content, MANIFEST_NAME)
     assert span is not None, "a file with a manifest"
-    assert place is not None, "a file with a manifest"
+    assert offset is not None, "a file with a manifest"
     start, end = span
     document = json.loads(content[start:end])
     document.pop(name, None)
@@ -80,7 +80,7 @@ def with_section(content: bytes, name: str, section: object) -> bytes:
     parse_manifest(text)
     if len(text) <= end - start:
         return _signed(content[:start] + text.ljust(end - start) + content[end:], start, end)
-    return _appended(content, (start, end), place, text.ljust(len(text) + _SPARE))
+    return _appended(content, (start, end), offset, text.ljust(len(text) + _SPARE))
 
 
 def is_signed(content: bytes) -> bool:
@@ -90,7 +90,7 @@ def is_signed(content: bytes) -> bool:
     return SIGNING in json.loads(content[slice(*span)])
 
 
-def _appended(content: bytes, span: tuple[int, int], place: int, text: bytes) -> bytes:
+def _appended(content: bytes, span: tuple[int, int], offset: int, text: bytes) -> bytes:
     start, end = span
     # A manifest at the end of the file is replaced, any other left behind as blanks.
     is_last = not content[end:].strip(b"\0")
@@ -98,7 +98,7 @@ def _appended(content: bytes, span: tuple[int, int], place: int, text: bytes) ->
     rest += b"" if is_last else content[end:]
     begin = -(-(len(rest) + 4) // _ALIGNMENT) * _ALIGNMENT
     file = bytearray(rest.ljust(begin - 4, b"\0") + len(text).to_bytes(4, "little") + text)
-    file[place : place + 4] = (begin - 4 - place).to_bytes(4, "little")
+    file[offset : offset + 4] = (begin - 4 - offset).to_bytes(4, "little")
     return _signed(bytes(file), begin, begin + len(text))
 
 

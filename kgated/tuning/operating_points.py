@@ -95,12 +95,12 @@ def runs(values: Values, on: float, off: float) -> list[tuple[int, int]]:
     marks = np.zeros(len(values), np.int8)
     marks[values >= on] = 1
     marks[values < off] = -1
-    places = np.flatnonzero(marks)
-    if not len(places):
+    marked = np.flatnonzero(marks)
+    if not len(marked):
         return []
-    kinds = marks[places]
+    kinds = marks[marked]
     changes = np.concatenate([[0], np.flatnonzero(np.diff(kinds)) + 1])
-    edges = [*places[changes].tolist(), len(values)]
+    edges = [*marked[changes].tolist(), len(values)]
     active = (kinds[changes] == 1).tolist()
     return [pair for pair, is_on in zip(pairwise(edges), active, strict=True) if is_on]
 

@@ -36,7 +36,7 @@ class Tuned:
         step_s: seconds per step.
         before: the raw decisions: the largest score of each step, without smoothing or threshold.
         after: the chosen settings, by `EventDetector`.
-        curves: the trade-off of each way of smoothing.
+        curves: the trade-off of each kind of smoothing.
         max_false_accepts_per_hour: the limit of the search.
         recordings: how many there were.
     """
@@ -68,7 +68,7 @@ def tune(
 ) -> Tuned:
     """Searches the settings with the fewest misses at a limited rate of false accepts.
 
-    The model runs once over the recordings, through the code of the device. Each way of smoothing
+    The model runs once over the recordings, through the code of the device. Each kind of smoothing
     and each threshold of each class is then computed from the stored scores. Classes without a
     labelled event are the background.
 
@@ -100,14 +100,14 @@ def tune(
     classes = _labelled_classes(names, stored, labels)
     budget = _false_accept_budget(stored, step_s, max_false_accepts_per_hour)
     background = tuple(name for name in names if name not in classes)
-    ways = _ways_to_smooth(
+    variants = _smoothing_variants(
         replace(base, background=background, classes={}), smoothing_s, smoothings
     )
     size = max(budget, _MIN_CURVE)
-    curves = [_curve(stored, way, names, classes, step_s, collar_s, size) for way in ways]
+    curves = [_curve(stored, s, names, classes, step_s, collar_s, size) for s in variants]
     before = raw_decisions(stored, names, background, step_s, collar_s)
     best, choice = best_curve(curves, budget, before.misses if keep_misses else -1)
-    chosen = chosen_settings(ways[best], classes, choice)
+    chosen = chosen_settings(variants[best], classes, choice)
     return Tuned(
         chosen,
         names,
@@ -182,11 +182,13 @@ def evaluate(
     return scorer.metrics()
 
 
-def chosen_settings(way: EventSettings, classes: Sequence[str], choice: Choice) -> EventSettings:
+def chosen_settings(
+    variant: EventSettings, classes: Sequence[str], choice: Choice
+) -> EventSettings:
     """The settings of one choice of thresholds."""
     levels = dict(zip(classes, choice[2], strict=True))
     thresholds = {name: ClassThreshold(on, off_of(on)) for name, on in levels.items()}
-    return replace(way, classes=thresholds)
+    return replace(variant, classes=thresholds)
 
 
 def _check_rate(max_false_accepts_per_hour: float) -> None:
@@ -215,12 +217,12 @@ def _false_accept_budget(
     return min(_MAX_CURVE, math.floor(max_false_accepts_per_hour * hours))
 
 
-def _ways_to_smooth(
+def _smoothing_variants(
     base: EventSettings, smoothing_s: Sequence[float], smoothings: Sequence[str]
 ) -> list[EventSettings]:
-    ways = [replace(base, smoothing=s, smoothing_s=x) for x in smoothing_s for s in smoothings]
+    variants = [replace(base, smoothing=s, smoothing_s=x) for x in smoothing_s for s in smoothings]
     # Both are the same without smoothing.
-    return [way for way in ways if way.smoothing_s > 0 or way.smoothing == smoothings[0]]
+    return [s for s in variants if s.smoothing_s > 0 or s.smoothing == smoothings[0]]
 
 
 def _base_settings(
@@ -232,19 +234,21 @@ def _base_settings(
 
 def _curve(
     stored: Sequence[StoredRecording],
-    way: EventSettings,
+    variant: EventSettings,
     names: Sequence[str],
     classes: Sequence[str],
     step_s: float,
     collar_s: float,
     max_false_accepts: int,
 ) -> Curve:
-    values = [smoothed(recording.scores, way, step_s) for recording in stored]
+    values = [smoothed(recording.scores, variant, step_s) for recording in stored]
     points = []
     for label in classes:
         columns = [array[:, names.index(label)] for array in values]
-        points.append(points_of(stored, columns, label, way, step_s, collar_s, max_false_accepts))
-    return Curve(way.smoothing, way.smoothing_s, best_choices(points, max_false_accepts))
+        points.append(
+            points_of(stored, columns, label, variant, step_s, collar_s, max_false_accepts)
+        )
+    return Curve(variant.smoothing, variant.smoothing_s, best_choices(points, max_false_accepts))
 
 
 def raw_decisions(

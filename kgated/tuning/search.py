@@ -12,7 +12,7 @@ Choice = tuple[int, float, tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Curve:
-    """The trade-off of one way of smoothing.
+    """The trade-off of one kind of smoothing.
 
     Attributes:
         smoothing, smoothing_s: as in `EventSettings`.
@@ -52,10 +52,10 @@ def best_choices(points: Sequence[Sequence[Point]], max_false_accepts: int) -> t
 
 
 def best_curve(curves: Sequence[Curve], budget: int, max_misses: int) -> tuple[int, Choice]:
-    """The way of smoothing and the thresholds to use.
+    """The kind of smoothing and the thresholds to use.
 
     Args:
-        curves: of each way of smoothing.
+        curves: of each kind of smoothing.
         budget: false accepts that are allowed.
         max_misses: where a choice has no more misses than this, the first such with the fewest
             false accepts is taken; else the fewest misses within the budget.

@@ -101,8 +101,8 @@ def _predicted(streams: int, record: Record) -> int:
     if streams < _MIN_STREAMS_TO_EXTRAPOLATE:
         return 1
     median = max(1, int(sorted(record.compute_ns[: record.done])[record.done // 2]))
-    room = _FILLED_FRACTION * min(schedule.period_ns, schedule.deadline_ns) / median
-    return max(1, int(streams * min(room, _MAX_GROWTH)))
+    growth = _FILLED_FRACTION * min(schedule.period_ns, schedule.deadline_ns) / median
+    return max(1, int(streams * min(growth, _MAX_GROWTH)))
 
 
 class MemoryBudgetError(EdgeError):

@@ -124,7 +124,7 @@ def shifted(x: np.ndarray, count: int) -> np.ndarray:
 
 
 def _stretch(noise: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """`count` samples of noise from a random place on, again and again where it is short."""
+    """`count` samples of noise from a random position on, repeated where it is too short."""
     return np.take(noise, np.arange(count) + rng.integers(len(noise)), mode="wrap")
 
 
@@ -199,6 +199,6 @@ class SensorAugmentation:
 def _held(x: np.ndarray, lost: np.ndarray) -> np.ndarray:
     """Frames (B, T, F) with each lost one, but the first, replaced by the last one that is not."""
     lost[:, 0] = False
-    places = np.where(lost, 0, np.arange(x.shape[1]))
-    places = np.maximum.accumulate(places, axis=1)
-    return np.take_along_axis(x, places[..., None], axis=1)
+    sources = np.where(lost, 0, np.arange(x.shape[1]))
+    sources = np.maximum.accumulate(sources, axis=1)
+    return np.take_along_axis(x, sources[..., None], axis=1)

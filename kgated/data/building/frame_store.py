@@ -16,7 +16,7 @@ class FrameStore:
     def __init__(self, path: Path | None = None) -> None:
         self._path, self._file = path, None if path is None else path.open("w+b")
         self._arrays: list[np.ndarray] = []
-        self._places: list[tuple[int, tuple[int, ...]]] = []
+        self._offsets: list[tuple[int, tuple[int, ...]]] = []
 
     def __enter__(self) -> "FrameStore":
         return self
@@ -37,16 +37,16 @@ class FrameStore:
             self._arrays.append(x)
         else:
             self._file.seek(0, 2)
-            self._places.append((self._file.tell(), x.shape))
+            self._offsets.append((self._file.tell(), x.shape))
             self._file.write(np.ascontiguousarray(x, np.float32).data)
-        return max(len(self._arrays), len(self._places)) - 1
+        return max(len(self._arrays), len(self._offsets)) - 1
 
     def read(self, n: int, start: int, stop: int) -> np.ndarray:
         """Frames start..stop - 1 of a recording."""
         if self._file is None:
             return self._arrays[n][start:stop]
-        place, (_, *frame) = self._places[n]
+        offset, (_, *frame) = self._offsets[n]
         size = int(np.prod(frame))
-        self._file.seek(place + 4 * size * start)
+        self._file.seek(offset + 4 * size * start)
         content = self._file.read(4 * size * (stop - start))
         return np.frombuffer(content, np.float32).reshape(-1, *frame)

@@ -34,8 +34,8 @@ class LabelOptions:
     none: bool = False
 
     def __post_init__(self) -> None:
-        ways = [self.pattern, self.column, self.table, self.none or None]
-        if sum(way is not None for way in ways) > 1:
+        rules = [self.pattern, self.column, self.table, self.none or None]
+        if sum(rule is not None for rule in rules) > 1:
             raise ValueError(
                 "--label-pattern, --label-column, --label-table and --no-labels exclude each "
                 "other: leave one of them"

@@ -89,11 +89,11 @@ def read_csv(path: Path, options: CsvOptions, names: tuple[str, ...] | None = No
     time = _time_place(table, options)
     label = None if options.label_column is None else table.index(options.label_column)
     features = _features(table, options, {time, label}, names)
-    x = np.stack([table.numbers(place) for place in features], axis=1)
+    x = np.stack([table.numbers(column) for column in features], axis=1)
     labels = None if label is None else np.array(table.texts(label))
     _check_labels(table, labels, label)
     x, labels, period_s = _timed(table, x, labels, time, options)
-    columns = tuple(table.names[place] for place in features)
+    columns = tuple(table.names[column] for column in features)
     with np.errstate(over="ignore"):
         frames = x.astype(np.float32)
     if not np.isfinite(frames).all():
@@ -117,20 +117,20 @@ def _features(
     names: tuple[str, ...] | None,
 ) -> list[int]:
     if options.columns is not None:
-        return [place for item in options.columns for place in _places(table, item)]
-    places = [n for n in range(len(table.names)) if n not in others and not _is_index(table, n)]
-    own = [table.names[n] for n in places]
+        return [column for item in options.columns for column in _column_indices(table, item)]
+    indices = [n for n in range(len(table.names)) if n not in others and not _is_index(table, n)]
+    own = [table.names[n] for n in indices]
     if names is not None and set(own) != set(names):
         raise ValueError(
             f"{table.path}: the columns are {', '.join(own)}, the files before have "
             f"{', '.join(names)}: choose those that all files have by --columns"
         )
-    if not places:
+    if not indices:
         raise ValueError(f"{table.path}: there is no column of features, only time and label")
-    return places if names is None else [table.names.index(name) for name in names]
+    return indices if names is None else [table.names.index(name) for name in names]
 
 
-def _places(table: Table, item: str) -> list[int]:
+def _column_indices(table: Table, item: str) -> list[int]:
     match = re.fullmatch(r"(\d+)-(\d+)", item)
     if item in table.names or match is None:
         return [table.index(item)]
@@ -138,21 +138,21 @@ def _places(table: Table, item: str) -> list[int]:
     return list(range(first, last + 1))
 
 
-def _is_index(table: Table, place: int) -> bool:
+def _is_index(table: Table, column: int) -> bool:
     """Whether a column without a name counts the rows, as pandas writes it."""
-    if not table.has_header or table.names[place] != f"column {place + 1}":
+    if not table.has_header or table.names[column] != f"column {column + 1}":
         return False
-    texts = table.texts(place)
+    texts = table.texts(column)
     return texts in ([str(n) for n in range(len(texts))], [str(n + 1) for n in range(len(texts))])
 
 
-def _check_labels(table: Table, labels: np.ndarray | None, place: int | None) -> None:
-    if labels is None or place is None:
+def _check_labels(table: Table, labels: np.ndarray | None, column: int | None) -> None:
+    if labels is None or column is None:
         return
     for line, label in zip(table.lines, labels.tolist(), strict=True):
         if is_missing(label):
             raise ValueError(
-                f"{table.path}: line {line}, column {table.names[place]!r} holds no label, got "
+                f"{table.path}: line {line}, column {table.names[column]!r} holds no label, got "
                 f"{label!r}: write one, or drop the line"
             )
 
@@ -176,8 +176,8 @@ def _timed(
         else:
             x = on_grid(x, times, measured)
             grid = times[0] + measured * np.arange(len(x))
-            places = np.minimum(np.searchsorted(times, grid), len(times) - 1)
-            labels = None if labels is None else labels[places]
+            rows = np.minimum(np.searchsorted(times, grid), len(times) - 1)
+            labels = None if labels is None else labels[rows]
     if rate is None:
         return x, labels, period
     if period is None:
@@ -195,8 +195,8 @@ def _at_rate(
         return x, None if labels is None else labels[: len(x)], 1 / rate
     y = resampled(x, old, rate)
     if labels is not None:
-        places = np.rint(np.arange(len(y)) * old / rate).astype(np.int64)
-        labels = labels[np.minimum(places, len(labels) - 1)]
+        rows = np.rint(np.arange(len(y)) * old / rate).astype(np.int64)
+        labels = labels[np.minimum(rows, len(labels) - 1)]
     return y, labels, 1 / rate
 
 

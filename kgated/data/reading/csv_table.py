@@ -33,7 +33,7 @@ class Table:
     has_header: bool
 
     def index(self, column: str) -> int:
-        """The place of a column, by its name or by its number, from 1.
+        """The index of a column, by its name or by its number, from 1.
 
         Raises:
             ValueError: there is no such column.
@@ -46,11 +46,11 @@ class Table:
             f"{self.path}: there is no column {column!r}; the columns are {', '.join(self.names)}"
         )
 
-    def texts(self, place: int) -> list[str]:
+    def texts(self, column: int) -> list[str]:
         """The cells of a column."""
-        return [row[place].strip() for row in self.rows]
+        return [row[column].strip() for row in self.rows]
 
-    def numbers(self, place: int) -> np.ndarray:
+    def numbers(self, column: int) -> np.ndarray:
         """The numbers of a column, (rows,) float64.
 
         Raises:
@@ -58,16 +58,16 @@ class Table:
         """
         values = np.empty(len(self.rows))
         for n, row in enumerate(self.rows):
-            values[n] = number = to_number(row[place])
+            values[n] = number = to_number(row[column])
             if not np.isfinite(number):
-                raise ValueError(self._bad_cell(n, place))
+                raise ValueError(self._bad_cell(n, column))
         return values
 
-    def _bad_cell(self, n: int, place: int) -> str:
-        cell = self.rows[n][place].strip()
+    def _bad_cell(self, n: int, column: int) -> str:
+        cell = self.rows[n][column].strip()
         what = "an empty cell" if not cell else f"{cell[:40]!r}, which is no finite number"
         return (
-            f"{self.path}: line {self.lines[n]}, column {self.names[place]!r} holds {what}: mend "
+            f"{self.path}: line {self.lines[n]}, column {self.names[column]!r} holds {what}: mend "
             "the line, or choose the columns by --columns and the label column by --label-column"
         )
 

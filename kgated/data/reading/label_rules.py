@@ -95,7 +95,7 @@ def by_table(root: Path, table_path: Path, files: list[Path]) -> Rule:
     """
     table = read_table(table_path)
     columns = _columns(table)
-    rows = [[row[place].strip() for place in columns] for row in table.rows]
+    rows = [[row[column].strip() for column in columns] for row in table.rows]
     names = _by_name(root, files)
     events: dict[Path, list[tuple[int, list[str]]]] = {}
     for line, (name, *rest) in zip(table.lines, rows, strict=True):
@@ -112,15 +112,15 @@ def by_table(root: Path, table_path: Path, files: list[Path]) -> Rule:
 
 
 def _columns(table: Table) -> list[int]:
-    """The places of file, start, end and label, or of file and label."""
+    """The indices of the columns file, start, end and label, or of file and label."""
     if table.has_header:
         lower = [name.lower() for name in table.names]
-        places = {
+        indices = {
             key: next((n for n, name in enumerate(lower) if name in known), None)
             for key, known in _HEADINGS.items()
         }
-        if places["file"] is not None and places["label"] is not None:
-            return [place for place in places.values() if place is not None]
+        if indices["file"] is not None and indices["label"] is not None:
+            return [index for index in indices.values() if index is not None]
     elif len(table.names) in (2, 4):
         return list(range(len(table.names)))
     raise ValueError(

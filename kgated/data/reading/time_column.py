@@ -28,9 +28,9 @@ IRREGULAR = 0.5  # of the period
 
 
 def find_time_column(names: list[str]) -> int | None:
-    """The place of the only column that is named as a time; None where there is none."""
-    places = [n for n, name in enumerate(names) if _plain(name) in TIME_NAMES]
-    return places[0] if len(places) == 1 else None
+    """The index of the only column that is named as a time; None where there is none."""
+    columns = [n for n, name in enumerate(names) if _plain(name) in TIME_NAMES]
+    return columns[0] if len(columns) == 1 else None
 
 
 def _plain(name: str) -> str:
@@ -38,28 +38,28 @@ def _plain(name: str) -> str:
     return (match.group(1) if match else name).strip().lower()
 
 
-def read_times(table: Table, place: int, unit: str | None) -> np.ndarray:
+def read_times(table: Table, column: int, unit: str | None) -> np.ndarray:
     """The times of the rows in seconds, which increase, (rows,).
 
     Args:
         table: the file.
-        place: of the time column.
+        column: the index of the time column.
         unit: "s", "ms", "us", "ns"; None: by the column's name or the size of the numbers.
 
     Raises:
         ValueError: a cell that is no time, or a time that is not after the one before.
     """
-    cells = table.texts(place)
+    cells = table.texts(column)
     if np.isfinite(to_number(cells[0])):
-        numbers = table.numbers(place)
-        times = (numbers - numbers[0]) * _factor(table.names[place], numbers, unit)
+        numbers = table.numbers(column)
+        times = (numbers - numbers[0]) * _factor(table.names[column], numbers, unit)
     else:
-        times = _dates(table, place, cells)
+        times = _dates(table, column, cells)
     steps = np.diff(times)
     if len(steps) and steps.min() <= 0:
         line = table.lines[int(np.argmax(steps <= 0)) + 1]
         raise ValueError(
-            f"{table.path}: line {line}, column {table.names[place]!r}: the time is not after the "
+            f"{table.path}: line {line}, column {table.names[column]!r}: the time is not after the "
             "one before: sort the lines, or drop the duplicate"
         )
     return times
@@ -75,7 +75,7 @@ def _factor(name: str, numbers: np.ndarray, unit: str | None) -> float:
     return next((factor for size, factor in _EPOCHS if numbers[0] > size), 1.0)
 
 
-def _dates(table: Table, place: int, cells: list[str]) -> np.ndarray:
+def _dates(table: Table, column: int, cells: list[str]) -> np.ndarray:
     times = np.empty(len(cells))
     first = None
     for n, cell in enumerate(cells):
@@ -85,7 +85,7 @@ def _dates(table: Table, place: int, cells: list[str]) -> np.ndarray:
             times[n] = (date - first).total_seconds()
         except (ValueError, TypeError):
             raise ValueError(
-                f"{table.path}: line {table.lines[n]}, column {table.names[place]!r} holds "
+                f"{table.path}: line {table.lines[n]}, column {table.names[column]!r} holds "
                 f"{cell[:40]!r}, which is neither a number nor an ISO date: mend the line"
             ) from None
     return times

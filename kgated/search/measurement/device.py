@@ -88,12 +88,12 @@ class SshDevice:
             self._send(data)
             self._sent.add(data)
         self._send(model)
-        there, report = self._path(model), f"{self._folder}/check.json"
-        command = [self.runner, "check", there, "--data", self._path(data), "--json", report]
+        remote_model, report = self._path(model), f"{self._folder}/check.json"
+        command = [self.runner, "check", remote_model, "--data", self._path(data), "--json", report]
         command += limits.arguments(task)
         self._run(command, allowed=(0, 1))
         text = self._run(["cat", report])
-        self._run(["rm", "-f", there, report])
+        self._run(["rm", "-f", remote_model, report])
         return read_report(json.loads(text))
 
     def close(self) -> None:
