@@ -7,10 +7,10 @@ returns the same bits, with one exception: the two biases of an LSTM become thei
 
 from kgated.interop.keras import from_keras, to_keras
 from kgated.interop.keras2 import load_h5
-from kgated.interop.onnx_read import OnnxLayer, from_onnx, from_onnx_node
-from kgated.interop.onnx_write import to_onnx
+from kgated.interop.onnx.read import OnnxLayer, from_onnx, from_onnx_node
+from kgated.interop.onnx.write import to_onnx
 from kgated.interop.tfa import from_tfa, to_tfa
-from kgated.interop.torch import from_torch, to_torch
+from kgated.interop.torch.convert import from_torch, to_torch
 
 __all__ = [
     "OnnxLayer",

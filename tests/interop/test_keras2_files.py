@@ -1,5 +1,6 @@
 """Files in the forms that older versions of Keras 2 wrote, by hand, and files that are refused."""
 
+import importlib
 import json
 
 import h5py
@@ -246,3 +247,8 @@ def test_files_that_hold_no_model_are_refused(tmp_path):
     path = write(tmp_path / "one.h5", [old_recurrent("LSTM")], {}, version=b"1.2.2")
     with pytest.raises(ValueError, match=r"Keras 1.2.2"):
         load_h5(path)
+
+
+def test_models_saved_by_earlier_versions_find_the_hard_sigmoid():
+    module = importlib.import_module("kgated.interop.keras2")  # as their configuration names it
+    assert float(module.keras2_hard_sigmoid(np.float32(1.0))) == pytest.approx(0.7)

@@ -12,9 +12,9 @@ import keras
 
 from kgated.argument_checks import as_path
 from kgated.errors import first_line
-from kgated.interop.keras2_config import MODELS, WAY_OUT, Translator
-from kgated.interop.keras2_graph import Config
-from kgated.interop.keras2_weights import STEEPNESS, assign, read_weights, scale_hard_sigmoids
+from kgated.interop.keras2.configuration import MODELS, WAY_OUT, Translator
+from kgated.interop.keras2.graph import Config
+from kgated.interop.keras2.weights import STEEPNESS, assign, read_weights, scale_hard_sigmoids
 
 _DAMAGED = (
     "the configuration in the file is not that of a whole Keras model; copy the file again, "

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from kgated.interop.keras2_graph import Config, Places, consumers_of, plain, read_tokens
+from kgated.interop.keras2.graph import Config, Places, consumers_of, plain, read_tokens
 
 MODELS = ("Model", "Functional", "Sequential")
 RENAMED = {

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kgated.interop import gates
-from kgated.interop.activations import from_onnx_names
 from kgated.interop.gates import Array, Weights
+from kgated.interop.onnx.activations import from_onnx_names
 from kgated.layers import GRU, LSTM, PeepholeLSTM
 
 INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")

@@ -12,8 +12,8 @@ import numpy as np
 from kgated.argument_checks import check_choice
 from kgated.interop import gates
 from kgated.interop.gates import Array, Weights
-from kgated.interop.torch_layers import KINDS, kind_of, layers_of
-from kgated.interop.torch_source import is_module, tensors_of
+from kgated.interop.torch.layers import KINDS, kind_of, layers_of
+from kgated.interop.torch.source import is_module, tensors_of
 from kgated.layers import GRU, LSTM
 
 SUFFIXES = ("", "_reverse")

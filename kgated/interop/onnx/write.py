@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from kgated.interop import gates
-from kgated.interop.activations import to_onnx_names
 from kgated.interop.gates import Array, Weights
-from kgated.interop.onnx_read import STATES
+from kgated.interop.onnx.activations import to_onnx_names
+from kgated.interop.onnx.read import STATES
 from kgated.layers import GRU, PeepholeLSTM
 
 OPSET, IR_VERSION = 14, 8

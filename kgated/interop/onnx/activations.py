@@ -1,4 +1,4 @@
-"""Names of activations: ONNX's, with alpha and beta, and Keras's."""
+"""Names of activations of ONNX, with alpha and beta, and of Keras."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,0 +1,1 @@
+"""Converts between LSTM and GRU nodes of ONNX and layers of kgated."""

@@ -1,0 +1,1 @@
+"""Converts between layers of PyTorch and layers of kgated and Keras."""
