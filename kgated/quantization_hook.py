@@ -1,4 +1,4 @@
-"""The hook that sees each value of a step which a device rounds."""
+"""The hook for each value of a step that a device rounds."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ Function = Callable[..., Array]
 
 
 class QuantizationHook:
-    """What is done to the values at the quantization points of a step; this class does nothing.
+    """The interface of hooks at the quantization points of a step; this class does nothing.
 
     A subclass rounds the values as a device does, or marks them for a converter.
     """

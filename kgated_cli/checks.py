@@ -1,4 +1,4 @@
-"""What a command can find wrong before it imports Keras: files, options, data sets."""
+"""The checks of a command before it imports Keras: files, options, data sets."""
 
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence

@@ -121,7 +121,7 @@ def _is_of_keras2(path: Path) -> bool:
 
 
 def _reason(message: str, layers_file: Path | None) -> str:
-    """What Keras says, in a line, with the way out."""
+    """The error of Keras in one line, with a remedy."""
     if "Lambda" in message and "unsafe" in message:
         return (
             "the model holds a Lambda layer, whose Python code is in the file and is not run: "

@@ -1,4 +1,4 @@
-"""What a command is doing, on the terminal."""
+"""The progress of a command on the terminal."""
 
 import contextlib
 from collections.abc import Callable, Iterator

@@ -46,7 +46,7 @@ def readable(error: OSError) -> str:
 
 
 def damage(error: Exception) -> str:
-    """What is wrong with a file that NumPy can't load, in a few words."""
+    """A few words on the defect of a file that NumPy can't load."""
     if "allow_pickle" in str(error):  # it takes whatever is no archive for a pickle
         return "it is no zip archive"
     text = " ".join(str(error).split()) or type(error).__name__

@@ -42,7 +42,7 @@ class DeviceRun:
 
 @dataclass(frozen=True)
 class CandidateResult:
-    """What was measured of one candidate.
+    """The results of one candidate.
 
     Attributes:
         name, cell, units, layers, bidirectional: see `Candidate`.

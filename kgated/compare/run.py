@@ -34,7 +34,7 @@ from kgated.study.tasks.metrics import Scores
 
 @dataclass(frozen=True)
 class CompareOptions(StudyOptions):
-    """What a comparison is made with, beside the candidates.
+    """The options of a comparison, besides the candidates.
 
     Attributes:
         quantizations: the recipes to convert each candidate by.

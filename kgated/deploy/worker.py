@@ -81,7 +81,7 @@ def run_job(work: str, place: Path, what: str, hint: str, suspect: Path | None =
 
 
 def _crash_site(suspect: Path) -> str:
-    """At which operator and layer a file crashes, for the error; "" where it does not."""
+    """The operator and layer at which a file crashes, for the error; "" if it does not crash."""
     if suspect.is_dir():
         return _located(suspect)
     with tempfile.TemporaryDirectory() as folder:

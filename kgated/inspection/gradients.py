@@ -72,7 +72,7 @@ def _loss(model: Any, x: Any, y: Any, loss: Any) -> Array:
 def _zeros(
     model: Any, layers: list[keras.layers.RNN], x: Any
 ) -> tuple[list[tuple[str, str]], Perturbations]:
-    """For each state of each call of a layer: (layer's name, state's name), zeros (N, T, U)."""
+    """(layer's name, state's name) and zeros (N, T, U) for each state of each call of a layer."""
     names: list[tuple[str, str]] = []
     zeros: Perturbations = []
 

@@ -1,1 +1,1 @@
-"""What kgated needs of Keras and TensorFlow beside their public interfaces, in one place."""
+"""The only package that uses Keras and TensorFlow beyond their public interfaces."""

@@ -68,13 +68,13 @@ class LayerCalls:
         self._owner: str | None = None
 
     def __call__(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
-        """What stands for `layer(*args, **kwargs)` in the new graph."""
+        """The replacement of `layer(*args, **kwargs)` in the new graph."""
         results = self.call_layer(layer, *args, **kwargs)
         self._own(self._owner or layer.name, [*keras.tree.flatten(results), *self.more_results()])
         return results
 
     def call_layer(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
-        """What stands for `layer(*args, **kwargs)`."""
+        """The replacement of `layer(*args, **kwargs)`."""
         raise NotImplementedError
 
     def more_results(self) -> list[Any]:
@@ -155,7 +155,7 @@ def _as_constant(argument: Any) -> Any:
 
 
 def _opened(call: Any, layer: Any, args: Any, kwargs: Any) -> tuple[keras.Model, list[Any]] | None:
-    """What `trace` returns for a layer that `call` opens; None where `trace` fails."""
+    """The result of `trace` for a layer that `call` opens; None where `trace` fails."""
     if not isinstance(call, LayerCalls) or not call.opens(layer, *args, **kwargs):
         return None
     try:

@@ -28,7 +28,7 @@ def float32_layers() -> Iterator[None]:
 
 @contextlib.contextmanager
 def exact_addition() -> Iterator[None]:
-    """On TensorFlow, add tensors by its own addition, without Keras's shortcut for a bias.
+    """Add tensors by TensorFlow's addition, without Keras's shortcut for a bias.
 
     Keras takes an operand (1, T, 1) for a bias, and adds it to the wrong axis of (1, T, F) where T
     is F. An operand of one axis of features is a bias, which the converter fuses with a product.
@@ -64,7 +64,7 @@ def _is_bias(x: Any, y: Any) -> bool:
 
 @contextlib.contextmanager
 def builtin_operators() -> Iterator[None]:
-    """On TensorFlow, compute by builtin operators of `.tflite` files what Keras has others for.
+    """Replace functions of Keras on TensorFlow by ones with builtin operators of `.tflite` files.
 
     Vectors are scaled to length 1 without the reciprocal of 0, for which LiteRT's RSQRT has no
     number; windows over three axes are taken over two and one; a short-time Fourier transform is a

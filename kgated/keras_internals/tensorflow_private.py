@@ -1,4 +1,4 @@
-"""What of TensorFlow is used here beside its public interface; this file alone knows it."""
+"""The only module that uses TensorFlow beyond its public interface."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -63,7 +63,7 @@ def render(runs: Sequence[Run], title: str = "On the device") -> str:
 
 
 def _cells(run: Run) -> list[tuple[str, str]]:
-    """For each column its text and its sort key."""
+    """The text and the sort key of each column."""
     period = None if run.real_time_factor is None else 100 * run.real_time_factor
     description = run.command + (f", {run.streams} streams" if run.streams > 1 else "")
     description += f", {run.load} beside" if run.load else ""

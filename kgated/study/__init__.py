@@ -1,1 +1,1 @@
-"""What `kgated compare` and `kgated search` share: tasks, data, training, trials, measurement."""
+"""The common part of `kgated compare` and `kgated search`: tasks, data, training, trials."""

@@ -1,4 +1,4 @@
-"""What a study prints: lines of its log, and tables."""
+"""The output of a study on the terminal: lines of its log, and tables."""
 
 from collections.abc import Callable, Iterable
 

@@ -1,4 +1,4 @@
-"""What the models of a study are built of: their cells, their inputs, their outputs."""
+"""Builds the parts of the models of a study: cells, inputs, outputs."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -97,7 +97,7 @@ def live_text(model: str, result: LiveResult) -> str:
 
 
 def _input_rows(result: LiveResult) -> list[Row]:
-    """What was wrong with the input; rows without a count are left out."""
+    """Rows on the defects of the input; rows without a count are left out."""
     counts = {
         "frames skipped": result.skipped_frames,
         "bad lines": result.bad_lines,

@@ -14,7 +14,7 @@ from kgated_edge.evaluation.file_array import FileArray
 from kgated_edge.format.tensor_spec import Array
 
 Data: TypeAlias = str | Path | SequenceData | Mapping[str, Any] | Sequence[Any] | Array
-"""What `as_sequences` takes."""
+"""The forms of sequences that `as_sequences` takes."""
 
 
 def as_sequences(

@@ -94,7 +94,7 @@ def _candidates(
     collar_s: float,
     condition: str,
 ) -> dict[int, list[int]]:
-    """For each reference event of a label, the detected events that may belong to it, in time."""
+    """The detected events that may belong to each reference event of a label, in order of time."""
     order = sorted(_with_label(estimated, label), key=lambda k: estimated[k].start_s)
     starts = [estimated[k].start_s for k in order]
     # Detected events last this long at most, so none that starts earlier can overlap.

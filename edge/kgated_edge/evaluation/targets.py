@@ -48,19 +48,19 @@ class Targets:
 
     @property
     def shapes_of_labels(self) -> tuple[Shape, Shape]:
-        """Of one class number for each sequence, and for each frame."""
+        """The shapes of one class number for each sequence, and for each frame."""
         return self.real.shape[:1], self.real.shape
 
     @property
     def shapes_per_sequence(self) -> list[Shape]:
-        """Of numbers for each sequence."""
+        """The shapes of numbers for each sequence."""
         count, size, shape = self.real.shape[:1], self.output.size, self.output.shape
         shapes = [(*count, size), (*count, *shape), *([count] if size == 1 else [])]
         return list(dict.fromkeys(shapes))
 
     @property
     def shapes_per_frame(self) -> list[Shape]:
-        """Of numbers for each frame; none where a sequence has one result."""
+        """The shapes of numbers for each frame; none where a sequence has one result."""
         if self.is_single:
             return []
         frames, size, shape = self.real.shape, self.output.size, self.output.shape

@@ -1,1 +1,1 @@
-"""From scores per step to events: smoothing, hysteresis, duration, refractory time, priority."""
+"""Turns scores per step into events: smoothing, hysteresis, duration, refractory time, priority."""

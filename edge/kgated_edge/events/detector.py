@@ -248,7 +248,7 @@ class EventDetector:
             raise _damaged("place")
 
     def _digest(self) -> str:
-        """Of what a state depends on."""
+        """The digest of the settings that a state depends on."""
         parts = [self.settings.to_plain(), list(self.labels), self.step_s]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -215,7 +215,7 @@ class Manifest:
 
     @property
     def frames_per_result(self) -> int:
-        """Of a stream: how many frames there are for each result."""
+        """The number of frames for each result of a stream."""
         return self.frames_per_step // self.results_per_step
 
     def _in_time(self, spec: TensorSpec) -> TensorSpec:

@@ -86,7 +86,7 @@ def _edges(low: Floats, high: Floats, median: Floats, codes: npt.NDArray[np.uint
 
 
 def _sides(low: Floats, high: Floats, median: Floats) -> Floats:
-    """For each edge but the median how far it may be from that: negative for those below."""
+    """The largest distance of each edge from the median; negative for those below it."""
     below = np.arange(BINS - 2) < _MEDIAN
     return np.where(below, (low - median)[:, None], (high - median)[:, None])
 

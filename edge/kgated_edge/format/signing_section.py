@@ -84,7 +84,7 @@ def signature_span(content: bytes, start: int, end: int) -> tuple[int, int]:
 
 
 def signed_message(content: bytes, blanks: Iterable[tuple[int, int]]) -> bytes:
-    """What is signed: a prefix, and the SHA-512 of the file with these parts counted as `0`."""
+    """The signed message: a prefix, and the SHA-512 of the file with these parts counted as `0`."""
     view, digest, at = memoryview(content), hashlib.sha512(), 0
     for first, last in sorted(blanks):
         digest.update(view[at:first])

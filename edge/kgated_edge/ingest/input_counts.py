@@ -10,7 +10,7 @@ from kgated_edge.runtime.input_writer import bad_frames
 
 REFUSE, HOLD, SKIP = "refuse", "hold", "skip"
 POLICIES = (REFUSE, HOLD, SKIP)
-"""What happens to a bad line, and to a frame with NaN or inf."""
+"""The policies for a bad line, and for a frame with NaN or inf."""
 
 
 @dataclass

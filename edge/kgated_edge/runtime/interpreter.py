@@ -42,7 +42,7 @@ class Binding:
 
     @property
     def engine(self) -> str:
-        """What runs the model."""
+        """The name of the engine."""
         return "litert"
 
     @property

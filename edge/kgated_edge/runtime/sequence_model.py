@@ -75,7 +75,7 @@ class SequenceModel(TextMethods, NoCopies):
 
     @property
     def engine(self) -> str:
-        """What runs the model: "litert" or "native"."""
+        """The engine: "litert" or "native"."""
         return self._binding.engine
 
     def run(self, frames: Any, lengths: Any = None) -> Any:

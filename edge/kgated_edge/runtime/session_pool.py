@@ -28,7 +28,7 @@ from kgated_edge.signing.check import opened
 _ALL = slice(None)
 
 StepResources = tuple[Writer, Callable[[], None], Callable[[], Any]]
-"""What a step of a session needs, beside its states: (write, invoke, read).
+"""The resources of a step of a session, besides its states: (write, invoke, read).
 
 `write` checks a frame and copies it into the input tensors, `invoke` runs the interpreter, `read`
 returns a copy of the outputs.
@@ -104,7 +104,7 @@ class SessionPool(NoCopies):
 
     @property
     def engine(self) -> str:
-        """What runs the model: "litert" or "native"."""
+        """The engine: "litert" or "native"."""
         return self._binding.engine
 
     def open(self) -> "Session":

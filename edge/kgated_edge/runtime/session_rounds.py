@@ -15,7 +15,7 @@ from kgated_edge.runtime.tensor_views import as_bytes
 _ALL = slice(None)
 ByteCopy = tuple[memoryview, memoryview]
 StateCopies = tuple[tuple[ByteCopy, ...], tuple[ByteCopy, ...]]
-"""Of one session: (target, source) before a step, and after it."""
+"""The copies of one session: (target, source) before a step, and after it."""
 Arrays = Mapping[str, Array]
 Positions = slice | Array
 """Which sessions of a call, by their place in it."""

@@ -29,7 +29,7 @@ _ALL = slice(None)
 
 # A plain tuple: a NamedTuple takes up to 40 ns longer to unpack, of a microsecond around `invoke`.
 StepResources = tuple[Writer, Callable[[], object], ByteCopies, Callable[[], Any]]
-"""What a step needs: (write, invoke, copies, read).
+"""The resources of a step: (write, invoke, copies, read).
 
 `write` checks a frame and copies it into the input tensors, `invoke` runs the interpreter, `copies`
 move the state outputs to the state inputs, `read` returns a copy of the outputs.
@@ -126,7 +126,7 @@ class EdgeModel(Stateful, TextMethods, NoCopies):
 
     @property
     def engine(self) -> str:
-        """What runs the model: "litert" or "native"."""
+        """The engine: "litert" or "native"."""
         return self._binding.engine
 
     @property

@@ -139,7 +139,7 @@ class _Features:
 
     @classmethod
     def of(cls, manifest: Manifest) -> "_Features | None":
-        """For the input of a model; None where no range of it is known."""
+        """The statistics for the input of a model; None where its range is unknown."""
         spec = manifest.frames[0]
         if len(manifest.frames) > 1 or not spec.is_real or spec.size > _MAX_FEATURES:
             return None

@@ -21,7 +21,7 @@ from kgated.data.splitting import TRAIN, assign_groups
 WINDOW_LABELS = ("frame", "majority", "last")
 FORMATS = ("npz", "npy")
 Augment = Callable[[Recording, int], np.ndarray]
-"""From a recording and the number of a copy to its disturbed frames, as many as it has."""
+"""Returns the augmented frames of a recording, for the number of a copy; as many as it has."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ _HEADINGS = {
     "label": {"label", "class", "event_label", "event", "category"},
 }
 Rule = Callable[[Recording], str | np.ndarray]
-"""From a recording to its label, or to a label per frame, (T,) of str."""
+"""Returns the label of a recording, or a label per frame, (T,) of str."""
 
 
 def by_folder(root: Path) -> Rule:
@@ -60,7 +60,7 @@ def compiled(name: str, pattern: str) -> re.Pattern[str]:
 
 
 def matched(expression: re.Pattern[str], name: str, path: Path, root: Path) -> str:
-    """What a pattern finds in the name of a file, or in its path below `root`.
+    """The text that a pattern finds in the name of a file, or in its path below `root`.
 
     Raises:
         ValueError: it finds nothing.

@@ -90,7 +90,7 @@ _TYPES = {
     "f32": ("const float *", "float *", "const float *"),
     **dict.fromkeys(("s8", "s4"), ("const int8_t *", "int32_t *", "int32_t ")),
 }
-"""By kernel the C types of the input's address, of the result's, and of what a session adds."""
+"""The C types of input address, result address and addend of a session, by kernel."""
 
 
 def lone(nodes: Iterable[Node]) -> list[str]:

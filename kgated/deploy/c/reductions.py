@@ -19,7 +19,7 @@ REDUCTIONS = {
     "REDUCE_MIN": ("INFINITY", "kg_min(sum, {})"),
     "REDUCE_PROD": ("1.0f", "sum * {}"),
 }
-"""By operator where a reduction starts, and how it goes on, in float."""
+"""The initial value and the update of a reduction in float, by operator."""
 _EXTREMES = {"REDUCE_MAX": (LOWEST, ">"), "REDUCE_MIN": (HIGHEST, "<")}
 
 

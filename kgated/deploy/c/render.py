@@ -116,7 +116,7 @@ def _fields(written: Program, ports: Ports, manifest: Manifest, stem: str) -> di
 
 
 def _of_a_session(ports: Ports) -> dict[str, str]:
-    """By the name of an input or output the declaration of a session's, from all sessions'."""
+    """The declarations of one session's inputs and outputs, by name."""
     const = [(port, "const ") for port in ports.inputs] + [(port, "") for port in ports.outputs]
     return {
         port.name: f"{kind}{port.ctype} *const {port.name} = {port.name}_rows + row * {port.size};"

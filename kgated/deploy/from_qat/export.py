@@ -184,7 +184,7 @@ class _Builder:
 
 
 class Repeated(keras.Layer):
-    """What a RepeatVector computes, by a CONCATENATION: no integer kernel takes TILE."""
+    """Computes a RepeatVector by a CONCATENATION, since TILE has no integer kernel."""
 
     def __init__(self, layer: keras.layers.RepeatVector) -> None:
         super().__init__(name=layer.name)

@@ -82,7 +82,7 @@ class _Region:
     result: int
 
     def function(self) -> Function:
-        """What the region computes, by the float kernels themselves."""
+        """The function of the region, computed by the float kernels."""
         model, graph = self.model, self.graph
         used = {n for o in self.operators for n in (*o.inputs, *o.outputs) if n >= 0}
         tensors, operators = list(graph.tensors), list(self.operators)
@@ -137,7 +137,7 @@ def _regions(
 def _roots(
     model: schema.ModelT, graph: schema.SubGraphT, points: Collection[str]
 ) -> dict[int, int]:
-    """By result of an elementwise operator, the tensor that it is a function of.
+    """The tensor that each result of an elementwise operator is a function of.
 
     Nothing is a function of what comes before one of the points.
     """

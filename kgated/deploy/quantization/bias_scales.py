@@ -31,7 +31,7 @@ class _Product:
 
     @property
     def input_scale(self) -> float | None:
-        """Of what it multiplies; None for floats."""
+        """The scale of the input of the product; None for floats."""
         parameters = flatbuffer.scale_and_zero_point(self.tensors[0])
         return None if parameters is None else parameters[0]
 

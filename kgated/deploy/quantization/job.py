@@ -52,7 +52,7 @@ class QuantizationState:
 
     @property
     def bits(self) -> int:
-        """Of an activation of a static recipe."""
+        """The number of bits of an activation of a static recipe."""
         bits = self.recipe.quantization.activation_bits
         assert bits is not None, "the stage is for static recipes"
         return bits

@@ -110,7 +110,7 @@ def _portions(sizes: dict[str, int], limit: int) -> Iterator[list[str]]:
 
 
 def _percentiles(values: np.ndarray, numbers: np.ndarray, percentile: float) -> tuple[float, float]:
-    """Of the extremes of each sequence; never between two of them, so that an outlier is out."""
+    """Percentiles of the extremes of each sequence; not interpolated, so robust to outliers."""
     starts = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 1))
     low = np.minimum.reduceat(values.min(axis=1), starts)
     high = np.maximum.reduceat(values.max(axis=1), starts)

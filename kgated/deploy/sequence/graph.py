@@ -49,7 +49,7 @@ class SequenceGraph:
 
     @property
     def vocabulary(self) -> dict[str, int]:
-        """By input the number of tokens, where it takes tokens."""
+        """The number of tokens of each input that takes tokens."""
         return {x.name: x.vocabulary for x in self.inputs if x.vocabulary is not None}
 
 

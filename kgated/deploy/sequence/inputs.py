@@ -112,7 +112,7 @@ def length_of(model: keras.Model, length: int | None, max_length: int | None) ->
 
 
 def _vocabularies(model: keras.Model) -> dict[int, int]:
-    """By the place of an input (B, N) of tokens, the number of tokens that its readers know."""
+    """The size of the vocabulary of each input (B, N) of tokens, by its index."""
     inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in model.inputs]
     places = {id(x): n for n, x in enumerate(inputs) if len(x.shape) == 2}
     vocabularies: dict[int, int] = {}

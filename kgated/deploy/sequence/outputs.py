@@ -1,4 +1,4 @@
-"""What the outputs of a converted graph must be."""
+"""Checks of the outputs of a converted graph."""
 
 from typing import Any
 

@@ -24,7 +24,7 @@ CHUNK = 32
 
 @dataclass(frozen=True)
 class Run:
-    """What a recurrent layer runs over.
+    """The sequence and the states that a recurrent layer runs over.
 
     Attributes:
         frames: arrays (T·B, ...), a row per frame, the B frames of one time next to each other.
@@ -133,7 +133,7 @@ def _one_loop(run: Run) -> tuple[Array, list[Array]]:
 
 
 def _rows_per_time(rows: list[Array], batch: int) -> list[list[Array]]:
-    """For each time its rows (B, ...) of each array."""
+    """The rows (B, ...) of each array, for each time step."""
     starts = range(0, int(rows[0].shape[0]), batch)
     return [[x[start : start + batch] for x in rows] for start in starts]
 

@@ -143,7 +143,7 @@ class StaticLayer(keras.layers.Layer):
                 del vars(part)[name]
 
     def _replacements(self, part: keras.Layer) -> dict[str, Callable[..., Any]]:
-        """By name of a method of a layer the function that replaces it."""
+        """The functions that replace methods of a layer, by the name of the method."""
         if isinstance(part, keras.layers.RNN):
             if has_own("call", part):
                 return {"inner_loop": _inner_loop(part, self._loop_of(part))}
@@ -178,7 +178,7 @@ def _filled(arguments: tuple[Any, Any], tensors: list[Any]) -> tuple[Any, Any]:
 
 
 def _rnn_call(layer: keras.layers.RNN, loop: Loop) -> Callable[..., Any]:
-    """In place of `keras.layers.RNN.call`."""
+    """Replaces `keras.layers.RNN.call`."""
 
     def call(sequences: Array, initial_state: Any = None, mask: Any = None, **_: Any) -> Any:
         output, *states = loop(sequences, _flat(initial_state), mask)
@@ -188,7 +188,7 @@ def _rnn_call(layer: keras.layers.RNN, loop: Loop) -> Callable[..., Any]:
 
 
 def _inner_loop(layer: keras.layers.RNN, loop: Loop) -> Callable[..., Any]:
-    """In place of `keras.layers.RNN.inner_loop`, for layers with a `call` of their own."""
+    """Replaces `keras.layers.RNN.inner_loop`, for layers that override `call`."""
 
     def inner_loop(sequences: Array, initial_state: Any, mask: Any, training: bool = False) -> Any:
         output, *states = loop(sequences, _flat(initial_state), mask)
@@ -201,7 +201,7 @@ def _inner_loop(layer: keras.layers.RNN, loop: Loop) -> Callable[..., Any]:
 def _bidirectional_call(
     layer: keras.layers.Bidirectional, forward: Loop, backward: Loop
 ) -> Callable[..., Any]:
-    """In place of `keras.layers.Bidirectional.call`."""
+    """Replaces `keras.layers.Bidirectional.call`."""
 
     def call(sequences: Array, initial_state: Any = None, mask: Any = None, **_: Any) -> Any:
         initial = _flat(initial_state)
@@ -229,7 +229,7 @@ def _merged(mode: str | None, forward: Array, backward: Array) -> Any:
 
 
 def _time_distributed_call(layer: keras.layers.TimeDistributed) -> Callable[..., Any]:
-    """In place of `keras.layers.TimeDistributed.call`: the frames of all rows as one batch."""
+    """Replaces `keras.layers.TimeDistributed.call`: the frames of all rows are one batch."""
 
     def call(inputs: Array, training: Any = None, mask: Any = None) -> Any:
         rows, count = int(inputs.shape[0]), int(inputs.shape[1])

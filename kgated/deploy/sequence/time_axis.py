@@ -73,7 +73,7 @@ class Lengths:
         return calls
 
     def has_time(self, places: Sequence[int]) -> list[bool]:
-        """For each output whether its second axis grows with the frames of some inputs."""
+        """Whether the second axis of each output grows with the frames of some inputs."""
         longer = self._run(_Calls(self._first), places)
         return [
             len(x.shape) > 2 and (x.shape[1], y.shape[1]) == (self._size, 2 * self._size)

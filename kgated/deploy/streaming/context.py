@@ -239,7 +239,7 @@ class LastFrame(keras.layers.Layer):
 
 @dataclass(frozen=True)
 class Handler:
-    """What stands for a layer, or an operation of `keras.ops`, in a step.
+    """The replacement of a layer, or an operation of `keras.ops`, in a step.
 
     Attributes:
         call: `call(context, layer, *args, **kwargs)` for `layer(*args, **kwargs)`.

@@ -79,7 +79,7 @@ class RecurrentStep(keras.layers.Layer):
         return [ops.maximum(inputs[-1], 1.0)] if self.started_state else []
 
     def _rows_and_step(self, x: Any) -> tuple[list[list[Any]], RowStep]:
-        """For each frame what its step takes, and the step.
+        """The argument of the step for each frame, and the step.
 
         The products of all frames of a block with the input weights are one.
         """
@@ -172,12 +172,12 @@ def _flat(states: Any) -> list[Any]:
 
 
 def _shape(state: Any) -> tuple[int, ...]:
-    """Of a state (B, ...), without B."""
+    """The shape of a state (B, ...), without B."""
     return tuple(int(size) for size in state.shape[1:])
 
 
 def _output_shape(layer: keras.layers.RNN, x: Any) -> tuple[int, ...]:
-    """Of one output (B, ...), without B."""
+    """The shape of one output (B, ...), without B."""
     return tuple(layer.compute_output_shape(tuple(x.shape))[2 if layer.return_sequences else 1 :])
 
 

@@ -1,4 +1,4 @@
-"""By operator, what it needs to take B streams side by side in place of one.
+"""Rules for each operator to process B streams at once.
 
 An operator that has no rule here, or that mixes the first axis with others, is refused.
 """

@@ -43,7 +43,7 @@ def _drop_tensors(graph: schema.SubGraphT, maps: list[list[schema.TensorMapT]]) 
 
 
 def _new_places(items: list, used: set[int]) -> dict[int, int]:
-    """From the old index of each item used to its new one."""
+    """The new index of each used item, by its old one."""
     return {old: new for new, old in enumerate(n for n in range(len(items)) if n in used)}
 
 

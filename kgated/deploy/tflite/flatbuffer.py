@@ -87,7 +87,7 @@ def _set_arrays(owner: Any, dtype: type[np.generic], *names: str) -> None:
 
 
 def operator_name(model: schema.ModelT, operator: schema.OperatorT) -> str:
-    """What an operator computes, as in "FULLY_CONNECTED"; a custom one has its own name."""
+    """The name of an operator, such as "FULLY_CONNECTED"; that of a custom operator is its own."""
     code = model.operatorCodes[operator.opcodeIndex]
     if code.customCode:
         return str(code.customCode.decode())
@@ -105,7 +105,7 @@ def tensor_name(tensor: schema.TensorT) -> str:
 
 
 def scale_and_zero_point(tensor: schema.TensorT) -> tuple[float, int] | None:
-    """Of a tensor quantized as a whole; None for any other."""
+    """Scale and zero point of a tensor quantized per tensor; None for any other."""
     parameters = tensor.quantization
     if parameters is None or parameters.scale is None or len(parameters.scale) != 1:
         return None

@@ -79,7 +79,7 @@ def _layer(graph: schema.SubGraphT, operator: schema.OperatorT, layers: LayerTab
 def _run_one(
     model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT, values: Values
 ) -> Values:
-    """What an operator writes, by tensor."""
+    """The results of an operator, by tensor."""
     inputs = list(dict.fromkeys(int(n) for n in operator.inputs if int(n) in values))
     outputs = list(dict.fromkeys(map(int, operator.outputs)))
     interpreter = Interpreter(model_content=_file_of(model, graph, operator, inputs, outputs))

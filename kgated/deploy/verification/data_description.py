@@ -53,7 +53,7 @@ def describe(
 
 
 def calibration_info(calibration: Calibration) -> DataInfo:
-    """What calibration data say; nothing where they are arrays."""
+    """The description in the calibration data; empty for arrays."""
     if isinstance(calibration, str | Path):
         return npz_info(calibration)
     return calibration.info if isinstance(calibration, SequenceData) else DataInfo()

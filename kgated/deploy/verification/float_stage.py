@@ -94,7 +94,7 @@ class FloatStage:
     def costs(
         self, recipe: Recipe, names: Iterable[str], target: Target, sequences: Sequences
     ) -> list[LayerCost]:
-        """What each of the first `MAX_COST_LAYERS` layers costs, the most costly first.
+        """The cost of each of the first `MAX_COST_LAYERS` layers, the largest first.
 
         Args:
             recipe: what the file was quantized by.

@@ -10,7 +10,7 @@ from kgated.deploy.verification.sequences import Arrays
 
 MAX_FRAMES = 6
 MAX_NUMBERS = 384
-"""Of frames and results together; half of them are for frames."""
+"""The numbers of frames and results together; half of them are for frames."""
 
 
 def golden_count(numbers: int, arrays: Iterable[np.ndarray]) -> int:

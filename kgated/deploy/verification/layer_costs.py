@@ -15,7 +15,7 @@ MAX_SEQUENCES = 4
 
 @dataclass(frozen=True)
 class LayerCost:
-    """What the quantization of one layer costs.
+    """The cost of the quantization of one layer.
 
     Attributes:
         layer: its name, as `skip` takes it.

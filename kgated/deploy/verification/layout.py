@@ -40,7 +40,7 @@ class SequenceLayout:
         return len(sequence[self.timed[0]])
 
     def cut(self, sequence: Arrays) -> Sequences:
-        """What the file takes of a sequence: its first frames, or chunks where none is padded."""
+        """The parts of a sequence for the file: its first frames, or chunks if none is padded."""
         starts = [0] if self.padded else range(0, self.length(sequence), self.size)
         return [self.section(sequence, start, start + self.size) for start in starts]
 

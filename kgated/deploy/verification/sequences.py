@@ -91,7 +91,7 @@ def stack_rows(rows: Sequences) -> Arrays:
 
 
 def _chosen_lengths(data: SequenceData, size: int) -> dict[int, int]:
-    """By index of a chosen sequence its length in frames, in whole steps."""
+    """The length of each chosen sequence in frames, in whole steps, by its index."""
     count = len(data.lengths)
     chosen = np.linspace(0, count - 1, min(count, MAX_SEQUENCES)).astype(int)
     lengths = {int(n): int(data.lengths[n]) // size * size for n in chosen}

@@ -48,7 +48,7 @@ def _limit(recipe: Recipe) -> float:
 
 
 def _blocks(pool: SessionPool, sequences: Sequences, size: int) -> list[Arrays]:
-    """For each step the frames (size, *block) by input."""
+    """The frames (size, *block) of each step, by input."""
     manifest = pool.manifest
     runs = [
         split_steps(manifest.frames, manifest.frames_per_step, unwrap_single(sequence))

@@ -1,1 +1,1 @@
-"""What is searched: the designs of models, and a Keras model of each."""
+"""The search space: designs of models, and the Keras model of a design."""

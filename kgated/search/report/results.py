@@ -29,7 +29,7 @@ class TeacherResult:
 
 @dataclass(frozen=True)
 class SearchResults(StudyResults):
-    """What a search found.
+    """The results of a search.
 
     Attributes:
         device: where the files were measured.

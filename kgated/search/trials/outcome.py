@@ -45,12 +45,12 @@ class Outcome:
 
     @property
     def keras_name(self) -> str:
-        """Of the trained model, in the folder `models`."""
+        """The name of the trained model in the folder `models`."""
         return f"{self.name}.keras"
 
     @property
     def file_name(self) -> str:
-        """Of the file, in the folder `files`."""
+        """The name of the file in the folder `files`."""
         return f"{self.name}.tflite"
 
     @classmethod

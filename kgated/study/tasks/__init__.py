@@ -1,1 +1,1 @@
-"""What a model can learn: targets, metrics, scores of its outputs, and simple baselines."""
+"""The tasks of models: targets, metrics, scores of outputs, and baselines."""

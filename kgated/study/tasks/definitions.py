@@ -1,4 +1,4 @@
-"""The tasks of a comparison: what is learned, how it is scored, and from which targets."""
+"""The tasks of a study: targets, loss, scores, metric and baselines of each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ Score = Callable[[Array, SequenceData], Scores]
 Targets = Callable[[SequenceData], tuple[Array, Array]]
 """Targets and weights to train on."""
 Baselines = Callable[[SequenceData, SequenceData, int], list[BaselineOutputs]]
-"""From the data to learn from, the data to test on, and the number of outputs."""
+"""Baselines from the training data, the test data and the number of outputs."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What the models of a comparison learn.
+    """The task that the models of a study learn.
 
     Attributes:
         name: the runner's name, as `kgated-edge check --task` takes it.

@@ -40,7 +40,7 @@ class Metric:
         return np.sqrt(means) if self.is_root else means
 
     def gain(self, value: float, reference: float) -> float:
-        """By how much a value is better than a reference; below 0 where it is worse."""
+        """The amount by which a value is better than a reference; below 0: worse."""
         return value - reference if self.higher_is_better else reference - value
 
     def is_close(self, value: float, best: float) -> bool:

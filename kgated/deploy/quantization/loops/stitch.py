@@ -92,7 +92,7 @@ class _Stitching:
         return target
 
     def _output(self, n: int, operand: schema.TensorT) -> int:
-        """What the loop writes for tensor n of the float file."""
+        """The tensor that the loop writes for tensor n of the float file."""
         target = self.tensors.get(n)
         if target is not None and _same_numbers(self.graph.tensors[target], operand):
             return target
