@@ -7,7 +7,7 @@ from typing import Any
 
 
 class ConversionError(Exception):
-    """A model can't become the `.tflite` file asked for; the message says why and the way out."""
+    """A model can't be converted as asked; the message has the reason and a remedy."""
 
 
 def first_line(error: BaseException) -> str:

@@ -90,7 +90,7 @@ def load_model(path: Path, layers_file: Path | None = None) -> Any:
 
     Raises:
         ValueError: no Keras model, or one that holds layers that nobody registered; one line that
-            says the way out.
+            has a remedy.
     """
     check_model_file(path)
     import keras

@@ -7,7 +7,7 @@ import pytest
 
 from kgated.errors import ConversionError
 
-WAY_OUT = re.compile(
+HINT = re.compile(
     r"Received|must|needed|give|take|use|build|convert|compute|save|load|start|leave|keep|copy|"
     r"train|scale|check|make|name|drop|repeat"
 )
@@ -22,5 +22,5 @@ def assert_refused(call, pattern=""):
     message = str(caught.value)
     assert "\n" not in message
     assert 20 < len(message) < 900
-    assert WAY_OUT.search(message)
+    assert HINT.search(message)
     assert re.search(pattern, message)

@@ -111,7 +111,7 @@ def split(
         parts = assign_groups(data.groups.tolist(), data.y, {"aside": fraction}, seed)
         aside = parts == "aside"
     else:
-        aside = _aside(data.y, fraction, seed)
+        aside = _held_out_mask(data.y, fraction, seed)
     return take(data, np.flatnonzero(~aside)), take(data, np.flatnonzero(aside))
 
 
@@ -167,7 +167,7 @@ def frame_class_count(data: SequenceData, where: object) -> int:
     return class_count(y[is_real(data.lengths, y.shape[1])], where)
 
 
-def _aside(y: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+def _held_out_mask(y: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """Which sequences (N,) are set aside."""
     rng = np.random.default_rng(seed)
     aside = np.zeros(len(y), bool)
@@ -187,7 +187,7 @@ def class_count(y: np.ndarray | None, where: object) -> int:
         where: the file or the argument, for the message.
 
     Raises:
-        ValueError: no labels, no integers, or numbers with gaps; one line with the way out.
+        ValueError: no labels, no integers, or numbers with gaps; one line with the remedy.
     """
     if y is None:
         raise ValueError(f"{where}: there are no labels `y` to learn: save one per sequence")

@@ -14,7 +14,7 @@ from kgated.atomic_write import replace_file
 
 NAME = "options.json"
 BACKUPS = "backup-*.npz"
-WAY_OUT = "name another folder, or delete this one"
+HINT = "name another folder, or delete this one"
 
 
 def check_folder(folder: str | Path | None, options: Mapping[str, Any]) -> None:
@@ -25,7 +25,7 @@ def check_folder(folder: str | Path | None, options: Mapping[str, Any]) -> None:
         options: those to compare, by name.
 
     Raises:
-        ValueError: one line: what differs, and the ways out.
+        ValueError: one line: the difference, and the remedies.
     """
     if folder is None or not (Path(folder) / "log.csv").is_file():
         return
@@ -33,7 +33,7 @@ def check_folder(folder: str | Path | None, options: Mapping[str, Any]) -> None:
     finished = not list(Path(folder).glob(BACKUPS))
     if not path.is_file():
         if finished:
-            raise ValueError(f"{folder} holds a finished training with options unknown: {WAY_OUT}")
+            raise ValueError(f"{folder} holds a finished training with options unknown: {HINT}")
         return
     before = json.loads(path.read_text())
     changes = [
@@ -44,7 +44,7 @@ def check_folder(folder: str | Path | None, options: Mapping[str, Any]) -> None:
     if changes:
         state = "a finished" if finished else "an unfinished"
         raise ValueError(
-            f"{folder} holds {state} training with other options ({', '.join(changes)}): {WAY_OUT}"
+            f"{folder} holds {state} training with other options ({', '.join(changes)}): {HINT}"
         )
 
 

@@ -20,7 +20,7 @@ def read_arrays(path: Path, inputs: Sequence[str] | None, targets: bool) -> dict
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
-                return _lone(archive, inputs)
+                return _single_array(archive, inputs)
             beside = _file_beside(path, archive, inputs)
             wanted = [name for name in inputs or () if name not in beside]
             names = _names(archive, archive.files if inputs is None else wanted, targets, beside)
@@ -49,7 +49,7 @@ def info_arrays_of(path: Path) -> dict[str, Array]:
         return {name: _member(archive, name) for name in INFO_KEYS if name in archive.files}
 
 
-def _lone(array: Array, inputs: Sequence[str] | None) -> dict[str, Array]:
+def _single_array(array: Array, inputs: Sequence[str] | None) -> dict[str, Array]:
     """The array of an `.npy` file, for a model with one input."""
     if inputs is not None and len(inputs) > 1:
         arrays = ", ".join(f"{name}={name}" for name in inputs)

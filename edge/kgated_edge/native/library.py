@@ -80,7 +80,7 @@ class Library:
         addresses = (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
         return partial(self.functions.kgated_call, addresses)
 
-    def together(self) -> Callable[[Array, Sequence[Array]], None]:
+    def sessions_caller(self) -> Callable[[Array, Sequence[Array]], None]:
         """A function that runs a step of many sessions.
 
         It takes the addresses (sessions, states) of their states, and the arrays (sessions, ...) of

@@ -39,7 +39,7 @@ class NativeRounds:
         states: of all sessions.
 
     Attributes:
-        single: the step of a lone session.
+        single: the step of a single session.
 
     Raises:
         EdgeError: the library is made of sources without such steps.
@@ -47,7 +47,7 @@ class NativeRounds:
 
     def __init__(self, binding: NativeBinding, states: SessionStates) -> None:
         self.single = SingleRunner(binding)
-        self._step, self._states = binding.of_library.together(), states
+        self._step, self._states = binding.of_library.sessions_caller(), states
         manifest = binding.manifest
         self._inputs = [spec.name for spec in manifest.blocks]
         self._outputs = [spec.name for spec in manifest.answers]

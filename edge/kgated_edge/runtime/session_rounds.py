@@ -194,7 +194,7 @@ class InterpreterRounds:
         states: of all sessions.
 
     Attributes:
-        single: the step of a lone session.
+        single: the step of a single session.
 
     Raises:
         ManifestError: a signature for several sessions does not run.

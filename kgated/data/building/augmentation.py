@@ -186,7 +186,7 @@ class SensorAugmentation:
         """
         y = x
         if self.drop:
-            y = _held(y, rng.random(x.shape[:2]) < self.drop)
+            y = _last_kept(y, rng.random(x.shape[:2]) < self.drop)
         if self.scaling:
             shape = (len(x), 1, x.shape[2])
             y = y * np.exp(rng.uniform(-self.scaling, self.scaling, shape)).astype(np.float32)
@@ -196,7 +196,7 @@ class SensorAugmentation:
         return np.asarray(y * is_real(lengths, x.shape[1])[..., None], np.float32)
 
 
-def _held(x: np.ndarray, lost: np.ndarray) -> np.ndarray:
+def _last_kept(x: np.ndarray, lost: np.ndarray) -> np.ndarray:
     """Frames (B, T, F) with each lost one, but the first, replaced by the last one that is not."""
     lost[:, 0] = False
     sources = np.where(lost, 0, np.arange(x.shape[1]))

@@ -12,7 +12,7 @@ from kgated_edge.format.front_end import FrontEndSpec
 
 from kgated.data.building.frame_store import FrameStore
 from kgated.data.building.rows import Row, counts_of, labels_of, targets_of
-from kgated.data.building.windows import cuts, frames_of
+from kgated.data.building.windows import frames_of, window_bounds
 from kgated.data.dataset_writer import staging, write_dataset
 from kgated.data.reading.label_rules import Rule, compiled, matched
 from kgated.data.reading.recording import Recording
@@ -177,7 +177,7 @@ class _Builder:
         hop = frames_of("--hop", options.hop, period)
         return [
             Row(number, start, stop, self._label(label, start, stop), group)
-            for start, stop in cuts(recording, window, hop)
+            for start, stop in window_bounds(recording, window, hop)
         ]
 
     def _label(

@@ -41,8 +41,10 @@ def frames_of(name: str, size: str | float | None, period_s: float | None) -> in
     return frames
 
 
-def cuts(recording: Recording, window: int | None, hop: int | None) -> list[tuple[int, int]]:
-    """First frame and end of each window; a recording shorter than a window is kept whole.
+def window_bounds(
+    recording: Recording, window: int | None, hop: int | None
+) -> list[tuple[int, int]]:
+    """First frame and end of each window; a shorter recording is one window.
 
     Frames after the last whole window are left out.
     """

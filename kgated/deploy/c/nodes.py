@@ -35,7 +35,7 @@ class Product:
     before: Sequence[str] = field(default=())
     after: Sequence[str] = field(default=())
 
-    def lone(self) -> Iterator[str]:
+    def single_lines(self) -> Iterator[str]:
         """The lines for one session."""
         yield "{"
         if self.quantized:
@@ -47,7 +47,7 @@ class Product:
         yield from (_INDENT + line.format(range="range") for line in self.after)
         yield "}"
 
-    def together(self, ports: Mapping[str, str]) -> Iterator[str]:
+    def session_lines(self, ports: Mapping[str, str]) -> Iterator[str]:
         """The lines for several sessions."""
         source, target, more = _TYPES[self.kernel]
         yield "{"
@@ -93,23 +93,23 @@ _TYPES = {
 """The C types of input address, result address and addend of a session, by kernel."""
 
 
-def lone(nodes: Iterable[Node]) -> list[str]:
+def single_lines(nodes: Iterable[Node]) -> list[str]:
     """The lines of one session's step."""
     lines: list[str] = []
     for node in nodes:
         if isinstance(node, Loop):
-            lines += [f"{node.head} {{", *(_INDENT + line for line in lone(node.body)), "}"]
+            lines += [f"{node.head} {{", *(_INDENT + line for line in single_lines(node.body)), "}"]
         else:
-            lines += [node] if isinstance(node, str) else node.lone()
+            lines += [node] if isinstance(node, str) else node.single_lines()
     return lines
 
 
-def together(nodes: Iterable[Node], ports: Mapping[str, str]) -> list[str]:
+def session_lines(nodes: Iterable[Node], ports: Mapping[str, str]) -> list[str]:
     """The lines of a step of `count` sessions, each of which has its row of `rows`.
 
     Args:
-        nodes: what a step runs.
-        ports: by the C name of an input or output the declaration of a session's.
+        nodes: the parts of the step.
+        ports: the declaration of one session's input or output, by its C name.
     """
     lines: list[str] = []
     pending: list[str] = []
@@ -120,10 +120,10 @@ def together(nodes: Iterable[Node], ports: Mapping[str, str]) -> list[str]:
         lines += each_session(pending, ports)
         pending = []
         if isinstance(node, Loop):
-            body = (_INDENT + line for line in together(node.body, ports))
+            body = (_INDENT + line for line in session_lines(node.body, ports))
             lines += [f"{node.head} {{", *body, "}"]
         else:
-            lines += node.together(ports)
+            lines += node.session_lines(ports)
     return lines + each_session(pending, ports)
 
 

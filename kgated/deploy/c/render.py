@@ -12,7 +12,7 @@ from kgated.deploy.c.code import C_TYPES, Code
 from kgated.deploy.c.elementwise import literal
 from kgated.deploy.c.graph import Graph
 from kgated.deploy.c.memory import MEMBERS
-from kgated.deploy.c.nodes import lone, together
+from kgated.deploy.c.nodes import session_lines, single_lines
 from kgated.deploy.c.ports import Port, Ports, identifier
 from kgated.deploy.c.program import Program, write_program
 from kgated.deploy.tflite import flatbuffer
@@ -100,8 +100,10 @@ def _fields(written: Program, ports: Ports, manifest: Manifest, stem: str) -> di
         "step": f"{prefix}_step",
         "kernels": code.kernels,
         "constants": code.constants,
-        "lines": lone(written.nodes),
-        "together_lines": [] if written.ahead else together(written.nodes, _of_a_session(ports)),
+        "lines": single_lines(written.nodes),
+        "together_lines": []
+        if written.ahead
+        else session_lines(written.nodes, _of_a_session(ports)),
         "has_turn": _has_turn(code),
         "work": work,
         "ahead": ahead,

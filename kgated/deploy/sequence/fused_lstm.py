@@ -84,7 +84,7 @@ def check_fusable(layer: keras.layers.RNN) -> None:
     """Refuse a layer that the builtin LSTM operator does not compute.
 
     Raises:
-        ConversionError: by the layer's name, with the reason and the way out.
+        ConversionError: by the layer's name, with the reason and a remedy.
     """
     cell = layer.cell
     if not isinstance(layer, LSTM | PeepholeLSTM):
@@ -113,7 +113,7 @@ def check_call(layer: keras.layers.RNN, name: str, initial: list[Any], valid: An
     """Refuse a call that the operator can't compute: with a mask, or an initial state.
 
     Raises:
-        ConversionError: by the layer's name, with the way out.
+        ConversionError: by the layer's name, with the remedy.
     """
     if initial:
         raise _unsupported(layer, name, "`initial_state`; the operator starts from zeros")

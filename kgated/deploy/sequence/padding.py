@@ -81,7 +81,7 @@ class PaddedTime:
             tensors: the symbolic tensors that it reads.
 
         Raises:
-            ConversionError: with the way out.
+            ConversionError: with the remedy.
         """
         rank = max(len(x.shape) for x in tensors)
         for x in tensors:

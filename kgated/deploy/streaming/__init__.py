@@ -58,7 +58,7 @@ def step_model(
         j-th result on the whole sequence, where k frames make a result.
 
     Raises:
-        ConversionError: a layer that can't stream, by name, and the way out.
+        ConversionError: a layer that can't stream, by name, with a remedy.
         ValueError: a `block` that does not hold whole strides; "each" of a model with one result.
     """
     try:

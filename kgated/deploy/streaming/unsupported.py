@@ -1,12 +1,12 @@
-"""Errors for layers that can't stream, with the layer's name and the way out."""
+"""Errors for layers that can't stream, with the layer's name and a remedy."""
 
 from typing import Any
 
 from kgated.errors import ConversionError
 from kgated.framewise import axes_of, over_time
 
-WAY_OUT = 'convert with `mode="sequence"`'
-WHOLE = f"it needs the whole sequence; {WAY_OUT}"
+HINT = 'convert with `mode="sequence"`'
+WHOLE = f"it needs the whole sequence; {HINT}"
 EACH = "take each frame alone with `TimeDistributed`"
 BEFORE = "compute spectra before the model"
 HINTS: dict[str, str] = {
@@ -69,9 +69,9 @@ def checked(error: StreamError, sequence_error: Exception | None) -> StreamError
         sequence_error: why the model does not become a sequence either; None where it does.
     """
     if sequence_error is None:
-        advice = "" if WAY_OUT in str(error) else f"; {WAY_OUT}, which takes the model"
+        advice = "" if HINT in str(error) else f"; {HINT}, which takes the model"
         return StreamError(f"{error}{advice}")
-    text = str(error).replace(f"; {WAY_OUT}, or ", "; ").replace(f"; {WAY_OUT}", "")
+    text = str(error).replace(f"; {HINT}, or ", "; ").replace(f"; {HINT}", "")
     return StreamError(f'{text}; `mode="sequence"` does not take the model: {sequence_error}')
 
 

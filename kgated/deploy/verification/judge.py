@@ -86,7 +86,7 @@ def judge_file(
 def warn_of_cost(
     judgement: Judgement, recipe: Recipe, costs: Callable[[], Sequence[LayerCost]]
 ) -> None:
-    """Warn of a quantization that costs much, with the layer that costs most and the ways out.
+    """Warn of a quantization that costs much, with the layer that costs most and the remedies.
 
     Args:
         judgement: of the file.

@@ -45,7 +45,7 @@ HARD_SIGMOID = {
 NEUTRAL: tuple[Any, ...] = (None, False, [], {}, "")
 INSIDE = ("layer", "backward_layer", "cell")
 OPERATIONS = {"TensorFlowOpLayer", "TFOpLambda", "SlicingOpLambda", "ClassMethod"}
-WAY_OUT = (
+HINT = (
     "build the model again in Keras 3 with the same layer names and load only the weights by "
     "`model.load_weights(path)`"
 )
@@ -135,12 +135,12 @@ class Translator:
             raise ValueError(
                 f"{where} is {_operation(entry['config'])} of TensorFlow in the middle of a Keras "
                 "model, which Keras 3 doesn't have: replace it by a layer, such as Add, Multiply, "
-                f"Rescaling, Concatenate or Reshape; {WAY_OUT}"
+                f"Rescaling, Concatenate or Reshape; {HINT}"
             )
         if kind == "Lambda":
             raise ValueError(
                 f"{where} contains Python code, and kgated runs no code from a file: write it as a "
-                f"subclass of `keras.layers.Layer`; {WAY_OUT}"
+                f"subclass of `keras.layers.Layer`; {HINT}"
             )
         if not self._is_known(entry) and not hasattr(keras.layers, RENAMED.get(kind, kind)):
             raise ValueError(
@@ -198,7 +198,7 @@ def _known_options(layer: Any, kind: str, name: str, config: Config) -> Config:
         if options[option] not in NEUTRAL and (option, options[option]) != ("groups", 1):
             raise ValueError(
                 f"layer `{name}` ({kind}) has `{option}={options[option]!r}`, which Keras 3 "
-                f"doesn't have: leave it out; {WAY_OUT}"
+                f"doesn't have: leave it out; {HINT}"
             )
     return {k: v for k, v in options.items() if k in known and k not in NO_EFFECT}
 
@@ -206,7 +206,7 @@ def _known_options(layer: Any, kind: str, name: str, config: Config) -> Config:
 def _of_input(name: str, config: Config) -> Config:
     if config.get("ragged"):
         raise ValueError(
-            f"input `{name}` is ragged, which Keras 3 doesn't have: pad the sequences; {WAY_OUT}"
+            f"input `{name}` is ragged, which Keras 3 doesn't have: pad the sequences; {HINT}"
         )
     shape = config.get("batch_shape") or config.get("batch_input_shape")
     if shape is None and config.get("shape") is not None:
@@ -230,7 +230,7 @@ def _with_input(layers: list[Config], sources: list[Config], built: Any) -> list
             return layers
         raise ValueError(
             "the file doesn't say the shape of the model's input: build the model with "
-            f"`keras.Input((None, features))`; {WAY_OUT}"
+            f"`keras.Input((None, features))`; {HINT}"
         )
     name = f"{layers[0]['config']['name']}_input"
     config = {"batch_shape": list(shape or built), "name": name, "dtype": "float32"}

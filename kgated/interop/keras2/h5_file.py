@@ -12,7 +12,7 @@ import keras
 
 from kgated.argument_checks import as_path
 from kgated.errors import first_line
-from kgated.interop.keras2.configuration import MODELS, WAY_OUT, Translator
+from kgated.interop.keras2.configuration import HINT, MODELS, Translator
 from kgated.interop.keras2.graph import Config
 from kgated.interop.keras2.weights import STEEPNESS, assign, read_weights, scale_hard_sigmoids
 
@@ -131,7 +131,7 @@ def _build(entry: Config, version: str, custom_objects: dict[str, Any]) -> keras
     if entry["class_name"] not in MODELS:
         raise ValueError(
             f"the model is of the custom class {entry['class_name']}, and a file of Keras 2 "
-            f"contains no code: {WAY_OUT}"
+            f"contains no code: {HINT}"
         )
     translator = Translator(not version.startswith("3"), custom_objects)
     translated = translator.model(entry)
@@ -140,7 +140,7 @@ def _build(entry: Config, version: str, custom_objects: dict[str, Any]) -> keras
             return keras.saving.deserialize_keras_object(translated)
         except (TypeError, ValueError, KeyError) as error:
             reason = " ".join(str(error).rpartition("Exception encountered:")[2].split())[:300]
-            raise ValueError(f"Keras 3 can't build the model ({reason}): {WAY_OUT}") from error
+            raise ValueError(f"Keras 3 can't build the model ({reason}): {HINT}") from error
 
 
 def _text(value: Any) -> str:
