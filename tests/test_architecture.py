@@ -15,7 +15,7 @@ STAGES = {
         argument_checks cell_names
         errors atomic_write optional_imports audio tensorflow_private keras_patches
         inference_copies run_record quantization_hook described_model html_page
-        steps keras_graph data framewise report web
+        steps keras_graph data framewise frame_trial report web
         weight_checks subclassed_models
         cells
         layers
