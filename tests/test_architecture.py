@@ -13,7 +13,8 @@ from source_code import ROOT, arrows, arrows_within, circle, modules, syntax
 STAGES = {
     "kgated": """
         argument_checks cell_names
-        errors atomic_write optional_imports audio tensorflow_private keras_patches
+        errors atomic_write optional_imports audio tensorflow_private builtin_functions
+        keras_patches
         inference_copies run_record quantization_hook described_model html_page
         steps keras_graph data framewise frame_trial report web
         weight_checks subclassed_models

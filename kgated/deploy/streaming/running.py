@@ -1,4 +1,4 @@
-"""Operations of `keras.ops` over time, for the sequence up to now: the last frame, mean, sum, max."""
+"""Reductions of `keras.ops` over time, for the sequence up to now."""
 
 from typing import Any
 
@@ -84,9 +84,7 @@ def _totals(context: StreamContext, operation: Any, x: Any) -> Any:
     return _updated(context, operation, step, x, "sum")
 
 
-def _updated(
-    context: StreamContext, operation: Any, step: keras.Layer, x: Any, *names: str
-) -> Any:
+def _updated(context: StreamContext, operation: Any, step: keras.Layer, x: Any, *names: str) -> Any:
     """The first result of a step, whose other results are the states (B, F), and (B, 1)."""
     sizes = (x.shape[-1], 1)
     states = [

@@ -156,7 +156,9 @@ def _refused(model: keras.Model, error: Exception) -> dict[str, Any]:
     text = str(error)
     place = traceback.extract_tb(error.__traceback__)[-1].filename
     by_kgated = isinstance(error, ConversionError | ValueError) and "/kgated/" in place
-    named = any(f"`{layer.name}`" in text for layer in [*model._flatten_layers(), *model.operations])
+    named = any(
+        f"`{layer.name}`" in text for layer in [*model._flatten_layers(), *model.operations]
+    )
     if by_kgated and named and any(way in text for way in WAYS_OUT):
         return {"outcome": "refused", "reason": text}
     kind = "message without layer or way out" if by_kgated else f"raw {type(error).__name__}"

@@ -63,8 +63,8 @@ by five recipes. Terms: [glossary](glossary.md).
 
 `{command}`
 wrote this page on {day}. The script converts each model, runs the file, and compares its results
-with those of Keras. Each model is small and has random weights: 4 features, 6 frames, and the layer or
-operation between two Dense layers. `mcu` is `target="mcu"`.
+with those of Keras. Each model is small and has random weights: 4 features, 6 frames, and the layer
+or operation between two Dense layers. `mcu` is `target="mcu"`.
 """
 ERRORS = """\
 Root mean square error of the file's results, in percent of the standard deviation of Keras's
@@ -72,9 +72,7 @@ results: the larger one of the two modes. The weights are random. The calibratio
 sequences."""
 
 
-def _tables(
-    cells: Cells, tables: dict[str, list[str]], notes: dict[str, int]
-) -> Iterator[str]:
+def _tables(cells: Cells, tables: dict[str, list[str]], notes: dict[str, int]) -> Iterator[str]:
     for title, rows in tables.items():
         yield from (f"## {title}", "", *_table(cells, rows, notes), "")
 
