@@ -56,8 +56,8 @@ def _is_alike(
     if not all(np.isfinite(y).any() for y in together):
         return False  # numbers that say nothing
     for n in np.unique(np.linspace(0, length - 1, COMPARED).astype(int)):
-        alone = results(slice(n, n + 1))
-        if not all(map(_equal, alone, (y[:, n : n + 1] for y in together))):
+        single = results(slice(n, n + 1))
+        if not all(map(_equal, single, (y[:, n : n + 1] for y in together))):
             return False
     return True
 
@@ -83,6 +83,6 @@ def _array(y: Any) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(y))
 
 
-def _equal(alone: np.ndarray, among: np.ndarray) -> bool:
-    alike = alone.shape == among.shape and alone.ndim > 1
-    return alike and np.allclose(alone, among, rtol=1e-4, atol=1e-5, equal_nan=True)
+def _equal(single: np.ndarray, among: np.ndarray) -> bool:
+    alike = single.shape == among.shape and single.ndim > 1
+    return alike and np.allclose(single, among, rtol=1e-4, atol=1e-5, equal_nan=True)
