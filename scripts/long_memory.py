@@ -273,9 +273,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Seed of the data and the weights.")] = 0,
     only: Annotated[str | None, typer.Option(help="Cells, separated by commas.")] = None,
     report: Annotated[Path | None, typer.Option("--json", help="JSON file of the results.")] = None,
-    png: Annotated[
-        Path | None, typer.Option(help="Image for the plot; -light and -dark join its name.")
-    ] = None,
+    png: Annotated[Path | None, typer.Option(help="Image for the plot, in two themes.")] = None,
 ) -> None:
     """Train each cell on the adding problem and report which ones learn it."""
     pictures = [] if png is None else theme_paths(png).values()

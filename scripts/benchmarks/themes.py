@@ -19,7 +19,7 @@ _COLOURED = (
 
 
 def theme_paths(path: Path) -> dict[str, Path]:
-    """The picture of each theme: `blocks.png` is written as blocks-light.png and blocks-dark.png."""
+    """The picture of each theme: blocks-light.png and blocks-dark.png for `blocks.png`."""
     return {theme: path.with_stem(f"{path.stem}-{theme}") for theme in INKS}
 
 
