@@ -4,6 +4,7 @@ import gc
 import os
 import random
 import sys
+from unittest import mock
 
 import pytest
 
@@ -53,11 +54,25 @@ def x(rng, request):
     return rng.normal(size=request.module.X_SHAPE).astype(np.float32)
 
 
+# The modules of tests for which TensorFlow's seed was set.
+_seeded: set[str] = set()
+
+
 @pytest.fixture(autouse=True)
-def same_initial_weights():
-    """Keras draws the same weights in each run, where a test uses Keras."""
+def same_initial_weights(request):
+    """Keras draws the same weights in each run, where a test uses Keras.
+
+    The seed of TensorFlow itself, which Keras's initializers do not read, is set once a module: to
+    set it drops the kernels of all operations, and to prepare them again took half of the time.
+    """
     keras = sys.modules.get("keras")
-    if keras is not None:
+    if keras is None:
+        return
+    if request.module.__name__ not in _seeded:
+        _seeded.add(request.module.__name__)
+        keras.utils.set_random_seed(0)
+        return
+    with mock.patch("tensorflow.random.set_seed"):
         keras.utils.set_random_seed(0)
 
 
