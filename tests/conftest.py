@@ -11,6 +11,8 @@ import pytest
 # A thread each: the models are tiny, and several processes share the cores. Read at the imports.
 for _name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+# What JAX compiles here runs a few times: to optimize it takes longer than it gains.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import numpy as np  # noqa: E402 - after the numbers of threads
 
