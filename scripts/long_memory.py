@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import keras
 import numpy as np
 import typer
-from benchmarks.themes import save_in_themes, theme_paths
+from benchmarks.themes import save_in_themes, text_colour, theme_paths
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
@@ -232,18 +232,13 @@ def draw(results: list[Result]) -> Any:
     return figure
 
 
-def ink() -> str:
-    """The colour of text in the theme that is drawn."""
-    return str(from_demo("matplotlib").rcParams["text.color"])
-
-
 def draw_learning(panel: Any, results: list[Result], styles: dict[str, Any]) -> None:
     """Plot the test error over the training."""
     for result in results:
         steps = STEPS_PER_ROUND * np.arange(1, len(result.test_mse) + 1)
         panel.plot(steps, result.test_mse, label=result.cell, **styles[result.cell])
     for level, text in ((BASELINE, "always predicting the mean"), (SOLVED, "solved")):
-        panel.axhline(level, color=ink(), linewidth=0.8, linestyle=":")
+        panel.axhline(level, color=text_colour(), linewidth=0.8, linestyle=":")
         beside = panel.get_yaxis_transform()
         panel.text(0.99, 0.93 * level, text, transform=beside, ha="right", va="top")
     panel.set_yscale("log")
@@ -258,7 +253,7 @@ def draw_gates(panel: Any, results: list[Result], styles: dict[str, Any]) -> Non
         if result.input_gate and result.steps_to_solve is not None:
             panel.plot(result.input_gate, label=result.cell, **styles[result.cell])
     for step in results[0].marked_steps:
-        panel.axvline(step, color=ink(), linewidth=0.8, linestyle=":", zorder=0)
+        panel.axvline(step, color=text_colour(), linewidth=0.8, linestyle=":", zorder=0)
         panel.text(step + 2, 0.98, "marked", transform=panel.get_xaxis_transform(), va="top")
     panel.set_ylim(bottom=0.0)
     title = "Trained cells in one sequence: gate that admits the input"

@@ -40,3 +40,8 @@ def save_in_themes(draw: Callable[[], Any], path: Path) -> list[Path]:
         with matplotlib.rc_context(colours | {"legend.framealpha": 0.0}):
             draw().savefig(target, transparent=True)
     return list(paths.values())
+
+
+def text_colour() -> str:
+    """The colour of text in the theme that is drawn."""
+    return str(from_demo("matplotlib").rcParams["text.color"])
