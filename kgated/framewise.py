@@ -105,6 +105,16 @@ FRAMEWISE = (
     Framewise("OnesLike", streams=False),
     Framewise("ZerosLike", streams=False),
 )
+# Operations that a trial may show to act on each frame alone, and whose results are finite.
+FINITE_OPERATIONS = frozenset(
+    {
+        *("Arctan", "Argmax", "Argmin", "Cast", "Ceil", "Celu", "Clip", "Cos", "Erf", "ExpandDims"),
+        *("Flip", "Floor", "GetItem", "HardTanh", "LogSigmoid", "LogSoftmax", "Matmul", "Max"),
+        *("Mean", "Min", "OneHot", "Pad", "Repeat", "Reshape", "Roll", "Round", "Selu", "Sign"),
+        *("Sin", "Softmax", "Sort", "Split", "Squareplus", "Squeeze", "Stack", "StopGradient"),
+        *("Sum", "Swapaxes", "Take", "TanhShrink", "Tile", "TopK", "Transpose", "Where"),
+    }
+)
 _BY_KIND = {row.kind: row for row in FRAMEWISE}
 
 
@@ -162,6 +172,15 @@ def index_keeps_frames(key: Any, rank: int) -> bool:
     return all(are_full) and len(are_full) == 2
 
 
+def index_of_last_frame(key: Any) -> bool:
+    """Whether `x[key]` of a tensor (B, T, ...) takes the last frame of each row."""
+    keys = list(key) if isinstance(key, tuple | list) else [key]
+    if len(keys) < 2 or keys[0] is Ellipsis or keys[0] != slice(None):
+        return False
+    last = slice(-1, None)
+    return keys[1] in (-1, last) if isinstance(keys[1], int | slice) else False
+
+
 def same_for_all_frames(constant: Any, rank: int) -> bool:
     """Whether a constant, broadcast to (B, T, ...), has the same numbers for all frames.
 
@@ -215,6 +234,8 @@ def isolates_padding(layer: Any, rank: int) -> bool:
 def is_finite(layer: Any) -> bool:
     """Whether a layer, or an operation of `keras.ops`, gives finite results of finite inputs."""
     row, activation = row_of(layer), getattr(layer, "activation", None)
+    if row is None and not isinstance(layer, keras.Layer):
+        return type(layer).__name__ in FINITE_OPERATIONS
     if row is not None and not row.finite:
         return False
     by_keras = getattr(activation, "__module__", "keras").split(".")[0] == "keras"

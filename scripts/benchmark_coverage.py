@@ -1,4 +1,4 @@
-"""Conversion coverage: every layer and activation of Keras, in both modes, by five recipes.
+"""Conversion coverage: layers, operations and activations of Keras, by five recipes per mode.
 
 The result is a table of outcomes: correct, refused with a remedy, or anything else. The JSON file
 is written after each conversion, and an interrupted run continues from it.
@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from typing import Annotated, Any
 
 import typer
-from benchmarks.coverage import activations, layers
+from benchmarks.coverage import activations, layers, operations
 from benchmarks.coverage.page import COLUMNS, REFUSED, RIGHT, Cells, page
 from benchmarks.worker_pool import WorkerProcess
 from rich.progress import Progress
@@ -92,9 +92,15 @@ def main(
     """Convert, print the cells that are neither correct nor refused, and write the page."""
     for path in filter(None, (out, write)):
         check_writable(path)
-    of_layers = [row.name for row in layers.ROWS]
-    of_activations = [row.name for row in activations.ROWS]
-    known = [*of_layers, *of_activations]
+    tables = {
+        title: [row.name for row in part.ROWS]
+        for title, part in (
+            ("Layers", layers),
+            ("Operations", operations),
+            ("Activations", activations),
+        )
+    }
+    known = [name for names in tables.values() for name in names]
     rows = only or known
     cells = load(out)
     if again:
@@ -103,7 +109,7 @@ def main(
     cells = {key: cell for key, cell in cells.items() if key[0] in known}
     if write is not None:
         day = datetime.now(UTC).date().isoformat()
-        replace_file(write, page(cells, of_layers, of_activations, COMMAND, day).encode())
+        replace_file(write, page(cells, tables, COMMAND, day).encode())
     rest = [x for k, x in cells.items() if k[0] in rows and x["outcome"] not in (RIGHT, REFUSED)]
     for cell in rest:
         print(*key_of(cell), cell["outcome"], str(cell.get("reason", ""))[:300], sep=": ")

@@ -1,6 +1,6 @@
 """Many streams as matrices, and blocks of frames: what they cost, medians in turns in one run.
 
-    python scripts/benchmark_pool.py --json pool.json --chart blocks.png
+    python scripts/benchmark_pool.py --json pool.json --chart docs/images/blocks.png
 
 Rows: 64 ready sessions of a file with `sessions=64` against `EdgeModel.step` of one; a lone session
 in that file against one in a file without; the sizes of both files; blocks of k frames against
@@ -16,12 +16,14 @@ import numpy as np
 import typer
 from benchmarks.models import model_of, noise
 from benchmarks.tables import table
+from benchmarks.themes import save_in_themes, theme_paths
 from benchmarks.timing import Run, medians_us
 from kgated_edge import EdgeModel, SessionPool
 from rich.console import Console
 
 import kgated
 from kgated.atomic_write import check_writable, replace_file
+from kgated.optional_imports import from_demo
 
 SESSIONS, SAMPLE_RATE = 64, 48_000
 POOL_SIZES = ((128, 40), (512, 128))  # units, features
@@ -113,11 +115,10 @@ def audio_rows(folder: Path, rounds: int) -> list[dict[str, Any]]:
     return rows
 
 
-def draw_blocks(rows: list[dict[str, Any]], path: Path) -> None:
+def draw_blocks(rows: list[dict[str, Any]]) -> Any:
     """A chart of the cost of a frame against the frames that its result may wait for."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6, 3.5))
+    figure = from_demo("matplotlib.figure").Figure(figsize=(6, 3.5), layout="constrained", dpi=120)
+    axes = figure.subplots()
     for cell in dict.fromkeys(row["cell"] for row in rows):
         own = [row for row in rows if row["cell"] == cell]
         latency, cost = ([row[name] for row in own] for name in ("latency_frames", "us_per_frame"))
@@ -126,8 +127,7 @@ def draw_blocks(rows: list[dict[str, Any]], path: Path) -> None:
     axes.set_ylabel("time per frame, µs")
     axes.set_ylim(bottom=0)
     axes.legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    return figure
 
 
 def step_of(path: Path, features: int) -> Run:
@@ -142,18 +142,21 @@ def main(
     rounds: Annotated[int, typer.Option(help="Measurement rounds per candidate.")] = 60,
     output: Annotated[Path | None, typer.Option("--json", help="JSON file for the rows.")] = None,
     chart: Annotated[
-        Path | None, typer.Option(help="Image file for the plot of block sizes.")
+        Path | None,
+        typer.Option(help="Image for the plot of block sizes; -light and -dark join its name."),
     ] = None,
 ) -> None:
     """Measure pools and blocks, 18 conversions first."""
-    if output is not None:
-        check_writable(output)
+    targets = [] if chart is None else theme_paths(chart).values()
+    for path in (output, *targets):
+        if path is not None:
+            check_writable(path)
     console = Console(width=120)
     with tempfile.TemporaryDirectory() as name:
         parts = {"pool": pool_rows, "blocks": block_rows, "audio": audio_rows}
         rows = {title: measure(Path(name), rounds) for title, measure in parts.items()}
     if chart is not None:
-        draw_blocks(rows["blocks"], chart)
+        save_in_themes(lambda: draw_blocks(rows["blocks"]), chart)
     for title, part in rows.items():
         console.print(table(part, title))
     if output is not None:

@@ -21,6 +21,7 @@ from typing import Annotated, Any
 import keras
 import numpy as np
 import typer
+from benchmarks.themes import save_in_themes, text_colour, theme_paths
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
@@ -237,7 +238,7 @@ def draw_learning(panel: Any, results: list[Result], styles: dict[str, Any]) -> 
         steps = STEPS_PER_ROUND * np.arange(1, len(result.test_mse) + 1)
         panel.plot(steps, result.test_mse, label=result.cell, **styles[result.cell])
     for level, text in ((BASELINE, "always predicting the mean"), (SOLVED, "solved")):
-        panel.axhline(level, color="black", linewidth=0.8, linestyle=":")
+        panel.axhline(level, color=text_colour(), linewidth=0.8, linestyle=":")
         beside = panel.get_yaxis_transform()
         panel.text(0.99, 0.93 * level, text, transform=beside, ha="right", va="top")
     panel.set_yscale("log")
@@ -252,7 +253,7 @@ def draw_gates(panel: Any, results: list[Result], styles: dict[str, Any]) -> Non
         if result.input_gate and result.steps_to_solve is not None:
             panel.plot(result.input_gate, label=result.cell, **styles[result.cell])
     for step in results[0].marked_steps:
-        panel.axvline(step, color="black", linewidth=0.8, linestyle=":", zorder=0)
+        panel.axvline(step, color=text_colour(), linewidth=0.8, linestyle=":", zorder=0)
         panel.text(step + 2, 0.98, "marked", transform=panel.get_xaxis_transform(), va="top")
     panel.set_ylim(bottom=0.0)
     title = "Trained cells in one sequence: gate that admits the input"
@@ -267,10 +268,11 @@ def main(
     seed: Annotated[int, typer.Option(help="Seed of the data and the weights.")] = 0,
     only: Annotated[str | None, typer.Option(help="Cells, separated by commas.")] = None,
     report: Annotated[Path | None, typer.Option("--json", help="JSON file of the results.")] = None,
-    png: Annotated[Path | None, typer.Option(help="Image file for the plot.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Image for the plot, in two themes.")] = None,
 ) -> None:
     """Train each cell on the adding problem and report which ones learn it."""
-    for path in (report, png):
+    pictures = [] if png is None else theme_paths(png).values()
+    for path in (report, *pictures):
         if path is not None:
             check_writable(path)
     if png is not None:
@@ -289,8 +291,8 @@ def main(
     if report is not None:
         replace_file(report, json.dumps([asdict(result) for result in results], indent=1).encode())
     if png is not None:
-        draw(results).savefig(png)
-        console.print(f"picture: {png}")
+        for picture in save_in_themes(lambda: draw(results), png):
+            console.print(f"picture: {picture}")
 
 
 if __name__ == "__main__":

@@ -85,26 +85,26 @@ def text() -> tuple[SequenceData, None]:
     return SequenceData(tokens[None].astype(np.int32), np.array([len(tokens)])), None
 
 
-CELLS = ("--cells", "rnn,lstm,gru", "--units", "32", "--trials", "1")
-PLAID = ("--cells", "lstm,gru", "--units", "64", "--trials", "3", "--seeds", "3", "--epochs", "80")
-BOTH, SMALL = ("--quantize", "dynamic,int8"), ("--quantize", "dynamic")
+CELLS = ("--cells", "rnn,lstm,peephole,gru,mingru", "--quantize", "dynamic,int8")
+# More time than the epochs take: each cell trains for the epochs that it needs, on any machine.
+FAIR = ("--budget-minutes", "600")
+
+
+def options(units: int, trials: int, seeds: int, epochs: int, patience: int) -> tuple[str, ...]:
+    """The options of `kgated compare` for a study."""
+    names = ("--units", "--trials", "--seeds", "--epochs", "--patience")
+    values = (units, trials, seeds, epochs, patience)
+    pairs = (text for name, value in zip(names, values, strict=True) for text in (name, str(value)))
+    return (*CELLS, *pairs, *FAIR)
+
+
 STUDIES = {
-    "plaid": Study(
-        of_data_set(plaid), (*PLAID, "--patience", "25", "--budget-minutes", "20", *BOTH)
-    ),
-    "adding": Study(
-        adding, (*CELLS, "--seeds", "1", "--budget-minutes", "9", "--patience", "40", *BOTH)
-    ),
-    "copy": Study(
-        copying, (*CELLS, "--seeds", "1", "--budget-minutes", "7", "--patience", "30", *BOTH)
-    ),
-    "text": Study(text, (*CELLS, "--seeds", "1", "--budget-minutes", "3", *SMALL)),
-    "motions": Study(
-        of_data_set(basic_motions), (*CELLS, "--seeds", "2", "--budget-minutes", "2", *SMALL)
-    ),
-    "vowels": Study(
-        of_data_set(japanese_vowels), (*CELLS, "--seeds", "2", "--budget-minutes", "2", *SMALL)
-    ),
+    "vowels": Study(of_data_set(japanese_vowels), options(32, 4, 3, 100, 25)),
+    "motions": Study(of_data_set(basic_motions), options(32, 3, 3, 200, 40)),
+    "plaid": Study(of_data_set(plaid), options(64, 2, 3, 80, 25)),
+    "copy": Study(copying, options(32, 2, 2, 120, 40)),
+    "adding": Study(adding, options(32, 1, 2, 80, 30)),
+    "text": Study(text, options(32, 1, 2, 30, 10)),
 }
 
 

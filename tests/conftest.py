@@ -4,12 +4,15 @@ import gc
 import os
 import random
 import sys
+from unittest import mock
 
 import pytest
 
 # A thread each: the models are tiny, and several processes share the cores. Read at the imports.
 for _name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+# What JAX compiles here runs a few times: to optimize it takes longer than it gains.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import numpy as np  # noqa: E402 - after the numbers of threads
 
@@ -53,11 +56,25 @@ def x(rng, request):
     return rng.normal(size=request.module.X_SHAPE).astype(np.float32)
 
 
+# The modules of tests for which TensorFlow's seed was set.
+_seeded: set[str] = set()
+
+
 @pytest.fixture(autouse=True)
-def same_initial_weights():
-    """Keras draws the same weights in each run, where a test uses Keras."""
+def same_initial_weights(request):
+    """Keras draws the same weights in each run, where a test uses Keras.
+
+    The seed of TensorFlow itself, which Keras's initializers do not read, is set once a module: to
+    set it drops the kernels of all operations, and to prepare them again took half of the time.
+    """
     keras = sys.modules.get("keras")
-    if keras is not None:
+    if keras is None:
+        return
+    if request.module.__name__ not in _seeded:
+        _seeded.add(request.module.__name__)
+        keras.utils.set_random_seed(0)
+        return
+    with mock.patch("tensorflow.random.set_seed"):
         keras.utils.set_random_seed(0)
 
 

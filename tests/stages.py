@@ -4,8 +4,9 @@ STAGES = {
     "kgated": """
         argument_checks
         errors atomic_write optional_imports audio quantization_hook described_model
+        builtin_functions
         pages keras_internals
-        steps data framewise report web finite_weights
+        steps data framewise frame_trial report web finite_weights
         cells
         layers
         interop inspection training

@@ -67,8 +67,19 @@ def backend(request):
     return request.param
 
 
+def variables_of(backend, folder):
+    """The environment of the process: JAX takes from `folder` what it compiled for an equal layer."""
+    cached = {
+        "JAX_COMPILATION_CACHE_DIR": str(folder),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    rows = {"KERAS_BACKEND": backend, "KGATED_TEST_ROWS": " ".join(SUBSET[backend])}
+    return {**os.environ, **rows, **cached}
+
+
 @pytest.fixture(scope="module")
-def passed(backend):
+def passed(backend, tmp_path_factory):
     """The number of tests that passed on a backend, by file; all run in one process."""
     selections = COMPUTED | {name: tests for name, (tests, _) in COUNTED[backend].items()}
     wanted = [f"({Path(name).name} and ({tests}))" for name, tests in selections.items()]
@@ -77,7 +88,7 @@ def passed(backend):
         [*command, "-k", " or ".join(wanted), *(str(TESTS / name) for name in selections)],
         capture_output=True,
         text=True,
-        env={**os.environ, "KERAS_BACKEND": backend, "KGATED_TEST_ROWS": " ".join(SUBSET[backend])},
+        env=variables_of(backend, tmp_path_factory.mktemp("compiled")),
         cwd=TESTS.parent,
     )
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]

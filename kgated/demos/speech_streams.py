@@ -1,13 +1,15 @@
 """Streams of synthetic speech: words, pauses, and babble of other voices behind them."""
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import numpy as np
 
 from kgated.data.reading.recording import resampled
 from kgated.demos import espeak
-from kgated.demos.espeak import Voice, speak
+from kgated.demos.espeak import Voice, speak, speak_all
 from kgated.demos.speech_words import KEYWORDS, SENTENCES, no_keyword
 from kgated.demos.streams import Array, Stream, join_pieces
 
@@ -23,8 +25,8 @@ _VARIANTS = {
     "tuning": "m6 f4 Gene Mike Andrea john linda max sandro miguel gustave marcelo Diogo zac",
     "testing": "m7 f5 Mario Denis steph rob travis shelby paul pablo",
 }
-# Of the training alone: each is said once, and heard several times, at another speed and pitch.
-_SAID = {"keywords": 2000, "no keywords": 5200}
+# Of the training alone: what each of many voices says once, and is heard at other speeds and pitches.
+_SPEAKERS, _KEYWORDS_EACH, _OTHERS_EACH = 1200, 4, 10
 _STRETCH = (0.85, 1.18)
 _COLOR_DB = 6.0
 _COLOR_BANDS = 6
@@ -83,7 +85,11 @@ def babble(part: str, samples: int, rng: np.random.Generator) -> Array:
 @cache
 def said(text: str, voice: Voice) -> Array:
     """What a voice says: samples (n,) float32 at `RATE`."""
-    return resampled(speak(text, voice), espeak.RATE, RATE).astype(np.float32)
+    return _at_rate(speak(text, voice))
+
+
+def _at_rate(samples: Array) -> Array:
+    return resampled(samples, espeak.RATE, RATE).astype(np.float32)
 
 
 def effective(samples: Array) -> float:
@@ -101,14 +107,14 @@ def _utterances(
         is_keyword = rng.random() < fraction
         if is_training:
             bank = _bank(is_keyword)
-            text, voice = bank[rng.integers(len(bank))]
-            samples = stretched(said(text, voice), rng.uniform(*_STRETCH))
+            text, samples = bank[rng.integers(len(bank))]
+            samples = stretched(samples, rng.uniform(*_STRETCH))
             samples = colored(samples, rng)
         else:
             text, voice = _drawn(part, is_keyword, rng)
             samples = said(text, voice)
         gain = 10 ** (rng.uniform(-_GAIN_DB, _GAIN_DB) / 20)
-        yield samples * (gain * _LEVEL / effective(samples)), text if is_keyword else None
+        yield samples * (gain * _LEVEL / effective(samples)), text
 
 
 def stretched(samples: Array, factor: float) -> Array:
@@ -130,11 +136,31 @@ def colored(samples: Array, rng: np.random.Generator) -> Array:
 
 
 @cache
-def _bank(is_keyword: bool) -> list[tuple[str, Voice]]:
-    """What is said in the training, and by whom."""
-    rng = np.random.default_rng(int(is_keyword))
-    count = _SAID["keywords" if is_keyword else "no keywords"]
-    return [_drawn("train", is_keyword, rng) for _ in range(count)]
+def _bank(is_keyword: bool) -> list[tuple[str, Array]]:
+    """What the speakers of the training say: texts and samples."""
+    return [
+        (text, samples)
+        for speaker in _speakers()
+        for text, samples in speaker
+        if (text in KEYWORDS) == is_keyword
+    ]
+
+
+@cache
+def _speakers() -> list[list[tuple[str, Array]]]:
+    # The time goes into espeak-ng's processes.
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return list(threads.map(_speaker, range(_SPEAKERS)))
+
+
+def _speaker(number: int) -> list[tuple[str, Array]]:
+    """A speaker's texts, and how they sound."""
+    rng = np.random.default_rng((len(KEYWORDS), number))
+    voice = voice_of("train", rng)
+    texts = [str(rng.choice(KEYWORDS)) for _ in range(_KEYWORDS_EACH)]
+    texts += [no_keyword("train", rng) for _ in range(_OTHERS_EACH)]
+    sounds = speak_all(tuple(texts), voice)
+    return [(text, _at_rate(sound)) for text, sound in zip(texts, sounds, strict=True)]
 
 
 def _drawn(part: str, is_keyword: bool, rng: np.random.Generator) -> tuple[str, Voice]:

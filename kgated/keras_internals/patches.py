@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from kgated.builtin_functions import OF_NUMBERS, erf
+
 FLOAT32_TINY = 1.2e-38  # the smallest normal number
 
 
@@ -68,15 +70,21 @@ def builtin_operators() -> Iterator[None]:
 
     Vectors are scaled to length 1 without the reciprocal of 0, for which LiteRT's RSQRT has no
     number; windows over three axes are taken over two and one; a short-time Fourier transform is a
-    convolution.
+    convolution; the largest of some numbers is found without a look at the bits of 0 and -0.
     """
     from keras.src.backend.tensorflow import math as tensorflow_math
     from keras.src.backend.tensorflow import nn as tensorflow_nn
+    from keras.src.backend.tensorflow import numpy as tensorflow_numpy
     from keras.src.ops import nn
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(_replaced(nn, "_normalize", _finite_normalize))
         stack.enter_context(_replaced(tensorflow_math, "stft", _convolutional_stft))
+        stack.enter_context(_replaced(tensorflow_math, "erf", lambda _: erf))
+        for name, function in OF_NUMBERS.items():
+            stack.enter_context(_replaced(tensorflow_numpy, name, _always(function)))
+        for name in ("argmax", "argmin"):
+            stack.enter_context(_replaced(tensorflow_numpy, name, _plain_index))
         for name in ("max_pool", "average_pool"):
             stack.enter_context(_replaced(tensorflow_nn, name, _pool_by_axes))
         for name in ("adaptive_max_pool", "adaptive_average_pool"):
@@ -121,6 +129,24 @@ def _replaced(owner: Any, name: str, replace: Callable[[Any], Any]) -> Iterator[
             setattr(owner, name, original)
         else:
             delattr(owner, name)
+
+
+def _always(function: Callable[..., Any]) -> Callable[[Any], Callable[..., Any]]:
+    return lambda _: function
+
+
+def _plain_index(keras_index: Callable[..., Any]) -> Callable[..., Any]:
+    """TensorFlow's argmax or argmin, which takes 0 and -0 for equal."""
+
+    def index(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+        import tensorflow as tf
+
+        if axis is None or len(x.shape) == 0:
+            return keras_index(x, axis=axis, keepdims=keepdims)
+        y = getattr(tf, keras_index.__name__)(x, axis=axis, output_type="int32")
+        return tf.expand_dims(y, axis) if keepdims else y
+
+    return index
 
 
 def _finite_normalize(keras_normalize: Callable[..., Any]) -> Callable[..., Any]:

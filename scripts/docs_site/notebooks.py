@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jupytext
-
 OUTPUT = re.compile(r"\A```text\n(.*?)```", re.DOTALL)
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
@@ -40,6 +38,8 @@ def run(path: Path) -> Iterator[CellRun]:
         path: a Markdown file in jupytext's form. A block ```` ```text ```` directly after a code
             cell is its output.
     """
+    import jupytext  # takes seconds, and not all who import this module run a notebook
+
     cells = jupytext.read(path).cells
     names: dict[str, Any] = {"__name__": "__main__"}
     for n, cell in enumerate(cells):

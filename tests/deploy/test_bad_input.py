@@ -21,11 +21,11 @@ STREAM, WHOLE, PADDED = (
 )
 
 
-class Cumulated(L.Layer):
+class Reversed(L.Layer):
     """A layer of an unknown class."""
 
     def call(self, x):
-        return keras.ops.cumsum(x, axis=1)
+        return keras.ops.flip(x, axis=1)
 
 
 class Subclassed(keras.Model):
@@ -56,7 +56,7 @@ def double(x):
 
 ODD = {
     "Lambda": lambda: sequential(L.Lambda(double, name="odd"), kgated.LSTM(3)),
-    "custom": lambda: sequential(Cumulated(name="odd"), kgated.LSTM(3)),
+    "custom": lambda: sequential(Reversed(name="odd"), kgated.LSTM(3)),
     "subclassed": Subclassed,
     "any-features": lambda: functional((None, None)),
     "no-features": lambda: functional((None, 0)),
@@ -77,9 +77,9 @@ REFUSED = [
     (
         "custom",
         STREAM,
-        r"`odd` \(Cumulated\): layer `cumsum\w*` .* can't stream: .*`mode=\"sequence\"`",
+        r"`odd` \(Reversed\): layer `flip\w*` .* can't stream: .*`mode=\"sequence\"`",
     ),
-    ("custom", PADDED, r"`odd` \(Cumulated\): layer `cumsum\w*` .* may see padding.*`length`"),
+    ("custom", PADDED, r"`odd` \(Reversed\): layer `flip\w*` .* may see padding.*`length`"),
     ("subclassed", STREAM, "without a graph of layers"),
     ("subclassed", WHOLE, "without a graph of layers"),
     ("any-features", STREAM, r"inputs of shape \(None, None, None\).* fixed number of features"),
@@ -112,7 +112,7 @@ def test_models_that_run_in_keras_convert_as_sequences(name, rng, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "unknown"), [("Lambda", "function 'double'"), ("custom", "class 'Cumulated'")]
+    ("name", "unknown"), [("Lambda", "function 'double'"), ("custom", "class 'Reversed'")]
 )
 def test_a_saved_model_of_unknown_layers(name, unknown, tmp_path):
     ODD[name]().save(tmp_path / "m.keras")

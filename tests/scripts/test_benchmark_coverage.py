@@ -5,7 +5,7 @@ import inspect
 import keras
 import numpy as np
 import pytest
-from benchmarks.coverage import activations, excluded, layers
+from benchmarks.coverage import activations, excluded, layers, operations
 from benchmarks.coverage.outcome import judged, outcome
 from benchmarks.coverage.page import COLUMNS, general, page
 
@@ -33,7 +33,7 @@ def test_every_activation_of_keras_has_a_row():
 
 
 def test_rows_have_names_of_their_own():
-    names = [row.name for row in (*layers.ROWS, *activations.ROWS)]
+    names = [row.name for row in (*layers.ROWS, *operations.ROWS, *activations.ROWS)]
     assert len(set(names)) == len(names)
 
 
@@ -71,7 +71,7 @@ def test_the_page_counts_and_gives_each_reason_once():
         ("Add", "sequence", "int8"): {"outcome": "right", "rmse_of_spread": 0.0123},
         ("tanh", "stream", "int8"): {"outcome": "crashed (SIGABRT)"},
     }
-    text = page(cells, ["Add", "Dot"], ["tanh"], "command", "day")
+    text = page(cells, {"Layers": ["Add", "Dot"], "Activations": ["tanh"]}, "command", "day")
     assert "| stream | none | 0 | 2 | 0 |" in text
     assert "| stream | int8 | 0 | 0 | 1 |" in text
     assert "| Dot | 1 | - |" in text

@@ -58,16 +58,17 @@ def test_tuned_memories_last_from_one_step_to_the_horizon(script):
 
 @pytest.fixture(scope="module")
 def short_run(script, tmp_path_factory):
-    """Both files and the output of one run of the script."""
+    """The report, both pictures and the output of one run of the script."""
     report, png = (tmp_path_factory.mktemp("run") / f"found.{kind}" for kind in ("json", "png"))
     arguments = ["--length", 10, "--steps", 150, "--only", "SimpleRNN, GRU"]
     result = run(script, *arguments, "--json", report, "--png", png)
     assert result.exit_code == 0, result.output
-    return json.loads(report.read_text()), png.read_bytes(), result.output
+    pictures = [png.with_stem(f"{png.stem}-{theme}") for theme in ("light", "dark")]
+    return json.loads(report.read_text()), [p.read_bytes() for p in pictures], result.output
 
 
 def test_a_gru_learns_and_all_of_it_is_reported(script, short_run):
-    (rnn, gru), png, output = short_run
+    (rnn, gru), pictures, output = short_run
     assert (rnn["cell"], gru["cell"]) == ("SimpleRNN", "GRU")
     assert gru["test_mse"][-1] < 0.5 * script.BASELINE
     assert gru["training_steps"] == script.STEPS_PER_ROUND * len(gru["test_mse"])
@@ -79,7 +80,10 @@ def test_a_gru_learns_and_all_of_it_is_reported(script, short_run):
     assert rnn["input_gate"] == []
     assert len(gru["input_gate"]) == 10
     assert len(gru["marked_steps"]) == 2
-    assert png.startswith(b"\x89PNG")
+    light, dark = pictures
+    assert light.startswith(b"\x89PNG")
+    assert dark.startswith(b"\x89PNG")
+    assert light != dark
     for word in ("SimpleRNN", "GRU", f"{gru['test_mse'][-1]:.4f}"):
         assert word in output
 

@@ -131,7 +131,7 @@ def check_recipe(recipe: Recipe, step: StepModel | SequenceGraph, has_ranges: bo
     counting = [name for name in step.counters if name not in recipe.skip]
     if recipe.is_static and counting:
         raise ConversionError(
-            f"layer `{counting[0]}` counts the frames of a stream without end, and recipe "
+            f"layer `{counting[0]}` sums over a stream without end, and recipe "
             f"{recipe.name} has integers of a fixed range only; keep it in float by "
             f"`skip={counting}`, or take `quantize='dynamic'`"
         )

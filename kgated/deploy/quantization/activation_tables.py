@@ -31,7 +31,7 @@ _ELEMENTWISE = _COMPARISONS | {
     *("LOGISTIC", "NEG", "RELU", "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1", "ROUND", "RSQRT"),
     *("SIGN", "SIN", "SQRT", "SQUARE", "TANH", "CAST", "LOGICAL_NOT", "ADD", "SUB", "MUL", "DIV"),
     *("MAXIMUM", "MINIMUM", "POW", "SQUARED_DIFFERENCE", "LOGICAL_AND", "LOGICAL_OR"),
-    *("SELECT", "SELECT_V2", "ZEROS_LIKE"),
+    *("SELECT", "SELECT_V2", "ZEROS_LIKE", "ATAN2", "FLOOR_DIV", "FLOOR_MOD"),
 }
 # Their 16-bit kernels interpolate a table of 513 entries, which training does not model.
 _INTERPOLATED = ("ELU", "EXP", "GELU", "HARD_SWISH", "LOG")
@@ -249,7 +249,7 @@ def _resized(
     buffers: list[schema.BufferT],
     shape: tuple[int, ...],
 ) -> schema.TensorT:
-    """The tensor for a vector of numbers; a constant of one value with one number."""
+    """The tensor for a vector of numbers; a constant of one value as often."""
     sized = copy.copy(tensor)
     sized.shapeSignature = None
     if not flatbuffer.is_constant(model, tensor):
@@ -257,8 +257,9 @@ def _resized(
         return sized
     data = bytes(model.buffers[tensor.buffer].data)
     number = data[: len(data) // _count(tensor)]
-    buffers.append(schema.BufferT(data=np.frombuffer(number, np.uint8)))
-    sized.shape, sized.buffer = np.array([1], np.int32), len(buffers) - 1
+    # ATAN2 reads as many numbers of a constant as of its operand.
+    buffers.append(schema.BufferT(data=np.frombuffer(number * int(np.prod(shape)), np.uint8)))
+    sized.shape, sized.buffer = np.array(shape, np.int32), len(buffers) - 1
     return sized
 
 

@@ -6,6 +6,8 @@
 | L2_NORMALIZATION | int16 | x / √max(Σ x², ε) |
 | PRELU | int16 | relu(x) + α · min(x, 0): the kernel's int16 results are wrong |
 | ONE_HOT | static | GATHER of rows of the identity matrix |
+| CUMSUM | static | the product with a triangular matrix of ones |
+| REDUCE_PROD | static | a product of two numbers after the other |
 """
 
 from collections.abc import Callable, Mapping
@@ -19,6 +21,8 @@ from kgated.deploy.tflite.cleanup import eliminate_dead_code, remove_unread_oper
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import LayerTable
 
+MAX_SUMMED = 512  # numbers of a running sum, whose matrix has their square
+MAX_MULTIPLIED = 64  # numbers of a product, with two operators each
 SMALLEST_SQUARE = 1e-12  # the square of what LiteRT's L2_NORMALIZATION divides by at least
 _INT32, _FLOAT32 = schema.TensorType.INT32, schema.TensorType.FLOAT32
 
@@ -33,9 +37,10 @@ def decompose_for_int16(file: FloatFile) -> None:
     _decompose(file, rewrites)
 
 
-def decompose_one_hot(file: FloatFile) -> None:
-    """Rewrite ONE_HOT, which has no kernel for scales; the file is changed."""
-    _decompose(file, {"ONE_HOT": _one_hot})
+def decompose_for_integers(file: FloatFile) -> None:
+    """Rewrite the operators that have no kernel for scales; the file is changed."""
+    rewrites = {"ONE_HOT": _one_hot, "CUMSUM": _running_sums, "REDUCE_PROD": _product}
+    _decompose(file, rewrites)
 
 
 @dataclass
@@ -103,18 +108,24 @@ class _Builder:
         operator.builtinOptions = getattr(schema, f"{kind}T")() if kind else None
         if keep:
             operator.builtinOptions.keepDims = True
+        if name == "FULLY_CONNECTED":
+            operator.builtinOptions.keepNumDims = True
 
 
 _OPTIONS = {
     "ADD": "AddOptions",
     "EXP": "ExpOptions",
+    "FULLY_CONNECTED": "FullyConnectedOptions",
     "GATHER": "GatherOptions",
     "MAXIMUM": "MaximumMinimumOptions",
     "MINIMUM": "MaximumMinimumOptions",
     "MUL": "MulOptions",
     "REDUCE_MAX": "ReducerOptions",
+    "RESHAPE": "ReshapeOptions",
+    "SLICE": "SliceOptions",
     "SUB": "SubOptions",
     "SUM": "ReducerOptions",
+    "TRANSPOSE": "TransposeOptions",
 }
 _Rewrite = Callable[[_Builder], bool]
 
@@ -177,6 +188,48 @@ def _one_hot(build: _Builder) -> bool:
         tokens = build.reshaped(tokens, build.shape(indices))
     rows = np.where(np.eye(count, dtype=bool), *values).astype(np.float32)
     build.replace("GATHER", build.constant("rows", rows), tokens)
+    return True
+
+
+def _running_sums(build: _Builder) -> bool:
+    x, options = int(build.operator.inputs[0]), build.operator.builtinOptions
+    shape = build.shape(x)
+    axis = int(build.numbers(int(build.operator.inputs[1])).ravel()[0]) % len(shape)
+    count = shape[axis]
+    if count > MAX_SUMMED or build.graph.tensors[x].type != _FLOAT32:
+        return False
+    ones = np.tril(np.ones((count, count), np.float32), -1 if options.exclusive else 0)
+    matrix = build.constant("ones", ones.T.copy() if options.reverse else ones)
+    if axis == len(shape) - 1:
+        build.replace("FULLY_CONNECTED", x, matrix, -1)
+        return True
+    order = np.arange(len(shape), dtype=np.int32)
+    order[[axis, -1]] = order[[-1, axis]]
+    axes, swapped = build.constant("order", order), tuple(shape[n] for n in order)
+    columns = build.insert("TRANSPOSE", "columns", swapped, x, axes)
+    sums = build.insert("FULLY_CONNECTED", "sums", swapped, columns, matrix, -1)
+    build.replace("TRANSPOSE", sums, axes)
+    return True
+
+
+def _product(build: _Builder) -> bool:
+    x, axes = int(build.operator.inputs[0]), build.numbers(int(build.operator.inputs[1]))
+    shape = build.shape(x)
+    axis = int(axes.ravel()[0]) % len(shape)
+    count = shape[axis]
+    if axes.size != 1 or count > MAX_MULTIPLIED or build.graph.tensors[x].type != _FLOAT32:
+        return False
+    sizes = np.array([1 if n == axis else size for n, size in enumerate(shape)], np.int32)
+    ends, product = build.constant("sizes", sizes), -1
+    for n in range(count):
+        begin = np.zeros(len(shape), np.int32)
+        begin[axis] = n
+        factor = build.constant(f"begin_{n}", begin)
+        factor = build.insert("SLICE", f"factor_{n}", tuple(sizes), x, factor, ends)
+        multiplied = (f"product_{n}", tuple(sizes), product, factor)
+        product = factor if n == 0 else build.insert("MUL", *multiplied)
+    result = np.array(build.shape(build.result), np.int32)
+    build.replace("RESHAPE", product, build.constant("shape", result))
     return True
 
 

@@ -159,7 +159,7 @@ class _Rewriter:
         target = self._target(result, kernel)
         params = self._params(target)
         inputs = [self._operand(operator, n, params, kernel) for n in operator.inputs]
-        operator.inputs, operator.outputs = inputs, [target]
+        operator.inputs, operator.outputs = inputs, [target, *operator.outputs[1:]]
         self.layers.inherit(self.graph, target, result)
         self._integers[result] = target
 

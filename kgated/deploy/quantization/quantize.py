@@ -14,7 +14,7 @@ from kgated.deploy.quantization.checks import (
     check_is_integer,
     check_shared,
 )
-from kgated.deploy.quantization.decompositions import decompose_for_int16, decompose_one_hot
+from kgated.deploy.quantization.decompositions import decompose_for_int16, decompose_for_integers
 from kgated.deploy.quantization.float_io import use_float_io
 from kgated.deploy.quantization.float_rewrites import (
     FOR_INT16,
@@ -118,7 +118,7 @@ def _rewrite_for_int16(job: QuantizationState) -> None:
 
 def _rewrite_for_integers(job: QuantizationState) -> None:
     rewrite_operators(job.file, FOR_INTEGERS)
-    decompose_one_hot(job.file)
+    decompose_for_integers(job.file)
 
 
 def _rewrite_gather(job: QuantizationState) -> None:

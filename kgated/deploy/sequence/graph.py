@@ -100,6 +100,8 @@ class _SequenceCalls(LayerCalls):
             return self._padded(time, layer.layer, args, kwargs)
         if operation_keeps_frames(layer, *args):
             return self._call(layer, args, kwargs)
+        if time.leaves_frames_apart(layer, args, kwargs):
+            return time.without_infinities(layer, self._call(layer, args, kwargs))
         if _is_own(layer):
             raise unsupported(layer)  # what it computes is not what its base class computes
         if isinstance(layer, POOLING):

@@ -6,7 +6,8 @@ import keras
 from keras import ops
 
 from kgated.errors import ConversionError
-from kgated.framewise import is_finite, isolates_padding
+from kgated.frame_trial import acts_on_frames_alone
+from kgated.framewise import is_finite, isolates_padding, row_of
 from kgated.keras_internals.graph import flatten_layers
 
 POOLING = (keras.layers.GlobalAveragePooling1D, keras.layers.GlobalMaxPooling1D)
@@ -91,6 +92,13 @@ class PaddedTime:
                 raise unsupported(layer)
         if not isolates_padding(layer, rank):
             raise unsupported(layer)
+
+    def leaves_frames_apart(self, operation: Any, args: Any, kwargs: Any) -> bool:
+        """Whether an operation of `keras.ops` computes each frame alone; found by trial."""
+        is_layer, name = isinstance(operation, keras.Layer), type(operation).__name__
+        if is_layer or name == "GetItem" or row_of(operation) is not None:
+            return False
+        return acts_on_frames_alone(operation, args, kwargs, self.has_time)
 
 
 def unsupported(layer: Any) -> ConversionError:

@@ -9,7 +9,7 @@ from kgated import steps
 from kgated.deploy.sequence.graph import sequence_model
 from kgated.deploy.sequence.inputs import inputs_of
 from kgated.deploy.sequence.rnn import Lowering
-from kgated.deploy.streaming import conditional, convolution, framewise, pooling, recurrent
+from kgated.deploy.streaming import conditional, convolution, framewise, pooling, recurrent, running
 from kgated.deploy.streaming.builder import INPUT, StepModel, build
 from kgated.deploy.streaming.context import Handlers
 from kgated.deploy.streaming.unsupported import StreamError, checked
@@ -26,6 +26,7 @@ HANDLERS: Handlers = {
     **convolution.HANDLERS,
     **pooling.HANDLERS,
     **conditional.HANDLERS,
+    **running.HANDLERS,
 }
 
 

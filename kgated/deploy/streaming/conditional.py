@@ -7,7 +7,7 @@ from keras import ops
 
 from kgated.deploy.streaming.context import Handler, Handlers, StreamContext
 from kgated.deploy.streaming.unsupported import unsupported
-from kgated.framewise import einsum_keeps_frames, operation_keeps_frames
+from kgated.framewise import einsum_keeps_frames, index_of_last_frame, operation_keeps_frames
 
 
 def _einsum(context: StreamContext, layer: keras.layers.EinsumDense, x: Any) -> Any:
@@ -21,10 +21,14 @@ def _einsum(context: StreamContext, layer: keras.layers.EinsumDense, x: Any) -> 
 
 
 def _operation(context: StreamContext, operation: Any, *args: Any) -> Any:
-    """An index, or a product with a matrix."""
-    if not (context.has_time(args[0]) and operation_keeps_frames(operation, *args)):
+    """An index, or a product of matrices."""
+    if context.has_time(args[0]) and operation_keeps_frames(operation, *args):
+        return context.timed(operation(*args))
+    if type(operation).__name__ == "GetItem":
+        if index_of_last_frame(args[1]):
+            return operation(*args)  # of the block, and so of the sequence up to now
         raise unsupported(operation)
-    return context.timed(operation(*args))
+    return context.by_trial(operation, *args)
 
 
 def _spectral_normalization(

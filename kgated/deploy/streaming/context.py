@@ -10,8 +10,9 @@ from keras import ops
 
 from kgated.deploy.sequence.rnn import Lowering
 from kgated.deploy.sequence.static_layer import StaticCalls, needs_static_call
-from kgated.deploy.streaming.unsupported import unsupported
+from kgated.deploy.streaming.unsupported import check_axis, unsupported
 from kgated.errors import ConversionError
+from kgated.frame_trial import acts_on_frames_alone
 from kgated.keras_internals.graph import LayerCalls, has_own, plain_name
 
 # The operations on numbers with which Keras computes a mask.
@@ -70,6 +71,7 @@ class StreamContext(LayerCalls):
         self.counters: list[str] = []
         self._handlers = handlers
         self._timed: dict[int, Any] = {}
+        self._token_blocks: set[int] = set()
         self._padding: dict[int, tuple[keras.Layer, int]] = {}
         self._names: set[str] = set()
         self._static = StaticCalls(lowering, self._names)
@@ -82,11 +84,11 @@ class StreamContext(LayerCalls):
             return self.call_whole(layer, *args, **kwargs)
         handler = self._handler(layer)
         if handler is None:
-            return self._mask_operation(layer, timed, *args, **kwargs)
+            return self._operation(layer, timed, *args, **kwargs)
         for x in timed:
             if not handler.reads_padding:
                 self._check_not_padded(x)
-            if x.dtype == "int32" and not handler.reads_tokens:
+            if id(x) in self._token_blocks and not handler.reads_tokens:
                 raise unsupported(layer, NO_FRAMES)
         return handler.call(self, layer, *args, **kwargs)
 
@@ -126,6 +128,8 @@ class StreamContext(LayerCalls):
         """An input of the step with its time axis, marked."""
         if self.size == 1:
             x = TimeAxis((1, *x.shape[1:]), self.unique("with_time"))(x)
+        if x.dtype == "int32":
+            self._token_blocks.add(id(x))
         return self.timed(x)
 
     def padded(self, x: Any, layer: keras.Layer, left: int) -> Any:
@@ -191,15 +195,31 @@ class StreamContext(LayerCalls):
                 "its padding must be read by a convolution alone, that comes right after it",
             )
 
-    def _mask_operation(self, operation: Any, timed: list[Any], *args: Any, **kwargs: Any) -> Any:
-        """Call what Keras adds to a graph for masks: operations that end in boolean tensors."""
+    def _operation(self, operation: Any, timed: list[Any], *args: Any, **kwargs: Any) -> Any:
+        """Call an operation of `keras.ops` without a handler: on masks, or on each frame alone."""
+        if isinstance(operation, keras.Layer):
+            raise unsupported(operation)
         is_mask = type(operation).__name__ in MASK_STARTS or all(x.dtype == "bool" for x in timed)
-        if isinstance(operation, keras.Layer) or not is_mask:
+        if is_mask and (output := operation(*args, **kwargs)).dtype == "bool":
+            return self.timed(output)
+        for x in timed:
+            self._check_not_padded(x)
+            if id(x) in self._token_blocks:
+                raise unsupported(operation, NO_FRAMES)
+        return self.by_trial(operation, *args, **kwargs)
+
+    def by_trial(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call an operation that acts on each frame alone; see `acts_on_frames_alone`."""
+        leaves = keras.tree.flatten((args, kwargs))
+        tensors = [x for x in leaves if isinstance(x, keras.KerasTensor)]
+        alike = all(self.has_time(x) and x.shape[:2] == tensors[0].shape[:2] for x in tensors)
+        if not alike or not acts_on_frames_alone(operation, args, kwargs, self.has_time):
+            check_axis(operation, len(tensors[0].shape))
             raise unsupported(operation)
-        output = operation(*args, **kwargs)
-        if output.dtype != "bool":
-            raise unsupported(operation)
-        return self.timed(output)
+        results = operation(*args, **kwargs)
+        for x in keras.tree.flatten(results):
+            self.timed(x)
+        return results
 
 
 class TimeAxis(keras.layers.Layer):

@@ -89,8 +89,8 @@ def blocks(model: schema.ModelT, graph: schema.SubGraphT) -> list[Block]:
             # Four gates in the width of the cell state, while the operator runs.
             size = _size(graph.tensors[operator.inputs[C_STATE]])
             gates += [Block(size, number, number)] * 4
-    for index in graph.outputs:
-        lifetimes[int(index)][1] = last
+    for index in set(map(int, graph.outputs)) & set(lifetimes):  # others are constants
+        lifetimes[index][1] = last
     planned = {n: span for n, span in lifetimes.items() if not graph.tensors[n].isVariable}
     return [Block(_size(graph.tensors[n]), *span) for n, span in planned.items()] + gates
 

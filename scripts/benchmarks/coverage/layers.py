@@ -38,6 +38,17 @@ def _volume(kind: type, *arguments: object, **options: object) -> Row:
     return images(kind.__name__, lambda y: kind(*arguments, **options, **N)(y), length=FRAMES)
 
 
+def _masked_both_ways(kind: type, each: bool) -> Row:
+    """A recurrent layer of tokens, some of them padding, in both directions."""
+
+    def call(x):  # type: ignore[no-untyped-def]
+        y = L.Embedding(TOKENS, 4, mask_zero=True)(x)
+        return L.Bidirectional(kind(2, return_sequences=each), **N)(y)
+
+    result = "each result" if each else "last result"
+    return tokens(f"Bidirectional ({kind.__name__}, masked, {result})", call)
+
+
 RECURRENT = [
     frames("LSTM", lambda y: L.LSTM(3, return_sequences=True, **N)(y)),
     frames("LSTM (last result)", lambda y: L.LSTM(3, **N)(y)),
@@ -58,6 +69,7 @@ RECURRENT = [
         lambda y: L.Bidirectional(L.LSTM(2, return_sequences=True), **N)(y),
     ),
     frames("Bidirectional (GRU)", lambda y: L.Bidirectional(L.GRU(2), merge_mode="sum", **N)(y)),
+    *(_masked_both_ways(kind, each) for kind in (L.LSTM, L.GRU) for each in (True, False)),
     frames(
         "ConvLSTM1D",
         lambda y: L.ConvLSTM1D(2, 3, **N)(L.TimeDistributed(L.Reshape((4, 1)), name="rows")(y)),

@@ -13,12 +13,12 @@ import numpy as np
 from kgated_edge import EdgeModel, SequenceModel, open_model
 
 import kgated
-from benchmarks.coverage import activations, layers
-from benchmarks.coverage.rows import FRAMES, Row, build, data_for
+from benchmarks.coverage import activations, layers, operations
+from benchmarks.coverage.rows import FRAMES, build, data_for
 from benchmarks.micro import steps_apart
 from kgated.errors import ConversionError
 
-ROWS = {row.name: row for row in (*layers.ROWS, *activations.ROWS)}
+ROWS = {row.name: row for row in (*layers.ROWS, *operations.ROWS, *activations.ROWS)}
 MODES = ("stream", "sequence")
 # Recipe to the maximum error, relative to max(1, largest output); the RMSE may be a fifth of it.
 LIMITS = {"none": 1e-4, "dynamic": 0.1, "int8": 0.3, "int16x8": 0.1, "mcu int8": 0.3}
@@ -38,17 +38,16 @@ def outcome(name: str, mode: str, recipe: str) -> dict[str, Any]:
         another outcome; `reason`: of a refusal; `error`: the largest, relative to
         max(1, largest output); `rmse_of_spread`.
     """
-    row = ROWS[name]
+    model = build(ROWS[name])
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _converted(row, mode, recipe)
+            return _converted(model, mode, recipe)
     except Exception as error:
-        return _refused(build(row), error)
+        return _refused(model, error)
 
 
-def _converted(row: Row, mode: str, recipe: str) -> dict[str, Any]:
-    model = build(row)
+def _converted(model: keras.Model, mode: str, recipe: str) -> dict[str, Any]:
     data = data_for(model)
     target, _, quantize = recipe.rpartition(" ")
     length = {"length": data.shape[1]} if mode == "sequence" else {}
@@ -157,7 +156,9 @@ def _refused(model: keras.Model, error: Exception) -> dict[str, Any]:
     text = str(error)
     place = traceback.extract_tb(error.__traceback__)[-1].filename
     by_kgated = isinstance(error, ConversionError | ValueError) and "/kgated/" in place
-    named = any(f"`{layer.name}`" in text for layer in [model, *model._flatten_layers()])
+    named = any(
+        f"`{layer.name}`" in text for layer in [*model._flatten_layers(), *model.operations]
+    )
     if by_kgated and named and any(way in text for way in WAYS_OUT):
         return {"outcome": "refused", "reason": text}
     kind = "message without layer or way out" if by_kgated else f"raw {type(error).__name__}"

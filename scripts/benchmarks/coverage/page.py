@@ -13,8 +13,15 @@ RIGHT, REFUSED = "right", "refused"
 Cells = dict[tuple[str, str, str], dict[str, Any]]  # by (row, mode, recipe)
 
 
-def page(cells: Cells, layers: list[str], activations: list[str], command: str, day: str) -> str:
-    """The whole page as markdown."""
+def page(cells: Cells, tables: dict[str, list[str]], command: str, day: str) -> str:
+    """The whole page as markdown.
+
+    Args:
+        cells: the outcomes.
+        tables: by title of a table the names of its rows.
+        command: that wrote the page.
+        day: of the run.
+    """
     notes: dict[str, int] = {}
     parts = [
         "# Coverage",
@@ -24,14 +31,7 @@ def page(cells: Cells, layers: list[str], activations: list[str], command: str, 
         "",
         *_counts(cells),
         "",
-        "## Layers",
-        "",
-        *_table(cells, layers, notes),
-        "",
-        "## Activations",
-        "",
-        *_table(cells, activations, notes),
-        "",
+        *_tables(cells, tables, notes),
         "## Reasons of the refusals",
         "",
         *(f"{number}. {reason}" for reason, number in notes.items()),
@@ -40,7 +40,7 @@ def page(cells: Cells, layers: list[str], activations: list[str], command: str, 
         "",
         ERRORS,
         "",
-        *_errors(cells, [*layers, *activations]),
+        *_errors(cells, [name for names in tables.values() for name in names]),
         "",
         "## Layers without a row",
         "",
@@ -51,8 +51,9 @@ def page(cells: Cells, layers: list[str], activations: list[str], command: str, 
 
 
 INTRODUCTION = """\
-Every layer of `keras.layers` that a sequence model can contain, and every activation of
-`keras.activations`, converted in both modes by five recipes. Terms: [glossary](glossary.md).
+Every layer of `keras.layers` that a sequence model can contain, operations of `keras.ops` between
+layers of a functional model, and every activation of `keras.activations`, converted in both modes
+by five recipes. Terms: [glossary](glossary.md).
 
 - **yes**: the file's results agree with those of Keras.
 - **a number**: the conversion raises `ConversionError` or `ValueError`. The message names the layer
@@ -63,12 +64,17 @@ Every layer of `keras.layers` that a sequence model can contain, and every activ
 `{command}`
 wrote this page on {day}. The script converts each model, runs the file, and compares its results
 with those of Keras. Each model is small and has random weights: 4 features, 6 frames, and the layer
-between two Dense layers. `mcu` is `target="mcu"`.
+or operation between two Dense layers. `mcu` is `target="mcu"`.
 """
 ERRORS = """\
 Root mean square error of the file's results, in percent of the standard deviation of Keras's
 results: the larger one of the two modes. The weights are random. The calibration data has 8
 sequences."""
+
+
+def _tables(cells: Cells, tables: dict[str, list[str]], notes: dict[str, int]) -> Iterator[str]:
+    for title, rows in tables.items():
+        yield from (f"## {title}", "", *_table(cells, rows, notes), "")
 
 
 def _counts(cells: Cells) -> list[str]:

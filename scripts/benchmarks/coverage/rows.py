@@ -93,9 +93,16 @@ def build(row: Row) -> keras.Model:
 
 
 def data_for(model: keras.Model, count: int = 8) -> np.ndarray:
-    """Seeded sequences for a model of one input."""
+    """Seeded sequences for a model of one input; where it has a mask, with masked frames."""
     (x,), rng = model.inputs, np.random.default_rng(2)
     shape = (count, x.shape[1] or FRAMES, *x.shape[2:])
-    if x.dtype == "int32":
-        return rng.integers(1, TOKENS, shape).astype(np.int32)
-    return rng.normal(size=shape).astype(np.float32)
+    is_ids = x.dtype == "int32"
+    data = rng.integers(1, TOKENS, shape) if is_ids else rng.normal(size=shape)
+    if any(map(_has_mask, model.layers)):
+        data[1::2, -2:] = 0  # at the end
+        data[2::4, 1] = 0  # inside
+    return data.astype(np.int32 if is_ids else np.float32)
+
+
+def _has_mask(layer: keras.Layer) -> bool:
+    return isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False)
