@@ -8,7 +8,7 @@ from kgated.compare.charts import (
     learning_chart,
     size_points,
 )
-from kgated.compare.recommendation import describe
+from kgated.compare.recommendation import describe, permutation_text
 from kgated.compare.results import CandidateResult, Comparison, DeviceRun
 from kgated.pages.render import render_page
 from kgated.study.console import TableRow
@@ -115,6 +115,6 @@ def pair_lines(comparison: Comparison) -> list[str]:
     return [
         f"{comparison.best} against {name}: {describe(pair, comparison.metric)}; better on "
         f"{pair.only_first} sequences and worse on {pair.only_second}, sign test "
-        f"p = {pair.sign_test_p:.2g}"
+        f"p = {pair.sign_test_p:.2g}{permutation_text(pair)}"
         for name, pair in pairs.items()
     ]

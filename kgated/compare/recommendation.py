@@ -55,7 +55,7 @@ class Evidence:
 
 def recommend(evidence: Evidence) -> tuple[str, ...]:
     """Sentences: which candidate and which file to take, and on what evidence."""
-    better = [b for b in evidence.baselines if b.against_best.low > 0]
+    better = [b for b in evidence.baselines if b.against_best.is_gain]
     sentences = [_no_better(evidence, b) for b in evidence.baselines if b not in better]
     sentences.append(_choice(evidence))
     sentences += _differences(evidence)
@@ -122,11 +122,17 @@ def _differences(evidence: Evidence) -> list[str]:
     noise = [name for name, pair in pairs.items() if pair.is_noise]
     sentences = [f"Within noise of {best.name}: {', '.join(noise)}."] if noise else []
     return sentences + [
-        f"{best.name} is better than {name} beyond noise ({describe(pair, evidence.metric)}; sign "
-        f"test p = {pair.sign_test_p:.2g})."
+        f"{best.name} is better than {name} beyond noise ({describe(pair, evidence.metric)}"
+        f"{permutation_text(pair)})."
         for name, pair in pairs.items()
         if not pair.is_noise
     ]
+
+
+def permutation_text(pair: PairedDifference) -> str:
+    """The p-value of the permutation test after a semicolon, where there is one."""
+    p = pair.permutation_p
+    return "" if p is None else f"; permutation test p = {p:.2g}"
 
 
 def _file(evidence: Evidence) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kgated.compare.significance import compare_pairs, sign_test
+from kgated.compare.significance import compare_pairs, permutation_test, sign_test
 from kgated.study.tasks.metrics import ACCURACY, RMSE, Scores
 
 
@@ -47,3 +47,41 @@ def test_the_sign_test_is_exact():
         count = first + second
         expected = binomtest(first, count).pvalue if count else 1.0
         assert sign_test(first, second) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("number", [6, 12, 30])
+def test_the_permutation_test_is_that_of_scipy(rng, number):
+    from scipy.stats import permutation_test as expected_test
+
+    gains = rng.normal(0.3, 1.0, number)
+    expected = expected_test(
+        (gains, np.zeros(number)),
+        lambda a, b: np.mean(a - b),
+        permutation_type="samples",
+        n_resamples=20_000,
+        rng=0,
+    )
+    assert permutation_test(gains, rng) == pytest.approx(expected.pvalue, abs=0.02)
+
+
+def test_few_sequences_that_differ_are_noise():
+    """Five of 40 sequences, in each of three seeds: the interval alone would exclude 0."""
+    best, worse = np.ones((3, 40), bool), np.ones((3, 40), bool)
+    worse[:, :5] = False
+    pair = compare_pairs(decisions(best), decisions(worse), ACCURACY)
+    assert pair.low > 0
+    assert pair.permutation_p == pytest.approx(1 / 16, abs=0.02)  # 2 of 2⁵ combinations
+    assert pair.is_noise
+    assert not pair.is_gain
+
+
+def test_the_permutation_exchanges_groups_and_needs_six_of_them():
+    best, worse = np.ones((1, 60), bool), np.ones((1, 60), bool)
+    worse[:, ::2] = False
+    pairs = [
+        compare_pairs(decisions(best), decisions(worse), ACCURACY, np.arange(60) % groups)
+        for groups in (3, 5, 15)
+    ]
+    assert [pair.permutation_p is None for pair in pairs] == [True, True, False]
+    assert pairs[2].permutation_p < 0.01
+    assert pairs[2].is_gain
