@@ -68,7 +68,7 @@ def backend(request):
 
 
 def variables_of(backend, folder):
-    """The environment of the process: JAX takes from `folder` what it compiled for an equal layer."""
+    """The environment of the process; JAX keeps what it compiled in `folder`, for equal layers."""
     cached = {
         "JAX_COMPILATION_CACHE_DIR": str(folder),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
