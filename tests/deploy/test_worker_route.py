@@ -70,8 +70,8 @@ def test_a_conversion_names_its_stages(tmp_path):
     stages = []
     options = {"quantize": "int8", "calibration": x, "progress": stages.append}
     kgated.to_tflite(model, tmp_path / "m.tflite", **options)
-    ours = ["the graph of the file", "the comparison of the float file with Keras"]
-    assert [stage for stage in stages if stage in ours] == ours
+    expected = ["the graph of the file", "the comparison of the float file with Keras"]
+    assert [stage for stage in stages if stage in expected] == expected
     assert "the comparison of the file with Keras" in stages[-2:]
     count = len(stages)
     kgated.to_tflite(model, tmp_path / "m.tflite")  # nobody listens to this one

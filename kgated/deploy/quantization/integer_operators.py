@@ -108,11 +108,11 @@ class _Rewriter:
         if self.bits == 16:
             shape = tuple(int(size) for size in self.graph.tensors[source].shape)
             int32 = schema.TensorType.INT32
-            wide = flatbuffer.add_tensor(self.graph, source, "wide", shape, int32)
-            self.layers.inherit(self.graph, wide, int(operator.outputs[0]))
+            integers = flatbuffer.add_tensor(self.graph, source, "int32", shape, int32)
+            self.layers.inherit(self.graph, integers, int(operator.outputs[0]))
             options = schema.CastOptionsT(inDataType=INTEGER[16], outDataType=int32)
-            self._insert(operator, "CAST", [source], wide, options)
-            source = wide
+            self._insert(operator, "CAST", [source], integers, options)
+            source = integers
         operator.inputs = [source, *operator.inputs[1:]]
 
     def _write_masked_mean(self, operator: schema.OperatorT, mean: MaskedMean) -> None:
