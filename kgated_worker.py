@@ -27,6 +27,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -42,14 +44,35 @@ LOG_LINE = re.compile(
 )
 
 
+Listener = Callable[[str], None]
+_LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
+POLL_S = 0.2  # between two looks at the stage of the worker
+
+
 def begin(stage: str) -> None:
-    """Note down what this process does next, for the report of a crash.
+    """Note down what this process does next, for the report of a crash; tell who listens.
 
     Args:
         stage: such as "the run of the quantized file". Nothing is written outside of the worker.
     """
     if path := os.environ.get(PROGRESS):
         Path(path).write_text(stage)
+    if (listener := _LISTENER.get()) is not None:
+        listener(stage)
+
+
+@contextlib.contextmanager
+def listening(listener: Listener | None) -> Iterator[None]:
+    """Call `listener` meanwhile with each stage that this thread or the worker begins.
+
+    Args:
+        listener: of a stage's name; called from another thread, too. None: nobody listens.
+    """
+    token = _LISTENER.set(listener)
+    try:
+        yield
+    finally:
+        _LISTENER.reset(token)
 
 
 class CrashError(Exception):
@@ -106,7 +129,8 @@ class Worker:
         with self._lock:
             process = self._start()
             try:
-                reply = self._ask(process, json.dumps({"work": work, "folder": str(folder)}))
+                with self._followed():
+                    reply = self._ask(process, json.dumps({"work": work, "folder": str(folder)}))
             except BaseException:  # Ctrl-C: what comes back later is no answer to the next job
                 self._stop()
                 raise
@@ -138,6 +162,30 @@ class Worker:
             )
             atexit.register(self.stop)
         return self._process
+
+    @contextlib.contextmanager
+    def _followed(self) -> Iterator[None]:
+        """Tell the listener the stages of the process, where there is one."""
+        listener, done = _LISTENER.get(), threading.Event()
+        if listener is None:
+            yield
+            return
+
+        def follow() -> None:
+            path, last = Path(self._progress.name), ""
+            while not done.wait(POLL_S):
+                stage = path.read_text()
+                if stage not in ("", last):
+                    last = stage
+                    listener(stage)
+
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     def _ask(self, process: "subprocess.Popen[str]", question: str) -> str:
         assert process.stdin is not None

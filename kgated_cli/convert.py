@@ -144,7 +144,7 @@ def _load_and_convert(
         begin(f"loading {path}")
         model = load_model(path, layers_file)
         begin(f"converting: {chosen['mode']}, quantize {chosen['quantize']}, checked against Keras")
-        return model, to_tflite(model, output, **chosen, **facts)
+        return model, to_tflite(model, output, **chosen, **facts, progress=begin)
 
 
 def _start_worker() -> None:

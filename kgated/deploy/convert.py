@@ -1,6 +1,6 @@
 """Converts a Keras model to a verified `.tflite` file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -55,6 +55,7 @@ from kgated.keras_internals.graph import no_mask_warnings
 from kgated.keras_internals.patches import float32_layers
 from kgated.keras_internals.subclassed_models import as_functional
 from kgated.optimize import QuantizeAware
+from kgated_worker import listening
 
 CONVERT_SAVED = "kgated.deploy.convert:convert_saved_job"
 
@@ -85,6 +86,7 @@ def to_tflite(
     sessions: int = 1,
     block: int = 1,
     results: str = "auto",
+    progress: Callable[[str], None] | None = None,
 ) -> Conversion:
     """Convert a Keras model into one `.tflite` file of builtin ops, checked against the model.
 
@@ -155,6 +157,7 @@ def to_tflite(
         results: of a block: "each": a result for every frame, or for every stride of frames where
             the layers have strides; "last": the last one; "auto": "each" where the model has a
             result per frame.
+        progress: called with the name of each stage that begins, also from another thread.
 
     Returns:
         The conversion: path, manifest, agreement with Keras, size.
@@ -183,7 +186,8 @@ def to_tflite(
     facts |= {"sample_period_s": sample_period_s, "vocabulary": as_vocabulary(vocabulary)}
     facts |= {"calibration": calibration, "evaluation": evaluation, "tolerance": tolerance}
     options = ConversionOptions.of(recipe, length=length, max_length=max_length, **facts)
-    conversion = convert(model, as_path("path", path), options)
+    with listening(progress):
+        conversion = convert(model, as_path("path", path), options)
     return replace(conversion, notes=notes_on(model, mode))
 
 
@@ -214,7 +218,7 @@ def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conve
         outputs, evaluation = convert_on_tensorflow(model, path, own, CONVERT_SAVED)
         size = path.stat().st_size
         return Conversion(path, read_manifest(path), outputs, size, evaluation)
-    final = _final(target, qat)
+    final = target if qat is None else qat.target(target)  # of a trained model its integers, too
     manifest = build_manifest(model, recipe, graph, final.golden(sequences), options)
     if options.calibration is not None:
         statistics = feature_statistics(sequences, manifest.frames)
@@ -268,11 +272,6 @@ def _sequences(
     if recipe.quantization.activation_bits == 8 and options.calibration is not None:
         warn_of_small_features(sequences, frames)
     return sequences
-
-
-def _final(target: Target, qat: QatExport | None) -> Target:
-    """The target of the finished file; for a model of QAT with its quantization."""
-    return target if qat is None else qat.target(target)
 
 
 def _build(

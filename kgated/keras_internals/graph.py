@@ -150,8 +150,9 @@ def replay(model: keras.Model, inputs: Any, call: Callable[..., Any] | None = No
 
 
 def _as_constant(argument: Any) -> Any:
-    """A weight that a layer's `call` uses itself as a tensor; no layer would bring it along."""
-    return ops.convert_to_tensor(argument) if isinstance(argument, keras.Variable) else argument
+    """A weight that a layer's `call` uses itself as its numbers; no layer would bring it along."""
+    is_weight = isinstance(argument, keras.Variable)
+    return ops.convert_to_tensor(ops.convert_to_numpy(argument)) if is_weight else argument
 
 
 def _opened(call: Any, layer: Any, args: Any, kwargs: Any) -> tuple[keras.Model, list[Any]] | None:

@@ -17,6 +17,8 @@ from kgated.deploy.tflite.layer_table import LayerTable, scope_name
 from kgated.deploy.verification.target_choice import target_of
 from kgated.errors import ConversionError
 from kgated.keras_internals.graph import flatten_layers
+from kgated.keras_internals.subclassed_models import as_functional
+from kgated.optimize import QuantizeAware
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Judge:
                 "recipes are tried on the TensorFlow backend: set KERAS_BACKEND=tensorflow. "
                 f"Received: {keras.backend.backend()!r}"
             )
-        self.model, self.data = model, as_sequences(data)
+        self.model = model if isinstance(model, QuantizeAware) else as_functional(model)
+        self.data = as_sequences(data)
         if self.data.y is None or self.data.y.dtype.kind not in "iu":
             raise ValueError("`data` must have class labels `y`, integers, to judge accuracy by")
         self.calibration = self.data if calibration is None else calibration

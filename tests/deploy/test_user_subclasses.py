@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import streams
-from kgated_edge import SequenceModel
+from kgated_edge import SequenceModel, open_model
 
 import kgated
 from kgated.deploy.sequence.graph import sequence_model
@@ -99,3 +99,25 @@ def test_padding_of_an_exponential_activation_gives_no_infinity(rng, tmp_path):
     kgated.to_tflite(model, path, mode="sequence", max_length=T, calibration=frames[None])
     result = SequenceModel(path).run(frames[:2])
     np.testing.assert_allclose(result, np.asarray(model(frames[None]))[0], rtol=1e-3)
+
+
+class Scaled(L.Layer):
+    """A product and a sum with weights of the layer itself."""
+
+    def build(self, shape):
+        self.matrix = self.add_weight(shape=(shape[-1], 3), name="matrix")
+        self.gain = self.add_weight(shape=(3,), name="gain")
+
+    def call(self, x):
+        return keras.ops.tanh(keras.ops.matmul(x, self.matrix) * self.gain)
+
+
+@pytest.mark.parametrize("options", [{"mode": "stream"}, {"mode": "sequence", "max_length": T}])
+def test_weights_that_a_layer_uses_itself_are_in_the_file(options, rng, tmp_path):
+    x = keras.Input((None, F))
+    model = streams.randomize(keras.Model(x, kgated.GRU(3)(Scaled()(x))), rng)
+    frames = rng.normal(size=(T - 1, F)).astype(np.float32)
+    kgated.to_tflite(model, tmp_path / "m.tflite", **options)
+    result = open_model(tmp_path / "m.tflite").run(frames)
+    last = result[-1] if options["mode"] == "stream" else result
+    np.testing.assert_allclose(last, np.asarray(model(frames[None]))[0], atol=1e-5)

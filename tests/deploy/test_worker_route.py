@@ -62,3 +62,17 @@ def test_a_static_recipe_is_made_in_the_worker(route, quantize, x, rng, jobs, tm
     limit = QUANTIZATIONS[quantize].limit / 2
     assert np.abs(results - expected).max() <= limit
     assert np.abs(results - expected[::-1]).max() > limit
+
+
+def test_a_conversion_names_its_stages(tmp_path):
+    model = keras.Sequential([keras.Input((None, 3)), kgated.GRU(2)])
+    x = np.random.default_rng(0).normal(size=(4, 6, 3)).astype(np.float32)
+    stages = []
+    options = {"quantize": "int8", "calibration": x, "progress": stages.append}
+    kgated.to_tflite(model, tmp_path / "m.tflite", **options)
+    expected = ["the graph of the file", "the comparison of the float file with Keras"]
+    assert [stage for stage in stages if stage in expected] == expected
+    assert "the comparison of the file with Keras" in stages[-2:]
+    count = len(stages)
+    kgated.to_tflite(model, tmp_path / "m.tflite")  # nobody listens to this one
+    assert count == len(stages)

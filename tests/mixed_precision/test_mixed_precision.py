@@ -68,6 +68,27 @@ def test_the_fragile_layer_is_found(result):
     assert max(lost["cell"], lost["head"]) < 5.0
 
 
+class Subclassed(keras.Model):
+    """The same model without a graph of layers."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.parts = layers
+
+    def call(self, x):
+        for layer in self.parts:
+            x = layer(x)
+        return x
+
+
+def test_a_subclassed_model_is_searched_as_well(model, data):
+    subclassed = Subclassed(model.layers)
+    subclassed(data.x[:1])
+    some = SequenceData(data.x[:8], data.lengths[:8], data.y[:8])
+    names = {entry.layer for entry in kgated.sensitivity(subclassed, some, "dynamic4")}
+    assert names == {"fragile", "cell", "head"}
+
+
 def test_the_recipe_leaves_it_in_float(result, model, data, tmp_path):
     assert result.recipe == Recipe(quantize="dynamic4", skip=("fragile",))
     assert result.plain.accuracy == 1.0

@@ -64,10 +64,11 @@ def _set_type_of_unread_outputs(model: schema.ModelT) -> None:
         read = {int(n) for operator in graph.operators for n in operator.inputs}
         read |= set(map(int, graph.outputs))
         for operator in graph.operators:
-            outputs = [graph.tensors[n] for n in operator.outputs]
-            unread = [graph.tensors[n] for n in operator.outputs if int(n) not in read]
-            integers = [t for t in outputs if t.type != schema.TensorType.FLOAT32]
-            for tensor in unread if integers else ():
+            outputs = {int(n): graph.tensors[n] for n in operator.outputs}
+            floats = {n for n, t in outputs.items() if t.type == schema.TensorType.FLOAT32}
+            integers = [t for n, t in outputs.items() if n not in floats]
+            for n in floats - read if integers else ():
+                tensor = outputs[n]
                 tensor.type, tensor.quantization = integers[0].type, integers[0].quantization
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 INTEGER = {8: schema.TensorType.INT8, 16: schema.TensorType.INT16}
@@ -26,6 +27,36 @@ class IntegerKernel:
     output: tuple[float, int] | None = None
 
 
+@dataclass(frozen=True)
+class Params:
+    """Scale and zero point of a whole tensor."""
+
+    scale: float
+    zero_point: int
+
+    @classmethod
+    def of_range(cls, low: float, high: float, bits: int) -> "Params":
+        """As the quantizer takes them from a range: int16 symmetric, int8 not."""
+        low, high = min(low, 0.0), max(high, 0.0)
+        if bits == 16:
+            return cls(max(-low, high, 1e-9) / (2**15 - 1), 0)
+        scale = max(high - low, 1e-9) / (2**8 - 1)
+        return cls(scale, int(np.clip(round(-(2**7) - low / scale), -(2**7), 2**7 - 1)))
+
+    def quantize(self, x: np.ndarray, bits: int) -> np.ndarray:
+        """Float values as integers, saturated."""
+        limit = 2 ** (bits - 1)
+        rounded = np.round(x / self.scale) + self.zero_point
+        return np.clip(rounded, -limit, limit - 1).astype(f"int{bits}")
+
+    def stored(self) -> schema.QuantizationParametersT:
+        """As a file keeps them."""
+        return schema.QuantizationParametersT(
+            scale=np.array([self.scale], np.float32),
+            zeroPoint=np.array([self.zero_point], np.int64),
+        )
+
+
 KERNELS: Mapping[str, IntegerKernel] = {
     "ABS": IntegerKernel(),
     "BATCH_TO_SPACE_ND": IntegerKernel(same_scale=True),
@@ -42,6 +73,9 @@ KERNELS: Mapping[str, IntegerKernel] = {
     "REDUCE_MIN": IntegerKernel(same_scale=True),
     "REVERSE_V2": IntegerKernel(same_scale=True),
     "SPACE_TO_BATCH_ND": IntegerKernel(same_scale=True),
+    "TOPK_V2": IntegerKernel(same_scale=True),
     "TILE": IntegerKernel(same_scale=True),
 }
+# Their results are places of numbers, and integers in either case. They have no int16 kernel.
+PLACES = ("ARG_MAX", "ARG_MIN")
 LOOKUP = IntegerKernel()  # a table knows both scales

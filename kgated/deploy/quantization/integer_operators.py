@@ -14,7 +14,14 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from kgated.deploy.quantization.calibration import Ranges
-from kgated.deploy.quantization.integer_kernels import INTEGER, KERNELS, LOOKUP, IntegerKernel
+from kgated.deploy.quantization.integer_kernels import (
+    INTEGER,
+    KERNELS,
+    LOOKUP,
+    PLACES,
+    IntegerKernel,
+    Params,
+)
 from kgated.deploy.quantization.masked_means import MaskedMean, write_masked_mean
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.cleanup import eliminate_dead_code, remove_unread_operators
@@ -22,36 +29,6 @@ from kgated.deploy.tflite.layer_table import LayerTable, scopes
 
 QUANTIZE, DEQUANTIZE = "QUANTIZE", "DEQUANTIZE"
 FLOAT32 = schema.TensorType.FLOAT32
-
-
-@dataclass(frozen=True)
-class _Params:
-    """Scale and zero point of a whole tensor."""
-
-    scale: float
-    zero_point: int
-
-    @classmethod
-    def of_range(cls, low: float, high: float, bits: int) -> "_Params":
-        """As the quantizer takes them from a range: int16 symmetric, int8 not."""
-        low, high = min(low, 0.0), max(high, 0.0)
-        if bits == 16:
-            return cls(max(-low, high, 1e-9) / (2**15 - 1), 0)
-        scale = max(high - low, 1e-9) / (2**8 - 1)
-        return cls(scale, int(np.clip(round(-(2**7) - low / scale), -(2**7), 2**7 - 1)))
-
-    def quantize(self, x: np.ndarray, bits: int) -> np.ndarray:
-        """Float values as integers, saturated."""
-        limit = 2 ** (bits - 1)
-        rounded = np.round(x / self.scale) + self.zero_point
-        return np.clip(rounded, -limit, limit - 1).astype(f"int{bits}")
-
-    def stored(self) -> schema.QuantizationParametersT:
-        """As a file keeps them."""
-        return schema.QuantizationParametersT(
-            scale=np.array([self.scale], np.float32),
-            zeroPoint=np.array([self.zero_point], np.int64),
-        )
 
 
 def use_integer_kernels(
@@ -102,6 +79,9 @@ class _Rewriter:
         name = flatbuffer.operator_name(self.model, operator)
         if name == DEQUANTIZE:
             self._integers[operator.outputs[0]] = operator.inputs[0]
+        if name in PLACES and self._is_float(operator.inputs[0]):
+            self._find_place(operator)
+            return
         key = self._name(operator.outputs[0])
         if key in self.means and self._in_float(operator):
             self._write_masked_mean(operator, self.means[key])
@@ -118,6 +98,22 @@ class _Rewriter:
         if function is not None:
             self._look_up(operator, function)
         self._read_integers(operator, result, int(operator.outputs[0]))
+
+    def _find_place(self, operator: schema.OperatorT) -> None:
+        """Compare integers in place of floats; those of 16 bits as int32."""
+        n = int(operator.inputs[0])
+        if self._is_constant(n) or not self._has_range(n):
+            return
+        source = self._source(operator, n)
+        if self.bits == 16:
+            shape = tuple(int(size) for size in self.graph.tensors[source].shape)
+            int32 = schema.TensorType.INT32
+            integers = flatbuffer.add_tensor(self.graph, source, "int32", shape, int32)
+            self.layers.inherit(self.graph, integers, int(operator.outputs[0]))
+            options = schema.CastOptionsT(inDataType=INTEGER[16], outDataType=int32)
+            self._insert(operator, "CAST", [source], integers, options)
+            source = integers
+        operator.inputs = [source, *operator.inputs[1:]]
 
     def _write_masked_mean(self, operator: schema.OperatorT, mean: MaskedMean) -> None:
         result = int(operator.outputs[0])
@@ -166,7 +162,7 @@ class _Rewriter:
     def _target(self, result: int, kernel: IntegerKernel) -> int:
         """The integer tensor of the result: the one it is quantized into, or a new one."""
         if kernel.output is not None and self.bits == 8:
-            return self._new(result, "integers", _Params(*kernel.output))
+            return self._new(result, "integers", Params(*kernel.output))
         for reader in self.graph.operators:
             if flatbuffer.operator_name(self.model, reader) == QUANTIZE and result in reader.inputs:
                 target = int(reader.outputs[0])
@@ -175,7 +171,7 @@ class _Rewriter:
         return self._new(result, "integers", self._range_params(result))
 
     def _operand(
-        self, operator: schema.OperatorT, n: int, result: _Params, kernel: IntegerKernel
+        self, operator: schema.OperatorT, n: int, result: Params, kernel: IntegerKernel
     ) -> int:
         """The integer tensor of an operand, of the result's scale where the kernel wants it."""
         if n < 0 or not self._is_float(n):
@@ -198,22 +194,22 @@ class _Rewriter:
                 self._integers[n] = self._requantized(operator, n, params)
         return self._integers.get(n, n)
 
-    def _requantized(self, before: schema.OperatorT, source: int, params: _Params) -> int:
+    def _requantized(self, before: schema.OperatorT, source: int, params: Params) -> int:
         """The tensor in other integers, by a QUANTIZE before an operator."""
         target = self._new(source, "requantized", params)
         self._insert(before, "QUANTIZE", [source], target)
         return target
 
-    def _constant(self, n: int, bits: int, params: _Params | None) -> int:
+    def _constant(self, n: int, bits: int, params: Params | None) -> int:
         """A constant as integers; symmetric in its own range where no scale is asked for."""
         tensor = self.graph.tensors[n]
         values = np.frombuffer(bytes(self.model.buffers[tensor.buffer].data), np.float32)
         largest = float(np.abs(values).max(initial=1e-9))
-        params = params or _Params(largest / (2 ** (bits - 1) - 1), 0)
+        params = params or Params(largest / (2 ** (bits - 1) - 1), 0)
         integers = params.quantize(values, bits).reshape(tensor.shape)
         return self._stored(n, "constant", integers, params)
 
-    def _stored(self, like: int, suffix: str, values: np.ndarray, params: _Params | None) -> int:
+    def _stored(self, like: int, suffix: str, values: np.ndarray, params: Params | None) -> int:
         """A constant tensor of integers."""
         n = flatbuffer.add_constant(self.model, self.graph, like, suffix, values)
         self.graph.tensors[n].quantization = None if params is None else params.stored()
@@ -248,13 +244,13 @@ class _Rewriter:
             operator.builtinOptions = options
         self.graph.operators.insert(self.graph.operators.index(before), operator)
 
-    def _new(self, like: int, suffix: str, params: _Params) -> int:
+    def _new(self, like: int, suffix: str, params: Params) -> int:
         shape = tuple(int(n) for n in self.graph.tensors[like].shape)
         index = flatbuffer.add_tensor(self.graph, like, suffix, shape, INTEGER[self.bits])
         self.graph.tensors[index].quantization = params.stored()
         return index
 
-    def _make_integer(self, n: int, params: _Params) -> None:
+    def _make_integer(self, n: int, params: Params) -> None:
         tensor = self.graph.tensors[n]
         tensor.type, tensor.quantization = INTEGER[self.bits], params.stored()
 
@@ -273,12 +269,12 @@ class _Rewriter:
     def _has_range(self, n: int) -> bool:
         return n in self._integers or flatbuffer.tensor_name(self.graph.tensors[n]) in self.ranges
 
-    def _range_params(self, n: int) -> _Params:
+    def _range_params(self, n: int) -> Params:
         limits = self.ranges[flatbuffer.tensor_name(self.graph.tensors[n])]
         low, high = (float(np.asarray(limits[end]).ravel()[0]) for end in ("min", "max"))
-        return _Params.of_range(low, high, self.bits)
+        return Params.of_range(low, high, self.bits)
 
-    def _params(self, n: int) -> _Params:
+    def _params(self, n: int) -> Params:
         stored = flatbuffer.scale_and_zero_point(self.graph.tensors[n])
         assert stored is not None, "an integer tensor has a scale"
-        return _Params(*stored)
+        return Params(*stored)

@@ -9,7 +9,7 @@ from kgated_edge.format.manifest import LENGTHS
 
 from kgated.deploy.sequence.inputs import Input, inputs_of, length_of
 from kgated.deploy.sequence.padded_attention import call_padded, takes_padding
-from kgated.deploy.sequence.padding import POOLING, PaddedTime, unsupported
+from kgated.deploy.sequence.padding import POOLING, PaddedTime, check_order, unsupported
 from kgated.deploy.sequence.rnn import Lowering
 from kgated.deploy.sequence.static_layer import StaticCalls, needs_static_call
 from kgated.deploy.sequence.time_axis import Lengths
@@ -95,6 +95,7 @@ class _SequenceCalls(LayerCalls):
 
     def _padded(self, time: PaddedTime, layer: Any, args: Any, kwargs: Any) -> Any:
         if isinstance(layer, keras.layers.RNN | keras.layers.Bidirectional):
+            check_order(layer)
             return self._call(layer, args, {**kwargs, "mask": time.combined(kwargs.get("mask"))})
         if isinstance(layer, keras.layers.SpectralNormalization):
             return self._padded(time, layer.layer, args, kwargs)

@@ -101,6 +101,25 @@ class PaddedTime:
         return acts_on_frames_alone(operation, args, kwargs, self.has_time)
 
 
+def check_order(layer: Any) -> None:
+    """Refuse results of a recurrent layer in reverse order, which padding would stand before.
+
+    Args:
+        layer: recurrent or Bidirectional.
+
+    Raises:
+        ConversionError: with the ways out.
+    """
+    first = getattr(layer, "forward_layer", layer)
+    if first.go_backwards and layer.return_sequences:
+        raise ConversionError(
+            f"layer `{layer.name}` ({type(layer).__name__}) goes backwards and gives its results "
+            "in reverse order, where padding would stand before the real frames; convert with "
+            "`length`, for sequences of one length, in place of `max_length`, or build it with "
+            "`Bidirectional`, whose results are in the order of time"
+        )
+
+
 def unsupported(layer: Any) -> ConversionError:
     """The error for a layer whose results may depend on padded frames."""
     return ConversionError(

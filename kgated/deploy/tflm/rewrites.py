@@ -16,7 +16,8 @@ def use_known_operators(model: schema.ModelT, layers: LayerTable) -> None:
     """Put operators that TFLM has in place of some that it lacks; the model is changed.
 
     SELECT becomes SELECT_V2, and on int32 arithmetic; REDUCE_ANY, which masks use, becomes
-    `not all(not x)`; a CONCATENATION of more inputs than the kernel takes becomes a tree.
+    `not all(not x)`; a CONCATENATION of more inputs than the kernel takes becomes a tree; a TILE
+    along one axis becomes a CONCATENATION.
     """
     changed = False
     for graph, operator in list(flatbuffer.operators(model)):
@@ -29,6 +30,8 @@ def use_known_operators(model: schema.ModelT, layers: LayerTable) -> None:
             operator.builtinOptions = schema.SelectV2OptionsT()
         elif name == "REDUCE_ANY":
             _all_for_any(model, graph, operator, layers)
+        elif name == "TILE" and (axis := _tiled_axis(graph, operator)) is not None:
+            _concatenate_copies(model, graph, operator, axis)
         elif name == "CONCATENATION" and len(operator.inputs) > MAX_CONCATENATED:
             _concatenate_in_tree(graph, operator, layers)
         else:
@@ -84,6 +87,25 @@ def _all_for_any(
         operator,
         _operator(model, "LOGICAL_NOT", "LogicalNot", [reduced], result),
     ]
+
+
+def _tiled_axis(graph: schema.SubGraphT, operator: schema.OperatorT) -> int | None:
+    """The only axis that grows, at most by as many copies as a CONCATENATION takes."""
+    source, result = (_shape(graph, n) for n in (operator.inputs[0], operator.outputs[0]))
+    counts = [new // old for old, new in zip(source, result, strict=True)]
+    grown = [axis for axis, count in enumerate(counts) if count > 1]
+    return grown[0] if len(grown) == 1 and counts[grown[0]] <= MAX_CONCATENATED else None
+
+
+def _concatenate_copies(
+    model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT, axis: int
+) -> None:
+    source, result = operator.inputs[0], operator.outputs[0]
+    count = _shape(graph, result)[axis] // _shape(graph, source)[axis]
+    operator.inputs = [source] * count
+    operator.opcodeIndex = flatbuffer.code_index(model, _CODES.CONCATENATION)
+    operator.builtinOptionsType = schema.BuiltinOptions.ConcatenationOptions
+    operator.builtinOptions = schema.ConcatenationOptionsT(axis=axis)
 
 
 def _concatenate_in_tree(

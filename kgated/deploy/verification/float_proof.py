@@ -7,6 +7,7 @@ from pathlib import Path
 from kgated.deploy.verification.compare import check_exact
 from kgated.deploy.verification.sequences import Sequences
 from kgated.deploy.verification.targets import Target
+from kgated_worker import begin
 
 MAX_FRAMES = 4096
 
@@ -23,6 +24,7 @@ def prove_float(path: Path, target: Target, sequences: Sequences) -> None:
     Raises:
         ConversionError: an output disagrees.
     """
+    begin("the comparison of the float file with Keras")
     for name, report in target.compare(path, list(_some(sequences))).items():
         check_exact(report, f"output `{name}` over the sequences compared")
 

@@ -21,6 +21,7 @@ from kgated.deploy.verification.sessions import check_sessions
 from kgated.deploy.verification.targets import Target
 from kgated.deploy.verification.trial import trial_file
 from kgated.deploy.worker import run_in_worker
+from kgated_worker import begin
 
 MAX_RELATIVE_RMSE, MIN_AGREEMENT, MAX_ACCURACY_LOST = 0.1, 0.97, 0.01
 """Beyond these a conversion warns."""
@@ -68,6 +69,7 @@ def judge_file(
     Raises:
         ConversionError: it is broken, or over the tolerance.
     """
+    begin("the comparison of the file with Keras")
     golden, outputs = compare.replay_golden(path), target.compare(path, compared.main)
     compare.check_finite(golden, recipe, "the golden frames")
     for name, report in outputs.items():  # each by its own scale: a large one hides no small one
@@ -96,6 +98,7 @@ def warn_of_cost(
     reasons = _reasons(judgement)
     if not reasons or recipe.quantization.is_float:
         return
+    begin("the cost of each layer")
     layers = [cost for cost in costs() if cost.rmse_saved > 0]
     ways = WAYS_OUT[recipe.quantize]
     if layers:

@@ -14,12 +14,14 @@ from kgated.deploy.verification.reference import Reference
 from kgated.deploy.verification.targets import Target, TargetSequence, TargetStream
 from kgated.errors import ConversionError
 from kgated.keras_internals.graph import check_graph, flatten_layers
+from kgated_worker import begin
 
 
 def target_of(
     model: keras.Model, recipe: Recipe, length: int | None, max_length: int | None
 ) -> tuple[Recipe, StepModel | SequenceGraph, Target]:
     """The recipe with every choice made, the graph to convert, and the verification target."""
+    begin("the graph of the file")
     if recipe.mode == "sequence":
         check_graph(model)
         steps_of = length_of(model, length, max_length)

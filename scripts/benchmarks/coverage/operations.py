@@ -1,5 +1,7 @@
 """A row for each operation of `keras.ops` that people put between layers of a functional model."""
 
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import keras
@@ -52,17 +54,19 @@ def _fixed(name: str, call: Call) -> Row:
     return frames(f"ops.{name}", call, length=FRAMES)
 
 
+def _each(functions: Iterable[Any], call: Callable[..., Any], suffix: str = "") -> list[Row]:
+    """A row for each function; `call(function, y)` is between the layers."""
+    return [frames(f"{_name(f)}{suffix}", partial(call, f)) for f in functions]
+
+
 ELEMENTWISE = [
-    *(frames(_name(f), f) for f in UNARY),
-    *(frames(_name(f), lambda y, f=f: _with_steps(y, f(y))) for f in STEPS),
-    *(
-        frames(_name(f), lambda y, f=f: _with_steps(y, ops.cast(f(y, _branch(y)), "float32")))
-        for f in COMPARISONS
-    ),
-    *(frames(_name(f), lambda y, f=f: y + f(y)) for f in (ops.zeros_like, ops.ones_like)),
-    *(frames(_name(f), lambda y, f=f: f(ops.tanh(y))) for f in (ops.arcsin, ops.arccos)),
-    *(frames(_name(f), lambda y, f=f: f(_positive(y))) for f in POSITIVE),
-    *(frames(_name(f), lambda y, f=f: f(y, _branch(y))) for f in BINARY),
+    *_each(UNARY, lambda f, y: f(y)),
+    *_each(STEPS, lambda f, y: _with_steps(y, f(y))),
+    *_each(COMPARISONS, lambda f, y: _with_steps(y, ops.cast(f(y, _branch(y)), "float32"))),
+    *_each((ops.zeros_like, ops.ones_like), lambda f, y: y + f(y)),
+    *_each((ops.arcsin, ops.arccos), lambda f, y: f(ops.tanh(y))),
+    *_each(POSITIVE, lambda f, y: f(_positive(y))),
+    *_each(BINARY, lambda f, y: f(y, _branch(y))),
     _plain("divide", lambda y: ops.divide(y, _positive(_branch(y)))),
     _plain("true_divide (by a number)", lambda y: ops.true_divide(y, 3.0)),
     _plain("power (of a number)", lambda y: ops.power(_positive(y), 2.5)),
@@ -79,10 +83,7 @@ ELEMENTWISE = [
     _plain("cast", lambda y: ops.cast(y > 0.0, "float32") * y),
 ]
 OF_FEATURES = [
-    *(
-        frames(f"{_name(f)} (features)", lambda y, f=f: f(y, axis=-1, keepdims=True))
-        for f in REDUCTIONS
-    ),
+    *_each(REDUCTIONS, lambda f, y: f(y, axis=-1, keepdims=True), " (features)"),
     _plain("norm (features)", lambda y: ops.norm(y, axis=-1, keepdims=True)),
     _plain("normalize", lambda y: ops.normalize(y, axis=-1)),
     _plain("softmax", ops.softmax),
@@ -108,7 +109,7 @@ OF_FEATURES = [
     _plain("layer_normalization", lambda y: y - ops.mean(y, axis=-1, keepdims=True)),
 ]
 OF_TIME = [
-    *(frames(f"{_name(f)} (time)", lambda y, f=f: f(y, axis=1)) for f in REDUCTIONS[:4]),
+    *_each(REDUCTIONS[:4], lambda f, y: f(y, axis=1), " (time)"),
     _plain("flip (time)", lambda y: ops.flip(y, axis=1)),
     _plain("last frame", lambda y: y[:, -1]),
     _fixed("reshape", lambda y: ops.reshape(y, (-1, FRAMES // 2, 2 * FEATURES))),

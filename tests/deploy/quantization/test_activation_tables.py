@@ -33,6 +33,8 @@ REGIONS = {
     "softplus": (["EXP", "ADD 1", "LOG"], lambda x: np.log1p(np.exp(x))),
     "tanh_shrink": (["TANH", "SUB x"], lambda x: x - np.tanh(x)),
     "sine": (["SIN"], np.sin),
+    "angle": (["ATAN2 2"], lambda x: np.arctan2(x, 2)),
+    "rest": (["FLOOR_MOD 0.75"], lambda x: np.mod(x, 0.75)),
 }
 
 

@@ -12,6 +12,11 @@ T, F = 4, 4
 L = keras.layers
 
 
+def _apart(y):
+    """Numbers whose largest stands out by the sign of the first feature."""
+    return y + 50.0 * keras.ops.sign(y[..., :1]) * np.float32([1, -1, 0, 0])
+
+
 def heads(x):
     """All of them after one Dense, as outputs of one model."""
     y = L.Dense(F, name="before")(x)
@@ -24,6 +29,11 @@ def heads(x):
         "attention": attention(y, y, use_causal_mask=True),
         "maximum": L.Maximum()([y, L.Dense(F)(y)]),
         "largest": L.GlobalMaxPooling1D()(y),
+        "sums": L.Dense(2)(keras.ops.flip(keras.ops.cumsum(keras.ops.flip(y, -1), axis=-1), -1)),
+        "sums_over_time": L.Dense(2)(keras.ops.cumsum(y, axis=1)),
+        "product": keras.ops.prod(y, axis=-1, keepdims=True),
+        "sorted": L.Dense(2)(keras.ops.sort(y, axis=-1)),
+        "place": L.Dense(2)(keras.ops.one_hot(keras.ops.argmax(_apart(y), axis=-1), F)),
     }
 
 

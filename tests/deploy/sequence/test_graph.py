@@ -10,7 +10,9 @@ from model_builders import sequential, spread
 
 import kgated
 from kgated.deploy.recipe import Recipe
+from kgated.deploy.sequence.graph import sequence_model
 from kgated.deploy.sequence.lowering_choice import choose_lowering
+from kgated.deploy.sequence.rnn import Lowering
 from kgated.deploy.tflite import flatbuffer
 from kgated.errors import ConversionError
 
@@ -251,3 +253,11 @@ def test_calibration_shorter_than_the_sequence(x, tmp_path):
             length=20,
             calibration=x,
         )
+
+
+def test_results_in_reverse_order_and_padding_exclude_each_other():
+    layer = keras.layers.GRU(3, go_backwards=True, return_sequences=True)
+    model = keras.Sequential([keras.Input((None, 4)), layer])
+    sequence_model(model, Lowering("unrolled"), length=5)
+    with pytest.raises(ConversionError, match=r"reverse order.*`length`"):
+        sequence_model(model, Lowering("unrolled"), max_length=5)
