@@ -34,6 +34,7 @@ def train(
     augment: options.Augmentation = None,
     streaming: options.StreamingTraining = False,
     steps: options.ChunkSteps = 100,
+    stride: options.Stride = 1,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a classifier of sequences on an .npz data set; write the best model."""
@@ -49,9 +50,12 @@ def train(
         if folder is not None or tensorboard:
             raise ValueError("--folder and --tensorboard do not work with --streaming: leave them")
         _check_recordings(data, output, validation)
-        arguments = {"validation": validation, **model, "steps": steps, "quiet": quiet}
+        arguments = {"validation": validation, **model, "steps": steps, "stride": stride}
+        arguments["quiet"] = quiet
         _train(data, output, plan, arguments, streaming=True)
         return
+    if stride != 1:
+        raise ValueError("--stride works with --streaming alone: add it, or leave --stride out")
     _check_files(data, output, validation, folder, tensorboard, {**model, **plan})
     progress = {"folder": folder, "tensorboard": tensorboard, "quiet": quiet}
     _train(data, output, plan, {"validation": validation, **model, **progress})

@@ -60,7 +60,7 @@ def speech_stream(part: str, seconds: float, fraction: float, rng: np.random.Gen
         rng: of the draws.
 
     Returns:
-        samples (n,) in -1..1 at `RATE`, with the keywords as events.
+        samples (n,) in -1..1 at `RATE`; the events are all that is said, their labels the words.
     """
     clean = join_pieces(_utterances(part, fraction, rng), seconds, RATE)
     snr_db = rng.uniform(*_SNR_DB)
@@ -140,14 +140,15 @@ def _bank(is_keyword: bool) -> list[tuple[str, Array]]:
     """What the speakers of the training say: texts and samples."""
     return [
         (text, samples)
-        for speaker in _speakers()
+        for speaker in speakers()
         for text, samples in speaker
         if (text in KEYWORDS) == is_keyword
     ]
 
 
 @cache
-def _speakers() -> list[list[tuple[str, Array]]]:
+def speakers() -> list[list[tuple[str, Array]]]:
+    """The speakers of the training: what each says, and how it sounds."""
     # The time goes into espeak-ng's processes.
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         return list(threads.map(_speaker, range(_SPEAKERS)))

@@ -27,6 +27,7 @@ def train_streaming(
     layers: int = 1,
     dropout: float = 0.3,
     steps: int = STEPS,
+    stride: int = 1,
     plan: Plan | None = None,
     quiet: bool = False,
 ) -> keras.callbacks.History:
@@ -41,6 +42,7 @@ def train_streaming(
         layers: the number of recurrent layers.
         dropout: the rate of the Dropout after each recurrent layer, 0 to below 1.
         steps: frames per chunk; see `fit_streaming`.
+        stride: frames per answer, see `frame_classifier`; `steps` is a multiple of it.
         plan: the options of the training.
         quiet: show no progress.
 
@@ -59,6 +61,8 @@ def train_streaming(
     train = load_npz(data)
     classes = frame_class_count(train, data)
     check_class_names(train, classes, data)
+    if steps % max(stride, 1):
+        raise ValueError(f"`steps` must be a multiple of `stride`. Received: {steps}, {stride}")
     train, held_out = _with_validation(train, data, validation, plan.seed)
     model = frame_classifier(
         choose("cell", cell, CELLS),
@@ -67,6 +71,7 @@ def train_streaming(
         units=units,
         layers=layers,
         dropout=dropout,
+        stride=stride,
         seed=plan.seed,
         dtype=plan.precision,
         name=f"{cell.lower()}_frame_classifier",
