@@ -25,7 +25,7 @@ _VARIANTS = {
     "tuning": "m6 f4 Gene Mike Andrea john linda max sandro miguel gustave marcelo Diogo zac",
     "testing": "m7 f5 Mario Denis steph rob travis shelby paul pablo",
 }
-# Of the training alone: what each of many voices says once, and is heard at other speeds and pitches.
+# Of the training alone: the texts of each of many voices, heard at other speeds and pitches.
 _SPEAKERS, _KEYWORDS_EACH, _OTHERS_EACH = 1200, 4, 10
 _STRETCH = (0.85, 1.18)
 _COLOR_DB = 6.0

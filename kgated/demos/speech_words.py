@@ -21,25 +21,28 @@ _COMMON = (
 )
 _WORDS = {
     "train": "committee company composer summer sunday shining garden paper letter music answer "
-    "mountain river seven eleven please nothing market doctor winter computing pewter tutor future "
-    "complete common company neuter shutter sunlight sunburn shiny china design sunroof machine "
-    "outside believe minister number remind fortune guitar banana umbrella elephant battery "
-    "telephone carpet engine window island language general hospital beautiful important "
-    "interesting somebody Sunday combine son shine come pew other under thunder shoulder "
-    "apple arrow autumn baker barrel beaver blanket border bottle bracelet breakfast brother bucket "
-    "button cabin camera candle captain castle center chapter children circle coffee collar color "
-    "column concert cottage cotton cousin culture curtain customer daughter diamond dinner director "
-    "dozen dragon eagle early eighteen evening everyone factory family farmer father feather fever "
-    "follow forest forty furniture gallery ginger glacier hammer handle harvest heaven history "
-    "hunter husband insect jacket journey juice junior justice kettle kingdom ladder leather library "
-    "lizard magazine marble measure medicine member metal mirror monkey monster museum mushroom "
-    "napkin needle newspaper nineteen north object olive onion orange orchestra palace panda parrot "
-    "passenger pencil picnic pigeon pillow pilot planet plastic pocketbook polite position potato "
-    "president pressure princess problem pumpkin puppy question rabbit radio railway rather record "
-    "ribbon robin rocket saddle salad salmon season secret senator shadow shelter sister soccer "
-    "something spider station stomach story summit sweater symbol table temper theater ticket tiger "
-    "tomato tower traffic tunnel uncle unit valley velvet village violin visitor voice volume wagon "
-    "wallet weather wedding welcome whistle wisdom wonder worker yellow zebra",
+    "mountain river seven eleven please nothing market doctor winter computing pewter "
+    "tutor future complete common company neuter shutter sunlight sunburn shiny china "
+    "design sunroof machine outside believe minister number remind fortune guitar "
+    "banana umbrella elephant battery telephone carpet engine window island language "
+    "general hospital beautiful important interesting somebody Sunday combine son shine "
+    "come pew other under thunder shoulder apple arrow autumn baker barrel beaver "
+    "blanket border bottle bracelet breakfast brother bucket button cabin camera candle "
+    "captain castle center chapter children circle coffee collar color column concert "
+    "cottage cotton cousin culture curtain customer daughter diamond dinner director "
+    "dozen dragon eagle early eighteen evening everyone factory family farmer father "
+    "feather fever follow forest forty furniture gallery ginger glacier hammer handle "
+    "harvest heaven history hunter husband insect jacket journey juice junior justice "
+    "kettle kingdom ladder leather library lizard magazine marble measure medicine "
+    "member metal mirror monkey monster museum mushroom napkin needle newspaper "
+    "nineteen north object olive onion orange orchestra palace panda parrot passenger "
+    "pencil picnic pigeon pillow pilot planet plastic pocketbook polite position potato "
+    "president pressure princess problem pumpkin puppy question rabbit radio railway "
+    "rather record ribbon robin rocket saddle salad salmon season secret senator shadow "
+    "shelter sister soccer something spider station stomach story summit sweater symbol "
+    "table temper theater ticket tiger tomato tower traffic tunnel uncle unit valley "
+    "velvet village violin visitor voice volume wagon wallet weather wedding welcome "
+    "whistle wisdom wonder worker yellow zebra",
     "tuning": "conclude polluter recline someone sandwich fashion butter lesson police basket "
     "holiday chicken pepper quarter",
     "testing": "commander intruder confused suntan sometime ocean teacher finger travel remember "
@@ -75,8 +78,8 @@ _PHONEMES = {
     "hello": ("h", "@", "l", "'oU"),
     "okay": ("oU", "k", "'eI"),
 }
-# Another phoneme in its place makes another word. Voiced for unvoiced ones, or a flapped t, would be
-# the same word in another accent.
+# Another phoneme in its place makes another word. A voiced for an unvoiced one, or a flapped t,
+# would be the same word in another accent.
 _REPLACEMENTS = {
     "k": "t p",
     "m": "b l",

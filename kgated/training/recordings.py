@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from kgated.keras_graph import run_again
+from kgated.training.recording_checks import check_recording, check_recordings, check_stride
 
 Array = np.ndarray
 X, START = "x", "start"
@@ -62,10 +63,10 @@ class Recordings(keras.utils.PyDataset):
         stride: int = 1,
     ) -> None:
         super().__init__()
-        _check(x, y, streams, steps)
-        _check_stride(x, steps, stride)
+        check_recordings(x, y, streams, steps)
+        check_stride(x, steps, stride)
         for n, (frames, targets) in enumerate(zip(x, y, strict=True)):
-            _check_recording(n, frames, targets, classes)
+            check_recording(n, frames, targets, classes)
         self.x, self.y = x, y
         self.streams, self.steps, self.seed, self.stride = streams, steps, seed, stride
         self._dealt = self._deal()
@@ -270,43 +271,3 @@ def _check_carries(model: keras.Model) -> None:
                 "carried state cannot be split over `tf.distribute`'s replicas; train on one "
                 "device, or on several with the JAX backend"
             )
-
-
-def _check(x: Sequence[Array], y: Sequence[Array], streams: int, steps: int) -> None:
-    if not len(x) or len(x) != len(y):
-        raise ValueError(f"`x` and `y` must hold the same recordings. Received {len(x)}, {len(y)}")
-    if not 1 <= streams <= len(x):
-        raise ValueError(f"`streams` must be in 1..{len(x)}, the recordings. Received: {streams!r}")
-    if steps < 1:
-        raise ValueError(f"`steps` must be at least 1. Received: {steps!r}")
-
-
-def _check_stride(x: Sequence[Array], steps: int, stride: int) -> None:
-    if stride < 1 or steps % stride:
-        raise ValueError(
-            f"`steps` must be a multiple of the frames per output, {stride}. Received: {steps!r}"
-        )
-    if max(map(len, x)) < stride:
-        raise ValueError(
-            f"`x` must have a recording of {stride} frames or more, the frames per output. The "
-            f"longest has {max(map(len, x))}"
-        )
-
-
-def _check_recording(n: int, x: Array, y: Array, classes: int | None) -> None:
-    if not len(x) or len(x) != len(y):
-        raise ValueError(
-            "a recording must have frames, and a target for each. Received "
-            f"{len(x)} and {len(y)} in recording {n}"
-        )
-    if not np.isfinite(x).all():
-        frame = np.argwhere(~np.isfinite(x))[0][0]
-        raise ValueError(
-            f"`x` holds NaN or inf in recording {n}, frame {frame}: drop the frame, or repeat the "
-            "last good one"
-        )
-    if classes is not None and not ((y >= 0) & (y < classes)).all():
-        bad = y[(y < 0) | (y >= classes)][0]
-        raise ValueError(
-            f"`y` must hold targets in 0..{classes - 1}. Received {bad} in recording {n}"
-        )
