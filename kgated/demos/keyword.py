@@ -25,7 +25,7 @@ from kgated.demos.from_files import (
     EventTask,
     run_event_demo,
 )
-from kgated.demos.speech_streams import speakers, speech_stream
+from kgated.demos.speech_streams import forget_speakers, speakers, speech_stream
 from kgated.demos.speech_words import GREETINGS, KEYWORDS, NAMES
 from kgated.demos.streams import Labelled, Stream, write_streams, write_wav
 from kgated.training import Plan
@@ -108,6 +108,8 @@ def write_speech(folder: Path, seed: int, scale: float = 1.0) -> None:
             streams = list(threads.map(stream, range(count)))
         labels = training_labels if part == TRAIN else keywords_only
         write_streams(folder / part, [labels(stream) for stream in streams], write_wav)
+        if part == TRAIN:
+            forget_speakers()
 
 
 def _stream(part: str, seconds: float, fraction: float, seed: tuple[int, int], k: int) -> Stream:

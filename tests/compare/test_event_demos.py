@@ -267,14 +267,12 @@ def test_the_training_hears_the_texts_of_its_speakers(monkeypatch, rng):
         speech_streams, "speak_all", lambda texts, voice: [np.ones(4410, np.float32)] * len(texts)
     )
     monkeypatch.setattr(speech_streams, "said", lambda text, voice: np.ones(800, np.float32))
-    speech_streams.speakers.cache_clear()
-    speech_streams._bank.cache_clear()
+    speech_streams.forget_speakers()
     try:
         texts = {text for speaker in speech_streams.speakers() for text, _ in speaker}
         stream = speech_streams.speech_stream("train", 30.0, 0.5, rng)
     finally:
-        speech_streams.speakers.cache_clear()
-        speech_streams._bank.cache_clear()
+        speech_streams.forget_speakers()
     labels = [event.label for event in stream.events]
     assert set(labels) <= texts
     assert 0.2 < np.mean([label in speech_words.KEYWORDS for label in labels]) < 0.8
