@@ -61,8 +61,6 @@ def train_streaming(
     train = load_npz(data)
     classes = frame_class_count(train, data)
     check_class_names(train, classes, data)
-    if steps % max(stride, 1):
-        raise ValueError(f"`steps` must be a multiple of `stride`. Received: {steps}, {stride}")
     train, held_out = _with_validation(train, data, validation, plan.seed)
     model = frame_classifier(
         choose("cell", cell, CELLS),

@@ -168,7 +168,7 @@ def test_the_command_trains_and_refuses(tmp_path):
         (["one.npz", *options], "needs labels `y` \\(N, T\\)"),
         (["data.npz", *options, "--folder", str(tmp_path)], "--folder and --tensorboard"),
         (["data.npz", "--epochs", "1"], "train with --streaming"),
-        (["data.npz", *options, "--stride", "4"], "`steps` must be a multiple of `stride`"),
+        (["data.npz", *options, "--stride", "4"], "`steps` must be a multiple of the frames"),
         (["one.npz", "--stride", "2"], "--stride works with --streaming alone"),
     ]:
         result = run(app, ["train", str(tmp_path / arguments[0]), "m.keras", *arguments[1:]])
