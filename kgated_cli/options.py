@@ -213,6 +213,14 @@ StreamingTraining = Annotated[
 ChunkSteps = Annotated[
     int, typer.Option(min=1, help="With --streaming: frames that the gradient reaches back.")
 ]
+Stride = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="With --streaming: frames per answer. A layer joins so many frames, and the recurrent "
+        "layers run once for all of them. --steps must be a multiple of it.",
+    ),
+]
 ComparedCells = Annotated[str, typer.Option(help=f"Cells: rnn (a plain one), {COMPARED}.")]
 ComparedUnits = Annotated[str, typer.Option(help="Widths of the recurrent layers.")]
 ComparedLayers = Annotated[str, typer.Option(help="Numbers of recurrent layers.")]

@@ -34,23 +34,23 @@ def train(
     augment: options.Augmentation = None,
     streaming: options.StreamingTraining = False,
     steps: options.ChunkSteps = 100,
+    stride: options.Stride = 1,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a classifier of sequences on an .npz data set; write the best model."""
     cell = {name.lower(): name for name in options.CELLS}.get(cell.lower(), cell)
-    model = {"cell": cell, "units": units, "layers": layers, "dropout": dropout}
+    model: dict[str, Any] = {"cell": cell, "units": units, "layers": layers, "dropout": dropout}
     plan: dict[str, Any] = {"epochs": epochs, "patience": patience, "batch_size": batch_size}
     plan |= {"learning_rate": learning_rate, "clip_norm": clip_norm}
     plan |= {"precision": precision, "seed": seed}
     if augment is not None:
         plan["augmentation"] = vars(import_light("kgated.data").SensorAugmentation.parse(augment))
     _check_options(cell, precision, learning_rate, clip_norm, dropout)
+    _check_streaming(streaming, folder is not None or tensorboard, stride)
     if streaming:
-        if folder is not None or tensorboard:
-            raise ValueError("--folder and --tensorboard do not work with --streaming: leave them")
         _check_recordings(data, output, validation)
-        arguments = {"validation": validation, **model, "steps": steps, "quiet": quiet}
-        _train(data, output, plan, arguments, streaming=True)
+        model |= {"validation": validation, "steps": steps, "stride": stride, "quiet": quiet}
+        _train(data, output, plan, model, streaming=True)
         return
     _check_files(data, output, validation, folder, tensorboard, {**model, **plan})
     progress = {"folder": folder, "tensorboard": tensorboard, "quiet": quiet}
@@ -66,6 +66,13 @@ def _check_options(
     checks.check_number("--clip-norm", clip_norm, 0.0)
     if not 0.0 <= dropout < 1.0:
         raise ValueError(f"--dropout must be 0 or above, and below 1. Received: {dropout:g}")
+
+
+def _check_streaming(streaming: bool, is_logged: bool, stride: int) -> None:
+    if streaming and is_logged:
+        raise ValueError("--folder and --tensorboard do not work with --streaming: leave them")
+    if stride != 1 and not streaming:
+        raise ValueError("--stride works with --streaming alone: add it, or leave --stride out")
 
 
 def _train(

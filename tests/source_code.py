@@ -147,7 +147,8 @@ def _on_self(node):
 
 
 def _is_private(name):
-    return name.startswith("_") and not name.endswith("__") and name not in NAMED_TUPLE | {"_"}
+    documented = NAMED_TUPLE | {"_", "_exit"}  # `os._exit`
+    return name.startswith("_") and not name.endswith("__") and name not in documented
 
 
 def _asked_for(call):

@@ -83,6 +83,14 @@ def depthwise():
     )
 
 
+def windows_side_by_side():
+    return sequential(
+        layers.Conv1D(4, 3, strides=3, activation="relu"),
+        layers.DepthwiseConv1D(2, strides=2),
+        kgated.GRU(3, return_sequences=True),
+    )
+
+
 def pictures():
     inside = [layers.Conv2D(3, 2, activation="relu"), layers.MaxPooling2D(2)]
     return sequential(
@@ -130,6 +138,7 @@ MODELS = {
     two_outputs: 1,
     nested: 1,
     depthwise: 2,
+    windows_side_by_side: 6,
     pictures: 2,
     every_per_frame_layer: 1,
     stacked_cells: 1,

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from itertools import accumulate
 from pathlib import Path
 from typing import IO
@@ -64,7 +63,6 @@ def speak(text: str, voice: Voice) -> np.ndarray:
     return speak_all((text,), voice)[0]
 
 
-@cache
 def speak_all(texts: tuple[str, ...], voice: Voice) -> list[np.ndarray]:
     """What a voice says, each text as by `speak`, in a fraction of the time.
 

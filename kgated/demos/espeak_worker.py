@@ -1,7 +1,7 @@
 """A process that speaks with espeak-ng's library: run as a script, it imports no kgated.
 
-The command espeak-ng takes 10 ms to start, several times as long as it speaks a word. The library is
-loaded once here. It keeps settings from one voice to the next, so each request is answered by a
+The command espeak-ng takes 10 ms to start, several times as long as it speaks a word. The library
+is loaded once here. It keeps settings from one voice to the next, so each request is answered by a
 fork. The first text of a request sounds exactly as by the command.
 
 A request is a line of JSON, [texts, voice, pitch, words per minute]. An answer is eight bytes, the

@@ -66,6 +66,7 @@ class EventTask:
         units: width of the recurrent layer.
         plan: of the training.
         steps: frames of a chunk in training.
+        stride: frames per answer of the model.
         max_false_accepts_per_hour: for `tune`.
         smoothing_s: for `tune`.
         refractory_s: for `tune`.
@@ -86,6 +87,7 @@ class EventTask:
     min_duration_s: float = 0.0
     keep_misses: bool = False
     dropout: float = 0.3
+    stride: int = 1
 
 
 def run_event_demo(
@@ -145,7 +147,7 @@ def _train_and_convert(task: EventTask, folder: Path, model: Path, console: Cons
 
     saved = folder / f"{task.name}.keras"
     options: dict[str, Any] = {"units": task.units, "steps": task.steps, "plan": task.plan}
-    options["dropout"] = task.dropout
+    options |= {"dropout": task.dropout, "stride": task.stride}
     history = train_streaming(folder / "train.npz", saved, cell="GRU", quiet=True, **options)
     accuracy = max(history.history["val_accuracy"])
     console.print(f"trained: {100 * accuracy:.1f}% of the validation frames", soft_wrap=True)

@@ -25,7 +25,7 @@ _VARIANTS = {
     "tuning": "m6 f4 Gene Mike Andrea john linda max sandro miguel gustave marcelo Diogo zac",
     "testing": "m7 f5 Mario Denis steph rob travis shelby paul pablo",
 }
-# Of the training alone: what each of many voices says once, and is heard at other speeds and pitches.
+# Of the training alone: the texts of each of many voices, heard at other speeds and pitches.
 _SPEAKERS, _KEYWORDS_EACH, _OTHERS_EACH = 1200, 4, 10
 _STRETCH = (0.85, 1.18)
 _COLOR_DB = 6.0
@@ -60,7 +60,7 @@ def speech_stream(part: str, seconds: float, fraction: float, rng: np.random.Gen
         rng: of the draws.
 
     Returns:
-        samples (n,) in -1..1 at `RATE`, with the keywords as events.
+        samples (n,) in -1..1 at `RATE`; the events are all that is said, their labels the words.
     """
     clean = join_pieces(_utterances(part, fraction, rng), seconds, RATE)
     snr_db = rng.uniform(*_SNR_DB)
@@ -140,17 +140,24 @@ def _bank(is_keyword: bool) -> list[tuple[str, Array]]:
     """What the speakers of the training say: texts and samples."""
     return [
         (text, samples)
-        for speaker in _speakers()
+        for speaker in speakers()
         for text, samples in speaker
         if (text in KEYWORDS) == is_keyword
     ]
 
 
 @cache
-def _speakers() -> list[list[tuple[str, Array]]]:
+def speakers() -> list[list[tuple[str, Array]]]:
+    """The speakers of the training: what each says, and how it sounds."""
     # The time goes into espeak-ng's processes.
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         return list(threads.map(_speaker, range(_SPEAKERS)))
+
+
+def forget_speakers() -> None:
+    """Release the memory of what the speakers say, more than a gigabyte."""
+    for cached in (speakers, _bank):
+        cached.cache_clear()
 
 
 def _speaker(number: int) -> list[tuple[str, Array]]:

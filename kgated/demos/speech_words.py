@@ -1,11 +1,11 @@
 """What is said in the keyword demo: the wake phrases, parts of them, other words, sentences."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 # A greeting and a name each.
-_GREETINGS, _NAMES = ("hello", "okay"), ("computer", "sunshine")
+GREETINGS, NAMES = ("hello", "okay"), ("computer", "sunshine")
 KEYWORDS = ("hello computer", "okay sunshine")
 SENTENCES = (
     "the train to the coast leaves at half past nine every morning",
@@ -21,11 +21,28 @@ _COMMON = (
 )
 _WORDS = {
     "train": "committee company composer summer sunday shining garden paper letter music answer "
-    "mountain river seven eleven please nothing market doctor winter computing pewter tutor future "
-    "complete common company neuter shutter sunlight sunburn shiny china design sunroof machine "
-    "outside believe minister number remind fortune guitar banana umbrella elephant battery "
-    "telephone carpet engine window island language general hospital beautiful important "
-    "interesting somebody Sunday combine son shine come pew other under thunder shoulder",
+    "mountain river seven eleven please nothing market doctor winter computing pewter "
+    "tutor future complete common company neuter shutter sunlight sunburn shiny china "
+    "design sunroof machine outside believe minister number remind fortune guitar "
+    "banana umbrella elephant battery telephone carpet engine window island language "
+    "general hospital beautiful important interesting somebody Sunday combine son shine "
+    "come pew other under thunder shoulder apple arrow autumn baker barrel beaver "
+    "blanket border bottle bracelet breakfast brother bucket button cabin camera candle "
+    "captain castle center chapter children circle coffee collar color column concert "
+    "cottage cotton cousin culture curtain customer daughter diamond dinner director "
+    "dozen dragon eagle early eighteen evening everyone factory family farmer father "
+    "feather fever follow forest forty furniture gallery ginger glacier hammer handle "
+    "harvest heaven history hunter husband insect jacket journey juice junior justice "
+    "kettle kingdom ladder leather library lizard magazine marble measure medicine "
+    "member metal mirror monkey monster museum mushroom napkin needle newspaper "
+    "nineteen north object olive onion orange orchestra palace panda parrot passenger "
+    "pencil picnic pigeon pillow pilot planet plastic pocketbook polite position potato "
+    "president pressure princess problem pumpkin puppy question rabbit radio railway "
+    "rather record ribbon robin rocket saddle salad salmon season secret senator shadow "
+    "shelter sister soccer something spider station stomach story summit sweater symbol "
+    "table temper theater ticket tiger tomato tower traffic tunnel uncle unit valley "
+    "velvet village violin visitor voice volume wagon wallet weather wedding welcome "
+    "whistle wisdom wonder worker yellow zebra",
     "tuning": "conclude polluter recline someone sandwich fashion butter lesson police basket "
     "holiday chicken pepper quarter",
     "testing": "commander intruder confused suntan sometime ocean teacher finger travel remember "
@@ -47,7 +64,8 @@ _OPEN_SHARE = 0.3  # syllables that end with their vowel
 # Words that share sounds with a greeting; of the training alone.
 _NEAR_GREETINGS = (
     "hell hollow yellow mellow fellow halo below jello cello low oh hey help "
-    "okra decay away cocoa bouquet obey today"
+    "okra decay away cocoa bouquet obey today okapi oaken oak ochre OPEC delay relay display "
+    "pillow valley follow shallow silly alone along aloe allow pollute salute believe color"
 )
 # The syllables of the names: (onset, vowel, end).
 _SYLLABLES = {
@@ -57,26 +75,36 @@ _SYLLABLES = {
 _PHONEMES = {
     "computer": ("k", "@", "m", "p", "j", "'u:", "t", "3"),
     "sunshine": ("s", "'V", "n", "S", "aI", "n"),
+    "hello": ("h", "@", "l", "'oU"),
+    "okay": ("oU", "k", "'eI"),
 }
-# What a phoneme is mistaken for.
-_SIMILAR = {
-    "k": "t g p",
-    "m": "n b",
-    "p": "b t f k",
-    "j": "w l r",
-    "u:": "U oU i: 3:",
-    "t": "d k p s",
-    "s": "S z f T",
-    "V": "a 0 U I",
-    "n": "m l d t",
-    "S": "s tS f t",
-    "aI": "eI OI I a",
+# Another phoneme in its place makes another word. A voiced for an unvoiced one, or a flapped t,
+# would be the same word in another accent.
+_REPLACEMENTS = {
+    "k": "t p",
+    "m": "b l",
+    "p": "t f k",
+    "j": "l r",
+    "u:": "oU i: 3:",
+    "t": "k p s",
+    "s": "S f T",
+    "V": "I U i:",
+    "n": "l t r",
+    "S": "s f t",
+    "aI": "I a i: u:",
+    "h": "j w r f b",
+    "l": "r n w j d",
+    "oU": "u: aI i:",
+    "eI": "i: u: OI I a",
 }
+_DELETABLE = ("k", "p", "s", "S")
 _DELETED_SHARE = 0.5
 _UNSTRESSED = ("@", "3")
 _MAX_SYLLABLES = 4
-# Of what is said between the keywords.
-_SENTENCE_SHARE, _PART_SHARE, _PHRASE_SHARE = 0.1, 0.1, 0.3
+# Of what is said between the keywords: in the training more phrases that share a part with one.
+_SENTENCE_SHARE = {"train": 0.05, "tuning": 0.1, "testing": 0.1}
+_PART_SHARE = 0.1
+_PHRASE_SHARE = {"train": 0.5, "tuning": 0.3, "testing": 0.3}
 _SWAPPED_SHARE = 0.2  # of the phrases
 TRAIN = "train"
 Word = Callable[[np.random.Generator], str]
@@ -93,15 +121,15 @@ def no_keyword(part: str, rng: np.random.Generator) -> str:
     Two fifths share a greeting or a name with a keyword. The training has invented words as well,
     as phonemes for espeak-ng.
     """
+    sentence, phrase = _SENTENCE_SHARE[part], _PHRASE_SHARE[part]
     draw = rng.random()
     word = _training_word if part == TRAIN else _word_of(part)
-    before = near_greeting if part == TRAIN and rng.random() < 0.5 else word
-    if draw < _SENTENCE_SHARE:
+    if draw < sentence:
         return str(rng.choice(SENTENCES))
-    if draw < _SENTENCE_SHARE + _PART_SHARE:
-        return str(rng.choice(_GREETINGS + _NAMES))
-    if draw < _SENTENCE_SHARE + _PART_SHARE + _PHRASE_SHARE:
-        return _phrase(before, word, rng)
+    if draw < sentence + _PART_SHARE:
+        return str(rng.choice(GREETINGS + NAMES))
+    if draw < sentence + _PART_SHARE + phrase:
+        return _phrase(_word_before_name if part == TRAIN else word, word, rng)
     return word(rng)
 
 
@@ -109,10 +137,10 @@ def _phrase(before: Word, after: Word, rng: np.random.Generator) -> str:
     """A greeting with the other name or a word after it, or a name with a word before it."""
     draw, place = rng.random(), int(rng.integers(len(KEYWORDS)))
     if draw < _SWAPPED_SHARE:
-        return f"{_GREETINGS[place]} {_NAMES[1 - place]}"
+        return f"{GREETINGS[place]} {NAMES[1 - place]}"
     if draw < _SWAPPED_SHARE + (1 - _SWAPPED_SHARE) / 2:
-        return f"{_GREETINGS[place]} {after(rng)}"
-    return f"{before(rng)} {_NAMES[place]}"
+        return f"{GREETINGS[place]} {after(rng)}"
+    return f"{before(rng)} {NAMES[place]}"
 
 
 def _word_of(part: str) -> Word:
@@ -130,6 +158,14 @@ def _training_word(rng: np.random.Generator) -> str:
     return str(rng.choice(words_of(TRAIN)))
 
 
+def _word_before_name(rng: np.random.Generator) -> str:
+    """A word of the training in the place of a greeting; half sound much like one."""
+    draw = rng.random()
+    if draw < 0.25:
+        return near_greeting(rng)
+    return edited(GREETINGS, rng) if draw < 0.5 else _training_word(rng)
+
+
 def invented_word(rng: np.random.Generator) -> str:
     """A word of 1 to 4 random syllables, as phonemes for espeak-ng."""
     return _said([_syllable(rng) for _ in range(rng.integers(1, _MAX_SYLLABLES + 1))], rng)
@@ -141,7 +177,7 @@ def near_name(rng: np.random.Generator) -> str:
     One syllable of the name has another onset or another vowel, is replaced by a random one, or
     is left out. A further syllable may stand before or after.
     """
-    syllables = list(_SYLLABLES[str(rng.choice(_NAMES))])
+    syllables = list(_SYLLABLES[str(rng.choice(NAMES))])
     place = int(rng.integers(len(syllables)))
     draw = rng.random()
     if draw < 0.2:
@@ -154,19 +190,24 @@ def near_name(rng: np.random.Generator) -> str:
 
 
 def edited_name(rng: np.random.Generator) -> str:
-    """A name with one phoneme left out or replaced by a similar one, as phonemes for espeak-ng.
+    """`edited`, of a name."""
+    return edited(NAMES, rng)
 
-    Unstressed vowels are kept: without them, it may be the name in another accent.
+
+def edited(words: Sequence[str], rng: np.random.Generator) -> str:
+    """A word with one phoneme left out or replaced by a similar one, as phonemes for espeak-ng.
+
+    Unstressed vowels are kept: without them, it may be the word in another accent.
     """
-    phonemes = list(_PHONEMES[str(rng.choice(_NAMES))])
+    phonemes = list(_PHONEMES[str(rng.choice(words))])
     places = [n for n, phoneme in enumerate(phonemes) if phoneme not in _UNSTRESSED]
     place = int(rng.choice(places))
     phoneme = phonemes[place]
-    if rng.random() < _DELETED_SHARE and not phoneme.startswith("'"):
+    if phoneme in _DELETABLE and rng.random() < _DELETED_SHARE:
         del phonemes[place]
     else:
         mark = "'" * phoneme.startswith("'")
-        phonemes[place] = mark + str(rng.choice(_SIMILAR[phoneme.removeprefix("'")].split()))
+        phonemes[place] = mark + str(rng.choice(_REPLACEMENTS[phoneme.removeprefix("'")].split()))
     return f"[[{''.join(phonemes)}]]"
 
 
@@ -215,8 +256,8 @@ def _said(syllables: list[Syllable], rng: np.random.Generator) -> str:
 # Of the words of the training.
 _TRAINING_WORDS: tuple[tuple[Word, float], ...] = (
     (edited_name, 0.2),
-    (near_name, 0.25),
-    (confusable_word, 0.15),
-    (near_greeting, 0.15),
-    (invented_word, 0.1),
+    (near_name, 0.2),
+    (confusable_word, 0.1),
+    (near_greeting, 0.05),
+    (invented_word, 0.25),
 )

@@ -27,6 +27,7 @@ def train_streaming(
     layers: int = 1,
     dropout: float = 0.3,
     steps: int = STEPS,
+    stride: int = 1,
     plan: Plan | None = None,
     quiet: bool = False,
 ) -> keras.callbacks.History:
@@ -41,6 +42,7 @@ def train_streaming(
         layers: the number of recurrent layers.
         dropout: the rate of the Dropout after each recurrent layer, 0 to below 1.
         steps: frames per chunk; see `fit_streaming`.
+        stride: frames per answer, see `frame_classifier`; `steps` is a multiple of it.
         plan: the options of the training.
         quiet: show no progress.
 
@@ -67,6 +69,7 @@ def train_streaming(
         units=units,
         layers=layers,
         dropout=dropout,
+        stride=stride,
         seed=plan.seed,
         dtype=plan.precision,
         name=f"{cell.lower()}_frame_classifier",

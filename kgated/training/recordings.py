@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from kgated.keras_internals.graph import run_again
+from kgated.training.recording_checks import check_recording, check_recordings, check_stride
 
 Array = np.ndarray
 X, START = "x", "start"
@@ -33,13 +34,17 @@ class Recordings(keras.utils.PyDataset):
             number, so that a resumed training has the order of an uninterrupted one. None: the
             order of `x` in each epoch.
         classes: labels y must be in 0..classes-1. None: not checked.
+        stride: frames k per output of the model. Its target is that of the last of its frames, and
+            frames at the end of a recording that are too few for an output have weight 0.
 
-    Item k: ({"x": (B, S, ...), "start": (B,)}, y (B, S, ...), weights (B, S) float32). Weights are
-    0 for padding; the others make Keras's mean over an epoch the mean over all real frames.
+    Item k: ({"x": (B, S, ...), "start": (B,)}, y (B, S / stride, ...), weights (B, S / stride)
+    float32). Weights are 0 for padding; the others make Keras's mean over an epoch the mean over
+    all outputs of real frames.
 
     Raises:
         ValueError: there are no recordings, a recording is empty, x and y differ in length, x holds
-            NaN or inf, or a label, `streams` or `steps` is out of range.
+            NaN or inf, a label, `streams` or `steps` is out of range, `steps` is no multiple of
+            `stride`, or all recordings are shorter than `stride`.
 
     Example:
         >>> data = Recordings([np.zeros((50, 3), "float32")], [np.zeros(50, "int32")], 1, 20)
@@ -55,17 +60,19 @@ class Recordings(keras.utils.PyDataset):
         steps: int,
         seed: int | None = None,
         classes: int | None = None,
+        stride: int = 1,
     ) -> None:
         super().__init__()
-        _check(x, y, streams, steps)
+        check_recordings(x, y, streams, steps)
+        check_stride(x, steps, stride)
         for n, (frames, targets) in enumerate(zip(x, y, strict=True)):
-            _check_recording(n, frames, targets, classes)
+            check_recording(n, frames, targets, classes)
         self.x, self.y = x, y
-        self.streams, self.steps, self.seed = streams, steps, seed
+        self.streams, self.steps, self.seed, self.stride = streams, steps, seed, stride
         self._dealt = self._deal()
         self.set_epoch(0)
-        slots = len(self) * streams * steps
-        self.weight = np.float32(slots / sum(map(len, x)))
+        slots = len(self) * streams * (steps // stride)
+        self.weight = np.float32(slots / sum(len(frames) // stride for frames in x))
 
     def __len__(self) -> int:
         return max(map(len, self.rows))
@@ -75,7 +82,9 @@ class Recordings(keras.utils.PyDataset):
         x, _ = self._batch(self.x, chunks)
         y, real = self._batch(self.y, chunks)
         start = [chunk is None or chunk[1] == 0 for chunk in chunks]
-        return {X: x, START: np.array(start, np.float32)}, y, real * self.weight
+        last = slice(self.stride - 1, None, self.stride)
+        inputs = {X: x, START: np.array(start, np.float32)}
+        return inputs, y[:, last], real[:, last] * self.weight
 
     def set_epoch(self, epoch: int) -> None:
         """Draw the order of the recordings of each row for an epoch.
@@ -201,7 +210,8 @@ def carry_state(model: keras.Model, streams: int) -> keras.Model:
 
     Args:
         model: a functional or Sequential model with one input and one output. Layers other than
-            recurrent ones should act on each frame separately; any other sees one chunk at a time.
+            recurrent ones should act on each frame separately, or on each k frames, such as a
+            `Conv1D(units, k, strides=k)`; any other sees one chunk at a time.
         streams: B, the rows of each batch.
 
     Returns:
@@ -265,31 +275,3 @@ def _check_carries(model: keras.Model) -> None:
                 "carried state cannot be split over `tf.distribute`'s replicas; train on one "
                 "device, or on several with the JAX backend"
             )
-
-
-def _check(x: Sequence[Array], y: Sequence[Array], streams: int, steps: int) -> None:
-    if not len(x) or len(x) != len(y):
-        raise ValueError(f"`x` and `y` must hold the same recordings. Received {len(x)}, {len(y)}")
-    if not 1 <= streams <= len(x):
-        raise ValueError(f"`streams` must be in 1..{len(x)}, the recordings. Received: {streams!r}")
-    if steps < 1:
-        raise ValueError(f"`steps` must be at least 1. Received: {steps!r}")
-
-
-def _check_recording(n: int, x: Array, y: Array, classes: int | None) -> None:
-    if not len(x) or len(x) != len(y):
-        raise ValueError(
-            "a recording must have frames, and a target for each. Received "
-            f"{len(x)} and {len(y)} in recording {n}"
-        )
-    if not np.isfinite(x).all():
-        frame = np.argwhere(~np.isfinite(x))[0][0]
-        raise ValueError(
-            f"`x` holds NaN or inf in recording {n}, frame {frame}: drop the frame, or repeat the "
-            "last good one"
-        )
-    if classes is not None and not ((y >= 0) & (y < classes)).all():
-        bad = y[(y < 0) | (y >= classes)][0]
-        raise ValueError(
-            f"`y` must hold targets in 0..{classes - 1}. Received {bad} in recording {n}"
-        )

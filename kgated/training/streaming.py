@@ -1,6 +1,7 @@
 """Training of a classifier of frames on long recordings, with carried state."""
 
 import contextlib
+import math
 from typing import Any
 
 import keras
@@ -40,7 +41,7 @@ class DisturbedRecordings(Recordings):
     def __getitem__(self, index: int) -> tuple[dict[str, Array], Array, Array]:
         inputs, y, weights = super().__getitem__(index)
         rng = np.random.default_rng((self.seed or 0, self.epoch, index))
-        lengths = (weights > 0).sum(axis=1)
+        lengths = (weights > 0).sum(axis=1) * self.stride
         inputs[X] = self.augmentation(inputs[X], lengths, self.deviation, rng)
         return inputs, y, weights
 
@@ -62,7 +63,8 @@ def fit_streaming(
     batch; a section starts from a state of zeros.
 
     Args:
-        model: (B, T, F) to (B, T, classes) probabilities, such as `frame_classifier`.
+        model: (B, T, F) to (B, T, classes) probabilities, such as `frame_classifier`. With strides
+            of k frames it is (B, T / k, classes), and learns the label of the last of k frames.
         train: frames (N, T, F) float32 and labels per frame y (N, T) in 0..classes-1.
         validation: the same; the weights of the epoch with the lowest validation loss are kept.
         plan: all other options; `batch_size` is the maximum number of rows. `label_smoothing` and
@@ -76,15 +78,16 @@ def fit_streaming(
 
     Raises:
         ValueError: labels per frame are missing or out of range, the data hold NaN or inf,
-            `carry_state` does not support the model, or the precisions of model and plan differ.
+            `carry_state` does not support the model, the precisions of model and plan differ, or
+            `steps` is no multiple of the model's stride.
         DivergenceError: the loss became NaN or infinite.
     """
     plan = plan or Plan()
     check_precision(model, plan.precision)
     rows = min(plan.batch_size, _full_rows(train, steps), _full_rows(validation, steps))
-    classes = model.output_shape[-1]
-    chunks = _chunks("train", train, rows, steps, classes, plan)
-    held_out = _chunks("validation", validation, rows, steps, classes)
+    stride, classes = stride_of(model), model.output_shape[-1]
+    chunks = _chunks("train", train, rows, steps, classes, stride, plan)
+    held_out = _chunks("validation", validation, rows, steps, classes, stride)
     stateful = carry_state(model, rows)
     rate = keras.optimizers.schedules.CosineDecay(plan.learning_rate, plan.epochs * len(chunks))
     optimizer = clip_after_sum(keras.optimizers.Adam(rate, global_clipnorm=plan.clip_norm))
@@ -106,22 +109,38 @@ def fit_streaming(
     return history
 
 
+def stride_of(model: keras.Model) -> int:
+    """The frames per output of a model of frames (B, T, F): the product of its layers' strides."""
+    return math.prod(
+        layer.strides[0]
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Conv1D | keras.layers.AveragePooling1D)
+    )
+
+
 def _full_rows(data: SequenceData, steps: int) -> int:
     """The maximum number of rows, at least 1, that have a chunk or more of data each."""
     return max(len(data), int(data.lengths.sum()) // (2 * steps), 1)
 
 
 def _chunks(
-    name: str, data: SequenceData, rows: int, steps: int, classes: int, plan: Plan | None = None
+    name: str,
+    data: SequenceData,
+    rows: int,
+    steps: int,
+    classes: int,
+    stride: int,
+    plan: Plan | None = None,
 ) -> Recordings:
     """The chunks of a data set's sections; in random order and augmented if there is a plan."""
     _check_labels(name, data)
     x, y = sections(data, rows, steps)
     seed = None if plan is None else plan.seed
     if plan is None or plan.augmentation is None:
-        return Recordings(x, y, rows, steps, seed, classes)
+        return Recordings(x, y, rows, steps, seed, classes, stride)
     augmentation = plan.augmentation
-    return DisturbedRecordings(x, y, rows, steps, seed, classes, augmentation=augmentation)
+    options = (x, y, rows, steps, seed, classes, stride)
+    return DisturbedRecordings(*options, augmentation=augmentation)
 
 
 def sections(data: SequenceData, rows: int, steps: int) -> tuple[list[Array], list[Array]]:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 import kgated
 from kgated.data import SensorAugmentation, SequenceData, split_recordings
 from kgated.models import frame_classifier
-from kgated.training import Plan, fit_streaming
+from kgated.training import Plan, Recordings, fit_streaming
 from kgated.training.streaming import sections
 from kgated_cli.app import app
 
@@ -56,6 +56,56 @@ def test_the_file_answers_every_frame_as_the_model(trained, tmp_path):
     )
 
 
+@pytest.fixture(scope="module")
+def strided():
+    train, validation = recordings(8, 242), recordings(8, 240, seed=1)
+    frames = train.x.reshape(-1, 2)
+    model = frame_classifier(kgated.GRU, frames=frames, classes=2, units=8, stride=3)
+    history = fit_streaming(model, train, validation, PLAN, steps=21, quiet=True)
+    return model, history.history
+
+
+def test_a_stride_trains_an_answer_for_each_k_frames(strided):
+    model, history = strided
+    assert max(history["val_accuracy"]) > 0.85
+    test = recordings(1, 900, seed=2)
+    answers = np.asarray(model(test.x))[0].argmax(-1)
+    assert answers.shape == (300,)
+    assert (answers == test.y[0, 2::3]).mean() > 0.85
+
+
+def test_the_file_answers_after_each_k_frames_as_the_model(strided, tmp_path):
+    model, _ = strided
+    kgated.to_tflite(model, tmp_path / "m.tflite", calibration=recordings(2, 60).x)
+    x, edge = recordings(1, 120, seed=3).x, EdgeModel(tmp_path / "m.tflite")
+    assert edge.manifest.frames_per_result == 3
+    np.testing.assert_allclose(edge.run(x[0]), np.asarray(model(x))[0], atol=1e-4)
+
+
+def test_a_batch_has_the_target_of_the_last_of_k_frames():
+    x = [np.zeros((11, 1), np.float32), np.zeros((5, 1), np.float32)]
+    data = Recordings(x, [np.arange(11), 20 + np.arange(5)], 1, 6, stride=3)
+    batches = [data[n] for n in range(len(data))]
+    inputs, y, weights = (np.concatenate(part) for part in zip(*map(_plain, batches), strict=True))
+    assert inputs.shape == (len(data), 6, 1)
+    assert y[weights > 0].tolist() == [2, 5, 8, 22]
+    np.testing.assert_allclose(weights[weights > 0], 2 * len(data) / 4)
+
+
+def _plain(batch):
+    return batch[0]["x"], batch[1], batch[2]
+
+
+def test_strides_that_do_not_fit_are_refused():
+    x, y = [np.zeros((9, 1), np.float32)], [np.zeros(9, np.int64)]
+    with pytest.raises(ValueError, match="`steps` must be a multiple of the frames per output, 4"):
+        Recordings(x, y, 1, 6, stride=4)
+    with pytest.raises(ValueError, match=r"a recording of 12 frames or more.*longest has 9"):
+        Recordings(x, y, 1, 12, stride=12)
+    with pytest.raises(ValueError, match="`stride` must be at least 1"):
+        frame_classifier(kgated.GRU, frames=x[0], classes=2, stride=0)
+
+
 def test_sections_hold_all_frames_in_whole_chunks():
     data = recordings(3, 250)
     data = SequenceData(data.x, np.array([250, 90, 10]), data.y)
@@ -95,17 +145,31 @@ def test_the_command_trains_and_refuses(tmp_path):
     data, labelled = recordings(6, 120), tmp_path / "data.npz"
     np.savez(labelled, x=data.x, y=data.y, class_names=np.array(["background", "tap"]))
     run = CliRunner().invoke
-    options = ["--streaming", "--steps", "30", "--units", "4", "--epochs", "1", "--quiet"]
+    options = [
+        "--streaming",
+        "--steps",
+        "30",
+        "--stride",
+        "2",
+        "--units",
+        "4",
+        "--epochs",
+        "1",
+        "--quiet",
+    ]
     result = run(app, ["train", str(labelled), str(tmp_path / "m.keras"), *options])
     assert result.exit_code == 0, result.output
     model = keras.saving.load_model(tmp_path / "m.keras", compile=False)
     assert model.output_shape == (None, None, 2)
+    assert model.get_layer("front").strides == (2,)
     assert kgated.models.data_info(model).class_names == ("background", "tap")
     np.savez(tmp_path / "one.npz", x=data.x, y=data.y[:, 0] + np.arange(6) % 2)
     for arguments, message in [
         (["one.npz", *options], "needs labels `y` \\(N, T\\)"),
         (["data.npz", *options, "--folder", str(tmp_path)], "--folder and --tensorboard"),
         (["data.npz", "--epochs", "1"], "train with --streaming"),
+        (["data.npz", *options, "--stride", "4"], "`steps` must be a multiple of the frames"),
+        (["one.npz", "--stride", "2"], "--stride works with --streaming alone"),
     ]:
         result = run(app, ["train", str(tmp_path / arguments[0]), "m.keras", *arguments[1:]])
         assert result.exit_code != 0

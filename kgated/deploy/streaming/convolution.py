@@ -42,9 +42,12 @@ def _without_padding(layer: keras.Layer) -> keras.Layer:
 
 def _convolution(context: StreamContext, layer: keras.Layer, x: Any) -> Any:
     (kernel,), (dilation,) = _as_tuple(layer.kernel_size), _as_tuple(layer.dilation_rate)
-    reach = (kernel - 1) * dilation
-    _check(layer, reach, context.padding(x))
-    context.require_multiple(x, _as_tuple(layer.strides)[0])
+    (stride,), left = _as_tuple(layer.strides), context.padding(x)
+    # Windows side by side: each is in one block.
+    is_apart = kernel == stride and dilation == 1 and layer.padding == "valid" and not left
+    reach = 0 if is_apart else (kernel - 1) * dilation
+    _check(layer, reach, left)
+    context.require_multiple(x, stride)
     unpadded = context.copy_once(layer, _without_padding)
     if not reach:
         return context.timed(unpadded(x))
@@ -74,7 +77,7 @@ def _check(layer: keras.Layer, reach: int, left: int) -> None:
             layer,
             f'its `padding="{layer.padding}"` looks ahead or shortens the sequence; build it with '
             '`padding="causal"` where it has that, or with `padding="valid"` right after '
-            f"`ZeroPadding1D(({reach}, 0))`",
+            f"`ZeroPadding1D(({reach}, 0))`, or with `strides` equal to `kernel_size`",
         )
 
 
