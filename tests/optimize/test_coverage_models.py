@@ -23,7 +23,9 @@ def works_or_refuses(call, names):
 
 
 def names_of(model):
-    return [f"`{layer.name}`" for layer in model._flatten_layers()]
+    """The names of layers and operations that a refusal may give."""
+    operations = [*model._flatten_layers(), *model.operations]
+    return [f"`{name}`" for name in dict.fromkeys(operation.name for operation in operations)]
 
 
 @pytest.fixture(scope="module")

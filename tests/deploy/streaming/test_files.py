@@ -109,7 +109,7 @@ def test_a_step_over_one_frame_copies_nothing(tmp_path):
 def test_an_unbounded_frame_count_is_refused_in_integers(rng, tmp_path):
     model = sequential(layers.Dense(2), layers.GlobalAveragePooling1D(name="guilty"))
     x = rng.normal(size=(4, 8, FEATURES)).astype(np.float32)
-    with pytest.raises(ConversionError, match=r"`guilty` counts the frames.*`skip=\['guilty'\]`"):
+    with pytest.raises(ConversionError, match=r"`guilty` sums over a stream.*`skip=\['guilty'\]`"):
         kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", calibration=x)
 
 
