@@ -43,6 +43,8 @@ ASSIGN_VARIABLE BROADCAST_ARGS BROADCAST_TO CALL_ONCE IF READ_VARIABLE RESHAPE S
 VAR_HANDLE WHILE
 """
 OPERATORS = frozenset((*TYPES, *_ANY_TYPE.split()))
+# The maximum number of dimensions of the data, where a layer of Keras may have more.
+MAX_DIMENSIONS = {"BROADCAST_TO": 5, "STRIDED_SLICE": 4}
 # The input that has the data, where it is not the first one.
 _DATA_INPUT = {
     **{"EMBEDDING_LOOKUP": 1, "FILL": 1, "SELECT_V2": 1, "SPLIT": 1},
@@ -79,3 +81,11 @@ def unsupported_type(
         return data
     result = flatbuffer.type_name(tensors[operator.outputs[0]])
     return result if result not in _OUTPUT_TYPES.get(name, [result]) else None
+
+
+def unsupported_dimensions(
+    name: str, operator: schema.OperatorT, tensors: list[schema.TensorT]
+) -> int | None:
+    """The number of dimensions of an operator's data beyond what its kernel takes, or None."""
+    rank = max(len(tensors[n].shape) for n in (operator.inputs[0], operator.outputs[0]))
+    return rank if rank > MAX_DIMENSIONS.get(name, rank) else None

@@ -5,7 +5,14 @@ from ai_edge_litert import schema_py_generated as schema
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.deploy.tflite.lstm_operator import INPUTS, SLOTS
-from kgated.deploy.tflm.kernels import LSTM, OPERATORS, TYPES, unsupported_type
+from kgated.deploy.tflm.kernels import (
+    LSTM,
+    MAX_DIMENSIONS,
+    OPERATORS,
+    TYPES,
+    unsupported_dimensions,
+    unsupported_type,
+)
 from kgated.errors import ConversionError
 
 # The LSTM kernel computes the plain cell: it needs these inputs and takes none of the variants'.
@@ -21,8 +28,9 @@ def check_operators(model: schema.ModelT, layers: LayerTable) -> tuple[str, ...]
         layers: which layer each operator comes from.
 
     Raises:
-        ConversionError: an operator without a kernel, or without one for the type of its tensors,
-            with its name and the layer that it comes from; a tensor without a fixed size.
+        ConversionError: an operator without a kernel, or without one for the type or the number
+            of dimensions of its tensors, with its name and the layer that it comes from; a tensor
+            without a fixed size.
     """
     _check_shapes(model)
     names = set()
@@ -54,6 +62,12 @@ def _check_kernel(
         raise ConversionError(
             f"{where} needs the operator {name}, which TensorFlow Lite Micro does not have. "
             "Replace the layer or its activation"
+        )
+    if rank := unsupported_dimensions(name, operator, tensors):
+        raise ConversionError(
+            f"{where} needs the operator {name} of tensors with {rank} dimensions, and TensorFlow "
+            f"Lite Micro has it for at most {MAX_DIMENSIONS[name]}. Reshape the layer's input to "
+            "fewer dimensions, or replace the layer"
         )
     kind = unsupported_type(name, operator, tensors)
     if kind is None:

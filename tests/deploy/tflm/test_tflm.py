@@ -195,6 +195,21 @@ def test_an_operator_that_the_runtime_lacks_is_refused_with_its_layer(last, quan
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("kind", [keras.layers.Cropping3D, keras.layers.UpSampling3D])
+def test_tensors_of_more_dimensions_than_the_runtime_takes_are_refused(kind, tmp_path):
+    reason = "tflite-micro is not installed: the limits were NOT compared with it"
+    pytest.importorskip("tflite_micro", reason=reason)
+    x = np.random.default_rng(5).normal(size=(4, 6, 4, 4, 2)).astype(np.float32)
+    model = keras.Sequential([keras.Input(x.shape[1:]), kind(name="guilty"), keras.layers.Dense(2)])
+    options = {"mode": "sequence", "quantize": "int8", "calibration": x}
+    path = tmp_path / "m.tflite"
+    with pytest.raises(ConversionError, match=r"^layer `guilty` .* dimensions.*at most"):
+        kgated.to_tflite(model, path, target="mcu", **options)
+    kgated.to_tflite(model, path, **options)
+    with pytest.raises(RuntimeError, match="allocate"):
+        check_in_micro(path)
+
+
 def test_the_arena_of_unrolled_steps_has_a_margin(tmp_path):
     reason = "tflite-micro is not installed: the arena was NOT measured"
     runtime = pytest.importorskip("tflite_micro.python.tflite_micro.runtime", reason=reason)
