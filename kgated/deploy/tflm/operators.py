@@ -66,8 +66,8 @@ def _check_kernel(
     if rank := unsupported_dimensions(name, operator, tensors):
         raise ConversionError(
             f"{where} needs the operator {name} of tensors with {rank} dimensions, and TensorFlow "
-            f"Lite Micro has it for at most {MAX_DIMENSIONS[name]}. Reshape the layer's input to "
-            "fewer dimensions, or replace the layer"
+            f"Lite Micro has it for at most {MAX_DIMENSIONS[name]}. Replace the layer, or "
+            "reshape its input to fewer dimensions"
         )
     kind = unsupported_type(name, operator, tensors)
     if kind is None:
