@@ -101,7 +101,7 @@ class _SequenceCalls(LayerCalls):
             return self._padded(time, layer.layer, args, kwargs)
         if operation_keeps_frames(layer, *args):
             return self._call(layer, args, kwargs)
-        if time.leaves_frames_apart(layer, args, kwargs):
+        if time.keeps_frames_independent(layer, args, kwargs):
             return time.without_infinities(layer, self._call(layer, args, kwargs))
         if _is_own(layer):
             raise unsupported(layer)  # what it computes is not what its base class computes

@@ -93,7 +93,7 @@ class PaddedTime:
         if not isolates_padding(layer, rank):
             raise unsupported(layer)
 
-    def leaves_frames_apart(self, operation: Any, args: Any, kwargs: Any) -> bool:
+    def keeps_frames_independent(self, operation: Any, args: Any, kwargs: Any) -> bool:
         """Whether an operation of `keras.ops` computes each frame alone; found by trial."""
         is_layer, name = isinstance(operation, keras.Layer), type(operation).__name__
         if is_layer or name == "GetItem" or row_of(operation) is not None:

@@ -43,9 +43,9 @@ def _without_padding(layer: keras.Layer) -> keras.Layer:
 def _convolution(context: StreamContext, layer: keras.Layer, x: Any) -> Any:
     (kernel,), (dilation,) = _as_tuple(layer.kernel_size), _as_tuple(layer.dilation_rate)
     (stride,), left = _as_tuple(layer.strides), context.padding(x)
-    # Windows side by side: each is in one block.
-    is_apart = kernel == stride and dilation == 1 and layer.padding == "valid" and not left
-    reach = 0 if is_apart else (kernel - 1) * dilation
+    # Windows that do not overlap: each is in one block.
+    is_disjoint = kernel == stride and dilation == 1 and layer.padding == "valid" and not left
+    reach = 0 if is_disjoint else (kernel - 1) * dilation
     _check(layer, reach, left)
     context.require_multiple(x, stride)
     unpadded = context.copy_once(layer, _without_padding)

@@ -52,10 +52,18 @@ class RunningMax(keras.layers.Layer):
 
     def call(self, inputs: list[Any], mask: list[Any] | None = None) -> list[Any]:
         """One block; see the class."""
-        x, largest, started = inputs
-        now = ops.max(x, axis=1)
-        largest = ops.where(started > 0.5, ops.maximum(largest, now), now)
-        return [largest, largest, ops.maximum(started, 1.0)]
+        x, extreme, started = inputs
+        now = self.extreme_of_block(x)
+        extreme = ops.where(started > 0.5, self.extreme_of_both(extreme, now), now)
+        return [extreme, extreme, ops.maximum(started, 1.0)]
+
+    def extreme_of_block(self, x: Any) -> Any:
+        """The largest numbers (B, F) of a block (B, n, F)."""
+        return ops.max(x, axis=1)
+
+    def extreme_of_both(self, x: Any, y: Any) -> Any:
+        """The larger numbers of two tensors."""
+        return ops.maximum(x, y)
 
     def compute_mask(self, inputs: list[Any], _: Any = None) -> list[None]:
         """None."""

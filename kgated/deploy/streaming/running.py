@@ -13,12 +13,13 @@ from kgated.framewise import axes_of
 class RunningMin(RunningMax):
     """`RunningMax` of the smallest numbers."""
 
-    def call(self, inputs: list[Any], mask: list[Any] | None = None) -> list[Any]:
-        """One block; see the class."""
-        x, smallest, started = inputs
-        now = ops.min(x, axis=1)
-        smallest = ops.where(started > 0.5, ops.minimum(smallest, now), now)
-        return [smallest, smallest, ops.maximum(started, 1.0)]
+    def extreme_of_block(self, x: Any) -> Any:
+        """The smallest numbers (B, F) of a block (B, n, F)."""
+        return ops.min(x, axis=1)
+
+    def extreme_of_both(self, x: Any, y: Any) -> Any:
+        """The smaller numbers of two tensors."""
+        return ops.minimum(x, y)
 
 
 class RunningSum(keras.layers.Layer):
