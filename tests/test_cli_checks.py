@@ -1,8 +1,11 @@
 """What the command finds wrong before Keras and TensorFlow are imported.
 
-Each call is in a process where neither can be imported: an answer that needed one would be another.
+The calls are in a process where neither can be imported: an answer that needed one would be
+another.
 """
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,18 +15,45 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
+# Reads lists of arguments, and prints what the command did with each.
 WITHOUT = """
-import sys
+import json, os, sys, tempfile
 for name in ("keras", "tensorflow", "jax", "torch"):
     sys.modules[name] = None
 from kgated_cli import main
-main(sys.argv[1:])
+
+def call(arguments):
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        os.dup2(out.fileno(), 1)
+        os.dup2(err.fileno(), 2)
+        try:
+            status = main(arguments)
+        except SystemExit as exit:
+            status = exit.code
+        sys.stdout.flush()
+        sys.stderr.flush()
+        out.seek(0)
+        err.seek(0)
+        return status, out.read(), err.read(), sorted(os.listdir())
+
+results = os.fdopen(os.dup(1), "w")
+json.dump([call(arguments) for arguments in json.load(sys.stdin)], results)
 """
 
 
-def run(*arguments):
-    command = [sys.executable, "-c", WITHOUT, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+def calls(folder, lists_of_arguments):
+    """For each list: exit status, standard output and error, and the files in the folder then."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT],
+        input=json.dumps(lists_of_arguments),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'edge'}"},
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -120,26 +150,28 @@ ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "words"), ANSWERS)
-def test_bad_options_are_refused_before_keras_is_imported(arguments, words, files, monkeypatch):
-    monkeypatch.chdir(files)
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'edge'}")
-    before = sorted(files.iterdir())
-    done = run(*arguments)
-    assert done.returncode == 2, done
-    assert done.stdout == ""
-    assert words in done.stderr
-    assert done.stderr.startswith("kgated: error: ")
-    assert done.stderr.count("\n") == 1
-    assert sorted(files.iterdir()) == before
+@pytest.fixture(scope="module")
+def answers(files):
+    """What each call of `ANSWERS` did, and the files that were there before."""
+    before = sorted(path.name for path in files.iterdir())
+    return calls(files, [arguments for arguments, _ in ANSWERS]), before
 
 
-def test_a_valid_call_reaches_the_import_of_keras(files, monkeypatch):
+@pytest.mark.parametrize(("number", "words"), [(n, words) for n, (_, words) in enumerate(ANSWERS)])
+def test_bad_options_are_refused_before_keras_is_imported(number, words, answers):
+    done, before = answers
+    status, out, error, after = done[number]
+    assert status == 2, error
+    assert out == ""
+    assert words in error
+    assert error.startswith("kgated: error: ")
+    assert error.count("\n") == 1
+    assert after == before
+
+
+def test_a_valid_call_reaches_the_import_of_keras(files):
     """Otherwise the answers above could all be of a command that never gets there."""
-    monkeypatch.chdir(files)
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'edge'}")
-    for arguments in (MODEL, TRAIN, OPTIMIZE):
-        done = run(*arguments)
-        assert done.returncode == 2
-        assert "import of" in done.stderr
-        assert "None in sys.modules" in done.stderr
+    for status, _, error, _ in calls(files, [MODEL, TRAIN, OPTIMIZE]):
+        assert status == 2
+        assert "import of" in error
+        assert "None in sys.modules" in error

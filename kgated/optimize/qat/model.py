@@ -26,7 +26,12 @@ from kgated.optimize.qat.forward import (
 from kgated.optimize.qat.int8_arithmetic import RescaleMultipliers, rescale_multipliers
 from kgated.optimize.qat.int16_arithmetic import EXACT
 from kgated.optimize.qat.layers import check_supported, handler_of
-from kgated.optimize.qat.prepare import clone_in_float32, fused_layers, unsupported
+from kgated.optimize.qat.prepare import (
+    clone_in_float32,
+    fused_layers,
+    on_few_frames,
+    unsupported,
+)
 from kgated.optimize.qat.quantizer import Context, unwrap
 
 # Operations that compute masks in a graph of layers.
@@ -177,12 +182,17 @@ class QuantizeAware(keras.Model):
 
     def _find_points(self) -> Points:
         """Run the model once on symbolic inputs."""
-        scheme, finder = SCHEMES[self.scheme], PointFinder()
+        scheme = SCHEMES[self.scheme]
         params: Mapping[str, QuantParams] = defaultdict(lambda: scheme.tanh)  # values don't matter
         false = ops.convert_to_tensor(False)
-        context = Context(ForwardState(scheme, params, false, false), finder, self.fused)
-        trace_function(lambda *inputs: self._run(list(inputs), context), self.inner.inputs)
-        return finder.points()
+
+        def points_over(inputs: list[Any]) -> Points:
+            finder = PointFinder()
+            context = Context(ForwardState(scheme, params, false, false), finder, self.fused)
+            trace_function(lambda *tensors: self._run(list(tensors), context), inputs)
+            return finder.points()
+
+        return on_few_frames(points_over, self.inner.inputs)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
