@@ -78,8 +78,10 @@ printf '\nGolden outputs, %s against an emulated %s:\n\n' "$(uname -m)" "$cpu"
 printf '\n'
 # The packages that compute, in NumPy or LiteRT. The others (text of commands, parsers, processes) are
 # the same Python on each processor, and emulation makes them ten times as slow. So are, in these
-# packages, the files on signals, pipes and limits of memory.
+# packages, the tests of signals, pipes, processes and the size of memory.
 computing=(runtime events ingest text telemetry evaluation)
-processes=(ingest/test_runner.py evaluation/test_file_array.py)
+processes=(ingest/test_runner.py evaluation/test_file_array.py runtime/test_soak.py
+  runtime/test_worker_pool.py)
+numbers="not memory_does_not_grow and not hold_a_large_file_once and not loudest_sound"
 PATH="$work/bin:$PATH" "$work/bin/python3" -m pytest "${computing[@]/#/tests/edge/}" \
-  "${processes[@]/#/--ignore=tests/edge/}" -p no:cacheprovider "$@"
+  "${processes[@]/#/--ignore=tests/edge/}" -k "$numbers" -p no:cacheprovider "$@"

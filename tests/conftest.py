@@ -72,10 +72,17 @@ def same_initial_weights(request):
         return
     if request.module.__name__ not in _seeded:
         _seeded.add(request.module.__name__)
+        _leave_graphs_as_traced()
         keras.utils.set_random_seed(0)
         return
     with mock.patch("tensorflow.random.set_seed"):
         keras.utils.set_random_seed(0)
+
+
+def _leave_graphs_as_traced():
+    """What TensorFlow compiles here runs a few times: to optimize it takes longer than it gains."""
+    if tensorflow := sys.modules.get("tensorflow"):
+        tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.fixture(scope="module")

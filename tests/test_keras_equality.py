@@ -234,6 +234,7 @@ def losses_of_fit(layer, rng, **compiling):
     return history.history["loss"]
 
 
+@pytest.mark.parametrize("pair", ["LSTM", "LSTM-zero-peepholes", "GRU-after"], indirect=True)
 def test_fit_follows_keras_epoch_by_epoch(pair):
     gated, reference = pair()
     if isinstance(gated, kgated.PeepholeLSTM):

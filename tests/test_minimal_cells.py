@@ -83,18 +83,17 @@ def test_masks_and_states_are_those_of_the_loop_of_keras(layer, backwards, rng):
         np.testing.assert_allclose(values(actual), values(reference), atol=1e-6)
 
 
-def regressor(layer, frames, rng, input_frames=None):
+def regressor(*layers, frames, rng, input_frames=None):
     """A model with what it is to learn: the means of the sequences' features."""
     keras.utils.set_random_seed(0)
-    layers = [layer(6, return_sequences=True), layer(5), keras.layers.Dense(3)]
-    model = keras.Sequential([keras.Input((input_frames, 4)), *layers])
+    model = keras.Sequential([keras.Input((input_frames, 4)), *layers, keras.layers.Dense(3)])
     x = rng.normal(size=(48, frames, 4)).astype(np.float32)
     return model, x, x.mean(axis=1)[:, :3]
 
 
 @pytest.mark.parametrize("layer", MINIMAL, ids=lambda layer: layer.__name__)
 def test_it_trains_on_sequences_of_unknown_length(layer, rng):
-    model, x, y = regressor(layer, 12, rng)
+    model, x, y = regressor(layer(6, return_sequences=True), layer(5), frames=12, rng=rng)
     model.compile(keras.optimizers.Adam(0.02), "mse")
     losses = model.fit(x, y, epochs=12, verbose=0).history["loss"]
     assert losses[-1] < 0.7 * losses[0]
@@ -103,7 +102,7 @@ def test_it_trains_on_sequences_of_unknown_length(layer, rng):
 @pytest.mark.skipif(not TENSORFLOW, reason="trains and converts in TensorFlow")
 @pytest.mark.parametrize(("layer", "scheme"), list(zip(MINIMAL, ["int8", "int16x8"], strict=True)))
 def test_quantization_aware_training_gives_the_numbers_of_the_file(layer, scheme, rng, tmp_path):
-    model, x, y = regressor(layer, 5, rng, input_frames=5)
+    model, x, y = regressor(layer(6), frames=5, rng=rng, input_frames=5)
     qat = kgated.quantize_aware(model, scheme, warmup=1, freeze_at=3)
     qat.compile(keras.optimizers.Adam(1e-3), "mse", jit_compile=False)
     qat.fit(x, y, epochs=2, verbose=0)

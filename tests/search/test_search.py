@@ -261,15 +261,15 @@ def test_a_pruned_model_learns_from_a_teacher_of_the_command(data, tmp_path, mon
 
 
 @pytest.mark.slow
-def test_two_processes_lose_no_trial_and_run_none_twice_when_one_is_killed(storage, data, tmp_path):
+def test_two_processes_lose_no_trial_and_run_none_twice_when_one_is_killed(data, tmp_path):
+    """With a journal file; on PostgreSQL it is a comparison, in `tests/study`."""
     out = tmp_path / "out"
     out.mkdir()
     words = ["search", str(data), "--max-kib", "64", "--cells", "gru", "--units", "3,4"]
     words += ["--layers", "1", "--strides", "1", "--ranks", "1", "--quantize", "none"]
     words += ["--trials", "3", "--epochs", "1", "--tolerance", "100", "--out", str(out)]
-    words += [] if storage is None else ["--storage", storage]
     killed, survivor = (Program("-m", "kgated", *words) for _ in range(2))
-    deadline, queue = time.monotonic() + 300, SearchQueue(out, storage)
+    deadline, queue = time.monotonic() + 300, SearchQueue(out)
     while not any(trial.params for trial in queue.search().get_trials(deepcopy=False)):
         assert time.monotonic() < deadline
         time.sleep(0.1)

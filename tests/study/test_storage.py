@@ -64,26 +64,27 @@ def test_a_killed_process_leaves_its_trial_to_the_others(storage, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_command_continues_in_two_processes_and_trains_nothing_twice(storage, tmp_path):
+def test_a_killed_command_continues_in_two_processes_and_trains_nothing_twice(database, tmp_path):
+    """On PostgreSQL; with a journal file it is a search, in `tests/search`."""
     save_sequences(tmp_path / "data.npz")
     folder = tmp_path / "out"
     folder.mkdir()
     command = ["-m", "kgated_cli", "compare", tmp_path / "data.npz"]
     command += ["--cells", "rnn", "--units", "3", "--trials", str(TRIALS), "--seeds", "2"]
     command += ["--epochs", "2", "--quantize", "none", "--budget-minutes", "30"]
-    command += ["--out", folder, *([] if storage is None else ["--storage", storage])]
+    command += ["--out", folder, "--storage", database]
     process = Program(*command)
-    wait_until_second_trial(process, folder, storage)
+    wait_until_second_trial(process, folder, database)
     process.kill()
     process.wait()
-    before = TrialQueue(folder, storage)
+    before = TrialQueue(folder, database)
     complete = {t.number: t.user_attrs["run"] for t in ended_trials(before)}
     before.close()
     assert 1 <= len(complete) < TRIALS
     for process in [Program(*command) for _ in range(2)]:
         done = process.wait(LIMIT_S)
         assert done.returncode == 0, done
-    after = TrialQueue(folder, storage)
+    after = TrialQueue(folder, database)
     try:
         assert states(after).count("FAIL") <= 1  # the one that was killed
         assert states(after).count("COMPLETE") + states(after).count("PRUNED") == TRIALS

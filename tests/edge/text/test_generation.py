@@ -24,14 +24,14 @@ def test_the_likeliest_tokens_are_those_of_the_equations(text, oracle):
 
 @pytest.mark.parametrize("as_probabilities", [False, True])
 def test_draws_follow_the_softmax(as_probabilities, rng):
-    logits, temperature, count = np.array([1.0, 0.0, 2.0, -1.0]), 0.7, 20_000
+    logits, temperature, count = np.array([1.0, 0.0, 2.0, -1.0]), 0.7, 5_000
     powers = np.exp(logits / temperature)
     expected = powers / powers.sum()
     shown = np.exp(logits) / np.exp(logits).sum() if as_probabilities else logits
     draws = [sample(shown, temperature, None, rng) for _ in range(count)]
     shares = np.bincount(draws, minlength=4) / count
-    np.testing.assert_allclose(shares, expected, atol=0.015)
-    assert np.abs(shares - np.exp(logits) / np.exp(logits).sum()).max() > 0.015
+    np.testing.assert_allclose(shares, expected, atol=0.03)
+    assert np.abs(shares - np.exp(logits) / np.exp(logits).sum()).max() > 0.03
     assert {sample(shown, temperature, 2, rng) for _ in range(200)} == {0, 2}
 
 
