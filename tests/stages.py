@@ -37,6 +37,7 @@ STAGES = {
         activation_tables int8_arithmetic int16_arithmetic
         prepare forward
         quantizer
+        point_search
         linear recurrent normalization
         layers
         model

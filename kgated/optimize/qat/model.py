@@ -1,6 +1,5 @@
 """Quantization-aware training: a model that trains with fake quantization."""
 
-from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,27 +10,21 @@ from kgated.argument_checks import as_number, check_integer
 from kgated.cells import choose, register
 from kgated.described_model import PlainInfo
 from kgated.finite_weights import check_finite_weights
-from kgated.keras_internals.graph import run_on, trace_function
+from kgated.keras_internals.graph import run_on
 from kgated.keras_internals.patches import float32_layers
 from kgated.keras_internals.subclassed_models import EXAMPLE, as_functional
 from kgated.optimize.qat.fake_quant import SCHEMES, Array, QuantParams, has_float64
 from kgated.optimize.qat.forward import (
     ForwardState,
     Observer,
-    PointFinder,
-    Points,
     RangeObserver,
     cast_params,
 )
 from kgated.optimize.qat.int8_arithmetic import RescaleMultipliers, rescale_multipliers
 from kgated.optimize.qat.int16_arithmetic import EXACT
 from kgated.optimize.qat.layers import check_supported, handler_of
-from kgated.optimize.qat.prepare import (
-    clone_in_float32,
-    fused_layers,
-    on_few_frames,
-    unsupported,
-)
+from kgated.optimize.qat.point_search import find_points
+from kgated.optimize.qat.prepare import clone_in_float32, fused_layers, unsupported
 from kgated.optimize.qat.quantizer import Context, unwrap
 
 # Operations that compute masks in a graph of layers.
@@ -76,7 +69,7 @@ class QuantizeAware(keras.Model):
         )
         self.inner = inner
         self.fused = fused_layers(inner)
-        self._quantization_points = self._find_points()
+        self._quantization_points = find_points(self._run, inner.inputs, scheme, self.fused)
         size = (len(self.points), 2)
         self.ranges = self.add_weight(size, "zeros", "float32", trainable=False, name="ranges")
         self.batches = self.add_weight((), "zeros", "int32", trainable=False, name="batches")
@@ -179,20 +172,6 @@ class QuantizeAware(keras.Model):
         after = ops.where(batches < self.warmup, widest, moved)
         self.ranges.assign(ops.where(frozen, before, after))
         self.batches.assign(batches + 1)
-
-    def _find_points(self) -> Points:
-        """Run the model once on symbolic inputs."""
-        scheme = SCHEMES[self.scheme]
-        params: Mapping[str, QuantParams] = defaultdict(lambda: scheme.tanh)  # values don't matter
-        false = ops.convert_to_tensor(False)
-
-        def points_over(inputs: list[Any]) -> Points:
-            finder = PointFinder()
-            context = Context(ForwardState(scheme, params, false, false), finder, self.fused)
-            trace_function(lambda *tensors: self._run(list(tensors), context), inputs)
-            return finder.points()
-
-        return on_few_frames(points_over, self.inner.inputs)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -1,8 +1,7 @@
 """The float32 copy of a model for training, and the layers that fuse into one operator."""
 
-import contextlib
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import keras
 from keras import ops
@@ -12,9 +11,6 @@ from kgated.layers import to_gated
 from kgated.optimize.clustering import SharedValues
 from kgated.optimize.qat.elementwise import function_name, is_included
 from kgated.optimize.qat.fake_quant import Array
-
-Traced = TypeVar("Traced")
-FEW_FRAMES = 8
 
 # Layers that consist of a matrix product or a convolution, a bias and an activation.
 LINEAR = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.DepthwiseConv1D)
@@ -154,17 +150,3 @@ def unsupported(layer: Any, reason: str) -> ValueError:
         f"`model` has layer `{layer.name}` ({type(layer).__name__}), which can't be trained in "
         f"integers: {reason}. Change the layer, or quantize after training with `calibration`"
     )
-
-
-def on_few_frames(trace: Callable[[list[Any]], Traced], inputs: list[Any]) -> Traced:
-    """`trace(inputs)`; on PyTorch with few frames, where the inputs allow any number.
-
-    Keras traces an unknown size there with 83 and again with 89, and loops over time in Python: it
-    traces each step 172 times. What `trace` gives must not depend on the number of frames.
-    """
-    if keras.backend.backend() == "torch" and any(None in x.shape for x in inputs):
-        shapes = [tuple(size or FEW_FRAMES for size in x.shape) for x in inputs]
-        few = [keras.KerasTensor(s, x.dtype) for s, x in zip(shapes, inputs, strict=True)]
-        with contextlib.suppress(Exception):  # too few for a kernel; any other is raised below
-            return trace(few)
-    return trace(inputs)
