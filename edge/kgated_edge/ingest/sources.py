@@ -1,7 +1,7 @@
 """Reads frames from a pipe or a file, as numbers or as audio."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,6 +31,10 @@ class InputOptions:
     on_bad_frame: str = REFUSE
     counts: InputCounts = field(default_factory=InputCounts)
     rate: int | None = None
+
+    def with_names(self, names: Sequence[str] | None) -> "InputOptions":
+        """These options with the names of the model's features, for the columns of CSV."""
+        return replace(self, columns=replace(self.columns, trained=names))
 
 
 FORMATS = ("float32", "csv", "wav", "pcm", "npy", "npz")

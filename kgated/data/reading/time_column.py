@@ -1,10 +1,10 @@
 """The sample period from a time column, in any unit or as ISO dates."""
 
-import re
 from collections.abc import Iterable
 from datetime import datetime
 
 import numpy as np
+from kgated_edge.ingest.csv_cells import TIME_UNIT, factor_of_name, factor_of_size
 
 from kgated.data.reading.csv_table import Table, to_number
 
@@ -20,19 +20,7 @@ TIME_NAMES = {
     "ms",
 }
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
-_NAMED_UNITS = {
-    **UNITS,
-    **dict.fromkeys(("sec", "secs", "second", "seconds"), 1.0),
-    **dict.fromkeys(("msec", "millis", "milliseconds"), 1e-3),
-    **dict.fromkeys(("µs", "μs", "usec", "micros", "microseconds"), 1e-6),
-    **dict.fromkeys(("nanos", "nanoseconds"), 1e-9),
-    **dict.fromkeys(("min", "mins", "minutes"), 60.0),
-    **dict.fromkeys(("h", "hr", "hrs", "hours"), 3600.0),
-    **dict.fromkeys(("d", "days"), 86400.0),
-}
-_UNIT = re.compile(rf"^(.*?)[\s_,(\[]+({'|'.join(_NAMED_UNITS)})[)\]]?$", re.IGNORECASE)
 _LIKE_TIMES = ("time", "date", "epoch", "stamp", "elapsed", "clock", "utc", "second", "millis")
-_EPOCHS = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))  # of 1973 and later, in smaller units
 IRREGULAR = 0.5  # of the period
 _LOST = 1.75  # periods of a step that is a gap
 _MAX_GAP = 100  # periods that are interpolated
@@ -77,7 +65,7 @@ def _counts(table: Table, column: int) -> bool:
 
 
 def _plain(name: str) -> str:
-    match = _UNIT.match(name.strip())
+    match = TIME_UNIT.match(name.strip())
     plain = (match.group(1) if match else name).strip().lower()
     if match and plain == "t" and UNITS.keys().isdisjoint({match.group(2).lower()}):
         return name.lower()  # "t_min" is a temperature
@@ -114,14 +102,12 @@ def read_times(table: Table, column: int, unit: str | None) -> np.ndarray:
 def _factor(table: Table, column: int, numbers: np.ndarray, unit: str | None) -> float:
     """Seconds per unit of a time column."""
     name = table.names[column]
-    by_size = next((factor for size, factor in _EPOCHS if numbers[0] > size), 1.0)
-    match = _UNIT.match(name.strip())
-    text = (match.group(2) if match else name.strip()).lower()
-    by_name = UNITS[unit] if unit is not None else _NAMED_UNITS.get(text)
+    by_size = factor_of_size(numbers[0])
+    by_name = factor_of_name(name) if unit is None else UNITS[unit]
     if by_name is not None and by_name >= 1 > by_size:
         raise ValueError(
             f"{table.path}: column {name!r} begins at {numbers[0]:.15g}, too large for a time in "
-            f"{unit or text}: give --time-unit {_symbol(by_size)}"
+            f"{unit or 'its unit'}: give --time-unit {_symbol(by_size)}"
         )
     return by_size if by_name is None else by_name
 
