@@ -33,6 +33,15 @@ def factor_of_name(name: str) -> float | None:
     return TIME_UNITS.get((match.group(2) if match else name.strip()).lower())
 
 
+def without_unit(name: str) -> str:
+    """The name of a time column in lower case, without its unit."""
+    match = TIME_UNIT.match(name.strip())
+    plain = (match.group(1) if match else name).strip().lower()
+    if match and plain == "t" and match.group(2).lower() in ("min", "h", "d"):
+        return name.lower()  # "t_min" is a temperature
+    return plain
+
+
 def fields_of(text: str, delimiter: str | None) -> list[str]:
     """The fields of a line; none where its quotes are damaged, such as by a carriage return."""
     if delimiter is None:

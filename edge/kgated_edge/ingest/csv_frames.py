@@ -1,5 +1,6 @@
 """Reads frames from lines of text: a header, a time column, chosen columns, damaged lines."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
@@ -14,6 +15,9 @@ from kgated_edge.ingest.csv_layout import CsvColumns, Layout, layout_of
 from kgated_edge.ingest.input_counts import REFUSE, InputCounts
 
 _MAX_LINE = 1 << 20
+_TIMES = 50  # of the first frames, from which the period is measured
+_LOST = 1.75  # periods of a step that is a gap
+_SAME_PERIOD = 0.1  # relative: clocks of sensors are rough
 _EXCEL_QUOTES = b'\xef\xbb\xbf"'  # before the first line: the mark of UTF-8, a quote
 
 
@@ -36,7 +40,8 @@ def csv_frames(
         counts: of bad and joined lines, and the time of the last frame.
 
     Raises:
-        DataError: a column that does not exist, or a line that is no frame.
+        DataError: a column that does not exist, a line that is no frame, or, where bad lines are
+            refused, times that step otherwise than the frames of training.
     """
     lines = _numbered(stream)
     for first in lines:
@@ -51,7 +56,10 @@ def csv_frames(
     else:
         return
     rest = lines if is_header else chain([first], lines)
-    parsed = _strict(rest, read, spec) if policy == REFUSE else _join_parts(rest, read, counts)
+    if policy == REFUSE:
+        parsed = _at_period(_strict(rest, read, spec), columns.period_s)
+    else:
+        parsed = _join_parts(rest, read, counts)
     for fields in parsed:
         if fields.time_s is not None:
             counts.time_s = fields.time_s
@@ -95,6 +103,28 @@ def _strict(
         if line.frame is None:
             raise _refusal(number, text, spec)
         yield line
+
+
+def _at_period(lines: Iterable[_Line], period_s: float | None) -> Iterator[_Line]:
+    """All lines; refuses a time column that steps otherwise than the frames of training."""
+    times: list[float] = []
+    for line in lines:
+        if period_s is not None and line.time_s is not None and len(times) < _TIMES:
+            times.append(line.time_s)
+            if len(times) == _TIMES:
+                _check_period(np.diff(times), period_s)
+        yield line
+
+
+def _check_period(steps: Array, period_s: float) -> None:
+    median = float(np.median(steps))
+    step_s = float(steps[steps < _LOST * median].mean()) if median > 0 else 0.0
+    if step_s and not math.isclose(step_s, period_s, rel_tol=_SAME_PERIOD):
+        raise DataError(
+            f"the time column steps by {step_s * 1e3:.4g} ms, the frames of training by "
+            f"{period_s * 1e3:.4g} ms: resample to {1 / period_s:.6g} frames per second, or leave "
+            "the time column out"
+        )
 
 
 def _join_parts(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from kgated_edge.errors import DataError
 from kgated_edge.format.tensor_spec import TensorSpec
-from kgated_edge.ingest.csv_cells import factor_of_name, fields_of, is_number
+from kgated_edge.ingest.csv_cells import factor_of_name, fields_of, is_number, without_unit
 
 TIME_NAMES = ("time", "timestamp", "t", "time_s", "datetime", "seconds")
 
@@ -20,11 +20,13 @@ class CsvColumns:
             but the time column where the header or the model has no names.
         time: the time column; None for one that the header names so.
         trained: the names of the model's features; None where it has none.
+        period_s: seconds from frame to frame in training; None where unknown.
     """
 
     features: Sequence[str] | None = None
     time: str | None = None
     trained: Sequence[str] | None = None
+    period_s: float | None = None
 
     @property
     def need_header(self) -> bool:
@@ -123,7 +125,7 @@ def _time_place(
 ) -> int | None:
     if columns.time is not None:
         return _place(columns.time, names)
-    named = [n for n, name in enumerate(names) if name.lower() in TIME_NAMES]
+    named = [n for n, name in enumerate(names) if without_unit(name) in TIME_NAMES]
     is_extra = columns.features is not None or len(names) == spec.size + 1
     return named[0] if is_header and len(named) == 1 and is_extra else None
 

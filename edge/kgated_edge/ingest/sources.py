@@ -32,9 +32,10 @@ class InputOptions:
     counts: InputCounts = field(default_factory=InputCounts)
     rate: int | None = None
 
-    def with_names(self, names: Sequence[str] | None) -> "InputOptions":
-        """These options with the names of the model's features, for the columns of CSV."""
-        return replace(self, columns=replace(self.columns, trained=names))
+    def for_model(self, names: Sequence[str] | None, period_s: float | None) -> "InputOptions":
+        """These options with the names of the model's features and its period, for CSV."""
+        columns = replace(self.columns, trained=names, period_s=period_s)
+        return replace(self, columns=columns)
 
 
 FORMATS = ("float32", "csv", "wav", "pcm", "npy", "npz")

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 import numpy as np
-from kgated_edge.ingest.csv_cells import TIME_UNIT, factor_of_name, factor_of_size
+from kgated_edge.ingest.csv_cells import factor_of_name, factor_of_size, without_unit
 
 from kgated.data.reading.csv_table import Table, to_number
 
@@ -36,7 +36,7 @@ def find_time_column(table: Table) -> int | None:
         ValueError: several columns are named so.
     """
     names = table.names
-    columns = [n for n, name in enumerate(names) if _plain(name) in TIME_NAMES]
+    columns = [n for n, name in enumerate(names) if without_unit(name) in TIME_NAMES]
     columns = columns or counting_columns(table, range(len(names)))
     if len(columns) > 1:
         shown = " and ".join(repr(names[n]) for n in columns)
@@ -53,7 +53,7 @@ def counting_columns(table: Table, columns: Iterable[int]) -> list[int]:
 
 
 def _is_like_time(name: str) -> bool:
-    return _plain(name) in TIME_NAMES or any(word in name.lower() for word in _LIKE_TIMES)
+    return without_unit(name) in TIME_NAMES or any(word in name.lower() for word in _LIKE_TIMES)
 
 
 def _counts(table: Table, column: int) -> bool:
@@ -62,14 +62,6 @@ def _counts(table: Table, column: int) -> bool:
     except ValueError:
         return False
     return len(table.rows) > 1
-
-
-def _plain(name: str) -> str:
-    match = TIME_UNIT.match(name.strip())
-    plain = (match.group(1) if match else name).strip().lower()
-    if match and plain == "t" and UNITS.keys().isdisjoint({match.group(2).lower()}):
-        return name.lower()  # "t_min" is a temperature
-    return plain
 
 
 def read_times(table: Table, column: int, unit: str | None) -> np.ndarray:

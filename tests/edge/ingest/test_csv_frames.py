@@ -108,6 +108,21 @@ def test_times_are_in_seconds(name, time, expected):
     assert read(f"{name},x,y,z\n{time},1,2,3\n", time=name)[1].time_s == expected
 
 
+@pytest.mark.parametrize("period_s", [0.02, 0.0215, None])
+def test_the_period_is_that_of_training(period_s):
+    lines = "".join(f"{20 * n + n % 3},1,2,3\n" for n in range(80))
+    assert len(read(f"time_ms,x,y,z\n{lines}", "refuse", period_s=period_s)[0]) == 80
+
+
+def test_another_period_than_in_training_is_refused():
+    text = "time_ms,x,y,z\n" + "".join(f"{10 * n + n % 3},1,2,3\n" for n in range(80))
+    with pytest.raises(
+        DataError, match=r"steps by 10\.0. ms, .* training by 20 ms: resample to 50"
+    ):
+        read(text, "refuse", period_s=0.02)
+    assert len(read(text, "hold", period_s=0.02)[0]) == 80
+
+
 def test_times_of_the_column():
     for text, expected in (("t,x,y,z\n7.5,1,2,3\n", 7.5), ("t,x,y,z\nnever,1,2,3\n", None)):
         assert read(text)[1].time_s == expected
