@@ -57,7 +57,7 @@ def read_field_log(path: str | Path) -> FieldLog:
         if not isinstance(line, dict) or not all(type(line.get(n)) is int for n in _NUMBERS):
             raise ValueError(
                 f"{path}: line {number} is no report of `kgated-edge live --monitor`: "
-                "give a file that it wrote"
+                "drop the line if it was cut short, or give a file that it wrote"
             )
         lines.append(line)
     if not lines:

@@ -11,7 +11,8 @@ from kgated_edge.errors import EdgeError
 from kgated_edge.format.tensor_spec import Array, TensorSpec
 from kgated_edge.ingest.arrays import stored_frames
 from kgated_edge.ingest.audio import MakeFrontEnd, audio_frames, wav_frames
-from kgated_edge.ingest.csv_frames import CsvColumns, csv_frames
+from kgated_edge.ingest.csv_frames import csv_frames
+from kgated_edge.ingest.csv_layout import CsvColumns
 from kgated_edge.ingest.input_counts import REFUSE, InputCounts, good_frames
 from kgated_edge.runtime.results import fill
 
