@@ -240,12 +240,12 @@ def test_a_full_disk_leaves_whole_lines(manifest, tmp_path):
     path, report = tmp_path / "field.jsonl", FieldMonitor(manifest).report()
     files = MonitorFiles(path)
     files.write(1, report, {})
-    whole = path.read_bytes()
+    content = path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 20, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(content) + 20, limits[1]))
     try:
         with pytest.raises(EdgeError, match=r"field\.jsonl: cannot be written"):
             files.write(2, report, {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert path.read_bytes() == whole
+    assert path.read_bytes() == content
