@@ -24,8 +24,6 @@ import numpy as np
 from kgated_edge import EdgeModel
 from kgated_edge.runtime.batching import split_steps, unwrap_single
 
-from kgated.web import build_site
-
 RECIPES = ("none", "dynamic", "int8", "int16x8")
 ROUNDS, BLOCKS = 5, 40
 BLOCK_S = 2e-3
@@ -100,6 +98,8 @@ def served_page(folder: Path) -> Iterator[Any]:
 
 def measure(paths: list[Path]) -> dict[str, Row]:
     """The smallest times of some rounds, by file: other work on the machine only adds."""
+    from kgated.web import build_site
+
     with tempfile.TemporaryDirectory() as folder:
         site = build_site(paths[0], Path(folder) / "site")
         for path in paths:

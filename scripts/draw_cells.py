@@ -1,5 +1,6 @@
 """Draws the cells for docs/concepts/cells.md: `python scripts/draw_cells.py`."""
 
+import argparse
 from pathlib import Path
 
 from docs_site.cells import CELLS
@@ -16,6 +17,7 @@ def pictures() -> dict[str, str]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, text in pictures().items():
         (FOLDER / name).write_text(text)

@@ -4,6 +4,7 @@ A small GRU learns two gestures of a sensor with two axes. The page then runs a 
 recording in headless Chromium, on a desktop's width and a phone's, in light and in dark.
 """
 
+import argparse
 import io
 import tempfile
 from pathlib import Path
@@ -71,6 +72,7 @@ def draw(page: Any, csv: Path, folder: Path) -> None:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     from kgated.web import build_site
 
     rng = np.random.default_rng(0)

@@ -5,6 +5,7 @@ a sequence of frames, from which the tests compute the outputs independently. Th
 running the script again generates models that compute the same.
 """
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,7 @@ def save(model: keras.Model, frames: Any, name: str, **facts: Any) -> None:
 
 def main() -> None:
     """Generate all fixtures."""
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     FIXTURES.mkdir(exist_ok=True)
     keras.utils.set_random_seed(0)
     model, frames = speech()

@@ -1,6 +1,7 @@
 """The page on a model in the field, from what `kgated-edge live --monitor` wrote."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ _CHARTS = (
     ("state_norm", "norm of the state", None),
     ("state_saturated_share", "fraction of saturated state values", None),
 )
+_MAX_COUNT = 1 << 63
 _NUMBERS = ("step", "steps", *_COUNTS)
 
 
@@ -52,17 +54,29 @@ def read_field_log(path: str | Path) -> FieldLog:
     for number, text in enumerate(content.splitlines(), 1):
         try:
             line = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             line = None
-        if not isinstance(line, dict) or not all(type(line.get(n)) is int for n in _NUMBERS):
+        if not _is_report(line):
             raise ValueError(
                 f"{path}: line {number} is no report of `kgated-edge live --monitor`: "
-                "give a file that it wrote"
+                "drop the line if it was cut short, or give a file that it wrote"
             )
         lines.append(line)
     if not lines:
         raise ValueError(f"{path}: there is no report in it yet: let the model run longer")
     return FieldLog(Path(path).name, lines)
+
+
+def _is_report(line: Any) -> bool:
+    """Whether a line has the fields of a report, each of its kind."""
+    if not isinstance(line, dict) or not isinstance(line.get("time"), str):
+        return False
+    values = [line.get(name) for name, *_ in _CHARTS]
+    items = [item for value in values for item in (value if isinstance(value, list) else [value])]
+    counts = [line.get(name) for name in _NUMBERS]
+    return all(type(count) is int and 0 <= count < _MAX_COUNT for count in counts) and all(
+        item is None or (type(item) in (int, float) and abs(item) < math.inf) for item in items
+    )
 
 
 def render_field(logs: Sequence[FieldLog], title: str) -> str:

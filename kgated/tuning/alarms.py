@@ -74,6 +74,11 @@ def tune_alarms(
         raise EdgeError(
             f"`false_alarms_per_day` must be above 0 and finite, got {false_alarms_per_day!r}"
         )
+    if score == "output":
+        raise EdgeError(
+            "`score` must be 'prediction' or 'reconstruction' for alarms, got 'output': tune the "
+            "classes of a classifier with labels"
+        )
     manifest = read_manifest(path)
     names, step_s = score_labels(manifest, score), step_seconds(manifest, sample_period_s)
     base = EventSettings(score=score, **settings)

@@ -1,6 +1,7 @@
 """Split-conformal intervals of a forecaster, from sequences that it was not trained on."""
 
 import math
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -46,9 +47,11 @@ def conformal_intervals(
     assert isinstance(scorer, Numbers), "the scorer of the task 'numbers'"
     run_sequences(open_model(path), sequences, scorer)
     errors = np.sort(np.abs(scorer.errors()), axis=0)
-    rank = math.ceil((len(errors) + 1) * coverage)
+    # Exact: in floats 100 · 0.55 is above 55.
+    fraction = Fraction(str(float(coverage)))
+    rank = math.ceil((len(errors) + 1) * fraction)
     if rank > len(errors):
-        needed = math.ceil(coverage / (1 - coverage))
+        needed = math.ceil(fraction / (1 - fraction))
         raise DataError(
             f"a coverage of {coverage:g} needs {needed} targets or more, got {len(errors)}: "
             "give more data, or a lower coverage"

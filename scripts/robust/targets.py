@@ -11,7 +11,7 @@ from kgated_edge.format.reader import parse_manifest, read_manifest
 from kgated_edge.format.signing_section import read_signing
 from kgated_edge.format.tensor_spec import TensorSpec
 from kgated_edge.format.tflite_file import MANIFEST_NAME, digest_span, metadata_span
-from kgated_edge.ingest.csv_frames import CsvColumns
+from kgated_edge.ingest.csv_layout import CsvColumns
 from kgated_edge.ingest.front_end import FrontEnd
 from kgated_edge.ingest.input_counts import POLICIES
 from kgated_edge.ingest.logmel import LogMel

@@ -22,6 +22,8 @@ EVENTS = [
     ("file,start,end,label\np0_0.csv,nan,0.2,a\n", "line 2: start and end must be seconds from 0"),
     ("file,start,end,label,label\np0_0.csv,0,1,a,b\n", "the header has the name 'label' twice"),
     ("file;start;end;label\np0_0.csv;0,1;0,2;a\n", "line 2: start and end must be seconds from 0"),
+    ("file,start,label\np0_0.csv,0,a\n", "must have the columns file,label or file,start,end,"),
+    ("file,start,end,label\np0_0.csv,0_1,0_2,a\n", "line 2: start and end must be seconds"),
     ("file,label\n", "there is a header and no line of data"),
     ("", "the file is empty"),
 ]
@@ -113,3 +115,15 @@ def test_other_refusals(tmp_path):
     with pytest.raises(ValueError, match=r"loose\.csv: there is no folder to take the label from"):
         csv_to_npz(root, out)
     assert not out.exists()
+
+
+def test_a_name_that_stands_for_two_files_is_refused_with_their_paths(tmp_path):
+    root = folder(tmp_path, count=1, classes=("x", "y"))
+    table = write(tmp_path / "table.csv", "file,label\np0_0,a\n")
+    with pytest.raises(ValueError, match=r"line 2: 'p0_0' stands for x/p0_0.csv and y/p0_0.csv"):
+        csv_to_npz(root, tmp_path / "out.npz", labels=LabelOptions(table=table))
+
+
+def test_a_class_named_twice_is_refused():
+    with pytest.raises(ValueError, match="--classes must name each class once"):
+        BuildOptions(classes=("x", "y", "x"))

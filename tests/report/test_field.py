@@ -50,3 +50,36 @@ def test_results_and_reports_do_not_mix(log, tmp_path):
     run_file.write_text("{}")
     result = CliRunner().invoke(app, ["report", str(log), str(run_file), "-o", "p.html"])
     assert "give these alone" in str(result.exception)
+
+
+REPORT = {"time": "2026-11-30T10:02:47+00:00", "step": 9, "steps": 9, "late_steps": 0}
+REPORT |= {"held_frames": 0, "skipped_frames": 0, "bad_lines": 0, "drift_psi": [0.1, None]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"drift_psi": ["a"]},
+        {"drift_psi": [[1], [2]]},
+        {"outside_share": {"a": 1}},
+        {"confidence_mean": float("nan")},
+        {"state_norm": True},
+        {"time": 3},
+        {"step": -1},
+    ],
+)
+def test_fields_of_another_kind_are_refused_by_line(tmp_path, change):
+    path = tmp_path / "field.jsonl"
+    path.write_text(f"{json.dumps(REPORT)}\n{json.dumps(REPORT | change)}\n")
+    with pytest.raises(ValueError, match=r"field\.jsonl: line 2 is no report .* drop the line if"):
+        read_field_log(path)
+
+
+def test_damaged_json_is_refused_by_line(tmp_path):
+    path = tmp_path / "field.jsonl"
+    for damage in ("[" * 100_000, json.dumps(REPORT)[:30], "\0\0"):
+        path.write_text(f"{json.dumps(REPORT)}\n{damage}")
+        with pytest.raises(ValueError, match="line 2 is no report"):
+            read_field_log(path)
+    path.write_text(json.dumps(REPORT) + "\n")
+    assert read_field_log(path).lines == [REPORT]

@@ -75,3 +75,8 @@ def test_the_command_writes_the_threshold(predictor, normal):
 def test_rates_that_cannot_be(predictor, normal, rate):
     with pytest.raises(EdgeError, match="must be above 0 and finite"):
         tune_alarms(predictor, normal, rate)
+
+
+def test_the_scores_of_classes_are_no_errors(predictor, normal):
+    with pytest.raises(EdgeError, match=r"must be 'prediction' or 'reconstruction' for alarms"):
+        tune_alarms(predictor, normal, 1, score="output")

@@ -62,6 +62,9 @@ def test_the_interval_width_is_the_conformal_quantile(model):
     assert (widths >= ranked[18]).all()
     with pytest.raises(EdgeError, match="needs 99 targets or more, got 20"):
         conformal_intervals(model, data, 0.99)
+    few = sequences(model, np.random.default_rng(1), 1)
+    with pytest.raises(EdgeError, match=r"a coverage of 0\.9 needs 9 targets or more, got 5"):
+        conformal_intervals(model, few, 0.9)
     with pytest.raises(EdgeError, match="`coverage` must be above 0 and below 1"):
         conformal_intervals(model, data, 1.0)
 

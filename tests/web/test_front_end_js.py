@@ -132,6 +132,7 @@ def test_a_wav_file_of_floats_and_one_of_unknown_length(run_js, rng):
     [
         lambda wav: b"RIFX" + wav[4:],
         lambda wav: wav[:20] + b"\7\0" + wav[22:],
+        lambda wav: wav[:32] + b"\4\0" + wav[34:],
         lambda wav: wav[:30],
         lambda wav: wav[:36],
         lambda wav: wav[:200],
@@ -148,10 +149,15 @@ def test_a_bad_wav_file_is_refused_with_the_same_words(run_js, change):
 
 FRAMES_OF_TEXT = """
     const {csvFrames} = await import("/page/csv.js");
-    try { return csvFrames(text, [spec], columns).map(frame => Array.from(frame)); }
+    const names = typeof trained === "undefined" ? null : trained;
+    try { return csvFrames(text, [spec], columns, names).map(frame => Array.from(frame)); }
     catch (error) { return error.message; }
 """
 TEXTS = {
+    "of Excel": "sep=;\na;b;c\n1,5;2;3\n",
+    "comments and decimal commas": "# hot\na\tb\tc\n1,5\t2\t3\n# cold\n4\t5\t6\n",
+    "commas and points": "a;b;c\n1,5;2.000;3\n",
+    "pipes": "a|b|c\n1|2|3\n",
     "plain": "1,2,3\n4,5,6e-3\n",
     "header and time": "time,a,b,c\r\n0,1,2,3\r\n1, -4 ,5,6\r\n",
     "header of names alone": "a;b;c\n1,5;2;3\n\n4;5;6,25\n",
@@ -189,6 +195,22 @@ def test_lines_of_text_become_the_same_frames_or_the_same_refusal(run_js, name):
         with pytest.raises(DataError) as refusal:
             list(read())
         # The hint is another: the page has no options.
+        assert rule_of(frames) == rule_of(str(refusal.value))
+    else:
+        np.testing.assert_array_equal(np.array(frames, np.float32), np.array(list(read())))
+
+
+@pytest.mark.parametrize("header", ["t,c,b,a,x", "t,c,b,y,x", "1,2,3"])
+def test_a_header_is_matched_with_the_names_of_training_as_on_the_device(run_js, header):
+    text = f"{header}\n1,2,3,4,5\n" if "t" in header else "1,2,3\n4,5,6\n"
+    spec, trained = TensorSpec("frame", (3,)), ["a", "b", "c"]
+    values = {"spec": spec.to_plain(), "columns": None, "trained": trained}
+    frames = run_js(FRAMES_OF_TEXT, text=text, **values)
+    stream, columns = io.BytesIO(text.encode()), CsvColumns(trained=trained)
+    read = partial(csv_frames, stream, spec, columns, REFUSE, InputCounts())
+    if isinstance(frames, str):
+        with pytest.raises(DataError) as refusal:
+            list(read())
         assert rule_of(frames) == rule_of(str(refusal.value))
     else:
         np.testing.assert_array_equal(np.array(frames, np.float32), np.array(list(read())))

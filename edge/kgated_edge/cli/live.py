@@ -81,7 +81,8 @@ def _monitor(
 ) -> MonitorSession | None:
     if options.monitor is None:
         return None
-    return MonitorSession(options.monitor, manifest, reading.counts, options.monitor_s)
+    inputs = [name for name in (options.model, options.input, options.json) if name is not None]
+    return MonitorSession(options.monitor, manifest, reading.counts, options.monitor_s, inputs)
 
 
 def opened_model(options: argparse.Namespace) -> EdgeModel | WindowedModel:

@@ -22,7 +22,10 @@ def stored_frames(stream: IO[bytes], form: str, spec: TensorSpec) -> Iterator[Ar
         DataError: no such array, or of another shape or dtype.
     """
     for row in _sequences(_load(stream, form), spec):
-        yield from np.ascontiguousarray(row, spec.real.dtype)
+        # A number too large for float32 becomes inf, which the model refuses.
+        with np.errstate(over="ignore"):
+            frames = np.ascontiguousarray(row, spec.real.dtype)
+        yield from frames
 
 
 def _load(stream: IO[bytes], form: str) -> dict[str, Array]:

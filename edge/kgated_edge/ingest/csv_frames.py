@@ -1,10 +1,7 @@
 """Reads frames from lines of text: a header, a time column, chosen columns, damaged lines."""
 
-import csv
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
 from typing import IO, Any, NamedTuple
@@ -13,40 +10,15 @@ import numpy as np
 
 from kgated_edge.errors import DataError
 from kgated_edge.format.tensor_spec import Array, TensorSpec
+from kgated_edge.ingest.csv_cells import fields_of, real, seconds, with_points
+from kgated_edge.ingest.csv_layout import CsvColumns, Layout, layout_of
 from kgated_edge.ingest.input_counts import REFUSE, InputCounts
 
-TIME_NAMES = ("time", "timestamp", "t", "time_s", "datetime", "seconds")
-_MISSING = ("", "na", "n/a", "null", "none", "-")
 _MAX_LINE = 1 << 20
-
-
-@dataclass(frozen=True)
-class CsvColumns:
-    """Which columns of a line make a frame; names of the header, or numbers from 1.
-
-    Attributes:
-        features: in the order of the model's features; None for all but the time column.
-        time: the time column; None for one that the header names so.
-    """
-
-    features: Sequence[str] | None = None
-    time: str | None = None
-
-    @property
-    def need_header(self) -> bool:
-        """Whether a column is named."""
-        names = [*(self.features or ()), *([] if self.time is None else [self.time])]
-        return not all(name.isdecimal() for name in names)
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """How a line is divided: the delimiter, the fields per line, the places of the columns."""
-
-    delimiter: str | None
-    fields: int
-    features: tuple[int, ...]
-    time: int | None
+_TIMES = 50  # of the first frames, from which the period is measured
+_LOST = 1.75  # periods of a step that is a gap
+_SAME_PERIOD = 0.1  # relative: clocks of sensors are rough
+_EXCEL_QUOTES = b'\xef\xbb\xbf"'  # before the first line: the mark of UTF-8, a quote
 
 
 def csv_frames(
@@ -55,9 +27,10 @@ def csv_frames(
     """Yields a frame per line; None for a line that is none.
 
     Fields are separated by commas, semicolons (numbers may then have decimal commas), tabs or
-    blanks. A first line without numbers is the header. Empty lines are left out; an empty field is
-    NaN. Where bad lines are not refused, two incomplete lines in a row that make a frame together
-    are one line that was cut in two; so an incomplete line waits for the next.
+    blanks. A first line without numbers is the header; where it names the features that the model
+    was trained on, these are taken. Empty lines and lines that begin with # are left out; an empty
+    field is NaN. Where bad lines are not refused, two incomplete lines in a row that make a frame
+    together are one line that was cut in two; so an incomplete line waits for the next.
 
     Args:
         stream: binary.
@@ -67,12 +40,13 @@ def csv_frames(
         counts: of bad and joined lines, and the time of the last frame.
 
     Raises:
-        DataError: a column that does not exist, or a line that is no frame.
+        DataError: a column that does not exist, a line that is no frame, or, where bad lines are
+            refused, times that step otherwise than the frames of training.
     """
     lines = _numbered(stream)
     for first in lines:
         text = first[1]
-        layout, is_header = _layout(text, spec, columns)
+        layout, is_header = layout_of(text, spec, columns)
         read = partial(_parse, spec=spec, layout=layout)
         if is_header or policy == REFUSE or read(text).frame is not None:
             break
@@ -82,7 +56,10 @@ def csv_frames(
     else:
         return
     rest = lines if is_header else chain([first], lines)
-    parsed = _strict(rest, read, spec) if policy == REFUSE else _join_parts(rest, read, counts)
+    if policy == REFUSE:
+        parsed = _at_period(_strict(rest, read, spec), columns.period_s)
+    else:
+        parsed = _join_parts(rest, read, counts)
     for fields in parsed:
         if fields.time_s is not None:
             counts.time_s = fields.time_s
@@ -108,11 +85,13 @@ class _Line(NamedTuple):
 
 
 def _numbered(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """The lines that are not empty, with their numbers from 1."""
+    """The lines that are not empty and no comments, with their numbers from 1."""
     number = 0
     while line := stream.readline(_MAX_LINE):
         number += 1
-        if line.strip():
+        if number == 1 and line.strip(_EXCEL_QUOTES).startswith(b"sep="):
+            continue  # Excel's line that sets the delimiter
+        if line.strip() and not line.startswith(b"#"):
             yield number, line
 
 
@@ -124,6 +103,28 @@ def _strict(
         if line.frame is None:
             raise _refusal(number, text, spec)
         yield line
+
+
+def _at_period(lines: Iterable[_Line], period_s: float | None) -> Iterator[_Line]:
+    """All lines; refuses a time column that steps otherwise than the frames of training."""
+    times: list[float] = []
+    for line in lines:
+        if period_s is not None and line.time_s is not None and len(times) < _TIMES:
+            times.append(line.time_s)
+            if len(times) == _TIMES:
+                _check_period(np.diff(times), period_s)
+        yield line
+
+
+def _check_period(steps: Array, period_s: float) -> None:
+    median = float(np.median(steps))
+    step_s = float(steps[steps < _LOST * median].mean()) if median > 0 else 0.0
+    if step_s and not math.isclose(step_s, period_s, rel_tol=_SAME_PERIOD):
+        raise DataError(
+            f"the time column steps by {step_s * 1e3:.4g} ms, the frames of training by "
+            f"{period_s * 1e3:.4g} ms: resample to {1 / period_s:.6g} frames per second, or leave "
+            "the time column out"
+        )
 
 
 def _join_parts(
@@ -148,89 +149,26 @@ def _join_parts(
         yield part
 
 
-def _layout(line: bytes, spec: TensorSpec, columns: CsvColumns) -> tuple[_Layout, bool]:
-    """The layout by the first line, and whether it is a header."""
-    try:
-        text = line.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = ""
-    delimiter = next((d for d in ";\t," if d in text), None)
-    fields = _fields(text, delimiter)
-    has_names = bool(fields) and not any(map(_is_number, fields))
-    is_header = has_names and len(fields) >= _min_fields(spec)
-    is_header &= any(c.isalpha() for c in text)
-    if columns.need_header and not is_header:
-        raise DataError(f"a header must name the columns, the first line is {text[:60]!r}: add one")
-    names = fields if is_header else [str(n) for n in range(1, len(fields) + 1)]
-    time = _time_place(names, columns, spec, is_header)
-    if columns.features is None:
-        places = [n for n in range(len(names)) if n != time]
-        if is_header and len(places) != spec.size:
-            raise DataError(
-                f"the header has {len(places)} columns of features, the model takes {spec.size}: "
-                "choose them with `columns` (--columns)"
-            )
-        # Without a header, the first line may be the damaged one.
-        places = places if is_header else [n for n in range(spec.size + 1) if n != time]
-        places = places[: spec.size]
-    else:
-        places = [_place(name, names) for name in columns.features]
-        if len(places) != spec.size:
-            raise DataError(
-                f"`columns` must name {spec.size} columns, the features of the model, "
-                f"got {len(places)}"
-            )
-    is_chosen = is_header or columns.features is not None
-    width = len(names) if is_chosen else spec.size + (time is not None)
-    return _Layout(delimiter, width, tuple(places), time), is_header
-
-
-def _min_fields(spec: TensorSpec) -> int:
-    """The fields that a header has at least; one word alone may be a damaged line."""
-    return min(2, spec.size)
-
-
-def _time_place(
-    names: list[str], columns: CsvColumns, spec: TensorSpec, is_header: bool
-) -> int | None:
-    if columns.time is not None:
-        return _place(columns.time, names)
-    named = [n for n, name in enumerate(names) if name.lower() in TIME_NAMES]
-    is_extra = columns.features is not None or len(names) == spec.size + 1
-    return named[0] if is_header and len(named) == 1 and is_extra else None
-
-
-def _place(name: str, names: list[str]) -> int:
-    """The place of a column by its name, or by its number from 1."""
-    if names.count(name) > 1:
-        raise DataError(f"the header has the column {name!r} twice: name it by its number from 1")
-    if name in names:
-        return names.index(name)
-    if name.isdecimal() and 1 <= int(name) <= len(names):
-        return int(name) - 1
-    raise DataError(f"there is no column {name!r}, the columns are {names}: name one of these")
-
-
-def _parse(text: bytes, spec: TensorSpec, layout: _Layout) -> _Line:
+def _parse(text: bytes, spec: TensorSpec, layout: Layout) -> _Line:
     decoded = text.decode("utf-8", errors="replace")
-    fields = _fields(decoded, layout.delimiter)
+    fields = fields_of(decoded, layout.delimiter)
     if len(fields) != layout.fields:
         # Commas and blanks mixed.
         blank = decoded.replace(",", " ").split()
         fields = blank if len(blank) == layout.fields else fields
     if len(fields) != layout.fields:
         return _Line(text, None, None, len(fields) < layout.fields)
-    time_s = None if layout.time is None else _seconds(fields[layout.time])
+    time_s = None if layout.time is None else seconds(fields[layout.time], layout.time_factor)
     is_part = "" in (fields[0], fields[-1])
     return _Line(text, _frame(fields, spec, layout), time_s, is_part)
 
 
-def _frame(fields: list[str], spec: TensorSpec, layout: _Layout) -> Array | None:
-    read: Callable[[str], Any] = int if spec.real.dtype == "int32" else _real
+def _frame(fields: list[str], spec: TensorSpec, layout: Layout) -> Array | None:
+    read: Callable[[str], Any] = _integer if spec.real.dtype == "int32" else real
     chosen = [fields[place] for place in layout.features]
-    if layout.delimiter == ";":
-        chosen = [field.replace(",", ".") for field in chosen]
     try:
+        if layout.delimiter != ",":
+            chosen = with_points(chosen)
         # A number too large for float32 becomes inf, which the model refuses.
         with np.errstate(over="ignore"):
             return np.array(list(map(read, chosen)), spec.real.dtype).reshape(spec.shape)
@@ -238,44 +176,8 @@ def _frame(fields: list[str], spec: TensorSpec, layout: _Layout) -> Array | None
         return None
 
 
-def _fields(text: str, delimiter: str | None) -> list[str]:
-    if delimiter is None:
-        return text.split()
-    if '"' in text:
-        return _quoted_fields(text, delimiter)
-    return [field.strip() for field in text.split(delimiter)]
-
-
-def _quoted_fields(text: str, delimiter: str) -> list[str]:
-    """The fields of a line with quotes; none where it is damaged, such as by a carriage return."""
-    try:
-        return [field.strip() for field in next(csv.reader([text], delimiter=delimiter), [])]
-    except csv.Error:
-        return []
-
-
-def _real(field: str) -> float:
-    return math.nan if field.lower() in _MISSING else float(field)
-
-
-def _is_number(field: str) -> bool:
-    try:
-        float(field.replace(",", "."))
-    except ValueError:
-        return False
-    return True
-
-
-def _seconds(field: str) -> float | None:
-    """A time in seconds, or an ISO date in seconds since 1970; None for anything else."""
-    try:
-        value = float(field)
-    except ValueError:
-        try:
-            value = datetime.fromisoformat(field).timestamp()
-        except (ValueError, OverflowError):
-            return None
-    return value if math.isfinite(value) else None
+def _integer(field: str) -> int:
+    return int(field) if "_" not in field else int("")
 
 
 def _refusal(number: int, line: bytes, spec: TensorSpec) -> DataError:

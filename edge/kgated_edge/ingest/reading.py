@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kgated_edge.errors import EdgeError
-from kgated_edge.ingest.csv_frames import CsvColumns
+from kgated_edge.ingest.csv_layout import CsvColumns
 from kgated_edge.ingest.input_counts import HOLD, REFUSE, InputCounts
 from kgated_edge.ingest.sources import InputOptions
 

@@ -223,6 +223,8 @@ def live_blocks(
 
     if form in ("wav", "pcm") and manifest.front_end is not None:
         front_end(None)  # refuses options before the first byte is read
+    options = options or InputOptions()
+    options = options.for_model(manifest.feature_names, manifest.sample_period_s)
     frames = frames_of(stream, form, spec, front_end, options)
     return blocks_of(frames, manifest.frames_per_step, fills=manifest.results_per_step > 1)
 

@@ -1,7 +1,7 @@
 """Reads frames from a pipe or a file, as numbers or as audio."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -11,7 +11,8 @@ from kgated_edge.errors import EdgeError
 from kgated_edge.format.tensor_spec import Array, TensorSpec
 from kgated_edge.ingest.arrays import stored_frames
 from kgated_edge.ingest.audio import MakeFrontEnd, audio_frames, wav_frames
-from kgated_edge.ingest.csv_frames import CsvColumns, csv_frames
+from kgated_edge.ingest.csv_frames import csv_frames
+from kgated_edge.ingest.csv_layout import CsvColumns
 from kgated_edge.ingest.input_counts import REFUSE, InputCounts, good_frames
 from kgated_edge.runtime.results import fill
 
@@ -31,6 +32,11 @@ class InputOptions:
     on_bad_frame: str = REFUSE
     counts: InputCounts = field(default_factory=InputCounts)
     rate: int | None = None
+
+    def for_model(self, names: Sequence[str] | None, period_s: float | None) -> "InputOptions":
+        """These options with the names of the model's features and its period, for CSV."""
+        columns = replace(self.columns, trained=names, period_s=period_s)
+        return replace(self, columns=columns)
 
 
 FORMATS = ("float32", "csv", "wav", "pcm", "npy", "npz")

@@ -103,17 +103,37 @@ def read_header(stream: IO[bytes]) -> tuple[WavFormat, int | None]:
         raise DataError("the file is empty, not a WAV file: record it again")
     if start[:4] not in (b"RIFF", b"RF64") or start[8:] != b"WAVE":
         raise DataError("this is not a WAV file: convert it, as by `sox IN OUT.wav`")
-    layout: bytes | None = None
+    layout, position, long_size = None, 12, None
     while len(chunk := stream.read(8)) == 8:
         name, size = chunk[:4], struct.unpack("<I", chunk[4:])[0]
+        position += 8
         if name == b"data":
             if layout is None:
                 break
-            return _format(layout), None if size in _OPEN_ENDED else size
+            declared = struct.unpack("<I", start[4:8])[0] + 8
+            return _format(layout), _data_size(size, long_size, declared - position)
         content = _take(stream, size + size % 2)
+        position += size + size % 2
         if name == b"fmt ":
             layout = content
+        if name == b"ds64" and len(content) >= 16:
+            long_size = struct.unpack("<Q", content[8:16])[0]
     raise _cut_header()
+
+
+def _data_size(size: int, long_size: int | None, behind: int) -> int | None:
+    """The bytes of samples; None where they go up to the end.
+
+    Args:
+        size: in the header of the samples.
+        long_size: in the chunk of RF64 for large files.
+        behind: bytes of the file after the header of the samples, by its first chunk.
+    """
+    if size not in _OPEN_ENDED:
+        return size
+    if size == 0 and 8 <= behind < _OPEN_ENDED[1] - _PIECE:
+        return 0  # there are no samples, and other chunks follow
+    return long_size or None
 
 
 def check_size(stream: IO[bytes], header: WavFormat, size: int | None) -> None:
@@ -150,13 +170,18 @@ def _format(layout: bytes) -> WavFormat:
     """The format in a chunk of that name."""
     if len(layout) < 16:
         raise _cut_header()
-    code, channels, rate, _, _, bits = struct.unpack("<HHIIHH", layout[:16])
+    code, channels, rate, _, align, bits = struct.unpack("<HHIIHH", layout[:16])
     if code == _EXTENSIBLE and len(layout) >= 26:
         code = struct.unpack("<H", layout[24:26])[0]
     if bits not in _WIDTHS.get(code, ()) or not channels or not 1 <= rate <= 10**6:
         raise DataError(
             f"samples of encoding {code} with {bits} bits, {channels} channels and {rate} Hz are "
             "not read: convert it, as by `sox IN.wav -b 16 -e signed-integer OUT.wav`"
+        )
+    if align not in (0, channels * bits // 8):
+        raise DataError(
+            f"{channels} channels of {bits} bits stand in {align} bytes, which are not read: "
+            "convert it, as by `sox IN.wav -b 16 -e signed-integer OUT.wav`"
         )
     return WavFormat(rate, channels, bits, code == _FLOAT)
 

@@ -1,14 +1,23 @@
 """Reads labelled events: a CSV table for many recordings, or Audacity's label track for one."""
 
-import csv
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from kgated_edge.errors import DataError
 from kgated_edge.evaluation.event_matching import ReferenceEvent
+from kgated_edge.ingest.csv_cells import fields_of, is_number, real
 
 COLUMNS = ("file", "start", "end", "label")
+HEADINGS = {
+    "file": {"file", "filename", "path", "name", "recording"},
+    "start": {"start", "onset", "start_s", "begin"},
+    "end": {"end", "offset", "end_s", "stop"},
+    "label": {"label", "class", "event_label", "event", "category"},
+}
+"""The names of each column in a header."""
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _TOLERANCE_S = 0.5  # an event at the very end may be labelled to end a little later
 Labels = Mapping[str, Sequence[ReferenceEvent]]
 """The events by the file of their recording, in the order of their starts; "" is the only one."""
@@ -19,8 +28,8 @@ def read_labels(path: str | Path) -> Labels:
 
     Args:
         path: a CSV file with the columns file, start, end, label, times in seconds, with or without
-            a header; or `.txt`, as Audacity exports it: start, end and label, separated by tabs,
-            of the only recording.
+            a header, separated by commas or tabs; or `.txt`, as Audacity exports it:
+            start, end and label, separated by tabs, of the only recording.
 
     Raises:
         DataError: the file cannot be read, or is empty; a line that breaks these rules, an event
@@ -73,33 +82,44 @@ def check_labels(
 
 
 def _table_rows(text: str) -> Iterable[tuple[int, str, ReferenceEvent]]:
-    lines = text.splitlines()
-    try:
-        rows = list(csv.reader(lines))
-    except csv.Error as error:
-        raise DataError(f"this is not a table ({error}): save it again as CSV") from None
-    header = [field.strip().lower() for field in (rows or [[]])[0]]
-    has_header = "label" in header
-    places = _places(header) if has_header else tuple(range(len(COLUMNS)))
-    for number, fields in enumerate(rows, 1):
-        if (has_header and number == 1) or not any(field.strip() for field in fields):
+    lines = _LINE_END.split(text)
+    delimiter = _delimiter(lines)
+    places: Sequence[int] | None = None
+    for number, line in enumerate(lines, 1):
+        fields = fields_of(line, delimiter)
+        if (line.strip() and not fields) or "\0" in line:
+            raise DataError(f"line {number} is not a line of a table: save it again as CSV")
+        if line.startswith("#") or not any(fields):
             continue
+        if places is None:
+            is_header = any(field.lower() in HEADINGS["label"] for field in fields)
+            is_header &= not any(map(is_number, fields))
+            places = _places(fields) if is_header else range(len(COLUMNS))
+            if is_header:
+                continue
         if len(fields) <= max(places):
             raise DataError(
                 f"line {number} must hold {', '.join(COLUMNS)}, got {len(fields)} fields: "
                 "separate them by commas, with decimal points"
             )
-        file, start, end, label = (fields[place].strip() for place in places)
+        file, start, end, label = (fields[place] for place in places)
         yield number, file, _event(number, label, start, end)
 
 
+def _delimiter(lines: Sequence[str]) -> str:
+    """What separates the fields of the first line, commas or tabs."""
+    first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
+    return "\t" if first.count("\t") >= len(COLUMNS) - 1 else ","
+
+
 def _places(header: list[str]) -> tuple[int, ...]:
-    for name in COLUMNS:
-        if header.count(name) != 1:
-            raise DataError(
-                f"the header must name each of {', '.join(COLUMNS)} once, got {', '.join(header)}"
-            )
-    return tuple(header.index(name) for name in COLUMNS)
+    lower = [field.lower() for field in header]
+    places = [[n for n, name in enumerate(lower) if name in HEADINGS[key]] for key in COLUMNS]
+    if not all(len(columns) == 1 for columns in places):
+        raise DataError(
+            f"the header must name each of {', '.join(COLUMNS)} once, got {', '.join(header)}"
+        )
+    return tuple(columns[0] for columns in places)
 
 
 def _track_rows(text: str) -> Iterable[tuple[int, str, ReferenceEvent]]:
@@ -118,7 +138,7 @@ def _track_rows(text: str) -> Iterable[tuple[int, str, ReferenceEvent]]:
 
 def _event(number: int, label: str, start: str, end: str) -> ReferenceEvent:
     try:
-        event = ReferenceEvent(label, float(start), float(end))
+        event = ReferenceEvent(label, real(start), real(end))
     except ValueError:
         raise DataError(
             f"line {number}: start and end must be seconds, got {start!r} and {end!r}: "

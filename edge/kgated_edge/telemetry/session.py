@@ -1,5 +1,6 @@
 """A monitor with its files, for one run."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from kgated_edge.errors import StateError
@@ -22,9 +23,10 @@ class MonitorSession:
         counts: those of the input.
         interval_s: stream time from one report to the next; without a sample period a report comes
             every 6000 steps.
+        inputs: files of the run, which must not be written.
 
     Raises:
-        EdgeError: the files cannot be written.
+        EdgeError: the files cannot be written, or are inputs.
     """
 
     def __init__(
@@ -33,8 +35,9 @@ class MonitorSession:
         manifest: Manifest,
         counts: InputCounts,
         interval_s: float = INTERVAL_S,
+        inputs: Sequence[str] = (),
     ) -> None:
-        self._files, self._manifest, self._counts = MonitorFiles(path), manifest, counts
+        self._files, self._manifest, self._counts = MonitorFiles(path, inputs), manifest, counts
         self._monitor = FieldMonitor(manifest)
         period = manifest.sample_period_s
         step_s = None if period is None else period * manifest.frames_per_step

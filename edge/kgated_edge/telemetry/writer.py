@@ -1,9 +1,10 @@
 """Writes the reports of a monitor: a line of JSON per interval, and a Prometheus text file."""
 
+import errno
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,17 +32,19 @@ class MonitorFiles:
 
     Args:
         path: of the JSON lines.
+        inputs: files of the run, which must not be written.
 
     Raises:
-        EdgeError: the path ends in `.prom`, or the files cannot be written.
+        EdgeError: the path ends in `.prom`, is an input, or the files cannot be written.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, inputs: Sequence[str] = ()) -> None:
         self._lines, self._prometheus = Path(path), Path(path).with_suffix(".prom")
         if self._lines == self._prometheus:
             raise EdgeError(f"{path}: the lines of JSON need another suffix: name it .jsonl")
+        self._check_inputs(inputs)
         try:
-            self._lines.open("a", encoding="utf-8").close()
+            self._append(b"")
             self._scratch.touch()
             self._scratch.unlink()
         except (OSError, ValueError) as error:
@@ -61,13 +64,35 @@ class MonitorFiles:
         time = datetime.now(UTC).isoformat("T", "seconds")
         line = {"time": time, "step": step, **_short(asdict(report)), **totals}
         try:
-            with self._lines.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, separators=(",", ":"), allow_nan=False) + "\n")
+            text = json.dumps(line, separators=(",", ":"), allow_nan=False) + "\n"
+            self._append(text.encode())
             text = "".join(_prometheus_lines({"steps": step, **totals}, report))
             self._scratch.write_text(text, encoding="utf-8")
             self._scratch.replace(self._prometheus)
         except OSError as error:
             raise self._unwritable(error) from None
+
+    def _append(self, content: bytes) -> None:
+        """Appends a line whole or not at all, after the end of one that was cut short."""
+        if self._lines.exists() and not self._lines.is_file():
+            with self._lines.open("ab", buffering=0) as pipe:
+                pipe.write(content)
+            return
+        with self._lines.open("a+b", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            if content and size and file.seek(size - 1) and file.read(1) != b"\n":
+                content = b"\n" + content
+            if file.write(content) < len(content):  # the disk is full
+                file.truncate(size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _check_inputs(self, inputs: Sequence[str]) -> None:
+        targets = {self._lines.resolve(), self._prometheus.resolve()}
+        for name in inputs:
+            if Path(name).exists() and Path(name).resolve() in targets:
+                raise EdgeError(
+                    f"{name}: this is a file of the run: name another file for --monitor"
+                )
 
     @property
     def _scratch(self) -> Path:

@@ -56,6 +56,8 @@ class BuildOptions:
                 raise ValueError(
                     f"`{name}` must be one of {list(known)}. Received: {getattr(self, name)!r}"
                 )
+        if self.classes is not None and len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"--classes must name each class once. Got {','.join(self.classes)}")
         if self.hop is not None and self.window is None:
             raise ValueError("--hop needs a --window: give one, or leave --hop out")
 

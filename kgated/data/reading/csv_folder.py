@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from kgated.data.reading.csv_table import Table, is_missing, read_table
+from kgated.data.reading.csv_table import Table, check_decimal_signs, is_missing, read_table
 from kgated.data.reading.recording import Recording, files_in, resampled
 from kgated.data.reading.time_column import (
     UNITS,
     check_regular,
+    counting_columns,
     find_time_column,
     on_grid,
     period_of,
@@ -20,6 +21,7 @@ from kgated.data.reading.time_column import (
 )
 
 SUFFIXES = (".csv", ".tsv", ".txt")
+_LABEL_NAMES = ("label", "labels", "class", "class_name", "target")
 SAME_PERIOD = 0.01  # relative
 
 
@@ -89,6 +91,7 @@ def read_csv(path: Path, options: CsvOptions, names: tuple[str, ...] | None = No
     time = _time_place(table, options)
     label = None if options.label_column is None else table.index(options.label_column)
     features = _features(table, options, {time, label}, names)
+    check_decimal_signs(table, features if time is None else [*features, time])
     x = np.stack([table.numbers(column) for column in features], axis=1)
     labels = None if label is None else np.array(table.texts(label))
     _check_labels(table, labels, label)
@@ -107,7 +110,7 @@ def _time_place(table: Table, options: CsvOptions) -> int | None:
         return None
     if options.time is not None:
         return table.index(options.time)
-    return find_time_column(table.names) if table.has_header else None
+    return find_time_column(table) if table.has_header else None
 
 
 def _features(
@@ -125,9 +128,24 @@ def _features(
             f"{table.path}: the columns are {', '.join(own)}, the files before have "
             f"{', '.join(names)}: choose those that all files have by --columns"
         )
+    if options.time != "none":
+        _check_features(table, indices)
     if not indices:
         raise ValueError(f"{table.path}: there is no column of features, only time and label")
     return indices if names is None else [table.names.index(name) for name in names]
+
+
+def _check_features(table: Table, indices: list[int]) -> None:
+    """Refuse columns that nobody chose, and that are another time or the labels."""
+    times = counting_columns(table, indices) if table.has_header else []
+    for n in indices:
+        name = table.names[n]
+        if n in times or name.lower() in _LABEL_NAMES:
+            what = "a time" if n in times else "labels"
+            raise ValueError(
+                f"{table.path}: the column {name!r} is named as {what} and would be a feature: "
+                "choose the features by --columns"
+            )
 
 
 def _column_indices(table: Table, item: str) -> list[int]:
@@ -174,9 +192,7 @@ def _timed(
         if rate is None:
             check_regular(table, times, measured)
         else:
-            x = on_grid(x, times, measured)
-            grid = times[0] + measured * np.arange(len(x))
-            rows = np.minimum(np.searchsorted(times, grid), len(times) - 1)
+            x, rows = on_grid(table, x, times, measured)
             labels = None if labels is None else labels[rows]
     if rate is None:
         return x, labels, period
@@ -193,11 +209,22 @@ def _at_rate(
 ) -> tuple[np.ndarray, np.ndarray | None, float]:
     if math.isclose(old, rate, rel_tol=1e-6):
         return x, None if labels is None else labels[: len(x)], 1 / rate
-    y = resampled(x, old, rate)
+    y = _resampled(x, old, rate)
     if labels is not None:
         rows = np.rint(np.arange(len(y)) * old / rate).astype(np.int64)
         labels = labels[np.minimum(rows, len(labels) - 1)]
     return y, labels, 1 / rate
+
+
+def _resampled(x: np.ndarray, old: float, rate: float) -> np.ndarray:
+    """Frames (T, F) at another rate.
+
+    The filter takes zeros before the first and after the last frame. The line from one to the other
+    is left out, so that values far from zero have no transients there.
+    """
+    slope = (x[-1] - x[0]) / max(1, len(x) - 1)
+    y = resampled(x - x[0] - np.arange(len(x))[:, None] * slope, old, rate)
+    return np.asarray(y + x[0] + (np.arange(len(y)) * old / rate)[:, None] * slope)
 
 
 def _round(period_s: float) -> float:

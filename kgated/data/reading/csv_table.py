@@ -12,6 +12,11 @@ DELIMITERS = (";", "\t", "|", ",")
 NAMED = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "space": " ", "pipe": "|"}
 _PROBE = 50  # lines that the delimiter is found by
 _DECIMAL_COMMA = re.compile(r"^[+-]?\d*,\d+([eE][+-]?\d+)?$")
+_THOUSANDS = re.compile(r"^[+-]?[1-9]\d{0,2}(,\d{3})+$")
+_WHOLE = re.compile(r"^\s*[+-]?\d*\s*$")
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_EXCEL_DELIMITER = re.compile(r'^"?sep=(.)"?$')  # the first line, as Excel reads and writes it
+_NO_NAMES = ("", "nan", "na", "n/a", "null", "none", "-")
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +29,7 @@ class Table:
         rows: the cells, one list per line of data, all of the same length.
         lines: the line of the file that each row stands in, from 1.
         has_header: whether the names come from the file.
+        delimiter: between the cells.
     """
 
     path: Path
@@ -31,6 +37,7 @@ class Table:
     rows: list[list[str]]
     lines: list[int]
     has_header: bool
+    delimiter: str
 
     def index(self, column: str) -> int:
         """The index of a column, by its name or by its number, from 1.
@@ -72,6 +79,29 @@ class Table:
         )
 
 
+def check_decimal_signs(table: Table, columns: Sequence[int]) -> None:
+    """Refuse columns of numbers that may have separators of thousands.
+
+    Raises:
+        ValueError: numbers with commas beside numbers with points, or commas in groups of three
+            digits in a file with commas between the cells.
+    """
+    texts = {column: table.texts(column) for column in columns}
+    commas = [cell for cells in texts.values() for cell in cells if _DECIMAL_COMMA.match(cell)]
+    if not commas:
+        return
+    points = (cell for cells in texts.values() for cell in cells if "." in cell)
+    point = next(points, None)
+    is_grouped = table.delimiter == "," and all(map(_THOUSANDS.match, commas))
+    if point is None and not is_grouped:
+        return
+    beside = "" if point is None else f" beside {point!r}"
+    raise ValueError(
+        f"{table.path}: {commas[0]!r}{beside} may have a decimal comma or a separator of "
+        "thousands: save the numbers without separators of thousands, with decimal points"
+    )
+
+
 def is_missing(label: str) -> bool:
     """Whether a cell holds no label: it is empty, or NaN, as pandas writes what is missing."""
     return label.strip().lower() in ("", "nan")
@@ -104,21 +134,22 @@ def read_table(path: Path, delimiter: str | None = None, header: bool | None = N
         OSError: it can't be read.
     """
     lines = _lines(path)
+    if lines and (match := _EXCEL_DELIMITER.match(lines[0][1])):
+        delimiter, lines = delimiter or match.group(1), lines[1:]
     if not lines:
         raise ValueError(f"{path}: the file is empty: record it again, or leave it out")
-    texts = [text for _, text in lines]
-    cells = _cells(path, texts, NAMED.get(delimiter, delimiter) if delimiter else None)
-    numbers = [number for number, _ in lines]
+    delimiter = NAMED.get(delimiter, delimiter) if delimiter else _detected(path, lines)
+    cells, numbers = _cells(path, lines, delimiter)
     _drop_trailing(cells)
     if header is None:
         header = _is_header(cells)
     _check_width(path, cells, numbers, header)
     if not header:
         names = [f"column {n + 1}" for n in range(len(cells[0]))]
-        return Table(path, names, cells, numbers, False)
+        return Table(path, names, cells, numbers, False, delimiter)
     if len(cells) == 1:
         raise ValueError(f"{path}: there is a header and no line of data: record it again")
-    return Table(path, _names(path, cells[0]), cells[1:], numbers[1:], True)
+    return Table(path, _names(path, cells[0]), cells[1:], numbers[1:], True, delimiter)
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
@@ -131,20 +162,40 @@ def _lines(path: Path) -> list[tuple[int, str]]:
         raise ValueError(f"{path}: this is not a text in UTF-8: save it as CSV in UTF-8") from None
     if "\0" in text:
         raise ValueError(f"{path}: this is not a text: save it as CSV in UTF-8")
-    numbered = enumerate(text.splitlines(), 1)
+    numbered = enumerate(_LINE_END.split(text), 1)
     return [(n, line) for n, line in numbered if line.strip() and not line.startswith("#")]
 
 
-def _cells(path: Path, texts: list[str], delimiter: str | None) -> list[list[str]]:
-    delimiter = delimiter or find_delimiter(texts)
+def _detected(path: Path, lines: list[tuple[int, str]]) -> str:
+    try:
+        return find_delimiter([text for _, text in lines[:_PROBE]])
+    except csv.Error as error:
+        raise _no_csv(path, error) from None
+
+
+def _cells(
+    path: Path, lines: list[tuple[int, str]], delimiter: str
+) -> tuple[list[list[str]], list[int]]:
+    """The cells of each row, and the line that it begins in; quoted cells may hold line ends."""
+    texts = [text for _, text in lines]
     if delimiter == " ":
-        return [text.split() for text in texts]
+        return [text.split() for text in texts], [number for number, _ in lines]
     if len(delimiter) != 1:
         raise ValueError(f"`delimiter` must be one character or {list(NAMED)}. Got {delimiter!r}")
+    reader = csv.reader(texts, delimiter=delimiter, skipinitialspace=True)
+    rows, numbers, first = [], [], 0
     try:
-        return list(csv.reader(texts, delimiter=delimiter, skipinitialspace=True))
+        for row in reader:
+            rows.append(row)
+            numbers.append(lines[first][0])
+            first = reader.line_num
     except csv.Error as error:
-        raise ValueError(f"{path}: this is not a CSV file ({error}): save it again") from None
+        raise _no_csv(path, error) from None
+    return rows, numbers
+
+
+def _no_csv(path: Path, error: csv.Error) -> ValueError:
+    return ValueError(f"{path}: this is not a CSV file ({error}): save it again")
 
 
 def find_delimiter(lines: Sequence[str]) -> str:
@@ -182,7 +233,8 @@ def _is_header(cells: list[list[str]]) -> bool:
     """Whether the first line has text where the next has numbers, or has text alone."""
     first = [np.isfinite(to_number(cell)) for cell in cells[0]]
     if not any(first):
-        return True
+        # NaN or nothing in all cells is a line of data, which is refused as such.
+        return any(cell.strip().lower() not in (*_NO_NAMES, "inf", "-inf") for cell in cells[0])
     second = [np.isfinite(to_number(cell)) for cell in cells[1]] if len(cells) > 1 else first
     return any(
         b and not a and cells[0][n].strip()
@@ -196,7 +248,7 @@ def _check_width(path: Path, cells: list[list[str]], lines: list[int], header: b
         if len(row) == width:
             continue
         hint = "mend the line"
-        if header and len(row) == 2 * width:
+        if header and len(row) == 2 * width and all(map(_WHOLE.match, row)):
             hint = "with decimal commas, save the file with semicolons between the cells"
         raise ValueError(
             f"{path}: line {line} has {len(row)} cells, line {lines[0]} has {width}: {hint}"

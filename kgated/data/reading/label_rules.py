@@ -5,17 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from kgated_edge.recordings.labels import HEADINGS
 
-from kgated.data.reading.csv_table import Table, is_missing, read_table
+from kgated.data.reading.csv_table import (
+    Table,
+    is_missing,
+    read_table,
+    to_number,
+)
 from kgated.data.reading.recording import Recording
 
 BACKGROUND = "background"
-_HEADINGS = {
-    "file": {"file", "filename", "path", "name", "recording"},
-    "start": {"start", "onset", "start_s", "begin"},
-    "end": {"end", "offset", "end_s", "stop"},
-    "label": {"label", "class", "event_label", "event", "category"},
-}
 Rule = Callable[[Recording], str | np.ndarray]
 """Returns the label of a recording, or a label per frame, (T,) of str."""
 
@@ -100,7 +100,7 @@ def by_table(root: Path, table_path: Path, files: list[Path]) -> Rule:
     events: dict[Path, list[tuple[int, list[str]]]] = {}
     for line, (name, *rest) in zip(table.lines, rows, strict=True):
         if name not in names:
-            raise ValueError(f"{table_path}: line {line}: there is no file {name!r} in {root}")
+            raise ValueError(f"{table_path}: line {line}: {_unknown(name, root, files)}")
         if is_missing(rest[-1]):
             raise ValueError(
                 f"{table_path}: line {line}: the label is empty or NaN: give one, or drop the line"
@@ -117,9 +117,10 @@ def _columns(table: Table) -> list[int]:
         lower = [name.lower() for name in table.names]
         indices = {
             key: next((n for n, name in enumerate(lower) if name in known), None)
-            for key, known in _HEADINGS.items()
+            for key, known in HEADINGS.items()
         }
-        if indices["file"] is not None and indices["label"] is not None:
+        has_times = {indices["start"] is None, indices["end"] is None}
+        if indices["file"] is not None and indices["label"] is not None and len(has_times) == 1:
             return [index for index in indices.values() if index is not None]
     elif len(table.names) in (2, 4):
         return list(range(len(table.names)))
@@ -142,6 +143,15 @@ def _by_name(root: Path, files: list[Path]) -> dict[str, Path]:
         }:
             names.setdefault(name, []).append(path)
     return {name: paths[0] for name, paths in names.items() if len(paths) == 1}
+
+
+def _unknown(name: str, root: Path, files: list[Path]) -> str:
+    """Why no file has a name of a table."""
+    paths = [path.relative_to(root).as_posix() for path in files]
+    several = [path for path in paths if name in (Path(path).name, Path(path).stem)]
+    if several:
+        return f"{name!r} stands for {' and '.join(several)} in {root}: write the path below it"
+    return f"there is no file {name!r} in {root}: write the path below it, such as {paths[0]!r}"
 
 
 def _only_label(
@@ -186,10 +196,8 @@ def _event_labels(
 
 
 def _span(table: Path, line: int, row: list[str]) -> tuple[float, float, int, str]:
-    try:
-        start, end = float(row[0]), float(row[1])
-    except ValueError:
-        start, end = np.nan, np.nan
+    # With decimal points, as the device reads the same table.
+    start, end = (np.nan if "," in text else to_number(text) for text in row[:2])
     if not 0 <= start < end < np.inf:
         raise ValueError(
             f"{table}: line {line}: start and end must be seconds from 0, the start before the "

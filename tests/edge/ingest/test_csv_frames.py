@@ -30,6 +30,9 @@ def read(text, policy="skip", spec=SPEC, **columns):
         "\ufeffx\ty\tz\n1\t2\t3\n\n \n4\t5\t6\n",
         '"x","y","z"\n"1","2","3"\n"4","5","6"\n',
         "x;y;z\n1,0;2,0;3,0\n4;5;6\n",
+        "sep=;\nx;y;z\n1,0;2,0;3,0\n4;5;6\n",
+        "x\ty\tz\n1,0\t2,0\t3,0\n4\t5\t6\n",
+        "# of sensor 3\nx|y|z\n1|2|3\n# warm, now, on\n4|5|6\n",
         "time,x,y,z\n0,1,2,3\n1,4,5,6\n",
         "x,y,z,Timestamp\n1,2,3,2026-01-01T00:00:00\n4,5,6,2026-01-01T00:00:01\n",
     ],
@@ -65,6 +68,59 @@ def test_a_quoted_line_that_csv_refuses_is_a_bad_line():
 )
 def test_chosen_columns(text, columns):
     assert read(text, **columns)[0] == [[1, 2, 3]]
+
+
+TRAINED = ["ax", "ay", "az"]
+
+
+@pytest.mark.parametrize(
+    "header", ["time,az,ay,ax,label", ",az,ay,ax,", "t_ms;az;ay;ax;x", "Date/Time,az,ay,ax,class"]
+)
+def test_a_header_is_matched_with_the_names_of_training(header):
+    line = "7;3;2;1;0" if ";" in header else "7,3,2,1,0"
+    assert read(f"{header}\n{line}\n", trained=TRAINED)[0] == [[1, 2, 3]]
+
+
+def test_names_that_training_did_not_have():
+    with pytest.raises(DataError, match=r"has no column 'az', .* trained on; it has ax, ay, bz"):
+        read("ax,ay,bz\n1,2,3\n", trained=TRAINED)
+    assert read("3,4,5\n", trained=TRAINED)[0] == [[3, 4, 5]]
+    assert read("a,b,c\n3,4,5\n", trained=["column 1", "column 2", "column 3"])[0] == [[3, 4, 5]]
+    assert read("a,b,c\n3,4,5\n", trained=TRAINED, features=["3", "b", "1"])[0] == [[5, 4, 3]]
+
+
+@pytest.mark.parametrize("line", ["1;2,5;3.000", "1_0;2;3"])
+def test_numbers_that_may_be_misread_are_bad_lines(line):
+    with pytest.raises(DataError, match="line 2 must hold 3 numbers"):
+        read(f"x;y;z\n{line}\n", "refuse")
+
+
+@pytest.mark.parametrize(
+    ("name", "time", "expected"),
+    [
+        ("timestamp", "1767225601000", 1767225601.0),
+        ("timestamp", "1767225601", 1767225601.0),
+        ("time_ms", "2500", 2.5),
+        ("Time (min)", "2", 120.0),
+    ],
+)
+def test_times_are_in_seconds(name, time, expected):
+    assert read(f"{name},x,y,z\n{time},1,2,3\n", time=name)[1].time_s == expected
+
+
+@pytest.mark.parametrize("period_s", [0.02, 0.0215, None])
+def test_the_period_is_that_of_training(period_s):
+    lines = "".join(f"{20 * n + n % 3},1,2,3\n" for n in range(80))
+    assert len(read(f"time_ms,x,y,z\n{lines}", "refuse", period_s=period_s)[0]) == 80
+
+
+def test_another_period_than_in_training_is_refused():
+    text = "time_ms,x,y,z\n" + "".join(f"{10 * n + n % 3},1,2,3\n" for n in range(80))
+    with pytest.raises(
+        DataError, match=r"steps by 10\.0. ms, .* training by 20 ms: resample to 50"
+    ):
+        read(text, "refuse", period_s=0.02)
+    assert len(read(text, "hold", period_s=0.02)[0]) == 80
 
 
 def test_times_of_the_column():

@@ -10,10 +10,12 @@ from kgated_edge import DataError, LogMel
 from kgated_edge.ingest.audio import wav_frames
 from kgated_edge.ingest.wav_files import read_wav
 
+LIST = b"LIST\x0e\0\0\0INFOISFT\2\0\0\0ab"
 
-def riff(content, code, bits, channels=1, rate=16000, size=None):
+
+def riff(content, code, bits, channels=1, rate=16000, size=None, width=None):
     """A WAV file with a chunk of another program before the samples."""
-    width = channels * bits // 8
+    width = channels * bits // 8 if width is None else width
     layout = struct.pack("<HHIIHH", code, channels, rate, rate * width, width, bits)
     size = len(content) if size is None else size
     chunks = b"fmt " + struct.pack("<I", 16) + layout + b"LIST" + struct.pack("<I", 3) + b"abc\0"
@@ -70,9 +72,28 @@ def test_a_size_that_was_not_known_yet_means_up_to_the_end(samples, tmp_path):
     assert (read_wav(tmp_path / "a.wav")[1] == samples).all()
 
 
+def test_chunks_after_the_samples_are_no_samples(samples, tmp_path):
+    path, content = tmp_path / "a.wav", packed(samples, 16)
+    empty = riff(b"", 1, 16) + LIST
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(empty) - 8) + empty[8:])
+    assert len(read_wav(path)[1]) == 0
+    long = b"ds64" + struct.pack("<IQQQI", 28, 0, len(content), len(samples), 0)
+    wav = riff(content, 1, 16, size=0xFFFFFFFF)
+    path.write_bytes(b"RF64\xff\xff\xff\xffWAVE" + long + wav[12:] + LIST)
+    assert (read_wav(path)[1] == samples).all()
+
+
+def test_samples_that_a_recorder_did_not_count_are_read(samples, tmp_path):
+    wav = riff(packed(samples, 16), 1, 16, size=0)
+    header = len(wav) - 2 * len(samples)
+    (tmp_path / "a.wav").write_bytes(b"RIFF" + struct.pack("<I", header - 8) + wav[8:])
+    assert (read_wav(tmp_path / "a.wav")[1] == samples).all()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        (riff(b"\0" * 96, 1, 24, width=4), "1 channels of 24 bits stand in 4 bytes"),
         (b"", "the file is empty"),
         (b"a,b\n1,2\n" * 9, "this is not a WAV file"),
         (riff(b"\0" * 1000, 1, 16)[:700], "cut short: 322 of 500 samples are there"),

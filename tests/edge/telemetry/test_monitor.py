@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from kgated_edge import EdgeModel, FieldMonitor, ManifestError, read_manifest
+from kgated_edge import EdgeError, EdgeModel, FieldMonitor, ManifestError, read_manifest
 from kgated_edge.format.feature_statistics import BINS, FeatureStatistics, shares_of
 from kgated_edge.format.reader import parse_manifest
 from kgated_edge.telemetry.monitor import stability_index
+from kgated_edge.telemetry.writer import MonitorFiles
 
 
 @pytest.fixture
@@ -208,3 +209,43 @@ def test_monitor_files_that_cannot_be(error, speech, tmp_path):
     for out, message in (("x.prom", "name it .jsonl"), ("no/folder.jsonl", "cannot be written")):
         live = ("live", speech, tmp_path / "f.npy", "--monitor", tmp_path / out)
         assert message in error(*live)
+
+
+def test_the_files_of_a_run_are_not_written(error, speech, tmp_path):
+    frames = tmp_path / "in.csv"
+    frames.write_text("1,2,3\n" * 9)
+    for name in (frames, frames.with_suffix(".jsonl")):
+        name.touch()
+        text = error("live", speech, frames, "--monitor", name, "--json", tmp_path / "in.jsonl")
+        assert f"{name}: this is a file of the run: name another file for --monitor" in text
+    assert frames.read_text() == "1,2,3\n" * 9
+
+
+def test_a_line_that_was_cut_short_does_not_spoil_the_next(manifest, tmp_path):
+    path = tmp_path / "field.jsonl"
+    path.write_bytes(b'{"time":"2026-')
+    report = FieldMonitor(manifest).report()
+    for _ in range(2):
+        MonitorFiles(path).write(1, report, {"late_steps": 0})
+    lines = path.read_text().splitlines()
+    assert len(lines) == 3
+    assert [json.loads(line)["step"] for line in lines[1:]] == [1, 1]
+    path.unlink()  # by logrotate, between two reports
+    MonitorFiles(path).write(2, report, {"late_steps": 0})
+    assert json.loads(path.read_text())["step"] == 2
+
+
+def test_a_full_disk_leaves_whole_lines(manifest, tmp_path):
+    resource = pytest.importorskip("resource")
+    path, report = tmp_path / "field.jsonl", FieldMonitor(manifest).report()
+    files = MonitorFiles(path)
+    files.write(1, report, {})
+    content = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(content) + 20, limits[1]))
+    try:
+        with pytest.raises(EdgeError, match=r"field\.jsonl: cannot be written"):
+            files.write(2, report, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == content

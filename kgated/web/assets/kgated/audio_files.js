@@ -8,6 +8,7 @@ const WIDTHS = {[PCM]: [8, 16, 24, 32], [FLOAT]: [32, 64]};
 const OPEN_ENDED = new Set([0, 0x7fffffff, 0xffffffff]); // written before the size was known
 const FULL_SCALE = 2 ** 15;
 const MAX_RATE = 10 ** 6;
+const MAX_BEHIND = 0x7fffffff - 2 ** 16;
 
 /** A sample in -1..1 at an offset, by encoding and bits. */
 const READERS = {
@@ -35,15 +36,27 @@ export function readWav(content) {
     throw new KgatedError('this is not a WAV file: convert it, as by `sox IN OUT.wav`');
   }
   let format = null;
+  let longSize = 0;
   for (let at = 12; at + 8 <= content.byteLength; ) {
     const size = data.getUint32(at + 4, true);
     if (tag(at) === 'data' && format) {
-      return {rate: format.rate, samples: mono(data, at + 8, size, format)};
+      const length = dataSize(size, longSize, data.getUint32(4, true) - at);
+      return {rate: format.rate, samples: mono(data, at + 8, length, format)};
+    }
+    if (tag(at) === 'ds64' && size >= 16 && at + 24 <= content.byteLength) {
+      longSize = Number(data.getBigUint64(at + 16, true));
     }
     if (tag(at) === 'fmt ') format = readFormat(data, at + 8, size);
     at += 8 + size + (size % 2);
   }
   throw cutHeader();
+}
+
+/** The bytes of samples, or null where they go up to the end; `behind`: bytes after their header. */
+function dataSize(size, longSize, behind) {
+  if (!OPEN_ENDED.has(size)) return size;
+  if (size === 0 && behind >= 8 && behind < MAX_BEHIND) return 0;
+  return longSize || null;
 }
 
 const cutHeader = () =>
@@ -55,12 +68,18 @@ function readFormat(data, at, size) {
   const code = first === EXTENSIBLE && size >= 26 ? data.getUint16(at + 24, true) : first;
   const channels = data.getUint16(at + 2, true);
   const rate = data.getUint32(at + 4, true);
-  const bits = data.getUint16(at + 14, true);
+  const [align, bits] = [data.getUint16(at + 12, true), data.getUint16(at + 14, true)];
   const isRead = WIDTHS[code]?.includes(bits) && channels > 0 && rate >= 1 && rate <= MAX_RATE;
   if (!isRead) {
     throw new KgatedError(
       `samples of encoding ${code} with ${bits} bits, ${channels} channels and ${rate} Hz are ` +
         'not read: convert it, as by `sox IN.wav -b 16 -e signed-integer OUT.wav`',
+    );
+  }
+  if (![0, Math.floor((channels * bits) / 8)].includes(align)) {
+    throw new KgatedError(
+      `${channels} channels of ${bits} bits stand in ${align} bytes, which are not read: ` +
+        'convert it, as by `sox IN.wav -b 16 -e signed-integer OUT.wav`',
     );
   }
   return {rate, channels, bytes: bits / 8, read: READERS[code][bits]};
@@ -69,13 +88,13 @@ function readFormat(data, at, size) {
 function mono(data, start, size, {channels, bytes, read}) {
   const width = channels * bytes;
   const left = data.byteLength - start;
-  if (!OPEN_ENDED.has(size) && left < size) {
+  if (size !== null && left < size) {
     throw new KgatedError(
       `the WAV file is cut short: ${Math.floor(left / width)} of ${Math.floor(size / width)} ` +
         'samples are there: copy or record it again',
     );
   }
-  const count = Math.floor((OPEN_ENDED.has(size) ? left : size) / width);
+  const count = Math.floor((size ?? left) / width);
   return Int16Array.from({length: count}, (_, n) => {
     let total = 0;
     for (let c = 0; c < channels; c++) total += read(data, start + (n * channels + c) * bytes);

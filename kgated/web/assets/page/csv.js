@@ -7,31 +7,36 @@ const TIME_NAMES = new Set(['time', 'timestamp', 't', 'time_s', 'datetime', 'sec
 
 /**
  * A frame per line. Fields are separated by commas, semicolons (numbers may then have decimal
- * commas), tabs or blanks. A first line without numbers is the header; its time column is left out.
+ * commas), tabs, | or blanks. A first line without numbers is the header; where it names the
+ * features that the model was trained on, these are taken, else all but its time column. Lines that
+ * begin with # are left out.
  * @param {string} text
  * @param {any[]} specs One frame of each input, from the manifest.
  * @param {string[][]?} columns The columns of each input, by name or by number from 1; null for all
  *     of them, in the order of the inputs.
+ * @param {string[]?} trained The names of the model's features.
  * @returns {any[]} Arguments of `step` of one frame: arrays, by name with several inputs.
  * @throws {KgatedError} A column that does not exist, or a line that is no frame.
  */
-export function csvFrames(text, specs, columns = null) {
+export function csvFrames(text, specs, columns = null, trained = null) {
   const lines = text.split(/\r\n|\n|\r/).map((line, n) => ({line, number: n + 1}));
-  const rows = lines.filter(({line}) => line.trim());
+  if (/^\ufeff?"?sep=/.test(lines[0].line)) lines.shift(); // Excel's line for the delimiter
+  const rows = lines.filter(({line}) => line.trim() && !line.startsWith('#'));
   if (!rows.length) throw new KgatedError('the file has no lines: write one frame per line');
-  const layout = layoutOf(rows[0].line, specs, columns);
+  const layout = layoutOf(rows[0].line, specs, columns, trained);
   const frames = layout.isHeader ? rows.slice(1) : rows;
   return frames.map(({line, number}) => frameOf(line, number, layout, specs));
 }
 
 /** The delimiter, the fields of a line, and by input the places of its columns. */
-function layoutOf(line, specs, columns) {
+function layoutOf(line, specs, columns, trained) {
   const size = specs.reduce((total, spec) => total + sizeOf(spec), 0);
-  const delimiter = [';', '\t', ','].find((character) => line.includes(character)) ?? null;
+  const delimiter = [';', '\t', ',', '|'].find((character) => line.includes(character)) ?? null;
   const fields = split(line, delimiter);
   const isHeader =
     /\p{Letter}/u.test(line) && fields.length >= Math.min(2, size) && !fields.some(isNumber);
   const frame = {delimiter, isHeader, size};
+  columns ??= isHeader && specs.length === 1 ? trainedColumns(fields, size, trained) : null;
   if (columns) return {...frame, ...chosenPlaces(fields, isHeader, specs, columns)};
   const times = fields.map((name, n) => (TIME_NAMES.has(name.toLowerCase()) ? n : -1));
   const named = times.filter((n) => n >= 0);
@@ -45,6 +50,17 @@ function layoutOf(line, specs, columns) {
   const width = size + (time >= 0);
   const places = Array.from({length: width}, (_, n) => n).filter((n) => n !== time);
   return {...frame, width, places: groups(places, specs)};
+}
+
+/** The columns that the model was trained on; null where it has no names for them. */
+function trainedColumns(names, size, trained) {
+  if (trained?.length !== size || trained.every((name) => /^column \d+$/.test(name))) return null;
+  const missing = trained.find((name) => !names.includes(name));
+  if (missing === undefined) return [trained];
+  throw new KgatedError(
+    `the header has no column '${missing}', which the model was trained on; it has ` +
+      `${names.join(', ')}: name those to take, in the order ${trained.join(', ')}`,
+  );
 }
 
 function chosenPlaces(fields, isHeader, specs, columns) {
@@ -88,7 +104,8 @@ function frameOf(line, number, {delimiter, width, size, places}, specs) {
   let fields = split(line, delimiter);
   if (fields.length !== width) fields = line.replaceAll(',', ' ').trim().split(/\s+/);
   const arrays = specs.map((spec, n) => {
-    const values = places[n].map((place) => numberIn(fields[place] ?? '', delimiter));
+    const texts = places[n].map((place) => fields[place] ?? '');
+    const values = texts.map((field) => numberIn(field, delimiter, texts));
     const isRight = spec.dtype === 'int32' ? Number.isInteger : Number.isFinite;
     if (fields.length !== width || !values.every(isRight)) {
       throw new KgatedError(
@@ -123,8 +140,11 @@ function quotedFields(line, delimiter) {
   return fields;
 }
 
-function numberIn(field, delimiter) {
-  const text = delimiter === ';' ? field.replace(',', '.') : field;
+/** A number; NaN for none, and where commas and points are mixed in the fields of its line. */
+function numberIn(field, delimiter, fields = [field]) {
+  const hasCommas = delimiter !== ',' && fields.some((item) => item.includes(','));
+  if (hasCommas && fields.some((item) => item.includes('.'))) return NaN;
+  const text = hasCommas ? field.replaceAll(',', '.') : field;
   return text.trim() ? Number(text) : NaN;
 }
 

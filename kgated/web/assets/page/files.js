@@ -29,7 +29,7 @@ export async function framesOfFile(file, manifest, columns) {
     const text = textOf(content, file.name);
     const isText = kinds.text && file.name.toLowerCase().endsWith('.txt');
     if (isText) return framesOfText(text.replace(/\r?\n$/, ''), manifest);
-    return csvFrames(text, manifest.frames, columns);
+    return csvFrames(text, manifest.frames, columns, manifest.feature_names);
   }
   if (!kinds.audio) {
     throw new KgatedError(
