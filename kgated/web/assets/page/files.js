@@ -29,7 +29,8 @@ export async function framesOfFile(file, manifest, columns) {
     const text = textOf(content, file.name);
     const isText = kinds.text && file.name.toLowerCase().endsWith('.txt');
     if (isText) return framesOfText(text.replace(/\r?\n$/, ''), manifest);
-    return csvFrames(text, manifest.frames, columns, manifest.feature_names);
+    const {feature_names: names, sample_period_s: period} = manifest;
+    return csvFrames(text, manifest.frames, columns, {names, period});
   }
   if (!kinds.audio) {
     throw new KgatedError(
