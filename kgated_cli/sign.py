@@ -27,6 +27,8 @@ def sign(
 ) -> None:
     """Sign a file, so that devices with the public key run it and no other."""
     signing = import_light("kgated.signing")
+    if bundle_key is not None:
+        signing.check_bundle_key(bundle_key)
     entry = signing.sign(model, key, model_version, name)
     typer.echo(f"{model}: signed by {entry.key}")
     typer.echo(f"model {entry.name}, version {entry.version}")
