@@ -64,6 +64,7 @@ class Page {
       view.showSession(this.session);
     });
     await microphone.start();
+    if (turn !== this.turn) return microphone.stop(); // another run has begun in the meantime
     this.microphone = microphone;
     view.showMicrophone(true);
     view.say(`Listening, at ${microphone.rate} samples per second.`);

@@ -11,7 +11,7 @@ import {csvFrames} from './csv.js';
 export function kindsOfInput(manifest) {
   const [spec] = manifest.frames;
   const isSingle = manifest.frames.length === 1;
-  const isText = isSingle && !spec.shape.length && Boolean(manifest.vocabularies?.[spec.name]);
+  const isText = isSingle && !spec.shape.length && Object.hasOwn(manifest.vocabularies ?? {}, spec.name);
   return {audio: isSingle && Boolean(manifest.front_end), text: isText};
 }
 
