@@ -49,4 +49,5 @@ def keygen(
     """Make a pair of keys for `kgated sign`."""
     shown = public or Path(f"{private}.pub")
     import_light("kgated.signing").generate_key(private, shown, kind)
-    typer.echo(f"{private}: keep it secret\n{shown}: for --require-key on devices")
+    use = "for --require-key on devices" if kind == "ed25519" else "checks the bundles"
+    typer.echo(f"{private}: keep it secret\n{shown}: {use}")

@@ -81,6 +81,13 @@ def test_the_secret_key_is_its_owners_and_is_never_overwritten(run, key):
     assert "exists" in err
 
 
+def test_each_public_key_is_said_to_be_for_what_it_can_do(run, tmp_path):
+    assert "key.pub: for --require-key on devices" in run("keygen", tmp_path / "key")[1]
+    out = run("keygen", tmp_path / "ec", "--kind", "p256")[1]
+    assert "ec.pub: checks the bundles" in out
+    assert "--require-key" not in out
+
+
 def test_openssl_reads_the_keys(run, key):
     command = shutil.which("openssl")
     if command is None:
