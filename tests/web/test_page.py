@@ -220,6 +220,7 @@ def test_a_microphone_that_is_not_used_is_off(browser, sound_address):
     ("content", "words"),
     [
         ("1,2,3\n1,2\n", "line 2 must hold 3 numbers of float32, got '1,2'"),
+        ("a,b,c\n", "bad.csv has no whole frame: choose a longer one"),
         (b"RIFF\0\0\0\0WAVE", "the WAV file is cut short in its header"),
         (b"\xff\xfe\0", "neither a WAV file nor text"),
     ],
