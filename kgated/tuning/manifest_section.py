@@ -30,7 +30,7 @@ _SPARE = 512  # so that the next change fits
 def write_section(path: ModelPath, name: str, section: object) -> None:
     """Writes a section of the manifest of a file; whole or not at all.
 
-    A signature of the file is removed, with a warning. C sources beside the file get its new digest.
+    A signature of the file is removed, with a warning. C sources beside it get its new digest.
 
     Args:
         path: a `.tflite` file made by `kgated convert`, or the bytes of `require_signature`, which

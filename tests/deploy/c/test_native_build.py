@@ -77,7 +77,7 @@ def test_a_sequence_with_a_name_of_the_sources_and_4_bits_passes_its_self_test(t
 
 @pytest.mark.parametrize("name", ['a"b.tflite', "a\nb.tflite"])
 def test_a_name_that_c_cannot_include_is_refused(name, tmp_path):
-    with pytest.raises(ValueError, match="C takes no .* in a name of a file; name another"):
+    with pytest.raises(ValueError, match=r"C takes no .* in a name of a file; name another"):
         convert(tmp_path / name)
     assert not any(tmp_path.iterdir())
 
