@@ -8,7 +8,7 @@ import c_programs
 import keras
 import numpy as np
 import pytest
-from kgated_edge import EdgeError, EdgeModel, EventSettings, SequenceModel
+from kgated_edge import EdgeError, EdgeModel, EventSettings, SequenceModel, SessionPool
 from kgated_edge.format.reader import read_model
 from kgated_edge.native.compiler import build
 
@@ -177,3 +177,23 @@ def test_the_sources_follow_a_change_of_the_manifest(path):
     path.with_suffix(".h").write_bytes(b"#define DIGEST\n" + foreign)
     write_section(path, "events", None)
     assert path.with_suffix(".h").read_bytes() == b"#define DIGEST\n" + foreign
+
+
+def test_constants_of_alternating_sign_give_the_same_bits_alone_and_together(tmp_path, rng):
+    keras.utils.set_random_seed(1)
+    layers = [keras.layers.Dense(6), keras.layers.LayerNormalization()]
+    layers += [kgated.GRU(3, return_sequences=True)]
+    model = keras.Sequential([keras.Input((None, FEATURES)), *layers])
+    for layer in layers[:2]:
+        for weight in layer.weights:
+            weight.assign(rng.normal(size=weight.shape))
+    layers[1].beta.assign([0.5, -0.7, 0.3, -0.9, 0.6, -0.2])
+    path = tmp_path / "m.tflite"
+    kgated.to_tflite(model, path, mode="stream", target="c")
+    build(path.with_suffix(".c"), "gcc")
+    pool, lone = SessionPool(path, engine="native"), EdgeModel(path, engine="native")
+    frames = rng.normal(size=(200, FEATURES)).astype(np.float32)
+    results = pool.step([pool.open() for _ in frames], frames)
+    for frame, result in zip(frames, results, strict=True):
+        lone.reset()
+        np.testing.assert_array_equal(lone.step(frame), result)
