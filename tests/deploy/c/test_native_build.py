@@ -115,11 +115,11 @@ def test_a_compiler_that_makes_no_library_is_refused(text, reason, path):
 
 
 def test_the_compiler_of_the_environment_is_taken_with_its_options_or_refused(path, monkeypatch):
-    seen = path.with_name("arguments")
-    program = script(path.parent, f'#!/bin/sh\necho "$@" >{seen}\nexec gcc "$@"\n')
+    recorded = path.with_name("arguments")
+    program = script(path.parent, f'#!/bin/sh\necho "$@" >{recorded}\nexec gcc "$@"\n')
     monkeypatch.setenv("CC", f"{program} -DOWN_OPTION")
     build(path.with_suffix(".c"))
-    assert "-DOWN_OPTION" in seen.read_text()
+    assert "-DOWN_OPTION" in recorded.read_text()
     monkeypatch.setenv("CC", "no-such-compiler -O2")
     with pytest.raises(EdgeError, match="looked for no-such-compiler -O2"):
         build(path.with_suffix(".c"))
