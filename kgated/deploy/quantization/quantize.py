@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ai_edge_litert import schema_py_generated as schema
 
+from kgated.deploy.quantization import float_io
 from kgated.deploy.quantization.activation_tables import collapse_activations
 from kgated.deploy.quantization.attention_masks import limit_masks
 from kgated.deploy.quantization.bias_scales import fit_weight_scales
@@ -15,7 +16,6 @@ from kgated.deploy.quantization.checks import (
     check_shared,
 )
 from kgated.deploy.quantization.decompositions import decompose_for_int16, decompose_for_integers
-from kgated.deploy.quantization.float_io import use_float_io
 from kgated.deploy.quantization.float_rewrites import (
     FOR_INT16,
     FOR_INTEGER_WEIGHTS,
@@ -172,16 +172,20 @@ def _quantize_static(job: QuantizationState) -> None:
     def apply(ranges: Ranges) -> schema.ModelT:
         model, job.used_ranges = apply_rules(job.file, job.rules, ranges)
         fit_weight_scales(job.file.model, model)
+        float_io.let_float_operators_read_floats(model)
         skip, layers = job.recipe.skip, job.file.layers
         known = job.used_ranges
         use_integer_kernels(model, layers, known, job.bits, skip, job.functions, job.means)
         if job.lstm_ranges:
             write_integer(model, layers, job.lstm_ranges, skip)
-        use_float_io(model)
+        float_io.use_outputs_of(job.file.model, model)
+        float_io.use_float_io(model)
         check_is_integer(model, layers, job.recipe)  # a state in float can't share a scale
         return model
 
-    job.quantized = quantize_with_shared_scales(job.file.model, job.ranges, job.shared, apply)
+    job.quantized = quantize_with_shared_scales(
+        job.file.model, job.ranges, job.shared, apply, job.file.layers
+    )
 
 
 def _quantize_weights(job: QuantizationState) -> None:
