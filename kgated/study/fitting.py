@@ -174,7 +174,7 @@ def _fit(
             (x, (y.reshape(*weights.shape, parts.outputs) - mean) / deviation, weights)
             for x, y, weights in (train, *validation)
         )
-    batches = WeightedBatches(train, plan.batch_size, plan.seed)
+    batches = WeightedBatches(train, plan.batch_size_for(len(train[0])), plan.seed)
     rate = keras.optimizers.schedules.CosineDecay(plan.learning_rate, plan.epochs * len(batches))
     optimizer = clip_after_sum(keras.optimizers.Adam(rate, global_clipnorm=plan.clip_norm))
     accuracies = ["accuracy"] if task.has_classes else []
@@ -188,7 +188,7 @@ def _fit(
         shuffle=False,  # `WeightedBatches` shuffles, by its own seed
         epochs=plan.epochs,
         validation_data=validation[0] if validation else None,
-        validation_batch_size=max(plan.batch_size, 64),
+        validation_batch_size=max(plan.batch_size or 0, 64),
         callbacks=[StopOnDivergence(), *stopping, *callbacks],
         verbose=0,
     )

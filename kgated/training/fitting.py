@@ -24,6 +24,7 @@ from kgated.training.resume import start_or_resume
 from kgated.training.targets import targets_of
 
 _INTEGER_MINIMA = {"epochs": 1, "patience": 0, "batch_size": 1, "seed": 0}
+MAX_BATCH, MIN_UPDATES = 32, 6
 PRECISIONS = dict.fromkeys(("float32", "mixed_bfloat16", "mixed_float16"))
 
 
@@ -35,7 +36,8 @@ class Plan:
         epochs: the maximum number of passes over the data. The learning rate falls from
             `learning_rate` to 0 along half a cosine over all of them.
         patience: number of epochs without a lower validation loss before training stops.
-        batch_size: sequences per step.
+        batch_size: sequences per step. None: 32, or with fewer than 192 training sequences a sixth
+            of them, so that an epoch has six steps or more; see `batch_size_for`.
         learning_rate: Adam's at the start.
         clip_norm: the largest norm of a gradient, over all weights together.
         precision: "float32", "mixed_bfloat16" or "mixed_float16", the policy that the model was
@@ -52,7 +54,7 @@ class Plan:
 
     epochs: int = 100
     patience: int = 25
-    batch_size: int = 32
+    batch_size: int | None = None
     learning_rate: float = 3e-3
     clip_norm: float = 1.0
     precision: str = "float32"
@@ -66,6 +68,8 @@ class Plan:
             raise TypeError(f"`precision` must be a string. Received: {self.precision!r}")
         choose("precision", self.precision, PRECISIONS)
         for name, minimum in _INTEGER_MINIMA.items():
+            if name == "batch_size" and self.batch_size is None:
+                continue
             value = integer(name, getattr(self, name))
             if value < minimum:
                 raise ValueError(f"`{name}` must be {minimum} or above. Received: {value!r}")
@@ -78,6 +82,16 @@ class Plan:
             )
         if not isinstance(self.disturbance, Disturbance):
             raise TypeError(f"`disturbance` must be a Disturbance. Received: {self.disturbance!r}")
+
+    def batch_size_for(self, sequences: int) -> int:
+        """The sequences per step when there are so many to train on: `batch_size` if it is set.
+
+        Early stopping and the learning rate count epochs. With one step per epoch, as of 20
+        sequences in a batch of 32, a training ends before the model has learned anything.
+        """
+        if self.batch_size is not None:
+            return self.batch_size
+        return min(MAX_BATCH, max(1, sequences // MIN_UPDATES))
 
 
 def fit(
@@ -154,7 +168,8 @@ def fit(
 def _batches(train: SequenceData, targets: np.ndarray, plan: Plan) -> Batches | MappedBatches:
     kind = MappedBatches if is_mapped(train) else Batches
     disturbance, augmentation = plan.disturbance, plan.augmentation
-    return kind(train, targets, plan.batch_size, disturbance, plan.seed, augmentation)
+    batch_size = plan.batch_size_for(len(train))
+    return kind(train, targets, batch_size, disturbance, plan.seed, augmentation)
 
 
 def _held_out(
@@ -174,7 +189,7 @@ def _validation(
     if data is None or targets is None:
         return {}
     if is_mapped(data):
-        return {"validation_data": MappedSequences(data, targets, plan.batch_size)}
+        return {"validation_data": MappedSequences(data, targets, plan.batch_size or MAX_BATCH)}
     return {
         "validation_data": (zero_padded(data), targets),
         "validation_batch_size": len(data),
