@@ -184,8 +184,8 @@ BatchSize = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Sequences per step. Else 32, or a sixth of fewer than 192, so that an epoch has six "
-        "steps; with --streaming rows, at most.",
+        help="Sequences per step, and one pass per epoch. Else 32, and several passes over fewer "
+        "than 192, so that an epoch has six steps.",
     ),
 ]
 LearningRate = Annotated[float, typer.Option(help="Adam's at the start.")]

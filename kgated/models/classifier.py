@@ -1,7 +1,7 @@
 """Train a classifier on an `.npz` data set and save it: the implementation of `kgated train`."""
 
 import os
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from kgated.layers import CELLS
 from kgated.models.chance import warn_of_chance
 from kgated.models.sequence import sequence_classifier
 from kgated.training import Plan, fit, run_record
+from kgated.training.fitting import MAX_BATCH
 from kgated.training.mapped import frames_for_scaling, is_mapped
 
 VALIDATION = 0.2
@@ -80,8 +81,8 @@ def train_classifier(
         held_out = with_class_numbers(load_npz(validation))
         held_out = match_validation(train, held_out, validation)
         options |= {"validation": run_record.digest(held_out)}
-    plan = replace(plan, batch_size=plan.batch_size_for(len(train)))
-    options |= asdict(plan)
+    options |= asdict(plan) | {"batch_size": plan.batch_size or MAX_BATCH}
+    options |= {"passes": plan.passes_over(len(train))}
     run_record.check_folder(folder, options)
     model = _build(cell, train, classes, plan, **shape)
     if folder is not None:

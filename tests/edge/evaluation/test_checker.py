@@ -223,7 +223,7 @@ def test_limits_out_of_range(speech, data, limits, message):
 
 
 def test_results_of_chance_are_named_beside_pass(speech, data):
-    """A file that is right as often as one constant answer passes without limits, with a warning."""
+    """A file no better than one constant answer passes without limits, with a warning."""
     assert check(speech, data).warnings == ()
     frequent = int(data.y.mean() > 0.5)
     wrong = 1 - data.y
@@ -238,7 +238,7 @@ def test_results_of_chance_are_named_beside_pass(speech, data):
     assert single.warnings == (), "data of one class say nothing of chance"
 
 
-@pytest.mark.parametrize("error, warned", [(0.0, False), (1.0, True)])
+@pytest.mark.parametrize(("error", "warned"), [(0.0, False), (1.0, True)])
 def test_numbers_no_better_than_their_mean_are_named(error, warned):
     targets = np.arange(8.0) / 8
     scorer = Numbers(targets, None)
