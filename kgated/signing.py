@@ -23,9 +23,10 @@ from kgated_edge.format.tflite_file import (
     metadata_span,
 )
 
-from kgated.atomic_write import check_writable, replace_file
+from kgated.atomic_write import check_writable, replace_file, replace_files
 from kgated.optional_imports import from_extra
 from kgated.tuning.manifest_section import with_section
+from kgated.tuning.source_digest import files_with_digest
 
 ED25519, P256 = "ed25519", "p256"
 BUNDLE_SUFFIX = ".sig"
@@ -60,6 +61,8 @@ def sign(
 ) -> Signing:
     """Sign a file in its place; a signature that it has is replaced.
 
+    C sources beside the file, of `target='c'`, get its new digest.
+
     Args:
         path: a `.tflite` file made by `kgated convert`.
         key: the file of an Ed25519 private key in PEM, without a password.
@@ -79,7 +82,7 @@ def sign(
     content, manifest = read_model(path)
     secret, version = private_key(key), int(time.time()) if version is None else version
     signed = signed_file(content, secret, version, manifest.model.name if name is None else name)
-    replace_file(check_writable(path), signed)
+    replace_files(files_with_digest(check_writable(path), content, signed))
     return read_signing(signed)[0]
 
 

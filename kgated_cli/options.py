@@ -180,7 +180,14 @@ Refit = Annotated[
 Patience = Annotated[
     int, typer.Option(min=1, help="Stop after so many epochs without a lower validation loss.")
 ]
-BatchSize = Annotated[int, typer.Option(min=1, help="Sequences per step.")]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Sequences per step, and one pass per epoch. Else 32, and several passes over fewer "
+        "than 192, so that an epoch has six steps.",
+    ),
+]
 LearningRate = Annotated[float, typer.Option(help="Adam's at the start.")]
 ClipNorm = Annotated[
     float, typer.Option(help="Scale each step's gradient down to this norm at most.")

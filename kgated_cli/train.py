@@ -1,5 +1,8 @@
 """`kgated train` and `kgated demo`."""
 
+import contextlib
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +27,7 @@ def train(
     dropout: options.Dropout = 0.3,
     epochs: options.Epochs = 100,
     patience: options.Patience = 25,
-    batch_size: options.BatchSize = 32,
+    batch_size: options.BatchSize = None,
     learning_rate: options.LearningRate = 3e-3,
     clip_norm: options.ClipNorm = 1.0,
     precision: options.Precision = "float32",
@@ -40,7 +43,8 @@ def train(
     """Train a classifier of sequences on an .npz data set; write the best model."""
     cell = {name.lower(): name for name in options.CELLS}.get(cell.lower(), cell)
     model: dict[str, Any] = {"cell": cell, "units": units, "layers": layers, "dropout": dropout}
-    plan: dict[str, Any] = {"epochs": epochs, "patience": patience, "batch_size": batch_size}
+    plan: dict[str, Any] = {"epochs": epochs, "patience": patience}
+    plan |= {} if batch_size is None else {"batch_size": batch_size}
     plan |= {"learning_rate": learning_rate, "clip_norm": clip_norm}
     plan |= {"precision": precision, "seed": seed}
     if augment is not None:
@@ -89,13 +93,35 @@ def _train(
 
     if "augmentation" in plan:
         plan = {**plan, "augmentation": SensorAugmentation(**plan["augmentation"])}
+    train_model = train_streaming if streaming else train_classifier
     try:
-        train_model = train_streaming if streaming else train_classifier
-        history = train_model(data, output, plan=Plan(**plan), **arguments).history
+        with _warnings_as_lines():
+            history = train_model(data, output, plan=Plan(**plan), **arguments).history
     except KeyboardInterrupt as stop:  # typer would end without its message
         typer.echo(f"kgated: {stop}", err=True)
         raise typer.Exit(130) from None
     _show(history, output)
+
+
+@contextlib.contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Show the warning of a model of chance as one line, without a place in the code."""
+    from kgated.models.chance import ChanceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ChanceWarning)
+        show = warnings.showwarning
+
+        def show_line(
+            message: Warning | str, category: type[Warning], *place: Any, **options: Any
+        ) -> None:
+            if issubclass(category, ChanceWarning):
+                typer.echo(f"kgated: warning: {message}", err=True)
+            else:
+                show(message, category, *place, **options)
+
+        warnings.showwarning = show_line
+        yield
 
 
 def _show(history: dict[str, list[float]], output: Path) -> None:

@@ -22,7 +22,7 @@ STAGES = {
         __main__
     """,
     "kgated.data": """
-        splitting matching dataset_writer
+        splitting matching dataset_writer moments
         sequences
         example_data reading
         building

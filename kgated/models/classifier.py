@@ -13,8 +13,10 @@ from kgated.cells import choose
 from kgated.data import class_count, real_frames, split
 from kgated.data.matching import check_class_names, match_validation, with_class_numbers
 from kgated.layers import CELLS
+from kgated.models.chance import warn_of_chance
 from kgated.models.sequence import sequence_classifier
 from kgated.training import Plan, fit, run_record
+from kgated.training.fitting import MAX_BATCH
 from kgated.training.mapped import frames_for_scaling, is_mapped
 
 VALIDATION = 0.2
@@ -38,7 +40,8 @@ def train_classifier(
 
     The model is compiled with a loss for integer labels, so that `model.evaluate(x, y)` takes the
     labels of the data set. Ctrl-C writes the best model so far to `output`, or leaves it in
-    `folder`.
+    `folder`. A `ChanceWarning` says that the model is no better on the validation data than always
+    answering the most frequent class, or worse than a linear model.
 
     Args:
         data: training sequences with labels y (N,) in 0..classes-1; each class must occur.
@@ -71,13 +74,15 @@ def train_classifier(
     classes = class_count(train.y, data)
     check_class_names(train, classes, data)
     shape = {"units": units, "layers": layers, "dropout": dropout}
-    options = {"cell": cell, **shape, **asdict(plan), "data": run_record.digest(train)}
+    options = {"cell": cell, **shape, "data": run_record.digest(train)}
     if validation is None:
         train, held_out = split(train, VALIDATION, seed=plan.seed)
     else:
         held_out = with_class_numbers(load_npz(validation))
         held_out = match_validation(train, held_out, validation)
         options |= {"validation": run_record.digest(held_out)}
+    options |= asdict(plan) | {"batch_size": plan.batch_size or MAX_BATCH}
+    options |= {"passes": plan.passes_over(len(train))}
     run_record.check_folder(folder, options)
     model = _build(cell, train, classes, plan, **shape)
     if folder is not None:
@@ -88,7 +93,14 @@ def train_classifier(
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(save_interrupted(model, output, folder, stop)) from None
     save_model(model, output)
+    warn_of_chance(best_accuracy(history.history), train, held_out)
     return history
+
+
+def best_accuracy(history: dict[str, list[float]]) -> float:
+    """The validation accuracy of the epoch with the lowest validation loss."""
+    losses = history["val_loss"]
+    return float(history["val_accuracy"][min(range(len(losses)), key=losses.__getitem__)])
 
 
 def _build(

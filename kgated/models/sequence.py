@@ -8,6 +8,7 @@ import numpy as np
 from kgated_edge.evaluation.dataset_info import DataInfo
 
 from kgated.cells.minimal import MinimalCell
+from kgated.data.moments import constant_features, feature_moments
 from kgated.described_model import DescribedSequential
 from kgated.layers import LSTM
 
@@ -104,16 +105,16 @@ def classifier_stack(
 def fitted_normalization(frames: np.ndarray) -> keras.layers.Normalization:
     """A layer `scale` with the mean and variance of frames (n, F).
 
-    A constant feature gets a variance of 1, as in scikit-learn's StandardScaler. Keras would divide
-    it by 1e-7, so that the smallest deviation in the field would drown all other features.
+    A constant feature gets a variance of 1, as in scikit-learn's StandardScaler, and so does one
+    that varies by rounding errors alone. Keras would divide it by 1e-7, so that the smallest
+    deviation in the field would drown all other features.
     """
     scale = keras.layers.Normalization(name="scale")
-    scale.adapt(frames)
-    constant = np.ptp(frames, axis=0) == 0
-    if constant.any():
-        variance = keras.ops.convert_to_numpy(scale.adapt_variance)
-        scale.adapt_variance.assign(np.where(constant, 1.0, variance))
-        scale.finalize_state()
+    scale.build(frames.shape)
+    mean, variance = feature_moments(frames)
+    scale.adapt_mean.assign(mean)
+    scale.adapt_variance.assign(np.where(constant_features(frames), 1.0, variance))
+    scale.finalize_state()
     return scale
 
 

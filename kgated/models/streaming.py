@@ -11,7 +11,8 @@ from kgated.cells import choose
 from kgated.data import frame_class_count, real_frames, split_recordings
 from kgated.data.matching import check_class_names, match_validation
 from kgated.layers import CELLS
-from kgated.models.classifier import VALIDATION, save_model
+from kgated.models.chance import warn_of_chance
+from kgated.models.classifier import VALIDATION, best_accuracy, save_model
 from kgated.models.frame import frame_classifier
 from kgated.training import Plan, fit_streaming
 from kgated.training.streaming import STEPS
@@ -80,6 +81,7 @@ def train_streaming(
     except KeyboardInterrupt:
         raise KeyboardInterrupt("the training was stopped; nothing was written") from None
     save_model(model, output)
+    warn_of_chance(best_accuracy(history.history), train, held_out)
     return history
 
 

@@ -30,13 +30,14 @@ class WeightedBatches(keras.utils.PyDataset):
         arrays: x (N, T, ...), targets (N, ...), weights (N,) or (N, T).
         batch_size: B; the last batch may be smaller.
         seed: of the order.
+        passes: over the sequences in an epoch.
     """
 
-    def __init__(self, arrays: Batch, batch_size: int, seed: int) -> None:
+    def __init__(self, arrays: Batch, batch_size: int, seed: int, passes: int = 1) -> None:
         super().__init__()
-        self.arrays, self.batch_size = arrays, batch_size
+        self.arrays, self.batch_size, self.passes = arrays, batch_size, passes
         self.rng = np.random.default_rng(seed)
-        self.order = self.rng.permutation(len(arrays[0]))
+        self.on_epoch_end()
 
     def __len__(self) -> int:
         return -(-len(self.order) // self.batch_size)
@@ -48,7 +49,8 @@ class WeightedBatches(keras.utils.PyDataset):
 
     def on_epoch_end(self) -> None:
         """Draw the order of the next epoch."""
-        self.order = self.rng.permutation(len(self.order))
+        rows = len(self.arrays[0])
+        self.order = np.concatenate([self.rng.permutation(rows) for _ in range(self.passes)])
 
 
 class TimeLimit(keras.callbacks.Callback):
@@ -174,7 +176,9 @@ def _fit(
             (x, (y.reshape(*weights.shape, parts.outputs) - mean) / deviation, weights)
             for x, y, weights in (train, *validation)
         )
-    batches = WeightedBatches(train, plan.batch_size, plan.seed)
+    rows = len(train[0])
+    passes = plan.passes_over(rows)
+    batches = WeightedBatches(train, plan.sequences_per_step(rows), plan.seed, passes)
     rate = keras.optimizers.schedules.CosineDecay(plan.learning_rate, plan.epochs * len(batches))
     optimizer = clip_after_sum(keras.optimizers.Adam(rate, global_clipnorm=plan.clip_norm))
     accuracies = ["accuracy"] if task.has_classes else []
@@ -188,7 +192,7 @@ def _fit(
         shuffle=False,  # `WeightedBatches` shuffles, by its own seed
         epochs=plan.epochs,
         validation_data=validation[0] if validation else None,
-        validation_batch_size=max(plan.batch_size, 64),
+        validation_batch_size=max(plan.batch_size or 0, 64),
         callbacks=[StopOnDivergence(), *stopping, *callbacks],
         verbose=0,
     )

@@ -9,6 +9,7 @@ from kgated_edge.evaluation.dataset_info import DataInfo
 
 from kgated.data import real_frames
 from kgated.layers import CELLS
+from kgated.models.sequence import fitted_normalization
 from kgated.study.splits import Parts
 from kgated.study.tasks.definitions import Task
 
@@ -87,8 +88,7 @@ def front_layers(options: ModelOptions, masked: bool) -> list[keras.Layer]:
             name="embedding",
         )
         return [keras.Input((None,), dtype="int32"), vectors]
-    scale = keras.layers.Normalization(name="scale")
-    scale.adapt(frames)
+    scale = fitted_normalization(frames)
     mask = [keras.layers.Masking(name="padding")] if masked else []
     return [keras.Input((None, frames.shape[1])), *mask, scale]
 

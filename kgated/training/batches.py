@@ -9,6 +9,7 @@ import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 
 from kgated.data import SensorAugmentation, is_real, real_frames
+from kgated.data.moments import feature_moments
 
 Array = np.ndarray
 
@@ -80,7 +81,8 @@ class Batches(keras.utils.PyDataset):
         super().__init__()
         self.data, self.targets = data, targets
         self.batch_size, self.disturbance = batch_size, disturbance
-        self.augmentation, self.deviation = augmentation, real_frames(data).std(axis=0)
+        self.augmentation = augmentation
+        self.deviation = np.sqrt(feature_moments(real_frames(data))[1])
         self.scale = disturbance.noise * self.deviation
         self.rng = np.random.default_rng(seed)
         self.batches = self._draw()

@@ -13,7 +13,8 @@ from kgated_edge.evaluation.dataset import SequenceData
 from rich.console import Console
 
 from kgated.cells import choose
-from kgated.data import SensorAugmentation, zero_padded
+from kgated.data import SensorAugmentation, take, zero_padded
+from kgated.keras_internals.training import build_for_training
 from kgated.training.batches import Batches, Disturbance, integer, number
 from kgated.training.callbacks import StopOnDivergence
 from kgated.training.distillation import LabelAccuracy, SoftTargets, without_soft_targets
@@ -24,6 +25,7 @@ from kgated.training.resume import start_or_resume
 from kgated.training.targets import targets_of
 
 _INTEGER_MINIMA = {"epochs": 1, "patience": 0, "batch_size": 1, "seed": 0}
+MAX_BATCH, MIN_STEPS = 32, 6
 PRECISIONS = dict.fromkeys(("float32", "mixed_bfloat16", "mixed_float16"))
 
 
@@ -35,7 +37,8 @@ class Plan:
         epochs: the maximum number of passes over the data. The learning rate falls from
             `learning_rate` to 0 along half a cosine over all of them.
         patience: number of epochs without a lower validation loss before training stops.
-        batch_size: sequences per step.
+        batch_size: sequences per step. None: 32, and with fewer than 192 training sequences an
+            epoch passes over them several times, so that it has six steps; see `passes_over`.
         learning_rate: Adam's at the start.
         clip_norm: the largest norm of a gradient, over all weights together.
         precision: "float32", "mixed_bfloat16" or "mixed_float16", the policy that the model was
@@ -52,7 +55,7 @@ class Plan:
 
     epochs: int = 100
     patience: int = 25
-    batch_size: int = 32
+    batch_size: int | None = None
     learning_rate: float = 3e-3
     clip_norm: float = 1.0
     precision: str = "float32"
@@ -66,6 +69,8 @@ class Plan:
             raise TypeError(f"`precision` must be a string. Received: {self.precision!r}")
         choose("precision", self.precision, PRECISIONS)
         for name, minimum in _INTEGER_MINIMA.items():
+            if name == "batch_size" and self.batch_size is None:
+                continue
             value = integer(name, getattr(self, name))
             if value < minimum:
                 raise ValueError(f"`{name}` must be {minimum} or above. Received: {value!r}")
@@ -78,6 +83,21 @@ class Plan:
             )
         if not isinstance(self.disturbance, Disturbance):
             raise TypeError(f"`disturbance` must be a Disturbance. Received: {self.disturbance!r}")
+
+    def passes_over(self, sequences: int) -> int:
+        """How often an epoch passes over so many training sequences, each time augmented anew.
+
+        Early stopping and the learning rate count epochs. With one step per epoch, as of 20
+        sequences in a batch of 32, a training ends before the model has learned anything. Where
+        `batch_size` is set, an epoch is one pass.
+        """
+        if self.batch_size is not None:
+            return 1
+        return -(-MIN_STEPS * min(MAX_BATCH, sequences) // max(1, sequences))
+
+    def sequences_per_step(self, sequences: int) -> int:
+        """The batch size for so many training sequences."""
+        return self.batch_size or min(MAX_BATCH, max(1, sequences))
 
 
 def fit(
@@ -134,6 +154,7 @@ def fit(
     held_out = _held_out(validation, features, classes, soft_targets)
     batches = _batches(train, targets, plan)
     _compile(model, plan, plan.epochs * len(batches), soft_targets)
+    build_for_training(model, batches[0])
     keeper = _Keeper(model, plan, batches, folder, tensorboard, stops=validation is not None)
     with contextlib.ExitStack() as screen:
         bar = ProgressBar(model.name, plan.epochs, console, done=keeper.initial_epoch)
@@ -154,7 +175,11 @@ def fit(
 def _batches(train: SequenceData, targets: np.ndarray, plan: Plan) -> Batches | MappedBatches:
     kind = MappedBatches if is_mapped(train) else Batches
     disturbance, augmentation = plan.disturbance, plan.augmentation
-    return kind(train, targets, plan.batch_size, disturbance, plan.seed, augmentation)
+    batch_size, passes = plan.sequences_per_step(len(train)), plan.passes_over(len(train))
+    if passes > 1:
+        rows = np.tile(np.arange(len(train)), passes)
+        train, targets = take(train, rows), targets[rows]
+    return kind(train, targets, batch_size, disturbance, plan.seed, augmentation)
 
 
 def _held_out(
@@ -174,7 +199,7 @@ def _validation(
     if data is None or targets is None:
         return {}
     if is_mapped(data):
-        return {"validation_data": MappedSequences(data, targets, plan.batch_size)}
+        return {"validation_data": MappedSequences(data, targets, plan.batch_size or MAX_BATCH)}
     return {
         "validation_data": (zero_padded(data), targets),
         "validation_batch_size": len(data),

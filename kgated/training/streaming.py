@@ -10,9 +10,11 @@ from kgated_edge.evaluation.dataset import SequenceData
 from rich.console import Console
 
 from kgated.data import SensorAugmentation
+from kgated.data.moments import feature_moments
+from kgated.keras_internals.training import build_for_training
 from kgated.training.callbacks import StopOnDivergence
 from kgated.training.distribution import clip_after_sum
-from kgated.training.fitting import Plan, check_precision, compile_for_labels
+from kgated.training.fitting import MAX_BATCH, Plan, check_precision, compile_for_labels
 from kgated.training.progress import ProgressBar
 from kgated.training.recordings import NextEpoch, Recordings, X, carry_state
 
@@ -31,7 +33,8 @@ class DisturbedRecordings(Recordings):
 
     def __init__(self, *arguments: Any, augmentation: SensorAugmentation, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.augmentation, self.deviation = augmentation, np.concatenate(self.x).std(axis=0)
+        self.augmentation = augmentation
+        self.deviation = np.sqrt(feature_moments(np.concatenate(self.x))[1])
 
     def set_epoch(self, epoch: int) -> None:
         """Order the recordings for an epoch, and seed its augmentation."""
@@ -67,8 +70,8 @@ def fit_streaming(
             of k frames it is (B, T / k, classes), and learns the label of the last of k frames.
         train: frames (N, T, F) float32 and labels per frame y (N, T) in 0..classes-1.
         validation: the same; the weights of the epoch with the lowest validation loss are kept.
-        plan: all other options; `batch_size` is the maximum number of rows. `label_smoothing` and
-            `disturbance` are not used, `augmentation` is.
+        plan: all other options; `batch_size` is the maximum number of rows, 32 by default.
+            `label_smoothing` and `disturbance` are not used, `augmentation` is.
         steps: frames per chunk, the maximum reach of the gradient.
         quiet: show no progress.
         console: where to show the progress; None: the terminal.
@@ -84,7 +87,9 @@ def fit_streaming(
     """
     plan = plan or Plan()
     check_precision(model, plan.precision)
-    rows = min(plan.batch_size, _full_rows(train, steps), _full_rows(validation, steps))
+    rows = min(
+        plan.batch_size or MAX_BATCH, _full_rows(train, steps), _full_rows(validation, steps)
+    )
     stride, classes = stride_of(model), model.output_shape[-1]
     chunks = _chunks("train", train, rows, steps, classes, stride, plan)
     held_out = _chunks("validation", validation, rows, steps, classes, stride)
@@ -94,6 +99,7 @@ def fit_streaming(
     if plan.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     stateful.compile(optimizer, "sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
+    build_for_training(stateful, chunks[0])
     stopping = keras.callbacks.EarlyStopping(
         "val_loss", patience=plan.patience, restore_best_weights=True
     )

@@ -14,7 +14,7 @@ _THROTTLED = {True: "YES", False: "no", None: _HIDDEN}
 
 
 def check_text(model: str, result: CheckResult) -> str:
-    """An aligned table of a check, and PASS or FAIL with the reasons."""
+    """An aligned table of a check, its warnings, and PASS or FAIL with the reasons."""
     rows: list[Row] = [
         ("model", f"{model} ({result.model_bytes / 1024:.1f} KiB)"),
         ("engine", result.engine),
@@ -30,9 +30,9 @@ def check_text(model: str, result: CheckResult) -> str:
         ("threads", str(result.num_threads)),
     ]
     matrix = None if result.quality is None else result.quality.confusion
-    return table_of(
-        rows, result.failures, () if matrix is None else confusion_lines(matrix, result.labels)
-    )
+    more = [] if matrix is None else confusion_lines(matrix, result.labels)
+    more += [f"WARNING: {warning}" for warning in result.warnings]
+    return table_of(rows, result.failures, more)
 
 
 def selftest_text(model: str, result: SelftestResult) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from kgated_edge.errors import DataError, EdgeError
 from kgated_edge.evaluation.arrays import Data
+from kgated_edge.evaluation.chance import chance_warnings
 from kgated_edge.evaluation.dataset import SequenceData
 from kgated_edge.evaluation.golden import replay_golden
 from kgated_edge.evaluation.info_check import check_info, with_labels_of
@@ -169,6 +170,7 @@ def _result(
         **run.metrics(),
         passed=not failures,
         failures=failures,
+        warnings=chance_warnings(quality, manifest.labels),
     )
 
 

@@ -60,6 +60,7 @@ class CheckResult:
         peak_memory_mib: peak resident memory of the process, None where unknown.
         passed: whether all limits were met.
         failures: a sentence per limit missed.
+        warnings: a sentence where the results are no better than one constant answer.
     """
 
     sequences: int
@@ -92,6 +93,7 @@ class CheckResult:
     pool_sessions: int | None = None
     us_per_session: float | None = None
     engine: str = "litert"
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

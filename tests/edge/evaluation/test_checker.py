@@ -6,6 +6,9 @@ import time
 import numpy as np
 import pytest
 from kgated_edge import DataError, EdgeError, EdgeModel, SequenceData, check, selftest
+from kgated_edge.cli.text import check_text
+from kgated_edge.evaluation.chance import chance_warnings
+from kgated_edge.evaluation.metrics import Numbers
 from kgated_edge.measure.monitor import peak_memory_mib, resident_mib
 
 COUNT, MOST, GOLDEN = 24, 9, 6
@@ -217,3 +220,28 @@ def test_data_of_another_model(speech, text, data):
 def test_limits_out_of_range(speech, data, limits, message):
     with pytest.raises(EdgeError, match=message):
         check(speech, data, **limits)
+
+
+def test_results_of_chance_are_named_beside_pass(speech, data):
+    """A file no better than one constant answer passes without limits, with a warning."""
+    assert check(speech, data).warnings == ()
+    frequent = int(data.y.mean() > 0.5)
+    wrong = 1 - data.y
+    result = check(speech, relabelled(data, wrong))
+    assert result.passed
+    assert "no better than always answering class" in result.warnings[0]
+    assert repr(result.labels[1 - frequent]) in result.warnings[0]
+    shown = check_text("m.tflite", result).splitlines()
+    assert shown[-1] == "PASS"
+    assert shown[-2] == f"WARNING: {result.warnings[0]}"
+    single = check(speech, relabelled(data, np.zeros_like(data.y)))
+    assert single.warnings == (), "data of one class say nothing of chance"
+
+
+@pytest.mark.parametrize(("error", "warned"), [(0.0, False), (1.0, True)])
+def test_numbers_no_better_than_their_mean_are_named(error, warned):
+    targets = np.arange(8.0) / 8
+    scorer = Numbers(targets, None)
+    for n, target in enumerate(targets):
+        scorer.add(n, np.array([[target + error]]))
+    assert bool(chance_warnings(scorer.quality(), None)) is warned

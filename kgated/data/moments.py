@@ -1,0 +1,29 @@
+"""Mean and variance of features, exact for many frames with a large offset."""
+
+import numpy as np
+
+Array = np.ndarray
+# Relative to the value: below it a deviation is rounding of float32, as after resampling.
+ROUNDING = 4 * float(np.finfo(np.float32).eps)
+TOLERANCE = 1e-3
+
+
+def feature_moments(frames: Array) -> tuple[Array, Array]:
+    """Mean and variance (F,) of frames (n, F), in the type of the frames.
+
+    NumPy adds the rows in float32, which loses the digits of a small deviation from a large
+    offset. Such features get the sums of float64; all others stay as NumPy gives them.
+    """
+    mean, variance = frames.mean(axis=0), frames.var(axis=0)
+    exact_mean = frames.mean(axis=0, dtype=np.float64)
+    exact_variance = frames.var(axis=0, dtype=np.float64)
+    lost = np.abs(mean - exact_mean) > TOLERANCE * np.sqrt(exact_variance)
+    lost |= np.abs(variance - exact_variance) > TOLERANCE * exact_variance
+    mean, variance = np.where(lost, exact_mean, mean), np.where(lost, exact_variance, variance)
+    return mean.astype(frames.dtype), variance.astype(frames.dtype)
+
+
+def constant_features(frames: Array) -> Array:
+    """(F,) True for the features of frames (n, F) that vary by rounding errors at most."""
+    constant: Array = np.ptp(frames, axis=0) <= ROUNDING * np.abs(frames).max(axis=0)
+    return constant
