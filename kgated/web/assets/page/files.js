@@ -55,7 +55,7 @@ function textOf(content, name) {
   try {
     return new TextDecoder('utf-8', {fatal: true}).decode(content);
   } catch {
-    throw new KgatedError(`${name} is neither a WAV file nor text: drop a CSV or WAV file`);
+    throw new KgatedError(`${name} is neither a WAV file nor text in UTF-8: drop a CSV or WAV file`);
   }
 }
 
