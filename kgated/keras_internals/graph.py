@@ -245,8 +245,8 @@ def output_names(model: keras.Model) -> list[str]:
 
 
 def plain_name(name: str, taken: set[str]) -> str:
-    """A name of ASCII letters, digits and `_` alone, numbered if it is taken; added to `taken`."""
-    plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+    """A name of ASCII letters, digits and inner `_`, numbered if it is taken; added to `taken`."""
+    plain = re.sub(r"\W", "_", name, flags=re.ASCII).lstrip("_") or "unnamed"
     unique, count = plain, 2
     while unique in taken:
         unique, count = f"{plain}_{count}", count + 1

@@ -1,6 +1,7 @@
 """Corrections of what Keras computes on a backend."""
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -70,14 +71,17 @@ def builtin_operators() -> Iterator[None]:
 
     Vectors are scaled to length 1 without the reciprocal of 0, for which LiteRT's RSQRT has no
     number; windows over three axes are taken over two and one; a short-time Fourier transform is a
-    convolution; the largest of some numbers is found without a look at the bits of 0 and -0.
+    convolution; the largest of some numbers is found without a look at the bits of 0 and -0. A layer
+    may have a name that TensorFlow takes for no scope, such as one with a blank.
     """
+    from keras.src.backend.tensorflow import core as tensorflow_core
     from keras.src.backend.tensorflow import math as tensorflow_math
     from keras.src.backend.tensorflow import nn as tensorflow_nn
     from keras.src.backend.tensorflow import numpy as tensorflow_numpy
     from keras.src.ops import nn
 
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_replaced(tensorflow_core.name_scope, "__init__", _valid_scope))
         stack.enter_context(_replaced(nn, "_normalize", _finite_normalize))
         stack.enter_context(_replaced(tensorflow_math, "stft", _convolutional_stft))
         stack.enter_context(_replaced(tensorflow_math, "erf", lambda _: erf))
@@ -90,6 +94,13 @@ def builtin_operators() -> Iterator[None]:
         for name in ("adaptive_max_pool", "adaptive_average_pool"):
             stack.enter_context(_replaced(tensorflow_nn, name, _adaptive_pool_by_axes))
         yield
+
+
+def _valid_scope(keras_init: Callable[..., None]) -> Callable[..., None]:
+    def __init__(self: Any, name: str, **kwargs: Any) -> None:
+        keras_init(self, re.sub(r"[^\w.-]", "_", name, flags=re.ASCII), **kwargs)
+
+    return __init__
 
 
 @contextlib.contextmanager

@@ -15,7 +15,8 @@ from kgated.deploy.tflite.flatbuffer import operators, tensor_name
 
 def scope_name(layer: str) -> str:
     """A layer's name, spelled as TensorFlow takes it for a scope."""
-    return re.sub(r"[^\w.-]", "_", layer, flags=re.ASCII)
+    name = re.sub(r"[^\w.-]", "_", layer, flags=re.ASCII)
+    return name if name[:1].isalnum() or name[:1] == "." else f"layer{name}"
 
 
 class LayerTable:
