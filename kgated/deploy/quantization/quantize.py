@@ -168,8 +168,7 @@ def _quantize_static(job: QuantizationState) -> None:
         model, job.used_ranges = apply_rules(job.file, job.rules, ranges)
         fit_weight_scales(job.file.model, model)
         float_io.let_float_operators_read_floats(model)
-        skip, layers = job.recipe.skip, job.file.layers
-        known = job.used_ranges
+        skip, layers, known = job.recipe.skip, job.file.layers, job.used_ranges
         use_integer_kernels(model, layers, known, job.bits, skip, job.functions, job.means)
         if job.lstm_ranges:
             write_integer(model, layers, job.lstm_ranges, skip)

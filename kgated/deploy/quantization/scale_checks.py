@@ -7,8 +7,10 @@ from ai_edge_litert import schema_py_generated as schema
 
 from kgated.deploy.quantization.calibration import Ranges
 from kgated.deploy.tflite import flatbuffer
+from kgated.deploy.tflite.lstm_operator import H_STATE
 from kgated.errors import ConversionError
 
+LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
 # Operators that copy integers: operands and result mean the same numbers in one scale alone.
 _COPIES = {
     *("BROADCAST_TO", "CONCATENATION", "EXPAND_DIMS", "GATHER", "MAX_POOL_2D", "MAXIMUM"),
@@ -39,6 +41,7 @@ def check_scales(model: schema.ModelT, ranges: Ranges) -> None:
     """
     for graph in model.subgraphs:
         _check_copies(model, graph)
+        _check_lstm_states(model, graph)
         _check_cover(graph, ranges, _free(model, graph), _selected(model, graph))
 
 
@@ -53,6 +56,16 @@ def _check_copies(model: schema.ModelT, graph: schema.SubGraphT) -> None:
                 f"to `{flatbuffer.tensor_name(ends[0])}`: a QUANTIZE is missing; nothing was "
                 "written. Try another `quantize`"
             )
+
+
+def _check_lstm_states(model: schema.ModelT, graph: schema.SubGraphT) -> None:
+    """A fused LSTM's kernel stores the integers of its result as the state, without its scale."""
+    for operator in graph.operators:
+        if flatbuffer.operator_name(model, operator) != LSTM:
+            continue
+        state, result = graph.tensors[operator.inputs[H_STATE]], graph.tensors[operator.outputs[0]]
+        if _group(state) != _group(result):
+            raise _wrong(flatbuffer.tensor_name(state), "that its next value does not have")
 
 
 def _free(model: schema.ModelT, graph: schema.SubGraphT) -> set[_Group]:

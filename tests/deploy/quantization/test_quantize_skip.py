@@ -100,8 +100,8 @@ def pooled(join, with_outputs):
     x = keras.layers.GRU(4, return_sequences=True, name="cell")(frames)
     mean = keras.layers.GlobalAveragePooling1D(name="mean")(x)
     largest = keras.layers.GlobalMaxPooling1D(name="largest")(x)
-    joined = join(name="join")([mean, largest])
-    return keras.Model(frames, [mean, largest, joined] if with_outputs else joined)
+    result = join(name="join")([mean, largest])
+    return keras.Model(frames, [mean, largest, result] if with_outputs else result)
 
 
 @pytest.mark.parametrize(
