@@ -62,6 +62,8 @@ def replace_file(path: str | Path, content: bytes) -> None:
 def replace_files(contents: Mapping[Any, bytes]) -> None:
     """Write files that belong together, by path: none takes its place before all are on the disk.
 
+    A link stays, and the file that it names is replaced.
+
     Raises:
         OSError: as from `replace_file`; nothing has changed, unless the last step, a renaming, was
             what failed: then each file is the old one or the new one, whole.
@@ -69,7 +71,7 @@ def replace_files(contents: Mapping[Any, bytes]) -> None:
     written: list[tuple[str, Path]] = []
     try:
         for name, content in contents.items():
-            path = check_writable(name)
+            path = check_writable(os.path.realpath(check_writable(name)))
             descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
             written.append((temporary, path))
             with os.fdopen(descriptor, "wb") as file:

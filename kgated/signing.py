@@ -23,9 +23,10 @@ from kgated_edge.format.tflite_file import (
     metadata_span,
 )
 
-from kgated.atomic_write import check_writable, replace_file
+from kgated.atomic_write import check_writable, replace_file, replace_files
 from kgated.optional_imports import from_extra
 from kgated.tuning.manifest_section import with_section
+from kgated.tuning.source_digest import files_with_digest
 
 ED25519, P256 = "ed25519", "p256"
 BUNDLE_SUFFIX = ".sig"
@@ -60,25 +61,28 @@ def sign(
 ) -> Signing:
     """Sign a file in its place; a signature that it has is replaced.
 
+    C sources beside the file, of `target='c'`, get its new digest.
+
     Args:
         path: a `.tflite` file made by `kgated convert`.
         key: the file of an Ed25519 private key in PEM, without a password.
         version: ascending from one signed file to the next; None: the time in seconds since 1970.
-        name: of the model, whose versions replace one another; None: the model's own.
+        name: of the model, whose versions replace one another, on one line; None: the model's own.
 
     Returns:
         what the file now says about its signature.
 
     Raises:
         ManifestError: the file is missing or damaged.
-        ValueError: the key is of another kind, or the version is out of range.
+        ValueError: the key is of another kind, the version is out of range, or the name is empty
+            or has control characters.
         OSError: a file cannot be read or written.
         ImportError: `cryptography` is missing.
     """
     content, manifest = read_model(path)
     secret, version = private_key(key), int(time.time()) if version is None else version
-    signed = signed_file(content, secret, version, name or manifest.model.name)
-    replace_file(check_writable(path), signed)
+    signed = signed_file(content, secret, version, manifest.model.name if name is None else name)
+    replace_files(files_with_digest(check_writable(path), content, signed))
     return read_signing(signed)[0]
 
 
@@ -92,8 +96,12 @@ def signed_file(content: bytes, key: Any, version: int, name: str) -> bytes:
         name: of the model.
 
     Raises:
-        ValueError: `version` is no integer in 0..2**53 - 1.
+        ValueError: `version` is no integer in 0..2**53 - 1, `name` is no text on one line.
     """
+    if not name or not name.isprintable():
+        raise ValueError(
+            f"`name` must be a text on one line, not empty. Received: {name!r}; give another name"
+        )
     if type(version) is not int or not 0 <= version < 2**53:
         raise ValueError(f"`version` must be an int in 0..2**53 - 1. Received: {version!r}")
     signing = Signing(key.public_key().public_bytes_raw().hex(), name, version)
@@ -121,18 +129,23 @@ def private_key(path: str | Path) -> Any:
         OSError: it can't be read.
         ImportError: `cryptography` is missing.
     """
-    ed25519, serialization = _primitives("asymmetric.ed25519"), _primitives("serialization")
+    key = _pem_key(path)
+    if not isinstance(key, _primitives("asymmetric.ed25519").Ed25519PrivateKey):
+        raise ValueError(f"{path}: this is no Ed25519 key: make one by `kgated keygen`")
+    return key
+
+
+def _pem_key(path: str | Path) -> Any:
+    """A private key of any kind, in PEM and without a password."""
+    serialization = _primitives("serialization")
     content = Path(path).read_bytes()
     try:
         key = serialization.load_pem_private_key(content, None)
     except TypeError:
         raise ValueError(f"{path}: the key has a password: decrypt it for the signing") from None
-    except Exception as error:  # the library raises several kinds on bytes that are no key
-        raise ValueError(
-            f"{path}: this is no private key in PEM ({type(error).__name__})"
-        ) from None
-    if not isinstance(key, ed25519.Ed25519PrivateKey):
-        raise ValueError(f"{path}: this is no Ed25519 key: make one by `kgated keygen`")
+    except Exception:  # the library raises several kinds on bytes that are no key
+        hint = "give the private key of the pair" if b"PUBLIC KEY-----" in content else "check it"
+        raise ValueError(f"{path}: this is no private key in PEM: {hint}") from None
     return key
 
 
@@ -151,6 +164,7 @@ def write_bundle(path: str | Path, key: str | Path) -> Path:
         ValueError: the key is of another kind.
         ImportError: `model-signing` is missing.
     """
+    check_bundle_key(key)
     signing = from_extra("model_signing.signing", "bundle")
     bundle = check_writable(f"{path}{BUNDLE_SUFFIX}")
     scratch = bundle.with_name(f".{bundle.name}.{os.getpid()}.tmp")
@@ -161,6 +175,24 @@ def write_bundle(path: str | Path, key: str | Path) -> Path:
     finally:
         scratch.unlink(missing_ok=True)
     return bundle
+
+
+def check_bundle_key(path: str | Path) -> None:
+    """Check the key of a bundle, and that bundles can be written, before a file is signed.
+
+    Raises:
+        ValueError: the key is no elliptic-curve key in PEM of P-256, P-384 or P-521.
+        OSError: it can't be read.
+        ImportError: `model-signing` is missing.
+    """
+    from_extra("model_signing.signing", "bundle")
+    key, curves = _pem_key(path), _primitives("asymmetric.ec")
+    supported = (curves.SECP256R1, curves.SECP384R1, curves.SECP521R1)
+    if not isinstance(getattr(key, "curve", None), supported):
+        raise ValueError(
+            f"{path}: a bundle takes a key of P-256, P-384 or P-521: make one by "
+            "`kgated keygen FILE --kind p256`"
+        )
 
 
 def _new_key(kind: str) -> Any:

@@ -27,6 +27,8 @@ def sign(
 ) -> None:
     """Sign a file, so that devices with the public key run it and no other."""
     signing = import_light("kgated.signing")
+    if bundle_key is not None:
+        signing.check_bundle_key(bundle_key)
     entry = signing.sign(model, key, model_version, name)
     typer.echo(f"{model}: signed by {entry.key}")
     typer.echo(f"model {entry.name}, version {entry.version}")
@@ -47,4 +49,5 @@ def keygen(
     """Make a pair of keys for `kgated sign`."""
     shown = public or Path(f"{private}.pub")
     import_light("kgated.signing").generate_key(private, shown, kind)
-    typer.echo(f"{private}: keep it secret\n{shown}: for --require-key on devices")
+    use = "for --require-key on devices" if kind == "ed25519" else "checks the bundles"
+    typer.echo(f"{private}: keep it secret\n{shown}: {use}")

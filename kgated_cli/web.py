@@ -1,5 +1,6 @@
 """`kgated web`: a page that runs a model in the browser."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,5 @@ def web(
     """Build a static page that runs a streaming model in the browser, with LiteRT.js."""
     file = signature_options.open_signed(model, require_key, version_file)
     folder = import_light("kgated.web.site").build_site(file, output, litert_js)
-    typer.echo(
-        f"{folder}: a page that runs {model}; serve it, as by `python3 -m http.server -d {output}`"
-    )
+    serve = shlex.join(["python3", "-m", "http.server", "-d", str(output)])
+    typer.echo(f"{folder}: a page that runs {model}; serve it, as by `{serve}`")

@@ -76,12 +76,11 @@ done
 printf '\nGolden outputs, %s against an emulated %s:\n\n' "$(uname -m)" "$cpu"
 "$work/bin/python3" scripts/golden_outputs.py "${models[@]}" --against "$work/x86-64.npz"
 printf '\n'
-# The packages that compute, in NumPy or LiteRT. The others (text of commands, parsers, processes) are
-# the same Python on each processor, and emulation makes them ten times as slow. So are, in these
-# packages, the tests of signals, pipes, processes and the size of memory.
-computing=(runtime events ingest text telemetry evaluation)
-processes=(ingest/test_runner.py evaluation/test_file_array.py runtime/test_soak.py
-  runtime/test_worker_pool.py)
-numbers="not memory_does_not_grow and not hold_a_large_file_once and not loudest_sound"
+# The packages whose results depend on LiteRT's or NumPy's kernels of the processor, or on the order of
+# sums. The others are the same Python or single operations of NumPy on each, and emulation makes them
+# ten times as slow. So are, in these packages, the tests of signals, pipes, processes and memory.
+computing=(runtime ingest text)
+processes=(ingest/test_runner.py runtime/test_soak.py runtime/test_worker_pool.py)
+numbers="not hold_a_large_file_once and not loudest_sound"
 PATH="$work/bin:$PATH" "$work/bin/python3" -m pytest "${computing[@]/#/tests/edge/}" \
   "${processes[@]/#/--ignore=tests/edge/}" -k "$numbers" -p no:cacheprovider "$@"

@@ -14,6 +14,7 @@ _DEFAULTS = {"ADD": {}, "SUB": {}, "MUL": {}, "CONCATENATION": {"axis": 1}}
 _VERSIONS = {"ADD": 5, "SUB": 5, "MUL": 5, "LOGISTIC": 3, "TANH": 3}
 _VERSIONS |= {"FULLY_CONNECTED": 7, "CONV_2D": 7}
 _KINDS = dict.fromkeys(("MEAN", "REDUCE_MAX", "REDUCE_MIN"), "Reducer")
+_KINDS |= {"BATCH_MATMUL": "BatchMatMul", "L2_NORMALIZATION": "L2Norm", "PADV2": "PadV2"}
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ CODE = ("kgated", "kgated_cli", "edge", "scripts", "tests")
 ADAPTERS = {
     "kgated.keras_internals.graph",
     "kgated.keras_internals.patches",
+    "kgated.keras_internals.training",
     "kgated.interop.tf_keras.models",
 }
 

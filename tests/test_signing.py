@@ -81,6 +81,13 @@ def test_the_secret_key_is_its_owners_and_is_never_overwritten(run, key):
     assert "exists" in err
 
 
+def test_each_public_key_is_said_to_be_for_what_it_can_do(run, tmp_path):
+    assert "key.pub: for --require-key on devices" in run("keygen", tmp_path / "key")[1]
+    out = run("keygen", tmp_path / "ec", "--kind", "p256")[1]
+    assert "ec.pub: checks the bundles" in out
+    assert "--require-key" not in out
+
+
 def test_openssl_reads_the_keys(run, key):
     command = shutil.which("openssl")
     if command is None:
@@ -102,6 +109,34 @@ def test_a_key_that_cannot_sign_is_an_error_and_changes_nothing(kind, run, model
     code, _, err = run("sign", model, "--key", path)
     assert (code, err.count("\n")) == (2, 1)
     assert model.read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["", "words\nPASS", "words\0"])
+def test_a_name_that_is_no_text_on_one_line_is_refused(name, run, model, key):
+    content = model.read_bytes()
+    code, _, err = run("sign", model, "--key", key, "--name", name)
+    assert (code, err.count("\n"), model.read_bytes()) == (2, 1, content)
+    assert "`name` must be a text on one line" in err
+
+
+def test_a_link_stays_and_the_file_that_it_names_is_signed(run, model, key, tmp_path):
+    link = tmp_path / "links" / "newest.tflite"
+    link.parent.mkdir()
+    link.symlink_to(model)
+    assert run("sign", link, "--key", key, "--model-version", 7)[0] == 0
+    assert link.is_symlink()
+    assert require_signature(model, public(key)).signing.version == 7
+    assert [path.name for path in link.parent.iterdir()] == ["newest.tflite"]
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "missing"])
+def test_a_wrong_key_for_the_bundle_leaves_the_file_unsigned(kind, run, model, key, tmp_path):
+    pytest.importorskip("model_signing.signing")
+    content = model.read_bytes()
+    path = key if kind == "ed25519" else tmp_path / "missing"
+    code, out, err = run("sign", model, "--key", key, "--bundle-key", path)
+    assert (code, out, err.count("\n"), model.read_bytes()) == (2, "", 1, content)
+    assert ("P-256" if kind == "ed25519" else "no such file") in err
 
 
 @pytest.mark.parametrize("version", [-1, 2**53])

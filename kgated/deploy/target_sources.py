@@ -43,6 +43,11 @@ def check_source_paths(path: Path, recipe: Recipe) -> None:
         )
     if path in source_paths(path, recipe.target):
         raise ValueError(f"`path` must not be that of a source; name a .tflite file: {path}")
+    if source_paths(path, recipe.target) and (bad := set(path.stem) & set('"\n\r')):
+        raise ValueError(
+            f"the sources name one another, and C takes no {sorted(bad)} in a name of a file; "
+            f"name another output. Received: {path.name!r}"
+        )
     mark = {"mcu": tflm.MARK, "c": c.MARK}.get(recipe.target, "")
     for source in source_paths(path, recipe.target):
         if source.exists() and not source.read_bytes().startswith(mark.encode()):

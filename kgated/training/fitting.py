@@ -14,6 +14,7 @@ from rich.console import Console
 
 from kgated.cells import choose
 from kgated.data import SensorAugmentation, take, zero_padded
+from kgated.keras_internals.training import build_for_training
 from kgated.training.batches import Batches, Disturbance, integer, number
 from kgated.training.callbacks import StopOnDivergence
 from kgated.training.distillation import LabelAccuracy, SoftTargets, without_soft_targets
@@ -153,6 +154,7 @@ def fit(
     held_out = _held_out(validation, features, classes, soft_targets)
     batches = _batches(train, targets, plan)
     _compile(model, plan, plan.epochs * len(batches), soft_targets)
+    build_for_training(model, batches[0])
     keeper = _Keeper(model, plan, batches, folder, tensorboard, stops=validation is not None)
     with contextlib.ExitStack() as screen:
         bar = ProgressBar(model.name, plan.epochs, console, done=keeper.initial_epoch)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from kgated.data import SensorAugmentation
 from kgated.data.moments import feature_moments
+from kgated.keras_internals.training import build_for_training
 from kgated.training.callbacks import StopOnDivergence
 from kgated.training.distribution import clip_after_sum
 from kgated.training.fitting import MAX_BATCH, Plan, check_precision, compile_for_labels
@@ -98,6 +99,7 @@ def fit_streaming(
     if plan.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     stateful.compile(optimizer, "sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
+    build_for_training(stateful, chunks[0])
     stopping = keras.callbacks.EarlyStopping(
         "val_loss", patience=plan.patience, restore_best_weights=True
     )

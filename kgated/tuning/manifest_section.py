@@ -20,7 +20,8 @@ from kgated_edge.format.tflite_file import (
 )
 from kgated_edge.format.verified_file import ModelPath
 
-from kgated.atomic_write import check_writable, replace_file
+from kgated.atomic_write import check_writable, replace_files
+from kgated.tuning.source_digest import files_with_digest
 
 _ALIGNMENT = 16  # of the bytes of a buffer in a TFLite file
 _SPARE = 512  # so that the next change fits
@@ -29,7 +30,7 @@ _SPARE = 512  # so that the next change fits
 def write_section(path: ModelPath, name: str, section: object) -> None:
     """Writes a section of the manifest of a file; whole or not at all.
 
-    A signature of the file is removed, with a warning.
+    A signature of the file is removed, with a warning. C sources beside it get its new digest.
 
     Args:
         path: a `.tflite` file made by `kgated convert`, or the bytes of `require_signature`, which
@@ -42,8 +43,8 @@ def write_section(path: ModelPath, name: str, section: object) -> None:
         OSError: it cannot be written.
     """
     content, _ = read_model(path)
-    changed = with_section(content, name, section)
-    replace_file(check_writable(Path(path)), changed)
+    changed, file = with_section(content, name, section), check_writable(Path(path))
+    replace_files(files_with_digest(file, content, changed))
     if is_signed(content):
         warnings.warn(
             f"{path} was signed, and its signature does not fit the changed file, so it was "

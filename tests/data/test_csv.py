@@ -148,6 +148,17 @@ def test_events_become_labels_per_frame(tmp_path):
     assert np.flatnonzero(data.y[0]).tolist() == list(range(25, 50))
 
 
+def test_an_event_between_the_centres_of_two_frames_is_named(tmp_path):
+    root = folder(tmp_path, count=1, classes=("x",))
+    rows = "p0_0.csv,0.5,1.0,step\np0_0.csv,1.001,1.004,tap\n"
+    table = write(tmp_path / "events.csv", f"file,start,end,label\n{rows}")
+    with pytest.warns(
+        UserWarning, match=r"line 3: no frame of .*p0_0.csv .*'tap' at 1.001 s, of 0.003"
+    ):
+        csv_to_npz(root, tmp_path / "out.npz", labels=LabelOptions(table=table))
+    assert np.flatnonzero(load_npz(tmp_path / "out.npz").y[0]).tolist() == list(range(25, 50))
+
+
 BAD_FILES = [
     ("", "the file is empty"),
     ("time,ax,ay\n", "a header and no line of data"),

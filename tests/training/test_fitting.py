@@ -54,6 +54,16 @@ def test_it_learns_with_clipped_gradients_and_shows_how_far_it_is(model, train, 
     assert model.optimizer.global_clipnorm == 0.25
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="counts TensorFlow's traces")
+def test_a_training_step_is_traced_once(train, validation, monkeypatch):
+    traced = []
+    step = keras.Model.train_step
+    monkeypatch.setattr(keras.Model, "train_step", lambda *x: traced.append(1) or step(*x))
+    model = keras.Sequential([keras.Input((None, 2)), kgated.GRU(4), keras.layers.Dense(2)])
+    fit(model, train, validation, Plan(epochs=1, batch_size=16), quiet=True)
+    assert len(traced) == 1
+
+
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_it_learns_in_mixed_precision(train, validation, precision):
     model = sequence_classifier(

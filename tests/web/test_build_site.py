@@ -39,19 +39,17 @@ def no_npm(monkeypatch, tmp_path):
 
 
 def test_the_site_has_the_same_file_and_all_that_the_page_loads(tmp_path, package, model_file):
-    result = CliRunner().invoke(
-        app,
-        ["web", str(model_file("int8")), "-o", str(tmp_path / "site"), "--litert-js", str(package)],
-    )
+    folders = ["-o", str(tmp_path / "my site"), "--litert-js", str(package)]
+    result = CliRunner().invoke(app, ["web", str(model_file("int8")), *folders])
     assert result.exit_code == 0, result.output
-    assert "python3 -m http.server" in result.output
-    site = tmp_path / "site"
+    site = tmp_path / "my site"
+    assert f"python3 -m http.server -d '{site}'" in result.output
     assert (site / "model.tflite").read_bytes() == model_file("int8").read_bytes()
     written = {p.name for p in (site / "litert").iterdir()}
     assert written == {*PARTS, "NOTICE.txt"}
     assert {"index.html", "kgated.js", "kgated.d.ts", "app.js"} <= {p.name for p in site.rglob("*")}
     assert site.stat().st_mode & 0o777 == 0o755
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["project", "site"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["my site", "project"]
 
 
 def test_the_project_of_the_package_will_do_too(package, model_file, tmp_path):

@@ -150,7 +150,7 @@ def test_a_bad_wav_file_is_refused_with_the_same_words(run_js, change):
 FRAMES_OF_TEXT = """
     const {csvFrames} = await import("/page/csv.js");
     const names = typeof trained === "undefined" ? null : trained;
-    try { return csvFrames(text, [spec], columns, names).map(frame => Array.from(frame)); }
+    try { return csvFrames(text, [spec], columns, {names}).map(frame => Array.from(frame)); }
     catch (error) { return error.message; }
 """
 TEXTS = {

@@ -147,3 +147,28 @@ def test_the_types_name_what_the_module_has(run_js, site):
         declared = set(re.findall(r"^  (?:[gs]et )?(\w+)\(", text, re.MULTILINE))
         assert declared <= set(present)
         assert len(declared) >= 3
+
+
+MANY_OUTPUTS = """
+    const size = 200_000;
+    const zeros = new Float32Array(size);
+    const manifest = {
+      frames: [{name: "frame", shape: [1], dtype: "float32"}],
+      outputs: [{name: "output", shape: [size], dtype: "float32"}],
+      states: [], state: "external", frames_per_step: 1, results_per_step: 1, sample_period_s: null,
+      golden: {frames: {frame: Float32Array.of(1)}, outputs: {output: zeros}, tolerance: 0},
+    };
+    const program = {run() {}, write() {}, readOutput: () => new Uint8Array(4 * size)};
+    const model = new m.Model(manifest, {bind: () => program});
+    const {Session} = await import("/page/session.js");
+    const session = new Session(model);
+    session.push(Array.from({length: 150}, () => Float32Array.of(1)));
+    return {...model.selftest(), count: session.count, rows: session.rows.length};
+"""
+
+
+@pytest.mark.slow
+def test_a_vocabulary_of_outputs_fits_the_stack_and_the_memory(run_js):
+    result = run_js(MANY_OUTPUTS, "kgated")
+    assert (result["passed"], result["results"], result["count"]) == (True, 1, 150)
+    assert 50 <= result["rows"] <= 100  # of 800 kB each

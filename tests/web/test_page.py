@@ -183,10 +183,44 @@ def test_the_microphone_is_read(start_browser, sound_address, sound_model, tmp_p
     assert np.abs(heard - expected).max() < np.abs(heard - silence).max() / 2
 
 
+SLOW_PERMISSION = """
+    const {mediaDevices} = navigator, ask = mediaDevices.getUserMedia.bind(mediaDevices);
+    window.streams = [];
+    mediaDevices.getUserMedia = async (wish) => {
+      const stream = await ask(wish);
+      window.streams.push(stream);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      return stream;
+    };
+"""
+NO_WORKLET = (
+    "() => { AudioWorklet.prototype.addModule = () => Promise.reject(Error('no worklet')) }"
+)
+LISTENING = "streams.flatMap(s => s.getTracks()).filter(t => t.readyState === 'live').length"
+
+
+def test_a_microphone_that_is_not_used_is_off(browser, sound_address):
+    page = browser.new_page()
+    page.add_init_script(SLOW_PERMISSION)
+    page.goto(f"{sound_address}/index.html")
+    page.wait_for_selector("html[data-state=ready]")
+    page.evaluate("() => { for (const n of [1, 2]) document.getElementById('microphone').click() }")
+    page.wait_for_function(f"streams.length === 2 && {LISTENING} === 1")
+    page.wait_for_selector("#microphone.active")
+    page.click("#microphone")
+    page.wait_for_function(f"{LISTENING} === 0")
+    page.evaluate(NO_WORKLET)
+    page.click("#microphone")
+    wait_for_message(page, "no worklet")
+    assert page.evaluate(f"[streams.length, {LISTENING}]") == [3, 0]
+    page.close()
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         ("1,2,3\n1,2\n", "line 2 must hold 3 numbers of float32, got '1,2'"),
+        ("a,b,c\n", "bad.csv has no whole frame: choose a longer one"),
         (b"RIFF\0\0\0\0WAVE", "the WAV file is cut short in its header"),
         (b"\xff\xfe\0", "neither a WAV file nor text"),
     ],

@@ -47,7 +47,8 @@ def _add_lines(parser: argparse.ArgumentParser, policies: Sequence[str]) -> None
         choices=(*policies, _FAIL),
         help="for bad lines and frames with NaN or inf (refuse, also called fail)",
     )
-    add("--columns", metavar="A,B", help="columns of csv, by name, or number from 1 (all)")
+    summary = "columns of csv, by name, or number from 1 (those of the training, else all)"
+    add("--columns", metavar="A,B", help=summary)
     add("--time-column", metavar="A", help="column of csv with the time (one called time)")
     add("--rate", type=count(1), metavar="HZ", help="samples per second in training (the file's)")
 

@@ -45,7 +45,8 @@ def signature_arguments(options: argparse.Namespace) -> list[str]:
 def _run_verify(options: argparse.Namespace) -> bool:
     file = require_signature(options.model, options.key, options.version_file, record=False)
     print(f"{file}: signed by {file.signing.key}")
-    print(f"model {file.signing.name}, version {file.signing.version}")
+    name = file.signing.name if file.signing.name.isprintable() else repr(file.signing.name)
+    print(f"model {name}, version {file.signing.version}")
     print("PASS")
     return True
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from kgated_edge.errors import EdgeError
 from kgated_edge.format.tensor_spec import Array, TensorSpec
+from kgated_edge.native.seal import check_seal
 
 MARK = b"/* Made by kgated"
 SUFFIX = ".native.so"
@@ -147,14 +148,18 @@ def _load(path: Path) -> Any:
             f"{path}: no native library: make it by `kgated-edge build` from the C sources of "
             '`kgated convert --target c`, or take engine="litert"'
         )
+    check_seal(path)
     try:
         return ctypes.CDLL(str(path.resolve()))
     except OSError as error:
-        raise EdgeError(f"{path}: cannot be loaded ({error}): build it again here") from None
+        reason = str(error).removeprefix(f"{path.resolve()}: ")
+        raise EdgeError(f"{path}: cannot be loaded ({reason}): build it again here") from None
 
 
 def _text(functions: Any, name: str, size: int) -> str:
     try:
         return bytes((ctypes.c_char * size).in_dll(functions, name)).decode("ascii", "replace")
     except ValueError:
-        raise EdgeError("this library is none of `kgated-edge build`: build it again") from None
+        raise EdgeError(
+            f"{functions._name}: this library is none of `kgated-edge build`: build it again here"
+        ) from None

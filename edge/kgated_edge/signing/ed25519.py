@@ -10,16 +10,22 @@ def public_key(path: str | Path) -> Any:
     """Reads an Ed25519 public key in PEM, as of `kgated keygen` or `openssl pkey -pubout`.
 
     Raises:
-        EdgeError: no such file, another kind of key, or `cryptography` is not installed.
+        EdgeError: no such file, another kind of key, several keys, or `cryptography` is not
+            installed.
     """
     ed25519, serialization = _cryptography()
     try:
-        key = serialization.load_pem_public_key(Path(path).read_bytes())
+        content = Path(path).read_bytes()
     except OSError as error:
         raise EdgeError(f"{path}: the key cannot be read ({error.strerror})") from None
-    # The library raises several kinds of exception on bytes that are no key.
-    except Exception as error:
-        raise EdgeError(f"{path}: this is no public key in PEM ({type(error).__name__})") from None
+    if b"PRIVATE KEY-----" in content:
+        raise EdgeError(f"{path}: this is a private key: keep it secret, and give the public one")
+    if content.count(b"-----BEGIN ") > 1:
+        raise EdgeError(f"{path}: the file has several keys: give a file with one public key")
+    try:
+        key = serialization.load_pem_public_key(content)
+    except Exception:  # the library raises several kinds on bytes that are no key
+        raise EdgeError(f"{path}: this is no public key in PEM: check the file") from None
     if not isinstance(key, ed25519.Ed25519PublicKey):
         raise EdgeError(f"{path}: the key is not an Ed25519 key: make one by `kgated keygen`")
     return key

@@ -57,10 +57,13 @@ def check_version(path: str | Path, file: Accepted) -> None:
 
 
 def accept_version(path: str | Path, file: Accepted) -> None:
-    """Checks a file as `check_version`, and records it where it is newer; whole or not at all."""
-    target = Path(path)
+    """Checks a file as `check_version`, and records it where it is newer; whole or not at all.
+
+    A link stays, and the file that it names is replaced.
+    """
+    target = Path(os.path.realpath(path))
     with _locked(target):
-        check_version(target, file)
+        check_version(path, file)
         if _read(target) != file:
             _write(target, file)
 

@@ -1,6 +1,7 @@
 """Rules for the label of a recording: by folder, file name, a table, or events in time."""
 
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -190,7 +191,15 @@ def _event_labels(
                 f"{table}: line {line}: the event at {start:g} s of {recording.path} overlaps the "
                 f"one before, which ends at {last:g} s: a frame has one label, mend the times"
             )
-        labels[(centres >= start) & (centres < end)] = label
+        inside = (centres >= start) & (centres < end)
+        if not inside.any():
+            warnings.warn(
+                f"{table}: line {line}: no frame of {recording.path} has its centre in the event "
+                f"{label!r} at {start:g} s, of {end - start:.3g} s (a frame is {period:g} s): it "
+                "labels nothing",
+                stacklevel=2,
+            )
+        labels[inside] = label
         last = end
     return labels
 

@@ -166,6 +166,16 @@ def _softmax(code: Code, operator: Operator) -> Iterator[str]:
     yield f"  kg_{code.use('softmax_s8')}({rows}, {width}, {ends});"
 
 
+def _by_rows(code: Code, operator: Operator) -> Iterator[str]:
+    """A function of the last axis, in float."""
+    x, width = operator.input(0), operator.input(0).shape[-1]
+    if x.dtype != "float32":
+        raise operator.refused(f"its type is {x.dtype}")
+    ends = f"{code.pointer(x)} + r * {width}, {code.pointer(operator.output)} + r * {width}"
+    yield f"for (size_t r = 0; r < {x.size // width}; ++r)"
+    yield f"  kg_{code.use(operator.name.lower())}({ends}, {width});"
+
+
 _EMITTERS: Mapping[str, Emitter] = {
     "FULLY_CONNECTED": fully_connected,
     "CONV_2D": convolution,
@@ -176,6 +186,7 @@ _EMITTERS: Mapping[str, Emitter] = {
     "PAD": _pad,
     "PADV2": _pad,
     "SOFTMAX": _softmax,
+    **dict.fromkeys(("LOG_SOFTMAX", "L2_NORMALIZATION"), _by_rows),
     **dict.fromkeys(("SLICE", "STRIDED_SLICE"), _strided),
     **dict.fromkeys(("SPLIT", "SPLIT_V"), _split),
     **dict.fromkeys(("GATHER", "EMBEDDING_LOOKUP"), _gather),

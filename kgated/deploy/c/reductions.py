@@ -7,6 +7,7 @@ import numpy as np
 from kgated.deploy.c.code import Code
 from kgated.deploy.c.elementwise import literal
 from kgated.deploy.c.graph import Operator
+from kgated.deploy.c.products import activated
 from kgated.deploy.c.quantized import HIGHEST, LOWEST, bounds, check_same_scale
 
 _LOGICAL = ("sum || {}", "sum && {}")
@@ -102,8 +103,8 @@ def pool(code: Code, operator: Operator) -> Iterator[str]:
         form = f"best + {number}" if is_mean else f"kg_max(best, {number})"
         yield f"  float best = {'0.0f' if is_mean else '-INFINITY'};"
         yield f"{each} best = {form};"
-        scale = f" / {literal(width)}" if is_mean else ""
-        yield f"  {code.element(operator.output, 'n')} = best{scale};"
+        result = activated(code, operator, f"best / {literal(width)}" if is_mean else "best")
+        yield f"  {code.element(operator.output, 'n')} = {result};"
     else:
         raise operator.refused(f"its type is {x.dtype}")
     yield "}"

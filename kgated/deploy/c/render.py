@@ -22,6 +22,8 @@ MARK = "/* Made by kgated"
 TANH_ERROR, SIGMOID_ERROR = 4e-7, 2.5e-7
 """How far the C functions are from the exact ones, at most."""
 _CTYPES_OF_MEMBERS = {member: C_TYPES[dtype] for dtype, member in MEMBERS.items()}
+_OWN_PREFIXES = ("kg", "kgated")
+"""Of the functions that the sources have for themselves."""
 _SIZES = {"float": 4, "int32_t": 4, "int16_t": 2, "int8_t": 1, "uint8_t": 1}
 
 
@@ -47,7 +49,7 @@ def sources(
         written.code.use("integers")
     fields = _fields(written, ports, manifest, stem)
     if sequence is not None:
-        fields |= _sequence_fields(sequence)
+        fields |= _sequence_fields(sequence, manifest)
     environment = _environment()
     header, source = (
         environment.get_template(f"model.{suffix}.j2").render(fields) for suffix in ("h", "c")
@@ -126,9 +128,13 @@ def _of_a_session(ports: Ports) -> dict[str, str]:
     }
 
 
-def _sequence_fields(manifest: Manifest) -> dict[str, Any]:
-    """The fields of the templates that differ for whole sequences."""
+def _sequence_fields(manifest: Manifest, stream: Manifest) -> dict[str, Any]:
+    """The fields of the templates that differ for whole sequences.
+
+    The C code has the numbers of the stream, which may be quantized where the sequence is not.
+    """
     facts = _facts(manifest)
+    facts["tolerance"] = literal(max(manifest.golden.tolerance, stream.golden.tolerance))
     if not manifest.padded:
         facts["golden_steps"] = manifest.frames_per_step
     sequence = {
@@ -193,7 +199,8 @@ def _literal(text: str) -> str:
 def prefix_of(stem: str) -> str:
     """The prefix of the names in the sources."""
     name = identifier(stem)
-    return name if name[:1].isalpha() else f"model_{name}"
+    is_taken = name in _OWN_PREFIXES or name.startswith("kg_")
+    return f"model_{name}" if is_taken or not name[:1].isalpha() else name
 
 
 def source_paths(path: Path) -> tuple[Path, Path]:

@@ -26,6 +26,48 @@ def use_float_io(model: schema.ModelT) -> None:
     _set_type_of_unread_outputs(model)
 
 
+def use_outputs_of(float_model: schema.ModelT, model: schema.ModelT) -> None:
+    """Let the signature name the results themselves, and not what another operator reads of them.
+
+    Where a result is also an operand of CONCATENATION in another scale, the quantizer names the
+    requantized operand.
+    """
+    name, graph = flatbuffer.tensor_name, flatbuffer.main_graph(model)
+    _, results = flatbuffer.signature(float_model)
+    sources = {
+        int(operator.outputs[0]): int(operator.inputs[0])
+        for operator in graph.operators
+        if flatbuffer.operator_name(model, operator) == "QUANTIZE"
+    }
+    for entry in flatbuffer.main_signature(model).outputs:
+        n = int(entry.tensorIndex)
+        wanted, output = name(results[entry.name.decode()]), graph.tensors[n]
+        while n in sources and name(graph.tensors[n]) != wanted:
+            n = sources[n]
+        is_result = name(graph.tensors[n]) == wanted and graph.tensors[n].type == output.type
+        entry.tensorIndex = n if is_result else entry.tensorIndex
+
+
+def let_float_operators_read_floats(model: schema.ModelT) -> None:
+    """Let an operator in float read a float itself, and not the integers that were made of it.
+
+    Where the result of a layer kept in float is an output of the signature, the quantizer hands the
+    output's integers to the operators in float that read it, too.
+    """
+    for graph in model.subgraphs:
+        floats = {n for n, t in enumerate(graph.tensors) if t.type == schema.TensorType.FLOAT32}
+        sources = {
+            int(operator.outputs[0]): int(operator.inputs[0])
+            for operator in graph.operators
+            if flatbuffer.operator_name(model, operator) == "QUANTIZE"
+            and int(operator.inputs[0]) in floats
+        }
+        for operator in graph.operators:
+            is_boundary = flatbuffer.operator_name(model, operator) in BOUNDARIES
+            if not is_boundary and int(operator.outputs[0]) in floats:
+                operator.inputs = [sources.get(int(n), n) for n in operator.inputs]
+
+
 def float_operators(
     model: schema.ModelT, layers: LayerTable, skip: Collection[str] = ()
 ) -> list[tuple[str, str | None]]:

@@ -5,17 +5,12 @@ from dataclasses import dataclass
 
 from ai_edge_litert import schema_py_generated as schema
 
+from kgated.deploy.quantization import checks, float_io
 from kgated.deploy.quantization.activation_tables import collapse_activations
 from kgated.deploy.quantization.attention_masks import limit_masks
 from kgated.deploy.quantization.bias_scales import fit_weight_scales
 from kgated.deploy.quantization.calibration import Ranges, calibrate
-from kgated.deploy.quantization.checks import (
-    check_constant_operands,
-    check_is_integer,
-    check_shared,
-)
 from kgated.deploy.quantization.decompositions import decompose_for_int16, decompose_for_integers
-from kgated.deploy.quantization.float_io import use_float_io
 from kgated.deploy.quantization.float_rewrites import (
     FOR_INT16,
     FOR_INTEGER_WEIGHTS,
@@ -172,16 +167,20 @@ def _quantize_static(job: QuantizationState) -> None:
     def apply(ranges: Ranges) -> schema.ModelT:
         model, job.used_ranges = apply_rules(job.file, job.rules, ranges)
         fit_weight_scales(job.file.model, model)
+        float_io.let_float_operators_read_floats(model)
         skip, layers = job.recipe.skip, job.file.layers
         known = job.used_ranges
         use_integer_kernels(model, layers, known, job.bits, skip, job.functions, job.means)
         if job.lstm_ranges:
             write_integer(model, layers, job.lstm_ranges, skip)
-        use_float_io(model)
-        check_is_integer(model, layers, job.recipe)  # a state in float can't share a scale
+        float_io.use_outputs_of(job.file.model, model)
+        float_io.use_float_io(model)
+        checks.check_is_integer(model, layers, job.recipe)  # a state in float can't share a scale
         return model
 
-    job.quantized = quantize_with_shared_scales(job.file.model, job.ranges, job.shared, apply)
+    job.quantized = quantize_with_shared_scales(
+        job.file.model, job.ranges, job.shared, apply, job.file.layers
+    )
 
 
 def _quantize_weights(job: QuantizationState) -> None:
@@ -196,8 +195,8 @@ def _write_lstm_weights(job: QuantizationState) -> None:
 
 def _check(job: QuantizationState) -> None:
     assert job.quantized is not None, "the quantizer has run"
-    check_constant_operands(job.quantized, job.file.layers, job.recipe)
-    check_is_integer(job.quantized, job.file.layers, job.recipe)
+    checks.check_constant_operands(job.quantized, job.file.layers, job.recipe)
+    checks.check_is_integer(job.quantized, job.file.layers, job.recipe)
 
 
 def _check_against_float(job: QuantizationState) -> None:
@@ -205,7 +204,7 @@ def _check_against_float(job: QuantizationState) -> None:
     check_weights(job.file.model, job.quantized, job.file.layers)
     if job.recipe.is_static:
         check_scales(job.quantized, job.used_ranges)
-        check_shared(job.quantized, job.shared)
+        checks.check_shared(job.quantized, job.shared)
 
 
 def _is_static(job: QuantizationState) -> bool:

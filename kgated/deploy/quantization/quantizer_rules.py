@@ -39,7 +39,7 @@ def rules_for(recipe: Recipe, file: FloatFile) -> Any:
     if recipe.is_static:
         _add_static_rules(rules, recipe)
     elif recipe.quantization.has_integer_weights:
-        _add_dynamic_rules(rules, recipe.quantization.weight_bits)
+        _add_dynamic_rules(rules, recipe.quantization.weight_bits, file)
     else:
         bits = recipe.quantization.weight_bits
         rules.add_weight_only_config(ANY, "*", bits, algorithm_key=AlgorithmName.FLOAT_CASTING)
@@ -121,12 +121,15 @@ def _add_static_rules(rules: Any, recipe: Recipe) -> None:
         rules.add_quantization_config(ANY, operator, None, AlgorithmName.NO_QUANTIZE)
 
 
-def _add_dynamic_rules(rules: Any, bits: int) -> None:
+def _add_dynamic_rules(rules: Any, bits: int, file: FloatFile) -> None:
     rules.add_dynamic_config(ANY, "*", 8)
     # What has no 4-bit kernel stays at 8.
     rules.add_dynamic_config(ANY_BUT_LATER, "*", bits)
     # A scale per token would take 12 bytes a token, more than it saves.
     rules.add_dynamic_config(ANY_BUT_LATER, "EMBEDDING_LOOKUP", bits, TENSORWISE)
+    # LiteRT reads the rows of 4 bits as if each began with a byte of its own.
+    for pattern in _lookups_of_odd_rows(file) if bits == 4 else ():
+        rules.add_dynamic_config(pattern, "EMBEDDING_LOOKUP", 8)
 
 
 def _patterns(file: FloatFile, skip: tuple[str, ...]) -> list[str]:
@@ -142,6 +145,18 @@ def _patterns(file: FloatFile, skip: tuple[str, ...]) -> list[str]:
         f"^{re.escape(get_op_scope(operator, graph.tensors))}$"
         for graph, operator in flatbuffer.operators(file.model)
         if file.layers.layer(graph, operator) in wanted
+    ]
+
+
+def _lookups_of_odd_rows(file: FloatFile) -> list[str]:
+    """A pattern for each look-up in a table whose rows have an odd number of columns."""
+    from ai_edge_quantizer.utils.tfl_flatbuffer_utils import get_op_scope
+
+    return [
+        f"^{re.escape(get_op_scope(operator, graph.tensors))}$"
+        for graph, operator in flatbuffer.operators(file.model)
+        if flatbuffer.operator_name(file.model, operator) == "EMBEDDING_LOOKUP"
+        and int(graph.tensors[operator.inputs[1]].shape[-1]) % 2
     ]
 
 

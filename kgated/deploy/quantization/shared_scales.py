@@ -7,6 +7,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from kgated.deploy.quantization.calibration import Ranges
 from kgated.deploy.tflite import flatbuffer
+from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.errors import ConversionError
 
 # (input, output) of the signature.
@@ -18,6 +19,7 @@ def quantize_with_shared_scales(
     ranges: Ranges,
     shared: SharedScales,
     apply: Callable[[Ranges], schema.ModelT],
+    layers: LayerTable,
 ) -> schema.ModelT:
     """Quantize so that both tensors of each pair have the same scale and zero point.
 
@@ -26,9 +28,10 @@ def quantize_with_shared_scales(
         ranges: by tensor name.
         shared: the pairs.
         apply: from ranges to the quantized file.
+        layers: which layer each operator of the float file comes from.
 
     Raises:
-        ConversionError: it can't be done.
+        ConversionError: it can't be done; with the layers.
     """
     name, ranges = flatbuffer.tensor_name, dict(ranges)
     inputs, outputs = flatbuffer.signature(model)
@@ -36,20 +39,31 @@ def quantize_with_shared_scales(
     for before, after in names.values():
         union = _union(ranges[before], ranges[after])
         ranges |= {tensor: dict(union) for tensor in (before, after)}
-    quantized = apply(ranges)
-    if not (unequal := unequal_pairs(quantized, shared)):
-        return quantized
-    # A kernel such as tanh's fixes its output's scale: the input takes it over.
-    _, outputs = flatbuffer.signature(quantized)
-    for pair in unequal:
-        limits = _representable(outputs[pair[1]])
-        ranges |= {tensor: dict(limits) for tensor in names[pair]}
-    quantized = apply(ranges)
-    if unequal := unequal_pairs(quantized, shared):
-        raise ConversionError(
-            f"input and output of {unequal} can't share a scale; name their layers in `skip`"
-        )
-    return quantized
+    # A kernel such as tanh's fixes its output's scale: the input takes it over. That may change the
+    # scale of a state that is copied from this one.
+    for _ in range(len(shared) + 1):
+        quantized = apply(ranges)
+        if not (unequal := unequal_pairs(quantized, shared)):
+            return quantized
+        _, outputs = flatbuffer.signature(quantized)
+        for pair in unequal:
+            limits = _representable(outputs[pair[1]])
+            ranges |= {tensor: dict(limits) for tensor in names[pair]}
+    owners = _layers_of(model, layers, {names[pair][1] for pair in unequal})
+    raise ConversionError(
+        f"a state goes out in another scale than it comes in, in layers {owners or unequal}; keep "
+        f"them in float by `skip={owners}`, or take `quantize='dynamic'`"
+    )
+
+
+def _layers_of(model: schema.ModelT, layers: LayerTable, results: set[str]) -> list[str]:
+    """The layers whose operators compute these tensors."""
+    owners = {
+        layers.layer(graph, operator)
+        for graph, operator in flatbuffer.operators(model)
+        if any(flatbuffer.tensor_name(graph.tensors[n]) in results for n in operator.outputs)
+    }
+    return sorted(owner for owner in owners if owner)
 
 
 def share_ranges_of_selects(model: schema.ModelT, ranges: Ranges) -> Ranges:

@@ -43,8 +43,13 @@ ASSIGN_VARIABLE BROADCAST_ARGS BROADCAST_TO CALL_ONCE IF READ_VARIABLE RESHAPE S
 VAR_HANDLE WHILE
 """
 OPERATORS = frozenset((*TYPES, *_ANY_TYPE.split()))
-# The maximum number of dimensions of the data, where a layer of Keras may have more.
-MAX_DIMENSIONS = {"BROADCAST_TO": 5, "STRIDED_SLICE": 4}
+# The maximum number of dimensions of the data, measured in the package; the others take 7 or more.
+# Beyond it a kernel fails in `AllocateTensors`, and SLICE ends the process.
+MAX_DIMENSIONS = {
+    **{"L2_NORMALIZATION": 4, "STRIDED_SLICE": 4},
+    **{"BATCH_MATMUL": 5, "BROADCAST_TO": 5, "PAD": 5, "PADV2": 5, "SLICE": 5, "TRANSPOSE": 5},
+    **{"CONCATENATION": 6, "REVERSE_V2": 6},
+}
 # The input that has the data, where it is not the first one.
 _DATA_INPUT = {
     **{"EMBEDDING_LOOKUP": 1, "FILL": 1, "SELECT_V2": 1, "SPLIT": 1},

@@ -25,6 +25,8 @@ from kgated_worker import begin
 
 MAX_RELATIVE_RMSE, MIN_AGREEMENT, MAX_ACCURACY_LOST = 0.1, 0.97, 0.01
 """Beyond these a conversion warns."""
+MIN_SAVED = 0.1
+"""The share of the RMSE that a layer in float must save, to be named in the warning."""
 WAYS_OUT = {
     "int8": 'train with `kgated.quantize_aware`, take `quantize="int16x8"` or "dynamic", '
     "or scale the features to like size",
@@ -99,7 +101,7 @@ def warn_of_cost(
     if not reasons or recipe.quantization.is_float:
         return
     begin("the cost of each layer")
-    layers = [cost for cost in costs() if cost.rmse_saved > 0]
+    layers = [cost for cost in costs() if cost.share_saved > MIN_SAVED]
     ways = WAYS_OUT[recipe.quantize]
     if layers:
         worst = layers[0]

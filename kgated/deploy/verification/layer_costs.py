@@ -27,6 +27,12 @@ class LayerCost:
     agreement: Agreement
     rmse_saved: float
 
+    @property
+    def share_saved(self) -> float:
+        """The part of the fully quantized file's RMSE that is saved, from 0 to 1."""
+        total = self.agreement.rmse + self.rmse_saved
+        return self.rmse_saved / total if total else 0.0
+
 
 def layer_costs(
     quantize: Callable[[Recipe], bytes],

@@ -38,6 +38,12 @@ MODELS = {
         L.Dense(3, "elu"),
     ],
     "pooling": lambda: [L.Conv1D(4, 2, padding="causal"), L.MaxPooling1D(3), kgated.MinGRU(4)],
+    "rows": lambda: [
+        L.UnitNormalization(),
+        kgated.GRU(3, return_sequences=True),
+        L.Dense(4, "log_softmax"),
+    ],
+    "limited pooling": lambda: [L.AveragePooling1D(2), L.ReLU(), L.MaxPooling1D(2), L.ReLU(0.5)],
 }
 
 

@@ -66,7 +66,7 @@ IN_INTEGERS = {
     coarsen_result: "has a scale|copies integers",
     narrow_result: "has a scale|copies integers",
     forget_quantize: "a QUANTIZE is missing",
-    untie_state: "can't share a scale|differ in scale",
+    untie_state: "goes out in another scale|differ in scale",
 }
 CASES = [(q, *case) for case in IN_EVERY_RECIPE.items() for q in QUANTIZED]
 CASES += [(q, *case) for case in IN_INTEGERS.items() for q in STATIC]

@@ -278,3 +278,13 @@ def test_a_gru_that_saturates_runs_in_16_bits(tmp_path):
     model.set_weights([3.0 * rng.normal(size=w.shape) for w in model.get_weights()])
     conversion = kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int16x8", calibration=x)
     assert conversion.agreement.max_abs_error < 0.002
+
+
+def test_4_bits_do_not_mix_up_the_rows_of_an_embedding_with_odd_rows(tmp_path, rng):
+    tokens = keras.Input((None,), dtype="int32")
+    model = keras.Model(tokens, keras.layers.Embedding(8, 3)(tokens))
+    x = rng.integers(0, 8, (4, 12)).astype(np.int32)
+    path = tmp_path / "tokens.tflite"
+    kgated.to_tflite(model, path, mode="stream", quantize="dynamic4", calibration=x)
+    expected = model.predict(x, verbose=0)[0]
+    np.testing.assert_allclose(EdgeModel(path).run(x[0]), expected, atol=0.001)

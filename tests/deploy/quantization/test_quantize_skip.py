@@ -94,6 +94,36 @@ def test_an_operator_without_integer_kernel_is_named(rng, x, tmp_path):
     )
 
 
+def pooled(join, with_outputs):
+    """Both means and maxima of a recurrent layer, joined; perhaps outputs themselves."""
+    frames = keras.Input((None, FEATURES))
+    x = keras.layers.GRU(4, return_sequences=True, name="cell")(frames)
+    mean = keras.layers.GlobalAveragePooling1D(name="mean")(x)
+    largest = keras.layers.GlobalMaxPooling1D(name="largest")(x)
+    joined = join(name="join")([mean, largest])
+    return keras.Model(frames, [mean, largest, joined] if with_outputs else joined)
+
+
+@pytest.mark.parametrize(
+    ("join", "with_outputs", "target"),
+    [
+        (keras.layers.Concatenate, False, "cpu"),
+        (keras.layers.Concatenate, True, "c"),
+        (keras.layers.Add, False, "cpu"),
+    ],
+)
+def test_a_skipped_layer_is_joined_with_integers(join, with_outputs, target, rng, x, tmp_path):
+    model, path = spread(pooled(join, with_outputs), rng), tmp_path / "m.tflite"
+    options = {"quantize": "int8", "skip": ["mean"], "target": target}
+    kgated.to_tflite(model, path, calibration=x, **options)
+    results, expected = EdgeModel(path).run(x[0]), model.predict(x[:1], verbose=0)
+    if not with_outputs:
+        results, expected = {"join": results}, [expected]
+    names = ["mean", "largest", "join"] if with_outputs else ["join"]
+    for name, result in zip(names, expected, strict=True):
+        assert np.abs(results[name][-1] - result[0]).max() < 0.05
+
+
 def test_a_layer_without_operators_cannot_be_skipped(rng, x, tmp_path):
     layers = [kgated.GRU(4), keras.layers.Dropout(0.1, name="dropped")]
     model = sequential(*layers)

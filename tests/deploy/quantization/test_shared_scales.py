@@ -6,6 +6,7 @@ from handmade_files import Tensor, file
 
 from kgated.deploy.quantization.shared_scales import quantize_with_shared_scales
 from kgated.deploy.tflite import flatbuffer
+from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.errors import ConversionError
 
 SHAPE = (1, 4)
@@ -17,7 +18,8 @@ def with_shared_scales(content, ranges, shared, quantize):
         return flatbuffer.parse(quantize(ranges))
 
     model = flatbuffer.parse(content)
-    return flatbuffer.pack(quantize_with_shared_scales(model, ranges, shared, apply))
+    layers = LayerTable({"next": "cell"})
+    return flatbuffer.pack(quantize_with_shared_scales(model, ranges, shared, apply, layers))
 
 
 def state_file(dtype="float32", state=(None, 0), after=(None, 0)):
@@ -89,5 +91,24 @@ def test_ends_that_no_range_makes_equal_are_refused():
     def quantize(ranges):
         return state_file("int8", (0.5, 0), (0.25, 0))
 
-    with pytest.raises(ConversionError, match=r"'state', 'next'.*can't share a scale"):
+    with pytest.raises(ConversionError, match=r"in layers \['cell'\]; .*skip=\['cell'\]"):
         with_shared_scales(state_file(), ranges, STATE, quantize)
+
+
+def test_a_state_that_is_copied_from_another_takes_over_its_corrected_scale():
+    names = [("a", "a_next"), ("b", "b_next")]
+    ranges = {name: limits(-0.7, 0.6) for pair in names for name in pair}
+
+    def chain(*parameters):
+        tensors = {n: Tensor(SHAPE, "int8", *p) for n, p in zip(ranges, parameters, strict=True)}
+        operators = [("TANH", ["a"], ["a_next"]), ("RESHAPE", ["a"], ["b_next"])]
+        return file(tensors, operators, ["a", "b"], ["a_next", "b_next"])
+
+    def quantize(ranges):
+        a, b = (int8_parameters(ranges[name]) for name in ("a", "b"))
+        return chain(a, (2.0**-7, 0), b, a)
+
+    content = with_shared_scales(chain(*[(1.0, 0)] * 4), ranges, names, quantize)
+    inputs, outputs = flatbuffer.signature(flatbuffer.parse(content))
+    scales = [flatbuffer.scale_and_zero_point(t) for t in (*inputs.values(), *outputs.values())]
+    assert set(scales) == {(2.0**-7, 0)}

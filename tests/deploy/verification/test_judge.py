@@ -39,6 +39,14 @@ def test_a_warning_names_the_layer_that_loses_most(costly, message):
         warn_of_cost(costly, Recipe(quantize="int8"), lambda: [worst])
 
 
+def test_a_layer_that_would_save_little_in_float_is_not_named():
+    """Of three layers that lose alike, none is the cause."""
+    little = LayerCost("gru", Agreement(**{**vars(GOOD), "rmse": 0.096}), 0.0004)
+    with pytest.warns(UserWarning, match=r"of the spread.*kgated\.quantize_aware") as warned:
+        warn_of_cost(judgement(relative_rmse=0.2), Recipe(quantize="int8"), lambda: [little])
+    assert "skip" not in str(warned[0].message)
+
+
 def test_a_quantization_without_loss_measures_no_layer():
     warn_of_cost(judgement(evaluation(0.95, 0.945)), Recipe(quantize="int8"), pytest.fail)
 

@@ -20,6 +20,7 @@ from kgated_edge import (
     read_manifest,
     require_signature,
 )
+from kgated_edge.cli import main
 from kgated_edge.format import tflite_file
 from kgated_edge.runtime import interpreter, worker_pool
 from kgated_edge.signing.ed25519 import public_key
@@ -245,6 +246,16 @@ def test_a_bad_key_is_refused(content, message, signed, tmp_path):
         require_signature(signed, path)
 
 
+def test_a_file_of_several_keys_and_a_private_key_are_refused(signed, key, tmp_path):
+    path = tmp_path / "key"
+    path.write_bytes(key.read_bytes() * 2)
+    with pytest.raises(EdgeError, match="the file has several keys: give a file with one"):
+        require_signature(signed, path)
+    path.write_bytes(b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+    with pytest.raises(EdgeError, match="this is a private key: keep it secret"):
+        require_signature(signed, path)
+
+
 def test_a_key_of_another_kind_is_refused(tmp_path):
     ec = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ec")
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -254,6 +265,11 @@ def test_a_key_of_another_kind_is_refused(tmp_path):
     path.write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     with pytest.raises(EdgeError, match="not an Ed25519 key"):
         public_key(path)
+
+
+def test_a_name_with_a_line_feed_prints_no_line_of_its_own(of_version, key, capsys):
+    assert main.main(["verify", str(of_version(5, b"a\\nPAS")), "--key", str(key)]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [r"model 'a\nPAS', version 5", "PASS"]
 
 
 def test_without_cryptography_a_required_key_is_an_error_and_nothing_else_changes(signed, key):

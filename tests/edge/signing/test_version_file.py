@@ -52,6 +52,20 @@ def test_a_check_alone_records_nothing(signed, key, versions):
     assert not versions.exists()
 
 
+def test_a_version_file_behind_a_link_keeps_the_link_and_the_version(
+    of_version, key, versions, tmp_path
+):
+    """As of a version file on a partition that survives a restart."""
+    link = tmp_path / "volatile" / "versions"
+    link.parent.mkdir()
+    link.symlink_to(versions)
+    EdgeModel(of_version(8), require_key=key, version_file=link)
+    assert link.is_symlink()
+    assert json.loads(versions.read_text())["version"] == 8
+    with pytest.raises(SignatureError, match="its version 7 is older than 8"):
+        EdgeModel(of_version(7), require_key=key, version_file=versions)
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{}", b'{"name":"speech","version":-1}', b"\xff", b"[1]"]
 )

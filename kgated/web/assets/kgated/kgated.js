@@ -157,12 +157,13 @@ export class Model {
     this.reset();
     for (const frame of this.goldenSteps()) {
       const result = this.step(frame);
-      for (const spec of this.#outputs) {
-        rows[spec.name].push(...(this.#outputs.length === 1 ? result : result[spec.name]));
+      for (const {name} of this.#outputs) {
+        rows[name].push(this.#outputs.length === 1 ? result : result[name]);
       }
     }
     this.reset();
-    return rows;
+    // A vocabulary is more numbers than a function has arguments, such as `push`.
+    return Object.fromEntries(Object.entries(rows).map(([name, parts]) => [name, flat(parts)]));
   }
 
   #result(spec) {
@@ -179,6 +180,13 @@ export class Model {
       throw new KgatedError('the state is inside the file: convert it with `--state external`');
     }
   }
+}
+
+/** The numbers of several arrays in one. */
+function flat(parts) {
+  const numbers = new Float32Array(parts.reduce((size, part) => size + part.length, 0));
+  parts.reduce((at, part) => (numbers.set(part, at), at + part.length), 0);
+  return numbers;
 }
 
 const inputOf = (spec, rows) => ({spec, rows, length: rows * sizeOf(spec)});

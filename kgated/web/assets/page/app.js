@@ -1,5 +1,6 @@
 /** The page: loads the model, runs files and the microphone through it, shows what comes out. */
 
+import {KgatedError} from '../kgated/errors.js';
 import {FrontEnd} from '../kgated/front_end.js';
 import {load} from '../kgated/kgated.js';
 import {framesOfFile, framesOfText, kindsOfInput} from './files.js';
@@ -24,6 +25,7 @@ class Page {
 
   /** Runs frames as one sequence from zero state, and lets the page draw in between. */
   async runFrames(frames, what) {
+    if (!frames.length) throw new KgatedError(`${what} has no whole frame: choose a longer one`);
     const turn = await this.#begin();
     for (let n = 0; n < frames.length; n += FRAMES_PER_TURN) {
       this.session.push(frames.slice(n, n + FRAMES_PER_TURN));
@@ -33,7 +35,8 @@ class Page {
     }
     this.session.finish();
     view.showSession(this.session);
-    view.say(`${what}: ${frames.length} frames, ${this.session.count} outputs.`);
+    const outputs = counted(this.session.count, 'output');
+    view.say(`${what}: ${counted(frames.length, 'frame')}, ${outputs}.`);
   }
 
   async runFile(file) {
@@ -64,6 +67,7 @@ class Page {
       view.showSession(this.session);
     });
     await microphone.start();
+    if (turn !== this.turn) return microphone.stop(); // another run has begun in the meantime
     this.microphone = microphone;
     view.showMicrophone(true);
     view.say(`Listening, at ${microphone.rate} samples per second.`);
@@ -92,6 +96,7 @@ class Page {
   }
 }
 
+const counted = (count, word) => `${count} ${word}${count === 1 ? '' : 's'}`;
 const nextTurn = () => new Promise((resolve) => setTimeout(resolve));
 
 /** Runs an action of the user; its error becomes a sentence on the page. */

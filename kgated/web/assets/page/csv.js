@@ -2,8 +2,8 @@
 
 import {KgatedError} from '../kgated/errors.js';
 import {sizeOf} from '../kgated/tensors.js';
-
-const TIME_NAMES = new Set(['time', 'timestamp', 't', 'time_s', 'datetime', 'seconds']);
+import {isNumber, isPlace, isWhole, numberIn, split} from './csv_cells.js';
+import {checkPeriod, timePlace} from './csv_times.js';
 
 /**
  * A frame per line. Fields are separated by commas, semicolons (numbers may then have decimal
@@ -14,18 +14,27 @@ const TIME_NAMES = new Set(['time', 'timestamp', 't', 'time_s', 'datetime', 'sec
  * @param {any[]} specs One frame of each input, from the manifest.
  * @param {string[][]?} columns The columns of each input, by name or by number from 1; null for all
  *     of them, in the order of the inputs.
- * @param {string[]?} trained The names of the model's features.
+ * @param {{names?: string[]?, period?: number?}} [trained] The names of the model's features, and
+ *     the seconds from frame to frame in training.
  * @returns {any[]} Arguments of `step` of one frame: arrays, by name with several inputs.
- * @throws {KgatedError} A column that does not exist, or a line that is no frame.
+ * @throws {KgatedError} A column that does not exist, a line that is no frame, or a time column that
+ *     steps otherwise than the frames of training.
  */
-export function csvFrames(text, specs, columns = null, trained = null) {
-  const lines = text.split(/\r\n|\n|\r/).map((line, n) => ({line, number: n + 1}));
-  if (/^\ufeff?"?sep=/.test(lines[0].line)) lines.shift(); // Excel's line for the delimiter
-  const rows = lines.filter(({line}) => line.trim() && !line.startsWith('#'));
+export function csvFrames(text, specs, columns = null, {names = null, period = null} = {}) {
+  const numbered = text.split(/\r\n|\n|\r/).map((line, n) => ({line, number: n + 1}));
+  if (/^\ufeff?"?sep=/.test(numbered[0].line)) numbered.shift(); // Excel's line for the delimiter
+  const rows = numbered.filter(({line}) => line.trim() && !line.startsWith('#'));
   if (!rows.length) throw new KgatedError('the file has no lines: write one frame per line');
-  const layout = layoutOf(rows[0].line, specs, columns, trained);
-  const frames = layout.isHeader ? rows.slice(1) : rows;
-  return frames.map(({line, number}) => frameOf(line, number, layout, specs));
+  const layout = layoutOf(rows[0].line, specs, columns, names);
+  const lines = layout.isHeader ? rows.slice(1) : rows;
+  const read = lines.map(({line, number}) => {
+    const fields = fieldsOf(line, layout);
+    return {fields, frame: frameOf(fields, line, number, layout, specs)};
+  });
+  if (layout.time >= 0) {
+    checkPeriod(read.map(({fields}) => fields[layout.time]), layout.timeName, period);
+  }
+  return read.map(({frame}) => frame);
 }
 
 /** The delimiter, the fields of a line, and by input the places of its columns. */
@@ -35,12 +44,11 @@ function layoutOf(line, specs, columns, trained) {
   const fields = split(line, delimiter);
   const isHeader =
     /\p{Letter}/u.test(line) && fields.length >= Math.min(2, size) && !fields.some(isNumber);
-  const frame = {delimiter, isHeader, size};
   columns ??= isHeader && specs.length === 1 ? trainedColumns(fields, size, trained) : null;
+  const isExtra = columns !== null || fields.length === size + 1;
+  const time = isHeader && isExtra ? timePlace(fields) : -1;
+  const frame = {delimiter, isHeader, size, time, timeName: fields[time]};
   if (columns) return {...frame, ...chosenPlaces(fields, isHeader, specs, columns)};
-  const times = fields.map((name, n) => (TIME_NAMES.has(name.toLowerCase()) ? n : -1));
-  const named = times.filter((n) => n >= 0);
-  const time = isHeader && named.length === 1 && fields.length === size + 1 ? named[0] : -1;
   const count = isHeader ? fields.length - (time >= 0) : size;
   if (count !== size) {
     throw new KgatedError(
@@ -100,14 +108,18 @@ function groups(places, specs) {
   return specs.map((spec) => places.slice(start, (start += sizeOf(spec))));
 }
 
-function frameOf(line, number, {delimiter, width, size, places}, specs) {
-  let fields = split(line, delimiter);
-  if (fields.length !== width) fields = line.replaceAll(',', ' ').trim().split(/\s+/);
+function fieldsOf(line, {delimiter, width}) {
+  const fields = split(line, delimiter);
+  return fields.length === width ? fields : line.replaceAll(',', ' ').trim().split(/\s+/);
+}
+
+function frameOf(fields, line, number, {delimiter, width, size, places}, specs) {
   const arrays = specs.map((spec, n) => {
     const texts = places[n].map((place) => fields[place] ?? '');
     const values = texts.map((field) => numberIn(field, delimiter, texts));
-    const isRight = spec.dtype === 'int32' ? Number.isInteger : Number.isFinite;
-    if (fields.length !== width || !values.every(isRight)) {
+    const isToken = (value, k) => isWhole(texts[k]) && value === (value | 0); // of 32 bits
+    const areRight = values.every(spec.dtype === 'int32' ? isToken : Number.isFinite);
+    if (fields.length !== width || !areRight) {
       throw new KgatedError(
         `line ${number} must hold ${size} numbers${specs.length > 1 ? '' : ` of ${spec.dtype}`}, ` +
           `got '${line.slice(0, 60)}': write one frame per line`,
@@ -118,35 +130,3 @@ function frameOf(line, number, {delimiter, width, size, places}, specs) {
   if (arrays.length === 1) return arrays[0];
   return Object.fromEntries(arrays.map((array, n) => [specs[n].name, array]));
 }
-
-function split(line, delimiter) {
-  if (delimiter === null) return line.trim().split(/\s+/);
-  if (!line.includes('"')) return line.split(delimiter).map((field) => field.trim());
-  return quotedFields(line, delimiter).map((field) => field.trim());
-}
-
-/** The fields of a line with quotes: a quoted field may hold delimiters, and a quote as two. */
-function quotedFields(line, delimiter) {
-  const fields = [''];
-  let isQuoted = false;
-  for (let n = 0; n < line.length; n++) {
-    const character = line[n];
-    const isPair = isQuoted && character === '"' && line[n + 1] === '"';
-    if (character === '"' && !isPair && (isQuoted || !fields.at(-1))) isQuoted = !isQuoted;
-    else if (character === delimiter && !isQuoted) fields.push('');
-    else fields[fields.length - 1] += character;
-    n += isPair;
-  }
-  return fields;
-}
-
-/** A number; NaN for none, and where commas and points are mixed in the fields of its line. */
-function numberIn(field, delimiter, fields = [field]) {
-  const hasCommas = delimiter !== ',' && fields.some((item) => item.includes(','));
-  if (hasCommas && fields.some((item) => item.includes('.'))) return NaN;
-  const text = hasCommas ? field.replaceAll(',', '.') : field;
-  return text.trim() ? Number(text) : NaN;
-}
-
-const isNumber = (field) => Number.isFinite(numberIn(field.replace(',', '.'), null));
-const isPlace = (name) => /^\d+$/.test(name);

@@ -11,7 +11,7 @@ import {csvFrames} from './csv.js';
 export function kindsOfInput(manifest) {
   const [spec] = manifest.frames;
   const isSingle = manifest.frames.length === 1;
-  const isText = isSingle && !spec.shape.length && Boolean(manifest.vocabularies?.[spec.name]);
+  const isText = isSingle && !spec.shape.length && Object.hasOwn(manifest.vocabularies ?? {}, spec.name);
   return {audio: isSingle && Boolean(manifest.front_end), text: isText};
 }
 
@@ -29,7 +29,8 @@ export async function framesOfFile(file, manifest, columns) {
     const text = textOf(content, file.name);
     const isText = kinds.text && file.name.toLowerCase().endsWith('.txt');
     if (isText) return framesOfText(text.replace(/\r?\n$/, ''), manifest);
-    return csvFrames(text, manifest.frames, columns, manifest.feature_names);
+    const {feature_names: names, sample_period_s: period} = manifest;
+    return csvFrames(text, manifest.frames, columns, {names, period});
   }
   if (!kinds.audio) {
     throw new KgatedError(
@@ -54,7 +55,7 @@ function textOf(content, name) {
   try {
     return new TextDecoder('utf-8', {fatal: true}).decode(content);
   } catch {
-    throw new KgatedError(`${name} is neither a WAV file nor text: drop a CSV or WAV file`);
+    throw new KgatedError(`${name} is neither a WAV file nor text in UTF-8: drop a CSV or WAV file`);
   }
 }
 

@@ -30,6 +30,15 @@ export class Microphone {
     } catch (error) {
       throw new KgatedError(`the microphone cannot be used (${error.message}): allow it`);
     }
+    try {
+      await this.#connect();
+    } catch (error) {
+      await this.stop(); // else the browser goes on to show that the page listens
+      throw error;
+    }
+  }
+
+  async #connect() {
     this.context = new AudioContext();
     await this.context.audioWorklet.addModule(WORKLET);
     this.rate = this.context.sampleRate;
@@ -48,6 +57,6 @@ export class Microphone {
 
   async stop() {
     for (const track of this.stream.getTracks()) track.stop();
-    await this.context.close();
+    await this.context?.close();
   }
 }

@@ -4,6 +4,7 @@ import {eventDetector} from '../kgated/events.js';
 import {StepTimes} from './timing.js';
 
 const MAX_ROWS = 200_000;
+const MAX_NUMBERS = 20_000_000; // of all rows, 80 MB
 
 /** What a page shows of a run. */
 export class Session {
@@ -93,7 +94,8 @@ export class Session {
   #keep(output, n, size) {
     this.count += 1;
     this.rows.push(output.slice(n * size, (n + 1) * size));
-    if (this.rows.length > MAX_ROWS) this.rows.splice(0, MAX_ROWS / 2);
+    const max = Math.max(2, Math.min(MAX_ROWS, Math.floor(MAX_NUMBERS / size)));
+    if (this.rows.length > max) this.rows.splice(0, Math.floor(max / 2));
   }
 }
 

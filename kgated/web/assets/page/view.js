@@ -128,7 +128,7 @@ function showBars(session) {
   const shown = session.labels.slice(0, MAX_BARS);
   const bars = byId('bars');
   if (bars.childElementCount !== 3 * shown.length) bars.replaceChildren(...shown.flatMap(barOf));
-  const largest = Math.max(1, ...Array.from(last ?? [], Math.abs));
+  const largest = (last ?? []).reduce((max, value) => Math.max(max, Math.abs(value)), 1);
   shown.forEach((_, n) => {
     const value = last ? last[n] : 0;
     const [, track, text] = Array.from(bars.children).slice(3 * n, 3 * n + 3);
