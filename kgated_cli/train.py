@@ -43,10 +43,9 @@ def train(
     """Train a classifier of sequences on an .npz data set; write the best model."""
     cell = {name.lower(): name for name in options.CELLS}.get(cell.lower(), cell)
     model: dict[str, Any] = {"cell": cell, "units": units, "layers": layers, "dropout": dropout}
-    plan: dict[str, Any] = {"epochs": epochs, "patience": patience}
+    plan: dict[str, Any] = {"epochs": epochs, "patience": patience, "seed": seed}
+    plan |= {"learning_rate": learning_rate, "clip_norm": clip_norm, "precision": precision}
     plan |= {} if batch_size is None else {"batch_size": batch_size}
-    plan |= {"learning_rate": learning_rate, "clip_norm": clip_norm}
-    plan |= {"precision": precision, "seed": seed}
     if augment is not None:
         plan["augmentation"] = vars(import_light("kgated.data").SensorAugmentation.parse(augment))
     _check_options(cell, precision, learning_rate, clip_norm, dropout)

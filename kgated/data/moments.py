@@ -12,15 +12,17 @@ def feature_moments(frames: Array) -> tuple[Array, Array]:
     """Mean and variance (F,) of frames (n, F), in the type of the frames.
 
     NumPy adds the rows in float32, which loses the digits of a small deviation from a large
-    offset. Such features get the sums of float64; all others stay as NumPy gives them.
+    offset. Such features get the sums of float64; all others stay as NumPy gives them. A variance
+    above the range of the type is inf.
     """
-    mean, variance = frames.mean(axis=0), frames.var(axis=0)
-    exact_mean = frames.mean(axis=0, dtype=np.float64)
-    exact_variance = frames.var(axis=0, dtype=np.float64)
-    lost = np.abs(mean - exact_mean) > TOLERANCE * np.sqrt(exact_variance)
-    lost |= np.abs(variance - exact_variance) > TOLERANCE * exact_variance
-    mean, variance = np.where(lost, exact_mean, mean), np.where(lost, exact_variance, variance)
-    return mean.astype(frames.dtype), variance.astype(frames.dtype)
+    with np.errstate(over="ignore"):
+        mean, variance = frames.mean(axis=0), frames.var(axis=0)
+        exact_mean = frames.mean(axis=0, dtype=np.float64)
+        exact_variance = frames.var(axis=0, dtype=np.float64)
+        lost = np.abs(mean - exact_mean) > TOLERANCE * np.sqrt(exact_variance)
+        lost |= np.abs(variance - exact_variance) > TOLERANCE * exact_variance
+        mean = np.where(lost, exact_mean, mean).astype(frames.dtype)
+        return mean, np.where(lost, exact_variance, variance).astype(frames.dtype)
 
 
 def constant_features(frames: Array) -> Array:

@@ -71,8 +71,8 @@ def builtin_operators() -> Iterator[None]:
 
     Vectors are scaled to length 1 without the reciprocal of 0, for which LiteRT's RSQRT has no
     number; windows over three axes are taken over two and one; a short-time Fourier transform is a
-    convolution; the largest of some numbers is found without a look at the bits of 0 and -0. A layer
-    may have a name that TensorFlow takes for no scope, such as one with a blank.
+    convolution; the largest of some numbers is found without a look at the bits of 0 and -0. Layers
+    may have names that TensorFlow takes for no scope, such as one with a blank.
     """
     from keras.src.backend.tensorflow import core as tensorflow_core
     from keras.src.backend.tensorflow import math as tensorflow_math
@@ -97,10 +97,10 @@ def builtin_operators() -> Iterator[None]:
 
 
 def _valid_scope(keras_init: Callable[..., None]) -> Callable[..., None]:
-    def __init__(self: Any, name: str, **kwargs: Any) -> None:
+    def init(self: Any, name: str, **kwargs: Any) -> None:
         keras_init(self, re.sub(r"[^\w.-]", "_", name, flags=re.ASCII), **kwargs)
 
-    return __init__
+    return init
 
 
 @contextlib.contextmanager

@@ -33,12 +33,14 @@ def warn_of_chance(accuracy: float, train: SequenceData, validation: SequenceDat
     counts = np.bincount(y)
     if (counts > 0).sum() < 2:
         return
-    share = counts.max() / counts.sum()
+    fraction = counts.max() / counts.sum()
     measured = f"accuracy on the validation data, {100 * accuracy:.2f}%"
-    if accuracy <= share + 1e-6:
+    if accuracy <= fraction + 1e-6:
         names, frequent = validation.info.class_names, int(counts.argmax())
         name = repr(names[frequent]) if names else frequent
-        _warn(f"{measured}, is no better than always answering class {name} ({100 * share:.2f}%)")
+        _warn(
+            f"{measured}, is no better than always answering class {name} ({100 * fraction:.2f}%)"
+        )
         return
     if np.asarray(validation.y).ndim > 1 or is_mapped(train) or is_mapped(validation):
         return

@@ -67,9 +67,7 @@ def train_classifier(
         KeyboardInterrupt: Ctrl-C; the message says where the best model so far is.
         OSError: a file can't be read or written.
     """
-    plan, output = plan or Plan(), check_writable(output)
-    if output.suffix != ".keras":
-        raise ValueError(f"`output` must end in .keras, Keras's format. Received: {output}")
+    plan, output = plan or Plan(), keras_file(output)
     train = with_class_numbers(load_npz(data))
     classes = class_count(train.y, data)
     check_class_names(train, classes, data)
@@ -95,6 +93,14 @@ def train_classifier(
     save_model(model, output)
     warn_of_chance(best_accuracy(history.history), train, held_out)
     return history
+
+
+def keras_file(output: str | Path) -> Path:
+    """The path of a model to write, after checking that it can be written; `ValueError`."""
+    path = check_writable(output)
+    if path.suffix != ".keras":
+        raise ValueError(f"`output` must end in .keras, Keras's format. Received: {path}")
+    return path
 
 
 def best_accuracy(history: dict[str, list[float]]) -> float:

@@ -112,8 +112,15 @@ def fitted_normalization(frames: np.ndarray) -> keras.layers.Normalization:
     scale = keras.layers.Normalization(name="scale")
     scale.build(frames.shape)
     mean, variance = feature_moments(frames)
+    variance = np.where(constant_features(frames), 1.0, variance)
+    if not np.isfinite(variance).all():
+        feature = int(np.argmin(np.isfinite(variance)))
+        raise ValueError(
+            f"feature {feature} (from 0) has values up to {np.abs(frames[:, feature]).max():.1e}, "
+            "whose variance is above the range of float32: divide it by a constant"
+        )
     scale.adapt_mean.assign(mean)
-    scale.adapt_variance.assign(np.where(constant_features(frames), 1.0, variance))
+    scale.adapt_variance.assign(variance)
     scale.finalize_state()
     return scale
 

@@ -6,13 +6,12 @@ import keras
 import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData, load_npz
 
-from kgated.atomic_write import check_writable
 from kgated.cells import choose
 from kgated.data import frame_class_count, real_frames, split_recordings
 from kgated.data.matching import check_class_names, match_validation
 from kgated.layers import CELLS
 from kgated.models.chance import warn_of_chance
-from kgated.models.classifier import VALIDATION, best_accuracy, save_model
+from kgated.models.classifier import VALIDATION, best_accuracy, keras_file, save_model
 from kgated.models.frame import frame_classifier
 from kgated.training import Plan, fit_streaming
 from kgated.training.streaming import STEPS
@@ -56,9 +55,7 @@ def train_streaming(
         KeyboardInterrupt: Ctrl-C; nothing is written.
         OSError: a file can't be read or written.
     """
-    plan, output = plan or Plan(), check_writable(output)
-    if output.suffix != ".keras":
-        raise ValueError(f"`output` must end in .keras, Keras's format. Received: {output}")
+    plan, output = plan or Plan(), keras_file(output)
     train = load_npz(data)
     classes = frame_class_count(train, data)
     check_class_names(train, classes, data)

@@ -176,9 +176,7 @@ def _fit(
             (x, (y.reshape(*weights.shape, parts.outputs) - mean) / deviation, weights)
             for x, y, weights in (train, *validation)
         )
-    rows = len(train[0])
-    passes = plan.passes_over(rows)
-    batches = WeightedBatches(train, plan.sequences_per_step(rows), plan.seed, passes)
+    batches = _batches(train, plan)
     rate = keras.optimizers.schedules.CosineDecay(plan.learning_rate, plan.epochs * len(batches))
     optimizer = clip_after_sum(keras.optimizers.Adam(rate, global_clipnorm=plan.clip_norm))
     accuracies = ["accuracy"] if task.has_classes else []
@@ -205,6 +203,11 @@ def scaled_augmentation(strength: float) -> Disturbance:
     """The augmentation of `kgated train`, weaker by a factor of 0 to 1."""
     full = Disturbance()
     return Disturbance(strength * full.stretch, strength * full.noise, strength * full.mix)
+
+
+def _batches(train: Batch, plan: Plan) -> WeightedBatches:
+    rows = len(train[0])
+    return WeightedBatches(train, plan.sequences_per_step(rows), plan.seed, plan.passes_over(rows))
 
 
 def _arrays(task: Task, data: SequenceData) -> Batch:

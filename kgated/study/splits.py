@@ -18,6 +18,7 @@ from kgated.study.tasks.definitions import Task, as_targets, choose_task
 TEST, VALIDATION = 0.2, 0.2
 # Two to train on, so that cross-validation has two folds, and one each to validate and to test.
 MIN_OF_CLASS = 4
+MAX_TOKENS = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,9 +106,21 @@ def _read(path: str | Path, task: str | None) -> tuple[SequenceData, Task]:
         real = y[is_real(data.lengths, data.x.shape[1])] if chosen.per_frame else y
         if not np.isfinite(real).all():
             raise ValueError(f"{path}: `y` holds NaN or inf: leave such sequences out")
-    if chosen.predicts_next and data.lengths.max() < 2:
-        raise ValueError(f"{path}: no sequence has two tokens, so there is no next one to predict")
-    return data, chosen
+    return (_with_next_tokens(data, path) if chosen.predicts_next else data), chosen
+
+
+def _with_next_tokens(data: SequenceData, where: object) -> SequenceData:
+    """The sequences of two tokens or more: a single one has no next token to predict."""
+    if data.lengths.max() < 2:
+        raise ValueError(f"{where}: no sequence has two tokens, so there is no next one to predict")
+    data = take(data, np.flatnonzero(data.lengths >= 2))
+    largest = int(real_frames(data).max())
+    if largest >= MAX_TOKENS:
+        raise ValueError(
+            f"{where}: the largest token is {largest}, and a model has an output for each of "
+            "0..largest: renumber the tokens without gaps by np.unique(x, return_inverse=True)"
+        )
+    return data
 
 
 def _labels(task: Task, data: SequenceData, where: object, test_files: int) -> tuple[str, ...]:
@@ -186,16 +199,16 @@ def _grouped(data: SequenceData, pattern: str | None, where: object) -> Sequence
         raise ValueError(f"{where}: --group needs `groups` in the file, one text per sequence")
     try:
         matches = [re.search(pattern, name) for name in data.groups.tolist()]
-        groups = np.array([match.group(1) if match else "" for match in matches])
+        parts = [match and match.group(1) for match in matches]
     except (re.error, IndexError) as error:
         raise ValueError(
             f"--group must be a regular expression with one group, such as '(p[0-9]+)_' ({error}). "
             f"Received: {pattern!r}"
         ) from None
-    if not all(matches):
-        missing = data.groups[[match is None for match in matches]][0]
+    if None in parts:
+        missing = data.groups[parts.index(None)]
         raise ValueError(f"{where}: --group {pattern!r} does not match {str(missing)!r}")
-    return replace(data, groups=groups)
+    return replace(data, groups=np.array(parts))
 
 
 def _check_counts(data: SequenceData, names: tuple[str, ...], minimum: int, where: object) -> None:

@@ -36,3 +36,10 @@ def test_a_feature_that_varies_by_rounding_is_constant(rng):
     assert constant_features(frames).tolist() == [False, True, True]
     later = frames + np.float32(0.01)
     assert np.abs(np.asarray(fitted_normalization(frames)(later))[:, 1:]).max() < 0.1
+
+
+def test_a_variance_beyond_float32_is_refused(rng):
+    """Keras would divide by infinity, and the model would get zeros."""
+    frames = rng.normal(size=(50, 2)).astype(np.float32) * np.float32([1, 1e25])
+    with pytest.raises(ValueError, match=r"feature 1 \(from 0\) has values up to .*e\+25"):
+        fitted_normalization(frames)

@@ -25,12 +25,12 @@ def chance_warnings(quality: Quality | None, labels: Sequence[str] | None) -> tu
     counts = [sum(row) for row in quality.confusion or ()]
     if quality.accuracy is None or sum(count > 0 for count in counts) < 2:
         return ()
-    share = max(counts) / sum(counts)
-    if quality.accuracy > share + 1e-9:
+    fraction = max(counts) / sum(counts)
+    if quality.accuracy > fraction + 1e-9:
         return ()
     frequent = counts.index(max(counts))
     name = repr(labels[frequent]) if labels and frequent < len(labels) else str(frequent)
     return (
         f"accuracy {quality.accuracy:.4f} is no better than always answering class {name}, the "
-        f"most frequent one of these data ({share:.4f})",
+        f"most frequent one of these data ({fraction:.4f})",
     )
