@@ -280,11 +280,8 @@ def test_lengths_of_one_run_and_constant_features_are_reported(rng, tmp_path, mo
     assert "feature 1 (from 0)" in results.notes[0]
     for candidate in results.candidates:
         assert candidate.gradient_steps == 0
-        dynamic, int8 = candidate.devices
-        assert dynamic.value is not None
-        assert "constant" in int8.failure
-    printed = console.file.getvalue()
-    assert "gru-4-bi, int8: layer `scale` divides features [1]" in printed
+        assert [device.failure for device in candidate.devices] == [None, None]
+        assert all(device.value is not None for device in candidate.devices)
 
 
 def test_the_reach_of_the_gradient_ends_at_the_first_step_below():

@@ -53,6 +53,7 @@ def test_single_frames_with_a_constant_feature_and_text_labels_are_searched(rng,
     device_lock = contextlib.nullcontext
     builder = FileBuilder(LocalDevice(), parts, 0.01, tmp_path, device_lock, "worker")
     assert builder.probe(Design("gru", 3, quantize="dynamic")).fits(Budget(64.0))
-    with pytest.raises(ValueError, match=r"the nearest is gru-3-int8: .*features \[1\]") as error:
-        check_reachable(builder, space, Budget(64.0))
+    check_reachable(builder, space, Budget(64.0))
+    with pytest.raises(ValueError, match="the nearest is ") as error:
+        check_reachable(builder, space, Budget(0.5))
     assert "\n" not in str(error.value)
