@@ -1,9 +1,13 @@
 """Faults in a quantized file, as a defect of a pass would make them."""
 
 import numpy as np
+import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+import kgated
+from kgated.deploy.quantization.worker_job import quantize_in_worker
 from kgated.deploy.tflite import flatbuffer
+from kgated.deploy.verification import float_stage
 
 WEIGHTS, BIAS = 1, 2
 COPIES = ("SPLIT", "SLICE", "STRIDED_SLICE", "RESHAPE")
@@ -98,3 +102,17 @@ def untie_state(model):
     _, outputs = flatbuffer.signature(model)
     parameters = outputs[next(n for n in outputs if n.endswith(("_c", "_h")))].quantization
     parameters.scale = 1.01 * np.asarray(parameters.scale)
+
+
+def int8_job(model, path, x, **options):
+    """The job of the quantization in int8 that a conversion of a model makes."""
+    jobs = []
+
+    def listed(job):
+        jobs.append(job)
+        return quantize_in_worker(job)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(float_stage, "quantize_in_worker", listed)
+        kgated.to_tflite(model, path, quantize="int8", calibration=x, **options)
+    return jobs[0]

@@ -191,13 +191,7 @@ def test_lines_of_text_become_the_same_frames_or_the_same_refusal(run_js, name):
     columns = chosen and [chosen]
     frames = run_js(FRAMES_OF_TEXT, spec=spec.to_plain(), text=text, columns=columns)
     read = partial(csv_frames, stream, spec, CsvColumns(chosen), REFUSE, InputCounts())
-    if isinstance(frames, str):
-        with pytest.raises(DataError) as refusal:
-            list(read())
-        # The hint is another: the page has no options.
-        assert rule_of(frames) == rule_of(str(refusal.value))
-    else:
-        np.testing.assert_array_equal(np.array(frames, np.float32), np.array(list(read())))
+    check_as_on_the_device(frames, read)
 
 
 @pytest.mark.parametrize("header", ["t,c,b,a,x", "t,c,b,y,x", "1,2,3"])
@@ -208,9 +202,15 @@ def test_a_header_is_matched_with_the_names_of_training_as_on_the_device(run_js,
     frames = run_js(FRAMES_OF_TEXT, text=text, **values)
     stream, columns = io.BytesIO(text.encode()), CsvColumns(trained=trained)
     read = partial(csv_frames, stream, spec, columns, REFUSE, InputCounts())
+    check_as_on_the_device(frames, read)
+
+
+def check_as_on_the_device(frames, read):
+    """The page has the frames of `read`, or its refusal by the same rule."""
     if isinstance(frames, str):
         with pytest.raises(DataError) as refusal:
             list(read())
+        # The hint is another: the page has no options.
         assert rule_of(frames) == rule_of(str(refusal.value))
     else:
         np.testing.assert_array_equal(np.array(frames, np.float32), np.array(list(read())))

@@ -11,9 +11,7 @@ from model_builders import spread
 
 import kgated
 from kgated.deploy.quantization import quantize
-from kgated.deploy.quantization.worker_job import quantize_in_worker
 from kgated.deploy.tflite.float_file import FloatFile
-from kgated.deploy.verification import float_stage
 from kgated.errors import ConversionError
 
 T, F = 6, 3
@@ -41,17 +39,8 @@ def source(request, tmp_path_factory):
     rng = np.random.default_rng(1)
     model = spread(keras.Sequential([keras.Input((None, F)), cell(6)]), rng)
     x = rng.normal(size=(6, T, F)).astype(np.float32)
-    jobs = []
-
-    def listed(job):
-        jobs.append(job)
-        return quantize_in_worker(job)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(float_stage, "quantize_in_worker", listed)
-        path = tmp_path_factory.mktemp("m") / "m.tflite"
-        kgated.to_tflite(model, path, quantize="int8", calibration=x, **options)
-    return request.param, jobs[0]
+    path = tmp_path_factory.mktemp("m") / "m.tflite"
+    return request.param, faults.int8_job(model, path, x, **options)
 
 
 def quantized(job, name):

@@ -6,14 +6,13 @@ import keras
 import numpy as np
 import pytest
 from model_builders import spread
+from planted_faults import int8_job
 
 import kgated
 from kgated.deploy.quantization import quantize
-from kgated.deploy.quantization.worker_job import quantize_in_worker
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.lstm_operator import H_STATE, LSTM_CODE, SLOTS
-from kgated.deploy.verification import float_stage
 from kgated.errors import ConversionError
 
 T, F = 6, 3
@@ -28,18 +27,8 @@ def job(tmp_path_factory):
     rng = np.random.default_rng(1)
     model = spread(keras.Sequential([keras.Input((T, F)), kgated.LSTM(6)]), rng)
     x = rng.normal(size=(6, T, F)).astype(np.float32)
-    jobs = []
-
-    def listed(job):
-        jobs.append(job)
-        return quantize_in_worker(job)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(float_stage, "quantize_in_worker", listed)
-        path = tmp_path_factory.mktemp("m") / "m.tflite"
-        options = {"mode": "sequence", "lowering": "fused", "quantize": "int8"}
-        kgated.to_tflite(model, path, calibration=x, **options)
-    return jobs[0]
+    path = tmp_path_factory.mktemp("m") / "m.tflite"
+    return int8_job(model, path, x, mode="sequence", lowering="fused")
 
 
 def lstm(model):
