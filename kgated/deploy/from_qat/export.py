@@ -11,8 +11,8 @@ from keras import ops
 from kgated.deploy.from_qat.markers import Marker, StepMarkers, strip_markers
 from kgated.deploy.from_qat.normalized import Normalized
 from kgated.deploy.from_qat.ranges import qat_ranges, requantize_before_concatenation
-from kgated.deploy.quantization.calibration import Ranges
-from kgated.deploy.quantization.shared_scales import SharedScales
+from kgated.deploy.quantization.ranges.calibration import Ranges
+from kgated.deploy.quantization.scales.shared_scales import SharedScales
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import LayerTable

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from kgated_edge.format.manifest import Manifest
 
 from kgated.deploy.manifest_writer import embed
-from kgated.deploy.quantization.calibration import Ranges
-from kgated.deploy.quantization.shared_scales import SharedScales
+from kgated.deploy.quantization.ranges.calibration import Ranges
+from kgated.deploy.quantization.scales.shared_scales import SharedScales
 from kgated.deploy.quantization.worker_job import (
     QuantizationJob,
     quantize_in_worker,

@@ -11,7 +11,7 @@ from kgated_edge import EdgeModel, SequenceModel
 from kgated_edge.format.tensor_spec import Array, TensorSpec
 from kgated_edge.runtime.batching import as_dict, unwrap_single
 
-from kgated.deploy.quantization.calibration import MAX_SAMPLES, record, sample_origins
+from kgated.deploy.quantization.ranges.calibration import MAX_SAMPLES, record, sample_origins
 from kgated.deploy.sequence.graph import SequenceGraph
 from kgated.deploy.verification.calibration_lengths import other_lengths
 from kgated.deploy.verification.compare import Agreement, agreement
