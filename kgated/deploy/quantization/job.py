@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.quantization.rewrites.activation_tables import Function
-from kgated.deploy.quantization.ranges.calibration import Ranges
 from kgated.deploy.quantization.lstm.ranges import LstmRanges
+from kgated.deploy.quantization.ranges.calibration import Ranges
+from kgated.deploy.quantization.rewrites.activation_tables import Function
 from kgated.deploy.quantization.rewrites.masked_means import MaskedMean
 from kgated.deploy.quantization.scales.shared_scales import SharedScales
 from kgated.deploy.recipe import Recipe
