@@ -2,6 +2,9 @@
 
 import shutil
 import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -53,6 +56,17 @@ def run_stream(program, frames, result_size, *emulator):
 def has(*tools):
     """Whether all tools are installed."""
     return all(map(shutil.which, tools))
+
+
+@cache
+def has_sanitizers(compiler):
+    """Whether a compiler is installed with the libraries of `SANITIZED`."""
+    if not has(compiler):
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "empty.c").write_text("int main(void) { return 0; }")
+        command = [compiler, *SANITIZED, "empty.c", "-o", "empty"]
+        return subprocess.run(command, capture_output=True, cwd=folder, timeout=60).returncode == 0
 
 
 def run_command(command, folder):

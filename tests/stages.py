@@ -53,6 +53,22 @@ STAGES = {
         other_backend
         convert
     """,
+    "kgated.deploy.quantization": """
+        ranges
+        rewrites scales
+        quantizer_rules lstm
+        checks finish job loops
+        quantize
+        worker_job
+    """,
+    "kgated.deploy.verification": """
+        data compare trial range_coverage
+        reference sessions
+        accuracy golden
+        targets
+        evaluation_data target_choice float_proof layer_costs
+        float_stage judge saved_data
+    """,
     "kgated.study": """
         storage tasks edge_check hyperparameters console
         chunks

@@ -1,6 +1,6 @@
 """What is in a `.tflite` file, read by its schema."""
 
-from kgated.deploy.quantization import float_io
+from kgated.deploy.quantization.rewrites import float_io
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.layer_table import LayerTable
 

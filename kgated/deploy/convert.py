@@ -37,16 +37,16 @@ from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.deploy.verification.accuracy import Evaluation
 from kgated.deploy.verification.compare import Agreement
-from kgated.deploy.verification.evaluation_data import ComparedData, Evaluated
-from kgated.deploy.verification.feature_ranges import (
+from kgated.deploy.verification.data.feature_ranges import (
     check_constant_features,
     feature_statistics,
     warn_of_small_features,
 )
+from kgated.deploy.verification.data.sequences import Calibration, Sequences
+from kgated.deploy.verification.evaluation_data import ComparedData, Evaluated
 from kgated.deploy.verification.float_stage import FloatStage
 from kgated.deploy.verification.judge import judge_content, warn_of_cost
 from kgated.deploy.verification.range_coverage import check_coverage
-from kgated.deploy.verification.sequences import Calibration, Sequences
 from kgated.deploy.verification.target_choice import layer_names, target_of
 from kgated.deploy.verification.targets import Target
 from kgated.deploy.worker import start_worker

@@ -26,4 +26,18 @@ def custom_operator(name: str, attributes: Mapping[str, str]) -> Callable[[Any],
     texts = [f'attr {{ key: "{key}" value {{ s: "{text}" }} }}' for key, text in attributes.items()]
     fusable = 'attr { key: "tfl_fusable_op" value { b: true } }'
     implements = f'name: "{name}" {fusable} {" ".join(texts)}'
-    return tf.function(experimental_implements=implements, autograph=False)
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        traced = tf.function(function, experimental_implements=implements, autograph=False)
+        return without_tracing_warning(traced)
+
+    return decorate
+
+
+def without_tracing_warning(traced: Any) -> Callable[..., Any]:
+    """A function of TensorFlow that is made for each model, called without a warning of that.
+
+    TensorFlow warns when functions of one place in the code are traced five times, as those of
+    several models are. It counts the calls, and not the requests of a concrete function.
+    """
+    return lambda *inputs: traced.get_concrete_function(*inputs)(*inputs)

@@ -242,7 +242,9 @@ def test_espeak_says_what_its_command_says(name):
     run = subprocess.run(["espeak-ng", *options], capture_output=True, check=True)
     samples = np.frombuffer(run.stdout[44:], "<i2") / np.float32(32768)
     loud = np.flatnonzero(np.abs(samples) > 0.01)
-    np.testing.assert_array_equal(espeak.speak(text, voice), samples[loud[0] : loud[-1] + 1])
+    expected = samples[loud[0] : loud[-1] + 1]
+    # Under load espeak-ng once held a sound 29 samples longer, in one of a thousand runs.
+    assert any(np.array_equal(espeak.speak(text, voice), expected) for _ in range(3))
 
 
 @needs_espeak

@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from kgated.deploy import convert
-from kgated.deploy.verification import sequences
+from kgated.deploy.verification.data import sequences
 
 
 @pytest.fixture(autouse=True)

@@ -11,13 +11,14 @@ from keras import ops
 from kgated.deploy.from_qat.markers import Marker, StepMarkers, strip_markers
 from kgated.deploy.from_qat.normalized import Normalized
 from kgated.deploy.from_qat.ranges import qat_ranges, requantize_before_concatenation
-from kgated.deploy.quantization.calibration import Ranges
-from kgated.deploy.quantization.shared_scales import SharedScales
+from kgated.deploy.quantization.ranges.calibration import Ranges
+from kgated.deploy.quantization.scales.shared_scales import SharedScales
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.deploy.verification.targets import Target, TargetSequence, TargetStream
 from kgated.keras_internals.graph import run_on
+from kgated.keras_internals.tensorflow_private import without_tracing_warning
 from kgated.optimize import QuantizeAware
 from kgated.optimize.qat.layers import standardization
 from kgated.optimize.qat.linear import folded, weights
@@ -74,7 +75,8 @@ class _Inference:
 
         specs = [tf.TensorSpec((None, None, *x.shape[2:]), x.dtype) for x in qat.inner.inputs]
         self._eager = lambda *x: qat(list(x), training=False)
-        self._call = tf.function(self._eager, input_signature=specs, autograph=False)
+        traced = tf.function(self._eager, input_signature=specs, autograph=False)
+        self._call = without_tracing_warning(traced)
 
     def __call__(self, inputs: Any, training: bool) -> Any:
         tensors = keras.tree.flatten(inputs)

@@ -5,9 +5,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.quantization.activation_tables import collapse_activations
-from kgated.deploy.quantization.calibration import Ranges, as_range
-from kgated.deploy.quantization.shared_scales import SharedScales
+from kgated.deploy.quantization.ranges.calibration import Ranges, as_range
+from kgated.deploy.quantization.rewrites.activation_tables import collapse_activations
+from kgated.deploy.quantization.scales.shared_scales import SharedScales
 from kgated.deploy.tflite.flatbuffer import (
     add_tensor,
     clone,

@@ -22,7 +22,7 @@ from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.graph import SequenceGraph
 from kgated.deploy.sequence.outputs import check_output, first_axis
 from kgated.deploy.streaming import StepModel
-from kgated.deploy.verification.sequences import Arrays
+from kgated.deploy.verification.data.sequences import Arrays
 from kgated.errors import ConversionError
 
 TOOLS = ("kgated", "keras", "tensorflow", "ai-edge-quantizer", "ai-edge-litert")

@@ -18,10 +18,10 @@ from kgated_edge.format.vocabulary import Vocabulary
 from kgated.argument_checks import as_names, as_number
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.text.vocabularies import by_input, encoded
-from kgated.deploy.verification.data_description import describe
+from kgated.deploy.verification.data.data_description import describe
+from kgated.deploy.verification.data.sequences import Calibration
 from kgated.deploy.verification.evaluation_data import Evaluated
 from kgated.deploy.verification.saved_data import save_calibration, save_evaluation
-from kgated.deploy.verification.sequences import Calibration
 
 _PLAIN_FIELDS = (
     *("sample_period_s", "length", "max_length", "figures", "tolerance", "explain_cost"),

@@ -2,9 +2,9 @@
 
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.quantization.float_io import float_operators
 from kgated.deploy.quantization.quantizer_rules import FLOAT_OPERATORS
-from kgated.deploy.quantization.shared_scales import SharedScales, unequal_pairs
+from kgated.deploy.quantization.rewrites.float_io import float_operators
+from kgated.deploy.quantization.scales.shared_scales import SharedScales, unequal_pairs
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.layer_table import LayerTable

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.quantization.activation_tables import Function
-from kgated.deploy.quantization.calibration import Ranges
 from kgated.deploy.quantization.lstm.ranges import LstmRanges
-from kgated.deploy.quantization.masked_means import MaskedMean
-from kgated.deploy.quantization.shared_scales import SharedScales
+from kgated.deploy.quantization.ranges.calibration import Ranges
+from kgated.deploy.quantization.rewrites.activation_tables import Function
+from kgated.deploy.quantization.rewrites.masked_means import MaskedMean
+from kgated.deploy.quantization.scales.shared_scales import SharedScales
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.tflite.float_file import FloatFile
 

@@ -5,19 +5,7 @@ from dataclasses import dataclass
 
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.quantization import checks, float_io
-from kgated.deploy.quantization.activation_tables import collapse_activations
-from kgated.deploy.quantization.attention_masks import limit_masks
-from kgated.deploy.quantization.bias_scales import fit_weight_scales
-from kgated.deploy.quantization.calibration import Ranges, calibrate
-from kgated.deploy.quantization.decompositions import decompose_for_int16, decompose_for_integers
-from kgated.deploy.quantization.float_rewrites import (
-    FOR_INT16,
-    FOR_INTEGER_WEIGHTS,
-    FOR_INTEGERS,
-    rewrite_operators,
-)
-from kgated.deploy.quantization.integer_operators import use_integer_kernels
+from kgated.deploy.quantization import checks
 from kgated.deploy.quantization.job import QuantizationState, Samples
 from kgated.deploy.quantization.loops import has_loops, quantize_loops
 from kgated.deploy.quantization.lstm.int8 import write_integer
@@ -28,21 +16,27 @@ from kgated.deploy.quantization.lstm.weights import (
     write_half,
     write_hybrid,
 )
-from kgated.deploy.quantization.masked_means import collapse_masked_means
 from kgated.deploy.quantization.quantizer_rules import apply_rules, rules_for
-from kgated.deploy.quantization.range_rules import (
+from kgated.deploy.quantization.ranges.attention_masks import limit_masks
+from kgated.deploy.quantization.ranges.calibration import Ranges, calibrate
+from kgated.deploy.quantization.ranges.range_rules import (
     avoid_power_of_two_scales,
     clamp_rsqrt_ranges,
     widen_constant_ranges,
 )
-from kgated.deploy.quantization.robust_ranges import robust_ranges
-from kgated.deploy.quantization.scale_checks import check_scales
-from kgated.deploy.quantization.shared_scales import (
+from kgated.deploy.quantization.ranges.robust_ranges import robust_ranges
+from kgated.deploy.quantization.rewrites import decompositions, float_io, float_rewrites
+from kgated.deploy.quantization.rewrites.activation_tables import collapse_activations
+from kgated.deploy.quantization.rewrites.integer_operators import use_integer_kernels
+from kgated.deploy.quantization.rewrites.masked_means import collapse_masked_means
+from kgated.deploy.quantization.scales.bias_scales import fit_weight_scales
+from kgated.deploy.quantization.scales.scale_checks import check_scales
+from kgated.deploy.quantization.scales.shared_scales import (
     SharedScales,
     quantize_with_shared_scales,
     share_ranges_of_selects,
 )
-from kgated.deploy.quantization.weight_checks import check_weights
+from kgated.deploy.quantization.scales.weight_checks import check_weights
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import scopes
@@ -107,17 +101,17 @@ def _run_stages(
 
 
 def _rewrite_for_int16(job: QuantizationState) -> None:
-    rewrite_operators(job.file, FOR_INT16)
-    decompose_for_int16(job.file)
+    float_rewrites.rewrite_operators(job.file, float_rewrites.FOR_INT16)
+    decompositions.decompose_for_int16(job.file)
 
 
 def _rewrite_for_integers(job: QuantizationState) -> None:
-    rewrite_operators(job.file, FOR_INTEGERS)
-    decompose_for_integers(job.file)
+    float_rewrites.rewrite_operators(job.file, float_rewrites.FOR_INTEGERS)
+    decompositions.decompose_for_integers(job.file)
 
 
 def _rewrite_gather(job: QuantizationState) -> None:
-    rewrite_operators(job.file, FOR_INTEGER_WEIGHTS)
+    float_rewrites.rewrite_operators(job.file, float_rewrites.FOR_INTEGER_WEIGHTS)
 
 
 def _set_rules(job: QuantizationState) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from kgated_edge.format.manifest import SIGNATURES
 
-from kgated.deploy.quantization.calibration import Ranges
+from kgated.deploy.quantization.ranges.calibration import Ranges
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.float_file import FloatFile

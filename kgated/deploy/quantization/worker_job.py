@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from kgated.deploy.manifest_writer import manifest_of
-from kgated.deploy.quantization.calibration import Ranges
 from kgated.deploy.quantization.finish import finish
 from kgated.deploy.quantization.quantize import quantize
 from kgated.deploy.quantization.quantizer_rules import try_once
-from kgated.deploy.quantization.shared_scales import SharedScales
+from kgated.deploy.quantization.ranges.calibration import Ranges
+from kgated.deploy.quantization.scales.shared_scales import SharedScales
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import LayerTable

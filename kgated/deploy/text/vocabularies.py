@@ -13,7 +13,7 @@ from kgated_edge.format.vocabulary import Vocabulary
 from kgated_edge.text.build import build_vocabulary
 
 from kgated.deploy.text.cut import vocabulary_of
-from kgated.deploy.verification.sequences import Calibration
+from kgated.deploy.verification.data.sequences import Calibration
 
 Given: TypeAlias = (
     Vocabulary | Sequence[str] | Sequence[int] | Mapping[str, Any] | keras.layers.Layer | None

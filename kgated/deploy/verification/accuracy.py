@@ -15,8 +15,8 @@ from kgated_edge.evaluation.tasks import check_fit, make_scorer
 from kgated_edge.format.manifest import Manifest
 
 from kgated.deploy.streaming import step_model
+from kgated.deploy.verification.data.sequences import Arrays, Sequences
 from kgated.deploy.verification.reference import Reference
-from kgated.deploy.verification.sequences import Arrays, Sequences
 from kgated.keras_internals.graph import any_length
 
 BATCH = 256

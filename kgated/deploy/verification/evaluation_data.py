@@ -11,7 +11,7 @@ from kgated_edge.evaluation.dataset import SequenceData, from_arrays, load_npz
 from kgated_edge.format.manifest import Manifest
 
 from kgated.deploy.verification.accuracy import check_evaluation
-from kgated.deploy.verification.sequences import Sequences
+from kgated.deploy.verification.data.sequences import Sequences
 from kgated.deploy.verification.targets import Target
 
 Evaluated: TypeAlias = (

@@ -5,7 +5,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from kgated.deploy.verification.compare import check_exact
-from kgated.deploy.verification.sequences import Sequences
+from kgated.deploy.verification.data.sequences import Sequences
 from kgated.deploy.verification.targets import Target
 from kgated_worker import begin
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from kgated_edge.format.manifest import Manifest
 
 from kgated.deploy.manifest_writer import embed
-from kgated.deploy.quantization.calibration import Ranges
-from kgated.deploy.quantization.shared_scales import SharedScales
+from kgated.deploy.quantization.ranges.calibration import Ranges
+from kgated.deploy.quantization.scales.shared_scales import SharedScales
 from kgated.deploy.quantization.worker_job import (
     QuantizationJob,
     quantize_in_worker,
@@ -16,9 +16,9 @@ from kgated.deploy.quantization.worker_job import (
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import LayerTable, scope_name
+from kgated.deploy.verification.data.sequences import Sequences
 from kgated.deploy.verification.float_proof import prove_float
 from kgated.deploy.verification.layer_costs import LayerCost, layer_costs
-from kgated.deploy.verification.sequences import Sequences
 from kgated.deploy.verification.targets import Samples, Target
 from kgated.deploy.verification.trial import trial_file
 from kgated.deploy.worker import run_in_worker

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from kgated.deploy.verification.layout import SequenceLayout
+from kgated.deploy.verification.data.layout import SequenceLayout
+from kgated.deploy.verification.data.sequences import Arrays
 from kgated.deploy.verification.reference import Reference
-from kgated.deploy.verification.sequences import Arrays
 
 MAX_FRAMES = 6
 MAX_NUMBERS = 384

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.verification.compare import Agreement, merge_reports
-from kgated.deploy.verification.sequences import Sequences
+from kgated.deploy.verification.data.sequences import Sequences
 from kgated.deploy.verification.targets import Target
 from kgated.deploy.verification.trial import trial_file
 from kgated.errors import ConversionError

@@ -8,7 +8,7 @@ import numpy as np
 from kgated_edge.format.tensor_spec import Array
 
 from kgated.deploy.streaming import StepModel
-from kgated.deploy.verification.sequences import Arrays, Sequences
+from kgated.deploy.verification.data.sequences import Arrays, Sequences
 from kgated.errors import ConversionError, cause, naming_layer
 from kgated.keras_internals.graph import any_length, flatten_layers, run_on
 from kgated.keras_internals.patches import exact_addition

@@ -8,7 +8,7 @@ from kgated_edge.errors import EdgeError
 from kgated_edge.runtime.batching import as_dict, split_steps, unwrap_single
 
 from kgated.deploy.recipe import Recipe
-from kgated.deploy.verification.sequences import Arrays, Sequences
+from kgated.deploy.verification.data.sequences import Arrays, Sequences
 from kgated.errors import ConversionError
 
 STEPS = 4

@@ -11,14 +11,12 @@ from kgated_edge import EdgeModel, SequenceModel
 from kgated_edge.format.tensor_spec import Array, TensorSpec
 from kgated_edge.runtime.batching import as_dict, unwrap_single
 
-from kgated.deploy.quantization.calibration import MAX_SAMPLES, record, sample_origins
+from kgated.deploy.quantization.ranges.calibration import MAX_SAMPLES, record, sample_origins
 from kgated.deploy.sequence.graph import SequenceGraph
-from kgated.deploy.verification.calibration_lengths import other_lengths
 from kgated.deploy.verification.compare import Agreement, agreement
-from kgated.deploy.verification.golden import last_results, repeated_frames, stream_golden
-from kgated.deploy.verification.layout import SequenceLayout
-from kgated.deploy.verification.reference import Reference
-from kgated.deploy.verification.sequences import (
+from kgated.deploy.verification.data.calibration_lengths import other_lengths
+from kgated.deploy.verification.data.layout import SequenceLayout
+from kgated.deploy.verification.data.sequences import (
     Arrays,
     Calibration,
     Sequences,
@@ -28,6 +26,8 @@ from kgated.deploy.verification.sequences import (
     random_frames,
     stack_rows,
 )
+from kgated.deploy.verification.golden import last_results, repeated_frames, stream_golden
+from kgated.deploy.verification.reference import Reference
 from kgated.keras_internals.graph import replay
 
 Sample = dict[str, np.ndarray]

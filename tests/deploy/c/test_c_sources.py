@@ -18,7 +18,8 @@ L = keras.layers
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        not c_programs.has("gcc", "clang"), reason="no gcc or clang: C NOT compiled"
+        not (c_programs.has("gcc") and c_programs.has_sanitizers("clang")),
+        reason="no gcc, or no clang with libclang-rt-dev: C was NOT compiled",
     ),
 ]
 MODELS = {

@@ -22,7 +22,7 @@ from kgated import steps
 from kgated.deploy.lowering.converter import lower
 from kgated.deploy.manifest_writer import embed
 from kgated.deploy.quantization import quantize
-from kgated.deploy.quantization.calibration import record
+from kgated.deploy.quantization.ranges.calibration import record
 from kgated.deploy.recipe import QUANTIZATIONS, Recipe
 from kgated.deploy.streaming import step_model
 from kgated.deploy.tflite import flatbuffer

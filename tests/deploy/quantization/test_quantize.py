@@ -13,8 +13,8 @@ import kgated
 from kgated import steps
 from kgated.deploy.lowering.converter import lower
 from kgated.deploy.manifest_writer import embed
-from kgated.deploy.quantization.calibration import record
 from kgated.deploy.quantization.quantize import quantize as quantize_model
+from kgated.deploy.quantization.ranges.calibration import record
 from kgated.deploy.quantization.worker_job import (
     QuantizationJob,
     quantize_in_worker,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.quantization.float_rewrites import FOR_INT16, rewrite_operators
+from kgated.deploy.quantization.rewrites.float_rewrites import FOR_INT16, rewrite_operators
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.cleanup import strip
 from kgated.deploy.tflite.float_file import FloatFile

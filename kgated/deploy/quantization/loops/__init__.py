@@ -13,7 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 from kgated.deploy.quantization.loops.partition import has_loops, partition_loops
 from kgated.deploy.quantization.loops.stitch import stitch_parts
 from kgated.deploy.quantization.loops.trace import trace_parts
-from kgated.deploy.quantization.shared_scales import SharedScales
+from kgated.deploy.quantization.scales.shared_scales import SharedScales
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import scope_name

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.quantization.shared_scales import SharedScales
+from kgated.deploy.quantization.scales.shared_scales import SharedScales
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.cleanup import eliminate_dead_code
 from kgated.deploy.tflite.flatbuffer import main_graph

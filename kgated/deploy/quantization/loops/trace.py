@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from kgated.deploy.quantization.calibration import MAX_SAMPLES, tensor_preserving_interpreter
 from kgated.deploy.quantization.loops.partition import Body, Loop, Partition
+from kgated.deploy.quantization.ranges.calibration import MAX_SAMPLES, tensor_preserving_interpreter
 
 Sample = dict[str, np.ndarray]
 

@@ -8,8 +8,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from kgated.deploy.quantization.calibration import tensor_preserving_interpreter
 from kgated.deploy.quantization.lstm.weights import Graph
+from kgated.deploy.quantization.ranges.calibration import tensor_preserving_interpreter
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.cleanup import eliminate_dead_code
 from kgated.deploy.tflite.float_file import FloatFile

@@ -11,8 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from kgated.deploy.verification.layout import SequenceLayout
-from kgated.deploy.verification.sequences import Arrays, Sequences
+from kgated.deploy.verification.data.layout import SequenceLayout
+from kgated.deploy.verification.data.sequences import Arrays, Sequences
 from kgated.keras_internals.graph import mask_of, replay
 
 MAX_SEQUENCES = 16

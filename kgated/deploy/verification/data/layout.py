@@ -6,7 +6,7 @@ import numpy as np
 from kgated_edge.format.manifest import LENGTHS
 
 from kgated.deploy.sequence.graph import SequenceGraph
-from kgated.deploy.verification.sequences import Arrays, Sequences
+from kgated.deploy.verification.data.sequences import Arrays, Sequences
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.quantization.calibration import Ranges
-from kgated.deploy.quantization.integer_kernels import (
+from kgated.deploy.quantization.ranges.calibration import Ranges
+from kgated.deploy.quantization.rewrites.integer_kernels import (
     INTEGER,
     KERNELS,
     LOOKUP,
@@ -22,7 +22,7 @@ from kgated.deploy.quantization.integer_kernels import (
     IntegerKernel,
     Params,
 )
-from kgated.deploy.quantization.masked_means import MaskedMean, write_masked_mean
+from kgated.deploy.quantization.rewrites.masked_means import MaskedMean, write_masked_mean
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.cleanup import eliminate_dead_code, remove_unread_operators
 from kgated.deploy.tflite.layer_table import LayerTable, scopes

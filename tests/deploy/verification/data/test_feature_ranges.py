@@ -9,7 +9,7 @@ from kgated_edge import EdgeModel
 from kgated_edge.format.manifest import TensorSpec
 
 import kgated
-from kgated.deploy.verification.feature_ranges import warn_of_small_features
+from kgated.deploy.verification.data.feature_ranges import warn_of_small_features
 from kgated.errors import ConversionError
 
 SMALL = 0.02  # of the other features' size: 5 of 256 steps

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.quantization.calibration import Ranges
+from kgated.deploy.quantization.ranges.calibration import Ranges
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.errors import ConversionError

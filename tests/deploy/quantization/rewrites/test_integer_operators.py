@@ -5,8 +5,8 @@ import pytest
 from handmade_files import Tensor, model, run
 from tflite_files import operator_names
 
-from kgated.deploy.quantization.calibration import as_range
-from kgated.deploy.quantization.integer_operators import use_integer_kernels
+from kgated.deploy.quantization.ranges.calibration import as_range
+from kgated.deploy.quantization.rewrites.integer_operators import use_integer_kernels
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.layer_table import LayerTable
 

@@ -5,7 +5,7 @@ import pytest
 from handmade_files import Tensor, file
 from tflite_files import operator_names
 
-from kgated.deploy.quantization.activation_tables import PLACEHOLDER, collapse_activations
+from kgated.deploy.quantization.rewrites.activation_tables import PLACEHOLDER, collapse_activations
 from kgated.deploy.tflite.float_file import FloatFile
 
 SHAPE = (1, 6)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import kgated
-from kgated.deploy.quantization.calibration import sample_origins
-from kgated.deploy.quantization.robust_ranges import _percentiles, _smallest_error
+from kgated.deploy.quantization.ranges.calibration import sample_origins
+from kgated.deploy.quantization.ranges.robust_ranges import _percentiles, _smallest_error
 
 METHODS = ("minmax", "percentile", "mse")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from handmade_files import Tensor, file, run
 
-from kgated.deploy.quantization import float_io
+from kgated.deploy.quantization.rewrites import float_io
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.layer_table import LayerTable
 

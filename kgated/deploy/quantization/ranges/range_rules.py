@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.quantization.calibration import Ranges
+from kgated.deploy.quantization.ranges.calibration import Ranges
 from kgated.deploy.tflite import flatbuffer
 
 # LiteRT's ADD and SUB in int16 add by shifts alone where all three scales are powers of two, to a

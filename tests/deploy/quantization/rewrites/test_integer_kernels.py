@@ -9,7 +9,7 @@ from kgated_edge import open_model
 from micro_runtime import check_in_micro
 
 import kgated
-from kgated.deploy.quantization.integer_kernels import INTEGER, KERNELS
+from kgated.deploy.quantization.rewrites.integer_kernels import INTEGER, KERNELS
 
 BINARY = ("MAXIMUM", "MINIMUM")
 UNARY = ("ABS", "ELU", "EXP", "LEAKY_RELU", "LOG", "LOG_SOFTMAX")

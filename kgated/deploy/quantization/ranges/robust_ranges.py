@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from kgated.deploy.quantization.calibration import (
+from kgated.deploy.quantization.ranges.calibration import (
     Ranges,
     as_range,
     tensor_preserving_interpreter,

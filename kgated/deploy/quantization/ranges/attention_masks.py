@@ -10,7 +10,7 @@ from copy import copy as shallow_copy
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.quantization.calibration import Ranges
+from kgated.deploy.quantization.ranges.calibration import Ranges
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.float_file import FloatFile
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from handmade_files import Tensor, file
 
-from kgated.deploy.quantization.shared_scales import quantize_with_shared_scales
+from kgated.deploy.quantization.scales.shared_scales import quantize_with_shared_scales
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.errors import ConversionError

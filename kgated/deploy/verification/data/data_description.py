@@ -8,7 +8,7 @@ from kgated_edge.evaluation.dataset import SequenceData, npz_info
 from kgated_edge.evaluation.dataset_info import DataInfo
 from kgated_edge.format.manifest import TensorSpec
 
-from kgated.deploy.verification.sequences import Calibration
+from kgated.deploy.verification.data.sequences import Calibration
 from kgated.models.sequence import data_info
 
 

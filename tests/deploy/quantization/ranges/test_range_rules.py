@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from handmade_files import Tensor, file, run
 
-from kgated.deploy.quantization.range_rules import (
+from kgated.deploy.quantization.ranges.range_rules import (
     avoid_power_of_two_scales,
     clamp_rsqrt_ranges,
     widen_constant_ranges,

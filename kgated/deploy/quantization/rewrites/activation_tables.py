@@ -15,7 +15,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from kgated.deploy.quantization.integer_kernels import KERNELS
+from kgated.deploy.quantization.rewrites.integer_kernels import KERNELS
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.cleanup import remove_unread_operators
 from kgated.deploy.tflite.float_file import FloatFile

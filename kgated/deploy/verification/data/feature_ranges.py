@@ -8,7 +8,7 @@ import numpy as np
 from kgated_edge.format.feature_statistics import MAX_FEATURES, FeatureStatistics
 from kgated_edge.format.tensor_spec import TensorSpec
 
-from kgated.deploy.verification.sequences import Sequences
+from kgated.deploy.verification.data.sequences import Sequences
 from kgated.errors import ConversionError
 from kgated.keras_internals.graph import flatten_layers
 

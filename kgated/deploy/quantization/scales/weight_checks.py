@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from kgated.deploy.quantization.bias_scales import BIAS, BIASED, WEIGHTS, needed_scale
+from kgated.deploy.quantization.scales.bias_scales import BIAS, BIASED, WEIGHTS, needed_scale
 from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.constants import Constant, Constants
 from kgated.deploy.tflite.layer_table import LayerTable

@@ -5,7 +5,7 @@ import pytest
 from handmade_files import Tensor, file, run
 from tflite_files import operator_names
 
-from kgated.deploy.quantization.float_rewrites import (
+from kgated.deploy.quantization.rewrites.float_rewrites import (
     FOR_INT16,
     FOR_INTEGER_WEIGHTS,
     FOR_INTEGERS,

@@ -1,0 +1,1 @@
+"""Ranges of tensors: recorded over calibration sequences, made robust, and corrected."""
