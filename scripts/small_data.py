@@ -1,26 +1,30 @@
 """Accuracy of `kgated train` with default options on few recordings, beside a linear model.
 
 Each data set has three classes that differ clearly. The accuracy is that of 60 other sequences, of
-the means over the seeds: with one step per epoch (`--batch-size 32`), with the defaults, and of the
-nearest class in the mean and deviation of each feature.
+the means over the seeds: with one pass per epoch (`--batch-size 32`), with the defaults, and of the
+nearest class in the mean and deviation of each feature. With `--streaming` the recordings change
+between the classes, each frame has a label, the accuracy is that of the frames of 20 others, and
+the linear model decides by each frame.
 """
 
 import argparse
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
 from kgated_edge.evaluation.dataset import SequenceData
 
-from kgated.data import pad, save_npz, zero_padded
-from kgated.models import train_classifier
-from kgated.models.chance import nearest_means
+from kgated.data import is_real, pad, save_npz, zero_padded
+from kgated.models import train_classifier, train_streaming
+from kgated.models.chance import nearest_frame_means, nearest_means
 from kgated.training import Plan
 
 Array = np.ndarray
-CLASSES, TEST = 3, 60
+CLASSES, TEST, STREAM_STEPS = 3, 60, 90
 
 
 def acceleration(rng: np.random.Generator, label: int, steps: int) -> Array:
@@ -64,6 +68,69 @@ KINDS: dict[str, tuple[Callable[..., Array], int]] = {
 }
 
 
+def pulses(rng: np.random.Generator, steps: int) -> tuple[Array, Array]:
+    """A pulse of one feature begins a section of its class: the frames after it are only noise."""
+    x, y, begin, label = rng.normal(0, 0.3, (steps, 3)), np.zeros(steps, np.int64), 0, 0
+    while begin < steps:
+        label = (label + int(rng.integers(1, CLASSES))) % CLASSES
+        x[begin, label] += 3.0
+        end = begin + int(rng.integers(12, 20))
+        y[begin:end], begin = label, end
+    return x, y
+
+
+def sections(
+    draw: Callable[..., Array], rng: np.random.Generator, steps: int
+) -> tuple[Array, Array]:
+    """Sections of a kind, each of another class than the one before."""
+    parts, y, label = [], np.zeros(0, np.int64), 0
+    while len(y) < steps:
+        label = (label + int(rng.integers(1, CLASSES))) % CLASSES
+        parts.append(draw(rng, label, int(rng.integers(15, 22))))
+        y = np.append(y, np.full(len(parts[-1]), label))
+    return np.concatenate(parts)[:steps], y[:steps]
+
+
+STREAMS: dict[str, Callable[[np.random.Generator, int], tuple[Array, Array]]] = {
+    "pulses": pulses,
+    "bands": partial(sections, bands),
+    "acceleration": partial(sections, acceleration),
+}
+
+
+def streams(kind: str, count: int, seed: int, steps: int) -> SequenceData:
+    """Recordings of 70% to 100% of `steps` frames, with a label per frame."""
+    rng = np.random.default_rng(seed)
+    drawn = [STREAMS[kind](rng, int(rng.uniform(0.7, 1) * steps)) for _ in range(count)]
+    data = pad([x.astype(np.float32) for x, _ in drawn], np.zeros(count))
+    y = np.zeros(data.x.shape[:2], np.int64)
+    for row, (_, labels) in zip(y, drawn, strict=True):
+        row[: len(labels)] = labels
+    return replace(data, y=y)
+
+
+def measure_stream(
+    kind: str, count: int, seed: int, batch_size: int | None, steps: int = STREAM_STEPS
+) -> float:
+    """Accuracy of one training with `--streaming` on the frames of other recordings."""
+    train, test = (streams(kind, n, s, steps) for n, s in ((count, seed), (20, 1000 + seed)))
+    keras.backend.clear_session()
+    with tempfile.TemporaryDirectory() as scratch:
+        save_npz(Path(scratch, "d.npz"), train)
+        plan = Plan(batch_size=batch_size, seed=seed)
+        train_streaming(Path(scratch, "d.npz"), Path(scratch, "m.keras"), plan=plan, quiet=True)
+        model = keras.saving.load_model(Path(scratch, "m.keras"), compile=False)
+    decisions = model.predict(test.x, verbose=0).argmax(axis=-1)
+    return float((decisions == test.y)[is_real(test.lengths, test.x.shape[1])].mean())
+
+
+def linear_stream(kind: str, count: int, seed: int, steps: int = STREAM_STEPS) -> float:
+    """Accuracy of the nearest class means of single frames."""
+    train, test = (streams(kind, n, s, steps) for n, s in ((count, seed), (20, 1000 + seed)))
+    y = np.asarray(test.y)[is_real(test.lengths, test.x.shape[1])]
+    return float((nearest_frame_means(train, test) == y).mean())
+
+
 def sequences(kind: str, count: int, seed: int) -> SequenceData:
     """Sequences of 70% to 100% of the frames of a kind, the classes in turn."""
     draw, steps = KINDS[kind]
@@ -91,16 +158,17 @@ def linear(kind: str, count: int, seed: int) -> float:
     return float((nearest_means(train, test) == test.y).mean())
 
 
-def main(kinds: list[str], counts: list[int], seeds: int) -> None:
+def main(kinds: list[str], counts: list[int], seeds: int, streaming: bool) -> None:
     """Print a row of a table for each kind and number of recordings."""
+    accuracy_of, baseline = (measure_stream, linear_stream) if streaming else (measure, linear)
     print("| data | recordings | --batch-size 32 | defaults | linear |\n|---|---|---|---|---|")
     for kind in kinds:
         for count in counts:
             ways = [
-                np.mean([measure(kind, count, seed, size) for seed in range(seeds)])
+                np.mean([accuracy_of(kind, count, seed, size) for seed in range(seeds)])
                 for size in (32, None)
             ]
-            ways.append(np.mean([linear(kind, count, seed) for seed in range(seeds)]))
+            ways.append(np.mean([baseline(kind, count, seed) for seed in range(seeds)]))
             cells = " | ".join(f"{100 * accuracy:.0f}%" for accuracy in ways)
             print(f"| {kind} | {count} | {cells} |", flush=True)
 
@@ -108,8 +176,11 @@ def main(kinds: list[str], counts: list[int], seeds: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--recordings", default="18", help="numbers to try, as 18,60 (18)")
-    parser.add_argument("--kind", choices=list(KINDS), help="of data; else all")
+    parser.add_argument("--kind", choices=[*KINDS, *STREAMS], help="of data; else all")
     parser.add_argument("--seeds", type=int, default=2, help="trainings of each (2)")
+    parser.add_argument("--streaming", action="store_true", help="labels per frame")
     arguments = parser.parse_args()
-    names = list(KINDS) if arguments.kind is None else [arguments.kind]
-    main(names, [int(number) for number in arguments.recordings.split(",")], arguments.seeds)
+    names = list(STREAMS if arguments.streaming else KINDS)
+    names = names if arguments.kind is None else [arguments.kind]
+    numbers = [int(number) for number in arguments.recordings.split(",")]
+    main(names, numbers, arguments.seeds, arguments.streaming)
