@@ -4,7 +4,8 @@ Each data set has three classes that differ clearly. The accuracy is that of 60 
 the means over the seeds: with one pass per epoch (`--batch-size 32`), with the defaults, and of the
 nearest class in the mean and deviation of each feature. With `--streaming` the recordings change
 between the classes, each frame has a label, the accuracy is that of the frames of 20 others, and
-the linear model decides by each frame.
+the linear model decides by each frame. With `--validation` as many further recordings are the
+validation data; without it a fifth of the recordings is.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -98,10 +100,10 @@ STREAMS: dict[str, Callable[[np.random.Generator, int], tuple[Array, Array]]] = 
 }
 
 
-def streams(kind: str, count: int, seed: int, steps: int) -> SequenceData:
-    """Recordings of 70% to 100% of `steps` frames, with a label per frame."""
+def streams(kind: str, count: int, seed: int) -> SequenceData:
+    """Recordings of 63 to 90 frames, with a label per frame."""
     rng = np.random.default_rng(seed)
-    drawn = [STREAMS[kind](rng, int(rng.uniform(0.7, 1) * steps)) for _ in range(count)]
+    drawn = [STREAMS[kind](rng, int(rng.uniform(0.7, 1) * STREAM_STEPS)) for _ in range(count)]
     data = pad([x.astype(np.float32) for x, _ in drawn], np.zeros(count))
     y = np.zeros(data.x.shape[:2], np.int64)
     for row, (_, labels) in zip(y, drawn, strict=True):
@@ -110,23 +112,32 @@ def streams(kind: str, count: int, seed: int, steps: int) -> SequenceData:
 
 
 def measure_stream(
-    kind: str, count: int, seed: int, batch_size: int | None, steps: int = STREAM_STEPS
+    kind: str, count: int, seed: int, batch_size: int | None, has_validation: bool = False
 ) -> float:
     """Accuracy of one training with `--streaming` on the frames of other recordings."""
-    train, test = (streams(kind, n, s, steps) for n, s in ((count, seed), (20, 1000 + seed)))
+    train, validation, test = (
+        streams(kind, n, s) for n, s in ((count, seed), (count, 500 + seed), (20, 1000 + seed))
+    )
     keras.backend.clear_session()
     with tempfile.TemporaryDirectory() as scratch:
-        save_npz(Path(scratch, "d.npz"), train)
-        plan = Plan(batch_size=batch_size, seed=seed)
-        train_streaming(Path(scratch, "d.npz"), Path(scratch, "m.keras"), plan=plan, quiet=True)
-        model = keras.saving.load_model(Path(scratch, "m.keras"), compile=False)
+        folder = Path(scratch)
+        save_npz(folder / "d.npz", train)
+        save_npz(folder / "v.npz", validation)
+        train_streaming(
+            folder / "d.npz",
+            folder / "m.keras",
+            validation=folder / "v.npz" if has_validation else None,
+            plan=Plan(batch_size=batch_size, seed=seed),
+            quiet=True,
+        )
+        model = keras.saving.load_model(folder / "m.keras", compile=False)
     decisions = model.predict(test.x, verbose=0).argmax(axis=-1)
     return float((decisions == test.y)[is_real(test.lengths, test.x.shape[1])].mean())
 
 
-def linear_stream(kind: str, count: int, seed: int, steps: int = STREAM_STEPS) -> float:
+def linear_stream(kind: str, count: int, seed: int) -> float:
     """Accuracy of the nearest class means of single frames."""
-    train, test = (streams(kind, n, s, steps) for n, s in ((count, seed), (20, 1000 + seed)))
+    train, test = (streams(kind, n, s) for n, s in ((count, seed), (20, 1000 + seed)))
     y = np.asarray(test.y)[is_real(test.lengths, test.x.shape[1])]
     return float((nearest_frame_means(train, test) == y).mean())
 
@@ -158,9 +169,8 @@ def linear(kind: str, count: int, seed: int) -> float:
     return float((nearest_means(train, test) == test.y).mean())
 
 
-def main(kinds: list[str], counts: list[int], seeds: int, streaming: bool) -> None:
+def main(kinds: list[str], counts: list[int], seeds: int, accuracy_of: Any, baseline: Any) -> None:
     """Print a row of a table for each kind and number of recordings."""
-    accuracy_of, baseline = (measure_stream, linear_stream) if streaming else (measure, linear)
     print("| data | recordings | --batch-size 32 | defaults | linear |\n|---|---|---|---|---|")
     for kind in kinds:
         for count in counts:
@@ -179,8 +189,11 @@ if __name__ == "__main__":
     parser.add_argument("--kind", choices=[*KINDS, *STREAMS], help="of data; else all")
     parser.add_argument("--seeds", type=int, default=2, help="trainings of each (2)")
     parser.add_argument("--streaming", action="store_true", help="labels per frame")
+    parser.add_argument("--validation", action="store_true", help="with --streaming")
     arguments = parser.parse_args()
     names = list(STREAMS if arguments.streaming else KINDS)
     names = names if arguments.kind is None else [arguments.kind]
     numbers = [int(number) for number in arguments.recordings.split(",")]
-    main(names, numbers, arguments.seeds, arguments.streaming)
+    of_streams = partial(measure_stream, has_validation=arguments.validation), linear_stream
+    functions = of_streams if arguments.streaming else (measure, linear)
+    main(names, numbers, arguments.seeds, *functions)
