@@ -29,3 +29,18 @@ def constant_features(frames: Array) -> Array:
     """(F,) True for the features of frames (n, F) that vary by rounding errors at most."""
     constant: Array = np.ptp(frames, axis=0) <= ROUNDING * np.abs(frames).max(axis=0)
     return constant
+
+
+def check_variance(frames: Array, variance: Array, where: object = None) -> None:
+    """Refuse features of frames (n, F) whose variance (F,) is above the range of their type.
+
+    Raises:
+        ValueError: names the first of them, after the file `where`.
+    """
+    if not np.isfinite(variance).all():
+        feature = int(np.argmin(np.isfinite(variance)))
+        prefix = "" if where is None else f"{where}: "
+        raise ValueError(
+            f"{prefix}feature {feature} (from 0) has values up to {np.abs(frames[:, feature]).max():.1e}, "
+            f"whose variance is above the range of {variance.dtype}: divide it by a constant"
+        )

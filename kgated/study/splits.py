@@ -10,6 +10,7 @@ from kgated_edge.evaluation.file_array import FileArray
 
 from kgated.data import class_count, is_real, real_frames, split, take
 from kgated.data.matching import check_class_names, match_validation
+from kgated.data.moments import check_variance, feature_moments
 from kgated.data.sequences import split_recordings
 from kgated.data.splitting import assign_groups
 from kgated.study.chunks import MIN_GROUPS, concatenated, group_count, in_chunks, split_in_time
@@ -91,6 +92,9 @@ def load_parts(
     outputs = _outputs(chosen, development, held_out, len(labels))
     train, validation, held_out = _split(chosen, development, held_out, seed, data)
     notes = _notes(chosen, train, validation, held_out, labels)
+    if not chosen.takes_tokens:
+        frames = real_frames(train)
+        check_variance(frames, feature_moments(frames)[1], data)  # before anything is written
     development = concatenated(chosen, train, validation)
     return Parts(chosen, train, validation, held_out, development, labels, outputs, notes)
 

@@ -192,11 +192,13 @@ def check_reachable(builder: FileBuilder, space: SearchSpace, budget: Budget) ->
         try:
             cost = builder.probe(design)
         except (ConversionError, RuntimeError) as error:
-            misses[float("inf")] = f"{design.name}: {error}"
+            misses.setdefault(float("inf"), f"{design.name}: {error}")
             continue
         if cost.fits(budget):
             return
         misses[max(cost.excess(budget))] = f"{design.name}: {cost.misses(budget)}"
+    if min(misses) == float("inf"):
+        raise ValueError(f"none of the narrowest models can be measured; {misses[min(misses)]}")
     raise ValueError(
         f"no design meets the limits; of the narrowest models the nearest is {misses[min(misses)]}"
     )

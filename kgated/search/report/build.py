@@ -116,7 +116,13 @@ def _on_test_data(
     values, fetch = {}, study.queue.backend.fetch_file
     for outcome in dict.fromkeys(outcomes):
         path = fetch(builder.folder / "files" / outcome.file_name)
-        values[outcome.name] = builder.measure(path, "test")[1]
+        try:
+            values[outcome.name] = builder.measure(path, "test")[1]
+        except RuntimeError as error:
+            raise OSError(
+                f"{error}: copy the file back if it is missing or damaged, or name another folder "
+                "to train again"
+            ) from None
     return values
 
 

@@ -129,7 +129,7 @@ FURTHER = {
 @pytest.mark.parametrize(("content", "message"), FURTHER.values(), ids=FURTHER)
 def test_further_samples_are_refused_before_the_first_frame_of_a_file(tmp_path, content, message):
     (tmp_path / "a.wav").write_bytes(content)
-    with pytest.raises(DataError, match=f"a.wav: {message}"):
+    with pytest.raises(DataError, match=rf"a\.wav: {message}"):
         read_wav(tmp_path / "a.wav")
     with pytest.raises(DataError, match=message):
         next(wav_frames(io.BytesIO(content), lambda rate: LogMel(mels=5)))
