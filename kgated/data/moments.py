@@ -39,8 +39,8 @@ def check_variance(frames: Array, variance: Array, where: object = None) -> None
     """
     if not np.isfinite(variance).all():
         feature = int(np.argmin(np.isfinite(variance)))
-        prefix = "" if where is None else f"{where}: "
+        prefix, largest = "" if where is None else f"{where}: ", np.abs(frames[:, feature]).max()
         raise ValueError(
-            f"{prefix}feature {feature} (from 0) has values up to {np.abs(frames[:, feature]).max():.1e}, "
+            f"{prefix}feature {feature} (from 0) has values up to {largest:.1e}, "
             f"whose variance is above the range of {variance.dtype}: divide it by a constant"
         )

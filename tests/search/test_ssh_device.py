@@ -138,7 +138,7 @@ def replace_answer(tools, word, answer):
 @pytest.mark.parametrize("answer", ["true", "echo Welcome; echo kgated-edge 0.1.0", "echo bash 5"])
 def test_what_does_not_answer_as_the_runner_is_refused(board, tmp_path, answer):
     replace_answer(tmp_path / "tools", "--version", answer)
-    with pytest.raises(DeviceError, match="`kgated-edge --version` answered .* print nothing"):
+    with pytest.raises(DeviceError, match=r"`kgated-edge --version` answered .* print nothing"):
         SshDevice("pi@board")
     assert not copies(tmp_path)
 

@@ -212,7 +212,7 @@ def test_a_saved_model_that_is_missing_or_damaged_is_named(tmp_path):
 
 def test_trials_of_another_version_are_named():
     trial = SimpleNamespace(user_attrs={"run": {"seed": 0, "field_of_another_version": 1}})
-    with pytest.raises(ValueError, match="trials are those of another version of kgated .*field_"):
+    with pytest.raises(ValueError, match=r"trials are those of another version of kgated .*field_"):
         Run.of(trial)
 
 
