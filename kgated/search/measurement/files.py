@@ -1,5 +1,6 @@
 """Converts models of a search to files, and measures the files on the device."""
 
+import contextlib
 import gzip
 import json
 import warnings
@@ -123,7 +124,7 @@ class FileBuilder:
             RuntimeError: the device's runner can't run the file.
         """
         path = self.folder / "probes" / f"{design.name}.json"
-        if path.is_file():
+        with contextlib.suppress(FileNotFoundError, ValueError, TypeError):  # damaged: once more
             return FileCost(**json.loads(path.read_text()))
         model = self.untrained(design)
         if design.sparsity:
