@@ -31,16 +31,23 @@ def constant_features(frames: Array) -> Array:
     return constant
 
 
-def check_variance(frames: Array, variance: Array, where: object = None) -> None:
-    """Refuse features of frames (n, F) whose variance (F,) is above the range of their type.
+def scaling_moments(frames: Array, where: object = None) -> tuple[Array, Array]:
+    """Mean and variance (F,) of frames (n, F) to scale them by; 1 for a constant feature.
+
+    Args:
+        frames: from which they are computed.
+        where: the file, for the message.
 
     Raises:
-        ValueError: names the first of them, after the file `where`.
+        ValueError: a variance is above the range of the type.
     """
+    mean, variance = feature_moments(frames)
+    variance = np.where(constant_features(frames), 1.0, variance)
     if not np.isfinite(variance).all():
         feature = int(np.argmin(np.isfinite(variance)))
         prefix, largest = "" if where is None else f"{where}: ", np.abs(frames[:, feature]).max()
         raise ValueError(
             f"{prefix}feature {feature} (from 0) has values up to {largest:.1e}, "
-            f"whose variance is above the range of {variance.dtype}: divide it by a constant"
+            f"whose variance is above the range of {frames.dtype}: divide it by a constant"
         )
+    return mean, variance

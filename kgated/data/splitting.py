@@ -81,6 +81,7 @@ def assign_groups(
     parts = [TRAIN, *fractions]
     targets = _targets(counts, [1 - sum(fractions.values()), *fractions.values()])
     assigned = _deal(counts, targets, seed)
+    _swap_for_classes(counts, assigned)
     _fill_empty_parts(counts, targets, assigned)
     _check_parts(names, classes, counts, assigned, parts)
     return np.array(parts)[assigned][group_of]
@@ -109,6 +110,20 @@ def _deal(counts: np.ndarray, targets: np.ndarray, seed: int) -> np.ndarray:
         assigned[n] = part = int(np.argmin(after - before))
         dealt[part] += counts[n]
     return assigned
+
+
+def _swap_for_classes(counts: np.ndarray, assigned: np.ndarray) -> None:
+    """Swap a group of the training part for one of another, if it then has all classes."""
+    trained = counts[assigned == 0].sum(axis=0)
+    if (trained > 0).all():
+        return
+    others = np.flatnonzero(assigned)
+    for n in np.flatnonzero(assigned == 0):
+        has_all = (trained - counts[n] + counts[others] > 0).all(axis=1)
+        if has_all.any():
+            m = others[has_all.argmax()]
+            assigned[[n, m]] = assigned[[m, n]]
+            return
 
 
 def _fill_empty_parts(counts: np.ndarray, targets: np.ndarray, assigned: np.ndarray) -> None:

@@ -20,7 +20,6 @@ from kgated.study.splits import load_parts
 from kgated.study.storage.queue import TrialQueue
 from kgated.study.tasks import flattened_sequences
 from kgated.study.tasks.definitions import CLASSIFICATION
-from kgated_cli import main
 from kgated_cli.app import app
 
 OPTIONS = run.CompareOptions(
@@ -181,26 +180,6 @@ def test_the_command_refuses_options_before_it_trains(data, tmp_path):
         result = CliRunner().invoke(app, arguments)
         assert isinstance(result.exception, ValueError)
         assert message in str(result.exception)
-
-
-@pytest.mark.parametrize(
-    ("command", "package", "function", "options"),
-    [
-        ("compare", "kgated.compare", "compare_candidates", []),
-        ("search", "kgated.search", "search_models", ["--max-kib", "64"]),
-    ],
-)
-def test_ctrl_c_says_how_to_continue(
-    command, package, function, options, data, tmp_path, monkeypatch, capfd
-):
-    def stop(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(f"{package}.{function}", stop)
-    with pytest.raises(SystemExit) as stopped:
-        main([command, str(data), "--out", str(tmp_path / "o"), *options])
-    assert stopped.value.code == 130
-    assert "kgated: stopped; start the same command again: it cont" in capfd.readouterr().err
 
 
 def test_cells_are_those_of_the_library_and_a_plain_one():
