@@ -27,6 +27,8 @@ def check_writable(path: str | Path) -> Path:
         raise IsADirectoryError(f"can't write {path}: it is a folder; give a file name in it")
     if exists and not path.is_file():
         raise OSError(f"can't write {path}: it is a device or a pipe, and files are replaced whole")
+    if path.parent.is_file():
+        raise NotADirectoryError(f"can't write {path}: {path.parent} is a file; name a folder")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"can't write {path}: there is no folder {path.parent}; make it")
     if not os.access(path.parent, os.W_OK | os.X_OK):

@@ -1,7 +1,11 @@
 """`kgated compare`: which cell for one's own data."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import typer
 
 from kgated_cli import checks, options
 from kgated_cli.app import app
@@ -47,7 +51,20 @@ def compare(
 
     models = candidates(words(cells), widths, depths, bidirectional)
     settings = CompareOptions(quantizations=tuple(words(quantize)), **plan)
-    compare_candidates(data, out, models, settings, test=test)
+    with continues_later():
+        compare_candidates(data, out, models, settings, test=test)
+
+
+@contextlib.contextmanager
+def continues_later() -> Iterator[None]:
+    """Say after Ctrl-C how a comparison or a search continues; exit status 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(
+            "kgated: stopped; start the same command again: it continues where it stopped", err=True
+        )
+        raise typer.Exit(130) from None
 
 
 def words(text: str) -> list[str]:

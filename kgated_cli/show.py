@@ -50,7 +50,7 @@ def report(
     results: Annotated[
         list[Path],
         typer.Argument(
-            help="What `kgated-edge check --json` or `realtime --json` wrote; or files .jsonl of "
+            help="What `kgated-edge check --json` or `realtime --json` wrote; or the reports of "
             "`live --monitor`."
         ),
     ],
@@ -63,7 +63,8 @@ def report(
     if output.resolve() in [path.resolve() for path in results]:
         raise ValueError(f"{output}: this is one of the results: name another file for the page")
     checks.check_outputs([output], results)
-    logs = [path for path in results if path.suffix == ".jsonl"]
+    is_field_log = import_light("kgated.report.field").is_field_log
+    logs = [path for path in results if is_field_log(path)]
     if logs:
         _report_field(logs, results, output, title)
         return

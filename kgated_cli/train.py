@@ -124,11 +124,12 @@ def _warnings_as_lines() -> Iterator[None]:
 
 
 def _show(history: dict[str, list[float]], output: Path) -> None:
-    losses = history["val_loss"]
-    best = min(range(len(losses)), key=losses.__getitem__)
+    from kgated.models.classifier import best_accuracy, best_epoch
+
+    losses, best = history["val_loss"], best_epoch(history)
     typer.echo(
         f"{output}: epoch {best + 1} of {len(losses)}, validation loss "
-        f"{losses[best]:.4f}, accuracy {100 * history['val_accuracy'][best]:.2f}%"
+        f"{losses[best]:.4f}, accuracy {100 * best_accuracy(history):.2f}%"
     )
 
 

@@ -27,7 +27,11 @@ def test_a_failure_keeps_the_old_file_and_leaves_nothing(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["a.bin"]
 
 
-@pytest.mark.parametrize(("name", "message"), [("", "folder"), ("no/a.bin", "no folder")])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("", "folder"), ("no/a.bin", "no folder"), ("file/a.bin", "file is a file; name a folder")],
+)
 def test_unwritable_paths_are_named(tmp_path, name, message):
+    (tmp_path / "file").touch()
     with pytest.raises(OSError, match=message):
         check_writable(tmp_path / name)

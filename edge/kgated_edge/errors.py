@@ -3,6 +3,8 @@
 Every message is one line: the subject, the rule, what was received, and what to do.
 """
 
+import errno
+
 
 class EdgeError(ValueError):
     """Base of all errors below; the command line turns it into exit code 2."""
@@ -42,7 +44,8 @@ def readable(error: OSError) -> str:
     """The error in one line: the file, and what is wrong with it."""
     if error.filename is None or error.strerror is None:
         return str(error)
-    return f"{error.filename}: {error.strerror[:1].lower()}{error.strerror[1:]}: check the path"
+    remedy = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the path"
+    return f"{error.filename}: {error.strerror[:1].lower()}{error.strerror[1:]}: {remedy}"
 
 
 def damage(error: Exception) -> str:

@@ -89,8 +89,8 @@ class CandidateStudy:
         rows = [{"seed": seed, **best.params} for seed in seeds]
         self.queue.enqueue(self.seed_study, rows)
         self._train_seeds()
-        trained = [Run(**trial.user_attrs["run"]) for trial in self._complete(self.seed_study)]
-        search_run = Run(**best.user_attrs["run"])
+        trained = [Run.of(trial) for trial in self._complete(self.seed_study)]
+        search_run = Run.of(best)
         runs = [] if self.budget.refit else [search_run]
         runs = [*runs, *sorted(trained, key=lambda run: run.seed)][: self.budget.seeds]
         trials = self.search_study.get_trials(deepcopy=False)
@@ -187,7 +187,7 @@ class CandidateStudy:
         return self.trainer.train(seed, values, limit, name)
 
     def _refit(self, seed: int, values: Values, limit: TimeLimit, name: str) -> Run:
-        search_run = Run(**self._best_trial().user_attrs["run"])
+        search_run = Run.of(self._best_trial())
         return self.trainer.refit(seed, values, search_run, limit, name)
 
     def _tell(self, study: Any, trial: Any, run: Run, name: str) -> None:

@@ -16,7 +16,7 @@ from kgated.data import take
 from kgated.deploy import Recipe, to_tflite
 from kgated.errors import ConversionError
 from kgated.study.edge_check import Limits, run_check
-from kgated.study.fitting import model_inputs
+from kgated.study.fitting import load_saved, model_inputs
 from kgated.study.models import PLAIN, ModelOptions, parameter_count
 from kgated.study.splits import Parts
 from kgated.study.tasks.definitions import Task
@@ -63,7 +63,7 @@ def measure(
     """
     candidate, task = trained.candidate, parts.task
     model_paths = [fetch(paths.models / run.file_name) for run in trained.runs]
-    models = [keras.saving.load_model(path, compile=False) for path in model_paths]
+    models = [load_saved(path) for path in model_paths]
     scores = stacked([scores_of(model, task, parts.test) for model in models])
     losses = [run.val_loss for run in trained.runs if run.val_loss is not None]
     best = losses.index(min(losses)) if losses else 0

@@ -16,6 +16,7 @@ from kgated.study.fitting import (
 from kgated.study.models import ModelOptions
 from kgated.study.splits import Parts
 from kgated.study.storage.backends import Backend
+from kgated.study.storage.errors import version_errors
 from kgated.training import Plan
 
 AUGMENTATION = "augmentation"
@@ -81,6 +82,16 @@ class Run:
     out_of_time: bool
     curves: dict[str, list[float]]
     file_name: str
+
+    @classmethod
+    def of(cls, trial: Any) -> "Run":
+        """The training of a trial that is complete.
+
+        Raises:
+            ValueError: another version of kgated stored it.
+        """
+        with version_errors():
+            return cls(**trial.user_attrs["run"])
 
 
 class Trainer:

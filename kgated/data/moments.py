@@ -29,3 +29,25 @@ def constant_features(frames: Array) -> Array:
     """(F,) True for the features of frames (n, F) that vary by rounding errors at most."""
     constant: Array = np.ptp(frames, axis=0) <= ROUNDING * np.abs(frames).max(axis=0)
     return constant
+
+
+def scaling_moments(frames: Array, where: object = None) -> tuple[Array, Array]:
+    """Mean and variance (F,) of frames (n, F) to scale them by; 1 for a constant feature.
+
+    Args:
+        frames: from which they are computed.
+        where: the file, for the message.
+
+    Raises:
+        ValueError: a variance is above the range of the type.
+    """
+    mean, variance = feature_moments(frames)
+    variance = np.where(constant_features(frames), 1.0, variance)
+    if not np.isfinite(variance).all():
+        feature = int(np.argmin(np.isfinite(variance)))
+        prefix, largest = "" if where is None else f"{where}: ", np.abs(frames[:, feature]).max()
+        raise ValueError(
+            f"{prefix}feature {feature} (from 0) has values up to {largest:.1e}, "
+            f"whose variance is above the range of {frames.dtype}: divide it by a constant"
+        )
+    return mean, variance

@@ -8,6 +8,18 @@ import numpy as np
 TRAIN = "train"
 
 
+class SplitError(ValueError):
+    """Groups that can't be divided into parts.
+
+    Attributes:
+        reason: without the options of `kgated data` that the message names.
+    """
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(f"--split: {reason}: {remedy}, or choose another --group")
+        self.reason = reason
+
+
 def parse_split(text: str) -> dict[str, float]:
     """The fractions in the value of `--split`.
 
@@ -60,7 +72,7 @@ def assign_groups(
         (N,) the name of the part of each item.
 
     Raises:
-        ValueError: a part without a group, or a class that nothing is left of for training.
+        SplitError: a part without a group, or a class that nothing is left of for training.
     """
     names, group_of = np.unique(np.asarray(groups), return_inverse=True)
     classes, class_of = np.unique(np.asarray(labels), return_inverse=True)
@@ -69,6 +81,8 @@ def assign_groups(
     parts = [TRAIN, *fractions]
     targets = _targets(counts, [1 - sum(fractions.values()), *fractions.values()])
     assigned = _deal(counts, targets, seed)
+    _swap_for_classes(counts, assigned)
+    _fill_empty_parts(counts, targets, assigned)
     _check_parts(names, classes, counts, assigned, parts)
     return np.array(parts)[assigned][group_of]
 
@@ -98,6 +112,36 @@ def _deal(counts: np.ndarray, targets: np.ndarray, seed: int) -> np.ndarray:
     return assigned
 
 
+def _swap_for_classes(counts: np.ndarray, assigned: np.ndarray) -> None:
+    """Swap a group of the training part for one of another, if it then has all classes."""
+    trained = counts[assigned == 0].sum(axis=0)
+    if (trained > 0).all():
+        return
+    others = np.flatnonzero(assigned)
+    for n in np.flatnonzero(assigned == 0):
+        has_all = (trained - counts[n] + counts[others] > 0).all(axis=1)
+        if has_all.any():
+            m = others[has_all.argmax()]
+            assigned[[n, m]] = assigned[[m, n]]
+            return
+
+
+def _fill_empty_parts(counts: np.ndarray, targets: np.ndarray, assigned: np.ndarray) -> None:
+    """Move a group to each part that has none, where all classes stay in the training part."""
+    for part in range(len(targets)):
+        if (assigned == part).any():
+            continue
+        moves = []
+        for n, source in enumerate(assigned.tolist()):
+            moved = assigned.copy()
+            moved[n] = part
+            has_all = (counts[moved == 0].sum(axis=0) > 0).all()
+            if has_all and (moved == source).any():
+                moves.append((float(((counts[n] - targets[part]) ** 2).sum()), n))
+        if moves:
+            assigned[min(moves)[1]] = part
+
+
 def _check_parts(
     names: np.ndarray,
     classes: np.ndarray,
@@ -107,13 +151,15 @@ def _check_parts(
 ) -> None:
     empty = [part for k, part in enumerate(parts) if not (assigned == k).any()]
     if empty:
-        raise ValueError(
-            f"--split: {len(names)} groups are too few for {len(parts)} parts, nothing is left for "
-            f"{empty[0]!r}: record more, or choose another --group"
+        raise SplitError(
+            f"{len(names)} groups are too few for {len(parts)} parts, nothing is left for "
+            f"{empty[0]!r}",
+            "record more",
         )
     lacking = classes[counts[assigned == 0].sum(axis=0) == 0]
     if len(lacking):
-        raise ValueError(
-            f"--split: nothing is left of class {str(lacking[0])!r} to train on: all of it belongs "
-            "to a group of the test data: record more of it, or choose another --group"
+        raise SplitError(
+            f"nothing is left of class {str(lacking[0])!r} to train on: all of it belongs to a "
+            "group of the test data",
+            "record more of it",
         )

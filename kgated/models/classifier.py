@@ -1,6 +1,7 @@
 """Train a classifier on an `.npz` data set and save it: the implementation of `kgated train`."""
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from kgated.atomic_write import check_writable
 from kgated.cells import choose
 from kgated.data import class_count, real_frames, split
 from kgated.data.matching import check_class_names, match_validation, with_class_numbers
+from kgated.data.splitting import SplitError
 from kgated.layers import CELLS
 from kgated.models.chance import warn_of_chance
 from kgated.models.sequence import sequence_classifier
@@ -74,7 +76,7 @@ def train_classifier(
     shape = {"units": units, "layers": layers, "dropout": dropout}
     options = {"cell": cell, **shape, "data": run_record.digest(train)}
     if validation is None:
-        train, held_out = split(train, VALIDATION, seed=plan.seed)
+        train, held_out = set_aside(split, train, data, plan.seed)
     else:
         held_out = with_class_numbers(load_npz(validation))
         held_out = match_validation(train, held_out, validation)
@@ -103,10 +105,41 @@ def keras_file(output: str | Path) -> Path:
     return path
 
 
+def set_aside(
+    split_data: Callable[..., tuple[SequenceData, SequenceData]],
+    data: SequenceData,
+    where: str | Path,
+    seed: int,
+) -> tuple[SequenceData, SequenceData]:
+    """What stays to train on, and a fifth for validation.
+
+    Args:
+        split_data: `split`, or `split_recordings` for labels per frame.
+        data: to divide.
+        where: the file, for the message.
+        seed: of the split.
+
+    Raises:
+        ValueError: the groups can't be divided.
+    """
+    try:
+        return split_data(data, VALIDATION, seed=seed)
+    except SplitError as error:
+        raise ValueError(
+            f"{where}: no validation data can be set aside ({error.reason}): record more, or add "
+            "--validation"
+        ) from None
+
+
+def best_epoch(history: dict[str, list[float]]) -> int:
+    """The index of the epoch with the lowest validation loss, whose weights a training keeps."""
+    losses = history["val_loss"]
+    return min(range(len(losses)), key=losses.__getitem__)
+
+
 def best_accuracy(history: dict[str, list[float]]) -> float:
     """The validation accuracy of the epoch with the lowest validation loss."""
-    losses = history["val_loss"]
-    return float(history["val_accuracy"][min(range(len(losses)), key=losses.__getitem__)])
+    return float(history["val_accuracy"][best_epoch(history)])
 
 
 def _build(

@@ -8,7 +8,7 @@ import numpy as np
 from kgated_edge.evaluation.dataset_info import DataInfo
 
 from kgated.cells.minimal import MinimalCell
-from kgated.data.moments import constant_features, feature_moments
+from kgated.data.moments import scaling_moments
 from kgated.described_model import DescribedSequential
 from kgated.layers import LSTM
 
@@ -111,14 +111,7 @@ def fitted_normalization(frames: np.ndarray) -> keras.layers.Normalization:
     """
     scale = keras.layers.Normalization(name="scale")
     scale.build(frames.shape)
-    mean, variance = feature_moments(frames)
-    variance = np.where(constant_features(frames), 1.0, variance)
-    if not np.isfinite(variance).all():
-        feature = int(np.argmin(np.isfinite(variance)))
-        raise ValueError(
-            f"feature {feature} (from 0) has values up to {np.abs(frames[:, feature]).max():.1e}, "
-            "whose variance is above the range of float32: divide it by a constant"
-        )
+    mean, variance = scaling_moments(frames)
     scale.adapt_mean.assign(mean)
     scale.adapt_variance.assign(variance)
     scale.finalize_state()

@@ -11,7 +11,7 @@ from kgated.data import frame_class_count, real_frames, split_recordings
 from kgated.data.matching import check_class_names, match_validation
 from kgated.layers import CELLS
 from kgated.models.chance import warn_of_chance
-from kgated.models.classifier import VALIDATION, best_accuracy, keras_file, save_model
+from kgated.models.classifier import best_accuracy, keras_file, save_model, set_aside
 from kgated.models.frame import frame_classifier
 from kgated.training import Plan, fit_streaming
 from kgated.training.streaming import STEPS
@@ -47,11 +47,14 @@ def train_streaming(
         quiet: show no progress.
 
     Returns:
-        The history; see `fit_streaming`.
+        The history; see `fit_streaming`. A `ChanceWarning` says that the model is no better on the
+        validation data than always answering the most frequent class, or worse than a linear model
+        of single frames.
 
     Raises:
         ValueError, DivergenceError: see `fit_streaming`. Or `cell` is unknown, `output` is not a
-            `.keras` file, a class has no labels, or there is one recording and no validation data.
+            `.keras` file, a class has no labels, or there is one recording, or recordings that
+            can't be divided, and no validation data.
         KeyboardInterrupt: Ctrl-C; nothing is written.
         OSError: a file can't be read or written.
     """
@@ -89,5 +92,7 @@ def _with_validation(
     if validation is not None:
         return train, match_validation(train, load_npz(validation), validation)
     if len(train) < 2:
-        raise ValueError(f"{data}: there is only one recording: add --validation")
-    return split_recordings(train, VALIDATION, seed=seed)
+        raise ValueError(
+            f"{data}: there is only one recording: add --validation, or cut the recording in two"
+        )
+    return set_aside(split_recordings, train, data, seed)

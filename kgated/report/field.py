@@ -39,6 +39,20 @@ class FieldLog:
     lines: Sequence[dict[str, Any]]
 
 
+def is_field_log(path: Path) -> bool:
+    """Whether a file is for `read_field_log`: one with a report, or else with the suffix `.jsonl`.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    content = path.read_text(encoding="utf-8", errors="replace")
+    document = _json(content)
+    if isinstance(document, dict) and "command" in document:
+        return False  # a result of `check` or `realtime`
+    reports = map(_is_report, map(_json, content.splitlines()))
+    return path.suffix == ".jsonl" or any(reports)
+
+
 def read_field_log(path: str | Path) -> FieldLog:
     """Read a file that `kgated-edge live --monitor` wrote.
 
@@ -52,10 +66,7 @@ def read_field_log(path: str | Path) -> FieldLog:
     lines = []
     content = Path(path).read_text(encoding="utf-8", errors="replace")
     for number, text in enumerate(content.splitlines(), 1):
-        try:
-            line = json.loads(text)
-        except (ValueError, RecursionError):
-            line = None
+        line = _json(text)
         if not _is_report(line):
             raise ValueError(
                 f"{path}: line {number} is no report of `kgated-edge live --monitor`: "
@@ -65,6 +76,14 @@ def read_field_log(path: str | Path) -> FieldLog:
     if not lines:
         raise ValueError(f"{path}: there is no report in it yet: let the model run longer")
     return FieldLog(Path(path).name, lines)
+
+
+def _json(text: str) -> Any:
+    """The document in a text, None where it is not JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _is_report(line: Any) -> bool:

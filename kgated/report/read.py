@@ -104,7 +104,9 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         result = json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error}): give what `--json` wrote") from None
+        raise ValueError(
+            f"{path}: not JSON ({error}): give what `--json` or `live --monitor` wrote"
+        ) from None
     command = result.get("command") if isinstance(result, dict) else None
     if not isinstance(command, str) or command not in _RUNS:
         raise ValueError(

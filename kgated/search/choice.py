@@ -110,7 +110,7 @@ class Explanation:
         limits = f"{budget.max_kib:g} KiB" + (" after gzip" if budget.compressed else "")
         if budget.deadline_us is not None:
             limits += f" and {budget.deadline_us:g} µs"
-        goal = f"{self.metric.title} {self.metric.text(choice.goal)} or better on validation"
+        goal = f"{self.metric.named(choice.goal)} or better on validation"
         if not choice.reached:
             return (
                 f"No file within {limits} has {goal}: it is the best one of {choice.fitting}. "
@@ -146,8 +146,8 @@ class Explanation:
         cost = outcome.cost
         return (
             f"{outcome.name} with {cost.size(self.budget) / 1024:.1f} KiB, {cost.step_us_p50:.1f} "
-            f"µs per step (p99 {cost.step_us_p99:.1f}), {self.metric.title} "
-            f"{self.metric.text(outcome.value)} on validation"
+            f"µs per step (p99 {cost.step_us_p99:.1f}), "
+            f"{self.metric.named(outcome.value)} on validation"
         )
 
 

@@ -21,7 +21,7 @@ from kgated.search.trials.queue import SearchQueue
 from kgated.search.trials.study import SearchStudy
 from kgated.search.trials.teacher import AUTO, Teacher, TeacherStudy, load_teacher
 from kgated.study.console import log_to
-from kgated.study.options import require_packages
+from kgated.study.options import forget_study, require_packages
 from kgated.study.splits import Parts
 from kgated.study.storage.errors import storage_errors
 from kgated.study.tasks.metrics import Metric
@@ -97,7 +97,8 @@ def _search(
         device_lock = partial(queue.hold, "device")
         builder = FileBuilder(device, parts, period_s, folder, device_lock, queue.worker)
         with console.status("checking whether the limits can be met"):
-            check_reachable(builder, options.space, options.budget)
+            _check_limits(builder, queue, options)
+        check_same(queue, parts, options)  # another process may have forgotten them
         if options.teacher == AUTO:
             teacher = _auto_teacher(queue, parts, options, folder, log_to(console))
         study = SearchStudy(
@@ -111,6 +112,15 @@ def _search(
     finally:
         queue.close()
     return results
+
+
+def _check_limits(builder: FileBuilder, queue: SearchQueue, options: SearchOptions) -> None:
+    """Refuse limits that no design meets; the folder then takes a search with other limits."""
+    try:
+        check_reachable(builder, options.space, options.budget)
+    except ValueError:
+        forget_study(queue)
+        raise
 
 
 def _soft(model: Any, parts: Parts, options: SearchOptions) -> Teacher:

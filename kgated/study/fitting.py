@@ -233,6 +233,22 @@ def _undo_standardization(model: Any, mean: Array, deviation: Array) -> None:
     head.set_weights([kernel * deviation, bias * deviation + mean])
 
 
+def load_saved(path: Path) -> keras.Model:
+    """The model in a file that a trial has saved.
+
+    Raises:
+        ValueError: it is missing or damaged; one line.
+    """
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:
+        state = "damaged" if path.is_file() else "missing"
+        raise ValueError(
+            f"{path}: the trained model of a trial is {state}: copy it back, or name another "
+            "folder to train again"
+        ) from error
+
+
 def saved(model: keras.Model) -> bytes:
     """The content of a model's `.keras` file."""
     with tempfile.TemporaryDirectory() as folder:

@@ -94,3 +94,8 @@ def check_same_study(
             f"{queue.backend.name} holds {kind} ({', '.join(changes)}): "
             "name another folder or database, or delete this one"
         )
+
+
+def forget_study(queue: TrialQueue) -> None:
+    """Let a storage without a trial take other options: this study can't be run with its own."""
+    queue.forget(queue.study(OPTIONS), OPTIONS)

@@ -10,6 +10,7 @@ from kgated_edge.evaluation.file_array import FileArray
 
 from kgated.data import class_count, is_real, real_frames, split, take
 from kgated.data.matching import check_class_names, match_validation
+from kgated.data.moments import scaling_moments
 from kgated.data.sequences import split_recordings
 from kgated.data.splitting import assign_groups
 from kgated.study.chunks import MIN_GROUPS, concatenated, group_count, in_chunks, split_in_time
@@ -91,6 +92,8 @@ def load_parts(
     outputs = _outputs(chosen, development, held_out, len(labels))
     train, validation, held_out = _split(chosen, development, held_out, seed, data)
     notes = _notes(chosen, train, validation, held_out, labels)
+    if not chosen.takes_tokens:
+        scaling_moments(real_frames(train), data)  # refuses what no model can scale
     development = concatenated(chosen, train, validation)
     return Parts(chosen, train, validation, held_out, development, labels, outputs, notes)
 
@@ -150,8 +153,7 @@ def _check_targets_vary(task: Task, data: SequenceData, where: object) -> None:
         constant = np.flatnonzero(np.ptp(rows.reshape(len(rows), -1), axis=0) == 0)
         what = f"target {constant[0]} of `y` is" if len(constant) else ""
     else:
-        tokens = real_frames(data)
-        what = "" if tokens.min() < tokens.max() else "all tokens are"
+        what = "all tokens are" if np.ptp(real_frames(data)) == 0 else ""
     if what:
         raise ValueError(f"{where}: {what} the same everywhere: there is nothing to learn")
     if data.x.ndim == 2 and data.x.min() < 0:
@@ -206,18 +208,17 @@ def _grouped(data: SequenceData, pattern: str | None, where: object) -> Sequence
             f"Received: {pattern!r}"
         ) from None
     if None in parts:
-        missing = data.groups[parts.index(None)]
-        raise ValueError(f"{where}: --group {pattern!r} does not match {str(missing)!r}")
+        missing = str(data.groups[parts.index(None)])
+        raise ValueError(f"{where}: --group {pattern!r} does not match {missing!r}")
     return replace(data, groups=np.array(parts))
 
 
 def _check_counts(data: SequenceData, names: tuple[str, ...], minimum: int, where: object) -> None:
     counts = np.bincount(np.asarray(data.y), minlength=len(names))
     if counts.min() < minimum:
-        rarest = int(counts.argmin())
         raise ValueError(
-            f"{where}: class {names[rarest]!r} has {counts[rarest]} sequences, and {minimum} are "
-            "needed to train, validate and test: record more, or leave the class out"
+            f"{where}: class {names[counts.argmin()]!r} has {counts.min()} sequences, and "
+            f"{minimum} are needed to train, validate and test: record more, or leave the class out"
         )
 
 
@@ -285,8 +286,7 @@ def _notes(
     for part, data in (("training", train), ("validation", validation), ("test", test)):
         y = np.asarray(data.y) if names else np.zeros(0)
         labels = y[is_real(data.lengths, data.x.shape[1])] if names and task.per_frame else y
-        missing = [name for k, name in enumerate(names) if k not in labels]
-        if missing:
+        if missing := [name for k, name in enumerate(names) if k not in labels]:
             notes.append(f"The {part} data have no {_item(task)} of class {', '.join(missing)}.")
     if not task.takes_tokens:
         constant = np.flatnonzero(np.ptp(real_frames(train), axis=0) == 0)

@@ -14,7 +14,7 @@ from kgated.data.moments import feature_moments
 from kgated.keras_internals.training import build_for_training
 from kgated.training.callbacks import StopOnDivergence
 from kgated.training.distribution import clip_after_sum
-from kgated.training.fitting import MAX_BATCH, Plan, check_precision, compile_for_labels
+from kgated.training.fitting import MAX_BATCH, MIN_STEPS, Plan, check_precision, compile_for_labels
 from kgated.training.progress import ProgressBar
 from kgated.training.recordings import NextEpoch, Recordings, X, carry_state
 
@@ -70,7 +70,8 @@ def fit_streaming(
             of k frames it is (B, T / k, classes), and learns the label of the last of k frames.
         train: frames (N, T, F) float32 and labels per frame y (N, T) in 0..classes-1.
         validation: the same; the weights of the epoch with the lowest validation loss are kept.
-        plan: all other options; `batch_size` is the maximum number of rows, 32 by default.
+        plan: all other options; `batch_size` is the maximum number of rows, 32 by default. Without
+            it an epoch passes over few recordings several times, so that it has six steps.
             `label_smoothing` and `disturbance` are not used, `augmentation` is.
         steps: frames per chunk, the maximum reach of the gradient.
         quiet: show no progress.
@@ -141,6 +142,9 @@ def _chunks(
     """The chunks of a data set's sections; in random order and augmented if there is a plan."""
     _check_labels(name, data)
     x, y = sections(data, rows, steps)
+    if plan is not None and plan.batch_size is None:
+        passes = -(-MIN_STEPS * rows // sum(-(-len(frames) // steps) for frames in x))
+        x, y = x * passes, y * passes
     seed = None if plan is None else plan.seed
     if plan is None or plan.augmentation is None:
         return Recordings(x, y, rows, steps, seed, classes, stride)

@@ -223,6 +223,10 @@ def test_a_bidirectional_candidate_has_twice_the_cells(rng):
         ({"y": np.zeros((12, 2), np.int64)}, "fits no task"),
         ({"y": None}, "there are no labels `y`"),
         ({"x": np.full((12, 6, 3), np.nan, np.float32)}, "NaN"),
+        (
+            {"x": np.linspace(-1e30, 1e30, 216, dtype=np.float32).reshape(12, 6, 3)},
+            r"feature 0 \(from 0\) has values up to .* divide it by a constant",
+        ),
         ({"y": np.repeat([0, 2], 6)}, "without gaps"),
         (
             {"x": np.zeros((12, 6), np.int32)},

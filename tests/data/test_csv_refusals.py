@@ -1,12 +1,19 @@
 """Labels, options and files that are no data set: a refusal in one sentence, nothing written."""
 
+import io
 import re
 
 import pytest
 from csv_files import folder, rows, write
+from kgated_edge.errors import DataError
+from kgated_edge.format.tensor_spec import TensorSpec
+from kgated_edge.ingest.csv_frames import csv_frames
+from kgated_edge.ingest.csv_layout import CsvColumns
+from kgated_edge.ingest.input_counts import REFUSE, InputCounts
 
 from kgated.data import BuildOptions, CsvOptions, LabelOptions, csv_to_npz
 
+SPEC = TensorSpec("frame", (2,))
 EVENTS = [
     ("file,start,end,label\np0_0.csv,1.5,2.5,step\n", "line 2: the event ends at 2.5 s, beyond"),
     ("file,start,end,label\np0_0.csv,0,1,a\np0_0.csv,0.5,2,b\n", "line 3: the event at 0.5 s"),
@@ -50,11 +57,21 @@ def test_a_missing_label_of_a_frame_is_refused(tmp_path, cell):
     assert not (tmp_path / "out.npz").exists()
 
 
-@pytest.mark.parametrize("content", [b"time,ax,ay\n0,1,\xe9\n", "time,ax,ay\n".encode("utf-16")])
-def test_text_of_another_encoding_is_refused(tmp_path, content):
-    root = folder(tmp_path, count=1)
-    (root / "walk" / "z.csv").write_bytes(content)
-    with pytest.raises(ValueError, match=r"z\.csv: this is not a text in UTF-8"):
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"time,ax,ay\n0,1,\xe9\n",
+        "durée,ax,ay\n0,1,2\n".encode("cp1252"),
+        "time,ax,ay\n".encode("utf-16"),
+        "time,ax,ay\n0,1,2\n".encode("utf-16-be"),
+    ],
+)
+def test_text_in_another_encoding_is_refused_as_on_the_device(tmp_path, content):
+    root = folder(tmp_path, count=1, classes=("x",))
+    (root / "x" / "z.csv").write_bytes(content)
+    with pytest.raises(DataError) as refused:
+        list(csv_frames(io.BytesIO(content), SPEC, CsvColumns(), REFUSE, InputCounts()))
+    with pytest.raises(ValueError, match=f"z.csv: {re.escape(str(refused.value))}$"):
         csv_to_npz(root, tmp_path / "out.npz")
 
 

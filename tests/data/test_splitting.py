@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from kgated.data import SequenceData, assign_groups, parse_split, split
+from kgated.data import SequenceData, assign_groups, parse_split, split, split_recordings
+from kgated.data.splitting import SplitError
 
 
 def test_no_group_is_in_two_parts_and_classes_keep_their_fractions(rng):
@@ -33,6 +34,22 @@ def test_the_seed_decides_and_repeats():
 def test_a_class_of_which_nothing_is_left_for_training_is_refused():
     with pytest.raises(ValueError, match="nothing is left of class 'b' to train on"):
         assign_groups(["p", "q", "r"], ["a", "a", "b"], {"test": 0.9})
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_two_recordings_are_one_for_each_part(seed):
+    """The classes of one are all in the other one, which stays to train on."""
+    y = np.array([[0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 2, 2]])
+    data = SequenceData(np.zeros((2, 6, 1), np.float32), np.array([6, 6]), y)
+    remaining, aside = split_recordings(data, 0.2, seed=seed)
+    assert (remaining.y.tolist(), aside.y.tolist()) == ([y[1].tolist()], [y[0].tolist()])
+
+
+def test_a_part_takes_no_last_recording_of_a_class():
+    y = np.array([[0, 0, 1], [0, 0, 2]])
+    data = SequenceData(np.zeros((2, 3, 1), np.float32), np.array([3, 3]), y)
+    with pytest.raises(SplitError, match="nothing is left of class"):
+        split_recordings(data, 0.2)
 
 
 @pytest.mark.parametrize(

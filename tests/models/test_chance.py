@@ -4,11 +4,13 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.neighbors import NearestCentroid
+from sklearn.preprocessing import StandardScaler
 
 import kgated_cli
-from kgated.data import pad, save_npz, split
+from kgated.data import SequenceData, pad, real_frames, save_npz, split
 from kgated.models import ChanceWarning, train_classifier
-from kgated.models.chance import nearest_means, warn_of_chance
+from kgated.models.chance import nearest_frame_means, nearest_means, warn_of_chance
 from kgated.study.fitting import WeightedBatches
 from kgated.training import Plan, fitting
 
@@ -70,3 +72,38 @@ def test_a_warning_compares_with_simpler_answers(rng, accuracy, words):
         warn_of_chance(accuracy, train, validation)
     assert [issubclass(w.category, ChanceWarning) for w in caught] == ([True] if words else [])
     assert words is None or words in str(caught[0].message)
+
+
+def frames_of_two(rng, count, frames=12, noise=0.1):
+    """Recordings whose frames lie near one level per class, and change class in the middle."""
+    y = np.repeat([[0, 1]], count, axis=0).repeat(frames // 2, axis=1)
+    x = 9.81 + y[..., None] + rng.normal(0, noise, (count, frames, 2))
+    return SequenceData(x.astype(np.float32), np.full(count, frames), y)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "words"),
+    [(0.5, "no better than always answering class 0"), (0.9, "of a linear model"), (0.99, None)],
+)
+def test_a_warning_compares_frames_with_simpler_answers(rng, accuracy, words):
+    train, validation = frames_of_two(rng, 4), frames_of_two(rng, 10)
+    assert (nearest_frame_means(train, validation) == validation.y.ravel()).all()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_of_chance(accuracy, train, validation)
+    assert [issubclass(w.category, ChanceWarning) for w in caught] == ([True] if words else [])
+    assert words is None or words in str(caught[0].message)
+    assert words is None or "another --steps, or more" in str(caught[0].message)
+
+
+def test_the_linear_model_of_frames_is_that_of_scikit_learn(rng):
+    train, test = frames_of_two(rng, 5, noise=1.0), frames_of_two(rng, 9, noise=1.0)
+    for data in (train, test):
+        data.lengths[:] = rng.integers(8, 13, len(data))
+    learned, tested = real_frames(train), real_frames(test)
+    scaler = StandardScaler().fit(learned)
+    y = np.concatenate([row[:length] for row, length in zip(train.y, train.lengths, strict=True)])
+    expected = NearestCentroid().fit(scaler.transform(learned), y).predict(scaler.transform(tested))
+    decisions = nearest_frame_means(train, test)
+    assert 0.5 < (decisions == 0).mean() < 0.7
+    assert np.array_equal(decisions, expected)

@@ -8,7 +8,7 @@ import pytest
 from kgated_edge.cli import main
 from typer.testing import CliRunner
 
-from kgated.report.field import read_field_log
+from kgated.report.field import is_field_log, read_field_log
 from kgated_cli.app import app
 
 MODEL = Path(__file__).parents[1] / "edge" / "fixtures" / "int8.tflite"
@@ -35,6 +35,30 @@ def test_the_page_draws_each_report(log, tmp_path):
         assert f'id="{name}-0"' in text
     assert "drift_psi-0" not in text  # this file knows no distribution
     assert json.dumps(lines[1]["state_norm"]) in text
+
+
+@pytest.mark.parametrize("name", ["field.log", "field", "field.json"])
+@pytest.mark.parametrize("lines", [1, 2])
+def test_a_report_has_any_suffix(log, tmp_path, name, lines):
+    page, path = tmp_path / "page.html", tmp_path / name
+    path.write_text("".join(log.read_text().splitlines(keepends=True)[:lines]))
+    result = CliRunner().invoke(app, ["report", str(path), str(log), "-o", str(page)])
+    assert result.exit_code == 0, result.output
+    assert f"{name}</h2>" in page.read_text()
+
+
+def test_a_result_may_have_the_suffix_of_reports(tmp_path):
+    path = tmp_path / "check.jsonl"
+    path.write_text(json.dumps({"command": "check", **REPORT}, indent=2))
+    assert not is_field_log(path)
+
+
+@pytest.mark.parametrize("damage", ["", "cut}\n", "[1]\n"])
+def test_a_damaged_report_of_any_suffix_names_its_line(log, tmp_path, damage):
+    path = tmp_path / "field.log"
+    path.write_text(f"{damage}{log.read_text()}no report\n")
+    result = CliRunner().invoke(app, ["report", str(path), "-o", str(tmp_path / "page.html")])
+    assert f"field.log: line {1 if damage else 3} is no report" in str(result.exception)
 
 
 @pytest.mark.parametrize("content", ["", "no JSON\n", "[1]\n", '{"step": 1}\n'])

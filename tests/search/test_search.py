@@ -130,6 +130,17 @@ def test_limits_that_no_design_meets_are_refused_before_the_training(data, tmp_p
     options = replace(OPTIONS, budget=Budget(1.0))
     with pytest.raises(ValueError, match=r"no design meets .* gru-3-none: .* allowed are 1$"):
         run.search_models(data, tmp_path, options, console=Console(quiet=True))
+    monkeypatch.setattr(run, "SearchStudy", reached)
+    with pytest.raises(ReachedError):  # the same folder takes other limits
+        run.search_models(data, tmp_path, OPTIONS, console=Console(quiet=True))
+
+
+class ReachedError(Exception):
+    """The trials would begin now."""
+
+
+def reached(*_):
+    raise ReachedError
 
 
 @pytest.mark.parametrize(

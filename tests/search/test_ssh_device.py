@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from kgated.data import pad, save_npz
+from kgated.search.measurement import device as measurement
 from kgated.search.measurement.device import DeviceError, LocalDevice, SshDevice, open_device
 from kgated.search.measurement.files import Budget
 from kgated.search.options import SearchOptions
@@ -51,6 +52,14 @@ def board(tmp_path, monkeypatch):
     ):
         monkeypatch.setenv(name, value)
     return folder
+
+
+@pytest.fixture
+def spoken(tmp_path):
+    """A data set of one sequence for `speech`."""
+    path, frames = tmp_path / "spoken.npz", np.load(FIXTURES / "speech.npz")["frames"]
+    np.savez(path, x=frames[None], y=np.zeros(1, np.int64))
+    return path
 
 
 def copies(folder):
@@ -109,3 +118,58 @@ def test_a_machine_without_ssh_is_told_what_to_install(board, monkeypatch, tmp_p
 def test_what_is_no_host_is_refused_before_ssh_runs(host):
     with pytest.raises(ValueError, match="--device must be `local` or a host"):
         open_device(host)
+
+
+REPLACED = """#!/bin/sh
+while [ "$1" != "--" ]; do shift; done
+shift; shift
+case "$*" in
+*{word}*) {answer};;
+*) PATH="$BOARD:$PATH" exec sh -c "$*";;
+esac
+"""
+
+
+def replace_answer(tools, word, answer):
+    """Let commands with a word in them be answered by other commands."""
+    (tools / "ssh").write_text(REPLACED.format(word=word, answer=answer))
+
+
+@pytest.mark.parametrize("answer", ["true", "echo Welcome; echo kgated-edge 0.1.0", "echo bash 5"])
+def test_what_does_not_answer_as_the_runner_is_refused(board, tmp_path, answer):
+    replace_answer(tmp_path / "tools", "--version", answer)
+    with pytest.raises(DeviceError, match=r"`kgated-edge --version` answered .* print nothing"):
+        SshDevice("pi@board")
+    assert not copies(tmp_path)
+
+
+def test_an_answer_that_is_no_text_is_refused(board, tmp_path):
+    replace_answer(tmp_path / "tools", "--version", "printf '\\377\\376'")
+    with pytest.raises(DeviceError, match="answered '\ufffd\ufffd'"):
+        SshDevice("pi@board")
+
+
+@pytest.mark.parametrize("answer", ["echo '{}'", "echo no report", "false", "echo '[]'"])
+def test_a_report_that_can_t_be_read_is_no_refusal_of_the_file(board, tmp_path, answer, spoken):
+    device = SshDevice("pi@board")
+    replace_answer(tmp_path / "tools", "check.json", answer)
+    with pytest.raises(DeviceError, match=r"pi@board: (the report of|`kgated-edge`|`cat`)"):
+        device.check(FIXTURES / "speech.tflite", spoken, LIMITS)
+    device.close()
+
+
+def test_a_device_that_hangs_is_left_after_a_while(board, tmp_path, monkeypatch, spoken):
+    device = SshDevice("pi@board")
+    monkeypatch.setattr(measurement, "SHORT_S", 0.2)
+    replace_answer(tmp_path / "tools", "rm", "exec sleep 60")
+    with pytest.raises(DeviceError, match=r"`rm` took longer than 0.2 s: see whether .* hangs"):
+        device.check(FIXTURES / "speech.tflite", spoken, LIMITS)
+    device.close()  # says nothing of its own
+
+
+def test_a_full_device_is_not_one_that_can_t_be_reached(board, tmp_path, spoken):
+    device = SshDevice("pi@board")
+    (tmp_path / "tools" / "scp").write_text("#!/bin/sh\necho scp: disk full >&2\nexit 1\n")
+    with pytest.raises(DeviceError, match="pi@board: a file can't be copied there by scp: scp: d"):
+        device.check(FIXTURES / "speech.tflite", spoken, LIMITS)
+    device.close()

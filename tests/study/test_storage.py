@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from postgresql import server, stop
 from warm_processes import Program, run
 
 from kgated.compare import candidate_study
+from kgated.compare.training import Run
 from kgated.data import pad, save_npz
-from kgated.study.fitting import LockCheck
+from kgated.study.fitting import LockCheck, load_saved
 from kgated.study.storage import backends
 from kgated.study.storage.errors import storage_errors
 from kgated.study.storage.queue import WORKER, TrialQueue
@@ -160,10 +162,58 @@ def test_a_full_disk_leaves_the_journal_intact_and_the_error_has_a_remedy(tmp_pa
     again.close()
 
 
-def test_a_file_that_is_no_journal_is_refused(tmp_path):
-    (tmp_path / backends.JOURNAL).write_text("name,value\n1,2\n")
-    with pytest.raises(ValueError, match="is no journal of trials"):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"name,value\n1,2\n", "line 1 is damaged"),
+        (b"\xff\x00\n", "line 1 is damaged"),
+        (b'{"op_code": 0, "worker_id": "a"', None),  # without its end: a kill cut it off
+        (bytes(500), None),
+        (bytes(500) + b"\n", "line 1 is damaged"),
+        (b'{"op_code": 99, "worker_id": "a"}\n', "records of another program or version"),
+        (b'{"op_code": 0}\n', "records of another program or version"),
+        (b"[1]\n", "line 1 is damaged"),
+    ],
+)
+def test_a_file_that_is_no_journal_is_refused(tmp_path, content, reason):
+    path = tmp_path / backends.JOURNAL
+    path.write_bytes(content)
+    if reason is None:
+        TrialQueue(tmp_path).close()
+        return
+    with pytest.raises(
+        ValueError, match=rf"is no journal of trials \(.*{reason}\): name"
+    ) as caught:
         TrialQueue(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == content
+
+
+def test_options_are_forgotten_only_where_no_trial_depends_on_them(tmp_path):
+    queue = TrialQueue(tmp_path)
+    options, study = queue.study("options"), queue.study("search")
+    assert queue.choose_once(options, "options", {"limit": 1}) == {"limit": 1}
+    queue.forget(options, "options")
+    assert queue.choose_once(options, "options", {"limit": 2}) == {"limit": 2}
+    queue.take(study, 1)
+    queue.forget(options, "options")
+    assert queue.choose_once(options, "options", {"limit": 3}) == {"limit": 2}
+    queue.close()
+
+
+def test_a_saved_model_that_is_missing_or_damaged_is_named(tmp_path):
+    path = tmp_path / "gru.keras"
+    with pytest.raises(ValueError, match=r"gru\.keras: the trained model of a trial is missing"):
+        load_saved(path)
+    path.write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"gru\.keras: the trained model of a trial is damaged"):
+        load_saved(path)
+
+
+def test_trials_of_another_version_are_named():
+    trial = SimpleNamespace(user_attrs={"run": {"seed": 0, "field_of_another_version": 1}})
+    with pytest.raises(ValueError, match=r"trials are those of another version of kgated .*field_"):
+        Run.of(trial)
 
 
 @pytest.mark.parametrize("address", ["sqlite:///a.db", "trials", "mysql://u@h/d"])

@@ -26,6 +26,7 @@ from kgated.study.tasks.definitions import (
     REGRESSION,
     choose_task,
 )
+from kgated.study.tasks.metrics import ACCURACY, BITS, RMSE
 from kgated.training import Plan
 
 
@@ -204,3 +205,13 @@ def test_labels_of_frames_in_a_class_that_only_the_end_has_are_refused(tmp_path)
     save_npz(tmp_path / "late.npz", SequenceData(x, np.array([x.shape[1]]), y))
     with pytest.raises(ValueError, match="class 1 is only in the last frames"):
         load_parts(tmp_path / "late.npz")
+
+
+def test_the_title_of_a_metric_is_not_written_twice():
+    values = (0.5, ACCURACY), (1.6, BITS), (0.25, RMSE)
+    assert [metric.named(value) for value, metric in values] == [
+        "accuracy 50.0%",
+        "1.6 bits per token",
+        "RMSE 0.25",
+    ]
+    assert [metric.cell(value) for value, metric in values] == ["50.0%", "1.6", "0.25"]

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 import kgated
 from kgated.data import SensorAugmentation, SequenceData, split_recordings
-from kgated.models import frame_classifier
-from kgated.training import Plan, Recordings, fit_streaming
+from kgated.models import frame_classifier, train_streaming
+from kgated.training import Plan, Recordings, fit_streaming, streaming
 from kgated.training.streaming import sections
 from kgated_cli.app import app
 
@@ -139,6 +139,28 @@ def test_augmentation_differs_from_epoch_to_epoch(monkeypatch):
     plan = Plan(epochs=2, augmentation=SensorAugmentation(jitter=0.5))
     fit_streaming(model, data, data, plan, steps=40, quiet=True)
     assert np.abs(drawn[0] - drawn[-1]).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "steps"),
+    [(1, None, 6), (5, None, 6), (40, None, 8), (400, None, 26), (5, 8, 2)],
+)
+def test_few_recordings_give_an_epoch_of_six_steps(count, batch_size, steps):
+    data, rows = recordings(count, 30), min(count, 32)
+    plan = Plan(batch_size=batch_size)
+    chunks = streaming._chunks("train", data, rows, 20, 2, 1, plan)
+    assert len(chunks) == steps
+    frames = sum(int((chunks[n][2] > 0).sum()) for n in range(steps))
+    assert frames % (count * 30) == 0
+
+
+def test_what_cannot_be_set_aside_names_the_way_out(tmp_path):
+    x, y = np.zeros((2, 40, 1), np.float32), np.repeat([[0, 1], [0, 2]], 20, axis=1)
+    for rows, words in ((2, "no validation data can be set aside"), (1, "only one recording")):
+        np.savez(tmp_path / "d.npz", x=x[:rows], y=np.minimum(y[:rows], rows))
+        with pytest.raises(ValueError, match=f"d.npz: .*{words}.* add --validation") as refused:
+            train_streaming(tmp_path / "d.npz", tmp_path / "m.keras", quiet=True)
+        assert "--group" not in str(refused.value)
 
 
 def test_the_command_trains_and_refuses(tmp_path):

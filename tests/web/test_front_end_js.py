@@ -136,6 +136,8 @@ def test_a_wav_file_of_floats_and_one_of_unknown_length(run_js, rng):
         lambda wav: wav[:30],
         lambda wav: wav[:36],
         lambda wav: wav[:200],
+        lambda wav: wav + wav,
+        lambda wav: wav + wav[36:],
         lambda wav: float_wav(np.array([0.0, np.nan] * 300)),
     ],
 )

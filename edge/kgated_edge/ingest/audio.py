@@ -7,7 +7,7 @@ from kgated_edge.format.tensor_spec import Array
 from kgated_edge.ingest.front_end import FrontEnd
 from kgated_edge.ingest.logmel import LogMel
 from kgated_edge.ingest.resample import Resampler
-from kgated_edge.ingest.wav_files import WavFormat, check_size, read_header
+from kgated_edge.ingest.wav_files import WavFormat, check_end, check_size, read_header
 
 _CHUNK_S = 0.01  # of audio per read, as it arrives
 _FILE_CHUNK_S = 2.0  # of a file that is there: fewer calls
@@ -21,7 +21,8 @@ def wav_frames(stream: IO[bytes], front_end: MakeFrontEnd) -> Iterator[Array]:
     """Yields the frames of WAV: 8, 16, 24 or 32 bits, or float; the mean of the channels.
 
     Raises:
-        DataError: another kind of file; a file, not a pipe, that is cut short.
+        DataError: another kind of file; a file, not a pipe, that is cut short; further samples
+            after those that the header declares, in a pipe after the last frame.
     """
     header, size = read_header(stream)
     is_file = stream.seekable()
@@ -34,6 +35,8 @@ def wav_frames(stream: IO[bytes], front_end: MakeFrontEnd) -> Iterator[Array]:
         header.rate,
         _FILE_CHUNK_S if is_file else _CHUNK_S,
     )
+    if not is_file and size is not None:
+        check_end(stream, size)
 
 
 def audio_frames(

@@ -11,6 +11,7 @@ import numpy as np
 from kgated_edge.errors import DataError
 from kgated_edge.format.tensor_spec import Array, TensorSpec
 from kgated_edge.ingest.csv_cells import fields_of, real, seconds, with_points
+from kgated_edge.ingest.csv_encoding import UTF8_MARK, check_not_utf16, check_utf8
 from kgated_edge.ingest.csv_layout import CsvColumns, Layout, layout_of
 from kgated_edge.ingest.input_counts import REFUSE, InputCounts
 
@@ -18,7 +19,6 @@ _MAX_LINE = 1 << 20
 _TIMES = 50  # of the first frames, from which the period is measured
 _LOST = 1.75  # periods of a step that is a gap
 _SAME_PERIOD = 0.1  # relative: clocks of sensors are rough
-_EXCEL_QUOTES = b'\xef\xbb\xbf"'  # before the first line: the mark of UTF-8, a quote
 
 
 def csv_frames(
@@ -40,13 +40,14 @@ def csv_frames(
         counts: of bad and joined lines, and the time of the last frame.
 
     Raises:
-        DataError: a column that does not exist, a line that is no frame, or, where bad lines are
-            refused, times that step otherwise than the frames of training.
+        DataError: a column that does not exist, a line that is no frame, a header or a whole text
+            that is not UTF-8; or, where bad lines are refused, any line that is not, or times that
+            step otherwise than the frames of training.
     """
     lines = _numbered(stream)
     for first in lines:
-        text = first[1]
-        layout, is_header = layout_of(text, spec, columns)
+        number, text = first
+        layout, is_header = layout_of(number, text, spec, columns)
         read = partial(_parse, spec=spec, layout=layout)
         if is_header or policy == REFUSE or read(text).frame is not None:
             break
@@ -89,8 +90,11 @@ def _numbered(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     number = 0
     while line := stream.readline(_MAX_LINE):
         number += 1
-        if number == 1 and line.strip(_EXCEL_QUOTES).startswith(b"sep="):
-            continue  # Excel's line that sets the delimiter
+        if number == 1:
+            check_not_utf16(line)
+            line = line.removeprefix(UTF8_MARK)
+            if line.strip(b'"').startswith(b"sep="):
+                continue  # Excel's line that sets the delimiter
         if line.strip() and not line.startswith(b"#"):
             yield number, line
 
@@ -99,6 +103,7 @@ def _strict(
     lines: Iterable[tuple[int, bytes]], read: Callable[[bytes], _Line], spec: TensorSpec
 ) -> Iterator[_Line]:
     for number, text in lines:
+        check_utf8(number, text)
         line = read(text)
         if line.frame is None:
             raise _refusal(number, text, spec)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from kgated_edge.errors import DataError
 from kgated_edge.format.tensor_spec import TensorSpec
 from kgated_edge.ingest.csv_cells import factor_of_name, fields_of, is_number, without_unit
+from kgated_edge.ingest.csv_encoding import check_utf8, has_letters, text_or_damage
 
 TIME_NAMES = ("time", "timestamp", "t", "time_s", "datetime", "seconds")
 
@@ -49,17 +50,24 @@ class Layout:
     time_factor: float | None
 
 
-def layout_of(line: bytes, spec: TensorSpec, columns: CsvColumns) -> tuple[Layout, bool]:
-    """The layout by the first line, and whether it is a header."""
-    try:
-        text = line.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = ""
+def layout_of(
+    number: int, line: bytes, spec: TensorSpec, columns: CsvColumns
+) -> tuple[Layout, bool]:
+    """The layout by the first line, and whether it is a header.
+
+    Raises:
+        DataError: a header that is not UTF-8, or does not fit the model or the columns.
+    """
+    text, is_utf8 = text_or_damage(line)
     delimiter = next((d for d in ";\t,|" if d in text), None)
     fields = fields_of(text, delimiter)
     has_names = bool(fields) and not any(map(is_number, fields))
     is_header = has_names and len(fields) >= _min_fields(spec)
     is_header &= any(c.isalpha() for c in text)
+    if not is_utf8:
+        if is_header and has_letters(fields):
+            check_utf8(number, line)
+        text, fields, is_header = "", [], False
     if columns.need_header and not is_header:
         raise DataError(f"a header must name the columns, the first line is {text[:60]!r}: add one")
     names = fields if is_header else [str(n) for n in range(1, len(fields) + 1)]

@@ -61,7 +61,8 @@ def read_wav(path: str | Path) -> tuple[int, Samples]:
         the rate, and the samples (n,); channels are averaged, 16 bits in one channel are unchanged.
 
     Raises:
-        DataError: no such file, not a WAV file, one of another encoding, or one cut short.
+        DataError: no such file, not a WAV file, one of another encoding, one cut short, or one with
+            further samples after those that its header declares.
     """
     try:
         with Path(path).open("rb") as file:
@@ -137,7 +138,7 @@ def _data_size(size: int, long_size: int | None, behind: int) -> int | None:
 
 
 def check_size(stream: IO[bytes], header: WavFormat, size: int | None) -> None:
-    """Refuses a file with fewer samples than its header declares.
+    """Refuses a file with fewer samples than its header declares, or with samples after them.
 
     Args:
         stream: seekable, after `read_header`.
@@ -145,16 +146,42 @@ def check_size(stream: IO[bytes], header: WavFormat, size: int | None) -> None:
         size: from `read_header`.
 
     Raises:
-        DataError: it is cut short.
+        DataError: it is cut short, or goes on; see `check_end`.
     """
+    if size is None:
+        return
     place = stream.tell()
     left = stream.seek(0, 2) - place
+    stream.seek(place + min(size, left))
+    check_end(stream, size)
     stream.seek(place)
-    if size is not None and left < size:
+    if left < size:
         raise DataError(
             f"the WAV file is cut short: {left // header.width} of {size // header.width} samples "
             "are there: copy or record it again"
         )
+
+
+def check_end(stream: IO[bytes], size: int) -> None:
+    """Reads a WAV stream from the end of its samples on, and refuses further samples.
+
+    Args:
+        stream: at the end of the samples; it need not be seekable.
+        size: the bytes of the samples.
+
+    Raises:
+        DataError: a second chunk of samples, or a second WAV file.
+    """
+    stream.read(size % 2)
+    while len(chunk := stream.read(8)) == 8:
+        if chunk[:4] in (b"data", b"RIFF", b"RF64"):
+            kind = "chunk of samples" if chunk[:4] == b"data" else "WAV file"
+            raise DataError(
+                f"a second {kind} follows the first, and most programs leave it out: save each "
+                "recording in a file of its own, or all samples in one chunk"
+            )
+        length = struct.unpack("<I", chunk[4:])[0]
+        _take(stream, length + length % 2)
 
 
 def _take(stream: IO[bytes], size: int) -> bytes:

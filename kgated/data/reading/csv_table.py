@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from kgated_edge.errors import DataError
+from kgated_edge.ingest.csv_encoding import UTF8_MARK, check_not_utf16, check_utf8
 
 DELIMITERS = (";", "\t", "|", ",")
 NAMED = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "space": " ", "pipe": "|"}
@@ -155,14 +157,18 @@ def read_table(path: Path, delimiter: str | None = None, header: bool | None = N
 def _lines(path: Path) -> list[tuple[int, str]]:
     """The lines with their numbers, from 1."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
     except OSError as error:
         raise OSError(f"{path}: cannot be read ({error.strerror}): check the path") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: this is not a text in UTF-8: save it as CSV in UTF-8") from None
-    if "\0" in text:
-        raise ValueError(f"{path}: this is not a text: save it as CSV in UTF-8")
-    numbered = enumerate(_LINE_END.split(text), 1)
+    try:
+        check_not_utf16(content)
+        content = content.removeprefix(UTF8_MARK)
+        if not content.isascii() or b"\0" in content:
+            for number, line in enumerate(content.splitlines(), 1):
+                check_utf8(number, line)
+    except DataError as error:
+        raise ValueError(f"{path}: {error}") from None
+    numbered = enumerate(_LINE_END.split(content.decode("utf-8")), 1)
     return [(n, line) for n, line in numbered if line.strip() and not line.startswith("#")]
 
 

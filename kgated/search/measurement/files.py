@@ -1,5 +1,6 @@
 """Converts models of a search to files, and measures the files on the device."""
 
+import contextlib
 import gzip
 import json
 import warnings
@@ -123,7 +124,7 @@ class FileBuilder:
             RuntimeError: the device's runner can't run the file.
         """
         path = self.folder / "probes" / f"{design.name}.json"
-        if path.is_file():
+        with contextlib.suppress(FileNotFoundError, ValueError, TypeError):  # damaged: once more
             return FileCost(**json.loads(path.read_text()))
         model = self.untrained(design)
         if design.sparsity:
@@ -192,11 +193,13 @@ def check_reachable(builder: FileBuilder, space: SearchSpace, budget: Budget) ->
         try:
             cost = builder.probe(design)
         except (ConversionError, RuntimeError) as error:
-            misses[float("inf")] = f"{design.name}: {error}"
+            misses.setdefault(float("inf"), f"{design.name}: {error}")
             continue
         if cost.fits(budget):
             return
         misses[max(cost.excess(budget))] = f"{design.name}: {cost.misses(budget)}"
+    if min(misses) == float("inf"):
+        raise ValueError(f"none of the narrowest models can be measured; {misses[min(misses)]}")
     raise ValueError(
         f"no design meets the limits; of the narrowest models the nearest is {misses[min(misses)]}"
     )

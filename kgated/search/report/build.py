@@ -90,7 +90,7 @@ def teacher_sentences(reference: TeacherResult | None, explanation: Explanation)
     return (
         f"The teacher's own file meets the limits too, and is better: {reference.name} by "
         f"{reference.quantize} with {reference.cost.size(explanation.budget) / 1024:.1f} KiB, "
-        f"{metric.title} {metric.text(reference.validation_value)} on validation, "
+        f"{metric.named(reference.validation_value)} on validation, "
         f"{metric.text(reference.test_value)} on the test data: files/teacher.tflite. More trials "
         "or wider designs may find a smaller one that is as good.",
     )
@@ -116,7 +116,13 @@ def _on_test_data(
     values, fetch = {}, study.queue.backend.fetch_file
     for outcome in dict.fromkeys(outcomes):
         path = fetch(builder.folder / "files" / outcome.file_name)
-        values[outcome.name] = builder.measure(path, "test")[1]
+        try:
+            values[outcome.name] = builder.measure(path, "test")[1]
+        except RuntimeError as error:
+            raise OSError(
+                f"{error}: copy the file back if it is missing or damaged, or name another folder "
+                "to train again"
+            ) from None
     return values
 
 

@@ -53,7 +53,7 @@ def _row(outcome: Outcome, results: SearchResults) -> TableRow:
         "gzip KiB": f"{cost.compressed_bytes / 1024:.1f}",
         "p50 µs": f"{cost.step_us_p50:.1f}",
         "p99 µs": f"{cost.step_us_p99:.1f}",
-        "validation": results.metric.text(outcome.value),
-        "test": "-" if test is None else results.metric.text(test),
+        "validation": results.metric.cell(outcome.value),
+        "test": "-" if test is None else results.metric.cell(test),
         "fits": "yes" if cost.fits(results.budget) else "NO",
     }

@@ -28,6 +28,7 @@ from kgated.search.trials.teacher import Teacher
 from kgated.study.console import Log
 from kgated.study.fitting import LockCheck, fit_model, saved
 from kgated.study.models import parameter_count
+from kgated.study.storage.errors import version_errors
 from kgated.training import DivergenceError
 
 OUTCOME, NAME = "outcome", "name"
@@ -138,7 +139,8 @@ class SearchStudy:
     def outcomes(self) -> list[Outcome]:
         """The outcomes of all complete trials, of all processes."""
         trials = self.study.get_trials(deepcopy=False, states=(self.states.COMPLETE,))
-        return [Outcome.from_dict(trial.user_attrs[OUTCOME]) for trial in trials]
+        with version_errors():
+            return [Outcome.from_dict(trial.user_attrs[OUTCOME]) for trial in trials]
 
     def rejected(self) -> list[Rejected]:
         """The designs that were not trained, or not to the end."""

@@ -11,7 +11,7 @@ from kgated.data import zero_padded
 from kgated.search.design.model import build
 from kgated.search.design.space import SearchSpace
 from kgated.study.console import Log
-from kgated.study.fitting import LockCheck, saved
+from kgated.study.fitting import LockCheck, load_saved, saved
 from kgated.study.hyperparameters import FIRST_AUGMENTATIONS
 from kgated.study.models import ModelOptions
 from kgated.study.splits import Parts
@@ -116,8 +116,7 @@ class TeacherStudy:
         if not self.study.get_trials(deepcopy=False, states=(complete,)):
             raise ValueError("every teacher diverged: look for huge values in the data")
         name = self.queue.choose_once(self.study, CHOSEN, self._file(self.study.best_trial.number))
-        path = self.queue.backend.fetch_file(self.folder / name)
-        return keras.saving.load_model(path, compile=False)
+        return load_saved(self.queue.backend.fetch_file(self.folder / name))
 
     def _train(self, trial: Any) -> None:
         space = SearchSpace(CELLS, (UNITS,), (1,), (1,), (1,), (0.0,), ("none",))

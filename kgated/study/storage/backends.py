@@ -132,13 +132,12 @@ def _journal(folder: Path, optuna: Any) -> Backend:
     lock = FileLock(locks.folder / "journal")
     with lock:
         _drop_torn_line(path)
+        _check_records(path)
     backend = Journal(module.JournalFileBackend(str(path), lock_obj=lock), path, lock)
     try:
         storage = optuna.storages.JournalStorage(backend)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} is no journal of trials ({error}): name another folder, or delete the file"
-        ) from None
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError):
+        raise _no_journal(path, "it has records of another program or version") from None
     return Backend(str(path), storage, locks)
 
 
@@ -146,6 +145,25 @@ def _drop_torn_line(path: Path) -> None:
     """Cut off the end of a journal that a kill left without its last newline."""
     if path.is_file() and (content := path.read_bytes()) and not content.endswith(b"\n"):
         os.truncate(path, content.rfind(b"\n") + 1)
+
+
+def _check_records(path: Path) -> None:
+    """Refuse a file with a line that is no record of Optuna's, such as one of a damaged disk."""
+    lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line.decode())
+        except (ValueError, RecursionError):
+            record = None
+        if not isinstance(record, dict) or not isinstance(record.get("op_code"), int):
+            raise _no_journal(path, f"line {number} is damaged")
+
+
+def _no_journal(path: Path, reason: str) -> ValueError:
+    return ValueError(
+        f"{path} is no journal of trials ({reason}): name another folder, restore the file, or "
+        "delete it to begin again"
+    )
 
 
 def _database(url: str, optuna: Any) -> Backend:

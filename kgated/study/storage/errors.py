@@ -26,6 +26,22 @@ def storage_errors() -> Iterator[None]:
         raise OSError(f"{message}; {AGAIN}") from error
 
 
+@contextlib.contextmanager
+def version_errors() -> Iterator[None]:
+    """Turn an error of reading what a trial has stored into one that names the cause.
+
+    Raises:
+        ValueError: fields are missing, or unknown.
+    """
+    try:
+        yield
+    except (TypeError, KeyError) as error:
+        raise ValueError(
+            f"the trials are those of another version of kgated ({error}): continue with that "
+            "version, or name another folder or database"
+        ) from None
+
+
 def _message(error: Exception) -> str | None:
     """A message for an error of the database; None for any other error."""
     if "optuna" not in sys.modules:  # its absence may be the error

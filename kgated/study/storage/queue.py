@@ -81,9 +81,15 @@ class TrialQueue:
     def choose_once(self, study: Any, name: str, value: Any) -> Any:
         """An attribute of the study; the first process that calls this sets it to `value`."""
         with self.locks.hold("turn"):
-            if name not in study.user_attrs:
+            if study.user_attrs.get(name) is None:
                 study.set_user_attr(name, value)
             return study.user_attrs[name]
+
+    def forget(self, study: Any, name: str) -> None:
+        """Take back what `choose_once` has set, unless a trial of any study depends on it."""
+        with self.locks.hold("turn"):
+            if not any(s.n_trials for s in self.optuna.get_all_study_summaries(self.storage)):
+                study.set_user_attr(name, None)
 
     def wait(self, study: Any) -> bool:
         """Whether other processes still run trials of the study; waits a moment if they do."""

@@ -52,6 +52,15 @@ class Metric:
         """A value with its unit."""
         return f"{self.number(value)}{self.unit}"
 
+    def named(self, value: float) -> str:
+        """A value after the title, or before it where the title is its unit."""
+        is_unit = self.unit.strip() == self.title
+        return self.text(value) if is_unit else f"{self.title} {self.text(value)}"
+
+    def cell(self, value: float) -> str:
+        """A value for a table, with a unit that is a sign."""
+        return self.text(value) if self.unit == "%" else self.number(value)
+
     def number(self, value: float) -> str:
         """A value without its unit."""
         scaled = self.factor * value

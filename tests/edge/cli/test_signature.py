@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from extra_packages import required
 from kgated_edge.cli import main
 
-pytest.importorskip("cryptography")
+required("cryptography")
 SIGNED = Path(__file__).parents[1] / "fixtures" / "signed"
 KEY, MODEL = SIGNED / "key.pub", SIGNED / "speech.tflite"
 

@@ -1,12 +1,11 @@
 """Matching of events, against SciPy and against all assignments."""
 
-import sys
-import types
 from itertools import permutations
 
 import numpy as np
 import pytest
-from kgated_edge import EdgeError, ReferenceEvent, match_events
+from extra_packages import required
+from kgated_edge import EdgeError, Event, EventScorer, ReferenceEvent, match_events
 
 
 def random_events(rng, count, seconds=20.0):
@@ -54,8 +53,8 @@ def test_the_matching_is_the_largest(seed, condition):
 
 @pytest.mark.parametrize("condition", ["overlap", "onset"])
 def test_the_matching_of_many_events_is_as_large_as_scipys(rng, condition):
-    csgraph = pytest.importorskip("scipy.sparse.csgraph")
-    sparse = pytest.importorskip("scipy.sparse")
+    csgraph = required("scipy.sparse.csgraph")
+    sparse = required("scipy.sparse")
     reference, estimated = random_events(rng, 150, 60.0), random_events(rng, 200, 60.0)
     graph = [[fits(r, e, 0.3, condition) for e in estimated] for r in reference]
     expected = csgraph.maximum_bipartite_matching(sparse.csr_array(np.array(graph)))
@@ -87,30 +86,39 @@ def test_bad_arguments(arguments, message):
         match_events([], [], *arguments)
 
 
+def starts_apart(first, second):
+    """Seconds (n, m) between the starts of events (n, 2) and (m, 2)."""
+    return np.abs(np.subtract.outer(first[:, 0], second[:, 0]))
+
+
+def gaps(first, second):
+    """Seconds (n, m) between the spans of events, below 0 where they overlap."""
+    later = np.subtract.outer(first[:, 0], second[:, 1])
+    return np.maximum(later, -np.subtract.outer(first[:, 1], second[:, 0]))
+
+
+@pytest.mark.parametrize(("condition", "apart"), [("onset", starts_apart), ("overlap", gaps)])
 @pytest.mark.parametrize("seed", range(3))
-def test_counts_are_those_of_sed_eval(seed, monkeypatch):
-    """An independent scorer: hits, false accepts and misses by onset, of each class."""
-    # sed_eval imports this module, which setuptools no longer has, and does not use it here.
-    monkeypatch.setitem(sys.modules, "pkg_resources", types.ModuleType("pkg_resources"))
-    sed_eval = pytest.importorskip("sed_eval")
+def test_counts_are_those_of_mir_eval(seed, condition, apart):
+    """An independent scorer: hits, misses and false accepts of each class."""
+    mir_eval, collar = required("mir_eval.util"), 0.4
     rng = np.random.default_rng(seed)
     reference, estimated = random_events(rng, 60, 60.0), random_events(rng, 80, 60.0)
-    scorer = sed_eval.sound_event.EventBasedMetrics(
-        ["a", "b"], t_collar=0.4, evaluate_offset=False, event_matching_type="optimal"
+    scorer = EventScorer(collar, condition)
+    scorer.add(
+        reference, [Event(*event, event.end_s, 0.9, event.end_s) for event in estimated], 60.0
     )
-    scorer.evaluate(as_rows(reference), as_rows(estimated))
-    matching = match_events(reference, estimated, 0.4, "onset")
-    hits = 0
-    for label, counts in scorer.class_wise.items():
-        own = [r for r, _ in matching.pairs if reference[r].label == label]
-        false_accepts = [k for k in matching.false_accepts if estimated[k].label == label]
-        assert (len(own), len(false_accepts)) == (counts["Ntp"], counts["Nfp"])
-        hits += len(own)
-    assert hits == scorer.overall["Ntp"] > 12
-    assert len(matching.misses) == len(reference) - hits
-
-
-def as_rows(events):
-    """Events as sed_eval takes them."""
-    keys = ("event_label", "event_onset", "event_offset")
-    return [{**dict(zip(keys, event, strict=True)), "file": "x"} for event in events]
+    counts = scorer.metrics().by_class
+    for label in "ab":
+        spans = [
+            np.array([event[1:] for event in events if event.label == label])
+            for events in (reference, estimated)
+        ]
+        hits = len(mir_eval.match_events(*spans, collar, apart))
+        assert hits > 6
+        assert vars(counts[label]) == {
+            "reference": len(spans[0]),
+            "hits": hits,
+            "misses": len(spans[0]) - hits,
+            "false_accepts": len(spans[1]) - hits,
+        }

@@ -3,10 +3,11 @@
 import math
 
 import pytest
+from extra_packages import required
 from kgated_edge import Event, EventScorer, ReferenceEvent
 from kgated_edge.evaluation.confidence import poisson_cdf, poisson_interval, wilson_interval
 
-stats = pytest.importorskip("scipy.stats")
+stats = required("scipy.stats")
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 40, 1000, 100_000])

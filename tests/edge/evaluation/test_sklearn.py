@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from extra_packages import required
 from kgated_edge.evaluation.metrics import Classes, Frames, Numbers
 from kgated_edge.evaluation.multilabel import MultiLabel
 
-metrics = pytest.importorskip("sklearn.metrics")
+metrics = required("sklearn.metrics")
 
 N, T, C = 11, 6, 3
 

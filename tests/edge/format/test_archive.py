@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from extra_packages import required
 from kgated_edge import (
     EdgeModel,
     ManifestError,
@@ -98,7 +99,7 @@ def test_the_archive_has_every_format_version_mode_dtype_and_section():
 
 @pytest.mark.parametrize("path", sorted(ARCHIVE.rglob("*.pub")), ids=lambda path: path.stem)
 def test_a_signature_of_the_archive_fits(path):
-    pytest.importorskip("cryptography")
+    required("cryptography")
     file, key = path.with_suffix(".tflite"), path
     assert require_signature(file, key).signing.version == 1
     with pytest.raises(SignatureError):

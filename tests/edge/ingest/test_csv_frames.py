@@ -32,6 +32,8 @@ def read(text, policy="skip", spec=SPEC, **columns):
         "x;y;z\n1,0;2,0;3,0\n4;5;6\n",
         "sep=;\nx;y;z\n1,0;2,0;3,0\n4;5;6\n",
         "x\ty\tz\n1,0\t2,0\t3,0\n4\t5\t6\n",
+        "\ufeff# of sensor 3\nx,y,z\n1,2,3\n4,5,6\n",
+        "\ufeff\nx,y,z\n1,2,3\n4,5,6\n",
         "# of sensor 3\nx|y|z\n1|2|3\n# warm, now, on\n4|5|6\n",
         "time,x,y,z\n0,1,2,3\n1,4,5,6\n",
         "x,y,z,Timestamp\n1,2,3,2026-01-01T00:00:00\n4,5,6,2026-01-01T00:00:01\n",
@@ -42,6 +44,35 @@ def test_frames_of_many_dialects(text, policy):
     frames, counts = read(text, policy)
     assert frames == [[1, 2, 3], [4, 5, 6]]
     assert (counts.bad_lines, counts.skipped_frames, counts.held_frames) == (0, 0, 0)
+
+
+HEADER = "durée,hauteur,µV\n1,2,3\n4,5,6\n"
+UTF16 = "the file is text in UTF-16"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (HEADER.encode("cp1252"), "line 1 is not .* got 'dur\ufffde,"),
+        ("# durée\n,durée,x\n1,2,3\n".encode("cp1252"), "line 2 is not text in UTF-8"),
+        (HEADER.encode("utf-16"), UTF16),
+        (b"\xfe\xff" + HEADER.encode("utf-16-be"), UTF16),
+        ("x,y,z\n1,2,3\n".encode("utf-16-le"), "line 1 is not text in UTF-8"),
+    ],
+)
+@pytest.mark.parametrize("policy", ["refuse", "hold", "skip"])
+def test_a_header_in_another_encoding_is_no_damaged_line(content, message, policy):
+    """Without it the columns would be taken by their order."""
+    with pytest.raises(DataError, match=message):
+        read(content, policy)
+
+
+def test_a_line_in_another_encoding():
+    content = "x,y,z,note\n1,2,3,été\n4,5,6,\n".encode("cp1252")
+    columns = {"features": ["x", "y", "z"]}
+    assert read(content, "skip", **columns)[0] == [[1, 2, 3], [4, 5, 6]]
+    with pytest.raises(DataError, match="line 2 is not text in UTF-8, got '1,2,3,\ufffdt\ufffd': "):
+        read(content, "refuse", **columns)
 
 
 def test_a_quoted_line_that_csv_refuses_is_a_bad_line():

@@ -6,6 +6,7 @@ import wave
 
 import numpy as np
 import pytest
+from extra_packages import required
 from kgated_edge import DataError, EdgeModel, LogMel
 from kgated_edge.ingest.audio import wav_frames
 from kgated_edge.ingest.resample import Resampler
@@ -38,7 +39,7 @@ def test_tones_are_the_same_tones_at_the_other_rate(source, target):
 
 @pytest.mark.parametrize(("source", "target"), RATES)
 def test_noise_is_filtered_as_scipy_does(rng, source, target):
-    signal = pytest.importorskip("scipy.signal")
+    signal = required("scipy.signal")
     samples = rng.normal(0, 3000, source // 4).astype(np.int16)
     divisor = np.gcd(source, target)
     expected = signal.resample_poly(samples.astype(float), target // divisor, source // divisor)

@@ -112,6 +112,36 @@ def test_a_damaged_file_is_refused_in_one_sentence(tmp_path, content, message):
     assert "\n" not in str(caught.value)
 
 
+def longer(wav, behind):
+    """A WAV file with further chunks."""
+    return b"RIFF" + struct.pack("<I", len(wav) + len(behind) - 8) + wav[8:] + behind
+
+
+SECOND = b"data\x02\0\0\0\1\1"
+FURTHER = {
+    "a chunk": (longer(riff(b"\0" * 8000, 1, 16), SECOND), "a second chunk of samples follows"),
+    "after text": (longer(riff(b"\0" * 801, 1, 8), b"\0" + LIST + SECOND), "a second chunk of"),
+    "the first empty": (longer(riff(b"", 1, 16), SECOND), "a second chunk of samples"),
+    "a file": (riff(b"\0" * 8000, 1, 16) * 2, "a second WAV file follows the first"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), FURTHER.values(), ids=FURTHER)
+def test_further_samples_are_refused_before_the_first_frame_of_a_file(tmp_path, content, message):
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(DataError, match=rf"a\.wav: {message}"):
+        read_wav(tmp_path / "a.wav")
+    with pytest.raises(DataError, match=message):
+        next(wav_frames(io.BytesIO(content), lambda rate: LogMel(mels=5)))
+
+
+@pytest.mark.parametrize(("content", "message"), FURTHER.values(), ids=FURTHER)
+def test_further_samples_in_a_pipe_are_refused_after_its_last_frame(content, message):
+    frames = wav_frames(Pipe(content), lambda rate: LogMel(mels=5))
+    with pytest.raises(DataError, match=message):
+        list(frames)
+
+
 class Pipe(io.BytesIO):
     """A stream that cannot go back."""
 

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from extra_packages import required
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "signed"
 SIGNATURE = re.compile(rb'(?<="ed25519":")[0-9a-f]{128}(?=")')
@@ -35,7 +36,7 @@ def signed_sequence() -> Path:
 @pytest.fixture
 def make_key():
     """(32 bytes) -> the private key of `cryptography`."""
-    module = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ed25519")
+    module = required("cryptography.hazmat.primitives.asymmetric.ed25519")
     return module.Ed25519PrivateKey.from_private_bytes
 
 

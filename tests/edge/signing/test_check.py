@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from extra_packages import required
 from kgated_edge import (
     EdgeError,
     EdgeModel,
@@ -25,7 +26,7 @@ from kgated_edge.format import tflite_file
 from kgated_edge.runtime import interpreter, worker_pool
 from kgated_edge.signing.ed25519 import public_key
 
-pytest.importorskip("cryptography")
+required("cryptography")
 
 
 @pytest.fixture(autouse=True)
@@ -257,7 +258,7 @@ def test_a_file_of_several_keys_and_a_private_key_are_refused(signed, key, tmp_p
 
 
 def test_a_key_of_another_kind_is_refused(tmp_path):
-    ec = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ec")
+    ec = required("cryptography.hazmat.primitives.asymmetric.ec")
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     key = ec.generate_private_key(ec.SECP256R1()).public_key()

@@ -4,11 +4,12 @@ import json
 import multiprocessing
 
 import pytest
+from extra_packages import required
 from kgated_edge import EdgeError, EdgeModel, SignatureError, require_signature
 from kgated_edge.signing import version_file
 from kgated_edge.signing.version_file import Accepted, accept_version
 
-pytest.importorskip("cryptography")
+required("cryptography")
 
 
 @pytest.fixture

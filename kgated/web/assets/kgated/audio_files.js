@@ -27,7 +27,7 @@ const READERS = {
 /**
  * @param {ArrayBuffer} content A WAV file: PCM of 8, 16, 24 or 32 bits, or float of 32 or 64.
  * @returns {{rate: number, samples: Int16Array}} The mean of the channels.
- * @throws {KgatedError} Another kind of file, one cut short, or NaN or inf in it.
+ * @throws {KgatedError} Another kind of file, one cut short or with further samples, NaN or inf.
  */
 export function readWav(content) {
   const data = new DataView(content);
@@ -41,6 +41,7 @@ export function readWav(content) {
     const size = data.getUint32(at + 4, true);
     if (tag(at) === 'data' && format) {
       const length = dataSize(size, longSize, data.getUint32(4, true) - at);
+      if (length !== null) checkEnd(data, at + 8 + length + (length % 2), tag);
       return {rate: format.rate, samples: mono(data, at + 8, length, format)};
     }
     if (tag(at) === 'ds64' && size >= 16 && at + 24 <= content.byteLength) {
@@ -57,6 +58,22 @@ function dataSize(size, longSize, behind) {
   if (!OPEN_ENDED.has(size)) return size;
   if (size === 0 && behind >= 8 && behind < MAX_BEHIND) return 0;
   return longSize || null;
+}
+
+/** Refuses further samples after the end of the first ones. */
+function checkEnd(data, start, tag) {
+  for (let at = start; at + 8 <= data.byteLength; ) {
+    const name = tag(at);
+    if (['data', 'RIFF', 'RF64'].includes(name)) {
+      const kind = name === 'data' ? 'chunk of samples' : 'WAV file';
+      throw new KgatedError(
+        `a second ${kind} follows the first, and most programs leave it out: save each ` +
+          'recording in a file of its own, or all samples in one chunk',
+      );
+    }
+    const size = data.getUint32(at + 4, true);
+    at += 8 + size + (size % 2);
+  }
 }
 
 const cutHeader = () =>
