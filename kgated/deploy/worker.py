@@ -67,7 +67,7 @@ def run_job(
     what: str,
     hint: str,
     suspect: Path | None = None,
-    told: Collection[str] = (ConversionError.__name__,),
+    plain_kinds: Collection[str] = (ConversionError.__name__,),
 ) -> None:
     """Run a job in the worker process, and wait for it.
 
@@ -77,7 +77,7 @@ def run_job(
         what: what is done, for the error.
         hint: what to do, for the error.
         suspect: the file that runs, or a folder that holds it after a crash; see `operator_runs`.
-        told: the types of exceptions whose messages are for the user as they are.
+        plain_kinds: the types of exceptions whose messages are for the user as they are.
 
     Raises:
         ConversionError: the job raised an exception, or the process crashed.
@@ -85,7 +85,7 @@ def run_job(
     try:
         _run(work, place, what, hint, suspect)
     except JobError as error:
-        if error.kind in told:
+        if error.kind in plain_kinds:
             raise ConversionError(str(error)) from None
         stage = f" at {error.stage}" if error.stage else ""
         hint = _SHORTAGES.get(error.kind, hint)

@@ -180,7 +180,7 @@ def test_any_exception_of_a_job_is_an_error_with_a_way_out(worker, tmp_path, mon
             client.run_job(f"jobs_of_a_test:{name}", tmp_path, "the job", "Try again")
         assert str(caught.value) == message
     with pytest.raises(ConversionError, match=r"^not this one$"):
-        client.run_job("jobs_of_a_test:refuse", tmp_path, "", "", told=("ValueError",))
+        client.run_job("jobs_of_a_test:refuse", tmp_path, "", "", plain_kinds=("ValueError",))
     monkeypatch.setattr(worker_job, "QUANTIZE", "jobs_of_a_test:fail")
     sample = {"x": np.zeros((1, 5), np.float32)}
     job = worker_job.QuantizationJob(b"", LayerTable({}), Recipe(quantize="int8"), [sample])

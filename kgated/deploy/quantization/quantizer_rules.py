@@ -108,7 +108,7 @@ def try_once(tflite: bytes, recipe: Recipe, sample: dict[str, np.ndarray]) -> No
     except Exception as error:
         raise ConversionError(
             f"the file of recipe {recipe.name} does not run ({first_line(error)}); calibrate on "
-            "sequences that move every part of the model"
+            "sequences that move every part of the model, and scale features of tiny numbers up"
         ) from error
 
 
