@@ -141,7 +141,10 @@ def clone_in_float32(model: keras.Model) -> keras.Model:
 
     inputs = [keras.Input(x.shape[1:], dtype=x.dtype, name=x.name) for x in model.inputs]
     single = inputs[0] if len(inputs) == 1 else inputs
-    return keras.Model(single, run_again(model, single, copied, call), name=model.name)
+    outputs = run_again(model, single, copied, call)
+    if isinstance(model.output, dict):  # the names of outputs, which losses and files use
+        outputs = keras.tree.pack_sequence_as(model.output, keras.tree.flatten(outputs))
+    return keras.Model(single, outputs, name=model.name)
 
 
 def unsupported(layer: Any, reason: str) -> ValueError:

@@ -263,3 +263,20 @@ def test_a_pooling_that_no_stream_of_integers_has_names_ways_out_that_work(x, tm
     options = {"calibration": x, "skip": ["mean"]}
     kgated.to_tflite(qat.inner, path, quantize="int8", **options)
     assert np.abs(EdgeModel(path).run(x[0])[-1] - np.asarray(qat.inner(x))[0]).max() < 0.05
+
+
+def test_outputs_by_name_train_with_losses_by_name(x, tmp_path):
+    keras.utils.set_random_seed(4)
+    inputs = keras.Input((None, FEATURES))
+    h = kgated.GRU(3, **EACH)(inputs)
+    heads = {"word": keras.layers.Dense(2)(h), "angle": keras.layers.Dense(1)(h)}
+    qat, path = kgated.quantize_aware(keras.Model(inputs, heads)), tmp_path / "m.tflite"
+    qat.compile("sgd", {"word": "mse", "angle": "mae"})
+    qat.fit(x, qat.inner(x), batch_size=2, verbose=0)
+    trained = {name: np.asarray(y) for name, y in qat(x).items()}
+    assert {name: y.shape[-1] for name, y in trained.items()} == {"word": 2, "angle": 1}
+    kgated.to_tflite(qat, path, quantize="int8")
+    edge = EdgeModel(path)
+    results = edge.run(x[0])
+    for spec in edge.manifest.outputs:
+        assert np.abs(results[spec.name] - trained[spec.name][0]).max() < 1.01 * spec.scale
