@@ -133,15 +133,10 @@ def check_recipe(
     layers = set(step.owners.values())
     counting = [name for name in step.counters if name not in recipe.skip]
     if recipe.is_static and counting:
-        remedy = f"keep it in float by `skip={counting}`, or take `quantize='dynamic'`"
-        if is_trained:  # whose recipe is fixed
-            remedy = (
-                "convert the model with `mode='sequence'`, or its layers in float, `model.inner`, "
-                f"with `calibration` and `skip={counting}`, or `quantize='dynamic'`"
-            )
         raise ConversionError(
             f"layer `{counting[0]}` sums over a stream without end, and recipe "
-            f"{recipe.name} has integers of a fixed range only; {remedy}"
+            f"{recipe.name} has integers of a fixed range only; "
+            f"{_counting_remedy(recipe, counting, is_trained)}"
         )
     if unknown := sorted(set(recipe.skip) - set(layers)):
         raise ValueError(
@@ -158,6 +153,21 @@ def check_recipe(
             "`calibration`: real sequences, such as the training data; or a model that learned "
             "its ranges, from `kgated.quantize_aware`"
         )
+
+
+def _counting_remedy(recipe: Recipe, counting: list[str], is_trained: bool) -> str:
+    """What to do with layers that count frames without end."""
+    if recipe.target == "mcu":  # integers throughout
+        return (
+            "take `mode='sequence'`, or in place of the layer the last result of a recurrent layer"
+        )
+    in_float = f"`skip={counting}`, or take `quantize='dynamic'`"
+    if is_trained:  # its recipe is fixed
+        return (
+            "convert the model with `mode='sequence'`, or its layers in float, `model.inner`, with "
+            f"`calibration` and {in_float}"
+        )
+    return f"keep it in float by {in_float}"
 
 
 def _config(model: keras.Model) -> Any:
