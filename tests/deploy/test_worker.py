@@ -197,7 +197,8 @@ def test_a_file_that_does_not_run_names_the_operator_and_the_layer(tmp_path):
     content = flatbuffer.parse(path.read_bytes())
     graph = flatbuffer.main_graph(content)
     product = next(x for x in graph.operators if len(x.inputs) == 3)
-    graph.tensors[product.inputs[1]].shape[:] = graph.tensors[product.inputs[1]].shape[::-1]
+    kernel = graph.tensors[product.inputs[1]]
+    kernel.shape = kernel.shape[::-1].copy()
     path.write_bytes(flatbuffer.pack(content))
     message = r"does not run, operator FULLY_CONNECTED of layer `gru`: .*\. Try another `quantize`"
     with pytest.raises(ConversionError, match=message):
