@@ -88,11 +88,16 @@ class CrashError(Exception):
 
 
 class JobError(Exception):
-    """A job raised an exception; its type's name is `kind`."""
+    """A job raised an exception.
 
-    def __init__(self, kind: str, message: str) -> None:
+    Attributes:
+        kind: the name of its type.
+        stage: the last one that the job began, or "".
+    """
+
+    def __init__(self, kind: str, message: str, stage: str = "") -> None:
         super().__init__(message)
-        self.kind = kind
+        self.kind, self.stage = kind, stage
 
 
 class Worker:
@@ -138,7 +143,7 @@ class Worker:
                 raise self._post_mortem(process)
         answer = json.loads(reply)
         if answer:
-            raise JobError(answer["kind"], answer["message"])
+            raise JobError(**answer)
 
     def stop(self) -> None:
         """End the process, where one runs."""
@@ -279,7 +284,8 @@ def main(imports: str) -> None:
         try:
             getattr(import_and_freeze(module), function)(job["folder"])
         except Exception as error:
-            answer = {"kind": type(error).__name__, "message": str(error)}
+            stage = Path(os.environ[PROGRESS]).read_text()
+            answer = {"kind": type(error).__name__, "message": str(error), "stage": stage}
         print(json.dumps(answer), file=answers, flush=True)
 
 

@@ -206,7 +206,7 @@ def convert(model: keras.Model, path: Path, options: ConversionOptions) -> Conve
     if qat is not None and (recipe.mode, recipe.lowering) == ("sequence", "auto"):
         recipe = replace(recipe, lowering="unrolled")  # QAT has no ranges inside a loop's body
     recipe, graph, target = target_of(layers, recipe, options.length, options.max_length)
-    check_recipe(recipe, graph, options.calibration is not None or qat is not None)
+    check_recipe(recipe, graph, options.calibration is not None, qat is not None)
     first, is_fixed = results_of(graph, graph.outputs)[0], recipe.mode == "sequence"
     frames, size = frames_of(graph), None
     if is_fixed and not graph.padded:

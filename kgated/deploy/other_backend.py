@@ -46,10 +46,8 @@ def convert_on_tensorflow(
         options.save(folder)
         (folder / "job.json").write_text(json.dumps({"path": str(path.resolve())}))
         what = f"the conversion, recipe {options.recipe.name},"
-        try:
-            run_job(job, folder, what, "Try another `quantize`")
-        except RuntimeError as error:
-            raise ConversionError(str(error)) from None
+        plain_kinds = [kind.__name__ for kind in (ConversionError, ValueError, TypeError)]
+        run_job(job, folder, what, "Try another `quantize`", plain_kinds=plain_kinds)
         report = json.loads((folder / "report.json").read_text())
     for message in report["warnings"]:
         warnings.warn(message, UserWarning, stacklevel=4)

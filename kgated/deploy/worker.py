@@ -6,14 +6,18 @@ That is the conversion, the quantization and the first run of a new file.
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.tflite.operator_runs import SUSPECT
-from kgated.errors import ConversionError
+from kgated.errors import ConversionError, first_line
 from kgated_worker import CONVERT, RUN, WORKER, CrashError, JobError
 
+_SHORTAGES = {
+    "MemoryError": "Give it more memory, or a smaller model, batch or calibration",
+    "OSError": "Make room in the folder of temporary files, or name another one by TMPDIR",
+}
 LOCATE = "kgated.deploy.tflite.operator_runs:locate_job"
 
 
@@ -32,12 +36,12 @@ def convert_in_worker(folder: Path, signatures: Sequence[str], allow_custom: boo
 
     Raises:
         ConversionError: the converter crashed.
-        RuntimeError: it refused the model.
+        JobError: it refused the model; the message is its own, of many lines.
     """
     job = {"signatures": list(signatures), "allow_custom_ops": allow_custom}
     (folder / "job.json").write_text(json.dumps(job))
     hint = "Try another `mode` or `lowering`, or take layers out to find the one"
-    run_job(CONVERT, folder, "it", hint)
+    _run(CONVERT, folder, "it", hint)
     return (folder / "made.tflite").read_bytes()
 
 
@@ -47,27 +51,51 @@ def run_in_worker(path: Path, recipe: Recipe) -> None:
     Raises:
         ConversionError: it does not run, or ends the process.
     """
-    what = f"the file of recipe {recipe.name}"
+    what, hint = f"the file of recipe {recipe.name}", "Try another `quantize` or `lowering`"
     try:
-        run_job(RUN, path, what, "Try another `quantize` or `lowering`", path)
-    except RuntimeError as error:
-        raise ConversionError(f"{what} does not run: {error}") from None
+        _run(RUN, path, what, hint, path)
+    except JobError as error:
+        site = "" if error.kind in _SHORTAGES else _crash_site(path)
+        reason = _reason(error) if error.kind in _SHORTAGES else first_line(error)
+        hint = _SHORTAGES.get(error.kind, hint)
+        raise ConversionError(f"{what} does not run{site}: {reason}. {hint}") from None
 
 
-def run_job(work: str, place: Path, what: str, hint: str, suspect: Path | None = None) -> None:
+def run_job(
+    work: str,
+    place: Path,
+    what: str,
+    hint: str,
+    suspect: Path | None = None,
+    plain_kinds: Collection[str] = (ConversionError.__name__,),
+) -> None:
     """Run a job in the worker process, and wait for it.
 
     Args:
         work: "module:function" of `place`.
         place: the folder or file of the job.
         what: what is done, for the error.
-        hint: what to do after a crash, for the error.
+        hint: what to do, for the error.
         suspect: the file that runs, or a folder that holds it after a crash; see `operator_runs`.
+        plain_kinds: the types of exceptions whose messages are for the user as they are.
 
     Raises:
-        ConversionError: the job raised one, or the process crashed.
-        RuntimeError: the job raised another exception.
+        ConversionError: the job raised an exception, or the process crashed.
     """
+    try:
+        _run(work, place, what, hint, suspect)
+    except JobError as error:
+        if error.kind in plain_kinds:
+            raise ConversionError(str(error)) from None
+        stage = f" at {error.stage}" if error.stage else ""
+        hint = _SHORTAGES.get(error.kind, hint)
+        raise ConversionError(
+            f"{what} failed{stage}: {_reason(error)}; nothing was written. {hint}"
+        ) from None
+
+
+def _run(work: str, place: Path, what: str, hint: str, suspect: Path | None = None) -> None:
+    """As `run_job`; raises `JobError` for an exception of the job."""
     try:
         WORKER.run(work, place)
     except CrashError as error:
@@ -75,13 +103,15 @@ def run_job(work: str, place: Path, what: str, hint: str, suspect: Path | None =
         raise ConversionError(
             f"{what} crashed {error}{site}; nothing was written. {hint}"
         ) from None
-    except JobError as error:
-        kind = ConversionError if error.kind == ConversionError.__name__ else RuntimeError
-        raise kind(str(error)) from None
+
+
+def _reason(error: JobError) -> str:
+    """The type of a job's exception, and the first line of its message."""
+    return f"{error.kind}: {first_line(error)}" if str(error).strip() else error.kind
 
 
 def _crash_site(suspect: Path) -> str:
-    """The operator and layer at which a file crashes, for the error; "" if it does not crash."""
+    """The operator and layer at which a file crashes or fails, for the error; else ""."""
     if suspect.is_dir():
         return _located(suspect)
     with tempfile.TemporaryDirectory() as folder:
@@ -94,8 +124,6 @@ def _located(folder: Path) -> str:
         return ""
     try:
         WORKER.run(LOCATE, folder)
-    except CrashError as error:
+    except (CrashError, JobError) as error:
         return f", {error.stage}" if error.stage else ""
-    except JobError:
-        return ""
     return ""

@@ -13,7 +13,8 @@ from kgated.pages.plotly_figures import plot_html, plotly_script
 from kgated.pages.render import render_page
 
 _MAX_FEATURES = 7  # drawn alone, those with the largest values
-_COUNTS = ("late_steps", "held_frames", "skipped_frames", "bad_lines")
+_OLD_COUNTS = ("late_steps", "held_frames", "skipped_frames", "bad_lines")
+_COUNTS = (*_OLD_COUNTS, "not_finite_steps")
 # The field of a report, the heading of its chart, and a limit to mark.
 _CHARTS = (
     ("drift_psi", "drift: population stability index by feature", 0.25),
@@ -23,7 +24,7 @@ _CHARTS = (
     ("state_saturated_share", "fraction of saturated state values", None),
 )
 _MAX_COUNT = 1 << 63
-_NUMBERS = ("step", "steps", *_COUNTS)
+_NUMBERS = ("step", "steps", *_OLD_COUNTS)
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def _is_report(line: Any) -> bool:
         return False
     values = [line.get(name) for name, *_ in _CHARTS]
     items = [item for value in values for item in (value if isinstance(value, list) else [value])]
-    counts = [line.get(name) for name in _NUMBERS]
+    counts = [*map(line.get, _NUMBERS), *(line.get(name, 0) for name in _COUNTS)]
     return all(type(count) is int and 0 <= count < _MAX_COUNT for count in counts) and all(
         item is None or (type(item) in (int, float) and abs(item) < math.inf) for item in items
     )
@@ -120,7 +121,7 @@ def render_field(logs: Sequence[FieldLog], title: str) -> str:
 def _section(log: FieldLog, number: int) -> dict[str, Any]:
     """The name, a line of counts and the charts of a file, each with its heading."""
     last = log.lines[-1]
-    counts = ", ".join(f"{name.replace('_', ' ')} {last[name]}" for name in _COUNTS)
+    counts = ", ".join(f"{name.replace('_', ' ')} {last.get(name, 0)}" for name in _COUNTS)
     steps = sum(line["steps"] for line in log.lines)
     charts = [
         (heading, _chart(log, name, limit, f"{name}-{number}"))

@@ -14,6 +14,7 @@ import kgated
 from kgated.deploy import Recipe
 from kgated.deploy import worker as client
 from kgated.deploy.quantization import worker_job
+from kgated.deploy.tflite import flatbuffer
 from kgated.deploy.tflite.layer_table import LayerTable
 from kgated.errors import ConversionError
 from kgated_worker import CrashError, JobError, Worker
@@ -32,6 +33,17 @@ def leave(place):
 def refuse(place):
     print("no answer")
     raise ValueError("not this one")
+
+def lack_memory(place):
+    from kgated_worker import begin
+    begin("the middle of the job")
+    raise MemoryError
+
+def lack_room(place):
+    raise OSError(28, "No space left on device")
+
+def fail(place):
+    raise KeyError("a name")
 
 def count(place):
     pathlib.Path(place, "frozen").write_text(str(gc.get_freeze_count()))
@@ -149,3 +161,45 @@ def test_a_file_that_does_not_run_is_an_error(tmp_path):
     (tmp_path / "m.tflite").write_bytes(b"nothing")
     with pytest.raises(ConversionError, match=r"recipe stream-none does not run: .*m\.tflite"):
         client.run_in_worker(tmp_path / "m.tflite", Recipe())
+
+
+FAILURES = {
+    "refuse": "the job failed: ValueError: not this one; nothing was written. Try again",
+    "lack_memory": "the job failed at the middle of the job: MemoryError; nothing was written. "
+    "Give it more memory, or a smaller model, batch or calibration",
+    "lack_room": "the job failed: OSError: [Errno 28] No space left on device; nothing was "
+    "written. Make room in the folder of temporary files, or name another one by TMPDIR",
+    "fail": "the job failed: KeyError: 'a name'; nothing was written. Try again",
+}
+
+
+def test_any_exception_of_a_job_is_an_error_with_a_way_out(worker, tmp_path, monkeypatch):
+    monkeypatch.setattr(client, "WORKER", worker)
+    for name, message in FAILURES.items():
+        with pytest.raises(ConversionError) as caught:
+            client.run_job(f"jobs_of_a_test:{name}", tmp_path, "the job", "Try again")
+        assert str(caught.value) == message
+    with pytest.raises(ConversionError, match=r"^not this one$"):
+        client.run_job("jobs_of_a_test:refuse", tmp_path, "", "", plain_kinds=("ValueError",))
+    monkeypatch.setattr(worker_job, "QUANTIZE", "jobs_of_a_test:fail")
+    sample = {"x": np.zeros((1, 5), np.float32)}
+    job = worker_job.QuantizationJob(b"", LayerTable({}), Recipe(quantize="int8"), [sample])
+    with pytest.raises(ConversionError, match="recipe stream-int8, failed: KeyError: 'a name'"):
+        worker_job.quantize_in_worker(job)
+
+
+def test_a_file_that_does_not_run_names_the_operator_and_the_layer(tmp_path):
+    model = keras.Sequential(
+        [keras.Input((None, 5)), kgated.GRU(3, name="gru"), keras.layers.Dense(2)]
+    )
+    path = tmp_path / "m.tflite"
+    kgated.to_tflite(model, path)
+    content = flatbuffer.parse(path.read_bytes())
+    graph = flatbuffer.main_graph(content)
+    product = next(x for x in graph.operators if len(x.inputs) == 3)
+    kernel = graph.tensors[product.inputs[1]]
+    kernel.shape = kernel.shape[::-1].copy()
+    path.write_bytes(flatbuffer.pack(content))
+    message = r"does not run, operator FULLY_CONNECTED of layer `gru`: .*\. Try another `quantize`"
+    with pytest.raises(ConversionError, match=message):
+        client.run_in_worker(path, Recipe())

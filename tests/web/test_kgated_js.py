@@ -104,6 +104,41 @@ def test_the_state_can_be_assigned_and_a_refused_frame_changes_nothing(run_js, r
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["external", "internal", "result"])
+def test_a_run_recovers_from_nan_in_the_state(run_js, kind):
+    """With a stand-in for a model whose state becomes NaN with a number of 1e30.
+
+    kind: "external" or "internal" state, or "result": NaN in the result alone.
+    """
+    body = """
+        const {Session} = await import('/page/session.js');
+        const real = await m.load('/speech.tflite');
+        const isFinite = real.hasFiniteState;
+        let [bad, resets] = [false, 0];
+        const model = {
+            manifest: {...real.manifest, state: kind === 'internal' ? kind : 'external'},
+            step: (frame) => {
+                bad = frame[0] > 1e20 || (bad && kind !== 'result');
+                return bad ? new Float32Array([NaN, Infinity]) : real.step(frame);
+            },
+            reset: () => { bad = false; resets += 1; real.reset(); },
+            get hasFiniteState() { return kind === 'result' || !bad; },
+        };
+        const session = new Session(model);
+        session.push([[1, 2, 3], [1e30, 0, 0], [1, 2, 3]].map((x) => new Float32Array(x)));
+        const steps = session.events.detector.time;
+        return {isFinite, resets, count: session.notFinite, steps,
+            rows: session.rows.map((row) => Array.from(row))};
+    """
+    result = run_js(body, "kgated", kind=kind)
+    assert result["isFinite"]
+    assert (result["count"], result["steps"]) == (1, 3)
+    was_reset = kind != "result"
+    assert result["resets"] == 1 + was_reset  # the first one is the session's own
+    assert (result["rows"][2] == result["rows"][0]) == was_reset
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "words"),
     [

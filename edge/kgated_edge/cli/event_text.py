@@ -11,6 +11,7 @@ def events_text(model: str, result: EventsResult) -> str:
     """An aligned table of a run over events."""
     p50, p99 = result.compute_us_p50, result.compute_us_p99
     times = "-" if p50 is None or p99 is None else f"{p50:.1f} / {p99:.1f} us"
+    not_finite = [("steps not finite", str(result.not_finite_steps))]
     return lines_of(
         [
             ("model", model),
@@ -19,6 +20,7 @@ def events_text(model: str, result: EventsResult) -> str:
             ("steps run", str(result.steps)),
             ("events", str(result.events)),
             ("frames held", str(result.held_frames)),
+            *(not_finite if result.not_finite_steps else []),
             ("compute p50 / p99", times),
         ]
     )

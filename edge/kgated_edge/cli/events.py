@@ -6,7 +6,7 @@ from typing import Any
 
 from kgated_edge.cli.arguments import above_zero, from_zero, number
 from kgated_edge.cli.closed_pipe import discard_output
-from kgated_edge.cli.live import add_input, input_blocks, write_line
+from kgated_edge.cli.live import add_input, input_blocks, write_line, write_warning
 from kgated_edge.cli.reading import reading_of
 from kgated_edge.errors import EdgeError
 from kgated_edge.events.detector import Event
@@ -89,6 +89,7 @@ def run_events(options: argparse.Namespace) -> EventsResult:
             (lambda event: write_line(start_line(event))) if options.at_start else None,
             keep_open=options.state is not None,
             counts=reading.counts,
+            warn=write_warning,
         )
     if options.state is not None:
         stream.save_state(options.state)

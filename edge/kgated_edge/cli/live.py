@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from kgated_edge.cli.arguments import above_zero, count
-from kgated_edge.cli.closed_pipe import discard_output
+from kgated_edge.cli.closed_pipe import discard_output, write_error
 from kgated_edge.cli.output import finite
 from kgated_edge.cli.reading import add_live_reading, reading_of
 from kgated_edge.errors import DataError, EdgeError
@@ -17,7 +17,8 @@ from kgated_edge.evaluation.tasks import check_alone
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.reader import read_manifest
 from kgated_edge.ingest.reading import Reading
-from kgated_edge.ingest.runner import LIVE_TASKS, READER_GONE, LiveResult, live, live_blocks
+from kgated_edge.ingest.result_lines import LIVE_TASKS
+from kgated_edge.ingest.runner import READER_GONE, LiveResult, live, live_blocks
 from kgated_edge.ingest.sources import FORMATS, form_of
 from kgated_edge.ingest.windows import WindowedModel, windowed
 from kgated_edge.runtime.stream_model import EdgeModel
@@ -68,6 +69,7 @@ def run_live(options: argparse.Namespace) -> LiveResult:
             every=options.every,
             counts=reading.counts,
             watch=None if monitor is None else monitor.watch,
+            warn=write_warning,
         )
     if monitor is not None:
         monitor.write()
@@ -126,6 +128,11 @@ def _open(name: str) -> IO[bytes]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{name}: cannot be read ({reason}): check the path") from None
+
+
+def write_warning(text: str) -> None:
+    """Writes a warning to standard error, while the run goes on."""
+    write_error(f"kgated-edge: warning: {text}")
 
 
 def write_line(line: dict[str, Any]) -> None:

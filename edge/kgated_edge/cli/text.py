@@ -103,6 +103,7 @@ def _input_rows(result: LiveResult) -> list[Row]:
         "bad lines": result.bad_lines,
         "lines joined": result.joined_lines,
         "late steps": result.late_steps,
+        "steps not finite": result.not_finite_steps,
     }
     return [(name, str(count)) for name, count in counts.items() if count]
 

@@ -10,10 +10,11 @@ from kgated_edge.errors import DataError, EdgeError
 from kgated_edge.evaluation.arrays import Data
 from kgated_edge.evaluation.chance import chance_warnings
 from kgated_edge.evaluation.dataset import SequenceData
+from kgated_edge.evaluation.finite_results import FiniteResults
 from kgated_edge.evaluation.golden import replay_golden
 from kgated_edge.evaluation.info_check import check_info, with_labels_of
 from kgated_edge.evaluation.limits import Limits, override_limits, read_limits
-from kgated_edge.evaluation.metrics import Quality, Scorer
+from kgated_edge.evaluation.metrics import Scorer
 from kgated_edge.evaluation.pooled import PooledRun, real_results, run_in_pool
 from kgated_edge.evaluation.results import CheckResult, SelftestResult
 from kgated_edge.evaluation.tasks import check_fit, make_scorer
@@ -106,15 +107,15 @@ def check(
     _check_pool(manifest, pool)
     model = open_model(path, num_threads, engine=engine)
     golden = replay_golden(model, path)
+    scorer = None if scorer is None else FiniteResults(scorer)
     if pool:
         sessions = SessionPool(path, num_threads, engine=engine)
         run = run_in_pool(sessions, sequences, scorer, warmup_steps)
     else:
         _warm_up(model, sequences, warmup_steps)
         run = PooledRun.of_one(run_sequences(model, sequences, scorer))
-    quality = None if scorer is None else scorer.quality()
     sizes = {"model_bytes": size_of(path), "num_threads": num_threads}
-    return _result(manifest, limits, sequences, run, quality, golden, sizes)
+    return _result(manifest, limits, sequences, run, scorer, golden, sizes)
 
 
 def _check_pool(manifest: Manifest, pool: bool) -> None:
@@ -137,12 +138,13 @@ def _result(
     limits: Limits,
     sequences: SequenceData,
     run: PooledRun,
-    quality: Quality | None,
+    scorer: FiniteResults | None,
     golden: SelftestResult,
     sizes: dict[str, Any],
 ) -> CheckResult:
     """The result of a run, with the limits that it failed."""
     deadline_ms, times = limits.deadline_ms, run.times
+    quality = None if scorer is None else scorer.quality()
     misses = None if deadline_ms is None else int((times > deadline_ms * 1e6).sum())
     metrics = latency.metrics(times) | {"model_bytes": sizes["model_bytes"]}
     metrics |= {} if quality is None else vars(quality)
@@ -170,7 +172,7 @@ def _result(
         **run.metrics(),
         passed=not failures,
         failures=failures,
-        warnings=chance_warnings(quality, manifest.labels),
+        warnings=(scorer.warnings() if scorer else ()) + chance_warnings(quality, manifest.labels),
     )
 
 

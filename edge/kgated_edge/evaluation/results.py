@@ -60,7 +60,8 @@ class CheckResult:
         peak_memory_mib: peak resident memory of the process, None where unknown.
         passed: whether all limits were met.
         failures: a sentence per limit missed.
-        warnings: a sentence where the results are no better than one constant answer.
+        warnings: a sentence where results hold NaN or inf, and one where they are no better than
+            one constant answer.
     """
 
     sequences: int

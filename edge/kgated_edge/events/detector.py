@@ -120,7 +120,8 @@ class EventDetector:
         """
         # 0 · x is 0 for every finite x: one product in place of a test per score.
         is_array = type(scores) is np.ndarray and scores.shape == self._shape
-        if not is_array or scores.dot(self._zeros) != 0:
+        # `vdot`, since `dot` warns of infinity.
+        if not is_array or np.vdot(scores, self._zeros) != 0:
             raise _refusal(scores, self._shape)
         values, step = self._push(scores), self._step
         self._step = step + 1

@@ -112,8 +112,10 @@ class Prediction:
 
 def _error(frame: Scores, result: Scores) -> Scores:
     """Root mean square of the differences, (1,)."""
-    difference = (frame - result).ravel()
-    return np.asarray(np.sqrt(difference.dot(difference) / difference.size), np.float32).reshape(1)
+    difference = frame - result
+    # `vdot`, since `dot` warns of an overflow.
+    square = np.vdot(difference, difference) / difference.size
+    return np.asarray(np.sqrt(square), np.float32).reshape(1)
 
 
 def _check(manifest: Manifest, score: str) -> None:

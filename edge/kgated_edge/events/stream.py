@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kgated_edge.errors import StateError
+from kgated_edge.errors import FrameError, StateError
 from kgated_edge.events.detector import Event, EventDetector
 from kgated_edge.events.scores import (
     Prediction,
@@ -18,7 +18,8 @@ from kgated_edge.events.scores import (
 from kgated_edge.format.event_settings import EventSettings
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.tensor_spec import Array
-from kgated_edge.runtime.state_checks import check_states
+from kgated_edge.runtime.not_finite import reset_not_finite
+from kgated_edge.runtime.state_checks import are_finite, check_states
 from kgated_edge.runtime.state_file import check_external, read_arrays, write_arrays
 from kgated_edge.runtime.stream_model import EdgeModel
 
@@ -53,6 +54,7 @@ class EventStream:
 
     Attributes:
         model, detector: the parts.
+        not_finite_steps: steps with NaN or inf in the scores; see `step`.
 
     Raises:
         EdgeError: no sample period, or settings that do not fit the model.
@@ -70,7 +72,7 @@ class EventStream:
         settings: EventSettings | None = None,
         sample_period_s: float | None = None,
     ) -> None:
-        self.model = model
+        self.model, self.not_finite_steps = model, 0
         self.detector = detector_of(model.manifest, settings, sample_period_s)
         score = self.detector.settings.score
         self._prediction = Prediction() if score == "prediction" else None
@@ -81,8 +83,28 @@ class EventStream:
         )
 
     def step(self, frame: Any) -> tuple[Event, ...]:
-        """Runs one step; returns the events that ended with it. Raises as `EdgeModel.step`."""
-        return self.detector.step(self._scores(frame, self.model.step(frame)))
+        """Runs one step; returns the events that ended with it. Raises as `EdgeModel.step`.
+
+        A frame of finite but huge numbers can make scores NaN or infinite. Such a step is counted
+        in `not_finite_steps`: NaN is a score of 0, infinity the largest float32, and a state that
+        is not finite is reset. The time and the open event go on.
+        """
+        scores = self._scores(frame, self.model.step(frame))
+        try:
+            return self.detector.step(scores)
+        except FrameError:  # looked for here, so that other steps take no longer
+            if not isinstance(scores, np.ndarray) or np.isfinite(scores).all():
+                raise
+        self.not_finite_steps += 1
+        self._recover()
+        return self.detector.step(np.nan_to_num(scores))
+
+    def _recover(self) -> None:
+        """Resets the model where its state is not finite."""
+        prediction = self._prediction
+        if prediction is not None and prediction.last is not None:
+            prediction.last = prediction.last if are_finite([prediction.last]) else None
+        reset_not_finite(self.model)
 
     def finish(self) -> tuple[Event, ...]:
         """Ends the open event, returns it, and resets the stream."""
@@ -100,11 +122,15 @@ class EventStream:
     def save_state(self, path: str | Path) -> None:
         """Writes the states of model and detector to one file; whole or not at all.
 
+        A state of the model that is not finite is reset before.
+
         `EdgeModel.load_state` reads the model's part of it.
 
         Raises:
             StateError: the file cannot be written, or the model's state is internal.
         """
+        if not self.model.has_finite_state:
+            self._recover()
         arrays = {_MODEL + name: array for name, array in self.model.state.items()}
         arrays |= {_DETECTOR + name: array for name, array in self.detector.state.items()}
         if self._prediction is not None and self._prediction.last is not None:

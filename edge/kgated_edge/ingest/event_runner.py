@@ -8,6 +8,7 @@ from typing import Any
 from kgated_edge.errors import EdgeError
 from kgated_edge.events.detector import Event
 from kgated_edge.events.stream import EventStream
+from kgated_edge.ingest.finite_steps import RECOVERY, Warn
 from kgated_edge.ingest.input_counts import InputCounts
 from kgated_edge.ingest.runner import (
     END_OF_INPUT,
@@ -16,6 +17,7 @@ from kgated_edge.ingest.runner import (
     REFUSED,
     StreamingHistogram,
 )
+from kgated_edge.runtime.not_finite import explain_not_finite
 
 WriteEvent = Callable[[Event], None]
 
@@ -31,6 +33,7 @@ class EventsResult:
         compute_us_p50, compute_us_p99, compute_us_max, compute_us_mean: time of one step of model
             and detector.
         engine: what ran the model.
+        not_finite_steps: steps with NaN or inf in the scores, see `EventStream.step`.
     """
 
     steps: int
@@ -44,6 +47,7 @@ class EventsResult:
     compute_us_max: float | None
     compute_us_mean: float | None
     engine: str = "litert"
+    not_finite_steps: int = 0
 
 
 def live_events(
@@ -53,6 +57,7 @@ def live_events(
     write_start: WriteEvent | None = None,
     keep_open: bool = False,
     counts: InputCounts | None = None,
+    warn: Warn | None = None,
 ) -> EventsResult:
     """Runs a model until the input ends, SIGINT, a refused frame, or a closed output.
 
@@ -64,15 +69,20 @@ def live_events(
         keep_open: whether an event that is open at the end of the input stays open, for a run that
             continues; else it ends there.
         counts: those of the input that `blocks` reads.
+        warn: receives a sentence at the first step with NaN or inf in the scores.
     """
     times, reporter = StreamingHistogram(), _Reporter(stream, write, write_start)
-    ended, error = END_OF_INPUT, None
+    ended, error, counts = END_OF_INPUT, None, counts or InputCounts()
+    not_finite_before = stream.not_finite_steps
     try:
         for block in blocks:
             begin = perf_counter_ns()
             events = stream.step(block)
             times.add(perf_counter_ns() - begin)
             reporter.report(events)
+            if warn is not None and stream.not_finite_steps > not_finite_before:
+                warn(f"step {reporter.steps}: {explain_not_finite(block)}{RECOVERY}")
+                warn = None
     except KeyboardInterrupt:
         ended = INTERRUPTED
     except BrokenPipeError:
@@ -84,12 +94,13 @@ def live_events(
     return EventsResult(
         reporter.steps,
         reporter.events,
-        stream.model.held_frames + (0 if counts is None else counts.held_frames),
-        0 if counts is None else counts.skipped_frames,
+        stream.model.held_frames + counts.held_frames,
+        counts.skipped_frames,
         ended,
         error,
         **times.metrics(),
         engine=stream.model.engine,
+        not_finite_steps=stream.not_finite_steps - not_finite_before,
     )
 
 

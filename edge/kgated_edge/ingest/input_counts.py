@@ -1,4 +1,4 @@
-"""Replaces or drops bad frames of an input, and counts them by their defect."""
+"""Replaces or drops bad frames of an input, and counts what was wrong with a run."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,13 +15,14 @@ POLICIES = (REFUSE, HOLD, SKIP)
 
 @dataclass
 class InputCounts:
-    """The counts of what was read so far.
+    """The counts of a run so far.
 
     Attributes:
         bad_lines: lines of CSV that were no frame.
         joined_lines: frames whose line had been cut in two.
         held_frames: bad frames that were replaced by the last good one.
         skipped_frames: bad frames that were dropped.
+        not_finite_steps: steps with NaN or inf in the result or in the state.
         time_s: time of the last frame, from the time column; None without one.
     """
 
@@ -29,11 +30,14 @@ class InputCounts:
     joined_lines: int = 0
     held_frames: int = 0
     skipped_frames: int = 0
+    not_finite_steps: int = 0
     time_s: float | None = None
 
-    def of_lines(self) -> dict[str, Any]:
-        """The counts of lines of CSV, by name."""
-        return {"bad_lines": self.bad_lines, "joined_lines": self.joined_lines}
+    def of_run(self, held_by_model: int) -> dict[str, Any]:
+        """The counts of a `LiveResult`, by name; the model held frames, too."""
+        names = ("skipped_frames", "bad_lines", "joined_lines", "not_finite_steps")
+        held = {"held_frames": self.held_frames + held_by_model}
+        return held | {name: getattr(self, name) for name in names}
 
 
 def good_frames(

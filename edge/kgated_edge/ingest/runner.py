@@ -9,20 +9,17 @@ from typing import IO, Any
 import numpy as np
 
 from kgated_edge.errors import EdgeError
-from kgated_edge.evaluation.task_choice import canonical_task
 from kgated_edge.format.manifest import Manifest
-from kgated_edge.format.tensor_spec import Array
 from kgated_edge.ingest.audio_options import front_end_for_audio
+from kgated_edge.ingest.finite_steps import FiniteSteps, Warn
 from kgated_edge.ingest.front_end import FrontEnd
 from kgated_edge.ingest.input_counts import InputCounts
 from kgated_edge.ingest.logmel import LogMel
+from kgated_edge.ingest.result_lines import is_classifier, write_lines
 from kgated_edge.ingest.sources import InputOptions, PartialBlock, blocks_of, frames_of
 from kgated_edge.ingest.windows import WindowedModel
-from kgated_edge.runtime.batching import as_dict
 from kgated_edge.runtime.stream_model import EdgeModel
-from kgated_edge.text.sampling import are_probabilities
 
-LIVE_TASKS = ("classification", "regression")
 END_OF_INPUT, INTERRUPTED, READER_GONE, REFUSED = (
     "end of input",
     "interrupted",
@@ -50,6 +47,8 @@ class LiveResult:
         compute_us_p50, compute_us_p99: time of one step, to 12%; None without a step.
         compute_us_max, compute_us_mean: exact.
         engine: what ran the model.
+        not_finite_steps: steps with NaN or inf in the result or in the state, after which the state
+            was reset.
     """
 
     steps: int
@@ -65,6 +64,7 @@ class LiveResult:
     compute_us_max: float | None
     compute_us_mean: float | None
     engine: str = "litert"
+    not_finite_steps: int = 0
 
 
 class StreamingHistogram:
@@ -109,6 +109,7 @@ def live(
     every: int = 1,
     counts: InputCounts | None = None,
     watch: Watch | None = None,
+    warn: Warn | None = None,
 ) -> LiveResult:
     """Runs a model until the input ends, SIGINT, a refused frame, or a closed output.
 
@@ -127,22 +128,25 @@ def live(
         every: writes the result of every so many steps.
         counts: those of the input that `blocks` reads.
         watch: receives each step: its frame, its result, whether it was late.
+        warn: receives a sentence at the first step whose result or state is not finite. After each
+            such step the state is reset, and `decision` is None where the result is NaN.
 
     Raises:
         EdgeError: an unknown task, or "classification" for a model of one output.
     """
     times, manifest, ended, error = StreamingHistogram(), model.manifest, END_OF_INPUT, None
-    steps = late_steps = 0
-    counts, is_classifier = counts or InputCounts(), _is_classifier(manifest, task)
+    counts, steps, late_steps = counts or InputCounts(), 0, 0
+    has_classes, finite_steps = is_classifier(manifest, task), FiniteSteps(model, counts, warn)
     try:
         for block in blocks:
             frames, count = _frames_and_count(manifest, block)
             result, is_late = _timed_step(model, frames, times, deadline_ms)
             steps, late_steps = steps + 1, late_steps + is_late
+            finite_steps.take(frames, result)
             if watch is not None and result is not None:
                 watch(frames, result, is_late)
             if result is not None and steps % every == 0:
-                _write_lines(write, (manifest, steps, result, is_classifier, counts.time_s), count)
+                write_lines(write, (manifest, steps, result, has_classes, counts.time_s), count)
     except KeyboardInterrupt:
         ended = INTERRUPTED
     except BrokenPipeError:
@@ -151,9 +155,7 @@ def live(
         ended, error = REFUSED, f"after {steps} steps: {refused}"
     return LiveResult(
         steps=steps,
-        held_frames=model.held_frames + counts.held_frames,
-        skipped_frames=counts.skipped_frames,
-        **counts.of_lines(),
+        **counts.of_run(model.held_frames),
         late_steps=late_steps,
         ended=ended,
         error=error,
@@ -227,73 +229,3 @@ def live_blocks(
     options = options.for_model(manifest.feature_names, manifest.sample_period_s)
     frames = frames_of(stream, form, spec, front_end, options)
     return blocks_of(frames, manifest.frames_per_step, fills=manifest.results_per_step > 1)
-
-
-def _is_classifier(manifest: Manifest, task: str | None) -> bool:
-    """Whether the first output is over classes, and the largest is the decision."""
-    first = manifest.outputs[0]
-    task = canonical_task(task, LIVE_TASKS)
-    if task == "classification" and first.shape[-1:] in ((), (1,)) and not manifest.is_binary:
-        raise EdgeError(f"`task` is 'classification', the first output has the shape {first.shape}")
-    if task is not None or manifest.labels is not None:
-        return task != "regression"
-    golden = manifest.golden.outputs[first.name]
-    return "accuracy" in manifest.figures or (golden.shape[-1] > 1 and are_probabilities(golden))
-
-
-def _write_lines(
-    write: Callable[[dict[str, Any]], None], arguments: tuple[Any, ...], count: int
-) -> None:
-    """Writes the first lines of a step; `arguments`: those of `_lines`."""
-    for line in _lines(*arguments)[:count]:
-        write(line)
-
-
-def _lines(
-    manifest: Manifest, step: int, result: Any, is_classifier: bool, time_s: float | None
-) -> list[dict[str, Any]]:
-    """A line for each result of a step; all but the last have no time of their own in the input."""
-    each, outputs = manifest.results_per_step, as_dict(manifest.outputs, result)
-    if each == 1:
-        return [_line(manifest, step, outputs, is_classifier, time_s)]
-    rows = [{name: array[n] for name, array in outputs.items()} for n in range(each)]
-    first = (step - 1) * each + 1
-    times = [*[None] * (each - 1), time_s]
-    return [
-        _line(manifest, first + n, row, is_classifier, time, has_times=time_s is not None)
-        for n, (row, time) in enumerate(zip(rows, times, strict=True))
-    ]
-
-
-def _line(
-    manifest: Manifest,
-    number: int,
-    outputs: dict[str, Array],
-    is_classifier: bool,
-    time_s: float | None,
-    has_times: bool = False,
-) -> dict[str, Any]:
-    """The line of one result; with `has_times` its time is in the input, or unknown."""
-    line: dict[str, Any] = {"step": number}
-    if time_s is not None:
-        line["time_s"] = time_s
-    elif manifest.sample_period_s is not None and not has_times:
-        line["time_s"] = round(number * manifest.frames_per_result * manifest.sample_period_s, 9)
-    if is_classifier:
-        first = outputs[manifest.outputs[0].name]
-        decision = int(first.argmax()) % first.shape[-1]
-        line["decision"] = decision = int(manifest.decide(first)) if first.size == 1 else decision
-        if manifest.labels is not None:
-            line["label"] = manifest.labels[decision]
-    if manifest.intervals is not None:
-        low, high = manifest.intervals.bounds(outputs[manifest.outputs[0].name])
-        line |= {"lower": short_numbers(low), "upper": short_numbers(high)}
-    return line | {"outputs": {name: short_numbers(array) for name, array in outputs.items()}}
-
-
-def short_numbers(array: Array) -> Any:
-    """The numbers of a float32 array in nested lists, with as few digits as identify each."""
-    if array.ndim > 1:
-        return [short_numbers(row) for row in array]
-    # NumPy writes the shortest text that float32 reads back; Python would write 17 digits.
-    return [float(str(value)) for value in array]

@@ -58,6 +58,11 @@ class WindowedModel:
         """As in `EdgeModel`; the first copy counts for all."""
         return self._copies[0].held_frames
 
+    @property
+    def has_finite_state(self) -> bool:
+        """True: a copy with NaN in its state recovers with its next window."""
+        return True
+
     def step(self, frame: Any) -> Any:
         """Runs one frame, or block of frames, through all copies.
 

@@ -15,6 +15,8 @@ from kgated_edge.events.smoothing import Scores
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.ingest.runner import live_blocks
 from kgated_edge.ingest.sources import form_of
+from kgated_edge.runtime.not_finite import explain_not_finite
+from kgated_edge.runtime.state_checks import are_finite
 from kgated_edge.runtime.stream_model import EdgeModel
 
 
@@ -55,7 +57,8 @@ def scores_of(
         times: receives the time of each step in ns.
 
     Raises:
-        DataError: as from `recorded_blocks`; or the recording is too short for a step.
+        DataError: as from `recorded_blocks`; or the recording is too short for a step, or has
+            numbers so large that scores are NaN or infinite.
     """
     model.reset()
     scorer, steps = make_scorer(model.manifest, score), 0
@@ -65,8 +68,10 @@ def scores_of(
             result = model.step(block)
             if times is not None:
                 times.append(perf_counter_ns() - start)
-            steps += 1
-            yield scorer(block, result)
+            steps, scores = steps + 1, scorer(block, result)
+            if not are_finite([scores]):
+                raise DataError(f"{path}: step {steps}: {explain_not_finite(block)}")
+            yield scores
     except DataError:
         raise
     except EdgeError as error:

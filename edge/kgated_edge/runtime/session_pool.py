@@ -1,7 +1,6 @@
 """Thousands of sessions on one model, whose states are copied in and out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from kgated_edge.runtime.no_copies import NoCopies
 from kgated_edge.runtime.quantization import reader, results_reader, storer
 from kgated_edge.runtime.session_rounds import InterpreterRounds, StateCopies
 from kgated_edge.runtime.session_states import SessionStates
-from kgated_edge.runtime.state_checks import check_states
+from kgated_edge.runtime.state_checks import are_finite, check_states
 from kgated_edge.runtime.state_file import Stateful, check_external
 from kgated_edge.signing.check import opened
 
@@ -156,6 +155,23 @@ class SessionPool(NoCopies):
         specs = self._manifest.answers
         return unwrap_single({spec.name: _real(spec, results[spec.name]) for spec in specs})
 
+    def reset_not_finite(self, sessions: "Sequence[Session]") -> list[int]:
+        """Sets to zero the state of each session that holds NaN or inf; see `has_finite_state`.
+
+        Args:
+            sessions: of this pool, each once. For thousands it takes a small part of a step.
+
+        Returns:
+            the places in `sessions` of those that were reset.
+        """
+        numbers = self._numbers(sessions)
+        if len(set(numbers)) < len(numbers):
+            raise EdgeError("`sessions` must be different ones: list each once")
+        bad = exclusive(self._idle, "pool", lambda: self._states.not_finite(numbers))
+        for place in bad:
+            sessions[place].reset()
+        return bad
+
     def _numbers(self, sessions: "Sequence[Session]") -> list[int]:
         """The row of states of each session."""
         try:
@@ -179,7 +195,7 @@ class SessionPool(NoCopies):
                     f"`frames` must be an array of shape {(count, *spec.shape)}, a row per session"
                 )
                 raise FrameError(f"{rule}, got {got}: stack the frames of these sessions")
-            if not _is_surely_finite(array):
+            if array.dtype != np.float32 or not are_finite([array]):
                 check_frames(spec, array)
             stored[spec.name] = array if array.dtype == spec.dtype else _quantized(spec, array)
         return stored
@@ -270,17 +286,6 @@ class Session(Stateful, NoCopies):
     def _zeros(self) -> dict[str, Array]:
         states = self._manifest.states
         return {s.name: np.full(s.shape, s.zero_point or 0, s.dtype) for s in states}
-
-
-def _is_surely_finite(array: Array) -> bool:
-    """Whether a float32 array is finite, by a sum of squares, in an eighth of the time.
-
-    The sum overflows for some finite arrays, too: for those, and others, the answer is False.
-    """
-    if array.dtype != np.float32:
-        return False
-    flat = array.ravel()
-    return isfinite(flat.dot(flat))
 
 
 def _quantized(spec: TensorSpec, frames: Array) -> Array:

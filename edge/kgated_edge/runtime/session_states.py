@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kgated_edge.format.tensor_spec import Array, TensorSpec
+from kgated_edge.runtime.state_checks import are_finite
 
 CHUNK = 256  # sessions in one array; arrays never move, since sessions hold views of them
 Part = tuple[int, slice | Array, slice | Array]
@@ -60,6 +61,16 @@ class SessionStates:
         for chunk, places, rows in parts:
             for source, states in zip(sources, self._chunks[chunk], strict=True):
                 states[rows] = source[places]
+
+    def not_finite(self, numbers: Sequence[int]) -> list[int]:
+        """The places in `numbers`, all different, of the rows that hold NaN or inf."""
+        bad_places: set[int] = set()
+        for chunk, places, rows in parts_of(numbers):
+            for states in self._chunks[chunk]:
+                if not are_finite([part := states[rows]]):
+                    bad = ~np.isfinite(part.reshape(len(part), -1)).all(axis=1)
+                    bad_places.update(np.arange(len(numbers))[places][bad].tolist())
+        return sorted(bad_places)
 
     def _add_chunk(self) -> None:
         first = CHUNK * len(self._chunks)

@@ -11,6 +11,7 @@ import numpy as np
 from kgated_edge.errors import StateError
 from kgated_edge.format.manifest import Manifest
 from kgated_edge.format.tensor_spec import Array
+from kgated_edge.runtime.state_checks import are_finite
 
 _DIGEST = "model_sha256"
 _PREFIX = "state."
@@ -36,13 +37,29 @@ class Stateful(ABC):
     @abstractmethod
     def state(self, values: Mapping[str, Array]) -> None: ...
 
+    @property
+    def has_finite_state(self) -> bool:
+        """Whether no state holds NaN or inf; takes some microseconds.
+
+        A frame of finite but huge numbers, from about 1e30, can make the state NaN. Every later
+        result is NaN then, until `reset`. States of integers are always finite.
+
+        Raises:
+            StateError: the state is internal: look at the results instead.
+        """
+        return are_finite(self.state.values())
+
     def save_state(self, path: str | Path) -> None:
         """Writes the states and the model file's digest to a file; whole or not at all.
 
         Raises:
-            StateError: the file cannot be written, or the model's state is internal.
+            StateError: the file cannot be written, or the model's state is internal, or holds NaN
+                or inf.
         """
-        write_state(path, self.manifest.file_sha256, self.state)
+        state = self.state
+        if not are_finite(state.values()):
+            raise StateError("the state holds NaN or inf, which no model takes: call reset() first")
+        write_state(path, self.manifest.file_sha256, state)
 
     def load_state(self, path: str | Path) -> None:
         """Loads states that `save_state` wrote, in this process or on another device.

@@ -119,6 +119,13 @@ class WorkerPool:
         """Sets the states of all sessions to zero."""
         self._run("reset")
 
+    def reset_not_finite(self) -> list[int]:
+        """Resets each session whose state holds NaN or inf, and returns their numbers.
+
+        As `SessionPool.reset_not_finite`.
+        """
+        return [number for numbers in self._run("reset_not_finite") for number in numbers]
+
     def close(self) -> None:
         """Ends the processes; a second time it does nothing."""
         for worker in self._workers:
@@ -133,14 +140,17 @@ class WorkerPool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, work: str) -> None:
+    def _run(self, work: str) -> list[Any]:
+        """Does the work in all processes; returns the answer of each."""
         if not self._workers:
             raise EdgeError("this pool is closed: make another one")
         for worker in self._workers:
             worker.start(work)
-        errors = [error for worker in self._workers if (error := worker.result()) is not None]
+        answers = [worker.answer() for worker in self._workers]
+        errors = [answer for answer in answers if isinstance(answer, Exception)]
         if errors:
             raise errors[0]
+        return answers
 
 
 class _Worker:
@@ -167,24 +177,23 @@ class _Worker:
 
     def wait(self) -> None:
         """Waits until it is ready; raises what it raised."""
-        error = self.result()
-        if error is not None:
-            raise error
+        answer = self.answer()
+        if answer is not None:
+            raise answer
 
     def start(self, work: str) -> None:
-        """Starts a step; `result` raises its errors."""
+        """Starts a step; `answer` waits for its end."""
         try:
             self._pipe.send(work)
         except OSError:
             return
 
-    def result(self) -> Exception | None:
-        """Waits until it is done."""
+    def answer(self) -> Any:
+        """Waits until it is done; returns its result, or its error."""
         try:
-            error: Exception | None = self._pipe.recv()
+            return self._pipe.recv()
         except (EOFError, OSError):
             return EdgeError("a process of the pool has ended: close it, and make another one")
-        return error
 
     def end(self) -> None:
         """Ends the process."""
@@ -232,18 +241,30 @@ def _serve(
             work = pipe.recv()
         except (EOFError, OSError, KeyboardInterrupt):
             return
-        pipe.send(_done(work, pool, sessions, inputs, outputs))
+        pipe.send(_done(work, pool, sessions, start, inputs, outputs))
 
 
 def _done(
     work: str,
     pool: SessionPool,
     sessions: list[Session],
+    start: int,
     inputs: Mapping[str, Array],
     outputs: Mapping[str, Array],
-) -> Exception | None:
-    """Does the work; returns the error, or None."""
+) -> Exception | list[int] | None:
+    """Does the work; returns its result, or the error.
+
+    Args:
+        work: "step", "reset" or "reset_not_finite".
+        pool: of this process.
+        sessions: of this process.
+        start: the number of its first session.
+        inputs: arrays of the frames of these sessions, by name.
+        outputs: arrays of their results, by name.
+    """
     try:
+        if work == "reset_not_finite":
+            return [start + place for place in pool.reset_not_finite(sessions)]
         if work == "reset":
             for session in sessions:
                 session.reset()

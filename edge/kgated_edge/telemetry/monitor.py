@@ -32,7 +32,8 @@ class FieldReport:
             None where the range is unknown.
         drift_psi: by feature, population stability index against the training data: below 0.1 as in
             training, above 0.25 clearly different; None where these are unknown.
-        confidence_mean, confidence_min: of the largest score of a step; None for one output.
+        confidence_mean, confidence_min: of the largest score of a step, without steps whose scores
+            are NaN; None for one output.
         state_norm: Euclidean norm of all states, mean over the interval; None where it is internal.
         state_saturated_share: of the state values of an integer file, share at the end of their
             range; None for float files.
@@ -78,14 +79,14 @@ class FieldMonitor:
         self._compute()
         features, states, steps = self._features, self._states, self._steps
         outside, drift = (None, None) if features is None else features.report()
-        is_scored = self._scores is not None and steps > 0
+        scored = self._scored
         norm, saturated = (None, None) if states is None else states.report()
         report = FieldReport(
             steps,
             outside,
             drift,
-            self._confidence_sum / steps if is_scored else None,
-            self._confidence_min if is_scored else None,
+            self._confidence_sum / scored if scored else None,
+            self._confidence_min if scored else None,
             norm,
             saturated,
         )
@@ -93,7 +94,8 @@ class FieldMonitor:
         return report
 
     def _start(self) -> None:
-        self._steps, self._confidence_sum, self._confidence_min = 0, 0.0, np.inf
+        self._steps = self._scored = 0
+        self._confidence_sum, self._confidence_min = 0.0, np.inf
         self._score_rows = [] if self._scores is None else list(self._scores)
 
     def _compute(self) -> None:
@@ -105,8 +107,10 @@ class FieldMonitor:
             self._features.add(count)
         if self._scores is not None:
             largest = self._scores[:count].max(axis=1)
+            largest = largest[np.isfinite(largest)]
             self._confidence_sum += float(largest.sum())
-            self._confidence_min = min(self._confidence_min, float(largest.min()))
+            self._confidence_min = min(self._confidence_min, float(largest.min(initial=np.inf)))
+            self._scored += len(largest)
         if self._states is not None:
             self._states.add()
 

@@ -66,6 +66,7 @@ class MonitorSession:
             "held_frames": counts.held_frames,
             "skipped_frames": counts.skipped_frames,
             "bad_lines": counts.bad_lines,
+            "not_finite_steps": counts.not_finite_steps,
         }
         report = self._monitor.report()
         if report.steps:

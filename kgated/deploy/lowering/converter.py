@@ -11,6 +11,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from kgated_edge.format.manifest import SIGNATURES
 
+from kgated.deploy.lowering.result_names import name_results, traced_name
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.sequence.graph import SequenceGraph
 from kgated.deploy.streaming import StepModel
@@ -41,12 +42,14 @@ def lower(
     Raises:
         ConversionError: the converter refuses the graph or crashes, or an op is no builtin.
     """
+    names: dict[str, str] = {}
     try:
-        model = parse(_convert(graph, recipe, has_markers or recipe.lowering == "fused"))
+        model = parse(_convert(graph, recipe, has_markers or recipe.lowering == "fused", names))
     except Exception as error:
         raise ConversionError(
             f"the TFLite converter failed with recipe {recipe.name}: {_reason(error)}"
         ) from error
+    name_results(model, names)
     if recipe.state == "internal":
         put_step_first(model)
     elif recipe.block > 1:
@@ -67,18 +70,23 @@ def _reason(error: Exception) -> str:
     return f"no builtin operator computes {', '.join(names)}; compute it before the model"
 
 
-def _convert(graph: StepModel | SequenceGraph, recipe: Recipe, allow_custom: bool) -> bytes:
+def _convert(
+    graph: StepModel | SequenceGraph, recipe: Recipe, allow_custom: bool, names: dict[str, str]
+) -> bytes:
+    """The converted file; `names` receives the operation of each result, see `traced_name`."""
     import tensorflow as tf
 
     module = tf.Module()
-    functions = _functions(module, graph, recipe)
+    functions = _functions(module, graph, recipe, names)
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, f"{folder}/saved", signatures=functions)
         return convert_in_worker(Path(folder), list(functions), allow_custom)
 
 
-def _functions(module: Any, graph: StepModel | SequenceGraph, recipe: Recipe) -> dict[str, Any]:
-    """A concrete function by signature name."""
+def _functions(
+    module: Any, graph: StepModel | SequenceGraph, recipe: Recipe, names: dict[str, str]
+) -> dict[str, Any]:
+    """A concrete function by signature name; `names` as in `_convert`."""
     import tensorflow as tf
 
     # Weights go in as constants: a frozen graph needs no variables in the file.
@@ -88,6 +96,7 @@ def _functions(module: Any, graph: StepModel | SequenceGraph, recipe: Recipe) ->
     def call(**tensors: Any) -> dict[str, Any]:
         with keras.StatelessScope(state_mapping=constants):
             outputs = call_in_scopes(graph.model, tensors, graph.owners)
+        names.update({name: traced_name(tensor) for name, tensor in outputs.items()})
         return {name: tf.identity(tensor) for name, tensor in outputs.items()}
 
     if isinstance(graph, StepModel) and recipe.state == "internal":

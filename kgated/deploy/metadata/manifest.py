@@ -114,13 +114,16 @@ def model_info(model: keras.Model) -> ModelInfo:
     return ModelInfo(model.name, digest.hexdigest(), model.count_params())
 
 
-def check_recipe(recipe: Recipe, step: StepModel | SequenceGraph, has_ranges: bool) -> None:
+def check_recipe(
+    recipe: Recipe, step: StepModel | SequenceGraph, is_calibrated: bool, is_trained: bool = False
+) -> None:
     """Refuse a recipe that does not fit the graph.
 
     Args:
         recipe: with every choice made.
         step: the graph to convert.
-        has_ranges: whether there are calibration sequences, or ranges from QAT.
+        is_calibrated: whether there are calibration sequences.
+        is_trained: whether there are ranges from quantization-aware training.
 
     Raises:
         ConversionError: a layer counts frames without end, and the recipe has integers.
@@ -132,8 +135,8 @@ def check_recipe(recipe: Recipe, step: StepModel | SequenceGraph, has_ranges: bo
     if recipe.is_static and counting:
         raise ConversionError(
             f"layer `{counting[0]}` sums over a stream without end, and recipe "
-            f"{recipe.name} has integers of a fixed range only; keep it in float by "
-            f"`skip={counting}`, or take `quantize='dynamic'`"
+            f"{recipe.name} has integers of a fixed range only; "
+            f"{_counting_remedy(recipe, counting, is_trained)}"
         )
     if unknown := sorted(set(recipe.skip) - set(layers)):
         raise ValueError(
@@ -144,12 +147,27 @@ def check_recipe(recipe: Recipe, step: StepModel | SequenceGraph, has_ranges: bo
             "`target='mcu'` makes sources that return one result per call, and a `block` of "
             f"{recipe.block} frames has {step.results_per_step}; take `results='last'`"
         )
-    if recipe.is_static and not has_ranges:
+    if recipe.is_static and not (is_calibrated or is_trained):
         raise ValueError(
             f"`quantize={recipe.quantize!r}` fixes the range of every tensor and needs "
             "`calibration`: real sequences, such as the training data; or a model that learned "
             "its ranges, from `kgated.quantize_aware`"
         )
+
+
+def _counting_remedy(recipe: Recipe, counting: list[str], is_trained: bool) -> str:
+    """What to do with layers that count frames without end."""
+    if recipe.target == "mcu":  # integers throughout
+        return (
+            "take `mode='sequence'`, or in place of the layer the last result of a recurrent layer"
+        )
+    in_float = f"`skip={counting}`, or take `quantize='dynamic'`"
+    if is_trained:  # its recipe is fixed
+        return (
+            "convert the model with `mode='sequence'`, or its layers in float, `model.inner`, with "
+            f"`calibration` and {in_float}"
+        )
+    return f"keep it in float by {in_float}"
 
 
 def _config(model: keras.Model) -> Any:

@@ -108,7 +108,7 @@ def try_once(tflite: bytes, recipe: Recipe, sample: dict[str, np.ndarray]) -> No
     except Exception as error:
         raise ConversionError(
             f"the file of recipe {recipe.name} does not run ({first_line(error)}); calibrate on "
-            "sequences that move every part of the model"
+            "sequences that move every part of the model, and scale features of tiny numbers up"
         ) from error
 
 
@@ -139,7 +139,9 @@ def _patterns(file: FloatFile, skip: tuple[str, ...]) -> list[str]:
     wanted, present = {scope_name(layer) for layer in skip}, file.layers.layers(file.model)
     if missing := [layer for layer in skip if scope_name(layer) not in present]:
         raise ConversionError(
-            f"`skip` names layers that leave no operator in the file: {missing}; leave them out"
+            f"`skip` names layers that leave no operator of their own in the file: {missing}; "
+            "leave them out. One such as ReLU after Dense is part of the operator of the layer "
+            "before: name that layer"
         )
     return [
         f"^{re.escape(get_op_scope(operator, graph.tensors))}$"

@@ -72,7 +72,8 @@ def _run_graph(
 
 def _layer(graph: schema.SubGraphT, operator: schema.OperatorT, layers: LayerTable) -> str:
     """The operator's layer; a finished file has its name alone as the name of a result."""
-    results = [flatbuffer.tensor_name(graph.tensors[n]) for n in operator.outputs]
+    names = (flatbuffer.tensor_name(graph.tensors[n]) for n in operator.outputs)
+    results = [name for name in names if "PartitionedCall" not in name]  # of the converter
     return layers.layer(graph, operator) or next((x.split("/")[0] for x in results), "")
 
 

@@ -16,6 +16,7 @@ from kgated.deploy.quantization.worker_job import (
 from kgated.deploy.recipe import Recipe
 from kgated.deploy.tflite.float_file import FloatFile
 from kgated.deploy.tflite.layer_table import LayerTable, scope_name
+from kgated.deploy.verification.data.feature_ranges import check_frames_vary
 from kgated.deploy.verification.data.sequences import Sequences
 from kgated.deploy.verification.float_proof import prove_float
 from kgated.deploy.verification.layer_costs import LayerCost, layer_costs
@@ -68,6 +69,7 @@ class FloatStage:
 
         Raises:
             ConversionError: it does not run, or disagrees with the Keras model.
+            ValueError: a static recipe, and the frames of the sequences are all the same.
         """
         shared = [(state.name, state.name) for state in manifest.states]
         content, samples = embed(file.model, manifest), Samples([], [])
@@ -75,6 +77,8 @@ class FloatStage:
             run_in_worker(path, recipe)
             prove_float(path, target, sequences)
             if recipe.is_static:
+                if ranges is None:
+                    check_frames_vary(sequences, manifest.frames)
                 used = sequences if ranges is None else sequences[:1]  # to see that the file runs
                 samples = target.samples(path, used)
         return cls(content, file.layers, shared, samples, ranges)

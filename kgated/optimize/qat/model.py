@@ -134,7 +134,10 @@ class QuantizeAware(keras.Model):
             return layer(*map(unwrap, args), **kwargs)
 
         results = keras.tree.map_structure(unwrap, run_on(self.inner, values, visit))
-        return keras.tree.map_structure(lambda y: ops.cast(y, "float32"), results)
+        results = keras.tree.map_structure(lambda y: ops.cast(y, "float32"), results)
+        if isinstance(self.inner.output, dict):
+            results = keras.tree.pack_sequence_as(self.inner.output, keras.tree.flatten(results))
+        return results
 
     def _learned_params(self) -> dict[str, QuantParams]:
         """The parameters of each point, from the current ranges."""

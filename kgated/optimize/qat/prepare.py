@@ -141,7 +141,11 @@ def clone_in_float32(model: keras.Model) -> keras.Model:
 
     inputs = [keras.Input(x.shape[1:], dtype=x.dtype, name=x.name) for x in model.inputs]
     single = inputs[0] if len(inputs) == 1 else inputs
-    return keras.Model(single, run_again(model, single, copied, call), name=model.name)
+    outputs = run_again(model, single, copied, call)
+    # The names of outputs, which losses and files use; a Sequential has no `output` before a call.
+    if not isinstance(model, keras.Sequential) and isinstance(model.output, dict):
+        outputs = keras.tree.pack_sequence_as(model.output, keras.tree.flatten(outputs))
+    return keras.Model(single, outputs, name=model.name)
 
 
 def unsupported(layer: Any, reason: str) -> ValueError:

@@ -251,3 +251,25 @@ def test_the_stated_size_is_that_of_the_struct(tmp_path):
     program = c_programs.compile_program(tmp_path, "m", main)
     size = subprocess.run([program], capture_output=True, timeout=60).stdout
     assert int(size) == int(stated[1])
+
+
+def test_a_state_that_is_not_finite_is_found(tmp_path):
+    """In float and int8: 1 before, 0 after NaN was written into the float state."""
+    for quantize, after in (("none", 0), ("int8", 1)):
+        convert(tmp_path, [kgated.MinGRU(4)], quantize)
+        main = """#include <stdio.h>
+#include <string.h>
+#include "m.h"
+int main(void) {
+  static m_state state;
+  m_reset(&state);
+  int before = m_is_finite(&state);
+  memset(&state, 0x7f, 4);
+  memset((char *)&state + 2, 0xc0, 1);
+  printf("%d %d\\n", before, m_is_finite(&state));
+  return 0;
+}
+"""
+        program = c_programs.compile_program(tmp_path, "m", main)
+        done = subprocess.run([program], capture_output=True, check=True, text=True)
+        assert done.stdout == f"1 {after}\n"

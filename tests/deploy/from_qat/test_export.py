@@ -13,6 +13,7 @@ from micro_runtime import check_in_micro
 from tflite_files import tensor_types
 
 import kgated
+from kgated.errors import ConversionError
 from kgated.optimize.qat.forward import ForwardState
 
 FEATURES, UNITS = 5, 8
@@ -244,3 +245,38 @@ def test_options_that_exclude_each_other_are_refused(lstm, x, tmp_path):
     with pytest.raises(ValueError, match="learned no ranges yet"):
         kgated.to_tflite(kgated.quantize_aware(qat.inner), path, quantize="int8")
     assert not path.exists()
+
+
+def test_a_pooling_that_no_stream_of_integers_has_names_ways_out_that_work(x, tmp_path):
+    """The message named `skip` and another recipe, which a trained model refuses."""
+    keras.utils.set_random_seed(4)
+    layers = [kgated.GRU(3, **EACH), keras.layers.GlobalAveragePooling1D(name="mean")]
+    model = keras.Sequential([keras.Input((None, FEATURES)), *layers])
+    qat, path = kgated.quantize_aware(model), tmp_path / "m.tflite"
+    qat.compile("sgd", "mse")
+    qat.fit(x, np.asarray(model(x)), batch_size=2, verbose=0)
+    with pytest.raises(ConversionError, match=r"mode='sequence'.*model\.inner.*skip=\['mean'\]"):
+        kgated.to_tflite(qat, path, quantize="int8")
+    kgated.to_tflite(qat, path, quantize="int8", mode="sequence", length=x.shape[1])
+    step = SequenceModel(path).manifest.output.scale
+    assert np.abs(SequenceModel(path).run(x[0]) - np.asarray(qat(x))[0]).max() < 1.01 * step
+    options = {"calibration": x, "skip": ["mean"]}
+    kgated.to_tflite(qat.inner, path, quantize="int8", **options)
+    assert np.abs(EdgeModel(path).run(x[0])[-1] - np.asarray(qat.inner(x))[0]).max() < 0.05
+
+
+def test_outputs_by_name_train_with_losses_by_name(x, tmp_path):
+    keras.utils.set_random_seed(4)
+    inputs = keras.Input((None, FEATURES))
+    h = kgated.GRU(3, **EACH)(inputs)
+    heads = {"word": keras.layers.Dense(2)(h), "angle": keras.layers.Dense(1)(h)}
+    qat, path = kgated.quantize_aware(keras.Model(inputs, heads)), tmp_path / "m.tflite"
+    qat.compile("sgd", {"word": "mse", "angle": "mae"})
+    qat.fit(x, qat.inner(x), batch_size=2, verbose=0)
+    trained = {name: np.asarray(y) for name, y in qat(x).items()}
+    assert {name: y.shape[-1] for name, y in trained.items()} == {"word": 2, "angle": 1}
+    kgated.to_tflite(qat, path, quantize="int8")
+    edge = EdgeModel(path)
+    results = edge.run(x[0])
+    for spec in edge.manifest.outputs:
+        assert np.abs(results[spec.name] - trained[spec.name][0]).max() < 1.01 * spec.scale

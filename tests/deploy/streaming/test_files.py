@@ -111,6 +111,10 @@ def test_an_unbounded_frame_count_is_refused_in_integers(rng, tmp_path):
     x = rng.normal(size=(4, 8, FEATURES)).astype(np.float32)
     with pytest.raises(ConversionError, match=r"`guilty` sums over a stream.*`skip=\['guilty'\]`"):
         kgated.to_tflite(model, tmp_path / "m.tflite", quantize="int8", calibration=x)
+    options = {"quantize": "int8", "calibration": x, "target": "mcu"}  # takes no `skip`
+    with pytest.raises(ConversionError, match=r"`guilty` sums .*; take `mode='sequence'`, or"):
+        kgated.to_tflite(model, tmp_path / "m.tflite", **options)
+    kgated.to_tflite(model, tmp_path / "m.tflite", mode="sequence", length=8, **options)
 
 
 @pytest.mark.parametrize("pooling", [layers.GlobalAveragePooling1D, layers.GlobalMaxPooling1D])

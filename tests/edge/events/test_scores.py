@@ -64,3 +64,30 @@ def test_a_reset_is_a_fresh_start(speech, rng):
     again = [event for frame in frames for event in stream.step(frame)] + [*stream.finish()]
     assert first == again
     assert len(first) > 1
+
+
+class Repeater:
+    """A model whose results are zeros of the shape of its frames."""
+
+    has_finite_state = True
+
+    def __init__(self, manifest):
+        self.manifest = manifest
+
+    def step(self, frame):
+        return np.zeros(3, np.float32)
+
+    def reset(self):
+        raise AssertionError("its state is finite")
+
+
+def test_an_error_that_overflows_is_an_event_of_its_step(alike):
+    settings = EventSettings(score="reconstruction", smoothing_s=0.0, refractory_s=0)
+    stream = EventStream(Repeater(alike), settings)
+    frames = np.zeros((4, 3), np.float32)
+    frames[1] = 1e25
+    events = [event for frame in frames for event in stream.step(frame)]
+    assert [(e.label, e.start_s, e.end_s, e.score) for e in events] == [
+        ("anomaly", 0.01, 0.02, float(np.finfo(np.float32).max))
+    ]
+    assert stream.not_finite_steps == 1

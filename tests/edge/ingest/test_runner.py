@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from kgated_edge import EdgeError, EdgeModel, LogMel, live_blocks, read_manifest
-from kgated_edge.ingest.runner import StreamingHistogram, _is_classifier
+from kgated_edge.ingest.result_lines import is_classifier
+from kgated_edge.ingest.runner import StreamingHistogram
 
 
 @pytest.fixture
@@ -122,19 +123,19 @@ def test_numbers_are_no_decision(live, speech, text, fixture_file):
     assert set(line) == {"step", "decision", "outputs"}
     manifest = read_manifest(fixture_file("blocks"))
     first = manifest.outputs[0]
-    assert _is_classifier(manifest, None)
+    assert is_classifier(manifest, None)
     golden = {first.name: manifest.golden.outputs[first.name] - 1}
     unnamed = replace(manifest, labels=None)
-    assert _is_classifier(unnamed, None)
+    assert is_classifier(unnamed, None)
     numbers = replace(unnamed, golden=replace(manifest.golden, outputs=golden))
-    assert not _is_classifier(numbers, None)
-    assert _is_classifier(numbers, "classes")
-    assert _is_classifier(replace(numbers, figures={"accuracy": 0.9}), None)
+    assert not is_classifier(numbers, None)
+    assert is_classifier(numbers, "classes")
+    assert is_classifier(replace(numbers, figures={"accuracy": 0.9}), None)
     with pytest.raises(EdgeError, match=r"`task` must be one of .* got 'text'"):
-        _is_classifier(numbers, "text")
+        is_classifier(numbers, "text")
     scalar_output = replace(numbers, outputs=(replace(first, shape=(1,)),))
     with pytest.raises(EdgeError, match=r"the first output has the shape \(1,\)"):
-        _is_classifier(scalar_output, "classes")
+        is_classifier(scalar_output, "classes")
 
 
 def test_bad_frames_held(live, speech):

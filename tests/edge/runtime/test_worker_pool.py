@@ -33,3 +33,14 @@ def test_two_processes_are_one_pool(fixture_file, rng):
 def test_numbers_out_of_range(speech, numbers):
     with pytest.raises(EdgeError, match=r"`(sessions|workers)` must"):
         WorkerPool(speech, *numbers)
+
+
+def test_sessions_whose_state_is_not_finite_are_reset(speech, rng):
+    frames = rng.normal(size=(5, 3)).astype(np.float32)
+    bad = frames.copy()
+    bad[[1, 4]] = 1e30
+    with WorkerPool(speech, sessions=5, workers=2) as workers:
+        workers.step(bad)
+        assert workers.reset_not_finite() == [1, 4]
+        assert workers.reset_not_finite() == []
+        assert np.isfinite(workers.step(frames)).all()

@@ -42,6 +42,32 @@ def warn_of_small_features(sequences: Sequences, frames: Sequence[TensorSpec]) -
             )
 
 
+def check_frames_vary(sequences: Sequences, frames: Sequence[TensorSpec]) -> None:
+    """Refuse sequences for calibration whose frames are all the same.
+
+    The ranges of integers would hold that frame alone: all others saturate.
+
+    Args:
+        sequences: of the calibration data.
+        frames: one frame of each input.
+
+    Raises:
+        ValueError: they do not vary, or are a single frame.
+    """
+    count = 0
+    for frame in frames:
+        values = np.concatenate([s[frame.name].reshape(-1, *frame.shape) for s in sequences])
+        if (values != values[0]).any():
+            return
+        count = max(count, len(values))
+    what = "a single frame" if count == 1 else f"the same frame {count} times"
+    raise ValueError(
+        f"`calibration` holds {what}: the ranges of integers would be of that frame alone, and "
+        "every other one would saturate. Give sequences as the device will meet them, such as "
+        "some dozens of the training data"
+    )
+
+
 def feature_statistics(
     sequences: Sequences, frames: Sequence[TensorSpec]
 ) -> dict[str, FeatureStatistics]:

@@ -18,6 +18,7 @@ Calibration: TypeAlias = Data | None
 
 MAX_SEQUENCES = 64
 RANDOM_SEQUENCES, RANDOM_STEPS = 4, 32
+OVERFLOWS_FROM = 1e29
 
 
 def evaluation_sequences(
@@ -35,8 +36,8 @@ def evaluation_sequences(
         single: names of inputs that have one value (*frame) for the sequence.
 
     Raises:
-        ValueError: different inputs, shapes or dtypes, NaN or inf, or sequences shorter than a
-            step.
+        ValueError: different inputs, shapes or dtypes, NaN or inf, numbers that overflow in
+            LiteRT, or sequences shorter than a step.
     """
     if calibration is None:
         return random_sequences(frames, size)
@@ -122,6 +123,13 @@ def _check_values(frames: tuple[TensorSpec, ...], sequence: Arrays, where: str) 
             check_frames(frame, sequence[frame.name])
         except EdgeError as error:
             raise ValueError(f"{where}: {error}") from None
+        largest = float(np.abs(sequence[frame.name]).max(initial=0)) if frame.is_real else 0.0
+        if largest > OVERFLOWS_FROM:
+            raise ValueError(
+                f"{where}: input `{frame.name}` holds numbers up to {largest:.3g}, and LiteRT's "
+                "layers return NaN from about 1e30. Clip them below 1e20, on the device too, or "
+                "leave the sequence out"
+            )
 
 
 def _sequence_data(calibration: Any, names: Sequence[str], single: tuple[str, ...]) -> SequenceData:

@@ -78,6 +78,11 @@ export class Model {
   step(frame: Frame): Output;
   /** Sets all states to zero, as at the start of a sequence. */
   reset(): void;
+  /**
+   * Whether no state holds NaN or inf, which a frame of huge numbers can cause: every later result
+   * is NaN then, until `reset`. Needs external state.
+   */
+  get hasFiniteState(): boolean;
   /** A copy of each state by name, as stored; it can be assigned. Needs external state. */
   get state(): Record<string, StateArray>;
   set state(values: Readonly<Record<string, StateArray>>);

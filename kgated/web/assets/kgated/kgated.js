@@ -99,6 +99,15 @@ export class Model {
     this.#reset?.run();
   }
 
+  /**
+   * Whether no state holds NaN or inf, which a frame of huge numbers can cause: every later result
+   * is NaN then, until `reset`.
+   * @returns {boolean}
+   */
+  get hasFiniteState() {
+    return Object.values(this.state).every((array) => array.every(Number.isFinite));
+  }
+
   /** @returns {Record<string, any>} A copy of each state by name, as stored; it can be assigned. */
   get state() {
     this.#checkExternal();

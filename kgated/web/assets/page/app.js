@@ -36,7 +36,9 @@ class Page {
     this.session.finish();
     view.showSession(this.session);
     const outputs = counted(this.session.count, 'output');
-    view.say(`${what}: ${counted(frames.length, 'frame')}, ${outputs}.`);
+    const {notFinite} = this.session;
+    const reset = `; NaN or infinity in ${counted(notFinite, 'step')}, after which the state was reset`;
+    view.say(`${what}: ${counted(frames.length, 'frame')}, ${outputs}${notFinite ? reset : ''}.`);
   }
 
   async runFile(file) {

@@ -6,6 +6,8 @@ import {StepTimes} from './timing.js';
 const MAX_ROWS = 200_000;
 const MAX_NUMBERS = 20_000_000; // of all rows, 80 MB
 
+const MAX_FLOAT = 3.4028234663852886e38;
+
 /** What a page shows of a run. */
 export class Session {
   /** @param {import('../kgated/kgated.js').Model} model */
@@ -34,6 +36,7 @@ export class Session {
     /** @type {Float32Array[]} */
     this.rows = [];
     this.count = 0;
+    this.notFinite = 0;
     this.waiting = [];
     this.ended = [];
     if (this.events) this.events = eventDetector(this.model.manifest);
@@ -69,10 +72,18 @@ export class Session {
     const output = result instanceof Float32Array ? result : result[first];
     const results = this.model.manifest.results_per_step;
     for (let n = 0; n < used; n++) this.#keep(output, n, output.length / results);
+    if (!output.every(Number.isFinite)) this.#recover();
     if (this.events) {
       const {detector, scores} = this.events;
-      this.ended.push(...detector.step(scores(block, output)));
+      this.ended.push(...detector.step(Array.from(scores(block, output), finite)));
     }
+  }
+
+  /** Resets a state that is not finite, or internal, so that later results are numbers again. */
+  #recover() {
+    this.notFinite += 1;
+    const {model} = this;
+    if (model.manifest.state === 'internal' || !model.hasFiniteState) model.reset();
   }
 
   /**
@@ -97,6 +108,12 @@ export class Session {
     const max = Math.max(2, Math.min(MAX_ROWS, Math.floor(MAX_NUMBERS / size)));
     if (this.rows.length > max) this.rows.splice(0, Math.floor(max / 2));
   }
+}
+
+/** The number; 0 for NaN, and the largest float32 for infinity, as in the runner. */
+function finite(value) {
+  if (Number.isNaN(value)) return 0;
+  return Math.min(Math.max(value, -MAX_FLOAT), MAX_FLOAT);
 }
 
 /** The frames of a block as one argument of `step`. */

@@ -9,7 +9,7 @@ from kgated_edge import EdgeModel
 from kgated_edge.format.manifest import TensorSpec
 
 import kgated
-from kgated.deploy.verification.data.feature_ranges import warn_of_small_features
+from kgated.deploy.verification.data.feature_ranges import check_frames_vary, warn_of_small_features
 from kgated.errors import ConversionError
 
 SMALL = 0.02  # of the other features' size: 5 of 256 steps
@@ -91,3 +91,35 @@ def test_each_way_out_for_a_constant_feature_works(like, tmp_path):
     moved = like.copy()
     moved[..., 1] += 0.01  # times 1e7 it would decide alone
     np.testing.assert_allclose(np.asarray(model(moved)), expected, atol=0.05)
+
+
+@pytest.mark.parametrize("data", [np.zeros((2, 6, 3)), np.ones((1, 1, 3)), np.full((3, 4, 3), 7.0)])
+def test_frames_that_do_not_vary_give_no_ranges(data, tmp_path):
+    """Such a file was written without a word, and answered one constant for all other frames."""
+    model = keras.Sequential([keras.Input((None, 3)), kgated.GRU(2)])
+    what = (
+        "a single frame" if data.size == 3 else f"the same frame {len(data) * data.shape[1]} times"
+    )
+    with pytest.raises(ValueError, match=f"`calibration` holds {what}: .*Give sequences as"):
+        kgated.to_tflite(
+            model, tmp_path / "m.tflite", quantize="int8", calibration=data.astype("f")
+        )
+    assert not any(tmp_path.iterdir())
+
+
+def test_one_input_that_varies_is_enough(rng):
+    frames = [TensorSpec("a", (2,), "float32"), TensorSpec("b", (1,), "float32")]
+    same = {"a": np.ones((4, 2), np.float32), "b": np.ones((4, 1), np.float32)}
+    check_frames_vary([same, {**same, "b": 2 * same["b"]}], frames)
+    with pytest.raises(ValueError, match="the same frame 8 times"):
+        check_frames_vary([same, same], frames)
+
+
+@pytest.mark.parametrize("quantize", ["none", "int8"])
+def test_numbers_that_overflow_are_refused_with_the_reason(quantize, like, tmp_path):
+    model = keras.Sequential([keras.Input((None, 3)), kgated.GRU(2)])
+    like[5, 3, 1] = -1e35
+    with pytest.raises(
+        ValueError, match=r"sequence 5: input `frame` holds numbers up to 1e\+35, .*Clip"
+    ):
+        kgated.to_tflite(model, tmp_path / "m.tflite", quantize=quantize, calibration=like)
