@@ -74,7 +74,7 @@ class _Inference:
         import tensorflow as tf
 
         specs = [tf.TensorSpec((None, None, *x.shape[2:]), x.dtype) for x in qat.inner.inputs]
-        self._eager = lambda *x: qat(list(x), training=False)
+        self._eager: Callable[..., Any] = lambda *x: qat(list(x), training=False)
         traced = tf.function(self._eager, input_signature=specs, autograph=False)
         self._call = without_tracing_warning(traced)
 
