@@ -4,6 +4,7 @@ import gc
 import os
 import random
 import sys
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -16,6 +17,7 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import numpy as np  # noqa: E402 - after the numbers of threads
 
+TESTS = Path(__file__).parent
 # Warnings that other packages raise from their own code, each with where it comes from.
 OF_OTHERS = [
     # Keras's variables hand NumPy 2 an `__array__` without its `copy` argument.
@@ -23,9 +25,29 @@ OF_OTHERS = [
 ]
 
 
+# The files that take longest begin first: at the end each process would run one of them alone.
+LONGEST = (
+    "test_backends.py",
+    "docs/test_tutorials.py",
+    "search/test_search.py",
+    "training/test_distribution.py",
+    "test_minimal_cells.py",
+    "scripts/test_inject_faults.py",
+    "scripts/test_build_release.py",
+)
+
+
 def pytest_configure(config):
     for warning in OF_OTHERS:
         config.addinivalue_line("filterwarnings", warning)
+    if hasattr(config.option, "loadscopereorder"):  # of pytest-xdist: files with many tests first
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    paths = [TESTS / name for name in LONGEST]
+    assert all(path.exists() for path in paths), f"a file of {LONGEST} has another name"
+    items.sort(key=lambda item: paths.index(item.path) if item.path in paths else len(paths))
 
 
 def pytest_collectstart(collector):
