@@ -37,7 +37,7 @@ class Page {
     view.showSession(this.session);
     const outputs = counted(this.session.count, 'output');
     const {notFinite} = this.session;
-    const reset = `; NaN or infinity in ${counted(notFinite, 'step')}, whose state was reset unless finite`;
+    const reset = `; NaN or infinity in ${counted(notFinite, 'step')}; states that were not finite were reset`;
     view.say(`${what}: ${counted(frames.length, 'frame')}, ${outputs}${notFinite ? reset : ''}.`);
   }
 
