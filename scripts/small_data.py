@@ -192,6 +192,8 @@ if __name__ == "__main__":
     parser.add_argument("--validation", action="store_true", help="with --streaming")
     arguments = parser.parse_args()
     names = list(STREAMS if arguments.streaming else KINDS)
+    if arguments.kind not in (None, *names):
+        parser.error(f"--kind {arguments.kind}: choose one of {', '.join(names)}")
     names = names if arguments.kind is None else [arguments.kind]
     numbers = [int(number) for number in arguments.recordings.split(",")]
     of_streams = partial(measure_stream, has_validation=arguments.validation), linear_stream

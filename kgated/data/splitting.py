@@ -113,17 +113,24 @@ def _deal(counts: np.ndarray, targets: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _swap_for_classes(counts: np.ndarray, assigned: np.ndarray) -> None:
-    """Swap a group of the training part for one of another, if it then has all classes."""
+    """Swap a group of the training part for one of another, if it then has all classes.
+
+    Of all such pairs it is the one whose sizes are nearest, which keeps the fractions.
+    """
     trained = counts[assigned == 0].sum(axis=0)
     if (trained > 0).all():
         return
-    others = np.flatnonzero(assigned)
-    for n in np.flatnonzero(assigned == 0):
+    has_lacking = (counts[:, trained == 0] > 0).all(axis=1)
+    others, swaps = np.flatnonzero((assigned > 0) & has_lacking), []
+    for n in np.flatnonzero(assigned == 0).tolist():
         has_all = (trained - counts[n] + counts[others] > 0).all(axis=1)
         if has_all.any():
-            m = others[has_all.argmax()]
-            assigned[[n, m]] = assigned[[m, n]]
-            return
+            fitting = others[has_all]
+            differences = np.abs(counts[fitting].sum(axis=1) - counts[n].sum())
+            swaps.append((float(differences.min()), n, int(fitting[differences.argmin()])))
+    if swaps:
+        _, n, m = min(swaps)
+        assigned[[n, m]] = assigned[[m, n]]
 
 
 def _fill_empty_parts(counts: np.ndarray, targets: np.ndarray, assigned: np.ndarray) -> None:

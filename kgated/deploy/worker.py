@@ -3,6 +3,7 @@
 That is the conversion, the quantization and the first run of a new file.
 """
 
+import errno
 import json
 import shutil
 import tempfile
@@ -14,10 +15,9 @@ from kgated.deploy.tflite.operator_runs import SUSPECT
 from kgated.errors import ConversionError, first_line
 from kgated_worker import CONVERT, RUN, WORKER, CrashError, JobError
 
-_SHORTAGES = {
-    "MemoryError": "Give it more memory, or a smaller model, batch or calibration",
-    "OSError": "Make room in the folder of temporary files, or name another one by TMPDIR",
-}
+_MORE_MEMORY = "Give it more memory, or a smaller model, batch or calibration"
+_MORE_ROOM = "Make room in the folder of temporary files, or name another one by TMPDIR"
+_FULL = tuple(f"[Errno {number}]" for number in (errno.ENOSPC, errno.EDQUOT))
 LOCATE = "kgated.deploy.tflite.operator_runs:locate_job"
 
 
@@ -55,10 +55,10 @@ def run_in_worker(path: Path, recipe: Recipe) -> None:
     try:
         _run(RUN, path, what, hint, path)
     except JobError as error:
-        site = "" if error.kind in _SHORTAGES else _crash_site(path)
-        reason = _reason(error) if error.kind in _SHORTAGES else first_line(error)
-        hint = _SHORTAGES.get(error.kind, hint)
-        raise ConversionError(f"{what} does not run{site}: {reason}. {hint}") from None
+        shortage = _shortage(error)
+        site = "" if shortage else _crash_site(path)
+        reason = _reason(error) if shortage else first_line(error)
+        raise ConversionError(f"{what} does not run{site}: {reason}. {shortage or hint}") from None
 
 
 def run_job(
@@ -88,9 +88,9 @@ def run_job(
         if error.kind in plain_kinds:
             raise ConversionError(str(error)) from None
         stage = f" at {error.stage}" if error.stage else ""
-        hint = _SHORTAGES.get(error.kind, hint)
         raise ConversionError(
-            f"{what} failed{stage}: {_reason(error)}; nothing was written. {hint}"
+            f"{what} failed{stage}: {_reason(error)}; nothing was written. "
+            f"{_shortage(error) or hint}"
         ) from None
 
 
@@ -103,6 +103,13 @@ def _run(work: str, place: Path, what: str, hint: str, suspect: Path | None = No
         raise ConversionError(
             f"{what} crashed {error}{site}; nothing was written. {hint}"
         ) from None
+
+
+def _shortage(error: JobError) -> str:
+    """What to do where a job lacked memory or room on a disk; else ""."""
+    if error.kind == "MemoryError":
+        return _MORE_MEMORY
+    return _MORE_ROOM if error.kind == "OSError" and str(error).startswith(_FULL) else ""
 
 
 def _reason(error: JobError) -> str:

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from kgated.data import SequenceData, assign_groups, parse_split, split, split_recordings
+from kgated.data import (
+    SequenceData,
+    assign_groups,
+    parse_split,
+    split,
+    split_recordings,
+    splitting,
+)
 from kgated.data.splitting import SplitError
 
 
@@ -43,6 +50,13 @@ def test_two_recordings_are_one_for_each_part(seed):
     data = SequenceData(np.zeros((2, 6, 1), np.float32), np.array([6, 6]), y)
     remaining, aside = split_recordings(data, 0.2, seed=seed)
     assert (remaining.y.tolist(), aside.y.tolist()) == ([y[1].tolist()], [y[0].tolist()])
+
+
+def test_groups_of_about_the_same_size_are_swapped():
+    counts = np.array([[40, 0], [3, 0], [9, 0], [2, 2], [30, 5]])
+    assigned = np.array([0, 0, 0, 1, 1])
+    splitting._swap_for_classes(counts, assigned)
+    assert assigned.tolist() == [0, 1, 0, 0, 1]
 
 
 def test_a_part_takes_no_last_recording_of_a_class():

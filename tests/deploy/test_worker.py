@@ -42,6 +42,9 @@ def lack_memory(place):
 def lack_room(place):
     raise OSError(28, "No space left on device")
 
+def open_too_many(place):
+    raise OSError(24, "Too many open files")
+
 def fail(place):
     raise KeyError("a name")
 
@@ -169,6 +172,8 @@ FAILURES = {
     "Give it more memory, or a smaller model, batch or calibration",
     "lack_room": "the job failed: OSError: [Errno 28] No space left on device; nothing was "
     "written. Make room in the folder of temporary files, or name another one by TMPDIR",
+    "open_too_many": "the job failed: OSError: [Errno 24] Too many open files; nothing was "
+    "written. Try again",
     "fail": "the job failed: KeyError: 'a name'; nothing was written. Try again",
 }
 

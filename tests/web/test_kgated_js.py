@@ -104,11 +104,12 @@ def test_the_state_can_be_assigned_and_a_refused_frame_changes_nothing(run_js, r
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["external", "internal", "result"])
+@pytest.mark.parametrize("kind", ["external", "internal", "result", "second"])
 def test_a_run_recovers_from_nan_in_the_state(run_js, kind):
     """With a stand-in for a model whose state becomes NaN with a number of 1e30.
 
-    kind: "external" or "internal" state, or "result": NaN in the result alone.
+    kind: "external" or "internal" state; "result": NaN in the result alone; "second": in the
+        state and in the second of two outputs.
     """
     body = """
         const {Session} = await import('/page/session.js');
@@ -119,7 +120,10 @@ def test_a_run_recovers_from_nan_in_the_state(run_js, kind):
             manifest: {...real.manifest, state: kind === 'internal' ? kind : 'external'},
             step: (frame) => {
                 bad = frame[0] > 1e20 || (bad && kind !== 'result');
-                return bad ? new Float32Array([NaN, Infinity]) : real.step(frame);
+                const values = new Float32Array(bad ? [NaN, Infinity] : 2);
+                if (kind !== 'second') return bad ? values : real.step(frame);
+                const first = real.manifest.outputs[0].name;
+                return {[first]: real.step(bad ? [0, 0, 0] : frame), other: values};
             },
             reset: () => { bad = false; resets += 1; real.reset(); },
             get hasFiniteState() { return kind === 'result' || !bad; },

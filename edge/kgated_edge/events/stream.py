@@ -100,7 +100,7 @@ class EventStream:
         return self.detector.step(np.nan_to_num(scores))
 
     def _recover(self) -> None:
-        """Resets the model where its state is not finite."""
+        """Resets the model where its state is not finite, and drops such a prediction."""
         prediction = self._prediction
         if prediction is not None and prediction.last is not None:
             prediction.last = prediction.last if are_finite([prediction.last]) else None
@@ -122,15 +122,15 @@ class EventStream:
     def save_state(self, path: str | Path) -> None:
         """Writes the states of model and detector to one file; whole or not at all.
 
-        A state of the model that is not finite is reset before.
+        A state of the model, or a last prediction, that is not finite is reset before.
 
         `EdgeModel.load_state` reads the model's part of it.
 
         Raises:
             StateError: the file cannot be written, or the model's state is internal.
         """
-        if not self.model.has_finite_state:
-            self._recover()
+        check_external(self.model.manifest)
+        self._recover()
         arrays = {_MODEL + name: array for name, array in self.model.state.items()}
         arrays |= {_DETECTOR + name: array for name, array in self.detector.state.items()}
         if self._prediction is not None and self._prediction.last is not None:

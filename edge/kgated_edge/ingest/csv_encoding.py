@@ -7,7 +7,8 @@ from kgated_edge.errors import DataError
 
 UTF8_MARK = codecs.BOM_UTF8
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_LETTER = re.compile("[A-Za-z]")
+_LATIN_LETTER, _LETTER = re.compile("[A-Za-z]"), re.compile("[A-Za-z\x80-\xff]")
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 _EXCERPT = 60
 
 
@@ -57,7 +58,14 @@ def text_or_damage(line: bytes) -> tuple[str, bool]:
         return line.decode("latin-1"), False
 
 
-def has_letters(fields: list[str]) -> bool:
-    """Whether each field that is not empty has a letter of ASCII; bytes of noise seldom do."""
+def are_words(fields: list[str]) -> bool:
+    """Whether fields that were read as Latin-1 may be names in any encoding; noise seldom may.
+
+    Each field that is not empty has a letter of ASCII; or there are several fields, each has a
+    letter of any alphabet, and none has control characters.
+    """
     filled = [field for field in fields if field]
-    return bool(filled) and all(map(_LETTER.search, filled))
+    if not filled or all(map(_LATIN_LETTER.search, filled)):
+        return bool(filled)
+    is_text = not any(map(_CONTROL.search, filled))
+    return len(fields) > 1 and is_text and all(map(_LETTER.search, filled))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from kgated_edge.errors import DataError
 from kgated_edge.format.tensor_spec import TensorSpec
 from kgated_edge.ingest.csv_cells import factor_of_name, fields_of, is_number, without_unit
-from kgated_edge.ingest.csv_encoding import check_utf8, has_letters, text_or_damage
+from kgated_edge.ingest.csv_encoding import are_words, check_utf8, text_or_damage
 
 TIME_NAMES = ("time", "timestamp", "t", "time_s", "datetime", "seconds")
 
@@ -65,7 +65,7 @@ def layout_of(
     is_header = has_names and len(fields) >= _min_fields(spec)
     is_header &= any(c.isalpha() for c in text)
     if not is_utf8:
-        if is_header and has_letters(fields):
+        if is_header and are_words(fields):
             check_utf8(number, line)
         text, fields, is_header = "", [], False
     if columns.need_header and not is_header:

@@ -11,6 +11,10 @@ from kgated_edge.runtime.state_checks import are_finite
 Warn = Callable[[str], None]
 RECOVERY = "; after each such step the state is reset, unless it is finite"
 _STEPS_PER_LOOK = 256
+_HIDDEN = (
+    f"the state holds NaN or inf, after a frame of huge numbers within the last {_STEPS_PER_LOOK} "
+    "steps: clip such numbers before they come here"
+)
 
 
 class FiniteSteps:
@@ -45,5 +49,6 @@ class FiniteSteps:
             return
         self._counts.not_finite_steps += 1
         if self._warn is not None:
-            self._warn(f"step {self._steps}: {explain_not_finite(frames)}{RECOVERY}")
+            reason = _HIDDEN if is_finite else explain_not_finite(frames)
+            self._warn(f"step {self._steps}: {reason}{RECOVERY}")
             self._warn = None

@@ -47,8 +47,8 @@ class LiveResult:
         compute_us_p50, compute_us_p99: time of one step, to 12%; None without a step.
         compute_us_max, compute_us_mean: exact.
         engine: what ran the model.
-        not_finite_steps: steps with NaN or inf in the result or in the state, after which the state
-            was reset.
+        not_finite_steps: steps with NaN or inf in the result or in the state; a state that is not
+            finite, or internal, was reset after them.
     """
 
     steps: int
@@ -129,7 +129,8 @@ def live(
         counts: those of the input that `blocks` reads.
         watch: receives each step: its frame, its result, whether it was late.
         warn: receives a sentence at the first step whose result or state is not finite. After each
-            such step the state is reset, and `decision` is None where the result is NaN.
+            such step a state that is not finite, or internal, is reset. `decision` is None where
+            the result is NaN.
 
     Raises:
         EdgeError: an unknown task, or "classification" for a model of one output.

@@ -7,6 +7,8 @@ import numpy as np
 from kgated_edge.errors import StateError
 from kgated_edge.format.manifest import Manifest
 
+_HUGE = 1e10  # above what sensors measure
+
 
 class Resettable(Protocol):
     """A model with a state."""
@@ -32,20 +34,27 @@ def reset_not_finite(model: Resettable) -> bool:
     try:
         if model.has_finite_state:
             return False
-    except StateError:  # internal, so that the result alone speaks for it
+    except StateError:  # internal: only the result is known
         pass
     model.reset()
     return True
 
 
 def explain_not_finite(frames: Any) -> str:
-    """What happened in a step whose result or state is not finite, and the way out.
+    """What happened in a step whose result is not finite, and the way out.
 
     Args:
         frames: the argument of the step.
     """
     arrays = frames.values() if isinstance(frames, dict) else (frames,)
     real = [x for x in arrays if isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.size]
-    largest = max((float(np.abs(x).max()) for x in real), default=None)
-    after = "" if largest is None else f", after a frame with numbers up to {largest:.3g}"
-    return f"the model returned NaN or inf{after}: clip such numbers before they come here"
+    largest = max((float(np.abs(x).max()) for x in real), default=0.0)
+    if largest >= _HUGE:
+        return (
+            f"the model returned NaN or inf, after a frame with numbers up to {largest:.3g}: clip "
+            "such numbers before they come here"
+        )
+    return (
+        "the model returned NaN or inf, and this frame has no huge numbers: look for a layer whose "
+        "results can be infinite, such as a logarithm of 0, and for huge numbers in earlier frames"
+    )

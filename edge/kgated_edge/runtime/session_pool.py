@@ -159,7 +159,7 @@ class SessionPool(NoCopies):
         """Sets to zero the state of each session that holds NaN or inf; see `has_finite_state`.
 
         Args:
-            sessions: of this pool, each once. For thousands it takes a small part of a step.
+            sessions: of this pool, each once. It takes less time than a step of them.
 
         Returns:
             the places in `sessions` of those that were reset.

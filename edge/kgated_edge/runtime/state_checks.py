@@ -30,7 +30,7 @@ def are_finite(arrays: Iterable[Array]) -> bool:
     """
     for array in arrays:
         # `vdot`, since `dot` warns of an overflow.
-        is_certain = array.dtype != np.float32 or isfinite(np.vdot(array, array))
+        is_certain = array.dtype.kind != "f" or isfinite(np.vdot(array, array))
         if not is_certain and not np.isfinite(array).all():
             return False
     return True

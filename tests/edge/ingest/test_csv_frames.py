@@ -55,6 +55,8 @@ UTF16 = "the file is text in UTF-16"
     [
         (HEADER.encode("cp1252"), "line 1 is not .* got 'dur\ufffde,"),
         ("# durée\n,durée,x\n1,2,3\n".encode("cp1252"), "line 2 is not text in UTF-8"),
+        ("время,высота,x\n1,2,3\n".encode("cp1251"), "line 1 is not text in UTF-8"),
+        ("時間,高さ,x\n1,2,3\n".encode("shift-jis"), "line 1 is not text in UTF-8"),
         (HEADER.encode("utf-16"), UTF16),
         (b"\xfe\xff" + HEADER.encode("utf-16-be"), UTF16),
         ("x,y,z\n1,2,3\n".encode("utf-16-le"), "line 1 is not text in UTF-8"),
@@ -65,6 +67,12 @@ def test_a_header_in_another_encoding_is_no_damaged_line(content, message, polic
     """Without it the columns would be taken by their order."""
     with pytest.raises(DataError, match=message):
         read(content, policy)
+
+
+@pytest.mark.parametrize("noise", [b"\xff\xfe\n", b"\xff\x03,\xfe\xfe,\xff\n", b"1,2,\xb33\n"])
+def test_noise_before_the_first_frame_is_a_damaged_line(noise):
+    read_frames, counts = read(noise + b"1,2,3\n4,5,6\n", "skip")
+    assert (read_frames, counts.bad_lines) == ([[1, 2, 3], [4, 5, 6]], 1)
 
 
 def test_a_line_in_another_encoding():

@@ -16,9 +16,11 @@ from kgated_edge import (
     check_events,
     live,
 )
+from kgated_edge.events.scores import Prediction
 from kgated_edge.ingest.finite_steps import FiniteSteps
 from kgated_edge.ingest.input_counts import InputCounts
 from kgated_edge.ingest.windows import WindowedModel
+from kgated_edge.runtime.state_checks import are_finite
 
 HUGE = np.full(3, 1e30, np.float32)
 
@@ -37,6 +39,14 @@ def test_a_model_says_that_its_state_is_not_finite(speech, fixture_file, frames,
     assert model.has_finite_state
     with pytest.raises(StateError, match="inside the interpreter"):
         _ = EdgeModel(fixture_file("inside")).has_finite_state
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_nan_is_found_in_every_type_of_real_numbers(dtype):
+    largest = np.full(3, np.finfo(dtype).max, dtype)
+    assert are_finite([largest, np.zeros(2, np.int8)])
+    for value in (np.nan, np.inf):
+        assert not are_finite([largest, np.array([1, value], dtype)])
 
 
 def test_large_finite_states_are_finite(speech):
@@ -96,22 +106,27 @@ def test_live_of_finite_frames_warns_of_nothing(speech, frames):
 
 
 def test_a_state_that_no_result_shows_is_found(speech, frames):
-    model, counts = EdgeModel(speech), InputCounts()
-    steps = FiniteSteps(model, counts)
+    model, counts, warnings = EdgeModel(speech), InputCounts(), []
+    steps = FiniteSteps(model, counts, warnings.append)
     model.step(HUGE)
     for _ in range(255):
         steps.take(frames[0], np.zeros(2, np.float32))
     assert not model.has_finite_state
     steps.take(frames[0], np.zeros(2, np.float32))
     assert (model.has_finite_state, counts.not_finite_steps) == (True, 1)
+    (warning,) = warnings
+    assert warning.startswith("step 256: the state holds NaN or inf, after a frame of huge numbers")
 
 
 def test_a_result_that_is_infinite_by_itself_keeps_the_state(speech, frames):
-    model, counts = EdgeModel(speech), InputCounts()
+    model, counts, warnings = EdgeModel(speech), InputCounts(), []
     model.step(frames[0])
     before = model.state
-    FiniteSteps(model, counts).take(frames[0], np.array([-np.inf, 0], np.float32))
+    steps = FiniteSteps(model, counts, warnings.append)
+    steps.take(frames[0], np.array([-np.inf, 0], np.float32))
     assert counts.not_finite_steps == 1
+    assert "look for a layer whose results can be infinite" in warnings[0]
+    assert "clip" not in warnings[0]
     assert all(np.array_equal(model.state[name], x) for name, x in before.items())
 
 
@@ -141,6 +156,28 @@ def test_events_go_on_after_a_huge_frame(speech, frames, tmp_path):
     stream.model.step(HUGE)  # a state that no score has shown yet
     stream.save_state(tmp_path / "s.npz")
     stream.load_state(tmp_path / "s.npz")
+
+
+def test_events_save_no_prediction_that_is_not_finite(speech, frames, tmp_path):
+    """The state of the model is finite; `load_state` refused the file."""
+    stream = stream_of(speech)
+    stream.step(frames[0])
+    stream._prediction = Prediction()
+    stream._prediction.last = np.array([np.inf, 0], np.float32)
+    before = stream.model.state
+    stream.save_state(tmp_path / "s.npz")
+    stream.load_state(tmp_path / "s.npz")
+    assert all(np.array_equal(stream.model.state[name], x) for name, x in before.items())
+
+
+def test_events_of_internal_state_are_refused_before_a_reset(fixture_file, frames, tmp_path):
+    model, again = (EdgeModel(fixture_file("inside")) for _ in range(2))
+    stream = EventStream(model, sample_period_s=0.01)
+    stream.step(frames[0])
+    again.step(frames[0])
+    with pytest.raises(StateError, match="inside the interpreter"):
+        stream.save_state(tmp_path / "s.npz")
+    assert np.array_equal(model.step(frames[1]), again.step(frames[1]))
 
 
 def test_the_command_events_goes_on(command, speech, frames, tmp_path):

@@ -37,7 +37,7 @@ class Page {
     view.showSession(this.session);
     const outputs = counted(this.session.count, 'output');
     const {notFinite} = this.session;
-    const reset = `; NaN or infinity in ${counted(notFinite, 'step')}, after which the state was reset`;
+    const reset = `; NaN or infinity in ${counted(notFinite, 'step')}; states that were not finite were reset`;
     view.say(`${what}: ${counted(frames.length, 'frame')}, ${outputs}${notFinite ? reset : ''}.`);
   }
 

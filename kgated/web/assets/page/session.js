@@ -72,7 +72,8 @@ export class Session {
     const output = result instanceof Float32Array ? result : result[first];
     const results = this.model.manifest.results_per_step;
     for (let n = 0; n < used; n++) this.#keep(output, n, output.length / results);
-    if (!output.every(Number.isFinite)) this.#recover();
+    const outputs = result instanceof Float32Array ? [result] : Object.values(result);
+    if (!outputs.every((values) => values.every(Number.isFinite))) this.#recover();
     if (this.events) {
       const {detector, scores} = this.events;
       this.ended.push(...detector.step(Array.from(scores(block, output), finite)));

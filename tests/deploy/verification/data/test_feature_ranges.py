@@ -95,7 +95,7 @@ def test_each_way_out_for_a_constant_feature_works(like, tmp_path):
 
 @pytest.mark.parametrize("data", [np.zeros((2, 6, 3)), np.ones((1, 1, 3)), np.full((3, 4, 3), 7.0)])
 def test_frames_that_do_not_vary_give_no_ranges(data, tmp_path):
-    """Such a file was written without a word, and answered one constant for all other frames."""
+    """Such a file was written without a warning, and answered one constant for all other frames."""
     model = keras.Sequential([keras.Input((None, 3)), kgated.GRU(2)])
     what = (
         "a single frame" if data.size == 3 else f"the same frame {len(data) * data.shape[1]} times"
