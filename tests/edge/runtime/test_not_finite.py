@@ -1,6 +1,7 @@
 """A frame of finite but huge numbers makes the state NaN: it is found, and streams recover."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,9 +23,22 @@ from kgated_edge.ingest.input_counts import InputCounts
 from kgated_edge.ingest.windows import WindowedModel
 from kgated_edge.runtime.state_checks import are_finite
 
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 HUGE = np.full(3, 1e30, np.float32)
 
 
+def huge_frames_give_nan():
+    """Whether LiteRT's kernels of this processor let a huge frame become NaN, as those of x86-64."""
+    return not np.isfinite(EdgeModel(FIXTURES / "speech.tflite").step(HUGE)).any()
+
+
+needs_nan = pytest.mark.skipif(
+    not huge_frames_give_nan(),
+    reason="the kernels of this processor keep huge frames finite: the reset was NOT tested",
+)
+
+
+@needs_nan
 def test_a_model_says_that_its_state_is_not_finite(speech, fixture_file, frames, tmp_path):
     model, integers = EdgeModel(speech), EdgeModel(fixture_file("int8"))
     model.step(frames[0])
@@ -55,6 +69,7 @@ def test_large_finite_states_are_finite(speech):
     assert model.has_finite_state
 
 
+@needs_nan
 def test_sessions_of_a_pool_recover_alone(speech, rng):
     frames = rng.normal(size=(300, 3)).astype(np.float32)
     pool, expected = SessionPool(speech), EdgeModel(speech)
@@ -74,6 +89,7 @@ def test_sessions_of_a_pool_recover_alone(speech, rng):
         pool.reset_not_finite([sessions[0]] * 2)
 
 
+@needs_nan
 @pytest.mark.parametrize("name", ["speech", "inside"])
 def test_live_resets_the_state_and_says_so_once(command, fixture_file, frames, tmp_path, name):
     path, report = fixture_file(name), tmp_path / "r.json"
@@ -105,6 +121,7 @@ def test_live_of_finite_frames_warns_of_nothing(speech, frames):
     assert (result.not_finite_steps, warnings) == (0, [])
 
 
+@needs_nan
 def test_a_state_that_no_result_shows_is_found(speech, frames):
     model, counts, warnings = EdgeModel(speech), InputCounts(), []
     steps = FiniteSteps(model, counts, warnings.append)
@@ -130,6 +147,7 @@ def test_a_result_that_is_infinite_by_itself_keeps_the_state(speech, frames):
     assert all(np.array_equal(model.state[name], x) for name, x in before.items())
 
 
+@needs_nan
 def test_windows_recover_by_themselves(speech, frames):
     model, counts = WindowedModel(EdgeModel(speech), 4, 2), InputCounts()
     steps, results = FiniteSteps(model, counts), []
@@ -145,6 +163,7 @@ def stream_of(speech, **settings):
     return EventStream(EdgeModel(speech), EventSettings(smoothing_s=0.0, **settings))
 
 
+@needs_nan
 def test_events_go_on_after_a_huge_frame(speech, frames, tmp_path):
     stream, model = stream_of(speech), EdgeModel(speech)
     stream.step(frames[0])
@@ -180,6 +199,7 @@ def test_events_of_internal_state_are_refused_before_a_reset(fixture_file, frame
     assert np.array_equal(model.step(frames[1]), again.step(frames[1]))
 
 
+@needs_nan
 def test_the_command_events_goes_on(command, speech, frames, tmp_path):
     np.save(tmp_path / "f.npy", np.concatenate([frames, [HUGE], frames, [HUGE]]).astype("f"))
     arguments = ("--state", tmp_path / "s.npz", "--json", tmp_path / "r.json")
@@ -191,6 +211,7 @@ def test_the_command_events_goes_on(command, speech, frames, tmp_path):
         assert "steps not finite   2\n" in err
 
 
+@needs_nan
 def test_check_names_sequences_whose_results_are_not_finite(speech, rng):
     x = rng.normal(size=(6, 4, 3)).astype(np.float32)
     data = {"x": x, "y": np.array([0, 1] * 3)}
@@ -204,6 +225,7 @@ def test_check_names_sequences_whose_results_are_not_finite(speech, rng):
     assert not any("NaN" in warning for warning in check(speech, data).warnings)
 
 
+@needs_nan
 def test_a_recording_that_makes_scores_nan_is_refused(speech, frames, tmp_path):
     np.save(tmp_path / "a.npy", np.concatenate([frames, [HUGE]]).astype(np.float32))
     labels = tmp_path / "labels.csv"
