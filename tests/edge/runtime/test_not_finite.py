@@ -28,7 +28,7 @@ HUGE = np.full(3, 1e30, np.float32)
 
 
 def huge_frames_give_nan():
-    """Whether LiteRT's kernels of this processor let a huge frame become NaN, as those of x86-64."""
+    """Whether the kernels of this processor make NaN of a huge frame, as those of x86-64 do."""
     return not np.isfinite(EdgeModel(FIXTURES / "speech.tflite").step(HUGE)).any()
 
 
