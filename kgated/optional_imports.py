@@ -25,6 +25,16 @@ def from_extra(module: str, extra: str) -> Any:
         ) from error
 
 
+def require_report() -> None:
+    """Import what the pages with interactive charts need, before the work for them begins.
+
+    Raises:
+        ImportError: see `from_extra`.
+    """
+    for module in ("jinja2", "plotly"):
+        from_extra(module, "report")
+
+
 def require_demo() -> None:
     """Import what the demo needs, before it begins.
 

@@ -63,6 +63,9 @@ def _check_files(
     checks.check_outputs([page], [model, labels])
     if (labels is None) == (false_alarms_per_day is None):
         raise ValueError("give LABELS, or --false-alarms-per-day for normal recordings: one of two")
+    if page is not None:
+        # A missing package would otherwise end the command after the search, without its settings.
+        import_light("kgated.optional_imports").require_report()
 
 
 def _write_settings(model: "ModelPath", settings: Any, dry_run: bool) -> None:

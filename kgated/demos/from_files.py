@@ -20,7 +20,7 @@ from rich.table import Table
 from kgated.atomic_write import prepare_folder, replace_file
 from kgated.deploy import to_tflite
 from kgated.models import train_streaming
-from kgated.optional_imports import from_extra
+from kgated.optional_imports import require_report
 from kgated.training import Plan
 from kgated.tuning import evaluate, raw_decisions, store, tune, write_section
 from kgated.tuning.page import metric_texts, render
@@ -112,8 +112,7 @@ def run_event_demo(
         ImportError: a package of the extra `report` is missing.
     """
     folder, console = prepare_folder(out_dir), console or Console()
-    for module in ("jinja2", "plotly"):
-        from_extra(module, "report")
+    require_report()
     start, model = time.perf_counter(), folder / f"{task.name}.tflite"
     with console.status("writing recordings"):
         write_recordings(folder)

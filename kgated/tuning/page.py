@@ -107,9 +107,9 @@ def _classes(tuned: Tuned) -> list[tuple[str, ...]]:
 
 def _tradeoff(tuned: Tuned) -> Any:
     figure = _figure("false accepts per hour", "missed, %")
-    for n, curve in enumerate(tuned.curves):
+    for curve in tuned.curves:
         missed = [100 * choice[0] / tuned.after.reference for choice in curve.choices]
-        _add(figure, tuned, n, curve, missed)
+        _add(figure, tuned, curve, missed)
     rate, miss_rate = tuned.after.false_accepts_per_hour, tuned.after.miss_rate or 0.0
     figure.add_scatter(
         x=[max(rate, _half_a_count(tuned))],
@@ -123,23 +123,23 @@ def _tradeoff(tuned: Tuned) -> Any:
 
 def _delays(tuned: Tuned) -> Any:
     figure, reference = _figure("false accepts per hour", "mean delay, ms"), tuned.after.reference
-    for n, curve in enumerate(tuned.curves):
+    for curve in tuned.curves:
         hits = [reference - choice[0] for choice in curve.choices]
         mean = [
             1e3 * choice[1] / count if count else None
             for choice, count in zip(curve.choices, hits, strict=True)
         ]
-        _add(figure, tuned, n, curve, mean)
+        _add(figure, tuned, curve, mean)
     return figure
 
 
-def _add(figure: Any, tuned: Tuned, n: int, curve: Curve, y: list[Any]) -> None:
+def _add(figure: Any, tuned: Tuned, curve: Curve, y: list[Any]) -> None:
     smallest = _half_a_count(tuned)
     figure.add_scatter(
         x=[max(count / tuned.after.hours, smallest) for count in range(len(y))],
         y=y,
         mode="lines",
-        line={"shape": "hv", "color": series_colour(n), "dash": _dash(curve)},
+        line={"shape": "hv", "color": _colour(tuned, curve), "dash": _dash(curve)},
         name=f"{curve.smoothing} {curve.smoothing_s:g} s",
     )
 
@@ -147,6 +147,12 @@ def _add(figure: Any, tuned: Tuned, n: int, curve: Curve, y: list[Any]) -> None:
 def _half_a_count(tuned: Tuned) -> float:
     """Where a logarithmic axis shows zero."""
     return 0.5 / tuned.after.hours
+
+
+def _colour(tuned: Tuned, curve: Curve) -> str:
+    """One colour per smoothing time, since the dash tells the kind of smoothing."""
+    times = sorted({each.smoothing_s for each in tuned.curves})
+    return series_colour(times.index(curve.smoothing_s))
 
 
 def _dash(curve: Curve) -> str:

@@ -3,8 +3,9 @@
 import argparse
 import itertools
 import json
+import re
+import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,36 +42,6 @@ STEP_S = 0.25
 @pytest.fixture
 def rng():
     return np.random.default_rng(5)
-
-
-@pytest.fixture
-def model(tmp_path):
-    """A copy of the model with the labels yes and no, of frames (3,), every 10 ms."""
-    source = Path(__file__).parents[1] / "edge" / "fixtures" / "speech.tflite"
-    path = tmp_path / "speech.tflite"
-    path.write_bytes(source.read_bytes())
-    return path
-
-
-@pytest.fixture
-def recordings(tmp_path, model, rng):
-    """A folder of two recordings, and labels where the model's own slow average is high."""
-    folder, labels = tmp_path / "recordings", ["file,start,end,label"]
-    folder.mkdir()
-    for name in ("a.npy", "b.npy"):
-        walk = np.cumsum(rng.normal(0, 0.25, (3000, 3)), axis=0)
-        frames = (4 * np.sin(walk) + rng.normal(0, 2, (3000, 3))).astype(np.float32)
-        np.save(folder / name, frames)
-        settings = EventSettings(smoothing_s=0.2, refractory_s=0.3, background=("no",))
-        settings = replace(settings, default=ClassThreshold(0.5, 0.45))
-        detector = EventDetector(("yes", "no"), 0.01, settings)
-        for row in EdgeModel(model).run(frames):
-            for event in detector.step(row):
-                labels.append(f"{name},{event.start_s},{event.end_s},yes")
-    path = tmp_path / "labels.csv"
-    path.write_text("\n".join(labels))
-    assert len(labels) > 8
-    return folder, path
 
 
 @pytest.mark.parametrize("smoothing", ["mean", "exponential"])
@@ -183,6 +154,9 @@ def test_the_command_writes_settings_that_the_device_uses(model, recordings, tmp
     text = page.read_text()
     assert "false accepts per hour" in text
     assert 'id="tradeoff"' in text
+    lines = re.findall(r'"line":({[^}]*"shape":"hv"[^}]*})', text)
+    assert len(lines) > 20
+    assert len(set(lines)) == len(lines) / 2, "each curve of a chart has its own colour and dash"
     assert f"{checked.events.misses} of {checked.events.reference}" in text
 
 
@@ -224,6 +198,17 @@ def test_a_bad_section_is_refused_and_sections_of_later_versions_stay(model):
     write_section(model, "later", {"a": 1})
     write_section(model, "events", EventSettings().to_plain())
     assert b'"later":{"a":1}' in model.read_bytes()
+
+
+def test_a_page_without_its_packages_is_refused_before_the_search(model, recordings, monkeypatch):
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    before = model.read_bytes()
+    arguments = ["tune", model, *recordings, "--page", model.with_name("page.html")]
+    result = CliRunner().invoke(app, [*map(str, arguments)])
+    assert isinstance(result.exception, ImportError)
+    assert 'pip install "kgated[report]"' in str(result.exception)
+    assert result.stdout == ""
+    assert model.read_bytes() == before
 
 
 @pytest.mark.parametrize(
