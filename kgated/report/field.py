@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kgated.optional_imports import from_extra
 from kgated.pages.colours import series_colour
-from kgated.pages.plotly_figures import plot_html, plotly_script
+from kgated.pages.plotly_figures import empty_figure, plot_html, plotly_script
 from kgated.pages.render import render_page
 
 _MAX_FEATURES = 7  # drawn alone, those with the largest values
@@ -133,18 +132,13 @@ def _section(log: FieldLog, number: int) -> dict[str, Any]:
 
 
 def _chart(log: FieldLog, name: str, limit: float | None, element_id: str) -> str:
-    figure = from_extra("plotly.graph_objects", "report").Figure()
+    figure = empty_figure({}, {"rangemode": "tozero"})
     x = [line.get("time") for line in log.lines]
     for n, (label, values) in enumerate(_series(log, name)):
         line = {"color": series_colour(n)}
         figure.add_scatter(x=x, y=values, name=label, mode="lines", line=line)
     if limit is not None:
         figure.add_hline(y=limit, line={"color": "#b00020", "dash": "dot"})
-    figure.update_layout(
-        template="none",
-        margin={"l": 48, "r": 8, "t": 8, "b": 32},
-        yaxis={"rangemode": "tozero", "gridcolor": "#e5e5e5"},
-    )
     return plot_html(figure, element_id, "280px")
 
 

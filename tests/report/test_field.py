@@ -1,6 +1,7 @@
 """The page on files of `live --monitor`."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,9 @@ def test_the_page_draws_each_report(log, tmp_path):
     assert len(lines) == 2
     for name in ("outside_share", "state_saturated_share", "state_norm", "confidence_mean"):
         assert f'id="{name}-0"' in text
+    tops = re.findall(r'"margin":{[^}]*"t":(\d+)', text)
+    assert len(tops) == 4
+    assert min(map(int, tops)) >= 24, "the toolbar is above the legend"
     assert "drift_psi-0" not in text  # this file knows no distribution
     assert json.dumps(lines[1]["state_norm"]) in text
 
