@@ -66,7 +66,8 @@ def _run(words: list[str], log: str) -> int:
         if not error.format_message():
             return 2
         command = getattr(getattr(error, "ctx", None), "command_path", "kgated")
-        _fail(f"{error.format_message()} See `{command} --help`.")
+        # Typer's messages end with or without a full stop.
+        _fail(f"{error.format_message().rstrip('.')}. See `{command} --help`.")
     except (typer.Abort, KeyboardInterrupt):
         return 130
     except OSError as error:

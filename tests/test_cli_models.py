@@ -106,6 +106,7 @@ def test_a_wrong_option_points_to_the_help_of_its_command(run):
     assert "See `kgated web --help`." in run("web", "m.tflite", "--out", "page")[2]
     assert "See `kgated data csv --help`." in run("data", "csv", "folder")[2]
     assert "See `kgated --help`." in run("nonsense")[2]
+    assert "equal to 1. See `kgated train --help`." in run("train", "a", "b", "--epochs", "0")[2]
 
 
 @pytest.mark.parametrize("arguments", [(), ("data",)])

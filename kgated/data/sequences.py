@@ -174,7 +174,10 @@ def _held_out_mask(y: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     for label in np.unique(y):
         members = rng.permutation(np.flatnonzero(y == label))
         if len(members) < 2:
-            raise ValueError(f"class {label} has one sequence alone; splitting takes two or more")
+            raise ValueError(
+                f"class {label} has one sequence alone; splitting takes two or more: add sequences "
+                "of it, or give validation data (--validation)"
+            )
         aside[members[: np.clip(round(fraction * len(members)), 1, len(members) - 1)]] = True
     return aside
 

@@ -120,7 +120,11 @@ def _error(frame: Scores, result: Scores) -> Scores:
 
 def _check(manifest: Manifest, score: str) -> None:
     if manifest.mode != "stream" or manifest.batch > 1:
-        raise EdgeError("events need a model of mode 'stream' with a batch of 1: convert it so")
+        raise EdgeError(
+            f"events need a model of mode 'stream' with a batch of 1, this one has the mode "
+            f"'{manifest.mode}' and a batch of {manifest.batch}: convert it with these, without "
+            "layers that need later frames"
+        )
     if manifest.results_per_step > 1:
         raise EdgeError(
             f"events need one result per step, this model has {manifest.results_per_step}: convert "

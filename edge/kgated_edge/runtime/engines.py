@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from kgated_edge.errors import EdgeError, ManifestError
+from kgated_edge.errors import EdgeError
 from kgated_edge.format.manifest import LENGTHS, Manifest
 from kgated_edge.format.reader import read_model
 from kgated_edge.format.tensor_spec import Array, TensorSpec
 from kgated_edge.format.verified_file import ModelPath, VerifiedFile
 from kgated_edge.native.library import Library, aligned, library_path
 from kgated_edge.native.python_step import python_step
-from kgated_edge.runtime.interpreter import Binding, bind
+from kgated_edge.runtime.interpreter import Binding, bind, wrong_mode
 
 ENGINES = LITERT, NATIVE = "litert", "native"
 _SMALL_FILE = 512 * 1024
@@ -107,7 +107,7 @@ def bind_engine(
         raise EdgeError(f'engine="native" runs in one thread, got num_threads={num_threads}')
     content, manifest = read_model(path)
     if manifest.mode != mode:
-        raise ManifestError(f"{path}: its mode is '{manifest.mode}', this runs '{mode}' models")
+        raise wrong_mode(path, manifest.mode, mode)
     library = library_path(Path(path), manifest.file_sha256)
     opened = Library.open(library, manifest.file_sha256, len(manifest.carried))
     return _bind_library(opened, content, manifest)

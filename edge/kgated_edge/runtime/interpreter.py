@@ -104,7 +104,7 @@ def bind(path: ModelPath, num_threads: int, mode: str, keep_whole: bool = False)
         raise EdgeError(f"`num_threads` must be an int in 1..{_MAX_THREADS}, got {num_threads!r}")
     content, manifest = read_model(path)
     if manifest.mode != mode:
-        raise ManifestError(f"{path}: its mode is '{manifest.mode}', this runs '{mode}' models")
+        raise wrong_mode(path, manifest.mode, mode)
     try:
         check_structure(content)
         binding = _checked(content, manifest, num_threads)
@@ -139,6 +139,14 @@ def _bind(content: bytes, manifest: Manifest, num_threads: int) -> Binding:
     if _all_addresses(interpreter, inputs, outputs) != before:
         raise ManifestError("its tensors move while it runs: convert it with fixed shapes")
     return binding
+
+
+def wrong_mode(path: ModelPath, actual: str, wanted: str) -> ManifestError:
+    """The error on a file of another mode than the caller runs."""
+    return ManifestError(
+        f"{path}: its mode is '{actual}', this runs '{wanted}' models: `kgated-edge check` and "
+        f'`open_model` take both; or convert the model with mode="{wanted}", if its layers allow it'
+    )
 
 
 def _signature(

@@ -91,3 +91,9 @@ def test_an_error_that_overflows_is_an_event_of_its_step(alike):
         ("anomaly", 0.01, 0.02, float(np.finfo(np.float32).max))
     ]
     assert stream.not_finite_steps == 1
+
+
+def test_a_model_of_whole_sequences_has_no_events(alike):
+    manifest = replace(alike, mode="sequence")
+    with pytest.raises(EdgeError, match=r"has the mode 'sequence' and a batch of 1: convert it"):
+        make_scorer(manifest, "output")

@@ -204,7 +204,7 @@ def test_inputs_that_are_none(live, fixture_file, speech, text, tmp_path):
         ((speech, tmp_path / "none.csv"), "cannot be read (No such file"),
         ((speech, tmp_path), "cannot be read (Is a directory"),
         ((fixture_file("blocks"),), "this model has ['sound', 'word'] and a batch of 1: run it"),
-        ((fixture_file("whole"),), "its mode is 'sequence'"),
+        ((fixture_file("whole"),), "`kgated-edge check` and `open_model` take both"),
         ((text, "-", "--format", "wav"), "this model takes (): use csv"),
         ((tmp_path / "none.tflite",), "no such file"),
         ((speech, speech, "--json", speech), "this is an input of the run"),
