@@ -133,6 +133,8 @@ def _section(log: FieldLog, number: int) -> dict[str, Any]:
 
 def _chart(log: FieldLog, name: str, limit: float | None, element_id: str) -> str:
     figure = empty_figure({}, {"rangemode": "tozero"})
+    # Room for the first label of the time axis, which holds the date and is hidden where it is cut.
+    figure.update_layout(margin={"l": 48})
     x = [line.get("time") for line in log.lines]
     for n, (label, values) in enumerate(_series(log, name)):
         line = {"color": series_colour(n)}

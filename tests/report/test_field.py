@@ -34,9 +34,10 @@ def test_the_page_draws_each_report(log, tmp_path):
     assert len(lines) == 2
     for name in ("outside_share", "state_saturated_share", "state_norm", "confidence_mean"):
         assert f'id="{name}-0"' in text
-    tops = re.findall(r'"margin":{[^}]*"t":(\d+)', text)
-    assert len(tops) == 4
-    assert min(map(int, tops)) >= 24, "the toolbar is above the legend"
+    margins = [json.loads(each) for each in re.findall(r'"margin":({[^}]*})', text)]
+    assert len(margins) == 4
+    assert min(margin["t"] for margin in margins) >= 24, "the toolbar is above the legend"
+    assert min(margin["l"] for margin in margins) >= 48, "the first label, with the date, is whole"
     assert "drift_psi-0" not in text  # this file knows no distribution
     assert json.dumps(lines[1]["state_norm"]) in text
 
