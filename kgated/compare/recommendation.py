@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from kgated.compare.results import BaselineResult, CandidateResult, DeviceRun
-from kgated.compare.significance import PairedDifference
+from kgated.compare.significance import MIN_UNITS, PairedDifference
 from kgated.study.tasks.metrics import Metric
 
 
@@ -121,6 +121,13 @@ def _differences(evidence: Evidence) -> list[str]:
     best, pairs = evidence.best, evidence.against_best
     noise = [name for name, pair in pairs.items() if pair.is_noise]
     sentences = [f"Within noise of {best.name}: {', '.join(noise)}."] if noise else []
+    few = next((pair for pair in pairs.values() if pair.has_few_units), None)
+    if few is not None:
+        sentences.append(
+            f"The test data have {few.units} sequences or groups: with fewer than {MIN_UNITS} no "
+            "difference is beyond noise, so add recordings, of more persons where these are the "
+            "groups."
+        )
     return sentences + [
         f"{best.name} is better than {name} beyond noise ({describe(pair, evidence.metric)}"
         f"{permutation_text(pair)})."

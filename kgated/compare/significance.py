@@ -27,6 +27,7 @@ class PairedDifference:
         permutation_p: the two-sided p-value of a paired permutation test: the signs of the
             differences of sequences, or of their groups, in the mean over the seeds are exchanged.
             None with fewer than six of them.
+        units: the number of test sequences, or of their groups.
     """
 
     difference: float
@@ -36,15 +37,22 @@ class PairedDifference:
     only_second: int
     sign_test_p: float
     permutation_p: float | None = None
+    units: int = MIN_UNITS
+
+    @property
+    def has_few_units(self) -> bool:
+        """Whether no test can reject equality: two to five sequences or groups."""
+        return 1 < self.units < MIN_UNITS
 
     @property
     def is_noise(self) -> bool:
         """Whether the interval contains 0, or the permutation test does not reject equality.
 
-        The interval alone is too narrow where few sequences differ.
+        The interval alone is too narrow where few sequences differ, or where there are few. Of one
+        sequence, such as a text, it is the interval over the seeds, and it alone decides.
         """
         is_rejected = self.permutation_p is None or self.permutation_p < 1 - CONFIDENCE
-        return self.low <= 0.0 <= self.high or not is_rejected
+        return self.low <= 0.0 <= self.high or not is_rejected or self.has_few_units
 
     @property
     def is_gain(self) -> bool:
@@ -95,6 +103,7 @@ def compare_pairs(
         only_second,
         p,
         permutation_test(gains, rng),
+        len(gains),
     )
 
 

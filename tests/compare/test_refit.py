@@ -109,3 +109,14 @@ def test_a_smaller_model_that_a_simple_one_beats_is_not_recommended(neighbour, c
     text = " ".join(recommend(evidence))
     assert f"Take {choice}:" in text
     assert ("beat every simple model on the device" in text) == (choice == "middle")
+
+
+@pytest.mark.parametrize(("units", "is_said"), [(3, True), (6, False)])
+def test_the_recommendation_says_that_there_are_too_few_groups(units, is_said):
+    models = result("small", 0.79, 10), result("large", 0.82, 30)
+    pair = PairedDifference(0.03, 0.01, 0.05, 5, 3, 0.7, 0.02 if units >= 6 else None, units)
+    simple = BaselineResult("nearest neighbour", "of raw frames", 0.5, pair)
+    evidence = Evidence(CLASSIFICATION.metric, models, models[1], {"small": pair}, (simple,))
+    text = " ".join(recommend(evidence))
+    assert (f"The test data have {units} sequences or groups" in text) == is_said
+    assert ("large is better than small beyond noise" in text) != is_said

@@ -85,3 +85,20 @@ def test_the_permutation_exchanges_groups_and_needs_six_of_them():
     assert [pair.permutation_p is None for pair in pairs] == [True, True, False]
     assert pairs[2].permutation_p < 0.01
     assert pairs[2].is_gain
+
+
+@pytest.mark.parametrize("groups", [2, 3, 5])
+def test_few_groups_are_noise(groups):
+    """However large the difference: all signs are equal in at least 1 of 16 permutations."""
+    best, worse = np.ones((3, 60), bool), np.zeros((3, 60), bool)
+    pair = compare_pairs(decisions(best), decisions(worse), ACCURACY, np.arange(60) % groups)
+    assert (pair.units, pair.low) == (groups, 1.0)
+    assert pair.has_few_units
+    assert pair.is_noise
+
+
+def test_one_sequence_is_judged_by_its_seeds():
+    best, worse = decisions([[1.0], [0.9]]), decisions([[0.2], [0.3]])
+    pair = compare_pairs(best, worse, ACCURACY)
+    assert pair.is_gain
+    assert not pair.has_few_units
