@@ -103,6 +103,8 @@ def _names(
 
 def nothing_there(name: str, inputs: Sequence[str], arrays: Any) -> str:
     """The sentence for an `.npz` file without an array."""
+    if "config.json" in arrays:
+        return "this is a Keras model, and not data: give an .npz file"
     present = ", ".join(arrays) or "nothing"
     hint = ", ".join(f"{array}={array}" for array in inputs)
     return f"there is no array `{name}`, only {present}: save it with np.savez(path, {hint})"

@@ -123,7 +123,9 @@ def _at_period(lines: Iterable[_Line], period_s: float | None) -> Iterator[_Line
 
 def _check_period(steps: Array, period_s: float) -> None:
     median = float(np.median(steps))
-    step_s = float(steps[steps < _LOST * median].mean()) if median > 0 else 0.0
+    # Without the steps of lost frames, and of a time that is wrong: it goes up, and back.
+    regular = steps[(steps >= 0) & (steps < _LOST * median)]
+    step_s = float(regular.mean()) if median > 0 else 0.0
     if step_s and not math.isclose(step_s, period_s, rel_tol=_SAME_PERIOD):
         raise DataError(
             f"the time column steps by {step_s * 1e3:.4g} ms, the frames of training by "

@@ -166,6 +166,7 @@ def test_an_array_that_claims_to_be_huge(path, x):
     [
         ({"frames": 1, "lengths": 2}, "there is no array `x`, only frames, lengths: save it with"),
         ({}, "there is no array `x`, only nothing"),
+        ({"config.json": 1}, "this is a Keras model, and not data: give an .npz file"),
         ({"x": np.array([{}, None])}, "`x` holds pickled objects, which are not loaded: save"),
         ({"x": np.full((2, 3), 2**31)}, "`x` holds whole numbers beyond int32"),
         ({"x": np.zeros((2, 3, 4), complex)}, "must be float32 or int32, got complex128"),

@@ -153,6 +153,13 @@ def test_the_period_is_that_of_training(period_s):
     assert len(read(f"time_ms,x,y,z\n{lines}", "refuse", period_s=period_s)[0]) == 80
 
 
+def test_a_wrong_time_is_no_other_period():
+    times = [20 * n for n in range(80)]
+    times[10] += 700
+    text = "time_ms,x,y,z\n" + "".join(f"{time},1,2,3\n" for time in times)
+    assert len(read(text, "refuse", period_s=0.02)[0]) == 80
+
+
 def test_another_period_than_in_training_is_refused():
     text = "time_ms,x,y,z\n" + "".join(f"{10 * n + n % 3},1,2,3\n" for n in range(80))
     with pytest.raises(
