@@ -3,7 +3,6 @@
 import io
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,14 +12,6 @@ from typer.testing import CliRunner
 
 from kgated.tuning import conformal_intervals, write_section
 from kgated_cli.app import app
-
-
-@pytest.fixture
-def model(tmp_path):
-    source = Path(__file__).parents[1] / "edge" / "fixtures" / "speech.tflite"
-    path = tmp_path / "model.tflite"
-    path.write_bytes(source.read_bytes())
-    return path
 
 
 def sequences(model, rng, count):

@@ -14,7 +14,8 @@ class FiniteResults(Scorer):
 
     def __init__(self, scorer: Scorer) -> None:
         self._scorer, self.metrics = scorer, scorer.metrics
-        self._count, self._bad = 0, []  # type: int, list[int]
+        self._count = 0
+        self._bad: list[int] = []
 
     def add(self, n: int, results: Array) -> None:
         """See `Scorer`."""
